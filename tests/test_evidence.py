@@ -52,20 +52,7 @@ def test_what_readme_says_of_a_paper_is_its_verdict_with_its_condition(paper):
 
 # ---- figures in prose: of which question, and with which sign? -----------------------------------
 FOUND = {judge.key(line): line.findings for lines in LINES.values() for line in lines}
-
-
-def ahead(key: str, sign: int = 1) -> str:
-    """ "7.0 and 13.7": how far the first row of a question lies ahead, on each base."""
-    return " and ".join(f"{sign * 100 * x.mean:.1f}" for x in FOUND[key])
-
-
-def behind(key: str) -> str:
-    return ahead(key, -1)
-
-
-def signed(key: str) -> str:
-    """ "-0.2 ± 0.3 and -0.7 ± 0.8" """
-    return " and ".join(verdicts.points(x.mean, x.half) for x in FOUND[key])
+ALL_LINES = write.all_lines()
 
 
 def without(key: str, form: str = "{:+.1f}", sign: int = 1) -> str:
@@ -84,18 +71,6 @@ def share(key: str, what: str = "ended") -> str:
     x = kept[what] if what in kept else kept["scores"][..., claim.families.index(what), :] / UNIT
     return " and ".join(f"{100 * x[judge.place(kept, claim, row, base), base].mean():.1f}"
                         for base in range(len(claim.bases)))
-
-
-def read_off(key: str) -> str:
-    """ "+8.5 ± 1.4 and +10.8 ± 1.3", of a difference that no question asks."""
-    assert key not in FOUND
-    return " and ".join(verdicts.points(*x) for x in write.differences(key, {}))
-
-
-def without_sign(key: str) -> str:
-    """ "3.1 and 2.5": how far ahead, of a difference that no question asks."""
-    assert key not in FOUND
-    return " and ".join(f"{100 * mean:.1f}" for mean, _ in write.differences(key, {}))
 
 
 def steps(key: str) -> str:
@@ -140,65 +115,103 @@ def two_lengths(key: str) -> str:
             "rows on the second")
 
 
-BOUND = {   # section: {words of it: what the figure at {} is, and of which question or row}
-    "Head": {
-        "SFT on the likeliest 40 % scored {} points more than SFT on all":
-        (ahead, "C11 better: filter .4 - SFT"),
-        "SFT on the likeliest 80 % scored {} more": (ahead, "C11 better: filter .8 - SFT"),
-        "With 60 % kept the difference, which no question asked, was {}.":
-        (read_off, "C4 better: SFT, filtered - SFT"),
-        "SFT on the good answers scored {} more than KTO": (read_off, "C6 better: RFT - KTO")},
+TOLD = {    # section: sentences of it, with figures as in README's (write.told)
+    "Head": [
+        "SFT on the likeliest 40 % scored {C11 better: filter .4 - SFT} points more than SFT on"
+        " all",
+        "SFT on the likeliest 80 % scored {C11 better: filter .8 - SFT} more",
+        "With 60 % kept the difference, which no question asked, was {+C4 better: SFT, filtered"
+        " - SFT}.",
+        "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO"],
+    "IFT": [
+        "The released form of IFT loses {-C1 better: released - SFT} points on both start "
+        "models",
+        "SFT followed by DPO is {-C1c not inferior: detached - SFT -> DPO} points ahead of "
+        "detached IFT",
+        "which is then {C1d better: detached - released here} points behind the detached one",
+        "detached IFT too scores less than at SFT's settings, by {C1d better: detached - "
+        "detached there} points",
+        "it is only {C1d better: detached there - released} points ahead of the released form. "
+        "So the larger part of the 4.3 points",
+        "SFT's estimate is {C7 Step by step, SFT overestimates what its model does} points too "
+        "high",
+        "With lam .2, the paper's share of the guess, it lies {C7 Step by step, the blend (lam "
+        ".2) lies nearer to what the model does} points nearer than SFT's",
+        "where the guess alone is read, it lies {C7 Step by step, the blend (lam 1) lies nearer"
+        " to what the model does} nearer",
+        "it is {-C9 not inferior: detached 48 - SFT 48} points behind",
+        "The scores then differ by {+C9 not inferior: detached 96 - SFT 96}, so that on the "
+        "second start model detached IFT may still be more than two points behind",
+        "it is {-R1 better: released - SFT} points behind SFT. For",
+        "and there it is {-R1 as good: detached - SFT} points behind",
+        "the difference is {+R5 as good: detached, 96 - SFT, 96}. That is undecided",
+        "most of the {-R1 as good: detached - SFT} points by which detached IFT was behind in "
+        "R1 are gone"],
+    "UFT": [
+        "KTO loses {C12 better, skills: A - A -> KTO} points of skills",
+        "and UNA {C12 better, skills: A - A -> UNA}, most of them",
+        "It lies {-C3 better, skills: UFT - A -> DPO} points behind the chain with DPO",
+        "and {-C12 better, skills: UFT - A -> UNA} points behind the chain with UNA. Against",
+        "the difference is {+C12 better, skills: UFT - A -> KTO}, and that is undecided",
+        "UFT keeps fewer skills, by {-C3 better, skills: UFT - A -> KTO} points",
+        "UFT leads SFT followed by UNA by {+C3b better: UFT - A -> UNA} points",
+        "is ahead of the chain with DPO by {+C3 better, score in truth: UFT - A -> DPO} points",
+        "UFT's difference to the chain with UNA is {+C3b better, score in truth: UFT - A -> "
+        "UNA}.",
+        "on the best-scored answer to each prompt of B, is {-C3b better: UFT - A and best B} "
+        "points ahead of UFT"],
+    "PoFT": [
+        "and it is, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points",
+        "are {+C4 better: PoFT - SFT} with 40 % wrong",
+        "and {+C4 better: PoFT 0 % - SFT 0 %} with none. So",
+        "PoFT differs from SFT by {+C4 better: PoFT, weak - SFT}.",
+        "SFT on the likeliest 60 % of them is {-C4 better: PoFT - SFT, filtered} points ahead "
+        "of PoFT on all",
+        "PoFT is not shown to be better than SFT, with {+C4b better: PoFT, filtered - SFT, "
+        "filtered}.",
+        "if it keeps 40 %, SFT is {C11 better: filter .4 - PoFT} points ahead",
+        "if it keeps 80 %, {C11 better: filter .8 - PoFT}.",
+        "which is {C11 better: aligned model - PoFT} points more than PoFT",
+        "PoFT leads SFT as well, by {+R4 better: PoFT - SFT}.",
+        "differs from SFT on all by {+R4 better: SFT, filtered - SFT} points",
+        "and PoFT on all from SFT on the filtered ones by {+R4 better: PoFT - SFT, filtered}."],
+    "Frozen Lake": [
+        "is too high, by {+C5 Move by move, SFT overestimates its policy (detour habit, 5 "
+        "updates)} percentage points after the fifth update",
+        "off by {+C5 Move by move, SFT overestimates its policy (from scratch, 0 updates)} "
+        "before the first update",
+        "and it is off by {+C5 Move by move, SFT overestimates its policy (detour habit, 0 "
+        "updates)} there",
+        "and by {+C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)} "
+        "after the second"],
+    "UNA": [
+        "UNA with scores is {C6 better: UNA - DPO} points ahead of DPO",
+        "UNA scores {C6 better: UNA - UNA, right} points less than with scores",
+        "they differ by {+C6 better: UNA, right - KTO}, a figure",
+        "UNA's lead over it, asked on new seeds, is {+C10 better: UNA - RFT}, which"],
+    "DFT": [
+        "at the same rate by {+C8 as good, score in unknown: DFT - SFT} points",
+        "the difference is {+C8 as good, score in rules_new: DFT - SFT}, so"],
+}
+BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
     "IFT": {
-        "The released form of IFT loses {:.3} points on both start models":
-        (behind, "C1 better: released - SFT"),
-        "SFT followed by DPO is {} points ahead of detached IFT":
-        (behind, "C1c not inferior: detached - SFT -> DPO"),
         "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
         "At SFT's rate and batch only {} % of the lists stop":
         (share, "C1d released here", "stops"),
-        "which is then {} points behind the detached one":
-        (ahead, "C1d better: detached - released here"),
         "without lists the two differ by {}.": (without, "C1d better: detached - released here"),
         "a batch of 16, which makes {} steps": (steps, "C1 released"),
-        "detached IFT too scores less than at SFT's settings, by {} points":
-        (without_sign, "C1d better: detached - detached there"),
-        "it is only {} points ahead of the released form. So the larger part of the 4.3 points":
-        (ahead, "C1d better: detached there - released"),
-        "SFT's estimate is {} points too high":
-        (ahead, "C7 Step by step, SFT overestimates what its model does"),
         "the mean of the other two families is {}.":
         (without, "C7 Step by step, SFT overestimates what its model does", "{:.1f}"),
-        "With lam .2, the paper's share of the guess, it lies {} points nearer than SFT's":
-        (ahead, "C7 Step by step, the blend (lam .2) lies nearer to what the model does"),
-        "where the guess alone is read, it lies {} nearer":
-        (ahead, "C7 Step by step, the blend (lam 1) lies nearer to what the model does"),
         "The start models stop in {} % of the answers": (premise, "C9"),
         "SFT stops in {} % of them": (share, "C9 SFT 48"),
         "and detached IFT in {} %": (share, "C9 detached 48"),
-        "it is {} points behind": (behind, "C9 not inferior: detached 48 - SFT 48"),
-        "The scores then differ by {}, so that on the second start model detached IFT may still be "
-        "more than two points behind": (signed, "C9 not inferior: detached 96 - SFT 96"),
-        "it is {} points behind SFT. For": (behind, "R1 better: released - SFT"),
-        "and there it is {} points behind": (behind, "R1 as good: detached - SFT"),
-        "the difference is {}. That is undecided": (signed, "R5 as good: detached, 96 - SFT, 96"),
-        "most of the {} points by which detached IFT was behind in R1 are gone":
-        (behind, "R1 as good: detached - SFT"),
         "of SFT's answers {} % stop": (share, "R1 SFT"),
         "of detached IFT's {} % at the same rate": (share, "R5 detached, 96"),
         "and as released {} %": (share, "R1 released"),
         "both SFT and detached IFT stop, in {} and": (share, "R6 SFT, 256"),
         "{} % of their answers": (share, "R6 detached, 256")},
     "UFT": {
-        "KTO loses {} points of skills": (ahead, "C12 better, skills: A - A -> KTO"),
-        "and UNA {}, most of them": (ahead, "C12 better, skills: A - A -> UNA"),
         "DPO (C3) loses {}.": (loss, "C3 better, skills: A - A -> DPO"),
-        "It lies {} points behind the chain with DPO":
-        (behind, "C3 better, skills: UFT - A -> DPO"),
-        "and {} points behind the chain with UNA. Against":
-        (behind, "C12 better, skills: UFT - A -> UNA"),
-        "the difference is {}, and that is undecided":
-        (signed, "C12 better, skills: UFT - A -> KTO"),
-        "UFT keeps fewer skills, by {} points": (behind, "C3 better, skills: UFT - A -> KTO"),
         "without it UFT would be {} points behind the chain with DPO":
         (without, "C3 better, skills: UFT - A -> DPO", "{:.1f}", -1),
         "ahead of the one with UNA in C12 by {}.":
@@ -209,53 +222,13 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "On the skills alone the chain takes {}, and": (two_lengths, "C3 A"),
         "then {} steps on B": (steps, "C3 A -> UNA"),
         "({} with DPO)": (steps, "C3 A -> DPO"),
-        "UFT leads SFT followed by UNA by {} points": (signed, "C3b better: UFT - A -> UNA"),
-        "is ahead of the chain with DPO by {} points":
-        (read_off, "C3 better, score in truth: UFT - A -> DPO"),
-        "UFT's difference to the chain with UNA is {}.":
-        (read_off, "C3b better, score in truth: UFT - A -> UNA"),
         "without these questions UFT is {} points behind this chain":
-        (without, "C3b better: UFT - A -> UNA", "{:.1f}", -1),
-        "on the best-scored answer to each prompt of B, is {} points ahead of UFT":
-        (behind, "C3b better: UFT - A and best B")},
+        (without, "C3b better: UFT - A -> UNA", "{:.1f}", -1)},
     "PoFT": {
-        "and it is, by {} points":
-        (ahead, "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %"),
-        "are {} with 40 % wrong": (read_off, "C4 better: PoFT - SFT"),
-        "and {} with none. So": (read_off, "C4 better: PoFT 0 % - SFT 0 %"),
         "and scores {:.4} of 100": (premise, "C11"),
         "with each seed, and the helper had learnt {} of them":
         (learnt_before, 1020, (4080, 900), "C4"),
-        "PoFT differs from SFT by {}.": (signed, "C4 better: PoFT, weak - SFT"),
-        "SFT on the likeliest 60 % of them is {} points ahead of PoFT on all":
-        (behind, "C4 better: PoFT - SFT, filtered"),
-        "PoFT is not shown to be better than SFT, with {}.":
-        (signed, "C4b better: PoFT, filtered - SFT, filtered"),
-        "if it keeps 40 %, SFT is {} points ahead": (ahead, "C11 better: filter .4 - PoFT"),
-        "if it keeps 80 %, {}.": (ahead, "C11 better: filter .8 - PoFT"),
-        "The helper itself scores {:.4}": (premise, "C11"),
-        "which is {} points more than PoFT": (ahead, "C11 better: aligned model - PoFT"),
-        "PoFT leads SFT as well, by {}.": (signed, "R4 better: PoFT - SFT"),
-        "differs from SFT on all by {} points": (signed, "R4 better: SFT, filtered - SFT"),
-        "and PoFT on all from SFT on the filtered ones by {}.":
-        (signed, "R4 better: PoFT - SFT, filtered")},
-    "Frozen Lake": {
-        "is too high, by {} percentage points after the fifth update":
-        (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 5 updates)"),
-        "off by {} before the first update":
-        (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 0 updates)"),
-        "and it is off by {} there":
-        (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 0 updates)"),
-        "and by {} after the second":
-        (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)")},
-    "UNA": {
-        "UNA with scores is {} points ahead of DPO": (ahead, "C6 better: UNA - DPO"),
-        "UNA scores {} points less than with scores": (ahead, "C6 better: UNA - UNA, right"),
-        "they differ by {}, a figure": (read_off, "C6 better: UNA, right - KTO"),
-        "UNA's lead over it, asked on new seeds, is {}, which": (signed, "C10 better: UNA - RFT")},
-    "DFT": {
-        "at the same rate by {} points": (signed, "C8 as good, score in unknown: DFT - SFT"),
-        "the difference is {}, so": (signed, "C8 as good, score in rules_new: DFT - SFT")},
+        "The helper itself scores {:.4}": (premise, "C11")},
 }
 
 
@@ -263,8 +236,10 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
 def test_a_figure_in_prose_is_that_of_its_question(section):
     """And no decimal of a section stands outside of such words."""
     told = " ".join(SECTIONS[section].split())
-    for words, (figure, *where) in BOUND.get(section, {}).items():
-        sentence = words.format(figure(*where))
+    bound = [write.told(words, ALL_LINES) for words in TOLD.get(section, [])]
+    bound += [words.format(figure(*where))
+              for words, (figure, *where) in BOUND.get(section, {}).items()]
+    for sentence in bound:
         assert sentence in told
         told = told.replace(sentence, "...")
     told = re.sub(r"\d{4}\.\d{5}(v\d)?", "arXiv", told)
@@ -526,6 +501,20 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "model.safetensors").write_bytes(b"other")
     with pytest.raises(UserError, match="other weights than those of the results"):
         cells.prepare(tmp_path)
-    for words, told in ((["C99"], "unknown claim 'C99'"), (["--train"], "--train needs a claim")):
+    for words, told in (
+            (["C99"], "unknown experiment 'C99'"),
+            (["--train"], "--train needs an experiment"),
+            (["C13", "--rows", "sft"], "--rows needs --train or --search"),
+            (["--train", "C13", "C14", "--rows", "sft"], "runs of one experiment, not of 2"),
+            (["--train", "C5", "--rows", "sft"], "C5: its runs have no names"),
+            (["--train", "C14", "--rows", "sft,dpo"], "unknown run of C14 'sft,dpo'"),
+            (["--search", "C14", "--rows", "sft"], "'sft' has no settings to try")):
         with pytest.raises(UserError, match=told):
             main(words)
+
+
+def test_a_run_is_named_by_its_whole_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(cells, "search", lambda name, workers, rows: asked.append(rows) or [])
+    main(["--search", "C14", "--rows", "sft, dpo", "sft, sft"])
+    assert asked == [["sft, dpo", "sft, sft"]]

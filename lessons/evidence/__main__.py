@@ -104,7 +104,7 @@ def search(name: str, workers: int, rows: list[str]) -> None:
     from lessons.evidence import cells
     claim = CLAIMS.get(name)
     if claim is None or not claim.tries:
-        raise UserError(f"--search {name}: it has no settings to try; claims that have: "
+        raise UserError(f"--search {name}: it has no settings to try; experiments that have: "
                         + ", ".join(x for x in CLAIMS if CLAIMS[x].tries))
     say("The best on validation prompts:", *cells.search(name, workers, rows), sep="\n")
 
@@ -127,6 +127,20 @@ def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
         print_lines(judge.told(judge.judged(name, trained)))
 
 
+def check_rows(rows: list[str], names: list[str], to_train: bool, to_search: bool) -> None:
+    """Runs that are named belong to one experiment, which has something to do for each of them."""
+    if rows and not (to_train or to_search):
+        raise UserError("--rows needs --train or --search")
+    if rows and len(names) != 1:
+        raise UserError(f"--rows names runs of one experiment, not of {len(names)}")
+    for row in rows:
+        if names[0] not in CLAIMS:
+            raise UserError(f"{names[0]}: its runs have no names, so leave --rows out")
+        one_of(f"run of {names[0]}", row, CLAIMS[names[0]].rows)
+        if to_search and row not in CLAIMS[names[0]].tries:
+            raise UserError(f"--search {names[0]} --rows: {row!r} has no settings to try")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lessons.evidence", description=__doc__,
@@ -143,19 +157,16 @@ def main(argv: list[str] | None = None) -> int:
                         help="with --train, only the first N of the seeds [all]")
     parser.add_argument("--search", action="store_true",
                         help="try the settings of an experiment's runs on validation prompts")
-    parser.add_argument("--rows", default="", metavar="RUN,RUN",
-                        help="with --train or --search, these runs alone [all]")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="RUN",
+                        help="with --train or --search of one experiment, these runs alone [all]")
     parser.add_argument("--workers", type=int, default=1, metavar="N",
                         help="with --train or --search, the number of processes [1]")
     flags = parser.parse_args(argv)
-    names = [one_of("claim", name, judge.NAMES) for name in flags.claims]
+    names = [one_of("experiment", name, judge.NAMES) for name in flags.claims]
     if (flags.train or flags.search) and not names:
-        raise UserError(f"--{'train' if flags.train else 'search'} needs a claim, such as C13: all "
-                        "of them take days")
-    rows = list(filter(None, flags.rows.split(",")))
-    for row in rows:
-        for name in names:
-            one_of(f"row of {name}", row, list(CLAIMS[name].rows))
+        raise UserError(f"--{'train' if flags.train else 'search'} needs an experiment, such as "
+                        "C13: all of them take days")
+    check_rows(flags.rows, names, flags.train, flags.search)
     if flags.write:
         from lessons.evidence import write
         write.main()
@@ -163,9 +174,9 @@ def main(argv: list[str] | None = None) -> int:
         print_all()
     for name in names:
         if flags.search:
-            search(name, flags.workers, [row for row in rows if row in CLAIMS[name].tries])
+            search(name, flags.workers, flags.rows)
         if flags.train:
-            train(name, flags.seeds, flags.workers, rows)
+            train(name, flags.seeds, flags.workers, flags.rows)
         if not (flags.train or flags.search):
             print_one(name)
     return 0
