@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from lessons import build, exam, grade, slides, table
+from lessons import arena, build, exam, grade, slides, table
 from lessons.course import LESSONS
 from lessons.exercise import exercises
 from nanouft.plumbing.errors import UserError
@@ -51,6 +51,13 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
         told = [int(x) for x in week[4].split(" + ")]
         assert told[:3] == due, f"week {week[0]}"
         assert float(week[5]) == pytest.approx((sum(told) + 90) / 60, abs=0.051), f"week {week[0]}"
+
+
+def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
+    named = re.findall(r"lessons\.arena (\S+/\S+\.py) --task (\w+)", PAGE)
+    assert named
+    for file, task in named:
+        arena.check_entry(slides.ROOT / file, arena.TASKS[task])
 
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
