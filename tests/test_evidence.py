@@ -7,7 +7,18 @@ import sys
 import numpy as np
 import pytest
 
-from lessons.evidence import cells, judge, papers, reads, searches, stats, verdicts, write
+from lessons.evidence import (
+    cells,
+    judge,
+    mechanism,
+    papers,
+    reads,
+    searches,
+    stats,
+    verdicts,
+    which_loss,
+    write,
+)
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import UNIT
 from lessons.evidence.claims import CLAIMS, packed
@@ -20,7 +31,8 @@ from nanouft.run.settings import Train
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                   # without its tables
 SECTIONS = {"Head": PROSE.partition("\n## ")[0],
-            **dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##|\Z)", PROSE, re.M | re.S))}
+            **dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##|\Z)", PROSE, re.M | re.S)),
+            "README": README.partition("matters, and when?\n")[2].partition("\n## ")[0]}
 LINES = {name: judge.lines(name) for name in judge.RUN}
 
 
@@ -115,6 +127,46 @@ def two_lengths(key: str) -> str:
             "rows on the second")
 
 
+def gain_and_loss(key: str) -> str:
+    """ "9.1 points there, and lose 8.5": without the largest family, which is `unknown`."""
+    first, second = (100 * x.without for x in FOUND[key])
+    assert {x.largest for x in FOUND[key]} == {"unknown"} and first > 0 > second
+    return f"{first:.1f} points there, and lose {-second:.1f}"
+
+
+def lowest_to_highest(losses: tuple[str, ...]) -> str:
+    """ "50.8 to 71.7": scores of these losses from a base, on both start models."""
+    kept, claim = packed("C13"), CLAIMS["C13"]
+    found = [100 * judge.score_of(claim, kept, loss, base)[0] for loss in losses for base in (0, 1)]
+    return f"{min(found):.1f} to {max(found):.1f}"
+
+
+def scores(row: str) -> str:
+    """ "61.9 and 65.0" """
+    kept, claim = packed("C13"), CLAIMS["C13"]
+    return " and ".join(f"{100 * judge.score_of(claim, kept, row, base)[0]:.1f}" for base in (0, 1))
+
+
+def logp(row: str) -> str:
+    """ "-0.87 and -0.71": of right answers, in nats per token."""
+    kept = packed("C13")
+    found = [mechanism.points(kept, row, base)[1].mean() for base in (0, 1)]
+    return " and ".join(f"{x:.2f}" for x in found)
+
+
+def mechanism_says(pattern: str) -> str:
+    """What the lines of the mechanism say of the contrast losses, on each base."""
+    return " and ".join(re.search(pattern, line)[1] for line in mechanism.report()[1:3])
+
+
+def best_rates_lie_inside() -> str:
+    """Words without a figure: a test of them."""
+    claim, ends = CLAIMS["C13"], {which_loss.RATES[0], which_loss.RATES[-1]}
+    for row in claim.tries:
+        assert not {claim.best_try(row, 0), claim.best_try(row, 1)} & ends, row
+    return "for none of them the best was the lowest or the highest"
+
+
 TOLD = {    # section: sentences of it, with figures as in README's (write.told)
     "Head": [
         "SFT on the likeliest 40 % scored {C11 better: filter .4 - SFT} points more than SFT on"
@@ -160,6 +212,17 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "UNA}.",
         "on the best-scored answer to each prompt of B, is {-C3b better: UFT - A and best B} "
         "points ahead of UFT"],
+    "All losses": [
+        "added is {C13 better: dose 0.1 - dose 0} points better than DPO",
+        "it is {C13 better: dose 1 - dose 0.1} better still",
+        "adds {C13 better: dose 10 - dose 1} points more",
+        "is {C13 better: dpo with right - dpo with wrong} points better than DPO with imitation of "
+        "wrong ones, which is {-C13 better: dpo with wrong - dpo} points *worse* than DPO alone",
+        "makes DPO {C13 better: dpo with floor - dpo} points better",
+        "is {C13 better: dpo with right - dpo with floor} points better than the floor"],
+    "README": ["with a tenth of SFT's loss added, DPO scores {C13 better: dose 0.1 - dose 0} points "
+               "more at the same rate",
+               "SFT on the good ones scored {C6 better: RFT - KTO} points more than KTO"],
     "PoFT": [
         "and it is, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points",
         "are {+C4 better: PoFT - SFT} with 40 % wrong",
@@ -194,6 +257,34 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "the difference is {+C8 as good, score in rules_new: DFT - SFT}, so"],
 }
 BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
+    "README": {
+        "makes the better answer likelier, score from {} of 100 points":
+        (lowest_to_highest, which_loss.IMITATE + which_loss.LATER + which_loss.ANCHORED),
+        "such as DPO, score from {}.": (lowest_to_highest, which_loss.CONTRAST)},
+    "All losses": {
+        "trained for {} steps of 32 rows": (steps, "C13 dpo"),
+        "and {}.": (best_rates_lie_inside,),
+        "imitate right answers score from {} points":
+        (lowest_to_highest, which_loss.IMITATE + which_loss.LATER),
+        "such as ORPO and CPO, from {}.": (lowest_to_highest, which_loss.ANCHORED),
+        "and the start model, score from {}.": (lowest_to_highest, which_loss.CONTRAST),
+        "reads demonstrations too, scores {},": (scores, "uft"),
+        "KTO {} and": (scores, "kto"),
+        "UNA {}. ": (scores, "una"),
+        "The base itself scores {}, because": (scores, "base"),
+        "rank correlation is {}, and": (mechanism_says, r"correlation (.\d.\d\d)"),
+        "found in {} % of random orders": (mechanism_says, r"as much in (\S+) %"),
+        "right answers at {} nats per token": (logp, "dose 0"),
+        "less than the base's {}, and yet": (logp, "base"),
+        "scores {} points.": (scores, "dose 0"),
+        "There {} % of its answers stop": (share, "C13 dose 0"),
+        "of the base's only {} %": (share, "C13 base"),
+        "of wrong answers would gain {} on the second":
+        (gain_and_loss, "C13 better: dpo with wrong - dpo"),
+        "it would add only {} points": (without, "C13 better: dpo with floor - dpo", "{:.1f}"),
+        "about known facts the base scores {} points": (share, "C13 base", "fact"),
+        "DPO at its best rate {},": (share, "C13 dpo", "fact"),
+        "SFT {}.": (share, "C13 sft", "fact")},
     "IFT": {
         "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
         "At SFT's rate and batch only {} % of the lists stop":

@@ -191,6 +191,10 @@ CARRY = {
              "C4 better: PoFT, weak - SFT", "C4 better: PoFT - SFT, filtered",
              "C11 better: aligned model - PoFT"),
     "DFT": ("C8 as good, score in rules_new: DFT - SFT", "C8 as good, score in unknown: DFT - SFT"),
+    "all losses": ("C13 better: dose 0.1 - dose 0", "C13 better: dose 1 - dose 0.1",
+                   "C13 better: dpo with right - dpo with wrong",
+                   "C13 better: dpo with floor - dpo",
+                   "C13 better: dpo with right - dpo with floor"),
 }
 
 
