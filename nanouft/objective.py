@@ -15,7 +15,6 @@ Three rules, with which one interface serves every method:
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    a step's micro-batches (--accumulate) add up to its loss.
 """
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
@@ -26,7 +25,7 @@ from torch import Tensor
 from typing_extensions import dataclass_transform
 
 from nanouft.gpt import GPT
-from nanouft.plumbing.errors import nearest
+from nanouft.plumbing.check_class import check_class
 
 NOT_SET: Any = None                 # the value of a field until somebody writes it
 
@@ -158,42 +157,27 @@ def write_logp(model: GPT, batch: Batch) -> None:
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
         return torch.cat(padded)
 
-    at, above = [], 0                   # positions of each role in the stack; rows above the role
-    for s in roles:
-        width = s.inputs.shape[1]       # of this role; the stack has T columns
-        row, column = s.positions // width, s.positions % width
-        at.append((above + row) * T + column)
-        above += len(s.inputs)
-    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
+    at = stacked_positions(roles, T)
+    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=at)     # (rows,T)
     for s, x in zip(roles, logp.split([len(s.inputs) for s in roles])):
         s.logp = x[:, :s.inputs.shape[1]]
 
 
+def stacked_positions(roles: list[Seqs], T: int) -> Tensor:
+    """(N,) where the response tokens of all roles are, when these are padded to T columns, stacked
+    below each other and flattened."""
+    positions, above = [], 0            # of each role; rows that stand above it
+    for s in roles:
+        width = s.inputs.shape[1]
+        row, column = s.positions // width, s.positions % width
+        positions.append((above + row) * T + column)
+        above += len(s.inputs)
+    return torch.cat(positions)
+
+
 # ---- a method ------------------------------------------------------------------------------------
 CHOOSE: dict[str, Callable] = {}        # kind of rows -> what chooses them: objectives/__init__.py
-ROLLOUT = ("samples", "minibatches", "passes")
-WIDTH = 128                         # of the model for which the learning rates were chosen
-
-
-DECLARED: dict[str, tuple] = {          # class attribute -> its types, or the words it may be
-    "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
-    "logit_copies": (int, float), "scorer": ("any", "grade", "none")}
-
-
-def check_declared(name: str, value: Any) -> None:
-    """TypeError for a class attribute that would be misread later."""
-    allowed = DECLARED.get(name, ())
-    types = tuple(x for x in allowed if isinstance(x, type))
-    if allowed and not (isinstance(value, types) if types else value in allowed):
-        raise TypeError(f"{name} = {value!r}: it must be "
-                        + " or ".join(x.__name__ if isinstance(x, type) else x for x in allowed))
-
-
-def check_signature(name: str, mine: Callable, theirs: Callable) -> None:
-    """TypeError unless the arguments are those of Objective: up to 1.1 `loss` took hp, too."""
-    wanted, found = (list(inspect.signature(f).parameters) for f in (theirs, mine))
-    if len(found) != len(wanted):
-        raise TypeError(f"{name}({', '.join(found)}): it must be {name}({', '.join(wanted)})")
+WIDTH = 128                             # of the model for which the learning rates were chosen
 
 
 @dataclass_transform()
@@ -223,26 +207,7 @@ class Objective:
     def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
         """Make the dataclass. TypeError for mistakes that would pass without a word.
         hooks: new public methods, for subclasses to override."""
-        typed, settings = inspect.get_annotations(cls), [f.name for f in fields(cls)]
-        known = [name for base in cls.__mro__[1:-1] for name in vars(base)
-                 if name[0] != "_" and name not in settings]
-        for name in typed:
-            if name in known and name not in ROLLOUT:
-                raise TypeError(f"{name} has a meaning in every objective: write `{name} = ...` "
-                                "without a type to change it, and give a setting another name")
-            if name not in vars(cls):
-                raise TypeError(f"{name}: a setting needs a default, `{name}: float = 0.1`")
-        for name, value in vars(cls).items():
-            check_declared(name, value)
-            if inspect.isfunction(value) and name in known:
-                check_signature(name, value, getattr(cls.__mro__[1], name))
-            if name[0] == "_" or name in (*typed, *known, *hooks):
-                continue
-            if callable(value) or hasattr(value, "__get__"):
-                raise TypeError(f"{name} is no method of an objective{nearest(name, known)} "
-                                f"(a helper of your own: _{name})")
-            raise TypeError(f"{name} = {value!r}: a setting needs a type, `{name}: "
-                            f"{type(value).__name__} = {value!r}`{nearest(name, known)}")
+        check_class(cls, hooks)
         dataclass(cls)
 
     @property

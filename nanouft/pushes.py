@@ -15,7 +15,7 @@ whether your rows teach it to.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import demo_rows, report_use
@@ -23,6 +23,9 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.printing import counted, say
 from nanouft.run.flags import parse
+
+if TYPE_CHECKING:                           # --help does not wait for torch
+    from nanouft.pictures.plots import Strip
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 
@@ -104,10 +107,9 @@ def row_of(cfg: Pushes) -> Row:
     return Row((Turn("user", prompt),), better, better, worse)
 
 
-def finding(strips: list[tuple[str, str, list[str], list[float]]]) -> str:
-    """The title: which methods push the last token of the right answer least and most. A strip is
-    a method, which answer, its tokens, the push on each."""
-    from nanouft.pictures.plots import called
+def finding(strips: "list[Strip]") -> str:
+    """The title: which methods push the last token of the right answer least and most."""
+    from nanouft.pictures.plots import called, signed
     last = strips[0][2][-1]
     at_end = {called(method): weights[-1] for method, which, _, weights in strips
               if which in ("answer", "chosen", "good answer")}
@@ -115,11 +117,6 @@ def finding(strips: list[tuple[str, str, list[str], list[float]]]) -> str:
     way = "down" if at_end[low] < 0 else "up"
     return (f"{low} pushes {last} {way} ({signed(at_end[low])}), {high} up "
             f"({signed(at_end[high])})")
-
-
-def signed(push: float) -> str:
-    """ "+1.00", "−0.90", with the minus of print."""
-    return f"{push:+.2f}".replace("-", "−")
 
 
 def what_is_read(init: str) -> str:

@@ -1,4 +1,4 @@
-"""lessons/arena.py: a loss of one's own gets the verdict that its scores have."""
+"""lessons/arena.py and arena_runs.py: a loss of one's own gets the verdict that its scores have."""
 import inspect
 import json
 import signal
@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from lessons import arena, build
+from lessons import arena, arena_runs, build
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
@@ -67,25 +67,24 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(tmp_path, mon
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
 
 
-def test_what_ends_or_hangs_leaves_no_weights_and_says_so(tmp_path, monkeypatch):
+def test_what_ends_leaves_no_weights_and_says_so(tmp_path):
     """The verdict never comes from what a program prints: without weights there is none."""
-    monkeypatch.setattr(arena, "SECONDS", 30)
-    task = arena.Task("", "--skills list --rows 8 --steps 1 --batch-size 8", ("2e-5",), {})
+    task = arena_runs.Task("", "--skills list --rows 8 --steps 1 --batch-size 8", ("2e-5",), {})
     for how in ("raise SystemExit", "import os; print('verdict: better'); os._exit(0)"):
         file = tmp_path / "mine.py"
         file.write_text(f"{how}\n{ENTRY}")
         with pytest.raises(UserError, match="1 of 1 runs left no weights"):
-            arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
+            arena_runs.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
 
 
 def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
-    task = arena.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
+    task = arena_runs.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
     file = tmp_path / "mine.py"
     file.write_text(ENTRY)
-    arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
+    arena_runs.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
     folder = tmp_path / "room" / "0-2e-5"
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
-    scores, ended = arena.scores(folder, "val", 7, 3)
+    scores, ended = arena_runs.scores(folder, "val", 7, 3)
     assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
 
 
@@ -98,21 +97,21 @@ def test_equal_weights_are_marked(tmp_path):
         told = arena.mark_same(lines)
     assert [x["same weights as"] for x in lines] == ["ben", "", "SFT, anna", ""]
     assert told == ["anna has the same weights as ben: one loss under several names."]
-    task = arena.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
+    task = arena_runs.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
     found = []
     for name, entry in (("one", ENTRY), ("two", ENTRY.replace("Mine", "Yours")),
                         ("three", ENTRY.replace("-s.mean", "-3 * s.mean"))):
         file = tmp_path / f"{name}.py"
         file.write_text(entry)
-        arena.train(name, str(file), task, [(0, "2e-5")], tmp_path / name)
-        found.append(arena.fingerprint([tmp_path / name / "0-2e-5"]))
+        arena_runs.train(name, str(file), task, [(0, "2e-5")], tmp_path / name)
+        found.append(arena_runs.fingerprint([tmp_path / name / "0-2e-5"]))
     assert found[0] == found[1] != found[2]
 
 
 def test_a_limit_of_time_is_named():
-    assert "seconds of computing" in arena.limit_of(-signal.SIGXCPU)
-    assert "had not ended" in arena.limit_of(-signal.SIGKILL)
-    assert arena.limit_of(0) == arena.limit_of(1) == ""
+    assert "seconds of computing" in arena_runs.limit_of(-signal.SIGXCPU)
+    assert "had not ended" in arena_runs.limit_of(-signal.SIGKILL)
+    assert arena_runs.limit_of(0) == arena_runs.limit_of(1) == ""
 
 
 # ---- one's own program ---------------------------------------------------------------------------
@@ -141,7 +140,7 @@ def test_a_program_is_judged_by_its_own_task(tmp_path):
 def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
     """The rows and their order, the rate and the steps are those of nanouft.train. A part that he
     has not written yet is ours."""
-    task = arena.Task("", "--skills list,sort --rows 16 --steps 3 --batch-size 16", (), {})
+    task = arena_runs.Task("", "--skills list,sort --rows 16 --steps 3 --batch-size 16", (), {})
     job, config = (1, "2.5e-4"), json.loads((BASE / "config.json").read_text())
     programs = {"ours": "", "right": PROGRAM, "beta": PROGRAM.replace("BETA * nats", "nats"),
                 "demos": PROGRAM.replace("1.0 if row.score", "0.0 if row.score")}
@@ -154,8 +153,8 @@ def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
     for name, program in programs.items():
         file = tmp_path / "with a space" / f"{name}.py"
         file.write_text(program)
-        arena.train(name, "uft", task, [job], tmp_path / name, str(file) if program else "")
-        found[name] = weights(tmp_path / name / arena.folder_of(job))
+        arena_runs.train(name, "uft", task, [job], tmp_path / name, str(file) if program else "")
+        found[name] = weights(tmp_path / name / arena_runs.folder_of(job))
     moved = np.linalg.norm(found["ours"] - weights(BASE))
     away = {name: np.linalg.norm(x - found["ours"]) / moved for name, x in found.items()}
     assert away["right"] < 0.01 and min(away["beta"], away["demos"]) > 0.2, away

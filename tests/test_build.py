@@ -326,7 +326,8 @@ def test_fresh_rows_always_show_it(name, words):
 
 @pytest.mark.parametrize("call", [
     "build.main(['ex02.py'])", "grade.grade(Path(), '02a')",
-    "arena.train('x', 'uft', arena.TASKS['uft'], [(0, '1e-5')], Path('room'), str(own))"])
+    "arena_runs.train('x', 'uft', arena_runs.Task('', '', (), {}), [(0, '1e-5')], Path('room'), "
+    "str(own))"])
 def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_path):
     """Also if that one is killed, when nothing can be done at its end."""
     own, beat = tmp_path / "ex02.py", tmp_path / "beat"

@@ -395,6 +395,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
+    "evaluate start --reward r.py:length": "--reward|needs --data",
     "train --skills sums": "--skills|unknown family 'sums'", "train --mix 1:1": "--mix",
     "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",

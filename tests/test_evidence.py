@@ -12,6 +12,7 @@ from lessons.evidence import (
     judge,
     mechanism,
     papers,
+    readme,
     reads,
     searches,
     stats,
@@ -51,9 +52,9 @@ def test_every_claim_is_told_in_a_section():
     assert told >= set(judge.RUN) - {"R1s"}          # R1s asks the rows of R1 how many stop
 
 
-@pytest.mark.parametrize("paper", papers.IN_SHORT)
+@pytest.mark.parametrize("paper", readme.IN_SHORT)
 def test_what_readme_says_of_a_paper_is_its_verdict_with_its_condition(paper):
-    short = papers.IN_SHORT[paper]
+    short = readme.IN_SHORT[paper]
     for key, verdict in short.verdicts.items():
         assert write.all_lines()[key].verdict == verdict, key
     assert set(re.findall(r"{[-+]?([^}]+)}", short.text)) <= {*short.verdicts, *short.beside}

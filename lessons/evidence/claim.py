@@ -34,6 +34,11 @@ SKILLS = ("rules", "list", "sum", "sort", "reverse")
 THREE = (SKILLS, ("truth", "unknown"), ("fact",))       # skills, honesty, facts
 BASES = ("base", "out/base-1")          # what --init takes
 REAL = ("out/smollm2",)                 # SmolLM2-135M-Instruct, made by smollm2.py
+# how rows of several files begin
+SFT = "--objective sft --reduction sequence"
+RELEASED = "--objective ift --variant released"
+DETACHED = "--objective ift --variant detached"
+POFT = "--objective poft --aligned {aligned}"
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 
 

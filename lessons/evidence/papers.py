@@ -3,7 +3,7 @@
 SENTENCES head the table of docs/all_questions.md and the picture. A question that stands under
 `asked` is the paper's own sentence, all others are our follow-ups (`whose`). A sentence may change
 from one version of a paper to the next, so the version is named. CARRY are the rows that carry
-our answer in docs/claims.md, and IN_SHORT is what README says of each paper.
+our answer in docs/claims.md. What README says of each paper stands in readme.py.
 """
 from dataclasses import dataclass, field
 
@@ -195,124 +195,6 @@ CARRY = {
                    "C13 better: dpo with right - dpo with wrong",
                    "C13 better: dpo with floor - dpo",
                    "C13 better: dpo with right - dpo with floor"),
-}
-
-
-@dataclass(frozen=True)
-class InShort:
-    """What README says of a paper. In the text {key} is how many points the first row of that
-    question lies ahead, {-key} how many behind, and {+key} the difference with its interval, on
-    each start model. A test asks that the verdicts are those of today, and that no condition is
-    missing."""
-    text: str
-    verdicts: dict[str, str]            # {key of a question: its verdict}
-    conditions: tuple[str, ...]         # words without which the text would say more than was shown
-    beside: tuple[str, ...] = ()        # differences that no question asks, so without a verdict
-
-
-IN_SHORT = {
-    "IFT": InShort(
-        "**The IFT paper says that IFT does as well as SFT and some methods of preference "
-        "learning, or better.** The code that its authors released does not do so here: each at "
-        "the best settings that we found for it, it scores {-C1 better: released - SFT} points "
-        "less than SFT, and {-R1 better: released - SFT} less on SmolLM2, a public model of 135 "
-        "million parameters. IFT multiplies the loss of each token by a factor that is computed "
-        "from losses. In the released code gradient flows through these factors, and at SFT's "
-        "learning rate most answers of one kind, lists, then never end; with a lower rate and a "
-        "larger batch they end, but these settings cost points by themselves. Where no gradient "
-        "flows through the factors, which is our default, IFT scores as SFT does, within two "
-        "points, at SFT's own settings. It takes longer to learn to stop, though, and is behind "
-        "until then, and on SmolLM2 it is undecided whether it does as well. The formulas that the "
-        "paper prints (Eq. 21 and Algorithm 1) weigh the tokens in other ways, and were not "
-        "judged.\n\n"
-        "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
-        "asks how likely each word is after the *right* words, while the model will go on after "
-        "its *own*. Word by word that is so here, in sums, sorted words and reversed words: SFT "
-        "expects the next word to be right more often than it is, by {C7 Step by step, SFT "
-        "overestimates what its model does} percentage points, most of which come from reversed "
-        "words. On Frozen Lake, the paper's example, a game of crossing ice without falling into a "
-        "hole, the answer depends on what the player knew before, on how long training has run and "
-        "on whether walks that have fallen are counted ([the lake](docs/lake.md)).",
-        {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
-         "R5 as good: detached, 96 - SFT, 96": "undecided",
-         "R1 better: released - SFT": "does not hold",
-         "C9 as good, stops: detached 48 - SFT 48": "does not hold",
-         "C9 not inferior: detached 48 - SFT 48": "does not hold",
-         "C7 Step by step, SFT overestimates what its model does": "holds",
-         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)": "holds"},
-        ("The code that its authors released", "the best settings that we found", "within two "
-         "points, at SFT's own settings", "is behind until then", "were not judged",
-         "sums, sorted words and reversed words", "what the player knew before",
-         "how long training has run", "whether walks that have fallen are counted")),
-    "UFT": InShort(
-        "**The UFT paper says that alignment after SFT makes a model forget some of what SFT "
-        "taught, and that one stage prevents it.** Here demonstrations show skills, and answers to "
-        "questions about honesty come with scores, with labels or as pairs. A *chain* learns the "
-        "skills by SFT and then honesty by DPO, KTO or UNA, while UFT learns both in one stage. "
-        "Two of the three chains do forget: KTO loses {C12 better, skills: A - A -> KTO} points of "
-        "the skills and UNA {C12 better, skills: A - A -> UNA}, while of DPO it is undecided. Even "
-        "so UFT does not end with more skills: it lies {-C3 better, skills: UFT - A -> DPO} points "
-        "behind the chain with DPO and {-C12 better, skills: UFT - A -> UNA} behind the one with "
-        "UNA, and against the one with KTO it is undecided. Most of each gap is one task, to "
-        "reverse words. UFT takes fewer steps than the chains, and whether more steps would close "
-        "the gaps is not known.\n\n"
-        "**It also says that one stage is clearly better than two.** The paper's lead is largest "
-        "in following instructions and in factuality, which we did not ask by themselves. On the "
-        "mean of skills, honesty and facts that the start model knew already it is undecided here, "
-        "against each of the three chains. In a second setting it is honesty that is demonstrated, "
-        "and the scored answers to skills are none of them wholly right. There UFT is "
-        "{C3b better: UFT - A -> UNA} points ahead of the chain with UNA, because that second "
-        "stage unlearns to say \"I do not know\". All of this lead comes from the questions with "
-        "that answer, and against the other two chains it is undecided. Plain SFT, on the "
-        "demonstrations and on the answer with the highest score to each prompt, is "
-        "{-C3b better: UFT - A and best B} points ahead of UFT there. From demonstrations alone "
-        "UFT is not shown to be better than SFT.",
-        {"C3 better, skills: UFT - A -> DPO": "does not hold",
-         "C12 better, skills: UFT - A -> UNA": "does not hold",
-         "C12 better, skills: UFT - A -> KTO": "undecided",
-         "C12 better, skills: A - A -> KTO": "holds", "C12 better, skills: A - A -> UNA": "holds",
-         "C3 better: UFT - A -> DPO": "undecided", "C3 better: UFT - A -> KTO": "undecided",
-         "C3 better: UFT - A -> UNA": "undecided", "C3b better: UFT - A -> UNA": "holds",
-         "C3b better: UFT - A -> KTO": "undecided", "C3b better: UFT - A -> DPO": "undecided",
-         "C3 better, skills: A - A -> DPO": "undecided",
-         "C3b better: UFT - A and best B": "does not hold",
-         "C2 better: UFT .01 - SFT": "undecided"},
-        ("Here", "Two of the three chains do forget", "of DPO it is undecided", "In a second "
-         "setting", "none of them wholly right", "All of this lead comes from the questions with "
-         "that answer", "the other two chains it is undecided", "with KTO it is undecided",
-         "one task, to reverse words", "fewer steps than the chains", "did not ask by themselves",
-         "because that second stage unlearns")),
-    "UNA": InShort(
-        "**The UNA paper says (in version 2) that UNA is better than DPO, KTO and RLHF.** From the "
-        "same answers UNA is {C6 better: UNA - DPO} points better than DPO here: UNA reads their "
-        "scores, while DPO reads them as pairs. It is {C6 better: UNA - KTO} points better than "
-        "KTO, which reads only labels, right or wrong. With the same labels UNA is not shown to be "
-        "ahead of KTO, which we did not ask beforehand, so that the lead seems to come from what "
-        "scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT on the "
-        "answers that have full marks, a rival that the paper does not have, is close: UNA's lead "
-        "over it is undecided. RLHF we did not compare.",
-        {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
-         "C10 better: UNA - RFT": "undecided"},
-        ("here", "Our scores are exact", "From the same answers", "reads only labels",
-         "did not ask beforehand")),
-    "PoFT": InShort(
-        "**The PoFT paper says that PoFT improves on SFT where the quality of the demonstrations "
-        "is not sure.** Its tables use public data as they are; here we made 40 % of the "
-        "demonstrations wrong, or none. PoFT's lead over SFT is larger with 40 % wrong than with "
-        "none, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points, and on SmolLM2 with 40 % "
-        "wrong it leads by {R4 better: PoFT - SFT}. But here PoFT has the help of a second model "
-        "that already knows the answers, while two of the paper's three helpers score less than "
-        "the model that they help. With a weak helper, which learnt from demonstrations of which "
-        "40 % were wrong as well, PoFT is not shown to be better than SFT. And the good helper "
-        "serves better as a filter: SFT on the 60 % of the demonstrations that it finds likeliest "
-        "is {-C4 better: PoFT - SFT, filtered} points ahead of PoFT on all of them, which on "
-        "SmolLM2 is undecided.",
-        {"C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %": "holds", "R4 better: PoFT - SFT": "holds",
-         "C4 better: PoFT - SFT, filtered": "does not hold",
-         "C4 better: PoFT, weak - SFT": "undecided",
-         "R4 better: PoFT - SFT, filtered": "undecided"},
-        ("here", "we made 40 % of the demonstrations wrong", "a second model that already knows "
-         "the answers", "With a weak helper", "of which 40 % were wrong as well")),
 }
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 

@@ -9,7 +9,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from lessons.evidence import judge, losses, papers, reads, searches, stats
+from lessons.evidence import judge, losses, papers, readme, reads, searches, stats
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
 from lessons.evidence.reported import REPORTED
@@ -59,7 +59,7 @@ def in_short() -> str:
     found = all_lines()
     return "\n\n".join(f"{told(short.text, found)} [{paper} in full]"
                        f"(docs/claims.md#{paper.lower()})"
-                       for paper, short in papers.IN_SHORT.items()) + "\n"
+                       for paper, short in readme.IN_SHORT.items()) + "\n"
 
 
 def told(text: str, found: dict[str, Line]) -> str:

@@ -187,8 +187,10 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
         new = i == 0 or tokens != rows[i - 1][2]
         up, down = (UNIT * min(LONGEST_BAR, max(0.0, *(sign * w for w in weights), 0.0))
                     for sign in (1, -1))
-        heights.append((y + TEXT * new if new else None, y + TEXT * new + 0.18 + up + TEXT))
-        y = heights[-1][1] + down + TEXT * (down > 0) + 0.12
+        names = y + TEXT if new else None
+        zero = (y if names is None else names) + 0.18 + up + TEXT
+        heights.append((names, zero))
+        y = zero + down + (TEXT if down > 0 else 0) + 0.12
     title = textwrap.fill(title, 88)
     note = "\n".join(textwrap.fill(line, 115) for line in note.split("\n"))
     below = 0.45 + TEXT * title.count("\n")
@@ -229,6 +231,7 @@ def token_name(token: str) -> str:
 
 
 def signed(weight: float) -> str:
+    """ "+1.00", "−0.90", with the minus of print."""
     return f"{weight:+.2f}".replace("-", "−")
 
 

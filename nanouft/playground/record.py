@@ -181,7 +181,8 @@ def asked(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
 
 def said(answer: Answer, tok: Tokenizer) -> list[str]:
     """The tokens of an answer; of a turn that it makes up afterwards only the beginning."""
-    tokens = [tok.decode([i]) for i in [*answer.ids, *[tok.end] * answer.ended]]
+    ids = [*answer.ids, tok.end] if answer.ended else answer.ids
+    tokens = [tok.decode([i]) for i in ids]
     turn = next((i for i, token in enumerate(tokens) if token == "<|user|>"), None)
     return tokens if turn is None else [*tokens[:turn + 2], "…"]
 

@@ -1,0 +1,182 @@
+"""The runs of the arena: trained in a process of their own, scored by this one.
+
+    found = measure("mine", "mine.py", task, "val", 7)      # a Result: scores of five seeds
+    others = baselines("stop", task, "val", 7)              # of the methods beside it, made once
+
+What trains leaves weights and nothing else that is believed; model, tokenizer, prompts and scores
+are this program's own.
+"""
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lessons import grade, own_program
+from nanouft.gpt import BASE
+from nanouft.models.folders import read_gpt
+from nanouft.models.tokenizer import nano
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
+from nanouft.run.evaluation import families
+
+ROOT = Path(__file__).parents[1]
+OUT = Path("out/arena")
+ASKED = ("list", "sum", "sort", "reverse")
+SEEDS, TRIES = range(5), (100, 101)             # of the verdict; of the choice of a rate
+ITEMS, FEW = 240, 60                    # prompts of each family: of the verdict, of a choice
+SECONDS = 240                   # of computing, for the tries of a rate and again for the verdict
+WAITING = 3 * SECONDS                           # on the clock
+
+
+@dataclass(frozen=True)
+class Task:
+    about: str
+    flags: str                          # rows and steps of nanouft.train, for everybody
+    rates: tuple[str, ...]              # which everybody tries
+    beside: dict[str, str]              # name: flags. The first is the one to beat
+    doubt: str = ""                     # what must be known of those beside
+    program: str = ""                   # the method that one's own program of lessons.build trains
+
+
+# ---- training, in a process that leaves weights --------------------------------------------------
+def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path,
+          program: str = "") -> None:
+    """One run for each (seed, rate) in `room`, a process for all of them; UserError if one is
+    missing. What it prints is never believed. program: the file of one's own program, whose loss
+    takes the place of ours."""
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(parents=True)
+    say(f"  training {name}: {len(jobs)} runs")
+    words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
+             for job in jobs]
+    child = subprocess.Popen(
+        [sys.executable, "-B", "-c", "from lessons import arena_runs; arena_runs.run_all()",
+         program, *words],
+        cwd=room, text=True, errors="replace", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    pipe, child.stdin = child.stdin, None           # communicate() would close it
+    try:
+        said, _ = child.communicate(timeout=WAITING)
+    except subprocess.TimeoutExpired:
+        said = ""
+    finally:
+        grade.end(child)
+        if pipe:
+            pipe.close()
+    missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
+    if missing:
+        last = (said.strip().splitlines() or ["no word"])[-1][:300]
+        raise UserError(f"{name}: {len(missing)} of {len(jobs)} runs left no weights; "
+                        f"{limit_of(child.returncode)}the last line was: {last}")
+
+
+def limit_of(code: int) -> str:
+    """Which limit of time has ended a process, if one did."""
+    if os.name == "posix" and code == -signal.SIGXCPU:
+        return f"out of time, after {SECONDS} seconds of computing; "
+    if os.name == "posix" and code == -signal.SIGKILL:      # by this program, or by the system
+        return f"it had not ended after {WAITING} seconds, or the system had no memory left; "
+    return ""
+
+
+def folder_of(job: tuple[int, str]) -> str:
+    return f"{job[0]}-{job[1]}"
+
+
+def run_all() -> None:
+    """In the child: a student's program or nothing, and in each further word a folder and the flags
+    of a run of nanouft.train."""
+    grade.end_with_parent(grade.input_closes())
+    from nanouft import train as nanouft_train
+    grade.limit(SECONDS)
+    program, *words = sys.argv[1:]
+    for word in words:
+        folder, *flags = shlex.split(word)
+        flags += ["--warmup", "0.1", "--plain", "--device", "cpu", "--threads", "1",
+                  "--save-every", "0", "--out", folder]
+        if program:
+            own_program.train(Path(program), flags)
+        else:
+            nanouft_train.main(flags)
+
+
+# ---- judging, by this program's own code ---------------------------------------------------------
+def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray, np.ndarray]:
+    """(families, prompts) scores of a run's weights, and which answers stop. Only the numbers are
+    taken from the folder: model and tokenizer are the shipped ones."""
+    model = read_gpt(folder, json.loads((BASE / "config.json").read_text(encoding="utf-8")))
+    with contextlib.redirect_stderr(io.StringIO()):
+        answers = families(model, nano(), split, items, seed, ASKED)[1]
+    return tuple(np.array([[x[what] for x in answers if x["family"] == f] for f in ASKED], float)
+                 for what in ("score", "ended"))
+
+
+def fingerprint(folders: list[Path]) -> str:
+    """Equal for runs that left equal weights, whatever their files say beside them."""
+    config = json.loads((BASE / "config.json").read_text(encoding="utf-8"))
+    found = hashlib.sha256()
+    for folder in folders:
+        for weight in read_gpt(folder, config).parameters():
+            found.update(weight.detach().float().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+@dataclass
+class Result:
+    rate: str                           # and whether it is the lowest or the highest tried
+    weights: str                        # a hash of those of all seeds
+    scores: np.ndarray                  # (seeds, families, prompts)
+    ended: np.ndarray
+
+
+KEPT = ("rate", "weights", "scores", "ended")
+
+
+def measure(name: str, flags: str, task: Task, split: str, seed: int,
+            program: str = "") -> Result:
+    """Choose the rate on validation prompts, then train and score the five seeds."""
+    room = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
+    rate = task.rates[0]
+    if len(task.rates) > 1:
+        jobs = [(s, rate) for rate in task.rates for s in TRIES]
+        train(name, flags, task, jobs, room, program)
+        tried = {rate: np.mean([scores(room / folder_of((s, rate)), "val", 3, FEW)[0].mean()
+                                for s in TRIES]) for rate in task.rates}
+        rate = max(tried, key=tried.get)
+        say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
+    jobs = [(s, rate) for s in SEEDS]
+    train(name, flags, task, jobs, room, program)
+    folders = [room / folder_of(job) for job in jobs]
+    found = [scores(folder, split, seed, ITEMS) for folder in folders]
+    weights = fingerprint(folders)
+    shutil.rmtree(room)
+    edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
+    told = f"{rate} (at the edge)" if edge else rate
+    return Result(told, weights, *(np.array(x) for x in zip(*found)))
+
+
+def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]:
+    """The methods beside an entry, trained once on this machine and kept in out/arena."""
+    file, out = OUT / f"{name}-{split}-{seed}.npz", {}
+    if not file.exists():
+        say(f"first, once: {'; '.join(task.beside)}")
+        out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
+        np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
+                                     for key in KEPT})
+    kept = np.load(file)
+    if not all(f"{who}/weights" in kept for who in task.beside):     # of an older version
+        file.unlink()
+        return baselines(name, task, split, seed)
+    return {who: Result(str(kept[f"{who}/rate"]), str(kept[f"{who}/weights"]),
+                        kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
