@@ -221,8 +221,8 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "wrong ones, which is {-C13 better: dpo with wrong - dpo} points *worse* than DPO alone",
         "makes DPO {C13 better: dpo with floor - dpo} points better",
         "is {C13 better: dpo with right - dpo with floor} points better than the floor"],
-    "README": ["with a tenth of SFT's loss added, DPO scores {C13 better: dose 0.1 - dose 0} points "
-               "more at the same rate",
+    "README": ["with a tenth of SFT's loss added, DPO scores {C13 better: dose 0.1 - dose 0} "
+               "points more at the same rate",
                "SFT on the good ones scored {C6 better: RFT - KTO} points more than KTO"],
     "PoFT": [
         "and it is, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points",
