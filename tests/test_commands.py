@@ -39,7 +39,14 @@ from nanouft.run.evaluation import Measured
 from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, hash_of, read_lines, save_step
 from nanouft.run.held_rows import affordable
-from nanouft.run.plan import as_passes, rate_and_steps, with_beta
+from nanouft.run.plan import (
+    as_passes,
+    choose_batch_size,
+    choose_fit,
+    choose_rate,
+    choose_steps,
+    with_beta,
+)
 from nanouft.run.reference import logps
 from nanouft.run.settings import Train, read_flags
 
@@ -553,16 +560,26 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
     (512, "--data x --objective dpo", 5, (7.5e-6, 5, 20)),
     (512, "--data x --objective una --lora 16", 64, (7.5e-5, 8, 24)),
     (512, "--data x --objective grpo", 12, (2.5e-6, 4, 20)),
-    (512, "--data x --objective grpo --steps 3", 12, (2.5e-6, 4, 3))])
+    (512, "--data x --objective grpo --steps 3", 12, (2.5e-6, 4, 3)),
+    (128, "--data x --batch-size 32", 300, (1e-3, 32, 400)),
+    (128, "--data x --lora 8", 40, (2.5e-3, 8, 400)),
+    (128, "--data x --objective dpo", 213, (3e-5, 8, 80)),
+    (128, "--data x --objective dpo", 214, (3e-5, 32, 20)),
+    (128, "--data x --objective grpo", 12, (1e-5, 32, 1)),
+    (128, "--rows 5", 5, (2.5e-4, 5, 3))])
 def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     """A model of another width than the base's 128 has another rate. Few demonstrations get 200 to
     400 steps of 8 rows at four times the rate if the model is narrow, few pairs a low rate; a wide
     one reads your rows three times, in 20 steps at least. What is given wins, and a batch that is
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
-    objective, cfg, given = read_flags([*init, *line.split()])
-    rate, batch_size, total = rate_and_steps(cfg, objective, rows, tiny(n_embd=width), given)
-    assert (rate, batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
+    objective, cfg, _ = read_flags([*init, *line.split()])
+    model = tiny(n_embd=width)
+    fit = choose_fit(cfg, objective, rows, model)
+    batch_size = choose_batch_size(cfg, objective, rows, fit)
+    assert choose_rate(cfg, objective, model, fit) == pytest.approx(wanted[0])
+    assert batch_size == wanted[1]
+    assert choose_steps(cfg, objective, rows, fit, batch_size) == wanted[2]
 
 
 def test_a_number_of_passes_in_words():
