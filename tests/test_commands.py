@@ -191,8 +191,8 @@ def test_a_method_may_be_written_in_any_case(here, capsys):
                 "case") == 0
     assert read_json(here / "case" / "run.json")["objective"] == "sft"
     for name in ("sft", "Sft"):
-        assert call(f"train --objective {name} --resume case") == 2
-        assert "run is finished" in one_error(capsys)
+        assert call(f"train --objective {name} --resume case") == 0
+        assert "run is finished" in capsys.readouterr().out
     assert call("pushes --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
     assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
@@ -838,8 +838,8 @@ def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
         assert call(line) == 0
     assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
     assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()
-    assert capsys.readouterr().out == "undrawn: was trained and scored, and is complete now\n"
-    assert call("train --resume undrawn") == 2 and "run is finished" in one_error(capsys)
+    assert capsys.readouterr().out == (
+        "undrawn: that run is finished; --init undrawn uses its model\n")
 
 
 def test_a_folder_is_known_by_its_weights_not_by_its_name(tmp_path):
