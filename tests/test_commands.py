@@ -22,7 +22,7 @@ from made import NANO, one_error, start_folder, tiny, write_jsonl
 from nanouft import evaluate, generate, pretrain, pushes, reward, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
-from nanouft.loop import Device
+from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
@@ -234,7 +234,8 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
 def test_another_user_may_read_what_the_umask_lets_him_read(here):
     """Also weights, which safetensors writes for their owner alone."""
     (here / "fresh").touch()
-    save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]), {})
+    save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]),
+              grad_scaler(Device()))
     modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
              for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
