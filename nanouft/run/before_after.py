@@ -56,7 +56,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     short = short_answers(held) if cfg.data and not score else []
     rows = [e.row for e in held] if score else [
         *short, *each_prompt([e.row for e in held])[:0 if short else ASKED]]
-    longest = cfg.max_new if score and cfg.max_new else ANSWER
+    longest = plan.max_new if score else ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:

@@ -7,7 +7,8 @@ Where nothing is given, the rate, the batch, the steps and beta follow from the 
 """
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from nanouft.data.batches import Encoded, Pace
 from nanouft.generate import MAX_NEW, longest_answer
@@ -24,8 +25,9 @@ from nanouft.run.settings import Train
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides what a run learns. Nothing in it changes afterwards."""
-    cfg: Train                  # the flags, with what was chosen in place of what was not given
+    """All that decides what a run learns. Nothing in it changes afterwards. Where the flags leave
+    something open (lr, batch_size, steps, epochs, max_new), read what is chosen here."""
+    cfg: Train                  # the flags, as they were given
     objective: Objective        # with its settings, as they train
     rate: float                 # the peak of the learning rate
     batch_size: int             # rows of a step, or prompts if the model samples
@@ -33,7 +35,6 @@ class Plan:
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held: list[Encoded]         # held-out rows that are scored before and after
-    given: frozenset[str]       # names of the flags that were given
 
     @property
     def pace(self) -> Pace:
@@ -60,24 +61,31 @@ class Plan:
 
     def chosen_here(self) -> str:
         """Which flags of steps, batch size and rate were not given."""
-        names = [flag(name) for name in ("epochs", "batch_size", "lr")
-                 if name not in self.given and not (name == "epochs" and self.cfg.steps)]
+        cfg = self.cfg
+        given = {"epochs": cfg.epochs or cfg.steps, "batch_size": cfg.batch_size, "lr": cfg.lr}
+        names = [flag(name) for name, value in given.items() if value is None]
         return f"chosen by the run, since not given: {', '.join(names)}" if names else ""
 
+    def settings(self) -> dict[str, Any]:
+        """All flags, with what is chosen in place of what was not given: for run.json."""
+        return asdict(self.cfg) | {"lr": self.rate, "batch_size": self.batch_size,
+                                   "max_new": self.max_new}
 
-def plan_run(asked: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
+
+def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
              tok: Tokenizer) -> Plan:
-    """The plan of the run that these flags ask for. `rows`: those of load_rows."""
-    max_new = asked.max_new or (longest_answer(model, tok) if asked.data else MAX_NEW)
-    train, held = encode_rows(asked, objective, rows, model, tok, max_new)
-    fit = choose_fit(asked, objective, len(train), model)
-    batch_size = choose_batch_size(asked, objective, len(train), fit)
-    steps = choose_steps(asked, objective, len(train), fit, batch_size)
-    rate = choose_rate(asked, objective, model, fit)
-    cfg = replace(asked, lr=rate, batch_size=batch_size, max_new=max_new)
-    chosen = with_beta(objective, train) if cfg.data and "beta" not in given else objective
-    return Plan(cfg, chosen, rate, batch_size, steps, max_new, train,
-                choose_held_out(cfg, chosen, held, steps, batch_size), frozenset(given))
+    """The plan of the run that these flags ask for. `given`: the names of those that were given;
+    `rows`: those of load_rows."""
+    max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
+    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    if cfg.data and "beta" not in given:
+        objective = with_beta(objective, train)
+    fit = choose_fit(cfg, objective, len(train), model)
+    batch_size = choose_batch_size(cfg, objective, len(train), fit)
+    steps = choose_steps(cfg, objective, len(train), fit, batch_size)
+    rate = choose_rate(cfg, objective, model, fit)
+    held = choose_held_out(cfg, objective, held, steps, batch_size)
+    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held)
 
 
 # ---- rate, batch and steps, where they are not given ---------------------------------------------

@@ -34,7 +34,7 @@ def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: l
     files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
     own_code = own_file(named_objective(argv))
     return {"command": "train", "objective": objective.name, "steps": plan.steps,
-            "passes": plan.epochs, "config": asdict(cfg), "hp": asdict(objective), "argv": argv,
+            "passes": plan.epochs, "config": plan.settings(), "hp": asdict(objective), "argv": argv,
             "tokenizer": tok.name,
             "key": fingerprint(model, plan.train, cfg.reward, *map(hash_of, files_it_reads)),
             "code": hash_of(own_code) if own_code else None,
