@@ -71,13 +71,11 @@ class Update:
 
 
 def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch], update: Update,
-          numbers: Iterable[int], device: Device = Device(),
-          accumulate: int = 1) -> Iterator[Step]:
+          numbers: Iterable[int], device: Device = Device()) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
-    source      source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a
-                file) or rollout.Rollouts (answers that the model has just sampled)
-    accumulate  micro-batches in which a step is taken, to save memory"""
+    source: source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file) or
+    rollout.Rollouts (answers that the model has just sampled)."""
     optimizer, schedule, autocast = update.optimizer, update.schedule, device.autocast()
     scaler = grad_scaler(device) if update.scaler is None else update.scaler
     for number in numbers:
@@ -85,7 +83,7 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         rate = optimizer.defaults["lr"] if schedule is None else schedule(number)
         batch = source(number)
         sums: dict[str, Any] = {}
-        for micro_batch in batch.micro_batches(accumulate):
+        for micro_batch in batch.micro_batches():
             micro_batch = micro_batch.to(device.name)
             # ---- forward: writes the log-probs
             with autocast:
