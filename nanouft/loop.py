@@ -80,7 +80,6 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
     scaler = grad_scaler(device) if update.scaler is None else update.scaler
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
-        rate = optimizer.defaults["lr"] if schedule is None else schedule(number)
         batch = source(number)
         sums: dict[str, Any] = {}
         for micro_batch in batch.micro_batches():
@@ -96,8 +95,11 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         # ---- update
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), update.clip)
-        for group in () if schedule is None else optimizer.param_groups:
-            group["lr"] = rate * group.get("rate", 1)           # a group may learn faster
+        rate = optimizer.defaults["lr"]
+        if schedule is not None:
+            rate = schedule(number)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("times", 1)      # a group may learn faster
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
