@@ -1,7 +1,7 @@
 """The training loop of every objective: data, forward, loss, update.
 
     for step in steps(model, objective, source, Update(optimizer), range(100)):
-        print(step.number, float(step.sums["loss"]))
+        print(step.done, float(step.sums["loss"]))
 
 It knows nothing of files. What stands around it (the log, checkpoints, evaluation, signals) is the
 body of the caller's `for`: train.py, pretrain.py, reward.py and frozen_lake/learn.py all use it.
@@ -26,12 +26,12 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 @dataclass
 class Step:
     """What one optimizer step leaves. The numbers still wait on the device."""
-    number: int                 # steps that are done, this one included
+    done: int                   # steps that are done, this one included
     sums: dict[str, Tensor]     # the loss and the metrics, summed over the step's micro-batches
     norm: Tensor                # of the gradient, before clipping
     rate: float                 # the learning rate
     tokens: int                 # response tokens
-    read: int                   # all tokens, those of prompts too
+    tokens_read: int            # all tokens, those of prompts too
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        read = sum(int(s.real.sum()) for s in batch.seqs.values())
-        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), read)
+        tokens_read = sum(int(s.real.sum()) for s in batch.seqs.values())
+        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), tokens_read)
 
 
 # ---- how the learning rate moves -----------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
-    assert step.read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
+    assert step.tokens_read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
     assert not any(x.requires_grad for x in [*step.sums.values(), step.norm])
 
 

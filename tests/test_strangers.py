@@ -352,7 +352,7 @@ def ended_by_a_kill(argv: list[str], folder: Path, after: int) -> int:
 
     def add(self, step, stats):
         real(self, step, stats)
-        if step.number > 2 * after:
+        if step.done > 2 * after:
             time.sleep(0.1)
     if not (number := os.fork()):
         try:

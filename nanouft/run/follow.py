@@ -44,7 +44,7 @@ class Run:
         next_save = 0.0
         self.bar = progress(self.total, self.name, steps, self.done, stays=True)
         for step in self.bar:
-            n, last = step.number, step.number == self.total
+            n, last = step.done, step.done == self.total
             self.log.add(step, self.source.stats)
             if self.log.is_due() or last:
                 self.flush()
