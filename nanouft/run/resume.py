@@ -1,9 +1,9 @@
-"""Which run is the same run: its folder is described, opened, resumed and finished.
+"""Which run is the same run: its folder is described, compared and opened.
 
     about = describe_run(plan, model, tok, device, argv)        # run.json
     check_resume(folder, about)                                 # may that run go on?
     folder = open_folder(plan, about, at_end)                   # a new one, or that run's
-    finish(folder, plain)                                       # after eval.json
+    is_scored(folder)                                           # is there nothing left to do?
 """
 import hashlib
 import json
@@ -20,7 +20,6 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.own import own_file
 from nanouft.plumbing.disk import holds_tensors, read_json, remove, write_json
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import say
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
 from nanouft.run.settings import named_objective
@@ -90,15 +89,3 @@ def is_scored(folder: Path) -> bool:
     last = read_json(folder / "run.json").get("steps")
     logged = any(line["step"] == last for line in read_lines(folder / "metrics.jsonl"))
     return logged and holds_tensors(folder / "model.safetensors")
-
-
-def finish(folder: Path, plain: bool) -> None:
-    """After eval.json: draw the picture and delete the checkpoints. A run that was killed in here
-    is finished by another call, and of a finished run the same picture is drawn again."""
-    if not plain:
-        try:
-            from nanouft.pictures import plots
-            plots.curves(folder)
-        except Exception as e:                      # of a library or the disk: the model is saved
-            say(f"no curves.png ({type(e).__name__}: {e}); --resume {folder} draws it")
-    remove(folder / "steps")
