@@ -44,6 +44,10 @@ class Device:
     def kind(self) -> str:
         return self.name.split(":")[0]
 
+    def exact(self) -> "Device":
+        """The same place in fp32, in which held-out rows are always read."""
+        return Device(self.name)
+
     def autocast(self) -> contextlib.AbstractContextManager:
         """Context of every forward: products in `dtype`, parameters and optimizer in fp32."""
         if self.dtype == "fp32":

@@ -22,7 +22,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
-from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, stats
+from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, rollout_stats
 from nanouft.run.evaluation import answer_rows
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
@@ -289,8 +289,8 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     want = {"reward": 3.25 / 6, "ends": 5 / 6, "ties": 1 / 3, "length": len(kl) / 6,
             "kl_exact": np.mean(kl), "kl_k1": np.mean(k1), "kl_k3": np.mean(k3),
             "kl_answer": sum(kl) / 6, "entropy": np.mean(entropy), "decode_gap": max(gaps)}
-    assert stats(batch, decoded, *seen, samples=2) == pytest.approx(want, rel=1e-4)
-    assert "ties" not in stats(batch, decoded, *seen, samples=1)
+    assert rollout_stats(batch, decoded, *seen, samples=2) == pytest.approx(want, rel=1e-4)
+    assert "ties" not in rollout_stats(batch, decoded, *seen, samples=1)
 
 
 def test_a_policy_that_says_nan_stops_the_run_in_one_line():

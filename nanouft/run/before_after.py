@@ -14,6 +14,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.printing import counted, say
+from nanouft.rollout import Score
 from nanouft.run.evaluation import (
     ABOUT,
     Metrics,
@@ -25,7 +26,6 @@ from nanouft.run.evaluation import (
 )
 from nanouft.run.held_rows import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
-from nanouft.run.rewards import Score
 
 FORGOT = 20             # points that a family must lose before the run says so
 METRICS = {"nll": "loss on held-out answers, nats per token",

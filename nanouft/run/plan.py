@@ -75,7 +75,8 @@ class Plan:
 def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
              tok: Tokenizer) -> Plan:
     """The plan of the run that these flags ask for. `given`: the names of those that were given;
-    `rows`: those of load_rows."""
+    `rows`: those of load_rows. On the way it says which rows are used, which beta suits them, and
+    how many are held out."""
     max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
     train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
     if cfg.data and "beta" not in given:
