@@ -189,6 +189,7 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     made.sampler = replace(made.sampler, compiled=net)
     made.pace = replace(made.pace, accumulate=micro_batches)
     for step in range(4):
+        assert made(step).accumulate == micro_batches
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
             with device.autocast():
                 made.objective.forward(net, micro_batch)
