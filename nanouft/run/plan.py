@@ -91,8 +91,12 @@ def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, mode
 
 # ---- rate, batch and steps, where they are not given ---------------------------------------------
 PASSES = 3              # over the rows; more learn a small file by heart (docs/data.md)
-STEPS_PER_ROW = 10      # at least, for a few demonstrations, within the bounds of their Fit
-FEEDBACK = 3e-5         # highest rate for few pairs or grades: a higher one makes answers worse
+SMALL_STEP = 8          # rows, so that PASSES over few rows are more steps
+FEW_PROMPTS = 4         # of a step, because each of them has several answers
+SOME = (20, 20)         # steps at least: fewer change nothing
+MANY = (200, 400)       # steps at least, until a narrow model has learnt a few demonstrations:
+STEPS_PER_ROW = 10      # so many for each of them, within these two bounds
+LOW = 3e-5              # highest rate for pairs and grades: a higher one makes answers worse
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,11 @@ class Fit:
 
 USUAL = Fit(32, (1, 1))             # NanoWorld, or a large file of yours
 FITS = {                            # (why it is not usual, what the method learns from) -> Fit
-    # PASSES over 40 rows would be 4 steps of 32, which change nothing in a model trained by them
-    ("few rows", "demonstrations"): Fit(8, (200, 400), times=4),
-    ("few rows", "feedback"): Fit(8, (20, 20), highest=FEEDBACK),
-    # wider than the base: a rate times 4 taught SmolLM2 no more
-    ("wide model", "demonstrations"): Fit(8, (20, 20)),
-    ("wide model", "feedback"): Fit(8, (20, 20), highest=FEEDBACK),
-    ("wide model", "prompts"): Fit(4, (20, 20))}
+    ("few rows", "demonstrations"): Fit(SMALL_STEP, MANY, times=4),
+    ("few rows", "feedback"): Fit(SMALL_STEP, SOME, highest=LOW),
+    ("wide model", "demonstrations"): Fit(SMALL_STEP, SOME),    # times=4 taught SmolLM2 no more
+    ("wide model", "feedback"): Fit(SMALL_STEP, SOME, highest=LOW),
+    ("wide model", "prompts"): Fit(FEW_PROMPTS, SOME)}
 
 
 def choose_fit(cfg: Train, objective: Objective, rows: int, model: GPT) -> Fit:
