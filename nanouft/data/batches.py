@@ -256,8 +256,9 @@ def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -
 
 
 def _shift(seqs: list[Tokens], pad: int) -> Seqs:
-    """The one place where targets are shifted: inputs ids[:-1], targets ids[1:]; mask and columns
-    follow the targets. Shorter rows are padded on the right."""
+    """The one place where targets of rows are shifted: inputs ids[:-1], targets ids[1:]; mask and
+    columns follow the targets. (pretrain.py shifts whole texts.) Shorter rows are padded on the
+    right."""
     T = max(len(s.ids) for s in seqs) - 1
 
     def stack(arrays: list[np.ndarray], fill: float, dtype: type = np.float32) -> Tensor:

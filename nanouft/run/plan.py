@@ -29,7 +29,7 @@ class Plan:
     something open (lr, batch_size, steps, epochs, max_new), read what is chosen here."""
     cfg: Train                  # the flags, as they were given
     objective: Objective        # with its settings, as they train
-    rate: float                 # the peak of the learning rate
+    rate: float                 # the peak of the learning rate (choose_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
