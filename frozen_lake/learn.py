@@ -79,6 +79,6 @@ def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float =
     records = [policy.probs()]
     update = loop.Update(optimizer)
     for step in loop.steps(policy, objective, lambda number: batch, update, range(updates)):
-        if step.number % every == 0 or step.number == updates:
+        if step.done % every == 0 or step.done == updates:
             records.append(policy.probs())
     return torch.stack(records)

@@ -1,7 +1,7 @@
 """The training loop of every objective: data, forward, loss, update.
 
     for step in steps(model, objective, source, Update(optimizer), range(100)):
-        print(step.number, float(step.sums["loss"]))
+        print(step.done, float(step.sums["loss"]))
 
 It knows nothing of files. What stands around it (the log, checkpoints, evaluation, signals) is the
 body of the caller's `for`: train.py, pretrain.py, reward.py and frozen_lake/learn.py all use it.
@@ -26,12 +26,12 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 @dataclass
 class Step:
     """What one optimizer step leaves. The numbers still wait on the device."""
-    number: int                 # steps that are done, this one included
+    done: int                   # steps that are done, this one included
     sums: dict[str, Tensor]     # the loss and the metrics, summed over the step's micro-batches
     norm: Tensor                # of the gradient, before clipping
     rate: float                 # the learning rate
     tokens: int                 # response tokens
-    read: int                   # all tokens, those of prompts too
+    tokens_read: int            # all tokens, those of prompts too
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Device:
     @property
     def kind(self) -> str:
         return self.name.split(":")[0]
+
+    def exact(self) -> "Device":
+        """The same place in fp32, in which held-out rows are always read."""
+        return Device(self.name)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Context of every forward: products in `dtype`, parameters and optimizer in fp32."""
@@ -71,21 +75,18 @@ class Update:
 
 
 def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch], update: Update,
-          numbers: Iterable[int], device: Device = Device(),
-          accumulate: int = 1) -> Iterator[Step]:
+          numbers: Iterable[int], device: Device = Device()) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
-    source      source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a
-                file) or rollout.Rollouts (answers that the model has just sampled)
-    accumulate  micro-batches in which a step is taken, to save memory"""
+    source: source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file) or
+    rollout.Rollouts (answers that the model has just sampled)."""
     optimizer, schedule, autocast = update.optimizer, update.schedule, device.autocast()
     scaler = grad_scaler(device) if update.scaler is None else update.scaler
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
-        rate = optimizer.defaults["lr"] if schedule is None else schedule(number)
         batch = source(number)
         sums: dict[str, Any] = {}
-        for micro_batch in batch.micro_batches(accumulate):
+        for micro_batch in batch.micro_batches():
             micro_batch = micro_batch.to(device.name)
             # ---- forward: writes the log-probs
             with autocast:
@@ -98,13 +99,16 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         # ---- update
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), update.clip)
-        for group in () if schedule is None else optimizer.param_groups:
-            group["lr"] = rate * group.get("rate", 1)           # a group may learn faster
+        rate = optimizer.defaults["lr"]
+        if schedule is not None:
+            rate = schedule(number)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("times", 1)      # a group may learn faster
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        read = sum(int(s.real.sum()) for s in batch.seqs.values())
-        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), read)
+        tokens_read = sum(int(s.real.sum()) for s in batch.seqs.values())
+        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), tokens_read)
 
 
 # ---- how the learning rate moves -----------------------------------------------------------------

@@ -101,6 +101,7 @@ class Batch:
     n: int = 1                      # rows of the whole step: the batch size
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: all its micro-batches draw the same numbers
+    accumulate: int = 1             # micro-batches in which this step is taken, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
     cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a micro-batch
 
@@ -121,8 +122,9 @@ class Batch:
         seqs = {role: s.take(picked) for role, s in self.seqs.items()}
         return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
-    def micro_batches(self, n: int) -> "list[Batch]":
-        """This step in n micro-batches, each with the totals of the whole step."""
+    def micro_batches(self) -> "list[Batch]":
+        """This step in `accumulate` micro-batches, each with the totals of the whole step."""
+        n = self.accumulate
         return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
     def micro_batch(self, part: int, parts: int) -> "Batch":

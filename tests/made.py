@@ -25,7 +25,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.seeds import step_seed
-from nanouft.rollout import credited, measure_rollout
+from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.reference import Models
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
@@ -181,7 +181,7 @@ def batch_of(form: Form) -> Batch:
             batch = collate(answers, range(len(answers)), NANO.pad)
             batch.per_row = {"reward": R, "score": R, "ended": torch.ones_like(R)}
             measure_rollout(batch, nano(), start, CPU)
-            batch, _ = credited(batch, o)
+            batch, _ = credit_rollout(batch, o)
         else:
             rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
             rows = models.prepare(rows, o, 3)

@@ -69,14 +69,14 @@ def test_a_graph_that_breaks_is_a_look(monkeypatch):
     assert not fine and " 0 breaks" not in told
 
 
-def forgets_the_moments(run, model, optimizer) -> dict:
-    saved = LOAD(run, model, optimizer)
+def forgets_the_moments(run, model, optimizer, scaler) -> int:
+    done = LOAD(run, model, optimizer, scaler)
     optimizer.state.clear()
-    return saved
+    return done
 
 
-def begins_again(run, model, optimizer) -> dict:
-    return {"step": 0}
+def begins_again(run, model, optimizer, scaler) -> int:
+    return 0
 
 
 LOAD = train.load_step

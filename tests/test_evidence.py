@@ -27,6 +27,7 @@ from lessons.evidence.reported import REPORTED
 from lessons.marks import between
 from nanouft import world
 from nanouft.plumbing.errors import UserError
+from nanouft.run.plan import USUAL
 from nanouft.run.settings import Train
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
@@ -94,7 +95,7 @@ def steps(key: str) -> str:
         words = CLAIMS[name].parts_of(row, base)[0].split()
         chosen = dict(zip(words[::2], words[1::2]))
         rows = float(chosen.get("--epochs", 3)) * int(chosen.get("--rows", Train.rows))
-        out.append(str(round(rows / int(chosen.get("--batch-size", Train.batch_size)))))
+        out.append(str(round(rows / int(chosen.get("--batch-size", USUAL.batch_size)))))
     return " and ".join(dict.fromkeys(out))
 
 

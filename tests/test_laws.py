@@ -92,7 +92,7 @@ def test_pieces_of_a_step_add_up(form):
     assert not any(getattr(x, "requires_grad", False) for x in figures.values())
     if o.coupled:
         return
-    micro_batches = whole.micro_batches(3)
+    micro_batches = replace(whole, accumulate=3).micro_batches()
     got = learn(form, model, micro_batches)
     parts = [o.loss(micro_batch)[1] for micro_batch in micro_batches]
     for name, x in figures.items():

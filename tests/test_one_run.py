@@ -173,8 +173,23 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
-    assert step.read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
+    assert step.tokens_read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
     assert not any(x.requires_grad for x in [*step.sums.values(), step.norm])
+
+
+def test_a_step_is_taken_in_as_many_micro_batches_as_its_source_says(monkeypatch):
+    form, rows = Form("sft"), []
+    forward = form.objective.forward
+
+    def counted(model, batch):
+        rows.append(len(batch.seqs["answer"].inputs))
+        forward(model, batch)
+    monkeypatch.setattr(form.objective, "forward", counted)
+    some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
+    source, model = Epochs(some, Pace(batch_size=2, steps=1, accumulate=2), NANO.pad), nano()
+    update = Update(train.make_optimizer(model, 1e-3, CPU))
+    list(steps(model, form.objective, source, update, [0]))
+    assert rows == [1, 1]
 
 
 def test_a_value_head_learns_thirty_times_as_fast():

@@ -22,7 +22,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
-from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, stats
+from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, rollout_stats
 from nanouft.run.evaluation import answer_rows
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
@@ -159,7 +159,7 @@ def test_the_ratio_is_one_before_the_first_update(name):
     """What decoding said of its tokens is what a second look says of them."""
     made = source(name)
     batch = made(0)
-    made.objective.forward(made.policy, batch)
+    made.objective.forward(made.sampler.policy, batch)
     for s in batch.seqs.values():
         same(s.sampled_logp, s.logp.detach(), 1e-5)
         assert (s.mask.sum(-1) >= 1).all() and (s.sampled_logp[s.mask == 0] == 0).all()
@@ -185,17 +185,20 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
     steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    made.compiled, made.accumulate = Louder(made.policy), micro_batches
+    net, device = Louder(made.sampler.policy), made.sampler.device
+    made.sampler = replace(made.sampler, compiled=net)
+    made.pace = replace(made.pace, accumulate=micro_batches)
     for step in range(4):
+        assert made(step).accumulate == micro_batches
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
-            with made.device.autocast():
-                made.objective.forward(made.compiled, micro_batch)
+            with device.autocast():
+                made.objective.forward(net, micro_batch)
             s = micro_batch.seqs["answer"]
             ratio = log_rho(s)
             pushed, = torch.autograd.grad(ratio.sum(), s.logp)
             assert (ratio == 0).all() and torch.equal(pushed, s.mask)
             assert (s.sampled_logp is None) == (step == 0)
-    s = made.batch.seqs["answer"]
+    s = made.collect(0).seqs["answer"]
     assert torch.equal(s.sampled_logp, s.ref_logp) and 1e-4 < made.stats["decode_gap"] < 0.1
 
 
@@ -205,9 +208,9 @@ def test_a_constant_reward_moves_no_weight(name):
     made = source(name)
     made.score = lambda rows, texts: [0.7] * len(texts)
     batch = made(0)
-    made.objective.forward(made.policy, batch)
+    made.objective.forward(made.sampler.policy, batch)
     made.objective.loss(batch)[0].backward()
-    assert all(p.grad is None or not p.grad.any() for p in made.policy.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in made.sampler.policy.parameters())
     assert made.stats["decode_gap"] > 0
 
 
@@ -234,23 +237,23 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     assert first != second == again
     monkeypatch.setattr(rollout, "CHUNK", 2)
     said, prompt = [], a.prompts[0].seqs["prompt"].ids.tolist()
-    for number, a.seed in ((0, 3), (1, 3), (0, 4)):
-        some = ids(a.draw([a.prompts[0]] * 4, number)[1])
+    for number, seed in ((0, 3), (1, 3), (0, 4)):
+        some = ids(a.sampler.sample([a.prompts[0]] * 4, seed, number))
         said += [some[:2], some[2:]]
     assert all(x != y for i, x in enumerate(said) for y in said[:i])
-    assert said[0] == ids(answers([prompt] * 2, a.policy, stop=NANO.stops, temperature=1.0,
+    assert said[0] == ids(answers([prompt] * 2, a.sampler.policy, stop=NANO.stops, temperature=1.0,
                                   seed=rollout_seed(3, 0, 0)))
 
 
 def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     """Each rollout and pass has an order of its own."""
     made = source("rloo", samples=4, minibatches=2, passes=3)
-    made(0)
-    made.batch.per_row["reward"] = torch.arange(64.0)           # each answer's place in the rollout
+    batch = made.collect(0)
+    batch.per_row["reward"] = torch.arange(64.0)                # each answer's place in the rollout
 
     def orders(number: int, seed: int) -> list[list[float]]:
-        made.number, made.seed = number, seed
-        steps = made.split_minibatches(made.batch)
+        made.pace = replace(made.pace, seed=seed)
+        steps = made.take_minibatches(batch, number)
         mine = torch.stack([step.per_row["reward"] for step in steps]).view(3, 16, 4)
         same(mine - mine[..., :1], torch.arange(4.0).expand(3, 16, 4))
         return mine.flatten(1).tolist()
@@ -287,13 +290,13 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     want = {"reward": 3.25 / 6, "ends": 5 / 6, "ties": 1 / 3, "length": len(kl) / 6,
             "kl_exact": np.mean(kl), "kl_k1": np.mean(k1), "kl_k3": np.mean(k3),
             "kl_answer": sum(kl) / 6, "entropy": np.mean(entropy), "decode_gap": max(gaps)}
-    assert stats(batch, decoded, *seen, samples=2) == pytest.approx(want, rel=1e-4)
-    assert "ties" not in stats(batch, decoded, *seen, samples=1)
+    assert rollout_stats(batch, decoded, *seen, samples=2) == pytest.approx(want, rel=1e-4)
+    assert "ties" not in rollout_stats(batch, decoded, *seen, samples=1)
 
 
 def test_a_policy_that_says_nan_stops_the_run_in_one_line():
     made = source("rloo")
-    made.policy.ln_f.weight.data.fill_(torch.nan)
+    made.sampler.policy.ln_f.weight.data.fill_(torch.nan)
     with pytest.raises(Diverged, match="nothing can be sampled at step 1.*Lower --lr"):
         made(0)
 

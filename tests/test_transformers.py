@@ -27,7 +27,7 @@ from made import (
 from safetensors.torch import load_file, save_file
 
 from nanouft import reward, rollout, train
-from nanouft.data.batches import Pace, collate, encode, encode_what_fits
+from nanouft.data.batches import collate, encode, encode_what_fits
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
@@ -36,7 +36,7 @@ from nanouft.models.folders import folder_of, save_model, start_model
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.rollout import Rollouts, Sampler
+from nanouft.rollout import Sampler
 from nanouft.run import rewards
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
@@ -171,8 +171,7 @@ def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precis
     monkeypatch.setattr(rollout, "generate", lambda policy, chunk, **how: asked.append(policy) or (
         generate(policy, chunk, **how)))
     sampler = Sampler(model, model, tok, max_new=2, device=Device("cpu", "bf16"))
-    Rollouts(prompts, form.objective, sampler, lambda rows, texts: [0] * 4,
-             Pace(batch_size=1, steps=1)).draw(prompts, 0)
+    sampler.sample(prompts, seed=0, rollout=0)
     net = hf.AutoModelForCausalLM.from_pretrained(folders["qwen2"], dtype=torch.bfloat16).eval()
     ids = torch.arange(2 * 128).view(2, 128) % tok.n_vocab
     assert torch.equal(asked[0](ids), net(ids).logits)

@@ -177,7 +177,7 @@ def cost(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
     begun = time.perf_counter()
     done = [next(ours) for _ in range(subject.turns)]
     float(done[-1].norm)                                # waits until the device has ended
-    speed = sum(step.read for step in done) / (time.perf_counter() - begun)
+    speed = sum(step.tokens_read for step in done) / (time.perf_counter() - begun)
     peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if on_gpu else ""
     return True, f"{subject.rows} rows per step, {speed:,.0f} tokens per second{peak}"
 

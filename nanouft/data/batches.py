@@ -222,7 +222,7 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a run goes through its rows, and in which order."""
+    """How fast a run goes through its rows, in which order, and how each step is taken."""
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int                  # of the whole run
     seed: int = 0
@@ -230,17 +230,19 @@ class Pace:
 
 
 class Epochs:
-    """A source of steps: the rows of the data again and again. source(step) -> its batch."""
+    """A source of steps: the rows of the data again and again. source(number) -> the batch of that
+    step."""
     stride = 1                          # a run can be resumed at multiples of this many steps
     stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
 
     def __init__(self, data: list[Encoded], pace: Pace, pad: int):
-        self.data, self.pad, self.seed = data, pad, pace.seed
+        self.data, self.pad, self.pace = data, pad, pace
         self.order = order([e.length for e in data], pace.batch_size, pace.steps, pace.seed)
 
-    def __call__(self, step: int) -> Batch:
-        batch = collate(self.data, self.order[step], self.pad)
-        return replace(batch, seed=step_seed(self.seed, step))
+    def __call__(self, number: int) -> Batch:
+        batch = collate(self.data, self.order[number], self.pad)
+        return replace(batch, seed=step_seed(self.pace.seed, number),
+                       accumulate=self.pace.accumulate)
 
 
 # ---- tokens -> a batch ---------------------------------------------------------------------------
@@ -254,8 +256,9 @@ def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -
 
 
 def _shift(seqs: list[Tokens], pad: int) -> Seqs:
-    """The one place where targets are shifted: inputs ids[:-1], targets ids[1:]; mask and columns
-    follow the targets. Shorter rows are padded on the right."""
+    """The one place where targets of rows are shifted: inputs ids[:-1], targets ids[1:]; mask and
+    columns follow the targets. (pretrain.py shifts whole texts.) Shorter rows are padded on the
+    right."""
     T = max(len(s.ids) for s in seqs) - 1
 
     def stack(arrays: list[np.ndarray], fill: float, dtype: type = np.float32) -> Tensor:

@@ -5,6 +5,7 @@
 """
 import re
 from textwrap import shorten
+from typing import NamedTuple
 
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
@@ -13,6 +14,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.printing import counted, say
+from nanouft.rollout import Score
 from nanouft.run.evaluation import (
     ABOUT,
     Metrics,
@@ -24,7 +26,6 @@ from nanouft.run.evaluation import (
 )
 from nanouft.run.held_rows import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
-from nanouft.run.rewards import Score
 
 FORGOT = 20             # points that a family must lose before the run says so
 METRICS = {"nll": "loss on held-out answers, nats per token",
@@ -35,22 +36,27 @@ METRICS = {"nll": "loss on held-out answers, nats per token",
 ANSWER = 64             # their longest answers, in tokens
 
 
+class Evaluated(NamedTuple):
+    """What is measured of a model before a run, or after it."""
+    metrics: Metrics            # of the held-out rows, and the scores
+    answers: list[dict]         # to questions
+
+
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
-                 score: Score | None) -> tuple[Metrics, list[dict]]:
-    """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
-    With a reward all held-out questions are answered, else COUNTED short ones or ASKED."""
+                 score: Score | None) -> Evaluated:
+    """With a reward all held-out questions are answered, else COUNTED short ones or ASKED."""
     cfg, held = plan.cfg, plan.held
     if cfg.plain:
-        return {}, []
+        return Evaluated({}, [])
     score = score if scores_answers(cfg, plan.objective) else None
     metrics: Metrics = {"held_out": held_out_metrics(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, items=cfg.items)
-        return metrics, items
+        return Evaluated(metrics, items)
     short = short_answers(held) if cfg.data and not score else []
     rows = [e.row for e in held] if score else [
         *short, *each_prompt([e.row for e in held])[:0 if short else ASKED]]
-    longest = cfg.max_new if score and cfg.max_new else ANSWER
+    longest = plan.max_new if score else ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
@@ -61,7 +67,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
                            "unfinished": unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
-    return metrics, metrics["answers"]
+    return Evaluated(metrics, metrics["answers"])
 
 
 def expected(row: Row) -> str:
@@ -74,7 +80,7 @@ def same_words(one: str, other: str) -> bool:
     return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
-def print_report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]) -> dict:
+def print_report(before: Evaluated, after: Evaluated) -> dict:
     """Print what a run has changed; returns the NanoWorld question that is shown."""
     (was, answers), (now, new_answers) = before, after
     if "families" in now:

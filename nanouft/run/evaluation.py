@@ -17,8 +17,8 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.progress import progress
 from nanouft.plumbing.seeds import chunk_seed
+from nanouft.rollout import Score
 from nanouft.run.reference import Numbers, logps
-from nanouft.run.rewards import Score
 from nanouft.world.answers import read_question
 
 

@@ -1,6 +1,6 @@
 """Which held-out rows a run scores, and which of their questions the model answers.
 
-    held = choose_held_out(cfg, objective, held, total)
+    held = choose_held_out(cfg, objective, held, steps, batch_size)
 """
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
@@ -21,8 +21,8 @@ def scores_answers(cfg: Train, objective: Objective) -> bool:
 
 
 def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
-                    total: int) -> list[Encoded]:
-    """The held-out rows that a run of `total` steps scores, before and after."""
+                    steps: int, batch_size: int) -> list[Encoded]:
+    """The held-out rows that a run of so many steps scores, before and after."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data:
@@ -31,8 +31,8 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
         say("no row is held out, so nothing is measured; --eval-data FILE names other rows")
         return held
     if not cfg.eval_data:
-        times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
-        held = affordable(held, total * cfg.batch_size * objective.samples, times)
+        times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
+        held = affordable(held, steps * batch_size * objective.samples, times)
     n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
     what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
             f"{counted(n, 'held-out rows')} scored, {counted(asked, 'questions')} answered")

@@ -31,10 +31,10 @@ def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     precision is not refused, because it takes less than is estimated."""
     cfg, objective = plan.cfg, plan.objective
     longest = max(plan.train, key=lambda e: e.length)
-    new = (cfg.max_new or 0) if objective.on_policy else 0
+    new = plan.max_new if objective.on_policy else 0
     tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # of a row, at most
     there = devices.memory(device) if device.dtype == "fp32" else math.inf
-    return memory_of_step(model, cfg.batch_size, cfg.accumulate, tokens, there,
+    return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, there,
                           objective.logit_copies)
 
 

@@ -5,8 +5,10 @@
 
 Where nothing is given, the rate, the batch, the steps and beta follow from the rows.
 """
+import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from nanouft.data.batches import Encoded, Pace
 from nanouft.generate import MAX_NEW, longest_answer
@@ -20,29 +22,28 @@ from nanouft.run.held_rows import choose_held_out
 from nanouft.run.load import Rows, encode_rows
 from nanouft.run.settings import Train
 
-FEW = 3e-5              # highest rate for a few rows that are not demonstrations
-
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides what a run learns. Nothing in it changes afterwards."""
-    cfg: Train                  # the flags, with what was chosen in place of what was not given
+    """All that decides what a run learns. Nothing in it changes afterwards. Where the flags leave
+    something open (lr, batch_size, steps, epochs, max_new), read what is chosen here."""
+    cfg: Train                  # the flags, as they were given
     objective: Objective        # with its settings, as they train
-    rate: float                 # the peak of the learning rate
+    rate: float                 # the peak of the learning rate (choose_rate)
+    batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held: list[Encoded]         # held-out rows that are scored before and after
-    given: frozenset[str]       # names of the flags that were given
 
     @property
     def pace(self) -> Pace:
-        return Pace(self.cfg.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
+        return Pace(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
 
     @property
     def epochs(self) -> float:
         """Passes over the training rows."""
-        return self.steps * self.cfg.batch_size / (len(self.train) * self.objective.passes)
+        return self.steps * self.batch_size / (len(self.train) * self.objective.passes)
 
     def headline(self, model: GPT, device: Device) -> str:
         """What is trained, for how long, on what: the first lines of a run."""
@@ -53,57 +54,114 @@ class Plan:
             parameters = f"{trained:.2f}M of {parameters} are trained"
         unit = "prompts" if self.objective.on_policy else "rows"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-        of_step = counted(self.cfg.batch_size, unit)
+        of_step = counted(self.batch_size, unit)
         return (f"{self.objective}: {counted(self.steps, 'steps')} of {of_step} = "
                 f"{as_passes(self.epochs)} over the data, learning rate {self.rate:.2g}\n"
                 f"{len(self.train):,} {unit}, {parameters}, on {device.name}{precision}")
 
     def chosen_here(self) -> str:
         """Which flags of steps, batch size and rate were not given."""
-        names = [flag(name) for name in ("epochs", "batch_size", "lr")
-                 if name not in self.given and not (name == "epochs" and self.cfg.steps)]
+        cfg = self.cfg
+        given = {"epochs": cfg.epochs or cfg.steps, "batch_size": cfg.batch_size, "lr": cfg.lr}
+        names = [flag(name) for name, value in given.items() if value is None]
         return f"chosen by the run, since not given: {', '.join(names)}" if names else ""
 
+    def settings(self) -> dict[str, Any]:
+        """All flags, with what is chosen in place of what was not given: for run.json."""
+        return asdict(self.cfg) | {"lr": self.rate, "batch_size": self.batch_size,
+                                   "max_new": self.max_new}
 
-def plan_run(asked: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
+
+def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
              tok: Tokenizer) -> Plan:
-    """The plan of the run that these flags ask for. `rows`: those of load_rows."""
-    max_new = asked.max_new or (longest_answer(model, tok) if asked.data else MAX_NEW)
-    train, held = encode_rows(asked, objective, rows, model, tok, max_new)
-    rate, batch_size, steps = rate_and_steps(asked, objective, len(train), model, given)
-    cfg = replace(asked, lr=rate, batch_size=batch_size, max_new=max_new)
-    chosen = with_beta(objective, train) if cfg.data and "beta" not in given else objective
-    return Plan(cfg, chosen, rate, steps, max_new, train,
-                choose_held_out(cfg, chosen, held, steps), frozenset(given))
+    """The plan of the run that these flags ask for. `given`: the names of those that were given;
+    `rows`: those of load_rows. On the way it says which rows are used, which beta suits them, and
+    how many are held out."""
+    max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
+    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    if cfg.data and "beta" not in given:
+        objective = with_beta(objective, train)
+    fit = choose_fit(cfg, objective, len(train), model)
+    batch_size = choose_batch_size(cfg, objective, len(train), fit)
+    steps = choose_steps(cfg, objective, len(train), fit, batch_size)
+    rate = choose_rate(cfg, objective, model, fit)
+    held = choose_held_out(cfg, objective, held, steps, batch_size)
+    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held)
 
 
-def rate_and_steps(cfg: Train, objective: Objective, rows: int, model: GPT,
-                   given: set[str]) -> tuple[float, int, int]:
-    """(peak learning rate, rows or prompts of a step, steps): what is given, else what fits. A
-    model wider than the base reads your rows three times, in at least 20 steps of 8 rows or 4
-    prompts, and at a low rate unless they are demonstrations, because more makes answers worse. A
-    narrow model also reads a small file in such steps, but demonstrations for 200 to 400 steps at
-    four times the rate, because three passes over 40 rows would change nothing."""
-    demos, sampled = objective.kinds() == ["demos"], objective.on_policy
-    wide = bool(cfg.data) and model.cfg.n_embd > WIDTH
-    few = bool(cfg.data) and not sampled and 3 * rows < Train.batch_size * (200 if demos else 20)
-    rate, batch_size, least = objective.rate(model, cfg.lora > 0), cfg.batch_size, 1
-    if wide or few:
-        least = min(400, max(200, 10 * rows)) if demos and not wide else 20
-        if "batch_size" not in given:
-            batch_size = 4 if sampled else min(8, rows)
-        if not (demos or sampled):
-            rate *= min(1, FEW / objective.lr)
-        elif demos and not (wide or cfg.lora):              # SmolLM2 learnt no more by it
-            rate *= 4
-    if batch_size > rows and not sampled:
-        raise UserError(f"--batch-size {batch_size}: there are only "
+# ---- rate, batch and steps, where they are not given ---------------------------------------------
+PASSES = 3              # over the rows; more learn a small file by heart (docs/data.md)
+SMALL_STEP = 8          # rows, so that PASSES over few rows are more steps
+FEW_PROMPTS = 4         # of a step, because each of them has several answers
+SOME = (20, 20)         # steps at least: fewer change nothing
+MANY = (200, 400)       # steps at least, until a narrow model has learnt a few demonstrations:
+STEPS_PER_ROW = 10      # so many for each of them, within these two bounds
+LOW = 3e-5              # highest rate for pairs and grades: a higher one makes answers worse
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fits a run, where its flags do not say."""
+    batch_size: int                 # rows of a step, or prompts if the model samples
+    least: tuple[int, int]          # steps, if PASSES are fewer: from so many to so many
+    times: float = 1                # the method's learning rate
+    highest: float = math.inf       # learning rate of a method, for a model of the base's width
+
+
+USUAL = Fit(32, (1, 1))             # NanoWorld, or a large file of yours
+FITS = {                            # (why it is not usual, what the method learns from) -> Fit
+    ("few rows", "demonstrations"): Fit(SMALL_STEP, MANY, times=4),
+    ("few rows", "feedback"): Fit(SMALL_STEP, SOME, highest=LOW),
+    ("wide model", "demonstrations"): Fit(SMALL_STEP, SOME),    # times=4 taught SmolLM2 no more
+    ("wide model", "feedback"): Fit(SMALL_STEP, SOME, highest=LOW),
+    ("wide model", "prompts"): Fit(FEW_PROMPTS, SOME)}
+
+
+def choose_fit(cfg: Train, objective: Objective, rows: int, model: GPT) -> Fit:
+    """USUAL for NanoWorld. Of your rows a model wider than the base has its own fits, and so have
+    few rows: those of which PASSES are fewer steps of the usual batch than their Fit demands."""
+    if not cfg.data:
+        return USUAL
+    learns_from = ("prompts" if objective.on_policy else
+                   "demonstrations" if objective.kinds() == ["demos"] else "feedback")
+    if model.cfg.n_embd > WIDTH:
+        return FITS["wide model", learns_from]
+    few = FITS.get(("few rows", learns_from), USUAL)
+    return few if PASSES * rows < few.least[0] * USUAL.batch_size else USUAL
+
+
+def choose_batch_size(cfg: Train, objective: Objective, rows: int, fit: Fit) -> int:
+    """Rows of a step, of which there must be so many; or prompts, which may come again."""
+    if objective.on_policy:
+        return cfg.batch_size or fit.batch_size
+    if cfg.batch_size and cfg.batch_size > rows:
+        raise UserError(f"--batch-size {cfg.batch_size}: there are only "
                         f"{counted(rows, 'rows')} to learn from")
-    steps = max(1, round((cfg.epochs or 3) * rows / batch_size))
-    steps = steps if cfg.epochs else max(least, steps)
-    return cfg.lr or rate, batch_size, cfg.steps or steps * objective.passes
+    return cfg.batch_size or min(fit.batch_size, rows)
 
 
+def choose_steps(cfg: Train, objective: Objective, rows: int, fit: Fit, batch_size: int) -> int:
+    """Optimizer steps: those of PASSES over the rows, or more if the Fit demands them."""
+    if cfg.steps:
+        return cfg.steps
+    steps = max(1, round((cfg.epochs or PASSES) * rows / batch_size))
+    if not cfg.epochs:
+        low, high = fit.least
+        steps = max(steps, min(high, max(low, STEPS_PER_ROW * rows)))
+    return steps * objective.passes             # for each use of a rollout
+
+
+def choose_rate(cfg: Train, objective: Objective, model: GPT, fit: Fit) -> float:
+    """The peak of the learning rate."""
+    if cfg.lr:
+        return cfg.lr
+    rate = objective.rate(model, cfg.lora > 0)
+    if not cfg.lora:                            # whose rate is ten times as high already
+        rate *= fit.times
+    return rate * min(1, fit.highest / objective.lr)
+
+
+# ---- beta ----------------------------------------------------------------------------------------
 def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
     """UNA or UFT from scores, with the beta that fits the length of its answers: 1 / median, from
     .01 to .1. A score is reached after some 1 / beta nats of the whole answer (una.py)."""

@@ -22,7 +22,7 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
-from nanouft.rollout import credited, measure_rollout
+from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.reference import Models
 
@@ -78,7 +78,7 @@ def as_if_sampled(objective: Objective, answers: list[Encoded], model: GPT,
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
     measure_rollout(batch, model, models.start, models.device)
-    return credited(batch, objective)[0]
+    return credit_rollout(batch, objective)[0]
 
 
 def judged(row: Row) -> list[Row]:

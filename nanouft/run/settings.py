@@ -40,7 +40,7 @@ class Train:
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
     steps: int | None = None            # optimizer steps [as many as suit, which the run prints]
     epochs: float | None = None         # passes over the data, in place of --steps
-    batch_size: int = 32                # rows or prompts of a step; with --data mostly 8 or 4
+    batch_size: int | None = None       # rows or prompts of a step [32; with --data mostly 8 or 4]
     accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
     activation_checkpointing: bool = False      # save memory by computing activations twice
     lr: float | None = None             # peak learning rate [the method's own]

@@ -1,0 +1,91 @@
+"""Which run is the same run: its folder is described, compared and opened.
+
+    about = describe_run(plan, model, tok, device, argv)        # run.json
+    check_resume(folder, about)                                 # may that run go on?
+    folder = open_folder(plan, about, at_end)                   # a new one, or that run's
+    is_scored(folder)                                           # is there nothing left to do?
+"""
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from nanouft.data.batches import Encoded
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.objectives.own import own_file
+from nanouft.plumbing.disk import holds_tensors, read_json, remove, write_json
+from nanouft.plumbing.errors import UserError
+from nanouft.run.folder import hash_of, locked, new_folder, read_lines
+from nanouft.run.plan import Plan
+from nanouft.run.settings import named_objective
+
+
+def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
+    """run.json: all that a resumed run is compared with. `model` is still as it begins."""
+    cfg, objective = plan.cfg, plan.objective
+    reward = cfg.reward.rpartition(":")[0] or cfg.reward        # FILE.py:FUNCTION, or a folder
+    first_folders = getattr(objective, objective.first.field) if objective.first else None
+    files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
+    own_code = own_file(named_objective(argv))
+    return {"command": "train", "objective": objective.name, "steps": plan.steps,
+            "passes": plan.epochs, "config": plan.settings(), "hp": asdict(objective), "argv": argv,
+            "tokenizer": tok.name,
+            "key": fingerprint(model, plan.train, cfg.reward, *map(hash_of, files_it_reads)),
+            "code": hash_of(own_code) if own_code else None,
+            "files": [hash_of(file) for file in cfg.data or ()],
+            "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
+
+
+def fingerprint(model: torch.nn.Module, encoded: list[Encoded], *more: str) -> str:
+    """Hash of start weights and training rows."""
+    digest = hashlib.sha256(repr(more).encode())
+    for p in model.parameters():
+        digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    for e in encoded:
+        digest.update(repr((e.row.score, e.row.label, e.row.p)).encode())
+        for role, t in e.seqs.items():
+            digest.update(role.encode() + t.ids.tobytes() + t.mask.tobytes())
+    return digest.hexdigest()[:24]
+
+
+def check_resume(folder: Path, about: dict) -> None:
+    """UserError unless the run in `folder` goes on from the same rows and start weights, and with
+    the same settings: what the command line does not name may have another default now."""
+    saved, now = read_json(folder / "run.json"), json.loads(json.dumps(about))
+    if saved.get("key") != about["key"]:
+        raise UserError(f"{folder}: the data, the start model or the reward has changed since that "
+                        "run began, so it cannot go on exactly; start a new run")
+    now["config"]["resume"] = None                  # that run did not have it
+    if other := [name for name in ("hp", "config", "steps") if saved.get(name) != now[name]]:
+        raise UserError(f"{folder}/run.json: other {other[0]} than this version of nanouft would "
+                        "take, so the run cannot go on exactly; start a new run")
+    read_lines(folder / "metrics.jsonl")            # damaged? Better known now than after scoring
+
+
+def open_folder(plan: Plan, about: dict, at_end: ExitStack) -> Path:
+    """The folder of a resumed run or a new one; it is locked."""
+    if plan.cfg.resume:
+        folder = Path(plan.cfg.resume)
+        remove(folder / "eval.json")                # of a run that was not complete
+        return folder
+    folder = new_folder(plan.cfg.out, plan.objective.name)
+    write_json(folder / "run.json", about)
+    at_end.enter_context(locked(folder))
+    return folder
+
+
+def is_scored(folder: Path) -> bool:
+    """Was this run trained to its end and scored? Then nothing is left to train. That eval.json is
+    there does not say so alone: the weights and the log's last step must be there too, because the
+    checkpoints of a run that is complete are deleted."""
+    file = folder / "eval.json"
+    if not file.exists() or "after" not in read_json(file, before=dict, after=dict):
+        return False
+    last = read_json(folder / "run.json").get("steps")
+    logged = any(line["step"] == last for line in read_lines(folder / "metrics.jsonl"))
+    return logged and holds_tensors(folder / "model.safetensors")
