@@ -1,4 +1,4 @@
-"""What each of the four papers reports of its own models, beside what came out here.
+"""What papers report of their own models, beside what came out here.
 
 In `here` {+key} is a difference of ours with its interval (write.told), of a question or of two
 rows that no question compares. The papers' figures were read in the versions that docs/claims.md
@@ -135,5 +135,24 @@ REPORTED = {
             "{+C4 better: SFT, filtered - PoFT} with 40 % wrong and a helper that knows the "
             "answers (C4)",
             "no, in another setting"),
+    ),
+    "others": (
+        Reported(
+            "DPO against PPO ([DPO v3](https://arxiv.org/abs/2305.18290v3))",
+            "TL;DR summaries, win rate against the reference (section 6.2)",
+            "about 61 and 57 %",
+            "not asked"),
+        Reported(
+            "ORPO against SFT, then DPO ([ORPO v2](https://arxiv.org/abs/2403.07691v2))",
+            "Phi-2, win rate in AlpacaEval 1.0 and 2.0 (Table 1)",
+            "+21.17 and +5.57 points",
+            "not asked; from a base, against DPO without SFT {+C13 better: orpo - dpo}"),
+        Reported(
+            "SimPO against DPO ([SimPO v2](https://arxiv.org/abs/2405.14734v2))",
+            "four models of 7 and 8 billion, AlpacaEval 2, length-controlled win rate (Table 4)",
+            "+3.8 to +6.4 points",
+            "from a base {+C13 better: simpo - dpo}, read off afterwards, with rates chosen and"
+            " other settings not",
+            "not shown on the first start model, no on the second"),
     ),
 }
