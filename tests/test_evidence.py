@@ -21,7 +21,7 @@ from lessons.evidence import (
     write,
 )
 from lessons.evidence.__main__ import main
-from lessons.evidence.claim import UNIT
+from lessons.evidence.claim import UNIT, tries_of
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.reported import REPORTED
 from lessons.marks import between
@@ -154,6 +154,39 @@ def logp(row: str) -> str:
     kept = packed("C13")
     found = [mechanism.points(kept, row, base)[1].mean() for base in (0, 1)]
     return " and ".join(f"{x:.2f}" for x in found)
+
+
+SECOND_STAGES = [f"sft, {loss}" for loss in which_loss.SECOND]
+
+
+def share_of_verdicts(verdict: str) -> str:
+    """ "20 of the 20": second stages with this verdict."""
+    found = [line.verdict for line in LINES["C14"]]
+    assert len(found) == len(SECOND_STAGES)
+    return f"{found.count(verdict)} of the {len(found)}"
+
+
+def at_the_lowest_rate(losses: tuple[str, ...]) -> str:
+    """ "12 of the 12": losses whose best rate after SFT was the lowest one, on both models."""
+    claim, lowest = CLAIMS["C14"], which_loss.LOW_RATES[0]
+    found = [{claim.best_try(f"sft, {loss}", base) for base in (0, 1)} == {lowest}
+             for loss in losses]
+    return f"{sum(found)} of the {len(found)}"
+
+
+def moved(*rows: str) -> str:
+    """ "0.002 to 0.008": KL from the SFT model in nats of an answer, over rows and start models."""
+    kept, claim = packed("C14"), CLAIMS["C14"]
+    found = [kept["kl"][judge.place(kept, claim, row, base), base].mean()
+             for row in rows for base in (0, 1)]
+    low, high = f"{min(found):.3f}", f"{max(found):.3f}"
+    return f"{low} to {high}"
+
+
+def tried(row: str, rate: str) -> str:
+    """ "55.2 and 53.2": scores of a try of C14 on validation prompts."""
+    found = [tries_of("C14", row, base)[f"--lr {rate}"] for base in CLAIMS["C14"].names]
+    return " and ".join(f"{100 * x:.1f}" for x in found)
 
 
 def mechanism_says(pattern: str) -> str:
