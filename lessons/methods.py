@@ -29,6 +29,7 @@ from typing import Any
 
 from lessons.evidence import whole_runs
 from lessons.marks import written
+from lessons.table import LESSONS
 from nanouft import objectives
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
@@ -44,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
 EXTRAS = ("ts_dpo",)                    # methods of lessons/extras
-COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
+COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS)}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
