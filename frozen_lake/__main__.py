@@ -20,8 +20,6 @@ from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import parse
 
-WEB = Path(__file__).parent / "web"
-
 
 @dataclass
 class Run:
@@ -43,13 +41,11 @@ def main(argv: list[str] | None = None) -> int:
 
     from frozen_lake.lake import make_lake
     from frozen_lake.learn import task_of
-    from frozen_lake.record import LAMS, OPENS, PAGE_NAMES, record
+    from frozen_lake.record import WEB, page_data
     from frozen_lake.table import print_table
     torch.set_num_threads(1)                        # tensors are small: a second would only wait
     lake = make_lake(cfg.map)
-    others = [make_lake(name) for name in PAGE_NAMES if name != cfg.map]
-    data = {"lams": LAMS, "opens": OPENS, "lakes": [record(one) for one in [lake, *others]]}
-    say(f"page: {write_page(WEB, data, Path(cfg.out))}")
+    say(f"page: {write_page(WEB, page_data(lake), Path(cfg.out))}")
     print_table(task_of(lake), cfg.seeds, cfg.updates)
     return 0
 

@@ -4,20 +4,29 @@ The policy is a table. It first imitates the worse path (its habit), then the de
 SFT. For each of these updates is recorded what it prefers in each cell, how SFT and IFT, at every
 share, estimate its moves, and what its own walks do.
 """
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from frozen_lake.estimate import best_moves, best_moves_alone, on_ice, own_guesses, standing
-from frozen_lake.lake import Lake
+from frozen_lake.lake import Lake, make_lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import optimal_actions
 from frozen_lake.policies import Table
 
+WEB = Path(__file__).parent / "web"
 SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
 HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each path; learning rate
 OPENS = 3                               # the update at which the page opens
 LAMS = [k / 10 for k in range(11)]      # shares of the own guess; 0 is SFT
 PAGE_NAMES = {"twoway5": "Two ways", "default4": "Four by four", "default8": "Eight by eight"}
+
+
+def page_data(lake: Lake) -> dict:
+    """Everything that the page reads: this lake first, then the others of PAGE_NAMES."""
+    others = [make_lake(name) for name in PAGE_NAMES if name != lake.name]
+    return {"lams": LAMS, "opens": OPENS, "lakes": [record(one) for one in [lake, *others]]}
 
 
 def record(lake: Lake) -> dict:

@@ -108,7 +108,7 @@ def train(name: str, loss_of):
     policy = Net(lake, N) if CHANGE == "network" else Table(lake, N, spread=0.1)
     before = policy.probs()
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=RATE)
-    for _ in progress(range(STEPS), name):
+    for _ in progress(STEPS, name, range(STEPS)):
         loss = loss_of(policy.all_logits())
         optimizer.zero_grad()
         loss.backward()

@@ -145,7 +145,7 @@ def learn(kind: str):
     model, curve = copy.deepcopy(start), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
     rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(kind,))
-    for step in progress(range(STEPS), KINDS[kind]):
+    for step in progress(STEPS, KINDS[kind], range(STEPS)):
         asked = rows[step * PROMPTS:(step + 1) * PROMPTS]
         chats, right, steps = sample(model, asked, seed=100 + step)
         curve.append(100 * steps.mean().item())

@@ -1,4 +1,4 @@
-"""What every lesson shares: your guesses, a progress bar, the picture, and how a lesson ends.
+"""What every lesson shares: your guesses, its loop, the picture, and how a lesson ends.
 
     lesson = Lesson("02", CHANGE)           # asks for your guess, below "## Guess"
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
@@ -21,14 +21,15 @@ import traceback
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from nanouft.plumbing.entry import make_streams_safe
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.progress import progress
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))               # lesson 17 imports lessons.evidence
-LESSONS = sorted(HERE.glob("[01]*.py"))
+sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
+from lessons.table import lesson_file  # noqa: E402
+
 OUT = Path("out/lessons")
 GUESSES = Path("out/guesses")
 NOTEBOOK = "ipykernel" in sys.modules
@@ -103,7 +104,7 @@ class Lesson:
         as_script = started.parent == HERE and started.suffix == ".py"
         if as_script:
             sys.excepthook = tell
-        self.file = started if as_script else next(HERE.glob(f"{number}_*.py"))
+        self.file = started if as_script else lesson_file(number)
         if change:
             one_of("CHANGE", change, switches(self.file))
         self.question = Question(self.file, change)
@@ -167,11 +168,6 @@ class Lesson:
         print("\npicture:", file.as_posix())
 
 
-def progress(steps, what: str):
-    """The steps, with a bar and the time left while they last. Nothing is drawn into a file."""
-    return tqdm(steps, what, leave=False, disable=not (NOTEBOOK or sys.stderr.isatty()))
-
-
 def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: int = 32,
           falls: bool = False, look=None, every: int = 4):
     """A copy of the model `start` after these steps of `size` rows: the loop of lesson 00.
@@ -181,7 +177,7 @@ def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: 
     """
     model = copy.deepcopy(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in progress(range(steps), what):
+    for step in progress(steps, what, range(steps)):
         if look and step % every == 0:
             look(model)
         loss = loss_of(model, [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)])

@@ -11,7 +11,8 @@ as "have I learnt to expect what happens?" and not as an examination.
 import argparse
 import sys
 
-from lessons.course import GUESSES, LESSONS, Question, switches
+from lessons.course import GUESSES, Question, switches
+from lessons.table import LESSONS
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import counted, say

@@ -7,34 +7,26 @@ README's list of methods is written too. A page that says how many methods or le
 the number behind a mark, which readers do not see: <!-- count of methods -->36 or <!-- count of
 lessons -->18.
 
-It also writes what the page of `python -m nanouft.playground` says of each method: equations,
-paper, and the score after a whole run, from the kept scores of evidence/whole_runs.py.
-
-The equations stand once, in the head of each method's file, in lines such as
-    L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
-    --form down     L = ...                         a form of its own, with this setting
-    lo = A - log(1 - exp(A))                        a name that the equation uses
-    e_i: the embedding of prompt i                  one that is explained in words
-tests/test_equations.py computes each of them and compares loss and gradient with the code. The last
-three columns are measured: the push of the loss on one fixed pair of answers, from run/pushes.py.
+The equations are those in the heads (nanouft/objectives/heads.py). The last three columns are
+measured: the push of the loss on one fixed pair of answers, from run/pushes.py. For the page of
+`python -m nanouft.playground` it writes the score of each method after a whole run, from the kept
+scores of evidence/whole_runs.py.
 """
 import argparse
 import json
 import re
 import sys
-from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from lessons.evidence import whole_runs
 from lessons.marks import written
-from nanouft import objectives
+from lessons.table import LESSONS
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper, parent
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.pushes import parse_methods, token_pushes
@@ -42,15 +34,9 @@ from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
-PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
-EXTRAS = ("ts_dpo",)                    # methods of lessons/extras
-COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
+SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
+COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS)}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
-NAME = r"[^\W\d][\w']*"
-LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
-FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
-WORDS = re.compile(rf" {{4,}}({NAME}(?:, {NAME})*(?:\(y\))?): (.+)")
-PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 FAMILIES = {
     "Demonstrations": "Right answers to imitate.",
     "Pairs": "A better and a worse answer to one prompt.",
@@ -59,78 +45,6 @@ FAMILIES = {
 }
 PROMPT = "Name four animals but not hen, fox or wolf. End on white."
 RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
-
-
-@dataclass
-class Line:
-    """One form of a method."""
-    name: str                   # as on the command line: "apo", "apo --form down"
-    loss: str                   # after "L = "
-    formulas: dict[str, str]    # what the loss uses: {"lo": "A - log(1 - exp(A))"}
-    words: dict[str, str] = field(default_factory=dict)     # the same, explained in words
-
-    def told(self) -> list[str]:
-        """The equation, then what its names mean."""
-        formulas = {"L": self.loss, **self.formulas}
-        return [*(f"{name} = {text}" for name, text in formulas.items()),
-                *(f"{name}: {text}" for name, text in self.words.items())]
-
-
-# ---- read ----------------------------------------------------------------------------------------
-def found(pattern: re.Pattern, head: str | None) -> list[tuple]:
-    return [m.groups() for line in (head or "").split("\n") if (m := pattern.fullmatch(line))]
-
-
-SHARED = dict(found(FORMULA, objectives.__doc__))       # the letters of all equations
-LETTERS = dict(found(WORDS, objectives.__doc__))        # the same, those explained in words
-
-
-def equations(name: str, head: str | None) -> list[Line]:
-    """The forms of a method in the head of its file; the default is the first."""
-    formulas = {x: text for x, text in found(FORMULA, head) if x not in {"L", *SHARED}}
-    words = dict(found(WORDS, head))
-    names = {each: names for names in words for each in names.split(", ")}
-    lines: list[Line] = []
-    for setting, loss, _ in found(LOSS, head):
-        parts = used(loss, dict.fromkeys(names, "") | formulas)
-        lines.append(Line(f"{name} --{setting}" if lines else name, loss,
-                          {x: formulas[x] for x in parts if x in formulas},
-                          {names[x]: words[names[x]] for x in parts if x in names}))
-    return lines
-
-
-def used(formula: str, told: dict[str, str]) -> list[str]:
-    """Names that are told, in a formula and in the formulas of these."""
-    out: list[str] = []
-    for name in re.findall(NAME, formula):
-        for here in (name, re.sub("_[wl]$", "", name), re.sub("_k$", "_t", name)):  # u_w: u of w
-            if here in told and here not in out:
-                out.append(here)
-                out += [x for x in used(told[here], told) if x not in out]
-    return out
-
-
-def head_of(name: str) -> str:
-    room = "lessons.extras" if name in EXTRAS else "nanouft.objectives"
-    return import_module(f"{room}.{name}").__doc__ or ""
-
-
-def idea(name: str) -> str:
-    """What a method does, in a sentence: the title of its file, behind the name."""
-    title = " ".join(head_of(name).split("\n\n")[0].split())
-    return title.partition(": ")[2] or title
-
-
-def parent(name: str) -> str:
-    """ " From `dpo`.": the method from which a method grew, by the head of its file, or nothing."""
-    above = PARENT.search(" ".join(head_of(name).split()))
-    return f" From `{above[1]}`." if above else ""
-
-
-def paper(name: str) -> str:
-    """The number of a method's paper at arXiv, or nothing."""
-    found = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
-    return found[1] if found else ""
 
 
 def family(objective: Objective) -> str:
@@ -160,19 +74,19 @@ def pushed(name: str, model, tok) -> list[str]:
 # ---- write ---------------------------------------------------------------------------------------
 def rows_of(name: str, model, tok) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
-    objective, lines = OBJECTIVES[name](), equations(name, head_of(name))
-    arxiv = paper(name)
+    objective, head = OBJECTIVES[name](), head_of(OBJECTIVES[name])
+    lines, arxiv = equations(name, head), paper(head)
     link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
     needs = "; ".join([*objective.kinds(), *objective.other_models()])
     needs = needs.replace("the start model's log-probs", "reference")
-    facts, said, out = [idea(name) + parent(name), needs], [], []
+    facts, said, out = [idea(head) + parent(head), needs], [], []
     for line in lines:
-        equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
+        equation = "<br>".join(f"`{x}`" for x in line.equation_lines() if x not in said)
         shown = (f"`{line.name}`" if out else
                  f"[`{name}`](../nanouft/objectives/{name}.py){link}")
         cells = [shown, equation, *facts, *pushed(line.name, model, tok)]
         out.append(f"| {' | '.join(cells)} |")
-        facts, said = [""] * len(facts), lines[0].told()
+        facts, said = [""] * len(facts), lines[0].equation_lines()
     return out
 
 
@@ -204,7 +118,7 @@ def by_family() -> str:
 
 def linked(name: str) -> str:
     """ "[ift](nanouft/objectives/ift.py) ([2405.11870](https://arxiv.org/abs/2405.11870))" """
-    arxiv = paper(name)
+    arxiv = paper(head_of(OBJECTIVES[name]))
     link = f" ([{arxiv}](https://arxiv.org/abs/{arxiv}))" if arxiv else ""
     return f"[{name}](nanouft/objectives/{name}.py){link}"
 
@@ -214,19 +128,11 @@ def with_counts(text: str) -> str:
     return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
 
 
-# ---- for the playground --------------------------------------------------------------------------
-def for_playground() -> dict[str, Any]:
-    """What the page of the playground says of each method."""
-    measured, told = whole_runs.scores(), {}
-    for name in [*OBJECTIVES, *EXTRAS]:
-        told[name] = {
-            "idea": idea(name), "paper": paper(name),
-            "equations": {line.name.removeprefix(name).strip(): line.told()
-                          for line in equations(name, head_of(name))},
-            "scores": measured.get(name, {})}
-    letters = [f"{name}: {text}" for name, text in LETTERS.items()]
-    return {"letters": letters + [f"{name} = {text}" for name, text in SHARED.items()],
-            "methods": told}
+def scores_text() -> str:
+    """The scores of all methods, each on a line of JSON; a chain of methods is left out."""
+    lines = [f" {json.dumps(name)}: {json.dumps(score)}"
+             for name, score in whole_runs.scores().items() if name.isidentifier()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -237,9 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
         page = written(file.read_text(encoding="utf-8"), "methods", by_family())
         file.write_text(with_counts(page), encoding="utf-8")
-    told = json.dumps(for_playground(), ensure_ascii=False, indent=1)
-    PLAYGROUND.write_text(told + "\n", encoding="utf-8")
-    say(f"README.md, docs/methods.md, the playground's methods.json: {COUNTS['methods']} methods")
+    SCORES.write_text(scores_text(), encoding="utf-8")
+    say(f"README.md, docs/methods.md, the playground's scores.json: {COUNTS['methods']} methods")
     return 0
 
 

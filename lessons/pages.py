@@ -6,10 +6,10 @@
 
 The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
 and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
-cells into a notebook, to which a first cell, which finds the project or fetches it from --address,
-and the exercises are added. nbconvert runs the lesson and writes the page, in which every output is
-folded, so that a reader can guess before looking; formulas are MathML. All this belongs to the
-extra `pages`: pip install -e ".[pages]"
+cells into a notebook, to which a first cell, which finds the project or clones it from the
+--repository, and the exercises are added. nbconvert runs the lesson and writes the page, in which
+every output is folded, so that a reader can guess before looking; formulas are MathML. All this
+belongs to the extra `pages`: pip install -e ".[pages]"
 """
 import argparse
 import ast
@@ -20,26 +20,25 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from tqdm import tqdm
-
-from lessons.table import QUESTIONS, head_of
+from lessons.table import LESSONS, QUESTIONS, head_of
 from lessons.website import FOLD, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
 
 HERE = Path(__file__).resolve().parent
-LESSONS = sorted(HERE.glob("[01]*.py"))     # as in course.py, which would import torch for --help
+EXTRAS = [str(HERE / "extras" / "ts_dpo.py")]       # more methods for the page of all losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
 from pathlib import Path
 
-ADDRESS = {address!r}
+REPOSITORY = {repository!r}
 places = [Path.cwd(), *Path.cwd().parents, Path("nanouft").resolve()]
 project = next((x for x in places if (x / "lessons" / "course.py").exists()), None)
-if project is None and ADDRESS:
+if project is None and REPOSITORY:
     project = places[-1]
-    subprocess.run(["git", "clone", "-q", "--depth", "1", ADDRESS, str(project)], check=True)
+    subprocess.run(["git", "clone", "-q", "--depth", "1", REPOSITORY, str(project)], check=True)
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(project)], check=True)
 if project is None:
     raise ModuleNotFoundError("Put the project's folder, under the name nanouft, beside this "
@@ -61,14 +60,14 @@ def title(file: Path) -> str:
 
 
 # ---- the notebook -------------------------------------------------------------------------------
-def write_notebook(file: Path, out: Path, address: str) -> None:
+def write_notebook(file: Path, out: Path, repository: str) -> None:
     """The lesson without outputs, its first cell, and its exercises before the questions."""
     import jupytext
     from nbformat.v4 import new_code_cell, new_markdown_cell
     notebook = jupytext.read(file)
     last = notebook.cells.pop()
     text, heading, questions = last.source.partition("## Two questions")
-    notebook.cells.insert(1, new_code_cell(PROJECT.format(address=address)))
+    notebook.cells.insert(1, new_code_cell(PROJECT.format(repository=repository)))
     cells = stubs(file)
     if cells:
         text += "In this notebook, write them here."
@@ -118,7 +117,7 @@ def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     near_it = f'<nav aria-label="{{}}">{" ".join(links)}</nav>'
     here = f"lessons/{file.stem}.html"
     body = near_it.format("Lessons") + site.relinked(body, file, here)
-    return site.page(here, title(file), QUESTIONS[file.name[:2]],
+    return site.page(here, title(file), QUESTIONS[file.stem],
                      body + near_it.format("Lessons, once more"))
 
 
@@ -162,7 +161,7 @@ def write_index(site: Site) -> None:
         return f'<a href="{name}">{text}</a>' if there else text
 
     lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}<br>"
-             f"{escape(QUESTIONS[file.name[:2]])} ({link(f'{file.stem}.ipynb', 'notebook')})</li>"
+             f"{escape(QUESTIONS[file.stem])} ({link(f'{file.stem}.ipynb', 'notebook')})</li>"
              for file in LESSONS]
     about = "Each page shows a lesson with its outputs folded. Guess first, then open them."
     body = f"<h1>The lessons</h1>\n<p>{about}</p>\n<ul>" + "\n".join(lines) + "</ul>"
@@ -170,12 +169,13 @@ def write_index(site: Site) -> None:
     site.write(here, site.page(here, "The lessons of nanouft", about, body))
 
 
-def write_recorded(out: Path) -> None:
-    """The page of all losses and that of Frozen Lake, by their own commands."""
-    from frozen_lake.__main__ import main as lake
-    from nanouft.playground.__main__ import main as playground
-    playground(["--out", str(out / "playground")])
-    lake(["--out", str(out / "lake")])
+def write_drawn(site: Site) -> None:
+    """The page of all losses and that of Frozen Lake."""
+    from frozen_lake import record as lake
+    from frozen_lake.lake import make_lake
+    from nanouft.playground import record as playground
+    site.write_drawn({"playground": (playground.WEB, playground.record(also=EXTRAS)),
+                      "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -185,27 +185,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")
     parser.add_argument("--out", type=Path, default=Path("out/pages"),
                         help="the folder to write to [out/pages]")
-    parser.add_argument("--address", default="", help="where a notebook clones the project from, "
-                        "and where links to its files lead")
-    parser.add_argument("--site", default="", metavar="URL",
+    parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
+                        "the project from, and where links to its files lead")
+    parser.add_argument("--url", default="",
                         help="where the site will be read: pictures of share cards need it")
     args = parser.parse_args(argv)
     needs = ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins")
     if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)
-    site, folder = Site(args.out, args.address, args.site), args.out / "lessons"
+    site, folder = Site(args.out, args.repository, args.url), args.out / "lessons"
     folder.mkdir(parents=True, exist_ok=True)
     if not (args.lessons or args.notebooks):
-        write_recorded(args.out)
-    for file in tqdm(files, disable=len(files) == 1):
-        write_notebook(file, folder, args.address)
+        write_drawn(site)
+    for file in progress(len(files), "lessons", files):
+        write_notebook(file, folder, args.repository)
         if not args.notebooks:
             site.write(f"lessons/{file.stem}.html", page_of(run(file), file, files, site))
     if not args.notebooks:
         write_index(site)
         site.write_texts()
-        site.dress_recorded()
     say(f"{len(files)} lessons in {folder}")
     return 0
 

@@ -16,9 +16,10 @@ from textwrap import fill
 
 from matplotlib.backends.backend_pdf import PdfPages
 
-from lessons.course import LESSONS, OUT, section
+from lessons.course import OUT, section
 from lessons.draw import SLIDE, plt
 from lessons.pages import title
+from lessons.table import LESSONS
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say

@@ -1,9 +1,10 @@
-"""README's table of lessons: number, question, paper, minutes.
+"""Which lessons there are, and README's table of them: number, question, paper, minutes.
 
     python -m lessons.table             # writes it between its two marks in README.md
 
-Title, minutes and papers are read from the first lines of each lesson; the question, in a sentence
-that needs no lesson before it, stands here.
+QUESTIONS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, runs and
+is none. Title, minutes and papers are read from the first lines of each lesson; the question, in a
+sentence that needs no lesson before it, stands here.
 """
 import argparse
 import re
@@ -14,28 +15,43 @@ from lessons.marks import written
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-QUESTIONS = {
-    "00": "Which of two losses teaches a model to stop, and can you tell from one training step?",
-    "01": "What does a GPT compute, and what must it not see?",
-    "02": "Which tokens of a row should the loss count, and what happens if it counts others?",
-    "03": "What does a model do one step beside the path that it was shown?",
-    "04": "What changes if a model reads its own guesses while it learns from right answers?",
-    "05": "Does mixing in its guesses estimate what a model can do better than SFT does?",
-    "06": "What happens if a word weighs by the losses that follow it?",
-    "07": "How can pairs replace a reward, and why may the better answer become less likely?",
-    "08": "What keeps the better answer from becoming less likely, in the relatives of DPO?",
-    "09": "Can one score for one answer replace pairs, and SFT as well?",
-    "10": "Can a second model tell which demonstration is wrong?",
-    "11": "What does a search for high rewards find that the reward model never saw?",
-    "12": "How does a model learn from nothing but the scores of its own answers?",
-    "13": "What does fine-tuning make a model forget, and what can it still say?",
-    "14": "The best of 38 recipes on one seed: would you publish it?",
-    "15": "What does a critic add, and at what price?",
-    "16": "Does a reward for the result make a model write its steps down?",
-    "17": "Which of this holds on a real model?",
+QUESTIONS = {                           # file: the question it answers
+    "00_whole_game":
+        "Which of two losses teaches a model to stop, and can you tell from one training step?",
+    "01_a_model_that_talks": "What does a GPT compute, and what must it not see?",
+    "02_which_tokens_count":
+        "Which tokens of a row should the loss count, and what happens if it counts others?",
+    "03_language_as_a_walk": "What does a model do one step beside the path that it was shown?",
+    "04_models_own_guess":
+        "What changes if a model reads its own guesses while it learns from right answers?",
+    "05_better_estimate":
+        "Does mixing in its guesses estimate what a model can do better than SFT does?",
+    "06_what_follows_weighs": "What happens if a word weighs by the losses that follow it?",
+    "07_pairs_in_place_of_a_reward":
+        "How can pairs replace a reward, and why may the better answer become less likely?",
+    "08_relatives_of_dpo":
+        "What keeps the better answer from becoming less likely, in the relatives of DPO?",
+    "09_one_number_for_an_answer": "Can one score for one answer replace pairs, and SFT as well?",
+    "10_which_demonstration_is_wrong": "Can a second model tell which demonstration is wrong?",
+    "11_searching_with_a_reward":
+        "What does a search for high rewards find that the reward model never saw?",
+    "12_learning_from_a_score":
+        "How does a model learn from nothing but the scores of its own answers?",
+    "13_without_forgetting":
+        "What does fine-tuning make a model forget, and what can it still say?",
+    "14_would_you_publish_this": "The best of 38 recipes on one seed: would you publish it?",
+    "15_ppo": "What does a critic add, and at what price?",
+    "16_does_it_think": "Does a reward for the result make a model write its steps down?",
+    "17_a_real_model": "Which of this holds on a real model?",
 }
+LESSONS = [HERE / f"{name}.py" for name in QUESTIONS]
+
+
+def lesson_file(number: str) -> Path:
+    """"04" -> lessons/04_models_own_guess.py."""
+    return next(file for file in LESSONS if file.name[:2] == number)
 
 
 def head_of(file: Path) -> tuple[str, str]:
@@ -46,19 +62,17 @@ def head_of(file: Path) -> tuple[str, str]:
 
 
 def row(file: Path) -> str:
-    number = file.name[:2]
     title, below = head_of(file)
     minutes = re.search(r"about (\d+) minutes", below, re.I)
     papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
                        for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
-    return (f"| [{title.replace(' · ', ' ')}](lessons/{file.name}) | {QUESTIONS[number]} "
+    return (f"| [{title.replace(' · ', ' ')}](lessons/{file.name}) | {QUESTIONS[file.stem]} "
             f"| {papers} | {minutes[1] if minutes else ''} |")
 
 
 def table() -> str:
-    rows = [row(file) for file in sorted(HERE.glob("[0-9][0-9]_*.py"))]
     return "\n".join(["| lesson | the question it answers | papers | minutes to read and run |",
-                      "|---|---|---|---|", *rows]) + "\n"
+                      "|---|---|---|---|", *map(row, LESSONS)]) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,25 +2,24 @@
 
 Every page gets the same navigation, a description and a share card; the pages of docs/, README and
 CONTRIBUTING are made of their Markdown by markdown-it-py, and so is the front page, of front.md. A
-link to a file of the project leads to its page, if the site has one, else to the project's address,
-and without an address it is plain text. No page asks anything of the network.
+link to a file of the project leads to its page, if the site has one, else into the repository, and
+without a repository it is plain text. No page asks anything of the network.
 """
 import re
 import shutil
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 from nanouft.pictures import colours
+from nanouft.pictures.page import write_page
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FOLD = HERE / "fold"
 SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons", "docs": "Docs"}
-RECORDED = {                    # pages that other commands write: their picture, what they show
-    "playground": ("docs/playground.png", "Any two methods of fine-tuning learn side by side."),
-    "lake": ("docs/lake.png", "When does SFT overestimate its own policy? Where all is exact, on a "
-             "frozen lake, one can see it.")}
+PICTURES = {"playground": "docs/playground.png", "lake": "docs/lake.png"}   # of drawn pages
 PICTURE = "docs/pushes.png"     # on the share card of every other page
 ROOMS = {"docs": "docs/index.html", "lessons": "lessons/index.html", "frozen_lake":
          "lake/index.html", "nanouft/playground": "playground/index.html",
@@ -32,30 +31,32 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-{card}<title>{title}</title>
-<style>
+<title>{title}</title>
+<meta name="description" content="{about}">
+<meta property="og:title" content="{title}">
+<meta property="og:description" content="{about}">
+{head}<style>
 :root {{ color-scheme: light dark;
 {style}</style>
 </head>
 <body>
-<main>{body}</main>
+{navigation}<main>{body}</main>
 </body>
 </html>
 """
-CARD = """<meta name="description" content="{about}">
-<meta property="og:type" content="website">
-<meta property="og:title" content="{title}">
-<meta property="og:description" content="{about}">
+HEAD = """<meta property="og:type" content="website">
 <meta property="og:image" content="{picture}">
 <meta name="twitter:card" content="summary_large_image">
+<style>
+{style}</style>
 """
 
 
 @dataclass
 class Site:
     out: Path                   # its folder
-    project: str = ""           # address of the project's repository
-    address: str = ""           # where the site will be read: share cards need whole addresses
+    repository: str = ""        # address of the project's repository
+    url: str = ""               # where the site will be read: share cards need whole addresses
 
     # ---- links -----------------------------------------------------------------------------------
     def place(self, file: str) -> str:
@@ -75,7 +76,7 @@ class Site:
         file = (source.parent / path).resolve().relative_to(ROOT).as_posix()
         if place := self.place(file):
             return f"{up(here)}{place}{mark}{anchor}"
-        return f"{self.project}/blob/HEAD/{file}{mark}{anchor}" if self.project else ""
+        return f"{self.repository}/blob/HEAD/{file}{mark}{anchor}" if self.repository else ""
 
     def relinked(self, html: str, source: Path, here: str) -> str:
         def link(found: re.Match) -> str:
@@ -88,7 +89,7 @@ class Site:
         """The links at the head of the page `here`: the front page, then every section."""
         links = [("index.html", "nanouft")] + [
             (f"{folder}/index.html", title) for folder, title in SECTIONS.items()
-            if folder not in RECORDED or (self.out / folder / "index.html").exists()]
+            if folder not in PICTURES or (self.out / folder).exists()]
         section = here.rpartition("/")[0]
         out = []
         for place, title in links:
@@ -97,23 +98,17 @@ class Site:
             out.append(f'<a href="{up(here)}{place}"{now}>{title}</a>')
         return f'<header class="site"><nav aria-label="Site">{" ".join(out)}</nav></header>\n'
 
-    def card(self, here: str, title: str, about: str, picture: str) -> str:
-        """Its description, and what a page looks like where somebody shares its address."""
-        whole = f"{self.address.rstrip('/')}/{picture}" if self.address else up(here) + picture
-        return CARD.format(title=escape(title), about=escape(about), picture=escape(whole))
-
-    def dressed(self, html: str, here: str) -> str:
-        """A page with the navigation and its style."""
-        style = f"<style>\n{read(FOLD / 'site.css')}</style>\n"
-        html = html.replace("<title>", style + "<title>", 1)
-        return re.sub("<main", lambda m: self.navigation(here) + m[0], html, count=1)
+    def head(self, here: str, picture: str) -> str:
+        """The picture of a page where somebody shares its address, and the navigation's style."""
+        whole = f"{self.url.rstrip('/')}/{picture}" if self.url else up(here) + picture
+        return HEAD.format(picture=escape(whole), style=read(FOLD / "site.css"))
 
     def page(self, here: str, title: str, about: str, body: str) -> str:
         """A page of text with everything that belongs to it."""
         style = colours.css() + "}\n" + read(FOLD / "page.css")
-        html = PAGE.format(title=escape(title), style=style, body=scrolling(body),
-                           card=self.card(here, title, about, PICTURE))
-        return self.dressed(html, here)
+        return PAGE.format(title=escape(title), about=escape(about), style=style,
+                           head=self.head(here, PICTURE), navigation=self.navigation(here),
+                           body=scrolling(body))
 
     def write(self, here: str, html: str) -> None:
         file = self.out / here
@@ -121,19 +116,14 @@ class Site:
         file.write_text(html, encoding="utf-8")
 
     # ---- pages -----------------------------------------------------------------------------------
-    def dress_recorded(self) -> None:
-        """The pages that other commands have written get the navigation and a share card."""
-        for folder, (picture, about) in RECORDED.items():
+    def write_drawn(self, drawn: dict[str, tuple[Path, Any]]) -> None:
+        """Pages that a script draws: {folder of the site: (folder with page.html, its data)}."""
+        for folder in drawn:                            # first all, so that each links the others
+            (self.out / folder).mkdir(parents=True, exist_ok=True)
+        for folder, (web, data) in drawn.items():
             here = f"{folder}/index.html"
-            if not (self.out / here).exists():
-                continue
-            html = read(self.out / here)
-            title = unescape(re.search("<title>(.*?)</title>", html, re.S)[1])
-            own = re.search(r'<meta name="description" content="(.*?)">\n?', html, re.S)
-            about = " ".join(unescape(own[1]).split()) if own else about
-            html = html.replace(own[0], "", 1) if own else html
-            html = html.replace("<title>", self.card(here, title, about, picture) + "<title>", 1)
-            self.write(here, self.dressed(html, here))
+            write_page(web, data, self.out / folder, self.head(here, PICTURES[folder]),
+                       self.navigation(here))
 
     def write_texts(self) -> None:
         """Front page, docs, README and CONTRIBUTING, with their pictures."""

@@ -9,7 +9,7 @@ import torch
 from made import NANO, Form, nano, start_folder, tiny
 from test_lake import TASK, TWOWAY
 
-from frozen_lake.learn import METHODS, learn
+from frozen_lake.learn import learn
 from frozen_lake.policies import Net
 from nanouft import train, world
 from nanouft.data.batches import Pace, encode
@@ -22,7 +22,6 @@ from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
 
 SAMPLED = [name for name, o in OBJECTIVES.items() if o().on_policy]
-OF_ROWS = [name for name in OBJECTIVES if name not in SAMPLED]
 
 
 @pytest.fixture(scope="module")
@@ -30,49 +29,6 @@ def start(tmp_path_factory) -> str:
     return start_folder(tmp_path_factory.mktemp("engines") / "start")
 
 
-def logged(name: str, start: str, out: Path, *more: str) -> list[float]:
-    """The losses of a short run of `nanouft.train`."""
-    first = OBJECTIVES[name].first
-    others = [f"--{first.field}", *[start] * len(first.runs)] if first else []
-    sampled = ["--max-new", "5"] if name in SAMPLED else []
-    assert command(train.main, [
-        "--objective", name, "--init", start, *others, *sampled, "--steps", "1", "--rows", "12",
-        "--batch-size", "4", "--plain", "--threads", "1", "--save-every", "0", "--device", "cpu",
-        *more, "--out", str(out)]) == 0
-    return [line["loss"] for line in read_lines(out / "metrics.jsonl")]
-
-
-# ---- torch.compile and fp16 ----------------------------------------------------------------------
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, monkeypatch):
-    """By the backend that keeps PyTorch's own operations, which needs no C compiler."""
-    compiler, compiled = torch.compile, []
-
-    def eager(model, **how):
-        compiled.append(model)
-        return compiler(model, **how, backend="eager")
-    monkeypatch.setattr(torch, "compile", eager)
-    torch._dynamo.reset()
-    plain = logged(name, start, tmp_path / "plain")
-    found = logged(name, start, tmp_path / "compiled", "--compile")
-    assert len(compiled) == 1 and found == pytest.approx(plain, rel=1e-5, abs=1e-6)
-
-
-def test_no_first_step_in_fp16_is_left_out(tmp_path, monkeypatch):
-    """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
-    scalers = []
-
-    def kept(device: Device):
-        scalers.append(grad_scaler(device))
-        return scalers[-1]
-    monkeypatch.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
-    monkeypatch.setattr(train.devices, "exact_if_small", lambda device, *_: device)
-    monkeypatch.setattr(train, "grad_scaler", kept)
-    logged("sppo", "base", tmp_path / "out", "--steps", "4", "--rows", "33", "--batch-size", "8")
-    assert scalers[0].get_scale() == grad_scaler(Device("cpu", "fp16")).get_scale()
-
-
-# ---- check and setup -----------------------------------------------------------------------------
 @pytest.fixture
 def hooks(monkeypatch) -> list[str]:
     """Which hooks have been called, of any method; `setup` with the seed of the run, which is 0."""
@@ -92,6 +48,51 @@ def hooks(monkeypatch) -> list[str]:
     return seen
 
 
+def logged(name: str, start: str, out: Path, *more: str) -> list[float]:
+    """The losses of a short run of `nanouft.train`."""
+    first = OBJECTIVES[name].first
+    others = [f"--{first.field}", *[start] * len(first.runs)] if first else []
+    sampled = ["--max-new", "5"] if name in SAMPLED else []
+    assert command(train.main, [
+        "--objective", name, "--init", start, *others, *sampled, "--steps", "1", "--rows", "12",
+        "--batch-size", "4", "--plain", "--threads", "1", "--save-every", "0", "--device", "cpu",
+        *more, "--out", str(out)]) == 0
+    return [line["loss"] for line in read_lines(out / "metrics.jsonl")]
+
+
+# ---- torch.compile and fp16 ----------------------------------------------------------------------
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, hooks, monkeypatch):
+    """By the backend that keeps PyTorch's own operations, which needs no C compiler. And each run
+    calls every hook."""
+    compiler, compiled = torch.compile, []
+
+    def eager(model, **how):
+        compiled.append(model)
+        return compiler(model, **how, backend="eager")
+    monkeypatch.setattr(torch, "compile", eager)
+    torch._dynamo.reset()
+    plain = logged(name, start, tmp_path / "plain")
+    assert {*hooks} == {"check", "setup"}
+    found = logged(name, start, tmp_path / "compiled", "--compile")
+    assert len(compiled) == 1 and found == pytest.approx(plain, rel=1e-5, abs=1e-6)
+
+
+def test_no_first_step_in_fp16_is_left_out(tmp_path, monkeypatch):
+    """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
+    scalers = []
+
+    def kept(device: Device):
+        scalers.append(grad_scaler(device))
+        return scalers[-1]
+    monkeypatch.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
+    monkeypatch.setattr(train.devices, "exact_if_small", lambda device, *_: device)
+    monkeypatch.setattr(train, "grad_scaler", kept)
+    logged("sppo", "base", tmp_path / "out", "--steps", "4", "--rows", "33", "--batch-size", "8")
+    assert scalers[0].get_scale() == grad_scaler(Device("cpu", "fp16")).get_scale()
+
+
+# ---- check and setup -----------------------------------------------------------------------------
 def rollouts(name: str, model, **settings) -> Rollouts:
     o = OBJECTIVES[name](**settings)
     prompts, _ = encode(o.choose(world.rows("train", "prompts", 8, 0)), NANO, 50)
@@ -99,32 +100,23 @@ def rollouts(name: str, model, **settings) -> Rollouts:
                     lambda rows, texts: [0.5] * len(rows), Pace(batch_size=2, steps=4))
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_train_calls_every_hook(name, start, tmp_path, hooks):
-    logged(name, start, tmp_path / "out")
+def test_rollouts_call_every_hook(hooks):
+    rollouts("grpo", nano())
     assert {*hooks} == {"check", "setup"}
 
 
-@pytest.mark.parametrize("name", SAMPLED)
-def test_rollouts_call_every_hook(name, hooks):
-    rollouts(name, nano())
-    assert {*hooks} == {"check", "setup"}
-
-
-@pytest.mark.parametrize("name", OF_ROWS)
-def test_the_playground_calls_every_hook(name, hooks):
+def test_the_playground_calls_every_hook(hooks):
     def no_rows(rows):
         raise StopAsyncIteration
-    o = Form(name).objective
+    o = Form("dpo").objective
     with pytest.MonkeyPatch.context() as now, pytest.raises(StopAsyncIteration):
         now.setattr(type(o), "choose", lambda self, rows: no_rows(rows))
         next(taught(o, nano(), NANO))
     assert {*hooks} == {"check", "setup"}
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_the_lake_calls_every_hook(name, hooks):
-    learn(TASK, Net(TWOWAY, 2), name, 1)
+def test_the_lake_calls_every_hook(hooks):
+    learn(TASK, Net(TWOWAY, 2), "dpo", 1)
     assert {*hooks} == {"check", "setup"}
 
 

@@ -13,12 +13,12 @@ from formula import Known, value
 from made import Form, same
 from torch import Tensor
 
-from lessons.methods import SHARED, Line, equations
 from nanouft import pretrain, reward
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
 from nanouft.objectives.grpo import clip_of
+from nanouft.objectives.heads import SHARED, Line, equations
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
 HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}

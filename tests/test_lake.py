@@ -8,7 +8,6 @@ import pytest
 import torch
 from browser import opened
 
-from frozen_lake.__main__ import WEB
 from frozen_lake.__main__ import main as lake_command
 from frozen_lake.estimate import (
     best_moves,
@@ -35,7 +34,7 @@ from frozen_lake.planning import (
     worse_path,
 )
 from frozen_lake.policies import Net, start_policy
-from frozen_lake.record import LAMS, OPENS, PAGE_NAMES, page_policies, record
+from frozen_lake.record import LAMS, WEB, page_data, page_policies
 from nanouft.pictures.page import write_page
 from nanouft.plumbing.errors import UserError
 
@@ -237,13 +236,17 @@ def test_the_distance_by_hand():
 
 # ---- the page ------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def lakes():
-    return [record(make_lake(name)) for name in PAGE_NAMES]
+def data():
+    return page_data(make_lake("twoway5"))
 
 
 @pytest.fixture(scope="module")
-def written(lakes, tmp_path_factory):
-    data = {"lams": LAMS, "opens": OPENS, "lakes": lakes}
+def lakes(data):
+    return data["lakes"]
+
+
+@pytest.fixture(scope="module")
+def written(data, tmp_path_factory):
     return write_page(WEB, data, tmp_path_factory.mktemp("lake"))
 
 

@@ -5,6 +5,7 @@ All eighteen take minutes, so that only the shortest runs by default:
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from lessons import guesses, pages, table, website
-from lessons.course import HERE, LESSONS, Question, switches
+from lessons.course import HERE, Question, switches
 from lessons.exercise import exercises
+from lessons.table import LESSONS, lesson_file
 
 ROOT = HERE.parent
 
@@ -52,7 +54,7 @@ def test_the_page_of_lessons_links_what_lies_beside_it(tmp_path):
 
 def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path):
     """-S: nothing is installed."""
-    cell = pages.PROJECT.format(address="") + "\nimport course; print(course.HERE)"
+    cell = pages.PROJECT.format(repository="") + "\nimport course; print(course.HERE)"
     alone = subprocess.run([sys.executable, "-S", "-c", cell], cwd=tmp_path, text=True,
                            capture_output=True, env={**os.environ, "PYTHONPATH": ""})
     assert "Put the project's folder, under the name nanouft, beside" in alone.stderr
@@ -70,18 +72,27 @@ def test_a_notebook_has_a_cell_for_each_exercise():
     assert checked == [(name, name) for name in names]
 
 
-def test_a_page_is_one_file_without_a_network():
-    """It has a title, the lessons before and after, and formulas that need no program."""
-    jupytext, _, _ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml"))
-    site = website.Site(ROOT / "out" / "none")
-    for k, file in enumerate(LESSONS):
-        text = pages.page_of(jupytext.read(file), file, LESSONS, site)
-        asked = re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
-                           r"src=\"(?!data:)", text)
-        assert not asked and "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S)
-        assert f"<title>{file.name[:2]} · " in text and "prefers-color-scheme: dark" in text
-        near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
-        assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
+def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path):
+    """README, the site, the guesses and the counts are what they are without it, and it does not
+    answer for the lesson."""
+    shutil.copytree(HERE, tmp_path / "lessons", ignore=shutil.ignore_patterns("__pycache__"))
+    copy = shutil.copy(lesson_file("05"), tmp_path / "lessons" / "05_a_copy.py")
+    code = """from lessons import course, guesses, methods, pages, slides, table
+print(table.table(), methods.COUNTS, [x.name for x in pages.lesson_files([]) + slides.LESSONS])
+print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
+
+    def said(project: Path, *words: str) -> str:
+        path = os.pathsep.join([str(project), str(ROOT)])
+        return subprocess.run([sys.executable, *words], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=True,
+                              env=os.environ | {"PYTHONPATH": path}).stdout
+    assert said(tmp_path, "-c", code) == said(ROOT, "-c", code)
+    assert "a number from -100 to 100" in said(tmp_path, str(copy), "--help")
+
+
+def test_no_lesson_is_missing_in_the_list():
+    assert {file.name[:2] for file in HERE.glob("[0-9][0-9]_*.py")} == {
+        file.name[:2] for file in LESSONS}
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -132,7 +143,7 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     number, _, change = name.partition(" ")
     if name not in ("03", "15 blank") and os.environ.get("LESSONS") != "all":
         pytest.skip("LESSONS=all runs every lesson, without its switch and with it")
-    lesson, right = next(HERE.glob(f"{number}_*.py")), RIGHT[name]
+    lesson, right = lesson_file(number), RIGHT[name]
     question = Question(lesson, change)
     guess = "a" if question.choices else f"{question.low:g}"
     source = re.sub(r'^CHANGE = ""', f'CHANGE = "{change}"', lesson.read_text("utf-8"), flags=re.M)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from lessons import course, guesses
-from lessons.course import HERE, LESSONS, Question, switches
+from lessons.course import HERE, Question, switches
+from lessons.table import LESSONS, lesson_file
 from nanouft.plumbing.errors import UserError
 
 NAMES = [(file.name[:2], change) for file in LESSONS for change in ("", *switches(file))]
@@ -33,7 +34,7 @@ def typed(monkeypatch, *answers):
 @pytest.mark.parametrize(("number", "change"), NAMES)
 def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch, capsys):
     """Before the run the question is printed, but nothing of what stands below "After your run"."""
-    question = Question(next(HERE.glob(f"{number}_*.py")), change)
+    question = Question(lesson_file(number), change)
     answer = list(question.choices)[1] if question.choices else f"{question.high:g}"
     happened = "a" if question.choices else question.low
     typed(monkeypatch, answer)
@@ -45,7 +46,7 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert f"Your guess: {answer}. What happened: " in said and "lessons.guesses" in said
     kept = Question(lesson.file, change)
     assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
-    assert len({Question(next(HERE.glob(f"{n}_*.py")), c).file for n, c in NAMES}) == len(NAMES)
+    assert len({Question(lesson_file(n), c).file for n, c in NAMES}) == len(NAMES)
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -56,22 +57,6 @@ def test_what_happens_with_the_switch_is_folded_behind_its_question(lesson):
     asked, folded = part.split("\n<details><summary>After your run</summary>\n\n")
     assert asked.rstrip().endswith((".", "?")) and folded.count("\n\n</details>\n") == 1
     assert "After your run" not in text.replace("<summary>After your run</summary>", "")
-
-
-def test_a_page_and_a_notebook_fold_it(tmp_path):
-    jupytext, _, _ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml"))
-    from lessons import pages, website
-    for file in LESSONS:
-        notebook = jupytext.read(file)
-        cell = next(x for x in notebook.cells if "## Change one thing" in x.source)
-        inside = re.search(r"<details><summary>After your run</summary>\n\n(.*?)</details>",
-                           cell.source, re.S)
-        assert cell.cell_type == "markdown" and inside
-        page = pages.page_of(notebook, file, LESSONS, website.Site(tmp_path))
-        folded = re.findall(r"<details>\s*<summary>After your run</summary>\s*<p>.*?</p>\s*"
-                            r"</details>", page, re.S)
-        assert len(folded) == 1 and page.count("After your run") == 1
-        assert "<details open" not in page and "details-content" in page      # the rule for print
 
 
 def test_a_number_that_is_guessed_is_compared(folder, capsys):

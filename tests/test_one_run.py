@@ -1,6 +1,7 @@
 """However a run is cut, it is the same run: in micro-batches, interrupted and resumed, or written
 out once more in simple.py."""
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ from nanouft.run.reference import Models
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen
 # weights, the start model's numbers, rows that read other rows, embeddings of prompts, minibatches,
-# a critic.
+# a critic, LoRA.
 RUNS = {"ift": ["--lam", "0.5"], "neftune": [],
         "hft": [], "dpo": [], "kto": [], "rpo": [], "ppo": ["--max-new", "6"],
         "grpo": ["--minibatches", "2", "--passes", "2", "--max-new", "6"]}
+if find_spec("peft"):                   # else LoRA is not tested here
+    RUNS["sft"] = ["--lora", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,8 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
     run, whole = place / "cut" / name, place / "whole" / name
     assert [f.name for f in (run / "steps").iterdir()] == ["4"]
     assert command(train.main, ["--resume", str(run)]) == 0
-    for file in ("model.safetensors", "metrics.jsonl"):
+    for file in ("model.safetensors", "metrics.jsonl",
+                 *["adapter/adapter_model.safetensors"] * ("--lora" in RUNS[name])):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
 
 

@@ -1,11 +1,9 @@
 """The colours of methods; the pictures of a run; the playground in a browser."""
 import csv
-import importlib.util
 import itertools
 import json
 import random
 import re
-import sys
 import time
 from copy import deepcopy
 
@@ -16,17 +14,16 @@ from browser import opened
 from made import write_jsonl
 from PIL import Image
 
-from lessons import methods
+from lessons import methods, pages
 from lessons.evidence import claim as claim_entry
 from lessons.evidence import claims, whole_runs
 from lessons.evidence.claims import CLAIMS
-from nanouft import objectives, pushes
+from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
 from nanouft.playground.record import (
-    EXTRAS,
     GAMMAS,
     LAMS,
     LONGEST,
@@ -160,7 +157,7 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """(what the page reads, of all methods, with few settings of IFT; the page)."""
-    data = record((), (0.2,), (0.95, 0), EXTRAS)
+    data = record((), (0.2,), (0.95, 0), pages.EXTRAS)
     return data, write_page(WEB, data, tmp_path_factory.mktemp("playground"))
 
 
@@ -171,7 +168,7 @@ def defaults(data, name: str) -> dict:
 
 def test_every_method_is_on_the_page_and_the_page_is_small(made):
     data, file = made
-    assert list(data["methods"]) == [*OBJECTIVES, *methods.EXTRAS]
+    assert list(data["methods"]) == [*OBJECTIVES, "ts_dpo"]
     assert {key.split()[0] for key in data["runs"]} == set(data["methods"])
     assert "def linear_logits(" in data["methods"]["ts_dpo"]["code"]
     assert all((methods.ROOT / x["file"]).is_file() for x in data["methods"].values())
@@ -236,10 +233,9 @@ def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, mo
     assert now["grpo"] == before["grpo"]
 
 
-def test_what_the_page_says_of_methods_is_current():
-    there = json.loads(methods.PLAYGROUND.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(methods.for_playground()))
-    assert there == now, "run python -m lessons.methods"
+def test_the_scores_of_the_page_are_current():
+    there = methods.SCORES.read_text(encoding="utf-8")
+    assert there == methods.scores_text(), "run python -m lessons.methods"
 
 
 def test_numbers_on_the_page_are_computed_again(made):
@@ -319,30 +315,31 @@ def test_the_record_of_dpo_is_that_of_its_equation(made):
     assert frame["chance"] == pytest.approx(sum(ends) / 8, abs=2e-4)
 
 
-def test_a_method_that_is_added_is_on_the_page(tmp_path, monkeypatch, browser):
-    """With its pushes and its code, and "not measured yet"."""
+@pytest.mark.parametrize("head, told", [
+    ("    L = -1/2 mean log p_t\n    arXiv:1234.56789\n", "L = -1/2 mean log p_t"),
+    ("Nothing more.\n", "no line “L = ...” stands at the head of mine.py")])
+def test_a_method_of_your_own_is_on_the_page(head, told, tmp_path, browser):
+    """With its pushes, its code, and what the head of its file says; "not measured yet"."""
     file = tmp_path / "mine.py"
-    file.write_text('''"""Mine: half of SFT."""
+    file.write_text(f'''"""Mine: half of SFT.
+
+{head}"""
 from nanouft.objective import Objective
 from nanouft.objectives.sft import nll
 
 
 class Mine(Objective):
     def loss(self, batch):
-        return 0.5 * nll(batch), {}
+        return 0.5 * nll(batch), {{}}
 ''', encoding="utf-8")
-    name = "nanouft.objectives.mine"
-    spec = importlib.util.spec_from_file_location(name, file)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    monkeypatch.setitem(objectives.NAMES, "mine", "Mine")
-    data = record(("sft", "mine"))
+    data = record(("sft",), also=[str(file)])
     push = data["runs"]["mine"]["frames"][0]["push"][0]
     assert push == pytest.approx([0.5] * len(push), abs=1e-4)
     page, faults = opened(browser, write_page(WEB, data, tmp_path))
     assert "0.5 * nll(batch)" in page.text_content("#right pre")
-    assert "Not measured yet." in page.inner_text("#right")
+    said = page.inner_text("#right")
+    assert "Half of SFT." in said and told in said and "Not measured yet." in said
+    assert ("arXiv:1234.56789" in said) == ("arXiv" in head)
     assert page.locator("#unmeasured [data-method=mine]").count() == 1 and not faults
 
 

@@ -348,18 +348,16 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, 
 @forks
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda file: os.symlink("/dev/zero", file)],
                          ids=["pipe", "folder", "device"])
-def test_what_is_no_plain_file_is_not_waited_for(make, place):
-    of_run = "run.json metrics.jsonl eval.json curves.png run.json.partial".split()
-    of_model = "config.json model.safetensors tokenizer.json vocab.txt".split()
+def test_what_is_no_plain_file_of_a_model_is_not_waited_for(make, place):
+    """tests/test_strangers.py asks it of the files of a run."""
     copied = place / "copied"
-    for name in of_run + of_model:
+    argv = [*run(place, "--init", str(copied)), "--out", str(place / "new")]
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt"):
         run_folder.remove(copied)
         run_folder.remove(place / "new")
-        shutil.copytree(place / ("half" if name in of_run else "start"), copied)
+        shutil.copytree(place / "start", copied)
         run_folder.remove(copied / name)
         make(copied / name)
-        argv = ["--resume", str(copied)] if name in of_run else [
-            *run(place, "--init", str(copied)), "--out", str(place / "new")]
         assert child(argv, None, place / "log") == 2, name
         said = (place / "log").read_text().partition("\n\n")[0]
         assert said.startswith(f"error: {copied / name}: cannot be read (it is not a plain file)")

@@ -1,16 +1,20 @@
 """The site of `python -m lessons.pages`: links, navigation, share cards, accessibility.
 
 Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 from browser import opened
 
+from frozen_lake import record as lake
+from frozen_lake.lake import make_lake
 from lessons import pages, website
-from nanouft.pictures.page import write_page
+from lessons.table import LESSONS
+from nanouft.playground.record import WEB, record
 
-ADDRESS, PROJECT = "https://nanouft.example/site", "https://code.example/nanouft"
+URL, REPOSITORY = "https://nanouft.example/site", "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
          "lessons/02_which_tokens_count.html", "lessons/04_models_own_guess.html",
          "docs/index.html", "docs/claims.html", "docs/methods.html", "docs/readme.html"]
@@ -50,33 +54,51 @@ def dead(folder) -> list[str]:
     return out
 
 
-def build(out, project: str = "", address: str = "") -> None:
-    """The site around what has been recorded in `out`; no lesson is run."""
-    import jupytext
-    site = website.Site(out, project, address)
-    for file in pages.LESSONS:
-        pages.write_notebook(file, out / "lessons", project)
-        site.write(f"lessons/{file.stem}.html",
-                   pages.page_of(jupytext.read(file), file, pages.LESSONS, site))
-    pages.write_index(site)
-    site.write_texts()
-    site.dress_recorded()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of a site with all its sections."""
-    for name in ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins"):
-        pytest.importorskip(name)
-    from frozen_lake.__main__ import main as lake
-    from nanouft.playground.record import WEB, record
-    out = tmp_path_factory.mktemp("site")
-    (out / "lessons").mkdir()
-    data = record(("sft", "ift", "dpo"), (0.2,), (0.95,))
-    write_page(WEB, data, out / "playground")
-    lake(["--out", str(out / "lake"), "--seeds", "2", "--updates", "1"])
-    build(out, PROJECT, ADDRESS)
-    return out
+    """The folder of a site with all its sections; no lesson is run."""
+    jupytext, *_ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml",
+                                             "markdown_it", "mdit_py_plugins"))
+    whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY, URL)
+    few = record(("sft", "ift", "dpo"), (0.2,), (0.95,))
+    whole.write_drawn({"playground": (WEB, few),
+                       "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
+    (whole.out / "lessons").mkdir()
+    for file in LESSONS:
+        pages.write_notebook(file, whole.out / "lessons", REPOSITORY)
+        whole.write(f"lessons/{file.stem}.html",
+                    pages.page_of(jupytext.read(file), file, LESSONS, whole))
+    pages.write_index(whole)
+    whole.write_texts()
+    return whole.out
+
+
+# ---- lessons -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("k", range(len(LESSONS)), ids=lambda k: LESSONS[k].stem)
+def test_the_page_of_a_lesson_is_one_file_without_a_network(k, site):
+    """It has a title, the lessons before and after, and formulas that need no program."""
+    text = (site / "lessons" / f"{LESSONS[k].stem}.html").read_text(encoding="utf-8")
+    asked = re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
+                       r"src=\"(?!data:)", text)
+    assert not asked and "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S)
+    assert f"<title>{LESSONS[k].name[:2]} · " in text and "prefers-color-scheme: dark" in text
+    near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
+    assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_page_and_a_notebook_fold_what_happens_with_the_switch(lesson, site):
+    notebook = json.loads((site / "lessons" / f"{lesson.stem}.ipynb").read_text(encoding="utf-8"))
+    cells = [(x["cell_type"], "".join(x["source"])) for x in notebook["cells"]]
+    kind, text = next(x for x in cells if "## Change one thing" in x[1])
+    inside = re.search(r"<details><summary>After your run</summary>\n\n(.*?)</details>",
+                       text, re.S)
+    assert kind == "markdown" and inside
+    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
+    folded = re.findall(r"<details>\s*<summary>After your run</summary>\s*<p>.*?</p>\s*"
+                        r"</details>", page, re.S)
+    assert len(folded) == 1 and page.count("After your run") == 1
+    assert "<details open" not in page and "details-content" in page      # the rule for print
 
 
 # ---- links ---------------------------------------------------------------------------------------
@@ -84,13 +106,7 @@ def test_every_link_of_the_site_leads_somewhere(site):
     assert not dead(site)
 
 
-def test_a_dead_link_is_found(tmp_path):
-    (tmp_path / "a.html").write_text('<a href="b.html">b</a> <a href="#c">c</a> <p id="d">'
-                                     '<a href="#d">d</a> <img src="https://e.example/e.png">')
-    assert dead(tmp_path) == ["a.html: b.html", "a.html: #c"]
-
-
-def test_a_link_to_a_file_without_a_page_leads_to_the_project_or_is_text(tmp_path):
+def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_is_text(tmp_path):
     """And so does one to a section that was not made."""
     source = website.ROOT / "docs" / "python.md"
     text = ('<a href="../nanouft/gpt.py">a</a> <a href="lake.md#x">b</a> '
@@ -99,9 +115,9 @@ def test_a_link_to_a_file_without_a_page_leads_to_the_project_or_is_text(tmp_pat
     assert at_home == '<a >a</a> <a href="../docs/lake.html#x">b</a> <a >c</a>'
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / "index.html").touch()
-    public = website.Site(tmp_path, PROJECT).relinked(text, source, "docs/python.html")
+    public = website.Site(tmp_path, REPOSITORY).relinked(text, source, "docs/python.html")
     assert re.findall('href="(.*?)"', public) == [
-        f"{PROJECT}/blob/HEAD/nanouft/gpt.py", "../docs/lake.html#x", "../lake/index.html"]
+        f"{REPOSITORY}/blob/HEAD/nanouft/gpt.py", "../docs/lake.html#x", "../lake/index.html"]
 
 
 def test_a_site_of_the_docs_alone_has_no_dead_link(tmp_path):
@@ -127,8 +143,8 @@ def test_every_page_has_the_navigation_a_description_and_a_share_card(site):
         about = page.meta["description"]
         assert about and about == page.meta["og:description"] and page.meta["og:title"], here
         picture = page.meta["og:image"]
-        assert picture.startswith(ADDRESS + "/"), here
-        assert (site / picture.removeprefix(ADDRESS + "/")).is_file(), here
+        assert picture.startswith(URL + "/"), here
+        assert (site / picture.removeprefix(URL + "/")).is_file(), here
         titles.add(re.search("<title>(.*?)</title>", html, re.S)[1])
     assert len(titles) == len([*site.rglob("*.html")])
 

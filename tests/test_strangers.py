@@ -3,10 +3,7 @@ right bytes or to one line, and whatever lies beside the folder stays as it is."
 import json
 import os
 import shutil
-import signal
 import socket
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from nanouft.plumbing.disk import read_json, remove
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.run.first_models import first_models
-from nanouft.run.folder import Log, read_lines
+from nanouft.run.folder import read_lines
 from nanouft.run.settings import read_flags
 
 STEPS = 7
@@ -316,56 +313,6 @@ def test_a_name_of_the_hub_that_the_run_never_had_is_refused(run, place, capsys)
             one_error(capsys)
     assert command(train.main, ["--resume", str(run), "--init", "me"]) == 2
     assert "--resume takes no other flag" in one_error(capsys)
-
-
-# ---- killed after a checkpoint -------------------------------------------------------------------
-METHODS = {"sft": [], "sft with LoRA": ["--lora", "2"], "dpo of a file": [],
-           "ppo": ["--max-new", "6"], "grpo": ["--max-new", "6", "--minibatches", "2"]}
-
-
-@posix
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("after", [1, 3])
-def test_killed_after_a_checkpoint_it_goes_on_to_the_same_bytes(name, after, place, tmp_path):
-    """The test waits for the checkpoint, not for seconds; from there on each step is slow."""
-    if "LoRA" in name:
-        pytest.importorskip("peft")
-    data = ["--data", str(place / "pairs.jsonl")] if "file" in name else ["--rows", "24"]
-    argv = ["--objective", name.split()[0], "--init", str(place / "start"), *data, *METHODS[name],
-            "--steps", "12", "--save-every", "2", "--batch-size", "4", "--lr", "1e-3", "--plain",
-            "--threads", "1", "--device", "cpu", "--out"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert command(train.main, [*argv, str(whole)]) == 0
-    assert ended_by_a_kill(argv, killed, after) == -signal.SIGKILL
-    saved = [int(f.name) for f in (killed / "steps").iterdir() if f.name.isdecimal()]
-    assert saved and max(saved) >= 2 * after
-    assert command(train.main, ["--resume", str(killed)]) == 0
-    for file in ("model.safetensors", "metrics.jsonl", *["adapter/adapter_model.safetensors"]
-                 * ("LoRA" in name)):
-        assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
-
-
-def ended_by_a_kill(argv: list[str], folder: Path, after: int) -> int:
-    """How a process ended that trained into this folder and was killed as soon as the folder had
-    so many checkpoints of every second step."""
-    wanted, real = folder / "steps" / str(2 * after), Log.add
-
-    def add(self, step, stats):
-        real(self, step, stats)
-        if step.done > 2 * after:
-            time.sleep(0.1)
-    if not (number := os.fork()):
-        try:
-            signal.alarm(60)
-            sys.stdout = sys.stderr = open(os.devnull, "w")
-            Log.add = add                               # type: ignore[method-assign]
-            command(train.main, [*argv, str(folder)])
-        finally:
-            os._exit(1)
-    while not wanted.exists() and os.waitpid(number, os.WNOHANG) == (0, 0):
-        time.sleep(0.001)
-    os.kill(number, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
 # ---- what is refused is refused before the work --------------------------------------------------

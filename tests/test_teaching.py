@@ -7,8 +7,8 @@ import statistics
 import pytest
 
 from lessons import arena, build, exam, grade, slides, table
-from lessons.course import LESSONS
 from lessons.exercise import exercises
+from lessons.table import LESSONS
 from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")

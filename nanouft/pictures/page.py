@@ -1,6 +1,8 @@
 """A page is one file without requests: web/page.html with its script, its data and the shared look.
 
     write_page(Path(__file__).parent / "web", data, Path("out/playground"))    # -> its index.html
+
+A site adds its navigation, and to the head what its pages share.
 """
 import json
 from pathlib import Path
@@ -9,15 +11,19 @@ from typing import Any
 from nanouft.pictures.colours import css
 
 
-def write_page(web: Path, data: Any, out: Path) -> Path:
+def write_page(web: Path, data: Any, out: Path, head: str = "", navigation: str = "") -> Path:
     """web/page.html -> out/index.html. `data` is the script's DATA; in page.html /*STYLE*/ stands
-    for pictures/page.css with the colours, /*SCRIPT*/ for the data and web/page.js."""
+    for pictures/page.css with the colours, /*SCRIPT*/ for the data and web/page.js, <!--HEAD--> and
+    <!--NAVIGATION--> for what a site adds."""
     def text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     style = f":root {{\n{css()}\n}}\n{text(Path(__file__).parent / 'page.css')}"
     script = f'"use strict";\nconst DATA = {facts};\n{text(web / "page.js")}'
-    page = text(web / "page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    page = text(web / "page.html")
+    for mark, part in {"/*STYLE*/": style, "/*SCRIPT*/": script, "<!--HEAD-->\n": head,
+                       "<!--NAVIGATION-->\n": navigation}.items():
+        page = page.replace(mark, part)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "index.html"
     file.write_text(page, encoding="utf-8")

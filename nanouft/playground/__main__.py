@@ -1,12 +1,12 @@
 """A page on which any two methods learn side by side, with a map of all of them.
 
     python -m nanouft.playground                    # writes out/playground/index.html
-    python -m nanouft.playground --also mine.py     # with a method of your own
+    python -m nanouft.playground --also mine.py     # and a method of your own
 
 One file without network: the shipped base, and what it becomes in four steps under every method of
 objectives/ and of --also, under IFT and DPO with each of several settings. All of it is computed
-here, by the project's own losses; the page shows the record. Equations, papers and scores of whole
-runs come from web/methods.json, which `python -m lessons.methods` writes.
+here, by the project's own losses; the page shows the record. Equations and papers are those in the
+heads of the methods' files.
 """
 import sys
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from nanouft.run.flags import parse
 @dataclass
 class Playground:
     out: str = "out/playground"     # folder of the page
-    also: list[str] | None = None   # files of more methods [lessons/extras/ts_dpo.py]
+    also: list[str] | None = None   # files of more methods [none]
 
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(Playground, argv, "python -m nanouft.playground", __doc__)
     # Here, so that --help does not wait for torch.
     from nanouft.pictures.page import write_page
-    from nanouft.playground.record import EXTRAS, WEB, record
-    data = record(also=EXTRAS if cfg.also is None else cfg.also)
+    from nanouft.playground.record import WEB, record
+    data = record(also=cfg.also or [])
     say(f"page: {write_page(WEB, data, Path(cfg.out))}")
     return 0
 

@@ -3,8 +3,8 @@
     data = record()                     # of all methods, as web/ reads it
 
 The shipped base, and what it becomes under every method of objectives/ and of `also`, under IFT and
-DPO with each of several settings. Equations, papers and scores of whole runs come from
-web/methods.json, which `python -m lessons.methods` writes.
+DPO with each of several settings. Equations and papers are read in the heads of the methods' files;
+scores of whole runs come from web/scores.json, which `python -m lessons.methods` writes.
 """
 import inspect
 import json
@@ -29,6 +29,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES, ift
+from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
 from nanouft.objectives.own import find, own_file
 from nanouft.pictures.colours import FAMILY, look
 from nanouft.plumbing.progress import progress
@@ -38,7 +39,6 @@ from nanouft.run.reference import Models
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
-EXTRAS = [str(file) for file in ROOT.glob("lessons/extras/ts_dpo.py")]
 STEPS, BATCH = 4, 8                     # of each run; the rate is the method's own
 QUESTIONS = 8                           # lists to ask; the first one is shown
 LONGEST = 28                            # tokens of an answer
@@ -125,14 +125,21 @@ def differing_line() -> str:
     return next(line for line in lines if ".detach()" in line).partition("#")[0].strip()
 
 
-def about(name: str, cls: type[Objective], told: dict[str, Any]) -> dict[str, Any]:
-    """What the page says of a method beside its runs. `told`: its part of web/methods.json."""
-    family = FAMILY.get(name, name)
+def about(name: str, cls: type[Objective], scores: dict[str, Any]) -> dict[str, Any]:
+    """What the page says of a method beside its runs. `scores`: its part of web/scores.json."""
+    family, head = FAMILY.get(name, name), head_of(cls)
     return {"called": cls.__name__, "file": file_of(cls),
             "mark": look(name).mark, "family": family if family in LEARNS_FROM else "truth",
-            "code": code_of(cls),
-            "idea": told.get("idea", ""), "paper": told.get("paper", ""),
-            "equations": told.get("equations", {}), "scores": told.get("scores", {})}
+            "code": code_of(cls), "idea": idea(head), "paper": paper(head),
+            "equations": {line.name.removeprefix(name).strip(): line.equation_lines()
+                          for line in equations(name, head)},
+            "scores": scores}
+
+
+def letters() -> list[str]:
+    """What the letters of all equations mean."""
+    return [*(f"{name}: {text}" for name, text in LETTERS.items()),
+            *(f"{name} = {text}" for name, text in SHARED.items())]
 
 
 # ---- the record ----------------------------------------------------------------------------------
@@ -204,7 +211,7 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
     base, tok = start_model("base")
     questions = lists("val", QUESTIONS)
     questions.insert(0, questions.pop(6))               # first the one that is shown
-    known = json.loads((WEB / "methods.json").read_text(encoding="utf-8"))
+    scores = json.loads((WEB / "scores.json").read_text(encoding="utf-8"))
     methods = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
     methods |= {Path(own_file(file)).stem: find(file) for file in also}
     dials = {name: found for name in methods if (found := settings(name, lams, gammas))}
@@ -223,6 +230,6 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
             runs[" ".join([run.name, *run.chosen])] = {
                 "answers": [[which, tokens] for which, tokens, _ in strips], "frames": frames}
     return {"question": questions[0].prompt[-1].text, "asked": QUESTIONS, "line": differing_line(),
-            "letters": known["letters"], "learns": LEARNS_FROM, "dials": dials, "runs": runs,
-            "methods": {name: about(name, cls, known["methods"].get(name, {}))
+            "letters": letters(), "learns": LEARNS_FROM, "dials": dials, "runs": runs,
+            "methods": {name: about(name, cls, scores.get(name, {}))
                         for name, cls in methods.items()}}

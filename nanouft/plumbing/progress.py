@@ -1,4 +1,4 @@
-"""A progress bar in a terminal, and lines in a log."""
+"""A progress bar in a terminal or a notebook, and lines in a log."""
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0
              stays: bool = False) -> Any:
     """A progress bar for `total` rows, which iterates over `rows` if they are given. It appears
     after two seconds, or at once if it `stays`. In a log it prints lines."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
         return ProgressLines(rows, total, what, begun)
     return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if stays else "row",
                 delay=0 if stays else 2, miniters=0, leave=stays, mininterval=0.5)

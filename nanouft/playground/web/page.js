@@ -1,4 +1,4 @@
-// Shows the record of ../__main__.py: two methods side by side after 0 to 4 steps, and all on a map.
+// Shows the record of ../record.py: two methods side by side after 0 to 4 steps, and all on a map.
 const $ = (id) => document.getElementById(id);
 const { asked, dials, learns, methods, runs } = DATA;
 const SIDES = ["left", "right"], ALL = Object.keys(methods);
@@ -84,7 +84,7 @@ function loss(side) {                       // equation, paper and code
   const { code, equations, file, idea, paper } = methods[method(side)];
   const form = chosen(side).map((value) => equations[`--variant ${value}`]).find(Boolean);
   const lines = form ?? Object.values(equations)[0]
-    ?? ["python -m lessons.methods writes its equation here"];
+    ?? [`no line “L = ...” stands at the head of ${file}`];
   return `<h3>Its loss</h3><p>${escaped(capital(idea))} ${
     paper && `<a href="https://arxiv.org/abs/${paper}">The paper, arXiv:${paper}</a>`}</p>
     ${lines.map((line) => `<code class="equation" style="display: block">${escaped(line)}</code>`)

@@ -1,0 +1,97 @@
+"""What the head of a method's file says: its equations, its idea in a sentence, its paper.
+
+    equations("apo", head_of(APO))      # a Line for "apo" and one for "apo --form down"
+
+The equations stand once, in the head of each method's file, in lines such as
+    L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
+    --form down     L = ...                         a form of its own, with this setting
+    lo = A - log(1 - exp(A))                        a name that the equation uses
+    e_i: the embedding of prompt i                  one that is explained in words
+tests/test_equations.py computes each of them and compares loss and gradient with the code. The
+letters that all equations share stand in __init__.py.
+"""
+import re
+import sys
+from dataclasses import dataclass, field
+
+from nanouft import objectives
+from nanouft.objective import Objective
+
+NAME = r"[^\W\d][\w']*"
+LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
+FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
+WORDS = re.compile(rf" {{4,}}({NAME}(?:, {NAME})*(?:\(y\))?): (.+)")
+PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
+
+
+@dataclass
+class Line:
+    """One form of a method."""
+    name: str                   # as on the command line: "apo", "apo --form down"
+    loss: str                   # after "L = "
+    formulas: dict[str, str]    # what the loss uses: {"lo": "A - log(1 - exp(A))"}
+    words: dict[str, str] = field(default_factory=dict)     # the same, explained in words
+
+    def equation_lines(self) -> list[str]:
+        """The equation, then what its names mean."""
+        formulas = {"L": self.loss, **self.formulas}
+        return [*(f"{name} = {text}" for name, text in formulas.items()),
+                *(f"{name}: {text}" for name, text in self.words.items())]
+
+
+def matches(pattern: re.Pattern, head: str | None) -> list[tuple]:
+    """The groups of every line of a head that is such a line."""
+    return [m.groups() for line in (head or "").split("\n") if (m := pattern.fullmatch(line))]
+
+
+SHARED = dict(matches(FORMULA, objectives.__doc__))     # the letters of all equations
+LETTERS = dict(matches(WORDS, objectives.__doc__))      # the same, those explained in words
+
+
+def head_of(cls: type[Objective]) -> str:
+    """The docstring of the file in which a method stands."""
+    return sys.modules[cls.__module__].__doc__ or ""
+
+
+def equations(name: str, head: str | None) -> list[Line]:
+    """The forms of a method in the head of its file; the default is the first."""
+    formulas = {x: text for x, text in matches(FORMULA, head) if x not in {"L", *SHARED}}
+    words = dict(matches(WORDS, head))
+    names = {each: names for names in words for each in names.split(", ")}
+    lines: list[Line] = []
+    for setting, loss, _ in matches(LOSS, head):
+        parts = used(loss, dict.fromkeys(names, "") | formulas)
+        lines.append(Line(f"{name} --{setting}" if lines else name, loss,
+                          {x: formulas[x] for x in parts if x in formulas},
+                          {names[x]: words[names[x]] for x in parts if x in names}))
+    return lines
+
+
+def used(formula: str, known: dict[str, str]) -> list[str]:
+    """The known names in a formula and in the formulas of these."""
+    out: list[str] = []
+    for name in re.findall(NAME, formula):
+        for here in (name, re.sub("_[wl]$", "", name), re.sub("_k$", "_t", name)):  # u_w: u of w
+            if here in known and here not in out:
+                out.append(here)
+                out += [x for x in used(known[here], known) if x not in out]
+    return out
+
+
+def idea(head: str) -> str:
+    """What a method does, in a sentence: the title of its file, behind the name."""
+    title = " ".join(head.split("\n\n")[0].split())
+    return title.partition(": ")[2] or title
+
+
+def parent(head: str) -> str:
+    """ " From `dpo`.": the method from which a method grew, or nothing."""
+    above = PARENT.search(" ".join(head.split()))
+    return f" From `{above[1]}`." if above else ""
+
+
+def paper(head: str) -> str:
+    """The number of a method's paper at arXiv, or nothing."""
+    number = ARXIV.search(head)
+    return number[1] if number else ""
