@@ -293,10 +293,21 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
 }
 BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
     "README": {
+        "{} second stages that we tried": (share_of_verdicts, "holds"),
+        "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4"),
         "makes the better answer likelier, score from {} of 100 points":
         (lowest_to_highest, which_loss.IMITATE + which_loss.LATER + which_loss.ANCHORED),
         "such as DPO, score from {}.": (lowest_to_highest, which_loss.CONTRAST)},
     "All losses": {
+        "{} score as more SFT does, within three points, but": (share_of_verdicts, "holds"),
+        "For {} losses that only compare": (at_the_lowest_rate, which_loss.CONTRAST),
+        "is {} nats per answer":
+        (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
+        "second stage moves by {}.": (moved, "sft, sft"),
+        "DPO scores {} at the lowest rate": (tried, "sft, dpo", "1e-6"),
+        "lowest rate and {} at the highest. A": (tried, "sft, dpo", "1e-4"),
+        "ORPO scores {} at": (tried, "sft, orpo", "1e-6"),
+        "lowest rate and {} at the highest. So": (tried, "sft, orpo", "1e-4"),
         "trained for {} steps of 32 rows": (steps, "C13 dpo"),
         "and {}.": (best_rates_lie_inside,),
         "imitate right answers score from {} points":

@@ -5,6 +5,9 @@
 A line is a loss, in the group that which_loss.py puts it into by its formula. A score is the mean
 over both bases. Its interval is that of stats.py on each base, put together: the bases are trained
 apart, so the variances of their means add up.
+
+The best rate of a second stage may be so low that it changes nothing, and then its score hides what
+the loss does. So a cross shows the same stage at the highest rate: one seed, validation prompts.
 """
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lessons.evidence import judge, stats, which_loss
+from lessons.evidence.claim import tries_of
 from lessons.evidence.claims import CLAIMS
 from nanouft.pictures.colours import PANEL, SOFT, look
 from nanouft.pictures.plots import save
 
 Kept = Mapping[str, np.ndarray]
 GROUPS = {
-    "They make right answers likelier": which_loss.IMITATE + which_loss.LATER,
+    "Right answers, which they imitate": which_loss.IMITATE + which_loss.LATER,
     "Pairs, and a term for the chosen answer": which_loss.ANCHORED,
     "Pairs, only through differences": (*which_loss.CONTRAST, "ts_dpo"),
     "Answers with scores or labels": which_loss.GRADED,
 }
+AFTER = {"sft": "sft, sft"} | {loss: f"sft, {loss}" for loss in which_loss.SECOND}  # rows of C14
 TITLE = "What each loss scores, from a base and after SFT"
 WIDTH, LINE = 4.2, 0.2                  # inches: of the picture, of a line of it
 
@@ -47,14 +52,20 @@ def score(name: str, row: str, kept: Kept) -> Score:
 
 def lines(from_base: Kept, after_sft: Kept) -> dict[str, list[tuple[str, Score, Score | None]]]:
     """{group: [(loss, its score from a base, its score after SFT or None)]}, the best first."""
-    after = {"sft": "sft, sft"} | {loss: f"sft, {loss}" for loss in which_loss.SECOND}
     out = {}
     for group, losses in GROUPS.items():
         found = [(loss, score("C13", loss, from_base),
-                  score("C14", after[loss], after_sft) if loss in after else None)
+                  score("C14", AFTER[loss], after_sft) if loss in AFTER else None)
                  for loss in losses]
         out[group] = sorted(found, key=lambda line: -line[1].mean)
     return out
+
+
+def at_highest_rate(loss: str) -> float:
+    """The score of a second stage at the highest rate that was tried, mean over the bases."""
+    claim = CLAIMS["C14"]
+    return float(np.mean([tries_of("C14", AFTER[loss], base)[which_loss.LOW_RATES[-1]]
+                          for base in claim.names]))
 
 
 def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
@@ -64,16 +75,18 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
     groups = lines(from_base, after_sft)
     height = LINE * sum(len(found) + 1.6 for found in groups.values())
     with plt.rc_context({"font.size": 9}):
-        fig, ax = plt.subplots(figsize=(WIDTH, height + 1.5), dpi=120)
+        fig, ax = plt.subplots(figsize=(WIDTH, height + 1.65), dpi=120)
         y, ticks = 0.0, {}                                      # y counts lines, downwards
         for group, found in groups.items():
-            ax.text(0, y, group, weight="bold", va="center", transform=ax.get_yaxis_transform())
+            ax.text(0, y, group, weight="bold", va="center", transform=ax.get_yaxis_transform(),
+                    bbox={"color": PANEL.light, "pad": 1})
             for loss, before, after in found:
                 y += 1
                 ticks[y] = loss
                 draw(ax, before, y, **from_a_base(loss))
                 if after:
                     draw(ax, after, y, color=SOFT.light, fmt="s", markerfacecolor=PANEL.light)
+                    ax.plot(100 * at_highest_rate(loss), y, "x", color=SOFT.light, markersize=5)
             y += 1.6
         ax.set(ylim=(y - 0.8, -0.8), yticks=[*ticks], yticklabels=[*ticks.values()],
                xlabel="score of 100 on NanoWorld's held-out questions")
@@ -85,9 +98,10 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
         ax.tick_params(axis="y", length=0)
         fig.suptitle(TITLE, weight="bold", fontsize=10)
         fig.text(0.02, 0.01, "Filled: trained from the base. Hollow square: a second stage\n"
-                 "after SFT. Bars: 95 % intervals, mean of two bases.", color=SOFT.light)
-        fig.subplots_adjust(left=0.22, right=0.97, top=1 - 0.55 / (height + 1.5),
-                            bottom=0.85 / (height + 1.5))
+                 "after SFT, at its best learning rate; cross: at the highest rate\n"
+                 "tried (one seed). Bars: 95 % intervals, mean of two bases.", color=SOFT.light)
+        fig.subplots_adjust(left=0.22, right=0.97, top=1 - 0.55 / (height + 1.65),
+                            bottom=1 / (height + 1.65))
         told = save(fig, file)
         plt.close(fig)
     return told

@@ -194,7 +194,8 @@ CARRY = {
     "all losses": ("C13 better: dose 0.1 - dose 0", "C13 better: dose 1 - dose 0.1",
                    "C13 better: dpo with right - dpo with wrong",
                    "C13 better: dpo with floor - dpo",
-                   "C13 better: dpo with right - dpo with floor"),
+                   "C13 better: dpo with right - dpo with floor",
+                   "C14 within 3: sft, dpo - sft, sft"),
 }
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 
