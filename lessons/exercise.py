@@ -155,11 +155,8 @@ def show(x) -> str:
         return "[" + ", ".join(show(part) for part in x) + "]"
     if isinstance(x, float):
         return repr(round(x, 4))
-    if isinstance(x, (torch.nn.Module, torch.optim.Optimizer)):
-        return "model" if isinstance(x, torch.nn.Module) else "optimizer"
     if not isinstance(x, torch.Tensor):
-        return x.__name__ if callable(x) else repr(x)
-    x = x.detach()
+        return repr(x)
     x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
     return f"torch.tensor({x.tolist()})"
 
