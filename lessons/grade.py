@@ -33,7 +33,7 @@ from lessons.exercise import (
     HERE,
     NOT_STARTED,
     Seen,
-    attempt,
+    attempt_draw,
     draws,
     exercises,
     function_in,
@@ -99,11 +99,11 @@ def mark_same(cells: dict[tuple[Path, str], Cell]) -> None:
             owners[name, cell.program.fingerprint].append(student.name)
     for (student, name), cell in cells.items():
         if cell.program and cell.program.fingerprint:
-            cell.same = listed(x for x in owners[name, cell.program.fingerprint]
-                               if x != student.name)
+            cell.same = first_names(x for x in owners[name, cell.program.fingerprint]
+                                    if x != student.name)
 
 
-def listed(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
@@ -125,7 +125,7 @@ def grade(student: Path, name: str, seconds: int = SECONDS, seed: float = 0) -> 
         code = in_own_process(name, file, program.file.resolve(), out, seconds, seed)
         with out.open("rb") as written:
             lines = written.read(BYTES).splitlines()
-    return Cell(judged(exercise, lines, code, seconds, draws(seed)), program)
+    return Cell(grade_words(exercise, lines, code, seconds, draws(seed)), program)
 
 
 def in_own_process(*words) -> int | None:
@@ -148,7 +148,8 @@ def in_own_process(*words) -> int | None:
         child.join()
 
 
-def judged(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]) -> str:
+def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]
+                ) -> str:
     """"right", or what is wrong, in one line: from what a process wrote, and how it ended."""
     if not lines:
         return f"no result: the check itself did not begin (exit code {code}); grade again"
@@ -260,7 +261,7 @@ def run(name: str, file: str, handed_in: str, written: str, seconds: str, seed: 
     function, missing = function_in(Path(file), exercise.name)
     os.write(out, to_json(Seen(words=missing)) + b"\n")
     for k in draws(seed) if function else []:
-        seen = attempt(exercise, function, k)
+        seen = attempt_draw(exercise, function, k)
         os.write(out, to_json(seen) + b"\n")
         if seen.error == "NotImplementedError" or out_of_memory(seen):
             break

@@ -121,7 +121,8 @@ def written(folder: Path, source: str) -> Path:
     ("def response_mask(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
     ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "changes its arguments"),
     ("def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line 2"),
-    ("def response_mask(*x):\n    exit()", "It ends Python with exit()"),
+    ("def response_mask(*x):\n    exit()", "it ends Python with exit() or sys.exit(). Return a "
+     "result instead\n    line 2: exit()"),
     ("def response_mask(*x):\n    return [1.0]", ", of the shape ("),
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys):

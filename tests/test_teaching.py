@@ -136,11 +136,12 @@ def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
     assert f": {word}. " in seeds[1]
 
 
-def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_path):
-    exam.main(["--seed", "3", "--out", str(tmp_path)])
+def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exam.main(["--seed", "3"])
     asked, right = exam.exam(3)
-    assert (tmp_path / "questions.md").read_text(encoding="utf-8") == asked
-    assert (tmp_path / "answers.md").read_text(encoding="utf-8") == right
+    assert (exam.OUT / "questions.md").read_text(encoding="utf-8") == asked
+    assert (exam.OUT / "answers.md").read_text(encoding="utf-8") == right
     assert asked != exam.exam(4)[0] and not [x for _, x in questions(3) if x in asked]
 
 
