@@ -20,7 +20,6 @@ import hashlib
 import inspect
 import io
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -29,19 +28,17 @@ from pathlib import Path
 from random import Random
 from types import ModuleType
 
-import torch
 from tqdm import tqdm
 
-from lessons import grade
 from lessons.exercise import load
 from lessons.judging import (
     NOT_YET,
-    SECONDS,
     TooLong,
     at_most,
     judge_part,
     samples_remembered,
 )
+from lessons.limits import SECONDS, how_it_ended, run_limited
 from lessons.parts import OURS, PARTS, base, needed, put
 from nanouft import simple, world
 from nanouft.generate import stops
@@ -161,35 +158,24 @@ def in_own_process(file: Path, cfg: argparse.Namespace) -> int:
     """Run `work` with limits. UserError if it gives no result."""
     with tempfile.TemporaryDirectory() as scratch:
         doing = Path(scratch) / "doing"
-        words = [str(file.resolve()), str(file), cfg.run or "", str(cfg.steps or ""), str(cfg.seed)]
-        child = subprocess.Popen(
-            [sys.executable, "-B", "-c", "from lessons import build; build.work()", *words],
-            stdin=subprocess.PIPE, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(grade.ROOT), "OMP_NUM_THREADS": "1",
-                              "BUILD_NOTE": str(doing), "PYTHONUNBUFFERED": "1"})
-        try:
-            code: int | None = child.wait(WAITING)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            grade.end(child)
+        words = [str(doing), str(file.resolve()), str(file), cfg.run or "", str(cfg.steps or ""),
+                 str(cfg.seed)]
+        code = run_limited(work, words, IN_ALL, WAITING, Path.cwd())
         last = doing.read_text(encoding="utf-8") if doing.exists() else "starting"
     if last != "done":
-        raise UserError(f"{file}: while {last} it ended Python, or ran out of time or memory")
+        raise UserError(f"{file}: {how_it_ended(code, IN_ALL, WAITING)} while {last}")
     return int(bool(code))
 
 
-def work() -> None:
+def work(doing: str, *words: str) -> int:
     """In the process of its own: try the parts of a file, and run what they can."""
-    grade.end_with_parent(grade.input_closes())
-    sys.exit(command(lambda _: judge_and_run(*sys.argv[1:])))
+    os.environ["BUILD_NOTE"] = doing
+    return command(lambda _: judge_and_run(*words))
 
 
 def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> int:
     """1 unless all parts are right."""
-    torch.set_num_threads(1)
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
-    grade.limit(IN_ALL)
     note(f"reading {shown}")
     mine = read_program(path, shown)
     with samples_remembered():

@@ -18,13 +18,12 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from lessons import grade
 from lessons.exercise import Seen, attempt
+from lessons.limits import SECONDS
 from lessons.mistakes import MISTAKES, named_mistakes, with_mistakes
 from lessons.parts import CALLS, OURS, cases, put
 from nanouft import simple
 
-SECONDS = grade.SECONDS                         # of computing, for one answer of a part
 NOT_YET = "not yet"
 
 

@@ -499,7 +499,7 @@ def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize("source, words", [
     (None, "mine.py: cannot be read (no such file)"),
     ("x = 1\ndef f(:", "mine.py, line 2: cannot be read (SyntaxError: "),
-    ("import os\nos._exit(0)", "it ended Python, or ran out of time or memory"),
+    ("import os\nos._exit(0)", "mine.py: it ended Python (exit code 0) while reading "),
     ("x = 1 / 0", "mine.py: cannot be read. ZeroDivisionError: division by zero line 1: x = 1 /")])
 def test_a_file_that_cannot_be_read_gets_one_line(source, words, tmp_path, capfd):
     file = tmp_path / "mine.py"

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from lessons import arena, build, exam, grade, slides, table
+from lessons import arena, build, exam, limits, slides, table
 from lessons.exercise import exercises
 from lessons.table import LESSONS
 from nanouft.plumbing.errors import UserError
@@ -61,8 +61,8 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
-    assert (f"an exercise may take {grade.SECONDS} seconds of computing, and on Linux "
-            f"{grade.GIGABYTES} GB of memory and {grade.BYTES // 2**20} MB for each file") in PAGE
+    assert (f"an exercise may take {limits.SECONDS} seconds of computing, and on Linux "
+            f"{limits.GIGABYTES} GB of memory and {limits.BYTES // 2**20} MB for each file") in PAGE
 
 
 def test_every_exercise_that_the_page_names_exists():
