@@ -306,7 +306,6 @@ for kind in ("reverse", "list"):
 #
 # - **06a** `balance(losses, gamma)` returns the loss of the last token at which the released loss
 #   pushes it neither up nor down, on paper, without halving.
-# - **06b** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
 # **In your own program.** This lesson unlocks the part `ift_loss`. When `python -m lessons.build
 # mine.py` calls it right, `python -m lessons.build mine.py --run ift` trains the base with your

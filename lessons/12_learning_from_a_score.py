@@ -342,7 +342,6 @@ else:
 #
 # - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
-# - **12c** `grpo_step(model, optimizer, prompts, sample, score, K)`: from prompts to the update.
 #
 # **In your own program.** This lesson unlocks the last part, `grpo_loss`, of your `mine.py` (lesson
 # 02 says how it begins). With it nothing of ours is left in the losses and the loop, and `python -m

@@ -61,7 +61,7 @@ def check_entry(file: Path, task: Task) -> None:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
-    parts = own_program.written(tree)
+    parts = own_program.written_parts(tree)
     if task.program:
         if (loss := loss_of(task.program)) not in parts:
             raise UserError(f"{file}: has no {loss} yet; this task judges a program of "
@@ -151,7 +151,7 @@ def draw_leads(entry: str, title: str,
     return picture
 
 
-def mark_same(lines: list[dict]) -> list[str]:
+def mark_same_weights(lines: list[dict]) -> list[str]:
     """Write into each line of arena.csv which entries left equal weights; a sentence for each."""
     told = []
     for i, line in enumerate(lines):
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
             say(e)
             lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
             failed = True
-        told = mark_same(lines)
+        told = mark_same_weights(lines)
         with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess", "same weights as"],

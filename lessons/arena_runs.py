@@ -10,18 +10,16 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lessons import grade, own_program
+from lessons import own_program
+from lessons.limits import how_it_ended, run_limited
+from nanouft import train as nanouft_train
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
@@ -29,7 +27,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
 
-ROOT = Path(__file__).parents[1]
 OUT = Path("out/arena")
 ASKED = ("list", "sum", "sort", "reverse")
 SEEDS, TRIES = range(5), (100, 101)             # of the verdict; of the choice of a rate
@@ -59,54 +56,29 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: 
     say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
-    child = subprocess.Popen(
-        [sys.executable, "-B", "-c", "from lessons import arena_runs; arena_runs.run_all()",
-         program, *words],
-        cwd=room, text=True, errors="replace", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
-    pipe, child.stdin = child.stdin, None           # communicate() would close it
-    try:
-        said, _ = child.communicate(timeout=WAITING)
-    except subprocess.TimeoutExpired:
-        said = ""
-    finally:
-        grade.end(child)
-        if pipe:
-            pipe.close()
+    said = room.resolve() / "said.txt"
+    code = run_limited(run_all, [program, *words], SECONDS, WAITING, room.resolve(), said)
     missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
     if missing:
-        last = (said.strip().splitlines() or ["no word"])[-1][:300]
-        raise UserError(f"{name}: {len(missing)} of {len(jobs)} runs left no weights; "
-                        f"{limit_of(child.returncode)}the last line was: {last}")
-
-
-def limit_of(code: int) -> str:
-    """Which limit of time has ended a process, if one did."""
-    if os.name == "posix" and code == -signal.SIGXCPU:
-        return f"out of time, after {SECONDS} seconds of computing; "
-    if os.name == "posix" and code == -signal.SIGKILL:      # by this program, or by the system
-        return f"it had not ended after {WAITING} seconds, or the system had no memory left; "
-    return ""
+        text = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else ""
+        last = (text.strip().splitlines() or ["no word"])[-1][:300]
+        raise UserError(f"{name}: {how_it_ended(code, SECONDS, WAITING)} and {len(missing)} of "
+                        f"{len(jobs)} runs left no weights; the last line was: {last}")
 
 
 def folder_of(job: tuple[int, str]) -> str:
     return f"{job[0]}-{job[1]}"
 
 
-def run_all() -> None:
-    """In the child: a student's program or nothing, and in each further word a folder and the flags
-    of a run of nanouft.train."""
-    grade.end_with_parent(grade.input_closes())
-    from nanouft import train as nanouft_train
-    grade.limit(SECONDS)
-    program, *words = sys.argv[1:]
+def run_all(program: str, *words: str) -> None:
+    """In the process of its own: a student's program or nothing, and in each further word a folder
+    and the flags of a run of nanouft.train."""
     for word in words:
         folder, *flags = shlex.split(word)
         flags += ["--warmup", "0.1", "--plain", "--device", "cpu", "--threads", "1",
                   "--save-every", "0", "--out", folder]
         if program:
-            own_program.train(Path(program), flags)
+            own_program.train_program(Path(program), flags)
         else:
             nanouft_train.main(flags)
 
@@ -122,7 +94,7 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
                  for what in ("score", "ended"))
 
 
-def fingerprint(folders: list[Path]) -> str:
+def hash_of_weights(folders: list[Path]) -> str:
     """Equal for runs that left equal weights, whatever their files say beside them."""
     config = json.loads((BASE / "config.json").read_text(encoding="utf-8"))
     found = hashlib.sha256()
@@ -159,7 +131,7 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int,
     train(name, flags, task, jobs, room, program)
     folders = [room / folder_of(job) for job in jobs]
     found = [scores(folder, split, seed, ITEMS) for folder in folders]
-    weights = fingerprint(folders)
+    weights = hash_of_weights(folders)
     shutil.rmtree(room)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
     told = f"{rate} (at the edge)" if edge else rate

@@ -7,9 +7,9 @@
 Each of your functions takes the place of ours in the real program (nanouft/simple.py), together
 with your earlier parts. The loss of the program and its gradient are compared on fresh rows of
 NanoWorld, with the shipped base. You see the smallest batch on which a part is wrong, whether the
-loss or only its gradient is, and, if what you wrote does what a common slip does, or two of them,
-their names (lessons/slips.py). A part that is not right yet is ours in the meantime, in your file
-as well. Any style will do: nothing but numbers is compared.
+loss or only its gradient is, and, if what you wrote does what a common mistake does, or two of
+them, their names (lessons/mistakes.py). A part that is not right yet is ours in the meantime, in
+your file as well. Any style will do: nothing but numbers is compared.
 
 A loss may differ by a ten-thousandth, a gradient by a thousandth of its length, and the weights
 after training by a hundred-thousandth of the way that they went. Your file runs in a process of its
@@ -20,7 +20,6 @@ import hashlib
 import inspect
 import io
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -29,20 +28,17 @@ from pathlib import Path
 from random import Random
 from types import ModuleType
 
-import torch
 from tqdm import tqdm
 
-from lessons import grade
 from lessons.exercise import load
 from lessons.judging import (
     NOT_YET,
-    SECONDS,
     TooLong,
     at_most,
-    error_words,
-    judge,
+    judge_part,
     samples_remembered,
 )
+from lessons.limits import SECONDS, how_it_ended, run_limited
 from lessons.parts import OURS, PARTS, base, needed, put
 from nanouft import simple, world
 from nanouft.generate import stops
@@ -51,6 +47,7 @@ from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
+from nanouft.plumbing.own_code import error_line
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import families, mean_score
@@ -72,7 +69,7 @@ def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
     for name, function in progress(len(PARTS), "parts tried", theirs.items()):
         note(f"trying {name}")
         written = function is not None and function is not OURS[name]
-        wrong = judge(name, function, right, mine, seed) if written else NOT_YET
+        wrong = judge_part(name, function, right, mine, seed) if written else NOT_YET
         if not wrong:
             right[name] = function
         found[name] = wrong
@@ -82,7 +79,7 @@ def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
     return found
 
 
-def counted(loop: Callable) -> Callable:
+def with_bar(loop: Callable) -> Callable:
     """simple.py's `train` with a bar over its steps, because a student's loop may say nothing."""
     def train(model, rows, tok, method, steps, *reference):
         kept = simple.METHODS[method]
@@ -113,7 +110,7 @@ def first_steps(mine: ModuleType) -> None:
     before = simple.answers_of(model, asked, tok)
     rows = world.rows("train", "demos", STEPS * simple.ROWS, seed=0)
     with redirect_stdout(io.StringIO()):
-        counted(simple.train)(model, rows, tok, "sft", STEPS)
+        with_bar(simple.train)(model, rows, tok, "sft", STEPS)
     for row, *answers in zip(asked, before, simple.answers_of(model, asked, tok)):
         lines.append(row.prompt[0].text)
         for when, answer in zip(("before", "after"), answers):
@@ -138,7 +135,7 @@ def mark_of(mine: ModuleType) -> str:
 def run_method(method: str, steps: int | None) -> None:
     """simple.py's own run, and the score of 900 test questions before and after it. They are those
     of `python -m nanouft.train`, whose run is another one: its rows, order and steps differ."""
-    trained, loop = [], counted(simple.train)
+    trained, loop = [], with_bar(simple.train)
 
     def train(model, *args):
         trained.append(model)
@@ -161,35 +158,24 @@ def in_own_process(file: Path, cfg: argparse.Namespace) -> int:
     """Run `work` with limits. UserError if it gives no result."""
     with tempfile.TemporaryDirectory() as scratch:
         doing = Path(scratch) / "doing"
-        words = [str(file.resolve()), str(file), cfg.run or "", str(cfg.steps or ""), str(cfg.seed)]
-        child = subprocess.Popen(
-            [sys.executable, "-B", "-c", "from lessons import build; build.work()", *words],
-            stdin=subprocess.PIPE, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(grade.ROOT), "OMP_NUM_THREADS": "1",
-                              "BUILD_NOTE": str(doing), "PYTHONUNBUFFERED": "1"})
-        try:
-            code: int | None = child.wait(WAITING)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            grade.end(child)
+        words = [str(doing), str(file.resolve()), str(file), cfg.run or "", str(cfg.steps or ""),
+                 str(cfg.seed)]
+        code = run_limited(work, words, IN_ALL, WAITING, Path.cwd())
         last = doing.read_text(encoding="utf-8") if doing.exists() else "starting"
     if last != "done":
-        raise UserError(f"{file}: while {last} it ended Python, or ran out of time or memory")
+        raise UserError(f"{file}: {how_it_ended(code, IN_ALL, WAITING)} while {last}")
     return int(bool(code))
 
 
-def work() -> None:
+def work(doing: str, *words: str) -> int:
     """In the process of its own: try the parts of a file, and run what they can."""
-    grade.end_with_parent(grade.input_closes())
-    sys.exit(command(lambda _: judge_and_run(*sys.argv[1:])))
+    os.environ["BUILD_NOTE"] = doing
+    return command(lambda _: judge_and_run(*words))
 
 
 def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> int:
     """1 unless all parts are right."""
-    torch.set_num_threads(1)
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
-    grade.limit(IN_ALL)
     note(f"reading {shown}")
     mine = read_program(path, shown)
     with samples_remembered():
@@ -220,7 +206,7 @@ def read_program(path: str, shown: str) -> ModuleType:
     except (Exception, SystemExit, TooLong) as error:
         note("done")
         raise UserError(f"{shown}: cannot be read. "
-                        f"{' '.join(error_words(error, path).split())}") from None
+                        f"{' '.join(error_line(error, path).split())}") from None
 
 
 # ---- the file to begin with ---------------------------------------------------------------------
@@ -235,10 +221,10 @@ def skeleton() -> str:
     return SKELETON.read_text(encoding="utf-8").replace("# EXAMPLE", "\n".join([head, *table]))
 
 
-def reset(file: Path, force: bool) -> None:
+def reset(file: Path) -> None:
     """Write the skeleton, but not over somebody's work."""
-    if file.exists() and not force and read_text(file).strip() not in ("", skeleton().strip()):
-        raise UserError(f"{file}: holds work of yours; --reset --force writes over it")
+    if file.exists() and read_text(file).strip() not in ("", skeleton().strip()):
+        raise UserError(f"{file}: holds work of yours, over which --reset does not write")
     file.write_text(skeleton(), encoding="utf-8")
     say(f"{file}: eleven parts to write. Begin with padded, then: python -m lessons.build {file}")
 
@@ -248,14 +234,13 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="mine.py", help="your file")
     parser.add_argument("--reset", action="store_true", help="write a file to begin with")
-    parser.add_argument("--force", action="store_true", help="with --reset: over your work as well")
     parser.add_argument("--run", choices=simple.METHODS, help="train by this method")
     parser.add_argument("--steps", type=int, help="of --run [as simple.py: 60; uft 100; grpo 20]")
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the rows, to see the same again [another one in each run]")
     cfg = parser.parse_args(argv)
     if cfg.reset:
-        reset(cfg.file, cfg.force)
+        reset(cfg.file)
         return 0
     source = read_text(cfg.file, f"; python -m lessons.build {cfg.file} --reset writes one to "
                        "begin with")

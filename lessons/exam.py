@@ -24,6 +24,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.pushes import pushes
 
+OUT = Path("out/exam")
 HEAD = "# Exam\nFive points each, one hour. Three digits are enough; logarithms are natural.\n"
 IN_WORDS = [
     ("After UFT a model tells the truth more often than after SFT on the demonstrations alone, and "
@@ -50,7 +51,7 @@ def answers(logp: list[list[float]], before: list[list[float]] | None = None) ->
     return Seqs(ids, ids, mask, mask, torch.tensor(logp), torch.tensor(before or logp))
 
 
-def told(method: str, seqs: dict[str, Seqs], columns: dict | None = None, **settings):
+def loss_and_pushes(method: str, seqs: dict[str, Seqs], columns: dict | None = None, **settings):
     """(loss, {role: (B,T) the push on each token}) of a method."""
     objective = OBJECTIVES[method](**settings)
     batch = Batch.of(seqs, {name: torch.tensor(x) for name, x in (columns or {}).items()})
@@ -71,7 +72,8 @@ def ift(rng: Random) -> tuple[str, str]:
     losses, gamma = [*drawn(rng, 1, 3, 2), 0.0], rng.choice([0.5, 0.8, 0.9])
     s = answers([[-x for x in losses]])
     w = weights(torch.tensor([losses]), s, "detached", gamma)[0]
-    last = told("ift", {"answer": s}, variant="released", gamma=gamma)[1]["answer"][0, -1]
+    _, push = loss_and_pushes("ift", {"answer": s}, variant="released", gamma=gamma)
+    last = push["answer"][0, -1]
     assert last < 0, "the answer says downwards"
     return (f"The three tokens of an answer have the losses {listed(losses, 'g')}, and gamma is "
             f"{gamma:g}. Which weights, with mean 1, does IFT give them? Which way does the loss "
@@ -84,8 +86,9 @@ def ift(rng: Random) -> tuple[str, str]:
 def dpo(rng: Random) -> tuple[str, str]:
     chosen, rejected = drawn(rng, -30, -20, 2)
     less, lesser = sorted(drawn(rng, 1, 9, 2))              # both fall, the rejected one further
-    loss, push = told("dpo", {"chosen": answers([[chosen - less]], [[chosen]]),
-                              "rejected": answers([[rejected - lesser]], [[rejected]])}, beta=0.1)
+    loss, push = loss_and_pushes(
+        "dpo", {"chosen": answers([[chosen - less]], [[chosen]]),
+                "rejected": answers([[rejected - lesser]], [[rejected]])}, beta=0.1)
     return (f"Under the start model log p is {chosen:g} for the chosen answer and {rejected:g} "
             f"for the rejected one; now it is {chosen - less:.1f} and {rejected - lesser:.1f}. "
             "Give DPO's margin, its loss, and the push on a token of each answer for beta = 0.1. "
@@ -101,7 +104,7 @@ def una(rng: Random) -> tuple[str, str]:
     ends = math.log(score / (1 - score)) / beta
     nats = round(ends + rng.choice([-2, 2]), 1)
     (loss, push), (_, none) = (
-        told("una", {"answer": answers([[x]], [[0.0]])}, {"score": [score]}, beta=beta)
+        loss_and_pushes("una", {"answer": answers([[x]], [[0.0]])}, {"score": [score]}, beta=beta)
         for x in (nats, ends))
     assert abs(none["answer"]) < 1e-6, "there the push vanishes"
     change = "likelier" if nats > 0 else "less likely"
@@ -116,7 +119,8 @@ def una(rng: Random) -> tuple[str, str]:
 
 def poft(rng: Random) -> tuple[str, str]:
     mine, aligned = drawn(rng, -2, -1, 2), [*drawn(rng, -0.9, -0.2, 1), *drawn(rng, -4, -2.5, 1)]
-    loss, push = told("poft", {"answer": answers([[x] for x in mine])}, {"aligned_logp": aligned})
+    loss, push = loss_and_pushes("poft", {"answer": answers([[x] for x in mine])},
+                                 {"aligned_logp": aligned})
     return (f"Two demonstrations have the mean log-probabilities {listed(mine, 'g')} per token "
             f"under the policy and {listed(aligned, 'g')} under the aligned model. Give PoFT's "
             "trust in each, and its loss. Does a small trust show that a demonstration is wrong?",
@@ -173,13 +177,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.exam", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, required=True, help="draws the numbers; keep it secret")
-    parser.add_argument("--out", type=Path, default=Path("out/exam"),
-                        help="the folder to write to [out/exam]")
     cfg = parser.parse_args(argv)
-    cfg.out.mkdir(parents=True, exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     for name, text in zip(("questions.md", "answers.md"), exam(cfg.seed)):
-        (cfg.out / name).write_text(text, encoding="utf-8")
-        say((cfg.out / name).as_posix())
+        (OUT / name).write_text(text, encoding="utf-8")
+        say((OUT / name).as_posix())
     return 0
 
 

@@ -1,17 +1,16 @@
 """What an exercise is, and whether a function is right.
 
-The keys (lessons/exercises/key04.py) say what each exercise is. lessons/check.py asks for one
+The keys (lessons/exercises/key06.py) say what each exercise is. lessons/check.py asks for one
 student and lessons/grade.py for a class.
 
-Inputs are drawn anew and given to the student's function and to the right one. `attempt` calls a
-function and keeps what it gives as plain data: numbers, texts, tensors and lists of them. `verdict`
-compares such data with what the right function gives, and may do so in another process. A refusal
-shows the smallest call that is wrong. If a common mistake of the key gives in every call what was
-seen there, or two of them together do, their sentences follow.
+Inputs are drawn anew and given to the student's function and to the right one. `attempt_draw` calls
+a function and keeps what it gives as plain data: numbers, texts, tensors and lists of them.
+`verdict` compares such data with what the right function gives, and may do so in another process. A
+refusal shows the smallest call that is wrong. If a common mistake of the key gives in every call
+what was seen there, or two of them together do, their sentences follow.
 """
 import functools
 import importlib.util
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,7 +21,8 @@ from random import Random
 import numpy as np
 import torch
 
-from lessons.slips import Slip, alone_and_in_pairs, with_slips
+from lessons.mistakes import Mistake, named_mistakes, with_mistakes
+from nanouft.plumbing.own_code import error_line
 
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise
@@ -55,7 +55,7 @@ class Exercise:
     right function, what stands there instead, and how the mistake is told."""
     right: Callable
     draw: Callable                              # Draw -> the arguments, a tuple
-    mistakes: list[Slip]
+    mistakes: list[Mistake]
     look: Callable = result                     # (function, *arguments) -> what is kept of a call
     properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
     #                                             where many results are right
@@ -65,9 +65,9 @@ class Exercise:
     def name(self) -> str:
         return self.right.__name__
 
-    def wrong(self, *mistakes: Slip) -> Callable | None:
+    def wrong(self, *mistakes: Mistake) -> Callable | None:
         """The right function with these mistakes; None if they do not go together."""
-        return with_slips(self.right, mistakes, dict(self.right.__globals__))
+        return with_mistakes(self.right, mistakes, dict(self.right.__globals__))
 
 
 class Draw(Random):
@@ -118,18 +118,32 @@ class Seen:
     words: str = ""
 
 
-def attempt(exercise: Exercise, function: Callable, k: str) -> Seen:
+def attempt(call: Callable[[], dict], file: str = "") -> Seen:
+    """What a call gives, or its error, with its line in this file."""
+    try:
+        return Seen(call())
+    except BaseException as error:                              # Ctrl-C: a loop without an end?
+        return Seen(error=type(error).__name__, words=error_line(error, file))
+
+
+def attempt_draw(exercise: Exercise, function: Callable, k: str) -> Seen:
     """Call the function with the inputs of draw k."""
     args = exercise.draw(Draw(k))
-    call = told(exercise, args)
-    try:
+    shown = as_call(exercise, args)
+
+    def call() -> dict:
         values = {what: plain(x) for what, x in exercise.look(function, *args).items()}
-        if told(exercise, args) != call:
+        if as_call(exercise, args) != shown:
             raise TypeError("It changes its arguments. Make a new tensor or list, because the "
                             "caller still needs the old one.")
-    except (Exception, SystemExit, KeyboardInterrupt) as error:     # Ctrl-C: a loop without an end?
-        return Seen(error=type(error).__name__, words=words(error, function))
-    return Seen(values)
+        return values
+    return attempt(call, getattr(getattr(function, "__code__", None), "co_filename", ""))
+
+
+@functools.cache
+def attempt_ours(exercise: Exercise, function: Callable, k: str) -> Seen:
+    """The same for the right function, or for that with mistakes."""
+    return attempt_draw(exercise, function, k)
 
 
 def draws(seed) -> list[str]:
@@ -144,7 +158,7 @@ def as_tensor(x) -> torch.Tensor:
     return torch.stack(parts) if parts else torch.zeros(0)
 
 
-def told(exercise: Exercise, args) -> str:
+def as_call(exercise: Exercise, args) -> str:
     """The call, to be copied to a Python prompt."""
     return "\n".join([f"    {exercise.name}(", *(f"        {show(x)}," for x in args), "    )\n"])
 
@@ -155,23 +169,10 @@ def show(x) -> str:
         return "[" + ", ".join(show(part) for part in x) + "]"
     if isinstance(x, float):
         return repr(round(x, 4))
-    if isinstance(x, (torch.nn.Module, torch.optim.Optimizer)):
-        return "model" if isinstance(x, torch.nn.Module) else "optimizer"
     if not isinstance(x, torch.Tensor):
-        return x.__name__ if callable(x) else repr(x)
-    x = x.detach()
+        return repr(x)
     x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
     return f"torch.tensor({x.tolist()})"
-
-
-def words(error: BaseException, function=None) -> str:
-    """The error of the function, and its line in the function."""
-    if isinstance(error, SystemExit):
-        return "It ends Python with exit() or sys.exit(). Return a result instead."
-    file = getattr(getattr(function, "__code__", None), "co_filename", None)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    line = f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    return f"{type(error).__name__}: {error}".splitlines()[0] + line
 
 
 # ---- judging ------------------------------------------------------------------------------------
@@ -180,11 +181,11 @@ def judge(exercise: Exercise, function, seed=None) -> str:
     there, and the common mistakes that do the same."""
     seen = {}
     for k in draws(Random().random() if seed is None else seed):
-        seen[k] = attempt(exercise, function, k)
+        seen[k] = attempt_draw(exercise, function, k)
         if seen[k].error == "NotImplementedError":
             return NOT_STARTED
         if seen[k].error == "KeyboardInterrupt":
-            return told(exercise, exercise.draw(Draw(k))) + seen[k].words
+            return as_call(exercise, exercise.draw(Draw(k))) + seen[k].words
     return verdict(exercise, seen)
 
 
@@ -194,17 +195,13 @@ def verdict(exercise: Exercise, seen: dict[str, Seen]) -> str:
         return NOT_STARTED
     wrong = {}
     for k, call in seen.items():
-        if fault := call.words or difference(exercise, call, right(exercise, k), k):
-            shown = told(exercise, exercise.draw(Draw(k)))
-            wrong[k] = (len(shown), shown + fault)
+        right = attempt_ours(exercise, exercise.right, k)
+        if what := call.words or difference(exercise, call, right, k):
+            shown = as_call(exercise, exercise.draw(Draw(k)))
+            wrong[k] = (len(shown), shown + what)
     if not wrong:
         return ""
-    return min(wrong.values())[1] + mistake(exercise, seen, list(wrong))
-
-
-@functools.cache
-def right(exercise: Exercise, k: str) -> Seen:
-    return attempt(exercise, exercise.right, k)
+    return min(wrong.values())[1] + mistake_words(exercise, seen, list(wrong))
 
 
 def compared(exercise: Exercise, call: Seen, k: str) -> dict:
@@ -218,16 +215,16 @@ def difference(exercise: Exercise, call: Seen, other: Seen, k: str) -> str:
     try:
         seen, wanted = (compared(exercise, x, k) for x in (call, other))
     except (TypeError, ValueError, RuntimeError) as error:          # no result of the right kind
-        return words(error)
+        return error_line(error, "")
     for what, value in wanted.items():
         if what not in seen:
             return f"    {what} nothing"
         if where := apart(seen[what], value, exercise.tolerance):
-            return told_apart(what, seen[what], value, where)
+            return both_values(what, seen[what], value, where)
     return ""
 
 
-def told_apart(what: str, got, wanted, where: str) -> str:
+def both_values(what: str, got, wanted, where: str) -> str:
     """Both values; of large tensors the first number that differs."""
     hint = ". Is there a `return`?" if got is None else ""
     if "first at" in where and as_tensor(wanted).numel() > LARGE:
@@ -257,25 +254,19 @@ def program_with(exercise: Exercise, mistakes: tuple) -> Callable | None:
     return exercise.wrong(*mistakes)
 
 
-@functools.cache
-def with_mistakes(exercise: Exercise, mistakes: tuple, k: str) -> Seen:
-    return attempt(exercise, program_with(exercise, mistakes), k)
-
-
-def mistake(exercise: Exercise, seen: dict[str, Seen], wrong: list[str]) -> str:
+def mistake_words(exercise: Exercise, seen: dict[str, Seen], wrong: list[str]) -> str:
     """The sentence of the mistake, or of the two, that gives in every call what was seen there: a
     result, or an error of the same kind. Calls that were wrong are looked at first."""
-    def does(mistakes: tuple, k: str) -> bool:
-        call, other = seen[k], with_mistakes(exercise, mistakes, k)
+    def does(function: Callable, k: str) -> bool:
+        call, other = seen[k], attempt_ours(exercise, function, k)
         if call.error or other.error:
             return call.error == other.error
         return not difference(exercise, call, other, k)
 
     order = sorted(seen, key=lambda k: k not in wrong)
-    for mistakes in alone_and_in_pairs(exercise.mistakes):
-        if program_with(exercise, mistakes) and all(does(mistakes, k) for k in order):
-            return "\n" + "\nAnd: ".join(sentence for _, _, sentence in mistakes)
-    return ""
+    found = named_mistakes(exercise.mistakes, lambda some: program_with(exercise, some), does,
+                           order)
+    return "\n" * bool(found) + "\nAnd: ".join(found)
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -299,7 +290,7 @@ def function_in(file: Path, name: str) -> tuple[Callable | None, str]:
     try:
         function = getattr(load(file), name, None)
     except (Exception, SystemExit) as error:                    # a typing mistake, for example
-        return None, f"{file.name} cannot be read. {words(error)}"
+        return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
     return function, "" if function else f"{file.name} has no function {name}."
 
 

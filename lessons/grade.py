@@ -3,25 +3,19 @@
     python -m lessons.check 02a 03a 06a --class class --csv points.csv
 
 `class` holds one folder for each student, with ex02.py, ex06.py ... or notebooks, in it or in its
-folders (lessons/submissions.py). A process has limits of time and memory. It calls the student's
+folders (lessons/submissions.py). A process has limits (lessons/limits.py). It calls the student's
 function and writes what each call gives as JSON. This program computes the right results and
 compares, so that nothing that a program changes in its own process gives it a point. All students
 get the same inputs, which are drawn anew for each table.
 """
 import csv
 import json
-import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -33,20 +27,18 @@ from lessons.exercise import (
     HERE,
     NOT_STARTED,
     Seen,
-    attempt,
+    attempt_draw,
     draws,
     exercises,
     function_in,
     verdict,
 )
+from lessons.limits import BYTES, GIGABYTES, SECONDS, how_it_ended, run_limited
 from lessons.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
 
-ROOT = Path(__file__).parents[1]
-SECONDS, WAITING = 20, 300                          # of computing; on the clock
-GIGABYTES = 4                                       # of memory, beside what torch has taken
-BYTES = 2**26                                       # of a file that a process writes
+WAITING = 300                                       # seconds on the clock, for one exercise
 FEW = 5                                             # names of others with the same program
 COLUMNS = ["student", "exercise", "points", "what the check says", "the same program as", "file"]
 
@@ -65,12 +57,11 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
     if not students:
         raise UserError(f"{folder}: no folder of a student is there; --class wants a folder that "
                         "holds one folder for each of them")
-    os.environ["OMP_NUM_THREADS"] = "1"                 # of the processes that begin here
     seed, jobs = Random().random(), [(student, name) for student in students for name in names]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         graded = pool.map(lambda job: grade(*job, seed=seed), jobs)
         cells = dict(zip(jobs, tqdm(graded, "grading", len(jobs))))
-    mark_same(cells)
+    mark_same_programs(cells)
     with table.open("w", newline="", encoding="utf-8") as file:
         write = csv.writer(file).writerow
         write(COLUMNS)
@@ -86,7 +77,7 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
     say(f"{len(students)} students in {table}")
 
 
-def mark_same(cells: dict[tuple[Path, str], Cell]) -> None:
+def mark_same_programs(cells: dict[tuple[Path, str], Cell]) -> None:
     """Write into each cell who has handed in the same program, the key included."""
     owners = defaultdict(list)
     for name in dict.fromkeys(name for _, name in cells):
@@ -99,11 +90,11 @@ def mark_same(cells: dict[tuple[Path, str], Cell]) -> None:
             owners[name, cell.program.fingerprint].append(student.name)
     for (student, name), cell in cells.items():
         if cell.program and cell.program.fingerprint:
-            cell.same = listed(x for x in owners[name, cell.program.fingerprint]
-                               if x != student.name)
+            cell.same = first_names(x for x in owners[name, cell.program.fingerprint]
+                                    if x != student.name)
 
 
-def listed(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
@@ -122,33 +113,15 @@ def grade(student: Path, name: str, seconds: int = SECONDS, seed: float = 0) -> 
             file = Path(scratch, file_name)
             file.write_text(program.source, encoding="utf-8")
         out.touch()
-        code = in_own_process(name, file, program.file.resolve(), out, seconds, seed)
+        words = [name, str(file), str(program.file.resolve().parent), str(out), str(seed)]
+        code = run_limited(run, words, seconds, WAITING, Path(scratch), Path(os.devnull))
         with out.open("rb") as written:
             lines = written.read(BYTES).splitlines()
-    return Cell(judged(exercise, lines, code, seconds, draws(seed)), program)
+    return Cell(grade_words(exercise, lines, code, seconds, draws(seed)), program)
 
 
-def in_own_process(*words) -> int | None:
-    """`run` in a process of its own; its exit code, None if it had not ended in time. The process
-    is a copy of one that has already read PyTorch, or begins anew on Windows. Its exit code is all
-    that comes back this way."""
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["lessons.grade"])
-    child = context.Process(target=run, args=[str(word) for word in words])
-    child.start()
-    try:
-        child.join(WAITING)
-        return child.exitcode
-    finally:
-        with suppress(ProcessLookupError, PermissionError, AttributeError):
-            os.killpg(child.pid, signal.SIGKILL)        # what it has started, too
-        child.kill()
-        child.join()
-
-
-def judged(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]) -> str:
+def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]
+                ) -> str:
     """"right", or what is wrong, in one line: from what a process wrote, and how it ended."""
     if not lines:
         return f"no result: the check itself did not begin (exit code {code}); grade again"
@@ -162,53 +135,13 @@ def judged(exercise, lines: list[bytes], code: int | None, seconds: int, keys: l
         return NOT_STARTED
     if first is None or (not first.words and len(calls) != len(keys)):
         begun = f"in call {len(calls) + 1} of {len(keys)}" if first else "while it was read"
-        return f"no result: {how_it_ended(code, seconds)} {begun}"
+        return f"no result: {how_it_ended(code, seconds, WAITING)} {begun}"
     wrong = first.words or verdict(exercise, dict(zip(keys, calls)))
     return f"wrong: {' '.join(wrong.split())[:600]}" if wrong else "right"
 
 
 def out_of_memory(call: Seen) -> bool:
     return "MemoryError" in call.error + call.words or "allocate memory" in call.words
-
-
-def how_it_ended(code: int | None, seconds: int) -> str:
-    """A process that did not finish: which limit was it?"""
-    if code is None:
-        return f"out of time, it had not ended after {WAITING} seconds on the clock,"
-    if os.name == "posix" and -code == signal.SIGXCPU:
-        return f"out of time, it had not ended after {seconds} seconds of computing,"
-    if code < 0:
-        return f"the system ended it ({signal.Signals(-code).name}: a crash, or no memory left)"
-    return f"it ended Python (exit code {code})"
-
-
-def end(child: subprocess.Popen) -> None:
-    """The process and its group."""
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-    child.wait()
-
-
-def end_with_parent(parent_ends: Callable[[], object]) -> None:
-    """End this process and all that it has started when the call returns, which waits for the end
-    of the parent. Else a parent that is killed leaves its child behind, which computes on."""
-    def wait() -> None:
-        parent_ends()
-        if hasattr(os, "killpg"):
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def input_closes() -> Callable[[], object]:
-    """A call that waits until standard input ends: a pipe, which closes when the parent ends. The
-    student's program reads nothing instead."""
-    pipe = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    return lambda: os.read(pipe, 1)
 
 
 # ---- plain data between the processes -----------------------------------------------------------
@@ -240,46 +173,16 @@ def from_json(line: bytes) -> Seen:
 
 
 # ---- the student's process ----------------------------------------------------------------------
-def run(name: str, file: str, handed_in: str, written: str, seconds: str, seed: str) -> None:
-    """Call the function of an exercise in a file, write a line for each call, and end whatever
-    still runs. handed_in: the file, or the notebook from which it was taken."""
-    if hasattr(os, "setsid"):
-        os.setsid()
-    if parent := multiprocessing.parent_process():
-        end_with_parent(parent.join)
-    out, nowhere = os.open(written, os.O_WRONLY), os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nowhere, stream)
-    os.chdir(Path(written).parent)
-    torch.set_num_threads(1)
-    sys.dont_write_bytecode = True
-    exercise = exercises()[name]
-    sys.path.insert(0, str(Path(handed_in).parent))     # a file may import its neighbour
+def run(name: str, file: str, folder: str, written: str, seed: str) -> None:
+    """Call the function of an exercise in a file, and write a line for each call. folder: where the
+    file was handed in, or the notebook from which it was taken."""
+    out, exercise = os.open(written, os.O_WRONLY), exercises()[name]
+    sys.path.insert(0, folder)                          # a file may import its neighbour
     os.write(out, to_json(Seen()) + b"\n")              # from here on it is the student's program
-    limit(int(seconds))
     function, missing = function_in(Path(file), exercise.name)
     os.write(out, to_json(Seen(words=missing)) + b"\n")
     for k in draws(seed) if function else []:
-        seen = attempt(exercise, function, k)
+        seen = attempt_draw(exercise, function, k)
         os.write(out, to_json(seen) + b"\n")
         if seen.error == "NotImplementedError" or out_of_memory(seen):
             break
-    os._exit(0)                                         # no thread is waited for
-
-
-def limit(seconds: int) -> None:
-    """Limits of this process: seconds of computing from now on, size of a file, and memory. Windows
-    has none of them, and macOS does not count memory: there the clock alone limits."""
-    try:
-        import resource
-    except ImportError:
-        return
-    compute = int(time.process_time()) + seconds
-    limits = {resource.RLIMIT_CPU: (compute, compute + 2), resource.RLIMIT_FSIZE: (BYTES, BYTES)}
-    with suppress(OSError):                             # Linux: in pages, what is mapped already
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        limits[resource.RLIMIT_AS] = (mapped + GIGABYTES * 2**30,) * 2
-    for kind, wanted in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        soft, most = (x if hard == resource.RLIM_INFINITY else min(x, hard) for x in wanted)
-        resource.setrlimit(kind, (soft, most))

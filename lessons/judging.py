@@ -1,9 +1,9 @@
-"""Is a part of one's own program (lessons/build.py) right? If not: what is wrong, and is it a slip
-that many make?
+"""Is a part of one's own program (lessons/build.py) right? If not: what is wrong, and is it a
+mistake that many make?
 
 The program with the student's part and the program with ours are tried on the same rows, and what
 both gave is compared. Where they differ the rows become fewer, as long as they still differ. Then
-our part is tried with each slip of lessons/slips.py, and with each two of them, beside the
+our part is tried with each mistake of lessons/mistakes.py, and with each two of them, beside the
 student's other right parts: if it gives in every case what the student's part gave, it is told.
 """
 import functools
@@ -13,19 +13,17 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from lessons import grade
+from lessons.exercise import Seen, attempt
+from lessons.limits import SECONDS
+from lessons.mistakes import MISTAKES, named_mistakes, with_mistakes
 from lessons.parts import CALLS, OURS, cases, put
-from lessons.slips import SLIPS, alone_and_in_pairs, with_slips
 from nanouft import simple
-from nanouft.plumbing.own_code import lines_in
 
-SECONDS = grade.SECONDS                         # of computing, for one answer of a part
 NOT_YET = "not yet"
 
 
@@ -34,7 +32,7 @@ class TooLong(BaseException):
 
 
 # ---- judging ------------------------------------------------------------------------------------
-FAULTS = {      # what is compared: how far apart it may be, beside its size and at all; the words
+COMPARED = {    # what is compared: how far apart it may be, beside its size and at all; the words
     "loss": (1e-4, 1e-4, "the loss is {seen:.4f} and should be {right:.4f}"),
     "losses": (1e-4, 1e-4, "the loss of step {at} is {seen:.4f} and should be {right:.4f}"),
     "plain": (0, 0, "the numbers are right, but the losses are no plain numbers"),
@@ -44,23 +42,21 @@ FAULTS = {      # what is compared: how far apart it may be, beside its size and
                  "constant that should be one (detach), or the other way round?"),
     "into the reference": (1e-3, 0, "loss and gradient are right, but gradient reaches the "
                            "reference as well, which should be a constant (detach)")}
-Seen = dict[str, Tensor] | BaseException
 
 
-def attempt(case) -> Seen:
+def attempt_case(case, file: str = "") -> Seen:
     """What the program gives with the parts that are in place, or its error."""
-    try:
+    def look() -> dict[str, Tensor]:
         with at_most(SECONDS), redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return case.look()
-    except (Exception, SystemExit, TooLong) as error:
-        return error
+    return attempt(look, file)
 
 
 @functools.cache
 def as_it_should_be(case) -> Seen:
     put({})
-    return attempt(case)
+    return attempt_case(case)
 
 
 @contextmanager
@@ -71,7 +67,7 @@ def at_most(seconds: float) -> Iterator[None]:
         return
 
     def stop(number, frame):
-        raise TooLong
+        raise TooLong(f"it had not ended after {seconds} seconds of computing")
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
@@ -83,24 +79,24 @@ def at_most(seconds: float) -> Iterator[None]:
 
 def differs(seen: Seen, right: Seen) -> str:
     """The first thing that is not as it should be, in words."""
-    if isinstance(seen, BaseException) or isinstance(right, BaseException):
-        return "" if type(seen) is type(right) else "an error"
-    for what, (beside, at_all, words) in FAULTS.items():
-        if what not in right:
+    if seen.error or right.error:
+        return "" if seen.error == right.error else "an error"
+    for what, (beside, at_all, words) in COMPARED.items():
+        if what not in right.values:
             continue
-        x, y = seen[what], right[what]
+        x, y = seen.values[what], right.values[what]
         if x.shape != y.shape:
             return (f"the loss is a tensor of the shape {tuple(x.shape)} and should be one number"
                     if what == "loss" else f"it gives {len(x)} losses for {len(y)} steps")
-        if apart(x, y, beside, at_all):
+        if far_apart(x, y, beside, at_all):
             if what != "losses":
                 return words.format(seen=x.flatten()[0], right=y.flatten()[0])
-            at = next(k for k in range(len(y)) if apart(x[k], y[k], beside, at_all))
+            at = next(k for k in range(len(y)) if far_apart(x[k], y[k], beside, at_all))
             return words.format(at=at, seen=x[at], right=y[at])
     return ""
 
 
-def apart(x: Tensor, y: Tensor, beside: float, at_all: float) -> bool:
+def far_apart(x: Tensor, y: Tensor, beside: float, at_all: float) -> bool:
     """Is the difference longer than `at_all` and this share of y, or is x not finite where y is?"""
     if not torch.equal(x.isfinite(), y.isfinite()):
         return True
@@ -108,7 +104,8 @@ def apart(x: Tensor, y: Tensor, beside: float, at_all: float) -> bool:
     return bool((x - y).norm() > at_all + beside * y.norm())
 
 
-def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, seed: int) -> str:
+def judge_part(name: str, function, others: dict[str, Callable], mine: ModuleType, seed: int
+               ) -> str:
     """Nothing if this part is right, beside the student's other right parts; else what is wrong."""
     if not callable(function):
         return f"{name} is no function"
@@ -120,73 +117,52 @@ def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, se
         pass
     tried, seen = cases(name, seed), {}
 
-    def fault(case) -> str:
+    def wrong_in(case) -> str:
         """What is wrong in this case."""
         right = as_it_should_be(case)
         if case not in seen:
             put(others | {name: function}, mine)
-            seen[case] = attempt(case)
-        if isinstance(seen[case], BaseException):
-            return error_words(seen[case], mine.__file__)
-        return differs(seen[case], right)
+            seen[case] = attempt_case(case, str(mine.__file__))
+        return seen[case].words or differs(seen[case], right)
 
     wrong = {}
     for case in tried:
-        wrong[case] = fault(case)
-        if isinstance(seen[case], NotImplementedError):
+        wrong[case] = wrong_in(case)
+        if seen[case].error == "NotImplementedError":
             return NOT_YET
-        if isinstance(seen[case], TooLong):
+        if seen[case].error == TooLong.__name__:
             return wrong[case]
     if not any(wrong.values()):
         return ""
-    least = smallest(next(case for case in tried if wrong[case]), fault)
-    words = f"{fault(least)}\n{least}"
-    if isinstance(seen[least], BaseException):                  # which says enough
+    least = smallest(next(case for case in tried if wrong[case]), wrong_in)
+    words = f"{wrong_in(least)}\n{least}"
+    if seen[least].error:                                       # which says enough
         return words
-    return words + slip_words(name, [least, *tried], seen, others)
+    found = named_mistakes(
+        MISTAKES[name],
+        lambda some: with_mistakes(OURS[name], some, vars(simple) | OURS | others),
+        lambda ours, case: not differs(with_part(name, ours, case, others), seen[case]),
+        [least, *tried])
+    return words + "\n    " * bool(found) + "\n    And: ".join(found)
 
 
-def smallest(case, fault: Callable):
+def smallest(case, wrong_in: Callable):
     """The smallest case in which it is still wrong."""
     for less in case.smaller():
-        if fault(less):
-            return smallest(less, fault)
+        if wrong_in(less):
+            return smallest(less, wrong_in)
     return case
 
 
-def slip_words(name: str, tried: list, seen: dict, others: dict[str, Callable]) -> str:
-    """The sentence of the slip, or of the two, that do in every case what was seen there."""
-    for slips in alone_and_in_pairs(SLIPS[name]):
-        function = with_slips(OURS[name], slips, vars(simple) | OURS | others)
-        if function and all(not differs(with_part(name, function, slips, case, others), seen[case])
-                            for case in tried):
-            return "\n    " + "\n    And: ".join(sentence for _, _, sentence in slips)
-    return ""
-
-
-def with_part(name: str, function: Callable, slips: tuple, case, others: dict) -> Seen:
-    """What the program gives with this function, which has these slips, among the others."""
+def with_part(name: str, function: Callable, case, others: dict) -> Seen:
+    """What the program gives with this function, among the others."""
     put(others | {name: function})
-    return attempt(case)
-
-
-def error_words(error: BaseException, file: str) -> str:
-    """An error, with its line in the student's file."""
-    lines = lines_in(file, error)
-    where = ""
-    if lines:
-        text = Path(file).read_text(encoding="utf-8-sig").splitlines()[lines[-1] - 1].strip()
-        where = f"\n    line {lines[-1]}: {text}"
-    if isinstance(error, TooLong):
-        return f"it had not ended after {SECONDS} seconds of computing{where}"
-    if isinstance(error, SystemExit):
-        return f"it ends Python with exit() or sys.exit(). Return a result instead{where}"
-    return f"{type(error).__name__}: {error}".splitlines()[0] + where
+    return attempt_case(case)
 
 
 @contextmanager
 def samples_remembered() -> Iterator[None]:
-    """Answers are sampled once for each model, rows and step, because slips are tried on them."""
+    """Answers are sampled once for each model, rows and step: each mistake is tried on them."""
     sample, kept = simple.sample_answers, {}
 
     @functools.wraps(sample)

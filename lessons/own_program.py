@@ -28,7 +28,7 @@ from nanouft.run.load import encode_rows, load_rows, open_model
 from nanouft.run.settings import Train, read_flags
 
 
-def written(tree: ast.Module) -> set[str]:
+def written_parts(tree: ast.Module) -> set[str]:
     """The parts that a file has: all that it defines, without those that still end with
     `raise NotImplementedError`. The file is read, not run."""
     found = {name.id for name in ast.walk(tree)
@@ -39,7 +39,7 @@ def written(tree: ast.Module) -> set[str]:
     return found & set(PARTS)
 
 
-def train(file: Path, flags: list[str]) -> None:
+def train_program(file: Path, flags: list[str]) -> None:
     """A run of nanouft.train with these flags by the losses of a student's file. Writes weights and
     tokenizer into the folder of --out."""
     torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def train(file: Path, flags: list[str]) -> None:
     method = objective.name
     model, tok = open_model(cfg, objective, Device())
     rows = rows_of_steps(objective, cfg, model, tok)
-    names = written(ast.parse(file.read_text(encoding="utf-8"))) - {"train"}
+    names = written_parts(ast.parse(file.read_text(encoding="utf-8"))) - {"train"}
     sys.path.insert(0, str(file.parent))                        # it may import its neighbour
     mine = load(file)
     put({name: getattr(mine, name) for name in names}, mine)

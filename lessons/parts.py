@@ -19,7 +19,7 @@ from nanouft import simple, world
 from nanouft.gpt import GPT, GPTConfig, shipped_base
 from nanouft.models.tokenizer import nano
 
-PARTS = {   # in the order in which they are written: the lesson, and the methods that show a fault
+PARTS = {   # in the order in which they are written: the lesson, and methods that show a mistake
     "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
     "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
     "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
@@ -167,7 +167,7 @@ def small(seed: int) -> GPT:
 
 
 def cases(name: str, seed: int) -> list:
-    """What a part is tried on: fresh rows for each method that shows its faults."""
+    """What a part is tried on: fresh rows for each method that shows a mistake in it."""
     out: list = []
     for k, method in enumerate(PARTS[name][1]):
         near, worse, far = changed(0.01), changed(0.2), changed(0.01, times=1000)

@@ -26,6 +26,7 @@ from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 
 ROOT = Path(__file__).parents[1]
+PDF = Path("out/slides.pdf")
 
 
 def picture_of(lesson: Path) -> Path:
@@ -92,14 +93,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.slides", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="store_true", help="run lessons without a picture first")
-    parser.add_argument("--out", type=Path, default=Path("out/slides.pdf"),
-                        help="the PDF [out/slides.pdf]")
     cfg = parser.parse_args(argv)
     if cfg.run:
         run_lessons([x for x in LESSONS if not picture_of(x).exists()])
     there = [x for x in LESSONS if picture_of(x).exists()]
-    cfg.out.parent.mkdir(parents=True, exist_ok=True)
-    say(f"{write(cfg.out, there)} pages in {cfg.out.as_posix()}")
+    PDF.parent.mkdir(parents=True, exist_ok=True)
+    say(f"{write(PDF, there)} pages in {PDF.as_posix()}")
     if missing := [x.name[:2] for x in LESSONS if x not in there]:
         say(f"without a picture yet, and left out: {', '.join(missing)}; --run runs them first")
     return 0

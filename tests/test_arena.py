@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lessons import arena, arena_runs, build
+from lessons.limits import how_it_ended
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
@@ -73,7 +74,7 @@ def test_what_ends_leaves_no_weights_and_says_so(tmp_path):
     for how in ("raise SystemExit", "import os; print('verdict: better'); os._exit(0)"):
         file = tmp_path / "mine.py"
         file.write_text(f"{how}\n{ENTRY}")
-        with pytest.raises(UserError, match="1 of 1 runs left no weights"):
+        with pytest.raises(UserError, match="it ended Python .*1 of 1 runs left no weights"):
             arena_runs.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
 
 
@@ -94,7 +95,7 @@ def test_equal_weights_are_marked(tmp_path):
              {"entry": "ben", "weights": "a", "same weights as": "SFT"},
              {"entry": "cleo", "weights": "c"}]
     for _ in range(2):                                          # after each entry
-        told = arena.mark_same(lines)
+        told = arena.mark_same_weights(lines)
     assert [x["same weights as"] for x in lines] == ["ben", "", "SFT, anna", ""]
     assert told == ["anna has the same weights as ben: one loss under several names."]
     task = arena_runs.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
@@ -104,14 +105,15 @@ def test_equal_weights_are_marked(tmp_path):
         file = tmp_path / f"{name}.py"
         file.write_text(entry)
         arena_runs.train(name, str(file), task, [(0, "2e-5")], tmp_path / name)
-        found.append(arena_runs.fingerprint([tmp_path / name / "0-2e-5"]))
+        found.append(arena_runs.hash_of_weights([tmp_path / name / "0-2e-5"]))
     assert found[0] == found[1] != found[2]
 
 
 def test_a_limit_of_time_is_named():
-    assert "seconds of computing" in arena_runs.limit_of(-signal.SIGXCPU)
-    assert "had not ended" in arena_runs.limit_of(-signal.SIGKILL)
-    assert arena_runs.limit_of(0) == arena_runs.limit_of(1) == ""
+    assert "not ended after 9 seconds of computing" in how_it_ended(-signal.SIGXCPU, 9, 99)
+    assert "not ended after 99 seconds on the clock" in how_it_ended(None, 9, 99)
+    assert "no memory left" in how_it_ended(-signal.SIGKILL, 9, 99)
+    assert how_it_ended(1, 9, 99) == "it ended Python (exit code 1)"
 
 
 # ---- one's own program ---------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Your own program: right parts pass in any style, listed slips are refused and named, and at the
-end the whole program runs on the student's functions alone."""
+"""Your own program: right parts pass in any style, listed mistakes are refused and named, and at
+the end the whole program runs on the student's functions alone."""
 import inspect
 import itertools
 import os
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lessons import build, exercise, judging, parts
-from lessons.slips import SLIPS
+from lessons.mistakes import MISTAKES
 from nanouft import simple
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -155,12 +155,12 @@ def tried(mine: ModuleType, seed: int = 5) -> dict[str, str]:
     return build.try_parts(mine, seed)
 
 
-def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
+def judged(name: str, *mistakes: tuple[str, str, str], seed: int = 5) -> str:
     mine = ModuleType("mine")
     mine.__file__ = __file__
-    function = judging.with_slips(judging.OURS[name], slips, vars(simple) | judging.OURS)
-    assert function, f"{name}: this slip is not in the source: {slips}"
-    return judging.judge(name, function, {}, mine, seed)
+    function = judging.with_mistakes(judging.OURS[name], mistakes, vars(simple) | judging.OURS)
+    assert function, f"{name}: this mistake is not in the source: {mistakes}"
+    return judging.judge_part(name, function, {}, mine, seed)
 
 
 @pytest.fixture
@@ -177,27 +177,32 @@ def a_small_base(monkeypatch):
 
 
 @pytest.fixture
-def each_slip_once(monkeypatch):
-    """A slip of our own source gives the same in each try of a case."""
-    kept, plain = {}, judging.with_part
+def each_mistake_once(monkeypatch):
+    """A mistake in our own source gives the same in each try of a case."""
+    made, kept, make, plain = {}, {}, judging.with_mistakes, judging.with_part
 
-    def with_part(name, function, slips, case, others):
-        key = (slips, case)
-        if key not in kept:
-            kept[key] = plain(name, function, slips, case, others)
-        return kept[key]
+    def with_mistakes(function, mistakes, space):
+        if (function, mistakes) not in made:
+            made[function, mistakes] = make(function, mistakes, space)
+        return made[function, mistakes]
+
+    def with_part(name, function, case, others):
+        if (function, case) not in kept:
+            kept[function, case] = plain(name, function, case, others)
+        return kept[function, case]
+    monkeypatch.setattr(judging, "with_mistakes", with_mistakes)
     monkeypatch.setattr(judging, "with_part", with_part)
 
 
 @pytest.mark.parametrize("name", parts.PARTS)
-def test_each_listed_slip_is_refused_and_named(name, monkeypatch, each_slip_once, request):
+def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, each_mistake_once, request):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
     if name != "grpo_loss":                                 # whose answers need a score
         request.getfixturevalue("a_small_base")
     judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
-    for slip in SLIPS[name]:
-        assert judged(name, slip).endswith("\n    " + slip[2]), slip
+    for mistake in MISTAKES[name]:
+        assert judged(name, mistake).endswith("\n    " + mistake[2]), mistake
     judging.as_it_should_be.cache_clear()
 
 
@@ -305,7 +310,7 @@ def grpo_loss(model, reference, rows, tok, step):
 
 
 @pytest.mark.parametrize("name, words", WRITTEN)
-def test_a_slip_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path):
+def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path):
     """One fault, one sentence, never two that together do the same."""
     said = tried(of_text(HEAD + WRITTEN[name, words], tmp_path))[name]
     assert words in said.splitlines()[-1] and "And: " not in said, said
@@ -316,10 +321,10 @@ def test_a_slip_in_a_students_own_style_has_its_one_sentence(name, words, tmp_pa
     ("dpo_loss", "Where the model has moved far"), ("poft_loss", "Where the model has moved far")])
 def test_fresh_rows_always_show_it(name, words):
     """Whichever rows are drawn. The first case that differs is enough."""
-    slip = next(slip for slip in SLIPS[name] if words in slip[2])
-    function = judging.with_slips(judging.OURS[name], (slip,), vars(simple) | judging.OURS)
+    mistake = next(mistake for mistake in MISTAKES[name] if words in mistake[2])
+    function = judging.with_mistakes(judging.OURS[name], (mistake,), vars(simple) | judging.OURS)
     for seed in range(8):
-        assert any(judging.differs(judging.with_part(name, function, (slip,), case, {}),
+        assert any(judging.differs(judging.with_part(name, function, case, {}),
                                    judging.as_it_should_be(case))
                    for case in reversed(parts.cases(name, seed))), seed
 
@@ -358,11 +363,11 @@ def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_pat
     ("ift_loss", "Gradient flows", "Later losses"),
     ("padded", "The targets are not", "The mask has to be 0"),
     ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
-def test_two_slips_together_are_both_named(name, first, second):
-    slips = [next(slip for slip in SLIPS[name] if slip[2].startswith(words))
+def test_two_mistakes_together_are_both_named(name, first, second):
+    mistakes = [next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
              for words in (first, second)]
-    said = judged(name, *slips)
-    assert all(sentence in said for _, _, sentence in slips) and "And: " in said
+    said = judged(name, *mistakes)
+    assert all(sentence in said for _, _, sentence in mistakes) and "And: " in said
 
 
 @pytest.mark.parametrize("name, words", [
@@ -371,8 +376,8 @@ def test_two_slips_together_are_both_named(name, first, second):
     ("grpo_loss", "The ratio has no gradient")])
 def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
     """No check of values could see it."""
-    slip = next(slip for slip in SLIPS[name] if slip[2].startswith(words))
-    assert judged(name, slip).startswith("the loss is right, but its gradient is not")
+    mistake = next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
+    assert judged(name, mistake).startswith("the loss is right, but its gradient is not")
 
 
 def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):
@@ -409,11 +414,11 @@ def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
 
 
 def test_the_smallest_batch_is_shown():
-    slip = next(x for x in SLIPS["sft_loss"] if "all tokens of the batch" in x[2])
-    said = judged("sft_loss", slip)
+    mistake = next(x for x in MISTAKES["sft_loss"] if "all tokens of the batch" in x[2])
+    said = judged("sft_loss", mistake)
     assert "The smallest such batch has 2 rows (sft):" in said and said.count('answer "') == 2
-    slip = next(x for x in SLIPS["sft_loss"] if x[2].startswith("The sign"))
-    assert "has 1 row (sft)" in judged("sft_loss", slip)
+    mistake = next(x for x in MISTAKES["sft_loss"] if x[2].startswith("The sign"))
+    assert "has 1 row (sft)" in judged("sft_loss", mistake)
 
 
 @pytest.mark.parametrize("source, words", [
@@ -494,7 +499,7 @@ def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize("source, words", [
     (None, "mine.py: cannot be read (no such file)"),
     ("x = 1\ndef f(:", "mine.py, line 2: cannot be read (SyntaxError: "),
-    ("import os\nos._exit(0)", "it ended Python, or ran out of time or memory"),
+    ("import os\nos._exit(0)", "mine.py: it ended Python (exit code 0) while reading "),
     ("x = 1 / 0", "mine.py: cannot be read. ZeroDivisionError: division by zero line 1: x = 1 /")])
 def test_a_file_that_cannot_be_read_gets_one_line(source, words, tmp_path, capfd):
     file = tmp_path / "mine.py"
@@ -515,7 +520,6 @@ def test_reset_writes_over_nobodys_work(tmp_path, capsys):
     with pytest.raises(UserError, match="holds work of yours"):
         build.main([str(file), "--reset"])
     assert file.read_text().endswith("x = 1\n")
-    assert build.main([str(file), "--reset", "--force"]) == 0 and file.read_text() == text
 
 
 def test_the_skeleton_says_what_the_program_calls(tmp_path):
@@ -541,7 +545,8 @@ def test_the_skeleton_names_the_order_of_the_lessons():
         assert ", ".join(order) in " ".join(text.split())
 
 
-def test_no_two_slips_of_a_part_have_one_sentence():
-    for name, slips in SLIPS.items():
-        assert len({x[2] for x in slips}) == len(slips) and list(SLIPS) == list(parts.PARTS)
-        assert not any(a[:2] == b[:2] for a, b in itertools.combinations(slips, 2)), name
+def test_no_two_mistakes_of_a_part_have_one_sentence():
+    assert list(MISTAKES) == list(parts.PARTS)
+    for name, mistakes in MISTAKES.items():
+        assert len({x[2] for x in mistakes}) == len(mistakes)
+        assert not any(a[:2] == b[:2] for a, b in itertools.combinations(mistakes, 2)), name

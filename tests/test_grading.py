@@ -40,7 +40,7 @@ CHEATS = {
                "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
     "judge": "from lessons import exercise as judge, grade\njudge.verdict = lambda *x: ''\n"
              "judge.judge = judge.difference = judge.apart = judge.verdict\n"
-             "grade.judged = lambda *x: 'right'\n" + WRONG + "return 0.0",
+             "grade.grade_words = lambda *x: 'right'\n" + WRONG + "return 0.0",
     "draws": "import torch\nfrom lessons import exercise as judge\n"
              "judge.Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
              "judge.Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
@@ -111,10 +111,10 @@ def test_what_comes_back_is_plain_data():
     keys = judge.draws(0)
     for line in (b"right", b"[]", b"{}", b'{"values": {"gives": {"kind": "float", "shape": [9], '
                  b'"numbers": []}}, "error": "", "words": ""}', b"[" * 9999):
-        assert "it ended Python" in grade.judged(KNOWN["02b"], [line, line], 0, 2, keys)
+        assert "it ended Python" in grade.grade_words(KNOWN["02b"], [line, line], 0, 2, keys)
     empty = grade.to_json(judge.Seen())
-    assert grade.judged(KNOWN["02b"], [empty] * 62, 0, 2, keys).startswith("wrong")
-    assert "the check itself did not begin" in grade.judged(KNOWN["02b"], [], 1, 2, keys)
+    assert grade.grade_words(KNOWN["02b"], [empty] * 62, 0, 2, keys).startswith("wrong")
+    assert "the check itself did not begin" in grade.grade_words(KNOWN["02b"], [], 1, 2, keys)
 
 
 def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):

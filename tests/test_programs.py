@@ -9,7 +9,7 @@ from programs.right import RIGHT
 from programs.wrong import HEAD, WRONG
 
 from lessons.exercise import Exercise, exercises, judge, judge_file
-from lessons.slips import alone_and_in_pairs
+from lessons.mistakes import alone_and_in_pairs
 
 KNOWN = exercises()
 
@@ -35,15 +35,15 @@ def named(words: list[str], said: str, sentences: list[str]) -> bool:
 
 def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):
     """Nobody wrote a sentence for one of these programs (tests/programs/wrong.py)."""
-    found = {1: [], 2: []}                              # by the number of slips
+    found = {1: [], 2: []}                              # by the number of mistakes
     for name, words, program in WRONG:
         said = judged(name, HEAD + program, tmp_path)
         assert said, f"accepted: {program}"
         sentences = [sentence for *_, sentence in KNOWN[name].mistakes]
         found[len(words)].append(named(words, said, sentences))
-    for slips, each in found.items():
+    for count, each in found.items():
         with capsys.disabled():
-            print(f"\nwrong programs with {slips} slip{'s' * (slips > 1)}: {sum(each)} of "
+            print(f"\nwrong programs with {count} mistake{'s' * (count > 1)}: {sum(each)} of "
                   f"{len(each)} named, all refused", end="")
         assert sum(each) > len(each) / 2
 

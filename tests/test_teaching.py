@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from lessons import arena, build, exam, grade, slides, table
+from lessons import arena, build, exam, limits, slides, table
 from lessons.exercise import exercises
 from lessons.table import LESSONS
 from nanouft.plumbing.errors import UserError
@@ -61,8 +61,8 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
-    assert (f"an exercise may take {grade.SECONDS} seconds of computing, and on Linux "
-            f"{grade.GIGABYTES} GB of memory and {grade.BYTES // 2**20} MB for each file") in PAGE
+    assert (f"an exercise may take {limits.SECONDS} seconds of computing, and on Linux "
+            f"{limits.GIGABYTES} GB of memory and {limits.BYTES // 2**20} MB for each file") in PAGE
 
 
 def test_every_exercise_that_the_page_names_exists():
@@ -136,11 +136,12 @@ def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
     assert f": {word}. " in seeds[1]
 
 
-def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_path):
-    exam.main(["--seed", "3", "--out", str(tmp_path)])
+def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exam.main(["--seed", "3"])
     asked, right = exam.exam(3)
-    assert (tmp_path / "questions.md").read_text(encoding="utf-8") == asked
-    assert (tmp_path / "answers.md").read_text(encoding="utf-8") == right
+    assert (exam.OUT / "questions.md").read_text(encoding="utf-8") == asked
+    assert (exam.OUT / "answers.md").read_text(encoding="utf-8") == right
     assert asked != exam.exam(4)[0] and not [x for _, x in questions(3) if x in asked]
 
 

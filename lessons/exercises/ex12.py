@@ -32,24 +32,3 @@ def grpo_push(logp, old, ref, A, eps, beta):
     A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.
     """
     raise NotImplementedError
-
-
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    """12c. One step of GRPO, from prompts to the update.
-
-    model      model(ids) are the logits (B,T,V) of ids (B,T)
-    optimizer  holds the weights of the model, and perhaps gradients of an earlier step
-    prompts    a list of prompts, each a list of ids
-    sample     sample(prompt) draws an answer from the model as it is: ids, <|end|> included
-    score      score(prompt, answer) is a number
-    K          answers to each prompt, at least 2
-    return     the mean score of all answers
-
-    1. Sample K answers to each prompt and ask for their scores.
-    2. Compute the advantages: the scores of each prompt minus their mean, divided by their standard
-       deviation (whose sum of squares is divided by K - 1) plus 0.0001.
-    3. The loss of an answer is -advantage times log p of each of its tokens, and the mean over
-       these tokens. The loss of the step is the mean over all answers. There is no clip and no KL.
-    4. Make one step of the optimizer.
-    """
-    raise NotImplementedError

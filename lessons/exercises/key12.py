@@ -1,9 +1,4 @@
 """The right functions of ex12.py, and common mistakes."""
-import statistics
-
-import torch
-import torch.nn.functional as F
-
 from lessons.exercise import Exercise
 
 
@@ -31,48 +26,6 @@ def tokens(draw):
             draw.choice([0.1, 0.2]), draw.choice([0.04, 0.3]))
 
 
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    losses, scores, sizes = [], [], []
-    for prompt in prompts:
-        answers = [sample(prompt) for _ in range(K)]
-        R = [score(prompt, answer) for answer in answers]
-        for reward, answer in zip(R, answers):
-            A = (reward - statistics.mean(R)) / (statistics.stdev(R) + 1e-4)
-            logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
-            losses.append(A * F.cross_entropy(logits, torch.tensor(answer)))
-            sizes.append(len(answer))
-        scores += R
-    optimizer.zero_grad()
-    torch.stack(losses).mean().backward()
-    optimizer.step()
-    return statistics.mean(scores)
-
-
-def prompts_and_answers(draw):
-    K, prompts = draw.randint(2, 4), draw.sample([[1, 2], [3, 4], [2, 3]], draw.randint(1, 2))
-    answers = {tuple(p): [draw.choices([1, 2, 3, 4], k=draw.randint(0, 3)) + [0] for _ in range(K)]
-               for p in prompts}
-    turn = {p: iter(some) for p, some in answers.items()}
-    scores = {(p, tuple(a)): draw.choice([0.0, 0.2, 0.7, 1.0])
-              for p, some in answers.items() for a in some}
-    model = torch.nn.Embedding.from_pretrained(draw.numbers(-2, 2, 5, 5), freeze=False)
-    model.weight.grad = torch.ones(5, 5)                        # of an earlier step
-
-    def sample(prompt):
-        """Alike for each order of prompts."""
-        return list(next(turn[tuple(map(int, prompt))]))
-
-    def score(prompt, answer):
-        return scores[tuple(map(int, prompt)), tuple(map(int, answer))]
-    return model, torch.optim.SGD([model.weight], lr=0.5), prompts, sample, score, K
-
-
-def look(function, model, *args):
-    before = model.weight.detach().clone()
-    return {"gives": function(model, *args), "moves the weights by": model.weight - before}
-
-
-ANSWER = "model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]"
 EXERCISES = {
     "12a": Exercise(answers_needed, chance_and_share, [
         (" - p ** K", "", "The scores are also all equal if all answers are right."),
@@ -89,26 +42,4 @@ EXERCISES = {
          "nothing."),
         ("return rho * A * plain", "return -rho * A * plain", "The sign of the first part is "
          "wrong: a push is minus the derivative of the loss, and the loss holds -min."),
-        (" + beta * ((ref - logp).exp() - 1)", "", "The penalty's push is missing.")]),
-    "12c": Exercise(grpo_step, prompts_and_answers, [
-        ("    optimizer.zero_grad()\n", "", "The gradient of an earlier step was still there. "
-         "optimizer.zero_grad() takes it away."),
-        ("    optimizer.step()\n", "", "No weight has changed. optimizer.step() moves them."),
-        ("losses.append(A", "losses.append(-A", "The sign is wrong: answers that are better than "
-         "the mean become less likely."),
-        (ANSWER, "model(torch.tensor([prompt + answer]))[0, len(prompt):]", "The logits at a token "
-         "say what follows it. Those of the answer's first token stand one position before it."),
-        (f"{ANSWER}\n            losses.append(A * F.cross_entropy(logits, torch.tensor(answer)))",
-         "model(torch.tensor([prompt + answer]))[0, :-1]\n            losses.append(A * "
-         "F.cross_entropy(logits, torch.tensor((prompt + answer)[1:])))", "The tokens of the "
-         "prompt count as well. The mean is that over the answer's tokens alone."),
-        ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum'))", "The tokens of an "
-         "answer are added up. Take their mean."),
-        ("torch.stack(losses).mean()", "(torch.stack([x * n for x, n in zip(losses, sizes)])"
-         ".sum() / sum(sizes))", "The mean is taken over all tokens of the step at once. First "
-         "take that of each answer."),
-        ("statistics.stdev", "statistics.pstdev", "The standard deviation is that divided by K, "
-         "not K - 1."),
-        (" / (statistics.stdev(R) + 1e-4)", "", "The standard deviation is missing."),
-        ("losses.append(A *", "losses.append(reward *", "The scores are not compared with their "
-         "mean.")], look)}
+        (" + beta * ((ref - logp).exp() - 1)", "", "The penalty's push is missing.")])}

@@ -2,7 +2,7 @@
 
 They were written before the sentences of the keys and are kept apart from them: no sentence may be
 written for one of them. Each has the words that a sentence must hold if the check names one; a
-program with two slips has the words of both. tests/test_programs.py counts how many are named.
+program with two mistakes has the words of both. tests/test_programs.py counts how many are named.
 """
 HEAD = """import itertools
 import math
@@ -217,84 +217,6 @@ def balance(losses, gamma):
     G = sum(gamma ** (n - t) for t in range(n))
     return (-U - math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
 """),
-    ("06b", ["divided by their mean", "constants"], """
-def ift_loss(model, inputs, targets, mask):
-    with torch.no_grad():
-        guess = model(inputs).argmax(-1)
-        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
-        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
-        read = torch.where(inside == 1, shifted, inputs)
-        embeds = 0.8 * model(inputs, want="embeds") + 0.2 * model(read, want="embeds")
-    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
-    T = nll.shape[1]
-    power = torch.tensor([[0.95 ** (k - t) if k >= t else 0.0 for k in range(T)]
-                          for t in range(T)])
-    weight = (nll @ power.T) * mask
-    return ((weight * nll).sum(1) / mask.sum(1)).mean()
-"""),
-    ("06b", ["own loss"], """
-def ift_loss(model, inputs, targets, mask):
-    with torch.no_grad():
-        guess = model(inputs).argmax(-1)
-        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
-        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
-        read = torch.where(inside == 1, shifted, inputs)
-        embeds = 0.8 * model(inputs, want="embeds") + 0.2 * model(read, want="embeds")
-    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
-    T = nll.shape[1]
-    power = torch.tensor([[0.95 ** (k - t) if k > t else 0.0 for k in range(T)]
-                          for t in range(T)])
-    weight = (nll.detach() @ power.T) * mask
-    return ((weight * nll).sum(1) / weight.sum(1)).mean()
-"""),
-    ("06b", ["divided by their mean"], """
-def ift_loss(model, inputs, targets, mask):
-    with torch.no_grad():
-        best = model(inputs).argmax(-1)
-        guess = inputs.clone()
-        for b in range(len(inputs)):
-            for t in range(1, inputs.shape[1]):
-                if mask[b, t - 1]:
-                    guess[b, t] = best[b, t - 1]
-        e = 0.8 * model(inputs, want="embeds") + 0.2 * model(guess, want="embeds")
-    logp = model(embeds=e).log_softmax(-1)
-    rows = []
-    for b in range(len(inputs)):
-        nll = -logp[b].gather(1, targets[b, :, None])[:, 0] * mask[b]
-        w, run = torch.zeros_like(nll), 0.0
-        for t in range(len(nll) - 1, -1, -1):
-            run = nll[t].item() + 0.95 * run
-            w[t] = run
-        rows.append((w * mask[b] * nll).sum() / mask[b].sum())
-    return sum(rows) / len(rows)
-"""),
-    ("06b", ["0.8 belongs", "no weights"], """
-def ift_loss(model, inputs, targets, mask):
-    with torch.no_grad():
-        guess = model(inputs).argmax(-1)
-        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
-        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
-        read = torch.where(inside == 1, shifted, inputs)
-        embeds = 0.2 * model(inputs, want="embeds") + 0.8 * model(read, want="embeds")
-    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
-    return (nll.sum(1) / mask.sum(1)).mean()
-"""),
-    ("06b", ["look back"], """
-def ift_loss(model, inputs, targets, mask):
-    with torch.no_grad():
-        guess = model(inputs).argmax(-1)
-        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
-        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
-        read = torch.where(inside == 1, shifted, inputs)
-        embeds = 0.8 * model(inputs, want="embeds") + 0.2 * model(read, want="embeds")
-    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
-    w, run = [], torch.zeros(len(nll))
-    for t in range(nll.shape[1]):
-        run = nll[:, t].detach() + 0.95 * run
-        w.append(run * mask[:, t])
-    w = torch.stack(w, 1)
-    return ((w * nll).sum(1) / w.sum(1)).mean()
-"""),
     ("07a", ["larger than"], """
 def both_fall(g_w):
     other = torch.zeros_like(g_w)
@@ -381,86 +303,6 @@ def grpo_push(logp, old, ref, A, eps, beta):
     rho, d = (x - old).exp(), ref - x
     loss = -torch.min(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
     return torch.autograd.grad(loss.sum(), x)[0]
-"""),
-    ("12c", ["prompt"], """
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    losses, all_scores = [], []
-    for prompt in prompts:
-        answers = [sample(prompt) for _ in range(K)]
-        r = torch.tensor([float(score(prompt, a)) for a in answers])
-        adv = (r - r.mean()) / (r.std() + 1e-4)
-        for a, answer in zip(adv, answers):
-            ids = torch.tensor(prompt + answer)
-            logp = model(ids[None])[0].log_softmax(-1)
-            token = logp[:-1].gather(1, ids[1:, None])[:, 0]
-            losses.append(-a * token.mean())
-        all_scores += r.tolist()
-    optimizer.zero_grad()
-    torch.stack(losses).mean().backward()
-    optimizer.step()
-    return sum(all_scores) / len(all_scores)
-"""),
-    ("12c", ["before it"], """
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    losses, all_scores = [], []
-    for prompt in prompts:
-        answers = [sample(prompt) for _ in range(K)]
-        r = torch.tensor([float(score(prompt, a)) for a in answers])
-        adv = (r - r.mean()) / (r.std() + 1e-4)
-        for a, answer in zip(adv, answers):
-            logp = model(torch.tensor([prompt + answer]))[0].log_softmax(-1)
-            logp = logp[len(prompt):]
-            losses.append(-a * logp[range(len(answer)), answer].mean())
-        all_scores += r.tolist()
-    optimizer.zero_grad()
-    torch.stack(losses).mean().backward()
-    optimizer.step()
-    return sum(all_scores) / len(all_scores)
-"""),
-    ("12c", ["earlier step", "K - 1"], """
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    total, seen = 0.0, []
-    for prompt in prompts:
-        answers = [sample(prompt) for _ in range(K)]
-        r = np.array([score(prompt, a) for a in answers])
-        adv = (r - r.mean()) / (r.std() + 1e-4)
-        for a, answer in zip(adv.tolist(), answers):
-            logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
-            total = total + a * F.cross_entropy(logits, torch.tensor(answer))
-        seen.extend(r)
-    (total / len(seen)).backward()
-    optimizer.step()
-    return float(np.mean(seen))
-"""),
-    ("12c", ["added up", "likely"], """
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    total, seen = 0.0, []
-    for prompt in prompts:
-        answers = [sample(prompt) for _ in range(K)]
-        r = torch.tensor([float(score(prompt, a)) for a in answers])
-        adv = (r - r.mean()) / (r.std() + 1e-4)
-        for a, answer in zip(adv.tolist(), answers):
-            logp = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1].log_softmax(-1)
-            total = total + a * logp[range(len(answer)), answer].sum()
-        seen += r.tolist()
-    optimizer.zero_grad()
-    (total / len(seen)).backward()
-    optimizer.step()
-    return sum(seen) / len(seen)
-"""),
-    ("12c", ["all prompts"], """
-def grpo_step(model, optimizer, prompts, sample, score, K):
-    every = [(p, sample(p)) for p in prompts for _ in range(K)]
-    r = torch.tensor([float(score(p, a)) for p, a in every])
-    adv = (r - r.mean()) / (r.std() + 1e-4)
-    losses = []
-    for a, (prompt, answer) in zip(adv, every):
-        logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
-        losses.append(a * F.cross_entropy(logits, torch.tensor(answer)))
-    optimizer.zero_grad()
-    torch.stack(losses).mean().backward()
-    optimizer.step()
-    return r.mean().item()
 """),
     ("13a", ["sign"], """
 def pushes(p):

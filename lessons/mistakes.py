@@ -1,26 +1,28 @@
-"""Common slips in the parts of one's own program (lessons/build.py).
+"""Common mistakes: how a right function gets one, and which of them a wrong function has.
 
-Each is a part of the right source in nanouft/simple.py, what stands there instead, and the sentence
-by which it is told. lessons/judging.py tries them alone and then two together, and so does
-lessons/exercise.py with the mistakes of a key.
+Each is a part of the right source, what stands there instead, and the sentence by which it is told.
+MISTAKES are those of the parts of one's own program (lessons/build.py), whose right source is
+nanouft/simple.py. Those of an exercise stand in its key.
 """
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-Slip = tuple[str, str, str]
-
-
-def alone_and_in_pairs(slips: list[Slip]) -> Iterator[tuple[Slip, ...]]:
-    """First each slip, then each two of them in both orders."""
-    yield from ((slip,) for slip in slips)
-    yield from itertools.permutations(slips, 2)
+Mistake = tuple[str, str, str]
 
 
-def with_slips(function: Callable, slips: tuple[Slip, ...], space: dict) -> Callable | None:
-    """The function with these slips, made in this name space; None if they do not go together."""
+def alone_and_in_pairs(mistakes: list[Mistake]) -> Iterator[tuple[Mistake, ...]]:
+    """First each mistake, then each two of them in both orders."""
+    yield from ((mistake,) for mistake in mistakes)
+    yield from itertools.permutations(mistakes, 2)
+
+
+def with_mistakes(function: Callable, mistakes: tuple[Mistake, ...], space: dict
+                  ) -> Callable | None:
+    """The function with these mistakes, made in this name space; None if they do not go
+    together."""
     source = inspect.getsource(function)
-    for part, instead, _ in slips:
+    for part, instead, _ in mistakes:
         if part not in source:
             return None
         source = source.replace(part, instead)
@@ -31,6 +33,21 @@ def with_slips(function: Callable, slips: tuple[Slip, ...], space: dict) -> Call
     return space[function.__name__]
 
 
+def named_mistakes(mistakes: list[Mistake], make: Callable, does: Callable, cases: Iterable
+                   ) -> list[str]:
+    """The sentence of the mistake, or of the two together, that do what was seen in every case;
+    an empty list if none do.
+
+    make(some)              our function with these mistakes, or None
+    does(function, case)    does it in this case what was seen there?
+    """
+    for some in alone_and_in_pairs(mistakes):
+        function = make(some)
+        if function and all(does(function, case) for case in cases):
+            return [sentence for _, _, sentence in some]
+    return []
+
+
 BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
 MEANS = "((weight * nll).sum(-1) / n[:, 0]).mean()"
 OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
@@ -39,7 +56,7 @@ GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
 FACTOR = "factor = (step + 1) / warmup "
 SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
 
-SLIPS: dict[str, list[Slip]] = {
+MISTAKES: dict[str, list[Mistake]] = {
     "padded": [
         ("ids[:, 1:]", "ids[:, :-1]", "The targets are not shifted: that of a position is the "
          "token after it."),
