@@ -26,6 +26,7 @@ from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.reported import REPORTED
 from lessons.marks import between
 from nanouft import world
+from nanouft.objectives.ift import IFT
 from nanouft.plumbing.errors import UserError
 from nanouft.run.plan import USUAL
 from nanouft.run.settings import Train
@@ -107,6 +108,15 @@ def loss(key: str) -> str:
             f"{second} on the second")
 
 
+def example(which: str) -> str:
+    """Of a hard word (loss 2) and an end (0, then .1), as the released code weighs with gamma."""
+    losses = np.array([2, 0.1])
+    weights = np.array([2 + IFT.gamma * 0.1, 0.1])          # a loss and the later ones
+    weighted = losses * weights / weights.mean()
+    found = {"weights": weights, "divided": weights[:1] / weights.mean(), "loss": [weighted.sum()]}
+    return " and ".join(f"{w:.1f}".removeprefix("0") for w in found[which])
+
+
 def learnt_before(rows: int, helper: tuple[int, int], name: str) -> str:
     """ "331 to 335": how many prompts of a claim's rows its helper (rows, seed) learnt."""
     learnt = {row.prompt for row in world.rows("train", "demos", *helper)}
@@ -130,10 +140,11 @@ def two_lengths(key: str) -> str:
 
 
 def gain_and_loss(key: str) -> str:
-    """ "9.1 points there, and lose 8.5": without the largest family, which is `unknown`."""
+    """ "9.1 points to DPO there, and on ... still cost 8.5": without the largest family, which is `unknown`."""
     first, second = (100 * x.without for x in FOUND[key])
     assert {x.largest for x in FOUND[key]} == {"unknown"} and first > 0 > second
-    return f"{first:.1f} points there, and lose {-second:.1f}"
+    return (f"{first:.1f} points to DPO there, and on the second start model it would still cost "
+            f"{-second:.1f}")
 
 
 def lowest_to_highest(losses: tuple[str, ...]) -> str:
@@ -283,6 +294,8 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "and by {+C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)} "
         "after the second"],
     "UNA": [
+        "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
+        "which",
         "UNA with scores is {C6 better: UNA - DPO} points ahead of DPO",
         "UNA scores {C6 better: UNA - UNA, right} points less than with scores",
         "they differ by {+C6 better: UNA, right - KTO}, a figure",
@@ -304,7 +317,7 @@ BOUND = {   # section: {words of it: what any other figure at {} is, and of whic
         "is {} nats per answer":
         (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
         "second stage moves by {}.": (moved, "sft, sft"),
-        "DPO scores {} at the lowest rate": (tried, "sft, dpo", "1e-6"),
+        "DPO scores {} at the": (tried, "sft, dpo", "1e-6"),
         "lowest rate and {} at the highest. A": (tried, "sft, dpo", "1e-4"),
         "ORPO scores {} at": (tried, "sft, orpo", "1e-6"),
         "lowest rate and {} at the highest. So": (tried, "sft, orpo", "1e-4"),
@@ -323,15 +336,19 @@ BOUND = {   # section: {words of it: what any other figure at {} is, and of whic
         "right answers at {} nats per token": (logp, "dose 0"),
         "less than the base's {}, and yet": (logp, "base"),
         "scores {} points.": (scores, "dose 0"),
-        "There {} % of its answers stop": (share, "C13 dose 0"),
+        "{} % of its answers stop": (share, "C13 dose 0"),
         "of the base's only {} %": (share, "C13 base"),
-        "of wrong answers would gain {} on the second":
+        "of wrong answers would add {}.":
         (gain_and_loss, "C13 better: dpo with wrong - dpo"),
+        "at which DPO scores {}. The second": (scores, "dpo"),
         "it would add only {} points": (without, "C13 better: dpo with floor - dpo", "{:.1f}"),
         "about known facts the base scores {} points": (share, "C13 base", "fact"),
         "DPO at its best rate {},": (share, "C13 dpo", "fact"),
         "SFT {}.": (share, "C13 sft", "fact")},
     "IFT": {
+        "the weights become about {}. Divided": (example, "weights"),
+        "falls from 2 to about {}, and": (example, "divided"),
+        "the weighted loss falls to about {}, nearly": (example, "loss"),
         "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
         "At SFT's rate and batch only {} % of the lists stop":
         (share, "C1d released here", "stops"),
