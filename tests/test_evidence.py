@@ -140,7 +140,7 @@ def two_lengths(key: str) -> str:
 
 
 def gain_and_loss(key: str) -> str:
-    """ "9.1 points to DPO there, and on ... still cost 8.5": without the largest family, which is `unknown`."""
+    """ "9.1 points to DPO there, and on ... still cost 8.5": without `unknown`, the largest."""
     first, second = (100 * x.without for x in FOUND[key])
     assert {x.largest for x in FOUND[key]} == {"unknown"} and first > 0 > second
     return (f"{first:.1f} points to DPO there, and on the second start model it would still cost "
