@@ -21,7 +21,7 @@ from lessons.evidence import (
     write,
 )
 from lessons.evidence.__main__ import main
-from lessons.evidence.claim import UNIT, tries_of
+from lessons.evidence.claim import SKILLS, UNIT, tries_of
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.reported import REPORTED
 from lessons.marks import between
@@ -68,6 +68,7 @@ def test_what_readme_says_of_a_paper_is_its_verdict_with_its_condition(paper):
 # ---- figures in prose: of which question, and with which sign? -----------------------------------
 FOUND = {judge.key(line): line.findings for lines in LINES.values() for line in lines}
 ALL_LINES = write.all_lines()
+MECHANISM = mechanism.report()
 
 
 def without(key: str, form: str = "{:+.1f}", sign: int = 1) -> str:
@@ -147,11 +148,25 @@ def gain_and_loss(key: str) -> str:
             f"{-second:.1f}")
 
 
-def lowest_to_highest(losses: tuple[str, ...]) -> str:
-    """ "50.8 to 71.7": scores of these losses from a base, on both start models."""
+IMITATING = which_loss.IMITATE + which_loss.LATER + which_loss.ANCHORED
+ONLY_COMPARE = tuple(loss for loss in which_loss.CONTRAST if loss not in ("apo", "nca", "sppo"))
+
+
+def extreme(of, losses: tuple[str, ...]) -> list[str]:
+    """The lowest (or highest) score of these losses from a base, on each start model."""
     kept, claim = packed("C13"), CLAIMS["C13"]
-    found = [100 * judge.score_of(claim, kept, loss, base)[0] for loss in losses for base in (0, 1)]
-    return f"{min(found):.1f} to {max(found):.1f}"
+    return [f"{100 * of(judge.score_of(claim, kept, loss, base)[0] for loss in losses):.1f}"
+            for base in (0, 1)]
+
+
+def lowest(losses: tuple[str, ...], points: str = "points", model: str = "start model") -> str:
+    first, second = extreme(min, losses)
+    return f"{first} {points} on the first {model} and {second} on the second"
+
+
+def highest(losses: tuple[str, ...]) -> str:
+    """ "68.1 and 71.7" """
+    return " and ".join(extreme(max, losses))
 
 
 def scores(row: str) -> str:
@@ -200,9 +215,40 @@ def tried(row: str, rate: str) -> str:
     return " and ".join(f"{100 * x:.1f}" for x in found)
 
 
-def mechanism_says(pattern: str) -> str:
-    """What the lines of the mechanism say of the contrast losses, on each base."""
-    return " and ".join(re.search(pattern, line)[1] for line in mechanism.report()[1:3])
+def mechanism_says(pattern: str, first: int = 1) -> str:
+    """What two lines of the mechanism say of the contrast losses, one for each base."""
+    return " and ".join(re.search(pattern, line)[1] for line in MECHANISM[first:first + 2])
+
+
+def fragile() -> str:
+    """ "7 of 12" on the first start model, and none on the second."""
+    found = [re.search(r"in (\d+ of \d+) cases", line)[1] for line in MECHANISM[7:9]]
+    assert found[1].startswith("0 of")
+    return found[0]
+
+
+def stops_in_skills(row: str) -> str:
+    kept, claim = packed("C13"), CLAIMS["C13"]
+    skills = [claim.families.index(family) for family in SKILLS]
+    return " and ".join(
+        f"{100 * kept['ended'][judge.place(kept, claim, row, b), b][:, skills].mean():.1f}"
+        for b in (0, 1))
+
+
+def lost(loss: str) -> list[float]:
+    """By how many points a second stage's try at the highest rate is below that at the lowest."""
+    low, high = which_loss.LOW_RATES[0], which_loss.LOW_RATES[-1]
+    found = [tries_of("C14", f"sft, {loss}", base) for base in CLAIMS["C14"].names]
+    return [100 * (x[low] - x[high]) for x in found]
+
+
+def fall(loss: str) -> str:
+    return " and ".join(f"{x:.1f}" for x in lost(loss))
+
+
+def falls(losses: tuple[str, ...]) -> str:
+    found = [x for loss in losses for x in lost(loss)]
+    return f"{min(found):.1f} to {max(found):.1f}"
 
 
 def best_rates_lie_inside() -> str:
@@ -259,15 +305,23 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "on the best-scored answer to each prompt of B, is {-C3b better: UFT - A and best B} "
         "points ahead of UFT"],
     "All losses": [
+        "SFT is {C13 better: sft - dpo} points ahead of DPO, each",
+        "and reversed words, SFT is {C13 better, skills: sft - dpo} points ahead",
         "added is {C13 better: dose 0.1 - dose 0} points better than DPO",
         "it is {C13 better: dose 1 - dose 0.1} better still",
         "adds {C13 better: dose 10 - dose 1} points more",
-        "is {C13 better: dpo with right - dpo with wrong} points better than DPO with imitation of "
-        "wrong ones, which is {-C13 better: dpo with wrong - dpo} points *worse* than DPO alone",
-        "makes DPO {C13 better: dpo with floor - dpo} points better",
-        "is {C13 better: dpo with right - dpo with floor} points better than the floor"],
-    "README": ["with a tenth of SFT's loss added, DPO scores {C13 better: dose 0.1 - dose 0} "
-               "points more at the same rate",
+        "DPO is {-C13 better: dose 0 - dpo} points below its own best",
+        "added DPO is {C13 better: dpo with right - dpo} points better",
+        "It is then {-C13 better: dpo with right - sft} points *below* SFT",
+        "makes DPO {-C13 better: dpo with wrong - dpo} points worse",
+        "is {C13 better: dpo with right - dpo with wrong} points better than it",
+        "it is {C13 better: dpo with wrong - base} points above the base",
+        "makes DPO {C13 better: dpo with floor - dpo} points better, and",
+        "is {C13 better: dpo with right - dpo with floor} points better than the floor",
+        "gain {C13 better, skills: dpo with floor - dpo} points from the floor",
+        "and {C13 better, skills: dpo with right - dpo} from imitation",
+        "More SFT itself is worth {+C14 better: sft, sft - sft} points"],
+    "README": ["SFT's loss added DPO gains {C13 better: dpo with right - dpo} points",
                "SFT on the good ones scored {C6 better: RFT - KTO} points more than KTO"],
     "PoFT": [
         "and it is, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points",
@@ -306,45 +360,43 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
 }
 BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
     "README": {
+        "beside a comparison, score at least {}.": (lowest, IMITATING, "of 100 points", "base"),
+        "with the start model, score at most {}.": (highest, which_loss.CONTRAST),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
-        "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4"),
-        "makes the better answer likelier, score from {} of 100 points":
-        (lowest_to_highest, which_loss.IMITATE + which_loss.LATER + which_loss.ANCHORED),
-        "such as DPO, score from {}.": (lowest_to_highest, which_loss.CONTRAST)},
+        "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4")},
     "All losses": {
-        "{} score as more SFT does, within three points, but": (share_of_verdicts, "holds"),
-        "For {} losses that only compare": (at_the_lowest_rate, which_loss.CONTRAST),
-        "is {} nats per answer":
-        (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
-        "second stage moves by {}.": (moved, "sft, sft"),
-        "DPO scores {} at the": (tried, "sft, dpo", "1e-6"),
-        "lowest rate and {} at the highest. A": (tried, "sft, dpo", "1e-4"),
-        "ORPO scores {} at": (tried, "sft, orpo", "1e-6"),
-        "lowest rate and {} at the highest. So": (tried, "sft, orpo", "1e-4"),
         "trained for {} steps of 32 rows": (steps, "C13 dpo"),
         "and {}.": (best_rates_lie_inside,),
-        "imitate right answers score from {} points":
-        (lowest_to_highest, which_loss.IMITATE + which_loss.LATER),
-        "such as ORPO and CPO, from {}.": (lowest_to_highest, which_loss.ANCHORED),
-        "and the start model, score from {}.": (lowest_to_highest, which_loss.CONTRAST),
+        "as ORPO and CPO do, score at least {}.": (lowest, IMITATING),
+        "the best is SPPO, with {}; it": (highest, which_loss.CONTRAST),
+        "two answers score at most {}.": (highest, ONLY_COMPARE),
         "reads demonstrations too, scores {},": (scores, "uft"),
-        "KTO {} and": (scores, "kto"),
-        "UNA {}. ": (scores, "una"),
+        "KTO {} and": (scores, "kto"), "UNA {}. So": (scores, "una"),
         "The base itself scores {}, because": (scores, "base"),
-        "rank correlation is {}, and": (mechanism_says, r"correlation (.\d.\d\d)"),
-        "found in {} % of random orders": (mechanism_says, r"as much in (\S+) %"),
-        "right answers at {} nats per token": (logp, "dose 0"),
-        "less than the base's {}, and yet": (logp, "base"),
-        "scores {} points.": (scores, "dose 0"),
-        "{} % of its answers stop": (share, "C13 dose 0"),
-        "of the base's only {} %": (share, "C13 base"),
+        "is right DPO scores {} points": (share, "C13 dpo", "unknown"),
+        "more than SFT with {}.": (share, "C13 sft", "unknown"),
+        "where the base has {}, DPO": (share, "C13 base", "fact"),
+        "keeps {} and": (share, "C13 dpo", "fact"),
+        "SFT {}, and of facts": (share, "C13 sft", "fact"),
+        "against a myth DPO scores {}.": (share, "C13 dpo", "truth"),
         "of wrong answers would add {}.":
         (gain_and_loss, "C13 better: dpo with wrong - dpo"),
-        "at which DPO scores {}. The second": (scores, "dpo"),
-        "it would add only {} points": (without, "C13 better: dpo with floor - dpo", "{:.1f}"),
-        "about known facts the base scores {} points": (share, "C13 base", "fact"),
-        "DPO at its best rate {},": (share, "C13 dpo", "fact"),
-        "SFT {}.": (share, "C13 sft", "fact")},
+        "rank correlation is {}, and as": (mechanism_says, r"correlation (.\d.\d\d)"),
+        "found in {} % of random orders": (mechanism_says, r"as much in (\S+) %"),
+        "*undecided* in {} cases": (fragile,),
+        "its rank correlation is {} (read off": (mechanism_says, r"answers is (\S+)", 7),
+        "right answers at {} nats per token": (logp, "dose 0"),
+        "less than the base's {}, and yet": (logp, "base"),
+        "scores {} points. Most": (scores, "dose 0"),
+        "there only {} % stop": (stops_in_skills, "base"),
+        "{} score as more SFT does, within three points. For": (share_of_verdicts, "holds"),
+        "{} losses without imitation the best": (at_the_lowest_rate, which_loss.CONTRAST),
+        "is {} nats per answer": (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
+        "second stage moves by {}.": (moved, "sft, sft"),
+        "SPPO is {} points lower": (fall, "sppo"),
+        "eleven are from {} points lower":
+        (falls, tuple(x for x in which_loss.CONTRAST if x != "sppo")),
+        "CPO, ASFT and TPO-L lose from {} points": (falls, ("cpo", "asft", "tpo_l"))},
     "IFT": {
         "the weights become about {}. Divided": (example, "weights"),
         "falls from 2 to about {}, and": (example, "divided"),

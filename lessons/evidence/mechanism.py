@@ -80,12 +80,35 @@ def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
     return ("does not hold" if both else "holds" if all(correlated) else "undecided"), lines
 
 
+def without_one(rows: list[str], kept: dict, base: int) -> int:
+    """In how many cases is the correlation not larger than chance if one loss is left out?"""
+    found = [points(kept, row, base) for row in rows]
+    x, y = (np.array([point[i].mean() for point in found]) for i in (1, 0))
+    chances = [rank_correlation(np.delete(x, i), np.delete(y, i))[1] for i in range(len(rows))]
+    return sum(chance >= 0.025 for chance in chances)
+
+
+def margin_correlation(rows: list[str], kept: dict, base: int) -> float:
+    """The same with the margin, by which right answers are likelier than wrong ones."""
+    from lessons.evidence.judge import place
+    claim = CLAIMS["C13"]
+    logp = [kept["logp"][place(kept, claim, row, base), base].mean((0, 1)) for row in rows]
+    scores = np.array([points(kept, row, base)[0].mean() for row in rows])
+    return rank_correlation(np.array([right - wrong for right, wrong in logp]), scores)[0]
+
+
 def report() -> list[str]:
-    """The two verdicts, with what they rest on."""
+    """The two verdicts, with what they rest on; then what was asked only afterwards."""
     kept, out = packed("C13"), []
     for title, rows in (("Within the contrast losses", [*CONTRAST]),
                         ("With the base as a point", [*CONTRAST, "base"])):
         verdict, lines = found(rows, kept)
         out += [f"{title} the score follows the log-prob of right answers: {verdict}",
                 *(f"    {line}" for line in lines)]
+    out.append("Read off afterwards, of the contrast losses:")
+    for base, name in enumerate(CLAIMS["C13"].names):
+        fragile = without_one([*CONTRAST], kept, base)
+        out.append(f"    {name}: if one loss is left out, the correlation is within chance in "
+                   f"{fragile} of {len(CONTRAST)} cases; that of the score and the margin between "
+                   f"right and wrong answers is {margin_correlation([*CONTRAST], kept, base):+.2f}")
     return out
