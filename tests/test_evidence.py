@@ -114,7 +114,8 @@ def example(which: str) -> str:
     losses = np.array([2, 0.1])
     weights = np.array([2 + IFT.gamma * 0.1, 0.1])          # a loss and the later ones
     weighted = losses * weights / weights.mean()
-    found = {"weights": weights, "divided": weights[:1] / weights.mean(), "loss": [weighted.sum()]}
+    found = {"weights": weights, "mean": [weights.mean()],
+             "divided": weights[:1] / weights.mean(), "loss": [weighted.sum()], "other": [2 * 1.9]}
     return " and ".join(f"{w:.1f}".removeprefix("0") for w in found[which])
 
 
@@ -311,7 +312,7 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "it is {C13 better: dose 1 - dose 0.1} better still",
         "adds {C13 better: dose 10 - dose 1} points more",
         "DPO is {-C13 better: dose 0 - dpo} points below its own best",
-        "added DPO is {C13 better: dpo with right - dpo} points better",
+        "all of SFT's loss adds {C13 better: dpo with right - dpo} points to DPO",
         "It is then {-C13 better: dpo with right - sft} points *below* SFT",
         "makes DPO {-C13 better: dpo with wrong - dpo} points worse",
         "is {C13 better: dpo with right - dpo with wrong} points better than it",
@@ -319,7 +320,7 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "makes DPO {C13 better: dpo with floor - dpo} points better, and",
         "is {C13 better: dpo with right - dpo with floor} points better than the floor",
         "gain {C13 better, skills: dpo with floor - dpo} points from the floor",
-        "and {C13 better, skills: dpo with right - dpo} from imitation",
+        "and {C13 better, skills: dpo with right - dpo} from full imitation",
         "More SFT itself is worth {+C14 better: sft, sft - sft} points"],
     "README": ["SFT's loss added DPO gains {C13 better: dpo with right - dpo} points",
                "SFT on the good ones scored {C6 better: RFT - KTO} points more than KTO"],
@@ -360,8 +361,8 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
 }
 BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
     "README": {
-        "beside a comparison, score at least {}.": (lowest, IMITATING, "of 100 points", "base"),
-        "with the start model, score at most {}.": (highest, which_loss.CONTRAST),
+        "beside a comparison of pairs, score at least {}.": (lowest, IMITATING, "of 100 points", "base"),
+        "such as DPO, score at most {}.": (highest, which_loss.CONTRAST),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
         "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4")},
     "All losses": {
@@ -398,9 +399,11 @@ BOUND = {   # section: {words of it: what any other figure at {} is, and of whic
         (falls, tuple(x for x in which_loss.CONTRAST if x != "sppo")),
         "CPO, ASFT and TPO-L lose from {} points": (falls, ("cpo", "asft", "tpo_l"))},
     "IFT": {
-        "the weights become about {}. Divided": (example, "weights"),
-        "falls from 2 to about {}, and": (example, "divided"),
-        "the weighted loss falls to about {}, nearly": (example, "loss"),
+        "they become about {}. The": (example, "weights"),
+        "was 1 and is now {}, so": (example, "mean"),
+        "weight is about {} where it was 2": (example, "divided"),
+        "fallen from 4 to about {}. Had": (example, "loss"),
+        "the weighted loss {} as well": (example, "other"),
         "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
         "At SFT's rate and batch only {} % of the lists stop":
         (share, "C1d released here", "stops"),

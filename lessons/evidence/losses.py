@@ -24,8 +24,8 @@ from nanouft.pictures.plots import save
 Kept = Mapping[str, np.ndarray]
 GROUPS = {
     "Right answers, which they imitate": which_loss.IMITATE + which_loss.LATER,
-    "Pairs, and a term for the chosen answer": which_loss.ANCHORED,
-    "Pairs, only through differences": (*which_loss.CONTRAST, "ts_dpo"),
+    "Pairs, with imitation": which_loss.ANCHORED,
+    "Pairs, without imitation": (*which_loss.CONTRAST, "ts_dpo"),
     "Answers with scores or labels": which_loss.GRADED,
 }
 AFTER = {"sft": "sft, sft"} | {loss: f"sft, {loss}" for loss in which_loss.SECOND}  # rows of C14
@@ -75,7 +75,7 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
     groups = lines(from_base, after_sft)
     height = LINE * sum(len(found) + 1.6 for found in groups.values())
     with plt.rc_context({"font.size": 9}):
-        fig, ax = plt.subplots(figsize=(WIDTH, height + 1.65), dpi=120)
+        fig, ax = plt.subplots(figsize=(WIDTH, height + 1.8), dpi=120)
         y, ticks = 0.0, {}                                      # y counts lines, downwards
         for group, found in groups.items():
             ax.text(0, y, group, weight="bold", va="center", transform=ax.get_yaxis_transform(),
@@ -98,10 +98,11 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
         ax.tick_params(axis="y", length=0)
         fig.suptitle(TITLE, weight="bold", fontsize=10)
         fig.text(0.02, 0.01, "Filled: trained from the base. Hollow square: a second stage\n"
-                 "after SFT, at its best learning rate; cross: at the highest rate\n"
-                 "tried (one seed). Bars: 95 % intervals, mean of two bases.", color=SOFT.light)
-        fig.subplots_adjust(left=0.22, right=0.97, top=1 - 0.55 / (height + 1.65),
-                            bottom=1 / (height + 1.65))
+                 "after SFT at its best learning rate, to be compared with sft's\n"
+                 "square; cross: at the highest rate tried, one seed. Bars: 95 %\n"
+                 "intervals. Mean of two bases.", color=SOFT.light)
+        fig.subplots_adjust(left=0.22, right=0.97, top=1 - 0.55 / (height + 1.8),
+                            bottom=1.15 / (height + 1.8))
         told = save(fig, file)
         plt.close(fig)
     return told
