@@ -361,7 +361,8 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
 }
 BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
     "README": {
-        "beside a comparison of pairs, score at least {}.": (lowest, IMITATING, "of 100 points", "base"),
+        "beside a comparison of pairs, score at least {}.":
+        (lowest, IMITATING, "of 100 points", "base"),
         "such as DPO, score at most {}.": (highest, which_loss.CONTRAST),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
         "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4")},
