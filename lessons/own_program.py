@@ -18,14 +18,14 @@ from lessons.exercise import load
 from lessons.parts import PARTS, put
 from lessons.submissions import is_stub
 from nanouft import simple
-from nanouft.data.batches import Epochs, Pace
+from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row
 from nanouft.data.selection import is_demo
 from nanouft.loop import Device
 from nanouft.models.folders import save_model
-from nanouft.objective import Objective
-from nanouft.run.load import encode_rows, load_rows, open_model
-from nanouft.run.settings import Train, read_flags
+from nanouft.run.load import load_rows, open_model
+from nanouft.run.plan import Plan, plan_run
+from nanouft.run.settings import read_flags
 
 
 def written_parts(tree: ast.Module) -> set[str]:
@@ -43,27 +43,27 @@ def train_program(file: Path, flags: list[str]) -> None:
     """A run of nanouft.train with these flags by the losses of a student's file. Writes weights and
     tokenizer into the folder of --out."""
     torch.set_num_threads(1)
-    objective, cfg, _ = read_flags(flags)
+    objective, cfg, given = read_flags(flags)
     method = objective.name
     model, tok = open_model(cfg, objective, Device())
-    rows = rows_of_steps(objective, cfg, model, tok)
+    read = load_rows(cfg, objective)
+    plan = plan_run(cfg, objective, given, read, model, tok)
+    demos = {(row.prompt, row.answer) for row in read[0] if is_demo(row)}
+    rows = rows_of_steps(plan, demos, tok.pad)
     names = written_parts(ast.parse(file.read_text(encoding="utf-8"))) - {"train"}
     sys.path.insert(0, str(file.parent))                        # it may import its neighbour
     mine = load(file)
     put({name: getattr(mine, name) for name in names}, mine)
     loss_of, kinds, _, _ = simple.METHODS[method]
-    simple.METHODS[method] = (loss_of, kinds, cfg.lr, cfg.steps)
-    simple.train(model, rows, tok, method, cfg.steps)
+    simple.METHODS[method] = (loss_of, kinds, plan.rate, plan.steps)
+    simple.train(model, rows, tok, method, plan.steps)
     save_model(Path(cfg.out), model, tok)
 
 
-def rows_of_steps(objective: Objective, cfg: Train, model, tok) -> list[Row]:
+def rows_of_steps(plan: Plan, demos: set, pad: int) -> list[Row]:
     """The rows of all steps, one step after the other. An objective may have given a demonstration
-    a score; here it has none, as in simple.py."""
-    read = load_rows(cfg, objective)
-    data, _ = encode_rows(cfg, objective, read, model, tok, 0)
-    order = Epochs(data, Pace(cfg.batch_size, cfg.steps, cfg.seed), tok.pad).order
-    demos = {(row.prompt, row.answer) for row in read[0] if is_demo(row)}
-    rows = [data[i].row for i in order.flatten()]
+    a score; here it has none, as in simple.py. demos: their (prompt, answer)."""
+    order = Epochs(plan.train, plan.pace, pad).order
+    rows = [plan.train[i].row for i in order.flatten()]
     return [replace(row, score=None) if (row.prompt, row.answer) in demos else row
             for row in rows]

@@ -218,10 +218,10 @@ def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, mo
             for claim in ("C13", "C14") for row, tried in CLAIMS[claim].tries.items()
             for base in ("base", "base-1") for setting in tried if row != "ipo"]
     monkeypatch.setattr(claim_entry, "read_tries", lambda: best)
-    before = whole_runs.scores()
     kept = {"C13": planted("C13", {"sft": 75, "dpo": 50}),
             "C14": planted("C14", {"sft": 70, "sft, sft": 80, "sft, dpo": 60})}
     monkeypatch.setattr(claims, "RESULTS", tmp_path)
+    before = whole_runs.scores()
     for name, arrays in kept.items():
         np.savez_compressed(tmp_path / f"{name}.npz", **arrays)
     now = whole_runs.scores()
