@@ -186,19 +186,23 @@ def logp(row: str) -> str:
 SECOND_STAGES = [f"sft, {loss}" for loss in which_loss.SECOND]
 
 
+def part(found: int, of: int) -> str:
+    return f"all {of}" if found == of else f"{found} of the {of}"
+
+
 def share_of_verdicts(verdict: str) -> str:
-    """ "20 of the 20": second stages with this verdict."""
+    """ "All 20": second stages with this verdict."""
     found = [line.verdict for line in LINES["C14"]]
     assert len(found) == len(SECOND_STAGES)
-    return f"{found.count(verdict)} of the {len(found)}"
+    return part(found.count(verdict), len(found)).capitalize()
 
 
 def at_the_lowest_rate(losses: tuple[str, ...]) -> str:
-    """ "12 of the 12": losses whose best rate after SFT was the lowest one, on both models."""
+    """ "all 12": losses whose best rate after SFT was the lowest one, on both models."""
     claim, lowest = CLAIMS["C14"], which_loss.LOW_RATES[0]
     found = [{claim.best_try(f"sft, {loss}", base) for base in (0, 1)} == {lowest}
              for loss in losses]
-    return f"{sum(found)} of the {len(found)}"
+    return part(sum(found), len(found))
 
 
 def moved(*rows: str) -> str:
@@ -391,8 +395,8 @@ BOUND = {   # section: {words of it: what any other figure at {} is, and of whic
         "less than the base's {}, and yet": (logp, "base"),
         "scores {} points. Most": (scores, "dose 0"),
         "there only {} % stop": (stops_in_skills, "base"),
-        "{} score as more SFT does, within three points. For": (share_of_verdicts, "holds"),
-        "{} losses without imitation the best": (at_the_lowest_rate, which_loss.CONTRAST),
+        "{} score as more SFT does, within three points.": (share_of_verdicts, "holds"),
+        "For {} losses without imitation the best": (at_the_lowest_rate, which_loss.CONTRAST),
         "is {} nats per answer": (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
         "second stage moves by {}.": (moved, "sft, sft"),
         "SPPO is {} points lower": (fall, "sppo"),
