@@ -269,7 +269,7 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "SFT on the likeliest 40 % scored {C11 better: filter .4 - SFT} points more than SFT on"
         " all",
         "SFT on the likeliest 80 % scored {C11 better: filter .8 - SFT} more",
-        "With 60 % kept the difference, which no question asked, was {+C4 better: SFT, filtered"
+        "as a question, was {+C4 better: SFT, filtered"
         " - SFT}.",
         "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO"],
     "IFT": [

@@ -90,15 +90,16 @@ IN_SHORT = {
         "**The UNA paper says (in version 2) that UNA is better than DPO, KTO and RLHF.** From the "
         "same answers UNA is {C6 better: UNA - DPO} points better than DPO here: UNA reads their "
         "scores, while DPO reads them as pairs. It is {C6 better: UNA - KTO} points better than "
-        "KTO, which reads only labels, right or wrong. With the same labels UNA is not shown to be "
-        "ahead of KTO, which we did not ask beforehand, so that the lead seems to come from what "
-        "scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT on the "
+        "KTO, which reads only whether an answer is right. With the same labels UNA is not shown "
+        "to be ahead of KTO, which we did not ask beforehand, so that the lead seems to come from "
+        "what scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT on the "
         "answers that have full marks, a rival that the paper does not have, is close: UNA's lead "
-        "over it is undecided. RLHF we did not compare.",
+        "over it is undecided. In the picture of all losses, which began from a base "
+        "with the project's beta, UNA is not ahead of KTO. RLHF we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
          "C10 better: UNA - RFT": "undecided"},
-        ("here", "Our scores are exact", "From the same answers", "reads only labels",
-         "did not ask beforehand")),
+        ("here", "Our scores are exact", "From the same answers",
+         "reads only whether an answer is right", "did not ask beforehand")),
     "PoFT": InShort(
         "**The PoFT paper says that PoFT improves on SFT where the quality of the demonstrations "
         "is not sure.** Its tables use public data as they are; here we made 40 % of the "
