@@ -92,9 +92,9 @@ IN_SHORT = {
         "scores, while DPO reads them as pairs. It is {C6 better: UNA - KTO} points better than "
         "KTO, which reads only whether an answer is right. With the same labels UNA is not shown "
         "to be ahead of KTO, which we did not ask beforehand, so that the lead seems to come from "
-        "what scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT on the "
-        "answers that have full marks, a rival that the paper does not have, is close: UNA's lead "
-        "over it is undecided. In the picture of all losses, which began from a base "
+        "what scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT "
+        "on the answers that have full marks, a rival that the paper does not have, is close: "
+        "UNA's lead over it is undecided. In the picture of all losses, which began from a base "
         "with the project's beta, UNA is not ahead of KTO. RLHF we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
          "C10 better: UNA - RFT": "undecided"},
