@@ -32,13 +32,14 @@ def run_limited(function: Callable, words: list[str], seconds: int, waiting: int
     seconds     of computing, from the call of the function on
     folder      where the process works; a whole path, as that of output
     output      a file that takes what it prints, or os.devnull. Then the process is a copy of one
-                that has already read PyTorch, except on Windows. None: it prints to the terminal
+                that has already read the function's module, except on Windows. None: it prints to
+                the terminal
     """
     os.environ["OMP_NUM_THREADS"] = "1"                 # of the process that begins here
     quick = output and "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if quick else "spawn")
     if quick:
-        context.set_forkserver_preload(["lessons.grade"])
+        context.set_forkserver_preload([function.__module__])
     child = context.Process(target=begin, args=[function, words, seconds, folder, output])
     child.start()
     try:
