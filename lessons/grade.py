@@ -21,7 +21,6 @@ from pathlib import Path
 from random import Random
 
 import torch
-from tqdm import tqdm
 
 from lessons.exercise import (
     HERE,
@@ -37,6 +36,7 @@ from lessons.limits import BYTES, GIGABYTES, SECONDS, how_it_ended, run_limited
 from lessons.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
 
 WAITING = 300                                       # seconds on the clock, for one exercise
 FEW = 5                                             # names of others with the same program
@@ -60,7 +60,7 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
     seed, jobs = Random().random(), [(student, name) for student in students for name in names]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         graded = pool.map(lambda job: grade(*job, seed=seed), jobs)
-        cells = dict(zip(jobs, tqdm(graded, "grading", len(jobs))))
+        cells = dict(zip(jobs, progress(len(jobs), "grading", graded)))
     mark_same_programs(cells)
     with table.open("w", newline="", encoding="utf-8") as file:
         write = csv.writer(file).writerow

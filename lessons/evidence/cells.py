@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from lessons.evidence import measures
 from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
@@ -35,6 +34,7 @@ from nanouft.models.tokenizer import nano
 from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import families
 from nanouft.world.answers import read_question
 
@@ -165,12 +165,15 @@ def prepare_all(claim: Claim) -> None:
             made(claim, folder, 0, claim.seeds[0])
 
 
-def make_cells(title: str, jobs: dict[Path, tuple], workers: int) -> None:
+def make_cells(claim: Claim, title: str, jobs: dict[Path, tuple], workers: int) -> None:
     """All cells whose file is missing, row by row, so that two workers seldom need the same model
     at the same time."""
     missing = [job for file, job in jobs.items() if not file.exists()]
+    if not missing:
+        return
+    prepare_all(claim)
     with ProcessPoolExecutor(workers, get_context("spawn"), quietly) as pool:
-        for _ in tqdm(pool.map(make_cell, *zip(*missing)), title, len(missing)):
+        for _ in progress(len(missing), title, pool.map(make_cell, *zip(*missing))):
             pass
 
 
@@ -178,11 +181,10 @@ def train_claim(name: str, seeds: int, workers: int, rows: list[str]) -> dict[st
     """The scores of the first seeds, as results/NAME.npz keeps them. With some rows only, their
     cells are made and nothing is gathered."""
     claim = CLAIMS[name]
-    prepare_all(claim)
     jobs = {cell_file(claim, row, base, seed): (name, row, base, seed)
             for row in rows or claim.rows
             for seed in claim.seeds_for(row)[:seeds] for base in range(len(claim.bases))}
-    make_cells(f"{name}, cells", jobs, workers)
+    make_cells(claim, f"{name}, cells", jobs, workers)
     return {} if rows else gather(claim, seeds)
 
 
@@ -190,7 +192,6 @@ def train_claim(name: str, seeds: int, workers: int, rows: list[str]) -> dict[st
 def search(name: str, workers: int, rows: list[str]) -> list[str]:
     """Try all settings of the rows, and keep them in results/tries.csv. Returns what was best."""
     claim = CLAIMS[name]
-    prepare_all(claim)
     tries = [(row, base, setting) for row in rows or claim.tries
              for setting in claim.tries[row] for base in range(len(claim.bases))]
     files = {(row, base, setting): cell_file(claim.with_setting(row, setting), row, base,
@@ -200,7 +201,7 @@ def search(name: str, workers: int, rows: list[str]) -> list[str]:
     kept = {(x["claim"], x["row"], x["base"], x["setting"]) for x in read_tries()}
     untried = {file: job for file, job in jobs.items()
                if (name, job[1], claim.names[job[2]], job[4]) not in kept}
-    make_cells(f"{name}, tries", untried, workers)
+    make_cells(claim, f"{name}, tries", untried, workers)
     keep_tries(claim, {key: file for key, file in files.items() if file in untried})
     return [f"{row:14}{claim.names[base]:>8}   {claim.best_try(row, base)}"
             for row in dict.fromkeys(row for row, _, _ in tries)
