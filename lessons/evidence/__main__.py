@@ -129,15 +129,18 @@ def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
 
 def check_rows(rows: list[str], names: list[str], to_train: bool, to_search: bool) -> None:
     """Runs that are named belong to one experiment, which has something to do for each of them."""
-    if rows and not (to_train or to_search):
+    if not rows:
+        return
+    if not (to_train or to_search):
         raise UserError("--rows needs --train or --search")
-    if rows and len(names) != 1:
+    if len(names) != 1:
         raise UserError(f"--rows names runs of one experiment, not of {len(names)}")
+    claim = CLAIMS.get(names[0])
+    if claim is None:
+        raise UserError(f"{names[0]}: its runs have no names, so leave --rows out")
     for row in rows:
-        if names[0] not in CLAIMS:
-            raise UserError(f"{names[0]}: its runs have no names, so leave --rows out")
-        one_of(f"run of {names[0]}", row, CLAIMS[names[0]].rows)
-        if to_search and row not in CLAIMS[names[0]].tries:
+        one_of(f"run of {names[0]}", row, claim.rows)
+        if to_search and row not in claim.tries:
             raise UserError(f"--search {names[0]} --rows: {row!r} has no settings to try")
 
 

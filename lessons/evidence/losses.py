@@ -31,6 +31,7 @@ GROUPS = {
 AFTER = {"sft": "sft, sft"} | {loss: f"sft, {loss}" for loss in which_loss.SECOND}  # rows of C14
 TITLE = "What each loss scores, from a base and after SFT"
 WIDTH, LINE = 4.2, 0.2                  # inches: of the picture, of a line of it
+TITLE_ROOM, LEGEND_ROOM = 0.6, 1.2      # inches above and below the lines
 
 
 class Score(NamedTuple):
@@ -73,9 +74,9 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
     differ in form and filling, so they are told apart without colour."""
     from matplotlib import pyplot as plt
     groups = lines(from_base, after_sft)
-    height = LINE * sum(len(found) + 1.6 for found in groups.values())
+    height = LINE * sum(len(found) + 1.6 for found in groups.values()) + TITLE_ROOM + LEGEND_ROOM
     with plt.rc_context({"font.size": 9}):
-        fig, ax = plt.subplots(figsize=(WIDTH, height + 1.8), dpi=120)
+        fig, ax = plt.subplots(figsize=(WIDTH, height), dpi=120)
         y, ticks = 0.0, {}                                      # y counts lines, downwards
         for group, found in groups.items():
             ax.text(0, y, group, weight="bold", va="center", transform=ax.get_yaxis_transform(),
@@ -101,8 +102,8 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
                  "after SFT at its best learning rate, to be compared with sft's\n"
                  "square; cross: at the highest rate tried, one seed. Bars: 95 %\n"
                  "intervals. Mean of two bases.", color=SOFT.light)
-        fig.subplots_adjust(left=0.22, right=0.97, top=1 - 0.55 / (height + 1.8),
-                            bottom=1.15 / (height + 1.8))
+        fig.subplots_adjust(left=0.22, right=0.97, top=1 - TITLE_ROOM / height,
+                            bottom=LEGEND_ROOM / height)
         told = save(fig, file)
         plt.close(fig)
     return told

@@ -11,7 +11,6 @@ class InShort:
     text: str
     verdicts: dict[str, str]            # {key of a question: its verdict}
     conditions: tuple[str, ...]         # words without which the text would say more than was shown
-    beside: tuple[str, ...] = ()        # differences that no question asks, so without a verdict
 
 
 IN_SHORT = {
