@@ -11,7 +11,7 @@ from lessons.evidence import searches
 
 CLAIMS_OF = {
     "IFT": ("C1", "C1c", "C1d", "C5", "C7", "C9", "R1", "R1s", "R5", "R6"),
-    "UFT": ("C2", "C3", "C3b", "C12", "C15", "R7"),
+    "UFT": ("C2", "C3", "C3b", "C12", "C15", "C16", "R7"),
     "UNA": ("C6", "C10", "R8"),
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8",),
