@@ -32,10 +32,19 @@ from nanouft.run.plan import USUAL
 from nanouft.run.settings import Train
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
-PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                   # without its tables
-SECTIONS = {"Head": PROSE.partition("\n## ")[0],
-            **dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##|\Z)", PROSE, re.M | re.S)),
-            "README": README.partition("matters, and when?\n")[2].partition("\n## ")[0]}
+FINDINGS = write.FINDINGS.read_text(encoding="utf-8")
+
+
+def sections(page: str) -> dict[str, str]:
+    """{heading: its text without tables}"""
+    prose = re.sub(r"^\|.*\n", "", page, flags=re.M)
+    found = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", prose, re.M | re.S)
+    return {"Head": prose.partition("\n## ")[0], **dict(found)}
+
+
+SECTIONS = {f"{file}: {name}": text for file, page in (("claims", PAGE), ("findings", FINDINGS))
+            for name, text in sections(page).items()}
+SECTIONS["README"] = README.partition("matters, and when?\n")[2].partition("\n## ")[0]
 LINES = {name: judge.lines(name) for name in judge.RUN}
 
 
@@ -50,7 +59,7 @@ def test_what_the_command_writes_stands_on_the_pages():
 
 
 def test_every_claim_is_told_in_a_section():
-    told = set(re.findall(r"\b[CR]\d+\w?\b", PROSE))
+    told = set(re.findall(r"\b[CR]\d+\w?\b", PAGE + FINDINGS))
     assert told >= set(judge.RUN) - {"R1s"}          # R1s asks the rows of R1 how many stop
 
 
@@ -269,15 +278,8 @@ def best_rates_lie_inside() -> str:
     return "for none of them the best was the lowest or the highest"
 
 
-TOLD = {    # section: sentences of it, with figures as in README's (write.told)
-    "Head": [
-        "SFT on the likeliest 40 % scored {C11 better: filter .4 - SFT} points more than SFT on"
-        " all",
-        "SFT on the likeliest 80 % scored {C11 better: filter .8 - SFT} more",
-        "as a question, was {+C4 better: SFT, filtered"
-        " - SFT}.",
-        "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO"],
-    "IFT": [
+TOLD = {    # page and section: sentences of it, with figures as in README's (write.told)
+    "findings: IFT": [
         "The released form of IFT loses {-C1 better: released - SFT} points on both start "
         "models",
         "SFT followed by DPO is {-C1c not inferior: detached - SFT -> DPO} points ahead of "
@@ -301,7 +303,15 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "the difference is {+R5 as good: detached, 96 - SFT, 96}. That is undecided",
         "most of the {-R1 as good: detached - SFT} points by which detached IFT was behind in "
         "R1 are gone"],
-    "UFT": [
+    "findings: UFT": [
+        "at once UFT is {C15 better, skills: chain x1 - UFT x1} points behind",
+        "at four times the steps of both {C15 better, skills: chain x4 - UFT x4}.",
+        "its steps is still {-C15 not inferior, skills: UFT x4 - chain x1} points behind",
+        "a beta of .3 is {C16 better, score in reverse: UFT 0.3 - UFT 1} points ahead of a beta",
+        ".1 is {C16 better, score in reverse: UFT 0.1 - UFT 0.3} ahead of .3",
+        "alone a beta of .1 is {C16 better, score in reverse: A alone 0.1 - A alone 1} points",
+        "SFT is {C16 better, score in reverse: SFT - A alone 1} ahead",
+        "Over all a beta of 1 is {C16 better: UFT 1 - UFT 0.3} points ahead of .3",
         "KTO loses {C12 better, skills: A - A -> KTO} points of skills",
         "and UNA {C12 better, skills: A - A -> UNA}, most of them",
         "It lies {-C3 better, skills: UFT - A -> DPO} points behind the chain with DPO",
@@ -314,7 +324,7 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "UNA}.",
         "on the best-scored answer to each prompt of B, is {-C3b better: UFT - A and best B} "
         "points ahead of UFT"],
-    "All losses": [
+    "findings: All losses": [
         "SFT is {C13 better: sft - dpo} points ahead of DPO, each",
         "and reversed words, SFT is {C13 better, skills: sft - dpo} points ahead",
         "added is {C13 better: dose 0.1 - dose 0} points better than DPO",
@@ -333,7 +343,11 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "More SFT itself is worth {+C14 better: sft, sft - sft} points"],
     "README": ["SFT's loss added DPO gains {C13 better: dpo with right - dpo} points",
                "SFT on the good ones scored {C6 better: RFT - KTO} points more than KTO"],
-    "PoFT": [
+    "findings: PoFT": [
+        "SFT on the likeliest 40 % scored {C11 better: filter .4 - SFT} points more than SFT on"
+        " all",
+        "SFT on the likeliest 80 % scored {C11 better: filter .8 - SFT} more",
+        "as a question, was {+C4 better: SFT, filtered - SFT}.",
         "and it is, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points",
         "are {+C4 better: PoFT - SFT} with 40 % wrong",
         "and {+C4 better: PoFT 0 % - SFT 0 %} with none. So",
@@ -348,7 +362,7 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "PoFT leads SFT as well, by {+R4 better: PoFT - SFT}.",
         "differs from SFT on all by {+R4 better: SFT, filtered - SFT} points",
         "and PoFT on all from SFT on the filtered ones by {+R4 better: PoFT - SFT, filtered}."],
-    "Frozen Lake": [
+    "findings: Frozen Lake": [
         "is too high, by {+C5 Move by move, SFT overestimates its policy (detour habit, 5 "
         "updates)} percentage points after the fifth update",
         "off by {+C5 Move by move, SFT overestimates its policy (from scratch, 0 updates)} "
@@ -357,25 +371,26 @@ TOLD = {    # section: sentences of it, with figures as in README's (write.told)
         "updates)} there",
         "and by {+C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)} "
         "after the second"],
-    "UNA": [
+    "findings: UNA": [
+        "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO",
         "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
         "which",
         "UNA with scores is {C6 better: UNA - DPO} points ahead of DPO",
         "UNA scores {C6 better: UNA - UNA, right} points less than with scores",
         "they differ by {+C6 better: UNA, right - KTO}, a figure",
         "UNA's lead over it, asked on new seeds, is {+C10 better: UNA - RFT}, which"],
-    "DFT": [
+    "findings: DFT": [
         "at the same rate by {+C8 as good, score in unknown: DFT - SFT} points",
         "the difference is {+C8 as good, score in rules_new: DFT - SFT}, so"],
 }
-BOUND = {   # section: {words of it: what any other figure at {} is, and of which row}
+BOUND = {   # the same: {words of it: what any other figure at {} is, and of which row}
     "README": {
         "beside a comparison of pairs, score at least {}.":
         (lowest, IMITATING, "of 100 points", "base"),
         "such as DPO, score at most {}.": (highest, which_loss.CONTRAST),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
         "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4")},
-    "All losses": {
+    "findings: All losses": {
         "trained for {} steps of 32 rows": (steps, "C13 dpo"),
         "and {}.": (best_rates_lie_inside,),
         "as ORPO and CPO do, score at least {}.": (lowest, IMITATING),
@@ -408,7 +423,7 @@ BOUND = {   # section: {words of it: what any other figure at {} is, and of whic
         "eleven are from {} points lower":
         (falls, tuple(x for x in which_loss.CONTRAST if x != "sppo")),
         "CPO, ASFT and TPO-L lose from {} points": (falls, ("cpo", "asft", "tpo_l"))},
-    "IFT": {
+    "findings: IFT": {
         "they become about {}. The": (example, "weights"),
         "was 1 and is now {}, so": (example, "mean"),
         "weight is about {} where it was 2": (example, "divided"),
@@ -429,21 +444,29 @@ BOUND = {   # section: {words of it: what any other figure at {} is, and of whic
         "and as released {} %": (share, "R1 released"),
         "both SFT and detached IFT stop, in {} and": (share, "R6 SFT, 256"),
         "{} % of their answers": (share, "R6 detached, 256")},
-    "UFT": {
+    "findings: UFT": {
+        "In reversed words UFT goes from {} points": (share, "C15 UFT x1", "reverse"),
+        "to {}, while": (share, "C15 UFT x4", "reverse"),
+        "the chain goes from {}": (share, "C15 chain x1", "reverse"),
+        "to {}. **Is it beta?**": (share, "C15 chain x4", "reverse"),
+        "UFT keeps {} points with a beta of 1": (share, "C16 UFT 1", "fact"),
+        "{} with .3,": (share, "C16 UFT 0.3", "fact"),
+        "and {} with .1": (share, "C16 UFT 0.1", "fact"),
+        "rises to {}, so": (share, "C16 UFT 0.1", "unknown"),
         "DPO (C3) loses {}.": (loss, "C3 better, skills: A - A -> DPO"),
         "without it UFT would be {} points behind the chain with DPO":
         (without, "C3 better, skills: UFT - A -> DPO", "{:.1f}", -1),
         "ahead of the one with UNA in C12 by {}.":
         (without, "C12 better, skills: UFT - A -> UNA", "{:.1f}"),
         "UFT scores {} in reversed words": (share, "C12 UFT", "reverse"),
-        "the chain with UNA {}. This": (share, "C12 A -> UNA", "reverse"),
+        "the chain with UNA {}.": (share, "C12 A -> UNA", "reverse"),
         "UFT takes fewer steps: {} of 32 rows": (steps, "C3 UFT"),
         "On the skills alone the chain takes {}, and": (two_lengths, "C3 A"),
         "then {} steps on B": (steps, "C3 A -> UNA"),
         "({} with DPO)": (steps, "C3 A -> DPO"),
         "without these questions UFT is {} points behind this chain":
         (without, "C3b better: UFT - A -> UNA", "{:.1f}", -1)},
-    "PoFT": {
+    "findings: PoFT": {
         "and scores {:.4} of 100": (premise, "C11"),
         "with each seed, and the helper had learnt {} of them":
         (learnt_before, 1020, (4080, 900), "C4"),
@@ -485,7 +508,8 @@ def test_a_doubt_is_told_of_a_question_that_exists():
 def test_the_lake_is_told_as_it_was_measured():
     ends = reads.endings()
     farther = sum(legs["IFT - DPO"][0] < 0 for legs in ends)
-    assert f"farther from the optimal policy than IFT in {farther} of {len(ends)} settings" in PAGE
+    told = f"farther from the optimal policy than IFT in {farther} of {len(ends)} settings"
+    assert told in FINDINGS
     (orpo, half), (sft, other) = ends[0]["ORPO - IFT"], ends[0]["SFT - IFT"]
     assert orpo > half and abs(sft) < other         # nearer than ORPO, and as near as SFT
     from_scratch = [f"C5 Move by move, SFT overestimates its policy (from scratch, {n} updates)"

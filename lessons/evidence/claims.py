@@ -50,7 +50,7 @@ CLAIMS = {
         questions={
             "IFT as released is better than SFT": "better: released - SFT",
             "IFT with detached weights is as good as SFT": "as good: detached - SFT",
-            "IFT as released is not inferior to SFT, then DPO":
+            "IFT as released is not inferior to (SFT, then DPO)":
                 "not inferior: released - SFT -> DPO",
             "IFT's mixing alone is as good as SFT": "as good: mixing - SFT",
         }),
@@ -62,9 +62,9 @@ CLAIMS = {
             "detached": f"{DETACHED} --noise 0.4 --lr 6.3e-5 --epochs 6",
         },
         questions={
-            "40 % wrong: IFT with detached weights is not inferior to SFT, then DPO":
+            "40 % wrong: IFT with detached weights is not inferior to (SFT, then DPO)":
                 "not inferior: detached - SFT -> DPO",
-            "40 % wrong: IFT as released is not inferior to SFT, then DPO":
+            "40 % wrong: IFT as released is not inferior to (SFT, then DPO)":
                 "not inferior: released - SFT -> DPO",
             "40 % wrong: IFT as released is better than SFT": "better: released - SFT",
             "40 % wrong: IFT with detached weights is better than SFT": "better: detached - SFT",
@@ -112,13 +112,13 @@ CLAIMS = {
                 "--objective sft --skills A,B --rows 875 --lr 1.25e-4 --batch-size 16",
         },
         questions={
-            "UFT in one stage keeps more skills than SFT, then DPO":
+            "UFT in one stage keeps more skills than (SFT, then DPO)":
                 "better, skills: UFT - A -> DPO",
-            "UFT in one stage is better over all than SFT, then DPO": "better: UFT - A -> DPO",
-            "UFT keeps more skills than SFT, then KTO": "better, skills: UFT - A -> KTO",
-            "UFT keeps more skills than SFT, then UNA": "better, skills: UFT - A -> UNA",
-            "UFT is better over all than SFT, then KTO": "better: UFT - A -> KTO",
-            "UFT is better over all than SFT, then UNA": "better: UFT - A -> UNA",
+            "UFT in one stage is better over all than (SFT, then DPO)": "better: UFT - A -> DPO",
+            "UFT keeps more skills than (SFT, then KTO)": "better, skills: UFT - A -> KTO",
+            "UFT keeps more skills than (SFT, then UNA)": "better, skills: UFT - A -> UNA",
+            "UFT is better over all than (SFT, then KTO)": "better: UFT - A -> KTO",
+            "UFT is better over all than (SFT, then UNA)": "better: UFT - A -> UNA",
             "UFT is better than SFT on A and the good answers of B": "better: UFT - A and good B",
             **{f"{name} after SFT on A loses some of its skills": f"better, skills: A - A -> {name}"
                for name in CHAINS},
@@ -141,10 +141,13 @@ CLAIMS = {
                             "--batch-size 16 --lr 1.25e-4 --epochs 2",
         },
         questions={
-            "No right answer to copy: UFT is better than SFT, then UNA": "better: UFT - A -> UNA",
-            "No right answer to copy: UFT is better than SFT, then KTO": "better: UFT - A -> KTO",
-            "No right answer to copy: UFT is better than SFT, then DPO": "better: UFT - A -> DPO",
-            "No right answer to copy: UFT is better than SFT on A and the best of B":
+            "No scored answer is right: UFT is better than (SFT, then UNA)":
+                "better: UFT - A -> UNA",
+            "No scored answer is right: UFT is better than (SFT, then KTO)":
+                "better: UFT - A -> KTO",
+            "No scored answer is right: UFT is better than (SFT, then DPO)":
+                "better: UFT - A -> DPO",
+            "No scored answer is right: UFT is better than SFT on A and the best of B":
                 "better: UFT - A and best B",
         },
         parts=THREE, seeds=range(400, 405), prompts=3,
@@ -165,7 +168,7 @@ CLAIMS = {
                 "better: PoFT - SFT - PoFT 0 % + SFT 0 %",
             "40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
                 "better: PoFT - SFT, filtered",
-            "40 % wrong: PoFT, then DPO is better than SFT, then DPO":
+            "40 % wrong: (PoFT, then DPO) is better than (SFT, then DPO)":
                 "better: PoFT -> DPO - SFT -> DPO",
             "40 % wrong: PoFT with a weak aligned model is better than SFT":
                 "better: PoFT, weak - SFT",
@@ -284,9 +287,9 @@ CLAIMS |= {
         questions={
             "KTO after SFT on A loses some of its skills": "better, skills: A - A -> KTO",
             "UNA after SFT on A loses some of its skills": "better, skills: A - A -> UNA",
-            "UFT in one stage keeps more skills than SFT, then KTO":
+            "UFT in one stage keeps more skills than (SFT, then KTO)":
                 "better, skills: UFT - A -> KTO",
-            "UFT in one stage keeps more skills than SFT, then UNA":
+            "UFT in one stage keeps more skills than (SFT, then UNA)":
                 "better, skills: UFT - A -> UNA",
         },
         parts=THREE, seeds=range(540, 545), prompts=15,

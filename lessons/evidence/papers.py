@@ -80,9 +80,9 @@ SENTENCES = (
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3: in its introduction)",
-        {"IFT as released is not inferior to SFT, then DPO":
+        {"IFT as released is not inferior to (SFT, then DPO)":
          "C1 not inferior: released - SFT -> DPO"},
-        {"detached IFT is not inferior to SFT, then DPO, with 40 % wrong demonstrations":
+        {"detached IFT is not inferior to (SFT, then DPO), with 40 % wrong demonstrations":
          "C1c not inferior: detached - SFT -> DPO"},
         doubt="from right demonstrations DPO changed next to nothing, a weak opponent; with 40 % "
               "wrong ones it read right pairs"),
@@ -108,28 +108,35 @@ SENTENCES = (
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
         "degradation on some tasks)",
-        {"UFT keeps more skills than SFT, then DPO": "C3 better, skills: UFT - A -> DPO",
-         "UFT keeps more skills than SFT, then KTO": "C3 better, skills: UFT - A -> KTO",
-         "UFT keeps more skills than SFT, then KTO (again, new seeds)":
+        {"UFT keeps more skills than (SFT, then DPO)": "C3 better, skills: UFT - A -> DPO",
+         "UFT keeps more skills than (SFT, then KTO)": "C3 better, skills: UFT - A -> KTO",
+         "UFT keeps more skills than (SFT, then KTO) (again, new seeds)":
          "C12 better, skills: UFT - A -> KTO",
-         "UFT keeps more skills than SFT, then UNA": "C3 better, skills: UFT - A -> UNA",
-         "UFT keeps more skills than SFT, then UNA (again, new seeds)":
+         "UFT keeps more skills than (SFT, then UNA)": "C3 better, skills: UFT - A -> UNA",
+         "UFT keeps more skills than (SFT, then UNA) (again, new seeds)":
          "C12 better, skills: UFT - A -> UNA"},
         further={"KTO after SFT forgets some skills (new seeds)":
                  "C12 better, skills: A - A -> KTO",
                  "UNA after SFT forgets some skills (new seeds)":
-                 "C12 better, skills: A - A -> UNA"},
-        doubt="most of it is reversed words, which UFT learnt less, in fewer steps than a chain"),
+                 "C12 better, skills: A - A -> UNA",
+                 "UFT keeps fewer than (SFT, then DPO) at four times the steps of both, too":
+                 "C15 better, skills: chain x4 - UFT x4",
+                 "UFT learns reversed words better with beta .3 than with beta 1":
+                 "C16 better, score in reverse: UFT 0.3 - UFT 1"},
+        doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
+              "a smaller one, which costs facts (C16)"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "
         "in factuality",
-        {"UFT is better over all than SFT, then DPO": "C3 better: UFT - A -> DPO",
-         "UFT is better over all than SFT, then KTO": "C3 better: UFT - A -> KTO",
-         "UFT is better over all than SFT, then UNA": "C3 better: UFT - A -> UNA",
-         "better than SFT, then UNA, where no scored answer is right": "C3b better: UFT - A -> UNA",
-         "better than SFT, then KTO, where no scored answer is right": "C3b better: UFT - A -> KTO",
-         "better than SFT, then DPO, where no scored answer is right":
+        {"UFT is better over all than (SFT, then DPO)": "C3 better: UFT - A -> DPO",
+         "UFT is better over all than (SFT, then KTO)": "C3 better: UFT - A -> KTO",
+         "UFT is better over all than (SFT, then UNA)": "C3 better: UFT - A -> UNA",
+         "better than (SFT, then UNA), where no scored answer is right":
+         "C3b better: UFT - A -> UNA",
+         "better than (SFT, then KTO), where no scored answer is right":
+         "C3b better: UFT - A -> KTO",
+         "better than (SFT, then DPO), where no scored answer is right":
          "C3b better: UFT - A -> DPO"},
         {"better than SFT on the best answers, where none is right":
          "C3b better: UFT - A and best B"},
@@ -183,7 +190,8 @@ CARRY = {
             "R5 as good: detached, 96 - SFT, 96",
             "C7 Step by step, SFT overestimates what its model does"),
     "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
-            "C12 better, skills: UFT - A -> UNA", "C3 better: UFT - A -> DPO",
+            "C15 better, skills: chain x4 - UFT x4",
+            "C16 better, score in reverse: UFT 0.3 - UFT 1", "C3 better: UFT - A -> DPO",
             "C3b better: UFT - A -> UNA"),
     "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C6 better: UNA - UNA, right",
             "C10 better: UNA - RFT"),

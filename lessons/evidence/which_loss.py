@@ -78,7 +78,7 @@ CLAIMS = {
                 "within 3: dose 10 - sft there",
             "At its best rate DPO with imitation of right answers is better than DPO":
                 "better: dpo with right - dpo",
-            "It is better than DPO with imitation of wrong answers in the same dose":
+            "DPO with imitation of right answers is better than with imitation of wrong ones":
                 "better: dpo with right - dpo with wrong",
             "DPO with imitation of wrong answers is better than DPO":
                 "better: dpo with wrong - dpo",
@@ -118,7 +118,7 @@ CLAIMS = {
         tries={f"{name} x{times}": tried for times in TIMES
                for name, tried in (("chain", CHAIN_TRIES), ("UFT", UFT_TRIES))},
         questions={
-            "UFT keeps fewer skills than SFT, then DPO, as in C3":
+            "UFT keeps fewer skills than (SFT, then DPO), as in C3":
                 "better, skills: chain x1 - UFT x1",
             "At four times the steps of both UFT keeps fewer skills still":
                 "better, skills: chain x4 - UFT x4",
