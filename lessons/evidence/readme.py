@@ -16,8 +16,8 @@ class InShort:
 IN_SHORT = {
     "IFT": InShort(
         "**The IFT paper says that IFT does as well as SFT and some methods of preference "
-        "learning, or better.** The code that its authors released does not do so here: each at "
-        "the best settings that we found for it, it scores {-C1 better: released - SFT} points "
+        "learning, or better.** The code that its authors released does not do so here: with "
+        "the best settings that we found for each, it scores {-C1 better: released - SFT} points "
         "less than SFT, and {-R1 better: released - SFT} less on SmolLM2, a public model of 135 "
         "million parameters. IFT multiplies the loss of each token by a *weight*, which is "
         "computed from losses. In the released code gradient flows through these weights, and at "
@@ -30,12 +30,13 @@ IN_SHORT = {
         "judged.\n\n"
         "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
         "asks how likely each word is after the *right* words, while the model will go on after "
-        "its *own*. Word by word that is so here, in sums, sorted words and reversed words: SFT "
-        "expects the next word to be right more often than it is, by {C7 Step by step, SFT "
-        "overestimates what its model does} percentage points, most of which come from reversed "
-        "words. On Frozen Lake, the paper's example, a game of crossing ice without falling into a "
-        "hole, the answer depends on what the player knew before, on how long training has run and "
-        "on whether walks that have fallen are counted ([the lake](docs/lake.md)).",
+        "its *own*. Word by word that is so here, in sums, sorted words and reversed words: "
+        "SFT's estimate of how often the next word will be right is too high by {C7 Step by step, "
+        "SFT overestimates what its model does} percentage points, most of which come from "
+        "reversed words. On Frozen Lake, the paper's example, a game of crossing ice without "
+        "falling into a hole, the answer depends on what the player knew before, on how long "
+        "training has run and on whether walks that have fallen are counted "
+        "([the lake](docs/lake.md)).",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
@@ -95,12 +96,12 @@ IN_SHORT = {
         "same answers UNA is {C6 better: UNA - DPO} points better than DPO here: UNA reads their "
         "scores, while DPO reads them as pairs. It is {C6 better: UNA - KTO} points better than "
         "KTO, which reads only whether an answer is right. With the same labels UNA is not shown "
-        "to be ahead of KTO, which we did not ask beforehand, so that the lead seems to come from "
-        "what scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT "
+        "to be ahead of KTO (which we did not ask beforehand). So the lead seems to come from what "
+        "scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT "
         "on the answers that have full marks, a rival that the paper does not have, is close: "
-        "UNA's lead over it is undecided. In the picture of all losses, which is another "
-        "experiment, from a base and with the project's beta, UNA is not ahead of KTO. RLHF we did "
-        "not compare.",
+        "UNA's lead over it is undecided. In the picture of all losses UNA is not ahead of KTO. "
+        "That is another experiment, in which UNA began from a base and not, as here, after a "
+        "short SFT, and in which its beta was not searched. RLHF we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
          "C10 better: UNA - RFT": "undecided"},
         ("here", "Our scores are exact", "From the same answers",

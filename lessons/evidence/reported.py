@@ -68,7 +68,8 @@ REPORTED = {
             "the same",
             "TruthfulQA (Table 2)",
             "54.05 and 47.83, +6.22",
-            "not asked by itself; in `truth` {+C3 better, score in truth: UFT - A -> DPO} (C3)"),
+            "not asked by itself; in questions with a myth at hand "
+            "{+C3 better, score in truth: UFT - A -> DPO} (C3)"),
         Reported(
             "(SFT, then DPO) against SFT alone: does it forget?",
             "new leaderboard (Table 1); old leaderboard (Table 2)",

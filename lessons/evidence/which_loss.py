@@ -76,15 +76,17 @@ CLAIMS = {
                 "better: dose 10 - dose 1",
             "At one rate: DPO and ten doses of imitation score as SFT does, within 3 points":
                 "within 3: dose 10 - sft there",
-            "At its best rate DPO with imitation of right answers is better than DPO":
+            "At best rates: DPO with imitation of right answers is better than DPO":
                 "better: dpo with right - dpo",
-            "DPO with imitation of right answers is better than with imitation of wrong ones":
+            "At best rates: DPO with imitation of right answers is better than with that of wrong "
+            "ones":
                 "better: dpo with right - dpo with wrong",
-            "DPO with imitation of wrong answers is better than DPO":
+            "At best rates: DPO with imitation of wrong answers is better than DPO":
                 "better: dpo with wrong - dpo",
-            "DPO with a floor under the chosen answer is better than DPO":
+            "At best rates: DPO with a floor under the chosen answer is better than DPO":
                 "better: dpo with floor - dpo",
-            "DPO with imitation of right answers is better than DPO with that floor":
+            "At best rates: DPO with imitation of right answers is better than DPO with that "
+            "floor":
                 "better: dpo with right - dpo with floor",
         },
         name="C13", seeds=range(930, 935), prompts=20, measured=("logp",),
@@ -120,7 +122,7 @@ CLAIMS = {
         questions={
             "UFT keeps fewer skills than (SFT, then DPO), as in C3":
                 "better, skills: chain x1 - UFT x1",
-            "At four times the steps of both UFT keeps fewer skills still":
+            "With four times the steps, UFT again keeps fewer skills than (SFT, then DPO)":
                 "better, skills: chain x4 - UFT x4",
             "Its gap in skills is smaller at four times the steps than at once":
                 "better, skills: UFT x4 - chain x4 - UFT x1 + chain x1",
