@@ -21,7 +21,7 @@ from lessons.evidence import (
     write,
 )
 from lessons.evidence.__main__ import main
-from lessons.evidence.claim import SKILLS, UNIT, tries_of
+from lessons.evidence.claim import SKILLS, UNIT, read_tries, tries_of
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.reported import REPORTED
 from lessons.marks import between
@@ -234,6 +234,13 @@ def tried(row: str, rate: str) -> str:
     return " and ".join(f"{100 * x:.1f}" for x in found)
 
 
+def reversed_words(setting: str) -> str:
+    """ "23.3 and 43.2": scores of UFT's tries of C15 on validation prompts."""
+    found = [float(x["reverse"]) for x in read_tries()
+             if (x["claim"], x["row"], x["setting"]) == ("C15", "UFT x1", setting)]
+    return " and ".join(f"{100 * x:.1f}" for x in found)
+
+
 def mechanism_says(pattern: str, first: int = 1) -> str:
     """What two lines of the mechanism say of the contrast losses, one for each base."""
     return " and ".join(re.search(pattern, line)[1] for line in MECHANISM[first:first + 2])
@@ -304,9 +311,14 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "most of the {-R1 as good: detached - SFT} points by which detached IFT was behind in "
         "R1 are gone"],
     "findings: UFT": [
-        "at once UFT is {C15 better, skills: chain x1 - UFT x1} points behind",
-        "at four times the steps of both {C15 better, skills: chain x4 - UFT x4}.",
-        "its steps is still {-C15 not inferior, skills: UFT x4 - chain x1} points behind",
+        "its steps is still {-C15 not inferior, skills: UFT x4 - chain x1} points of skills",
+        "four times as many, UFT is {C15 better, skills: chain x4 - UFT x4} points behind",
+        "where at once it is {C15 better, skills: chain x1 - UFT x1}.",
+        "is undecided ({+C15 better, skills: UFT x4 - chain x4 - UFT x1 + chain x1}).",
+        "from the chain by {+C15 better: UFT x1 - chain x1} at once",
+        "and by {+C15 better: UFT x4 - chain x4} if both",
+        "with {+C16 better, score in reverse: A alone 1 - UFT 1} points: little",
+        "as well, with {+C16 better, skills: SFT - UFT 0.1}.",
         "a beta of .3 is {C16 better, score in reverse: UFT 0.3 - UFT 1} points ahead of a beta",
         ".1 is {C16 better, score in reverse: UFT 0.1 - UFT 0.3} ahead of .3",
         "alone a beta of .1 is {C16 better, score in reverse: A alone 0.1 - A alone 1} points",
@@ -446,9 +458,13 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "{} % of their answers": (share, "R6 detached, 256")},
     "findings: UFT": {
         "In reversed words UFT goes from {} points": (share, "C15 UFT x1", "reverse"),
-        "to {}, while": (share, "C15 UFT x4", "reverse"),
-        "the chain goes from {}": (share, "C15 chain x1", "reverse"),
-        "to {}. **Is it beta?**": (share, "C15 chain x4", "reverse"),
+        "to {} with four times": (share, "C15 UFT x4", "reverse"),
+        "and the chain from {}": (share, "C15 chain x1", "reverse"),
+        "to {}. More steps": (share, "C15 chain x4", "reverse"),
+        "of which it keeps {} points at once": (share, "C15 UFT x1", "fact"),
+        "and {} in the end": (share, "C15 UFT x4", "fact"),
+        "a beta of 1 scored {} in reversed words": (reversed_words, "--lr 1.25e-4 --beta 1"),
+        "at the lower rate and {} at the higher": (reversed_words, "--lr 4e-4 --beta 1"),
         "UFT keeps {} points with a beta of 1": (share, "C16 UFT 1", "fact"),
         "{} with .3,": (share, "C16 UFT 0.3", "fact"),
         "and {} with .1": (share, "C16 UFT 0.1", "fact"),

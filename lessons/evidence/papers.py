@@ -119,8 +119,8 @@ SENTENCES = (
                  "C12 better, skills: A - A -> KTO",
                  "UNA after SFT forgets some skills (new seeds)":
                  "C12 better, skills: A - A -> UNA",
-                 "UFT keeps fewer than (SFT, then DPO) at four times the steps of both, too":
-                 "C15 better, skills: chain x4 - UFT x4",
+                 "UFT keeps as many at four times its steps as (SFT, then DPO) at once":
+                 "C15 not inferior, skills: UFT x4 - chain x1",
                  "UFT learns reversed words better with beta .3 than with beta 1":
                  "C16 better, score in reverse: UFT 0.3 - UFT 1"},
         doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
@@ -190,7 +190,7 @@ CARRY = {
             "R5 as good: detached, 96 - SFT, 96",
             "C7 Step by step, SFT overestimates what its model does"),
     "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
-            "C15 better, skills: chain x4 - UFT x4",
+            "C15 not inferior, skills: UFT x4 - chain x1",
             "C16 better, score in reverse: UFT 0.3 - UFT 1", "C3 better: UFT - A -> DPO",
             "C3b better: UFT - A -> UNA"),
     "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C6 better: UNA - UNA, right",

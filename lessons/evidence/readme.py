@@ -16,9 +16,9 @@ class InShort:
 IN_SHORT = {
     "IFT": InShort(
         "**The IFT paper says that IFT does as well as SFT and some methods of preference "
-        "learning, or better.** The code that its authors released does not do so here: with "
-        "the best settings that we found for each, it scores {-C1 better: released - SFT} points "
-        "less than SFT, and {-R1 better: released - SFT} less on SmolLM2, a public model of 135 "
+        "learning, or better.** The code that its authors released does not do so here: with the "
+        "best settings that we found for each, it scores {-C1 better: released - SFT} points less "
+        "than SFT, and {-R1 better: released - SFT} less on SmolLM2, a public model of 135 "
         "million parameters. IFT multiplies the loss of each token by a *weight*, which is "
         "computed from losses. In the released code gradient flows through these weights, and at "
         "SFT's learning rate most answers of one kind, lists, then never end. With a lower rate "
@@ -30,13 +30,12 @@ IN_SHORT = {
         "judged.\n\n"
         "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
         "asks how likely each word is after the *right* words, while the model will go on after "
-        "its *own*. Word by word that is so here, in sums, sorted words and reversed words: "
-        "SFT's estimate of how often the next word will be right is too high by {C7 Step by step, "
-        "SFT overestimates what its model does} percentage points, most of which come from "
-        "reversed words. On Frozen Lake, the paper's example, a game of crossing ice without "
-        "falling into a hole, the answer depends on what the player knew before, on how long "
-        "training has run and on whether walks that have fallen are counted "
-        "([the lake](docs/lake.md)).",
+        "its *own*. Word by word that is so here, in sums, sorted words and reversed words: SFT's "
+        "estimate of how often the next word will be right is too high by {C7 Step by step, SFT "
+        "overestimates what its model does} percentage points, most of which come from reversed "
+        "words. On Frozen Lake, the paper's example, a game of crossing ice without falling into "
+        "a hole, the answer depends on what the player knew before, on how long training has run "
+        "and on whether walks that have fallen are counted ([the lake](docs/lake.md)).",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
@@ -50,28 +49,29 @@ IN_SHORT = {
          "how long training has run", "whether walks that have fallen are counted")),
     "UFT": InShort(
         "**The UFT paper says that alignment after SFT makes a model forget some of what SFT "
-        "taught, and that one stage prevents it.** Here demonstrations show skills, and answers to "
-        "questions about honesty come with scores, with labels or as pairs. A *chain* learns the "
-        "skills by SFT and then honesty by DPO, KTO or UNA, while UFT learns both in one stage. "
-        "Two of the three chains do forget: KTO loses {C12 better, skills: A - A -> KTO} points of "
-        "the skills and UNA {C12 better, skills: A - A -> UNA}, while of DPO it is undecided. Even "
-        "so UFT does not end with more skills: it lies {-C3 better, skills: UFT - A -> DPO} points "
-        "behind the chain with DPO and {-C12 better, skills: UFT - A -> UNA} behind the one with "
-        "UNA, and against the one with KTO it is undecided. Most of each gap is one task, to "
-        "reverse words. Four times the steps do not close that gap. What closes most of it is a "
-        "smaller beta, the setting that decides when an answer counts as learnt; but with it UFT "
-        "gives up facts that the model knew before.\n\n"
+        "taught, and that one stage prevents it.** Here demonstrations show skills, and answers "
+        "to questions about honesty come with scores, with labels or as pairs. A *chain* learns "
+        "the skills by SFT and then honesty by DPO, KTO or UNA, while UFT learns both in one "
+        "stage. Two of the three chains do forget: KTO loses {C12 better, skills: A - A -> KTO} "
+        "points of the skills and UNA {C12 better, skills: A - A -> UNA}, while of DPO it is "
+        "undecided. Even so, with the settings that are best over all for each, UFT does not end "
+        "with more skills. It lies {-C3 better, skills: UFT - A -> DPO} points behind the chain "
+        "with DPO and {-C12 better, skills: UFT - A -> UNA} behind the one with UNA, and against "
+        "the one with KTO it is undecided. Most of each gap is one task, to reverse words. Even "
+        "with four times its steps UFT does not reach the skills of the chain with DPO. A smaller "
+        "beta, the setting that decides when an answer counts as learnt, helps it to learn "
+        "reversed words, but then it gives up facts that the model knew before.\n\n"
         "**It also says that one stage is clearly better than two.** The paper's lead is largest "
         "in following instructions and in factuality, which we did not ask by themselves. On the "
-        "mean of skills, honesty and facts that the start model knew already it is undecided here, "
-        "against each of the three chains. In a second setting honesty is demonstrated, and skills "
-        "have scored answers, none of them wholly right. There UFT is "
-        "{C3b better: UFT - A -> UNA} points ahead of the chain with UNA, because that second "
-        "stage unlearns to say \"I do not know\". All of this lead comes from the questions with "
-        "that answer, and against the other two chains it is undecided. Plain SFT, on the "
-        "demonstrations and on the answer with the highest score to each prompt, is "
-        "{-C3b better: UFT - A and best B} points ahead of UFT there. From demonstrations alone "
-        "UFT is not shown to be better than SFT.",
+        "mean of skills, honesty and facts that the start model knew already it is undecided "
+        "here, against each of the three chains. In a second setting honesty is demonstrated, and "
+        "skills have scored answers, none of them wholly right. There UFT is {C3b better: UFT - A "
+        "-> UNA} points ahead of the chain with UNA, because that second stage unlearns to say "
+        "\"I do not know\". All of this lead comes from the questions with that answer, and "
+        "against the other two chains it is undecided. Plain SFT, on the demonstrations and on "
+        "the answer with the highest score to each prompt, is {-C3b better: UFT - A and best B} "
+        "points ahead of UFT there. From demonstrations alone UFT is not shown to be better than "
+        "SFT.",
         {"C3 better, skills: UFT - A -> DPO": "does not hold",
          "C12 better, skills: UFT - A -> UNA": "does not hold",
          "C12 better, skills: UFT - A -> KTO": "undecided",
@@ -81,7 +81,7 @@ IN_SHORT = {
          "C3b better: UFT - A -> KTO": "undecided", "C3b better: UFT - A -> DPO": "undecided",
          "C3 better, skills: A - A -> DPO": "undecided",
          "C3b better: UFT - A and best B": "does not hold",
-         "C15 better, skills: chain x4 - UFT x4": "holds",
+         "C15 not inferior, skills: UFT x4 - chain x1": "does not hold",
          "C16 better, score in reverse: UFT 0.3 - UFT 1": "holds",
          "C16 better, score in reverse: UFT 0.1 - UFT 0.3": "holds",
          "C16 better: UFT 1 - UFT 0.3": "holds",
@@ -89,16 +89,17 @@ IN_SHORT = {
         ("Here", "Two of the three chains do forget", "of DPO it is undecided", "In a second "
          "setting", "none of them wholly right", "All of this lead comes from the questions with "
          "that answer", "the other two chains it is undecided", "with KTO it is undecided",
-         "one task, to reverse words", "gives up facts", "did not ask by themselves",
+         "one task, to reverse words", "settings that are best over all", "gives up facts",
+         "did not ask by themselves",
          "because that second stage unlearns")),
     "UNA": InShort(
-        "**The UNA paper says (in version 2) that UNA is better than DPO, KTO and RLHF.** From the "
-        "same answers UNA is {C6 better: UNA - DPO} points better than DPO here: UNA reads their "
-        "scores, while DPO reads them as pairs. It is {C6 better: UNA - KTO} points better than "
-        "KTO, which reads only whether an answer is right. With the same labels UNA is not shown "
-        "to be ahead of KTO (which we did not ask beforehand). So the lead seems to come from what "
-        "scores say beyond labels. Our scores are exact, while real ones are not. Plain SFT "
-        "on the answers that have full marks, a rival that the paper does not have, is close: "
+        "**The UNA paper says (in version 2) that UNA is better than DPO, KTO and RLHF.** From "
+        "the same answers UNA is {C6 better: UNA - DPO} points better than DPO here: UNA reads "
+        "their scores, while DPO reads them as pairs. It is {C6 better: UNA - KTO} points better "
+        "than KTO, which reads only whether an answer is right. With the same labels UNA is not "
+        "shown to be ahead of KTO (which we did not ask beforehand). So the lead seems to come "
+        "from what scores say beyond labels. Our scores are exact, while real ones are not. Plain "
+        "SFT on the answers that have full marks, a rival that the paper does not have, is close: "
         "UNA's lead over it is undecided. In the picture of all losses UNA is not ahead of KTO. "
         "That is another experiment, in which UNA began from a base and not, as here, after a "
         "short SFT, and in which its beta was not searched. RLHF we did not compare.",

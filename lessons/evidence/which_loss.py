@@ -122,13 +122,13 @@ CLAIMS = {
         questions={
             "UFT keeps fewer skills than (SFT, then DPO), as in C3":
                 "better, skills: chain x1 - UFT x1",
-            "With four times the steps, UFT again keeps fewer skills than (SFT, then DPO)":
+            "With four times the steps of both, UFT again keeps fewer skills than the chain":
                 "better, skills: chain x4 - UFT x4",
             "Its gap in skills is smaller at four times the steps than at once":
                 "better, skills: UFT x4 - chain x4 - UFT x1 + chain x1",
             "Its gap in reversed words is smaller at four times the steps than at once":
                 "better, score in reverse: UFT x4 - chain x4 - UFT x1 + chain x1",
-            "At four times its steps UFT keeps as many skills as the chain at once":
+            "At four times its steps UFT keeps as many skills as (SFT, then DPO) at once":
                 "not inferior, skills: UFT x4 - chain x1",
         },
         name="C15", parts=THREE, seeds=range(955, 960), prompts=22,

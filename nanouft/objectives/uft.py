@@ -16,11 +16,13 @@ your files as they are). The reference is the start model, so begin with the pre
 
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
 sigmoid(i))^2, which is beta/4 at the start and falls as the answer is learnt. Adam does not see the
-constant; what differs from SFT is this saturation, the sum (a long answer pulls more), and the bad
-answers. beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats, and r is at
-most -log pi_ref(y|x). The authors' .01 fits answers of hundreds of tokens; an answer of ten tokens
-seldom gets there with it, and the default here is .1. An answer of score 0 is pushed down without
-end, though ever less.
+constant; what differs from SFT is this saturation and the bad answers (and from --reduction
+sequence the sum, since a long answer pulls more). beta says when an answer counts as learnt:
+sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 fits
+answers of hundreds of tokens; an answer of ten tokens seldom gets there with it, and the default
+here is .1. In NanoWorld a beta of 1 kept more known facts beside scored answers, and learnt less of
+the hardest skill (docs/findings.md, UFT). An answer of score 0 is pushed down without end, though
+ever less.
 
 --feedback names what there is beside demonstrations: score (labels count as scores), binary
 (labels, and pairs as two labels), pair, or none.
