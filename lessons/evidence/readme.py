@@ -54,13 +54,14 @@ IN_SHORT = {
         "the skills by SFT and then honesty by DPO, KTO or UNA, while UFT learns both in one "
         "stage. Two of the three chains do forget: KTO loses {C12 better, skills: A - A -> KTO} "
         "points of the skills and UNA {C12 better, skills: A - A -> UNA}, while of DPO it is "
-        "undecided. Even so, with the settings that are best over all for each, UFT does not end "
-        "with more skills. It lies {-C3 better, skills: UFT - A -> DPO} points behind the chain "
-        "with DPO and {-C12 better, skills: UFT - A -> UNA} behind the one with UNA, and against "
-        "the one with KTO it is undecided. Most of each gap is one task, to reverse words. Even "
-        "with four times its steps UFT does not reach the skills of the chain with DPO. A smaller "
-        "beta, the setting that decides when an answer counts as learnt, helps it to learn "
-        "reversed words, but then it gives up facts that the model knew before.\n\n"
+        "undecided. Even so, with the settings that score best on skills, honesty and facts "
+        "together, UFT does not end with more skills. It lies {-C3 better, skills: UFT - A -> "
+        "DPO} points behind the chain with DPO and {-C12 better, skills: UFT - A -> UNA} behind "
+        "the one with UNA, and against the one with KTO it is undecided. Most of each gap is one "
+        "task, to reverse words. Even with four times its steps UFT does not reach the skills of "
+        "the chain with DPO. A smaller beta, the setting that decides when an answer counts as "
+        "learnt, helps it to learn reversed words, but then it gives up facts that the model knew "
+        "before.\n\n"
         "**It also says that one stage is clearly better than two.** The paper's lead is largest "
         "in following instructions and in factuality, which we did not ask by themselves. On the "
         "mean of skills, honesty and facts that the start model knew already it is undecided "
@@ -89,7 +90,7 @@ IN_SHORT = {
         ("Here", "Two of the three chains do forget", "of DPO it is undecided", "In a second "
          "setting", "none of them wholly right", "All of this lead comes from the questions with "
          "that answer", "the other two chains it is undecided", "with KTO it is undecided",
-         "one task, to reverse words", "settings that are best over all", "gives up facts",
+         "one task, to reverse words", "settings that score best on", "gives up facts",
          "did not ask by themselves",
          "because that second stage unlearns")),
     "UNA": InShort(

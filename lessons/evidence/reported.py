@@ -144,7 +144,7 @@ REPORTED = {
             "about 61 and 57 %",
             "not asked"),
         Reported(
-            "ORPO against SFT, then DPO ([ORPO v2](https://arxiv.org/abs/2403.07691v2))",
+            "ORPO against (SFT, then DPO) ([ORPO v2](https://arxiv.org/abs/2403.07691v2))",
             "Phi-2, win rate in AlpacaEval 1.0 and 2.0 (Table 1)",
             "+21.17 and +5.57 points",
             "not asked; from a base, against DPO without SFT {+C13 better: orpo - dpo}"),

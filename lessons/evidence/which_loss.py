@@ -68,13 +68,13 @@ CLAIMS = {
               "sft there": f"--objective sft {AT_ONE_RATE}"},
         tries=dict.fromkeys([*FROM_BASE, *TERMS], RATES),
         questions={
-            "At one rate: DPO and a tenth of imitation are better than DPO":
+            "At one rate: DPO and a tenth of SFT's loss are better than DPO":
                 "better: dose 0.1 - dose 0",
-            "At one rate: DPO and one dose of imitation are better than a tenth":
+            "At one rate: DPO and all of SFT's loss are better than DPO and a tenth of it":
                 "better: dose 1 - dose 0.1",
-            "At one rate: DPO and ten doses of imitation are better than one":
+            "At one rate: DPO and ten times SFT's loss are better than DPO and once SFT's loss":
                 "better: dose 10 - dose 1",
-            "At one rate: DPO and ten doses of imitation score as SFT does, within 3 points":
+            "At one rate: DPO and ten times SFT's loss score as SFT does, within 3 points":
                 "within 3: dose 10 - sft there",
             "At best rates: DPO with imitation of right answers is better than DPO":
                 "better: dpo with right - dpo",
@@ -128,7 +128,8 @@ CLAIMS = {
                 "better, skills: UFT x4 - chain x4 - UFT x1 + chain x1",
             "Its gap in reversed words is smaller at four times the steps than at once":
                 "better, score in reverse: UFT x4 - chain x4 - UFT x1 + chain x1",
-            "At four times its steps UFT keeps as many skills as (SFT, then DPO) at once":
+            "With four times its steps UFT keeps as many skills as (SFT, then DPO) with the usual "
+            "ones":
                 "not inferior, skills: UFT x4 - chain x1",
         },
         name="C15", parts=THREE, seeds=range(955, 960), prompts=22,
