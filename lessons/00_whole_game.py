@@ -51,9 +51,9 @@ lesson = Lesson("00", CHANGE)
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows, and every loss of this
 # course is made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT
-# take a few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks
+# take a few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. DPO asks
 # how much the log-probability of each of the two answers has risen since training began, which we
-# call its gain, and it is small once the better answer has gained more than the worse one:
+# call its gain, and its loss is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
 # function, which turns a difference into a probability.
@@ -146,9 +146,9 @@ for name in models:
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and $N$ is
 # the number of tokens of the right answer; all answers of a picture are multiplied by the same $N$,
 # so that their pushes can be compared. A positive push makes the token more likely. In the next
-# cell the function `entries` takes these gradients in the base, before the first step, on a right
-# answer to the question above. DPO gets the same answer without its last word as the worse one,
-# since this is the mistake that the base made.
+# cell the function `token_pushes` takes these gradients in the base, before the first step, on a
+# right answer to the question above. DPO gets the same answer without its last word as the worse
+# one, since this is the mistake that the base made.
 
 # %%
 from nanouft.run.pushes import token_pushes

@@ -12,9 +12,10 @@
 # and train the model again on the same text for the same number of steps.
 #
 # ## Guess
-# Training begins at a loss of about 7.5 nats per token, and with the causal mask it ends at 1.9.
-# Without the mask every position sees the whole row. At which loss does the same training end then?
-# Write down a number from 0 to 8.
+# The loss is minus the natural logarithm of the probability that the model gives to the right next
+# token, whose unit is the nat. Training begins at about 7.5 nats per token, and with the causal
+# mask it ends at 1.9. Without the mask every position sees the whole row. At which loss does the
+# same training end then? Write down a number from 0 to 8.
 
 # %%
 from course import Lesson, progress
@@ -24,10 +25,11 @@ lesson = Lesson("01", CHANGE)
 
 # %% [markdown]
 # ## The text
-# The model reads NanoWorld's corpus, of which a program can write as much as we like. It is cut
-# into tokens from a list of 1,024 words, pieces of words and special tokens. The next cell makes
-# 7,040 rows of 65 tokens to train on, keeps 64 other rows for an exam, and shows the beginning of
-# the first row with a line between each token and the next.
+# The model reads the corpus of NanoWorld, the small made-up world of this course, of which a
+# program can write as much as we like. It is cut into tokens from a list of 1,024 words, pieces of
+# words and special tokens. The next cell makes 7,040 rows of 65 tokens to train on, keeps 64 other
+# rows for an exam, and shows the beginning of the first row with a line between each token and the
+# next.
 
 # %%
 from functools import partial
@@ -51,10 +53,11 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # %% [markdown]
 # ## How a position sees the others
 # Each token enters the network as a list of $C$ numbers, its **embedding**, to which a second list
-# is added that says at which position of the row the token stands. In an **MLP** every position
-# works on its own list alone. In **attention** a position fetches what it needs from others, the
-# only part in which information moves between positions. After the last layer each list is compared
-# with the embedding of every token, and the closest token is the guess for what comes next.
+# is added that says at which position of the row the token stands. In an **MLP** (multilayer
+# perceptron) every position works on its own list alone. In **attention** a position fetches what
+# it needs from others, and this is the only part in which information moves between positions.
+# After the last layer each list is compared with the embedding of every token, and the closest
+# token is the guess for what comes next.
 #
 # Attention works as follows. Position $i$ asks with a query $q_i$, and position $j$ offers a key
 # $k_j$ and a value $v_j$, each of them a list of $h$ numbers computed from the list that stands
@@ -195,10 +198,10 @@ for name, (model, losses) in runs.items():
 
 # %% [markdown]
 # ## What happened
-# The first model talks after a few seconds of training. Its grammar is right, although its
-# arithmetic is not: it says that 7 and 4 is 20. The second model reaches a training loss of 0.07
-# nats, which the first will never reach because no model can know what a program will write next.
-# But when it talks it repeats the same few words, and its text means nothing.
+# The first model talks. Its grammar is right, although its arithmetic is not: it says that 7 and 4
+# is 20. The second model reaches a training loss of 0.07 nats, which the first will never reach
+# because no model can know what a program will write next. But when it talks it repeats the same
+# few words, and its text means nothing.
 #
 # The reason is that it has learnt something other than what we wanted. During training the token
 # that position $i$ should predict stands at position $i+1$, in plain view, so the model only has to

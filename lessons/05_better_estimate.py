@@ -19,8 +19,8 @@
 # A policy has a habit and has imitated the demonstrator for two updates. Move by move, SFT's
 # estimate then differs from the truth, that is, from what the policy does in walks of its own. The
 # largest blend, with $\lambda=1$, reads nothing but the policy's own guesses. How many per cent of
-# the difference does it take away? At 100 it is exact, at 0 no better than SFT, and below 0 worse.
-# Write down a number from -100 to 100.
+# the difference does this blend take away? At 100 it is exact, at 0 no better than SFT, and below 0
+# worse. Write down a number from -100 to 100.
 
 # %%
 from course import Lesson, progress
@@ -207,12 +207,13 @@ else:
 # <details><summary>After your run</summary>
 #
 # Over the whole path SFT is exact on every lake. For a best move it says too much after two updates
-# and later (91.5 against 85.5 %). Before the first one it says 77.1 %, which is too little on the
-# ice (81.3 %) and too much if fallen is wrong (72.7 %). But now 55 of 55 moves beside the path are
-# right, because on open ice "down" or "right" leads nearer to the goal from many cells, so here IFT
-# carries the demonstration to neighbouring states. Whether the assumption holds depends on the
-# lake. In language models of one million parameters SFT says too much as well, step by step, but
-# the blend closes little of the gap (C7 in `docs/claims.md`).
+# and later (91.5 against 85.5 %). Before the first update it says 77.1 %. The truth is then 81.3 %
+# on the ice, so that SFT says too little, and 72.7 % if fallen is wrong, so that it says too much.
+# But now 55 of 55 moves beside the path are right, because on open ice "down" or "right" leads
+# nearer to the goal from many cells, so here IFT carries the demonstration to neighbouring states.
+# Whether the assumption holds depends on the lake. In language models of one million parameters SFT
+# says too much as well, step by step, but the blend closes little of the gap (C7 in
+# `docs/claims.md`).
 #
 # </details>
 #

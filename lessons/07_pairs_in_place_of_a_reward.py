@@ -35,8 +35,9 @@ lesson = Lesson("07", CHANGE)
 # \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
 # DPO starts from a penalty on KL(policy || reference), where the policy is the model that we train
-# and the **reference** is the model that training starts from. The policy may leave things out, but
-# it should say nothing that the reference would hardly have said.
+# and the **reference** is the model that training starts from. In this direction the KL costs
+# little if the policy leaves out something that the reference would say, and much if it says what
+# the reference would hardly have said.
 #
 # ## From pairs to a loss
 # Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge sees a better

@@ -4,9 +4,9 @@
 # `nanouft/objectives/`.*
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
-# memory and time. So what does the reference hold back? In this lesson you will take it out and
-# see, and meet two methods that do without it. DPO's relatives have many names, but there are only
-# a few ideas behind them.
+# memory and time. So what does the reference hold back? In this lesson you will train without it to
+# find out, and you will meet two methods that need none. DPO's relatives have many names, but there
+# are only a few ideas behind them.
 #
 # ## Guess
 # In the run of lesson 07 $\log p(\mathrm{chosen})$ goes from -2.5 to about -13 nats. We repeat it

@@ -173,11 +173,12 @@ else:
 
 # %% [markdown]
 # ## What happened
-# With $\beta=0.1$ the second stage forgets. It has no sums, and their share falls from 92 to 55 %,
-# that of sorting from 93 to 76 %. UFT keeps 94 and 85 %, because each of its steps reads
-# demonstrations as well. With $\beta=3$ it is the other way round: the two stages keep 77 and 92 %,
-# UFT has 79 % of the sums but only 66 % of the sorted lists, and all models learn more truth. So
-# "one stage forgets less" is true of one $\beta$ and false of another.
+# With $\beta=0.1$ the second stage forgets. Its rows contain neither sums nor lists to sort, and
+# the share of right sums falls from 92 to 55 %, that of right lists from 93 to 76 %. UFT keeps 94
+# and 85 %, because each of its steps reads demonstrations as well. With $\beta=3$ it is the other
+# way round: the two stages keep 77 and 92 %, UFT has 79 % of the sums but only 66 % of the sorted
+# lists, and all models learn more truth. So "one stage forgets less" is true of one $\beta$ and
+# false of another.
 #
 # The push explains both. For an answer of score 1 it is $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and
 # vanishes once $\sigma(i)$ is near 1. As $i$ is $\beta$ times the nats that the answer has gained,
@@ -187,15 +188,16 @@ else:
 # skills are learnt, while SFT pushes all tokens of an answer equally hard and never stops. The
 # authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
 #
-# The larger study, with settings chosen for each row, finds what our right panel shows, for SFT,
-# then DPO (C3 in `docs/claims.md`). So before one says that merging prevents forgetting, one has to
+# The project has asked this with more seeds and with settings that were chosen for each method (C3
+# in `docs/claims.md`). There UFT ends with fewer skills than SFT followed by DPO, as it does beside
+# the two stages in our right panel. So before one says that merging prevents forgetting, one has to
 # ask whether there was any, and at which setting.
 #
 # The control tells what merging does not do. With $\beta=0.1$ the scores alone bring truth from 20
 # to 45 %, as much as the two stages reach, and UFT reaches 52 %. So they bring 77 % of UFT's gain,
 # computed before rounding, without a demonstration, and with $\beta=3$ they bring truth to 78 %,
-# more than UFT. A table without this row would let you believe that merging teaches truth. This is
-# one base and one seed.
+# more than UFT. A table without this row would let you believe that merging teaches truth. All
+# these figures come from one base and one seed.
 #
 # ## Change one thing
 # With $\beta=0.1$, is it the common loss that prevents the forgetting, or the order of the rows?

@@ -196,7 +196,7 @@ if not CHANGE:
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score in place of the reward model. How many
-# points has the answer now that it likes best of 64? Write down a number from 0 to 100.
+# points has the best of 64 answers now? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #

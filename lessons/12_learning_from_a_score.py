@@ -122,9 +122,9 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
 # ## From an answer to its tokens
 # The log-probability of an answer is the sum of those of its tokens, each after its **prefix**
 # $y_{<t}$, the text before it. So each token of an answer is pushed by the advantage of the whole
-# answer. Suppose that rewards also came along the way. Then a token need not answer for those that
-# came before it: once the prefix is given, an earlier reward $R_{<t}$ is a constant, and by the
-# second equation above, for the next token alone,
+# answer. Suppose that rewards also came along the way. Then the push on a token may leave out those
+# that came before it: once the prefix is given, an earlier reward $R_{<t}$ is a constant, and the
+# second equation above, written for the next token alone, gives
 # $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
 # =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
 # To leave these rewards out takes noise away and changes nothing else, whereas later rewards must
@@ -163,8 +163,9 @@ assert off["without later ones"] > 0.01, "and not those after it"
 
 # %% [markdown]
 # ## Three groups, four methods
-# Here is one group of each kind. The picture shows what the four methods push in them, each row
-# scaled so that the largest push is 1.
+# Here are three groups of four answers: one whose scores are mixed, one whose answers are all
+# right, and one whose answers are all wrong. The picture shows what the four methods push in them,
+# each row scaled so that the largest push is 1.
 
 # %%
 picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),

@@ -166,7 +166,7 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # 1. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
 #    very unlikely.
-# 2. SFT changed one decision for the first, after which the base knows the rest. For the second it
-#    changed a decision at every word.
+# 2. For unknown names SFT changed one decision, after which the base knows the rest. For word rules
+#    it changed a decision at every word.
 #
 # </details>

@@ -169,8 +169,9 @@ else:
 # One seed nearly always finds a winner, because the best of many draws is usually a lucky one. The
 # other seeds took no part in the choice, and only about a fifth of the lead is left there. The more
 # recipes one tries, the larger the winner's lead becomes, and the less it means. On three of the
-# five seeds the same recipe won, `sft->distill`. So its lead is not all luck, and 0.1 to 0.5 points
-# of it are left, but nobody who ran one seed could have told the luck from the rest.
+# five seeds the same recipe won, SFT followed by distillation (`sft->distill`). So its lead is not
+# all luck, and 0.1 to 0.5 points of it are left, but nobody who ran one seed could have told the
+# luck from the rest.
 #
 # The same data also show clear differences. UFT at its default settings lies below SFT on every
 # seed, and DPO from the base lies far below, since it never learns to stop. No recipe is shown to

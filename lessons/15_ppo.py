@@ -38,10 +38,10 @@ lesson = Lesson("15", CHANGE)
 #
 # With $\lambda=1$ the sum $\delta_t+\gamma\delta_{t+1}+\dots$ is a **telescope**: each later $V$
 # stands in it once with a plus and once with a minus, and $A_t=G_t-V_t$ is left. As an estimate of
-# how good the token was it is as wrong as $V_t$, but the gradient is right on average whatever the
-# critic says, because $V_t$ does not depend on the token and is only a baseline. With $\lambda=0$
-# the advantage is only the change of the prediction, which has little noise, but then the gradient
-# is right only if the critic is.
+# how good the token was, this advantage has the errors of $V_t$. The gradient, though, is right on
+# average whatever the critic says, because $V_t$ does not depend on the token and is only a
+# baseline. With $\lambda=0$ the advantage is only the change of the prediction, which has little
+# noise, but then the gradient is right only if the critic is.
 #
 # Between the two, let the telescope end after $k$ tokens. This advantage counts $k$ rewards and
 # believes the critic about the rest:

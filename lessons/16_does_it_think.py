@@ -210,9 +210,10 @@ else:
 # <details><summary>After your run</summary>
 #
 # Hardly any answer has steps, before or after. GRPO learns from the model's own answers, so it
-# cannot reward what the model never says, and only a demonstration can show that. Yet the sums end
-# nearly as high as with steps, because here all demonstrations practise the answer at once. So an
-# advantage that is measured inside one model does not say which of two models will be better.
+# cannot reward what the model never says, and only a demonstration can show that. Yet nearly as
+# many sums are right in the end as with steps, because here all demonstrations practise to say the
+# result at once. So the advantage of thinking, which is measured inside one model, does not say
+# which of two models will be better.
 #
 # </details>
 #

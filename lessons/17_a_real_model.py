@@ -192,8 +192,9 @@ else:
 # IFT pushes `<|im_end|>` about a quarter as hard as SFT, because its weight counts a token's own
 # loss and the later ones, and after the end there are none. After 96 steps both forms lie behind
 # SFT, and fewer of their answers stop. In lesson 06 gradient through the weights kept the model
-# from learning to stop, and detached weights were the repair: NanoWorld's bases had found these as
-# good as SFT (C1), so a verdict does not carry over by itself. Or was it reached too early?
+# from learning to stop, and detached weights were the repair. On NanoWorld's bases IFT with
+# detached weights scored as SFT does (C1 in `docs/claims.md`). Here it does not, so a verdict on
+# one model need not hold on another. Or was this verdict reached too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
 # kinds of questions, and about the rates that were tried.
@@ -217,15 +218,15 @@ for steps in (48, 96):
 # have passed a review. After 96 steps nothing of it is left on this base. The interval covers other
 # seeds and other questions, and nothing else: it does not say what twice the steps would have
 # shown, so a curve that still rises is no place for a verdict. This is why the claims on SmolLM2
-# were asked again. At SFT's own rate a loss of the detached form is no longer shown there, neither
-# after 96 steps (R5) nor after 256 (R6, `docs/claims.md`).
+# were asked again. There, at SFT's own rate, the detached form is no longer shown to be worse than
+# SFT, neither after 96 steps (R5) nor after 256 (R6, `docs/claims.md`).
 #
 # ## Change one thing
-# With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Choose a
-# method from `docs/methods.md` that reads demonstrations and needs no other model, write down a
-# limit, a guess and a reason before you start, and mark your plan by the rubric in
-# `docs/teaching.md`. Your guess is by how many points your method leads SFT, which is below 0 if it
-# lies behind. Write down a number from -50 to 50.
+# With `CHANGE = "mine"` you train SFT and `METHOD`, which takes much longer than any other run of
+# this course. Choose a method from `docs/methods.md` that reads demonstrations and needs no other
+# model, write down a limit, a guess and a reason before you start, and mark your plan by the rubric
+# in `docs/teaching.md`. Your guess is by how many points your method leads SFT, which is below 0 if
+# it lies behind. Write down a number from -50 to 50.
 #
 # <details><summary>After your run</summary>
 #

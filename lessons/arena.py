@@ -10,9 +10,9 @@ shows one). It learns from the same rows, in as many steps and with as many trie
 the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/claims.md.
 In the task uft mine.py is the program of lessons.build, and its una_loss trains in place of ours.
 
-Your file runs in a process of its own, with limits of time and memory, and leaves weights. The
-scores come from this program. Entries that leave equal weights are marked, because they are the
-same loss under two names. What a cheat can still do stands in docs/teaching.md.
+Your file runs in a process of its own, with limits of time and memory. Only the weights that it
+trained are used, and this program scores them. Entries that leave equal weights are marked, because
+they are the same loss under two names. What a cheat can still do stands in docs/teaching.md.
 """
 import argparse
 import ast
@@ -172,11 +172,11 @@ def main(argv: list[str] | None = None) -> int:
                         help="files with a loss, or folders of such files")
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
     parser.add_argument("--guess", type=float, metavar="POINTS",
-                        help="your guess of your lead over the first one beside you")
+                        help="by how many points you expect to lead the first method beside yours")
     parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
                         help="a file that is written anew, a line for each entry [arena.csv]")
     parser.add_argument("--test-seed", type=int,
-                        help="draws other prompts, which the lecturer keeps secret")
+                        help="a seed that draws other test prompts; the lecturer keeps it secret")
     cfg = parser.parse_args(argv)
     name = one_of("task", cfg.task, TASKS)
     split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)

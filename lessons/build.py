@@ -8,11 +8,11 @@ Each of your functions takes the place of ours in the real program (nanouft/simp
 with your earlier parts. The loss of the program and its gradient are compared on fresh rows of
 NanoWorld, with the shipped base. You see the smallest batch on which a part is wrong, whether the
 loss or only its gradient is, and, if what you wrote does what a common mistake does, or two of
-them, their names (lessons/mistakes.py). A part that is not right yet is ours in the meantime, in
-your file as well. Any style will do: nothing but numbers is compared.
+them, their names (lessons/mistakes.py). As long as a part is not right, ours is used in its place,
+also where your other functions call it. Any style will do: nothing but numbers is compared.
 
 A loss may differ by a ten-thousandth, a gradient by a thousandth of its length, and the weights
-after training by a hundred-thousandth of the way that they went. Your file runs in a process of its
+after training by a hundred-thousandth of how far they moved. Your file runs in a process of its
 own, with limits of time and memory. What it prints while parts are tried is not shown.
 """
 import argparse

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06 [all]")
     parser.add_argument("--folder", type=Path, help="where the files ex06.py are")
     parser.add_argument("--class", type=Path, dest="students",
-                        help="a folder that holds one for each student")
+                        help="a folder that holds a folder for each student")
     parser.add_argument("--csv", type=Path, default="points.csv",
                         help="where their points go [points.csv]")
     flags = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The project as one small site, and every lesson as a notebook to run: made, never committed.
+"""Writes the project as one small site, and every lesson as a notebook to run.
 
     python -m lessons.pages                 # all of it: out/pages/index.html is the front page
     python -m lessons.pages 04              # runs lesson 04: its page, its notebook and the docs

@@ -2,9 +2,9 @@
 
     python -m lessons.table             # writes it between its two marks in README.md
 
-QUESTIONS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, runs and
-is none. Title, minutes and papers are read from the first lines of each lesson; the question, in a
-sentence that needs no lesson before it, stands here.
+QUESTIONS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run
+but is not counted as one. Title, minutes and papers are read from the first lines of each lesson;
+the question, in a sentence that needs no lesson before it, stands here.
 """
 import argparse
 import re

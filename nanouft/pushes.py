@@ -5,10 +5,10 @@
     python -m nanouft.pushes --prompt "..." --answer "..." --rejected "..."
     python -m nanouft.pushes --end --init FOLDER --data my.jsonl    # does the model stop?
 
-One training step makes each token of an answer likelier or less likely. How much is the gradient of
-the loss by the log-prob of the token, with its sign turned (-dL/dlogp_t): a push above 0 makes the
-token likelier, one below 0 less likely. Pushes are multiplied by the number of response tokens (for
-a pair, those of the chosen answer), so that SFT pushes every token by 1. Each method's pushes are
+One training step pushes each token of an answer up or down. This push is the gradient of the loss
+by the log-prob of the token, with its sign turned (-dL/dlogp_t): a push above 0 makes the token
+likelier, one below 0 less likely. Pushes are multiplied by the number of response tokens (for a
+pair, those of the chosen answer), so that SFT pushes every token by 1. Each method's pushes are
 printed and drawn. --end asks something else: whether the model stops at the end of its answers, and
 whether your rows teach it to.
 """

@@ -1,4 +1,4 @@
-"""Dynamic Fine-Tuning (DFT): SFT without the reward that it gives by accident.
+"""Dynamic Fine-Tuning (DFT): SFT that hardly learns tokens which the model finds very unlikely.
 
     python -m nanouft.train --objective dft
     Wu et al. 2025, arXiv:2508.05629 (the token-level loss), and the code released with it

@@ -37,7 +37,7 @@ class DPO(Objective):
     reference = True
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
-    swap: bool = False              # prefer the rejected answers; an opposite model for tis_dpo
+    swap: bool = False              # prefer the rejected answers, for the second model of tis_dpo
     reduction: Literal["sum", "mean"] = "sum"   # an answer's log-ratio: sum or mean over its tokens
 
     def check(self) -> None:

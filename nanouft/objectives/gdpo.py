@@ -1,4 +1,4 @@
-"""GDPO: how sure is the preference? Nearly equal pairs push little, equal ones not at all.
+"""GDPO: weigh each pair by how sure its preference is; an even one pushes nothing.
 
     python -m nanouft.train --objective gdpo
     Furuta et al. 2024, arXiv:2409.06691 (geometric averaging)

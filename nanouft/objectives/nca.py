@@ -1,4 +1,4 @@
-"""NCA: is this answer from the better policy, or is it noise? Asked of each answer of a pair.
+"""NCA: raise the better answer up to a limit and lower the worse one, each by itself.
 
     python -m nanouft.train --objective nca
     Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment), TRL's loss_type "nca_pair"

@@ -1,4 +1,4 @@
-"""PoFT: find each demonstration likelier than models do that are already aligned.
+"""PoFT: make each demonstration likelier than it is to models that are already aligned.
 
     python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
     python -m nanouft.train --objective poft --data my.jsonl --aligned FOLDER FOLDER

@@ -1,4 +1,4 @@
-"""Robust DPO: if some labels are flipped by chance, subtract what they add.
+"""Robust DPO: DPO for flipped labels, whose share is known and whose effect is subtracted.
 
     python -m nanouft.train --objective robust_dpo --label-smoothing 0.2
     Chowdhury et al. 2024, arXiv:2403.00409; its conservative sister is dpo --label-smoothing (cDPO)

@@ -1,4 +1,4 @@
-"""SPPO's loss: move each answer by as many nats as it wins, and no further.
+"""SPPO's loss: the better answer up and the worse one down, each by a fixed number of nats.
 
     python -m nanouft.train --objective sppo
     Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation), TRL's "sppo_hard"

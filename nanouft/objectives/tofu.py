@@ -35,7 +35,7 @@ from nanouft.plumbing.fast import logp
 class TOFU(Objective):
     logit_copies = 2                # plain and tempered ones
     gamma: float = 3.0              # focus: 0 = all tokens alike; larger = less on what is known
-    beta: float = 0.8               # temperature of the fitted copy; below 1 = a flatter model
+    beta: float = 0.8   # temperature at which the data are fitted; below 1 = a flatter model
 
     def check(self) -> None:
         check_settings(self)

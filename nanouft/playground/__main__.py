@@ -3,10 +3,10 @@
     python -m nanouft.playground                    # writes out/playground/index.html
     python -m nanouft.playground --also mine.py     # and a method of your own
 
-One file without network: the shipped base, and what it becomes in four steps under every method of
-objectives/ and of --also, under IFT and DPO with each of several settings. All of it is computed
-here, by the project's own losses; the page shows the record. Equations and papers are those in the
-heads of the methods' files.
+The page is one file that needs no network. It shows the shipped base, and what four training steps
+make of it with every method of objectives/ and of --also (with IFT and DPO at several settings).
+This command computes all of it with the project's own losses, and the page shows what it kept.
+Equations and papers are those in the heads of the methods' files.
 """
 import sys
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ class Train:
     max_length: int | None = None       # longest row in tokens [the model's context]
     init: str = "base"                  # start from a run, a model folder or hub:owner/name
     rows: int = 1020                    # NanoWorld rows to train on
-    skills: str = "all"                 # NanoWorld families: A, B, all or names with commas
+    skills: str = "all"     # NanoWorld families: A (skills), B (honesty), all, or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
     steps: int | None = None            # optimizer steps [as many as suit, which the run prints]
@@ -48,12 +48,12 @@ class Train:
     lora: int = 0                       # rank of LoRA; with 0 all weights are trained
     seed: int = 0                       # seed of the data, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # auto: bf16 on CUDA, fp32 if small
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"    # auto is fp32; on CUDA bf16 if large
     compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
     threads: int | None = None          # CPU threads
-    save_every: int | None = None       # steps between checkpoints, 0 for none [50, more if large]
+    save_every: int | None = None       # steps between saves, 0 for none [50; if large, more steps]
     eval_every: int = 0                 # steps between held-out losses [only before and after]
-    reward: str = "exact"               # exact, FILE.py:FUNCTION or the folder of a reward model
+    reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
     items: int = 100                    # NanoWorld prompts per family in the table; 0 leaves it out
     plain: bool = False                 # only train, without evaluation and without curves
@@ -113,8 +113,8 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
                         "setting another name")
     what_and_how = "\n\n".join(about.split("\n\n")[:2])
     parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,
-                    epilog="Add --objective NAME for the settings of a method, or the word all "
-                           "for every flag.")
+                    epilog="--objective NAME --help shows the settings of that method too, and "
+                           "--help all shows every flag.")
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
