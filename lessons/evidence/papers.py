@@ -119,7 +119,7 @@ SENTENCES = (
                  "C12 better, skills: A - A -> KTO",
                  "UNA after SFT forgets some skills (new seeds)":
                  "C12 better, skills: A - A -> UNA",
-                 "UFT with four times its steps keeps as many as (SFT, then DPO) with few":
+                 "UFT with four times its steps keeps as many as (SFT, then DPO)":
                  "C15 not inferior, skills: UFT x4 - chain x1",
                  "UFT learns reversed words better with beta .3 than with beta 1":
                  "C16 better, score in reverse: UFT 0.3 - UFT 1"},
