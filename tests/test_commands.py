@@ -465,7 +465,7 @@ def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
     """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar."""
     now = iter(range(99))
     monkeypatch.setattr("time.monotonic", lambda: next(now))            # a second for each row
-    bar = progress(20, "sft", range(3, 20), 3, stays=True)
+    bar = progress(20, "sft", range(3, 20), 3, training=True)
     for row in bar:
         bar.set_postfix_str(f"loss {row}")
     assert capsys.readouterr().err.splitlines() == [
@@ -473,7 +473,7 @@ def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
         "sft: 11 of 20 after 8 s, loss 10", "sft: 19 of 20 after 16 s, loss 18"]
     assert list(progress(0, "none", [])) == []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert len(list(progress(3, "sft", range(3), stays=True))) == 3
+    assert len(list(progress(3, "sft", range(3), training=True))) == 3
     assert "3/3" in capsys.readouterr().err
 
 

@@ -221,7 +221,7 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
         save_model(Path(helper), imitator, tok)
         every = [run for name, cls in methods.items()
                  for run in runs_of(name, cls, dials.get(name, []), helper)]
-        for run in progress(len(every), "teaching", every, stays=True):
+        for run in progress(len(every), "teaching", every):
             frames: list[dict[str, Any]] = []
             for model in taught(run.objective, base, tok):
                 strips = pushed(model, base, run.objective, questions[0], tok)
