@@ -242,7 +242,8 @@ def test_numbers_on_the_page_are_computed_again(made):
     """Three methods at random: taught by a loop of four lines, pushed by the pushes, decoded word
     by word without a cache."""
     seed = time.time_ns() % 10_000
-    can = [name for name, cls in OBJECTIVES.items() if cls.first is None and not cls().on_policy]
+    can = [name for name, cls in OBJECTIVES.items()
+           if cls.first_models is None and not cls().on_policy]
     names = random.Random(seed).sample(can, 3)
     print(f"seed {seed}: {names}")
     base, tok = start_model("base")

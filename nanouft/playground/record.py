@@ -86,7 +86,7 @@ def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[
 def runs_of(name: str, cls: type[Objective], dials: list[dict[str, Any]],
             helper: str) -> Iterator[Run]:
     """A run for each choice. The model in the folder `helper` stands in for all other models."""
-    others = {cls.first.field: [helper] * len(cls.first.runs)} if cls.first else {}
+    others = cls.first_models.stand_in(helper) if cls.first_models else {}
     for chosen in product(*([value for value, _ in dial["options"]] for dial in dials)):
         objective = cls(**others)
         for dial, value in zip(dials, chosen):
