@@ -9,7 +9,6 @@ are this program's own.
 import contextlib
 import hashlib
 import io
-import json
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import numpy as np
 from lessons import own_program
 from lessons.limits import how_it_ended, run_limited
 from nanouft import train as nanouft_train
-from nanouft.gpt import BASE
+from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
@@ -84,10 +84,14 @@ def run_all(program: str, *words: str) -> None:
 
 
 # ---- judging, by this program's own code ---------------------------------------------------------
+def model_of(folder: Path) -> GPT:
+    """The shipped model with a run's weights: only these numbers are taken from its folder."""
+    return read_gpt(folder, read_json(BASE / "config.json"))
+
+
 def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray, np.ndarray]:
-    """(families, prompts) scores of a run's weights, and which answers stop. Only the numbers are
-    taken from the folder: model and tokenizer are the shipped ones."""
-    model = read_gpt(folder, json.loads((BASE / "config.json").read_text(encoding="utf-8")))
+    """(families, prompts) scores of a run's weights, and which answers stop."""
+    model = model_of(folder)
     with contextlib.redirect_stderr(io.StringIO()):
         answers = families(model, nano(), split, items, seed, ASKED)[1]
     return tuple(np.array([[x[what] for x in answers if x["family"] == f] for f in ASKED], float)
@@ -96,10 +100,9 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
 
 def hash_of_weights(folders: list[Path]) -> str:
     """Equal for runs that left equal weights, whatever their files say beside them."""
-    config = json.loads((BASE / "config.json").read_text(encoding="utf-8"))
     found = hashlib.sha256()
     for folder in folders:
-        for weight in read_gpt(folder, config).parameters():
+        for weight in model_of(folder).parameters():
             found.update(weight.detach().float().contiguous().numpy().tobytes())
     return found.hexdigest()
 
@@ -110,9 +113,6 @@ class Result:
     weights: str                        # a hash of those of all seeds
     scores: np.ndarray                  # (seeds, families, prompts)
     ended: np.ndarray
-
-
-KEPT = ("rate", "weights", "scores", "ended")
 
 
 def measure(name: str, flags: str, task: Task, split: str, seed: int,
@@ -144,8 +144,8 @@ def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]
     if not file.exists():
         say(f"first, once: {'; '.join(task.beside)}")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
-        np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
-                                     for key in KEPT})
+        np.savez_compressed(file, **{f"{who}/{key}": value for who, x in out.items()
+                                     for key, value in vars(x).items()})
     kept = np.load(file)
     if not all(f"{who}/weights" in kept for who in task.beside):     # of an older version
         file.unlink()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from lessons.evidence.cells import once
 from nanouft import train, world
 from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import Models
 
-MAX_NEW = 44
 CPU = Device()
 
 
