@@ -46,19 +46,19 @@ class Task:
 
 
 # ---- training, in a process that leaves weights --------------------------------------------------
-def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path,
+def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: Path,
           program: str = "") -> None:
-    """One run for each (seed, rate) in `room`, a process for all of them; UserError if one is
+    """One run for each (seed, rate) in `runs`, a process for all of them; UserError if one is
     missing. What it prints is never believed. program: the file of one's own program, whose loss
     takes the place of ours."""
-    shutil.rmtree(room, ignore_errors=True)
-    room.mkdir(parents=True)
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir(parents=True)
     say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
-    said = room.resolve() / "said.txt"
-    code = run_limited(run_all, [program, *words], SECONDS, WAITING, room.resolve(), said)
-    missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
+    said = runs.resolve() / "said.txt"
+    code = run_limited(run_all, [program, *words], SECONDS, WAITING, runs.resolve(), said)
+    missing = [job for job in jobs if not (runs / folder_of(job) / "model.safetensors").is_file()]
     if missing:
         text = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else ""
         last = (text.strip().splitlines() or ["no word"])[-1][:300]
@@ -118,21 +118,21 @@ class Result:
 def measure(name: str, flags: str, task: Task, split: str, seed: int,
             program: str = "") -> Result:
     """Choose the rate on validation prompts, then train and score the five seeds."""
-    room = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
+    runs = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
     rate = task.rates[0]
     if len(task.rates) > 1:
         jobs = [(s, rate) for rate in task.rates for s in TRIES]
-        train(name, flags, task, jobs, room, program)
-        tried = {rate: np.mean([scores(room / folder_of((s, rate)), "val", 3, FEW)[0].mean()
+        train(name, flags, task, jobs, runs, program)
+        tried = {rate: np.mean([scores(runs / folder_of((s, rate)), "val", 3, FEW)[0].mean()
                                 for s in TRIES]) for rate in task.rates}
         rate = max(tried, key=tried.get)
         say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
     jobs = [(s, rate) for s in SEEDS]
-    train(name, flags, task, jobs, room, program)
-    folders = [room / folder_of(job) for job in jobs]
+    train(name, flags, task, jobs, runs, program)
+    folders = [runs / folder_of(job) for job in jobs]
     found = [scores(folder, split, seed, ITEMS) for folder in folders]
     weights = hash_of_weights(folders)
-    shutil.rmtree(room)
+    shutil.rmtree(runs)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
     told = f"{rate} (at the edge)" if edge else rate
     return Result(told, weights, *(np.array(x) for x in zip(*found)))

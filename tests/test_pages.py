@@ -420,10 +420,10 @@ def test_the_map_has_a_point_for_each_score_and_a_button_for_every_other_method(
         points = page.locator("#map .point").evaluate_all(
             "(all) => all.map((x) => [x.dataset.method, x.getAttribute('aria-label')])")
         for name, label in points:
-            mean, half, whence = data["methods"][name]["scores"]["from the base model"]
+            mean, half, source = data["methods"][name]["scores"]["from the base model"]
             stops = defaults(data, name)["frames"][-1]["stops"]
             assert f"{stops} of 8 answers" in " ".join(label.split())
-            told = f"score {mean:.1f} ± {half:.1f} after a whole run, {whence};"
+            told = f"score {mean:.1f} ± {half:.1f} after a whole run, {source};"
             assert told in " ".join(label.split())
         others = page.locator("[id=afterSft] button, [id=unmeasured] button").evaluate_all(
             "(all) => all.map((x) => x.dataset.method)")

@@ -30,16 +30,13 @@ class Subject:
 
 
 def nano() -> Subject:
-    return Subject(tuned(), rows=32, turns=6)
+    with quiet():
+        sft = once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
+    return Subject(sft, rows=32, turns=6)
 
 
 def real(folder: str) -> Subject:
     return Subject(folder, rows=8, turns=3)
-
-
-def tuned() -> str:
-    with quiet():
-        return once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
 
 
 @contextlib.contextmanager
