@@ -18,8 +18,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import Models
 
-CPU = Device()
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -47,7 +45,7 @@ def quiet() -> Iterator[io.StringIO]:
         yield silent
 
 
-def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
+def our_steps(name: str, subject: Subject, device: Device = Device()) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     model.to(device.name)

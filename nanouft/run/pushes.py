@@ -26,11 +26,9 @@ from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.reference import Models
 
-CPU = Device("cpu", "fp32")
-
 
 def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
-                 device: Device = CPU, reference: GPT | None = None,
+                 device: Device = Device(), reference: GPT | None = None,
                  ) -> list[tuple[str, list[str], list[float]]]:
     """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
