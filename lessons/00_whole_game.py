@@ -232,7 +232,7 @@ draw.bars(top, {name: [words[name], stop[name]] for name in models},
 (up_words, up), (down_words, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
 draw.strip(bottom, [*up_words, *down_words], [*up, *down],
            "because DPO pushes <|end|> up in the better answer and down in the worse")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 if not CHANGE:

@@ -220,7 +220,7 @@ draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs
           ["in training", "token 33, the rest\nof the row in view", "token 33, the rest\nhidden"],
           f"Without the {CHANGE or 'mask'} the loss is {final[less]:.2f}, and {hidden[less]:.2f} "
           "once it has to talk", "loss, nats per token", number="%.2f")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 difference = abs(in_view["GPT"] - hidden["GPT"])

@@ -148,7 +148,7 @@ what = {"no end": "<|end|>", "prompt": "the question"}[OTHER]
 draw.bars(ax, result, ["right words", "stops there"],
           f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.3g} % of the answers "
           "stop", "%", number="%.3g")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 if not CHANGE:

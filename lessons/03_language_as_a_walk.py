@@ -171,7 +171,7 @@ for ax, (name, from_cell) in zip(panels, arrives.items()):
     mean = sum(share[cell] for cell in off) / len(off)
     draw.lake(ax, lake, texts, f"{name}: {mean:.0f} % beside the path", shades=share)
     ax.set_xlabel("% that arrive from this cell; arrows: the demonstration")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 finds = {name: from_cell[:, off].mean().item() > 0.5 for name, from_cell in arrives.items()}

@@ -215,7 +215,7 @@ if CHANGE:
     title = "The words of the question are guesses as well"
 draw.lines(ax, range(0, STEPS + 1, 4), curves, title, "step", "wrong guesses, % of the words",
            ylim=(-4, 65))
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 last = runs["IFT's blend"][-1]

@@ -178,7 +178,7 @@ for panel, series, true, title in ((left, paths, truth, "The whole path: SFT is 
     draw.lines(panel, looks, shown, title, "update", "%", legend=True, ylim=(0, 103))
     panel.plot(looks, true, label="the policy alone", **policy)
     panel.legend(frameon=False, loc="lower right")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 gaps = [sft - walk for sft, walk in zip(paths["SFT"], truth)]

@@ -204,7 +204,7 @@ draw.lines(ax, range(0, STEPS + 1, 4), curves, f"The calculation predicted {pred
            "for the <|end|> of released IFT", "step", "loss of <|end|>, nats", legend=True,
            ylim=(0, None))
 ax.axhline(predicted, color=draw.INKS[0], lw=5)
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 if not CHANGE:

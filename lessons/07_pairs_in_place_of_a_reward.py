@@ -196,7 +196,7 @@ draw.lines(ax, range(0, STEPS + 1, 2), {"DPO, chosen": path},
            f"Every pair is won, and the right answer ends {way} likely", "step",
            "log p(chosen), nats", legend=True)
 ax.axvline(2 * best, color=draw.INKS[1], lw=1.5)
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 if not CHANGE:

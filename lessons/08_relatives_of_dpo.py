@@ -107,7 +107,7 @@ hold = " and ".join(name for name, path in paths.items() if path[-1] > path[0])
 draw.lines(ax, range(0, STEPS + 1, 4), paths,
            f"Without its reference DPO falls as far; what holds is {hold}", "step",
            "log p(chosen) of unseen pairs, nats")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 fell = {name: path[0] - path[-1] for name, path in paths.items()}

@@ -158,7 +158,7 @@ for panel, (beta, of_beta) in zip(panels, scores.items()):
     points = {name: (skills[beta][name], some["truth"]) for name, some in of_beta.items()}
     draw.dots(panel, points, f"beta {beta:g}: more skills are\nleft after {more}", "skills, %",
               "truth, %", xlim=(0, 110), ylim=(0, 100))
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 small, large = (skills[beta] for beta in BETAS)

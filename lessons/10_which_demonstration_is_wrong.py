@@ -136,7 +136,7 @@ ax.axline((0, 0), slope=1, color=draw.INKS[1], lw=1.5)
 ax.legend(frameon=False, loc="upper left")
 ax.set(title=f"Trust finds {found(tau):.0f} % of the wrong answers",
        xlabel="mean log p, policy at the start", ylabel="mean log p, aligned model")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 if not CHANGE:

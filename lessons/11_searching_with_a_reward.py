@@ -159,7 +159,7 @@ draw.lines(right, steps, {"exact score": [by_skill[n].mean() for n in SIZES],
                           "fact": [by_skill[n][3] for n in SIZES]},
            f"... and the score goes from {start:.0f} to {end:.0f} %", "doublings of n", "%",
            ylim=(-3, 103))
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))

@@ -287,7 +287,7 @@ equal = shares["base"]["all equal"]
 draw.bars(right, {what: [x[what] for x in shares.values()] for what in ("all equal", "all right")},
           [name.replace(" ", "\n") for name in shares], f"... as in {equal:.0f} % of the groups",
           "% of the prompts")
-lesson.picture(fig, CHANGE.replace(" ", "-"))
+lesson.picture(fig)
 
 # %%
 tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])

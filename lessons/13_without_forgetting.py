@@ -113,7 +113,7 @@ draw.bars(ax, {f"{title} (taught)": [taught for taught, _ in result.values()],
                "known facts (not taught)": [fact for _, fact in result.values()]}, labels,
           f"One forced token gives {100 * given / gain:.0f} % of what SFT gained",
           "exact score, %", ylim=(0, 112))
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 lesson.compare(100 * given / gain, "%")

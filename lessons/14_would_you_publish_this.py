@@ -152,7 +152,7 @@ if apart:
     title += ", each for the worse"
 draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for name in SHOWN}, 0,
                title)
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT on every seed"

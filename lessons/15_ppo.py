@@ -137,7 +137,7 @@ results |= {f"lambda {lam}": of_lam for lam, of_lam in found.items()}
 draw.bars(ax, {what: [x[k] for x in results.values()] for k, what in enumerate(("noise", "bias"))},
           list(results), "A critic that is right takes the noise away" if not CHANGE else
           "A blank critic takes the gradient away", "lengths of the true gradient", number="%.2f")
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 assert found[1][1] < 0.1, "at lambda 1 the gradient is right on average, whatever the critic says"

@@ -173,7 +173,7 @@ means = {KINDS[kind]: [sum(curve[k:k + 4]) / 4 for k in range(0, STEPS, 4)]     
 draw.lines(ax, range(4, STEPS + 1, 4), means,
            "Steps spread for the sums and vanish for the reversals", "step of GRPO",
            "answers with steps, %", ylim=(-3, 103))
-lesson.picture(fig, CHANGE.replace(" ", "-"))
+lesson.picture(fig)
 
 # %%
 if CHANGE:

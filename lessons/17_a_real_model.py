@@ -179,7 +179,7 @@ for name, (_, mean, half) in lines.items():
 fig, ax = draw.panels()
 draw.intervals(ax, lines, LIMIT, "Better than SFT? " + ", ".join(
     f"{name.removesuffix(', score')}: {x}" for name, x in verdicts.items() if "score" in name))
-lesson.picture(fig, CHANGE)
+lesson.picture(fig)
 
 # %%
 if not CHANGE:

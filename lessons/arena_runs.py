@@ -9,7 +9,6 @@ are this program's own.
 import contextlib
 import hashlib
 import io
-import json
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import numpy as np
 from lessons import own_program
 from lessons.limits import how_it_ended, run_limited
 from nanouft import train as nanouft_train
-from nanouft.gpt import BASE
+from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
@@ -46,19 +46,19 @@ class Task:
 
 
 # ---- training, in a process that leaves weights --------------------------------------------------
-def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path,
+def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: Path,
           program: str = "") -> None:
-    """One run for each (seed, rate) in `room`, a process for all of them; UserError if one is
+    """One run for each (seed, rate) in `runs`, a process for all of them; UserError if one is
     missing. What it prints is never believed. program: the file of one's own program, whose loss
     takes the place of ours."""
-    shutil.rmtree(room, ignore_errors=True)
-    room.mkdir(parents=True)
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir(parents=True)
     say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
-    said = room.resolve() / "said.txt"
-    code = run_limited(run_all, [program, *words], SECONDS, WAITING, room.resolve(), said)
-    missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
+    said = runs.resolve() / "said.txt"
+    code = run_limited(run_all, [program, *words], SECONDS, WAITING, runs.resolve(), said)
+    missing = [job for job in jobs if not (runs / folder_of(job) / "model.safetensors").is_file()]
     if missing:
         text = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else ""
         last = (text.strip().splitlines() or ["no word"])[-1][:300]
@@ -84,10 +84,14 @@ def run_all(program: str, *words: str) -> None:
 
 
 # ---- judging, by this program's own code ---------------------------------------------------------
+def model_of(folder: Path) -> GPT:
+    """The shipped model with a run's weights: only these numbers are taken from its folder."""
+    return read_gpt(folder, read_json(BASE / "config.json"))
+
+
 def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray, np.ndarray]:
-    """(families, prompts) scores of a run's weights, and which answers stop. Only the numbers are
-    taken from the folder: model and tokenizer are the shipped ones."""
-    model = read_gpt(folder, json.loads((BASE / "config.json").read_text(encoding="utf-8")))
+    """(families, prompts) scores of a run's weights, and which answers stop."""
+    model = model_of(folder)
     with contextlib.redirect_stderr(io.StringIO()):
         answers = families(model, nano(), split, items, seed, ASKED)[1]
     return tuple(np.array([[x[what] for x in answers if x["family"] == f] for f in ASKED], float)
@@ -96,10 +100,9 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
 
 def hash_of_weights(folders: list[Path]) -> str:
     """Equal for runs that left equal weights, whatever their files say beside them."""
-    config = json.loads((BASE / "config.json").read_text(encoding="utf-8"))
     found = hashlib.sha256()
     for folder in folders:
-        for weight in read_gpt(folder, config).parameters():
+        for weight in model_of(folder).parameters():
             found.update(weight.detach().float().contiguous().numpy().tobytes())
     return found.hexdigest()
 
@@ -112,27 +115,24 @@ class Result:
     ended: np.ndarray
 
 
-KEPT = ("rate", "weights", "scores", "ended")
-
-
 def measure(name: str, flags: str, task: Task, split: str, seed: int,
             program: str = "") -> Result:
     """Choose the rate on validation prompts, then train and score the five seeds."""
-    room = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
+    runs = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
     rate = task.rates[0]
     if len(task.rates) > 1:
         jobs = [(s, rate) for rate in task.rates for s in TRIES]
-        train(name, flags, task, jobs, room, program)
-        tried = {rate: np.mean([scores(room / folder_of((s, rate)), "val", 3, FEW)[0].mean()
+        train(name, flags, task, jobs, runs, program)
+        tried = {rate: np.mean([scores(runs / folder_of((s, rate)), "val", 3, FEW)[0].mean()
                                 for s in TRIES]) for rate in task.rates}
         rate = max(tried, key=tried.get)
         say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
     jobs = [(s, rate) for s in SEEDS]
-    train(name, flags, task, jobs, room, program)
-    folders = [room / folder_of(job) for job in jobs]
+    train(name, flags, task, jobs, runs, program)
+    folders = [runs / folder_of(job) for job in jobs]
     found = [scores(folder, split, seed, ITEMS) for folder in folders]
     weights = hash_of_weights(folders)
-    shutil.rmtree(room)
+    shutil.rmtree(runs)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
     told = f"{rate} (at the edge)" if edge else rate
     return Result(told, weights, *(np.array(x) for x in zip(*found)))
@@ -144,8 +144,8 @@ def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]
     if not file.exists():
         say(f"first, once: {'; '.join(task.beside)}")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
-        np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
-                                     for key in KEPT})
+        np.savez_compressed(file, **{f"{who}/{key}": value for who, x in out.items()
+                                     for key, value in vars(x).items()})
     kept = np.load(file)
     if not all(f"{who}/weights" in kept for who in task.beside):     # of an older version
         file.unlink()

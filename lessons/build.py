@@ -150,8 +150,8 @@ def run_method(method: str, steps: int | None) -> None:
 # ---- the two processes --------------------------------------------------------------------------
 def note(what: str) -> None:
     """Tell the process that waits what is being done, in a file that it named."""
-    if room := os.environ.get("BUILD_NOTE"):
-        Path(room).write_text(what, encoding="utf-8")
+    if file := os.environ.get("BUILD_NOTE"):
+        Path(file).write_text(what, encoding="utf-8")
 
 
 def in_own_process(file: Path, cfg: argparse.Namespace) -> int:

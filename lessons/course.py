@@ -2,7 +2,7 @@
 
     lesson = Lesson("02", CHANGE)           # asks for your guess, below "## Guess"
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
-    lesson.picture(fig, CHANGE)             # out/lessons/02.png, or 02-prompt.png
+    lesson.picture(fig)                     # out/lessons/02.png, or 02-prompt.png
     lesson.compare(12.5, "%")               # Your guess: 60. What happened: 12.5 %, 47.5 away.
 
 A lesson asks twice: below "## Guess", and, once its switch CHANGE is set, below "## Change one
@@ -160,10 +160,10 @@ class Lesson:
             print(f"Why? Read {where} in {self.file.name}.")
             print("All your guesses: python -m lessons.guesses")
 
-    def picture(self, fig, change: str = "") -> None:
+    def picture(self, fig) -> None:
         """Save the picture, 1080 x 525 pixels. With a changed switch it gets a name of its own."""
         OUT.mkdir(parents=True, exist_ok=True)
-        file = OUT / f"{self.number}{'-' if change else ''}{change}.png"
+        file = OUT / f"{'-'.join([self.number, *self.change.split()])}.png"
         fig.savefig(file, dpi=72)
         print("\npicture:", file.as_posix())
 

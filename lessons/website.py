@@ -21,10 +21,11 @@ FOLD = HERE / "fold"
 SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons", "docs": "Docs"}
 PICTURES = {"playground": "docs/playground.png", "lake": "docs/lake.png"}   # of drawn pages
 PICTURE = "docs/pushes.png"     # on the share card of every other page
-ROOMS = {"docs": "docs/index.html", "lessons": "lessons/index.html", "frozen_lake":
-         "lake/index.html", "nanouft/playground": "playground/index.html",
-         "README.md": "docs/readme.html", "CONTRIBUTING.md": "docs/contributing.html",
-         "docs/README.md": "docs/index.html", "lessons/front.md": "index.html"}
+PAGES = {                       # a file or folder of the project: its page
+    "docs": "docs/index.html", "lessons": "lessons/index.html",
+    "frozen_lake": "lake/index.html", "nanouft/playground": "playground/index.html",
+    "README.md": "docs/readme.html", "CONTRIBUTING.md": "docs/contributing.html",
+    "docs/README.md": "docs/index.html", "lessons/front.md": "index.html"}
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -62,7 +63,7 @@ class Site:
     def place(self, file: str) -> str:
         """Where the page of a file of the project lies: "docs/lake.md" -> "docs/lake.html"; ""
         where there is none."""
-        found = ROOMS.get(file) or re.sub(r"^(docs/\w+)\.md$|^(lessons/\d\d_\w+)\.py$",
+        found = PAGES.get(file) or re.sub(r"^(docs/\w+)\.md$|^(lessons/\d\d_\w+)\.py$",
                                           lambda m: f"{m[1] or m[2]}.html", file)
         is_page = found.endswith(".html") or re.fullmatch(r"docs/\w+\.png", found)
         always = found.startswith("docs/") or found in ("index.html", "lessons/index.html")

@@ -82,12 +82,16 @@ class Seqs:
 
 
 @dataclass(frozen=True)
-class First:
-    """Models that must be trained first, once; a setting holds their folders."""
-    field: str                          # that setting
-    needs: str                          # which models they are, in words
-    runs: tuple[str, ...]               # for each the flags of train that make it
+class FirstModels:
+    """Models that must be trained first, once; a setting of the method holds their folders."""
+    setting: str                        # its name
+    what: str                           # which models they are, in words
+    flags: tuple[str, ...]              # for each of them: those of train that make it
     inherits: bool = True               # do these take start model, rows and seed from the run?
+
+    def stand_in(self, folder: str) -> dict[str, list[str]]:
+        """The setting with one model in place of them all: a method can be shown without them."""
+        return {self.setting: [folder] * len(self.flags)}
 
 
 @dataclass
@@ -199,7 +203,7 @@ class Objective:
     reference = False                   # do loss or credit read log-probs of the reference model?
     coupled = False                     # does the loss of a row read other rows' log-probs?
     logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
-    first: ClassVar[First | None] = None        # models that must be trained before
+    first_models: ClassVar[FirstModels | None] = None   # models that must be trained before it
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
     # With data = "prompts" the method is on-policy, and may make settings of these three.
     samples = 1                         # answers to each prompt
@@ -231,7 +235,7 @@ class Objective:
     def other_models(self) -> list[str]:
         """Which other models it reads, in words."""
         needs = ["the start model's log-probs"] if self.reference else []
-        return needs + [self.first.needs] if self.first else needs
+        return [*needs, self.first_models.what] if self.first_models else needs
 
     @property
     def on_policy(self) -> bool:

@@ -61,9 +61,9 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     if objective.coupled and args.gradient_accumulation_steps * args.world_size > 1:
         raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
                         "gradient_accumulation_steps")
-    if objective.first and not getattr(objective, objective.first.field):
-        raise UserError(f"{objective.first.field} must name the folders of other models: "
-                        f"{objective.first.needs}")
+    first = objective.first_models
+    if first and not getattr(objective, first.setting):
+        raise UserError(f"{first.setting} must name the folders of other models: {first.what}")
     if longest := next((e for e in rows if e.length > model.cfg.n_ctx + 1), None):
         raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
                         f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")

@@ -60,9 +60,10 @@ class Form:
 
     def __post_init__(self):
         cls = OBJECTIVES[self.name]
-        first = cls.first                               # the base stands for other models
-        n = 2 if self.name == "poft" else len(first.runs) if first else 0       # PoFT: a mean of 2
-        self.objective: Any = cls(**({first.field: ["base"] * n} if first else {}))
+        others = cls.first_models.stand_in("base") if cls.first_models else {}
+        if self.name == "poft":
+            others = {"aligned": ["base", "base"]}      # PoFT takes the mean of several
+        self.objective: Any = cls(**others)
         for field, word in (pair.split() for pair in self.told.split(", ") if pair):
             value = literal_eval(word) if word[0].isdigit() or word == "True" else word
             self.objective = replace(self.objective, **{field: value})

@@ -374,14 +374,15 @@ def test_the_lists_of_flags_name_flags():
     assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
             *first_models.INHERITED} <= of_run
     assert {*flags.NAMED} <= every
-    assert {x.replace("-", "_") for x in flags.MEANT.values()} <= every | {"objective"}
-    assert not {*flags.MEANT, *flags.RENAMED} & {x.replace("_", "-") for x in of_run}
+    of_una = {f.name for f in dataclasses.fields(OBJECTIVES["una"])}
+    assert {x.replace("-", "_") for x in flags.MEANT.values()} <= every | of_una | {"objective"}
+    assert not {*flags.MEANT} & {x.replace("_", "-") for x in of_run}
 
 
 # ---- one clear line for each mistake -------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
     "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
-    "train --objective una --loss bce": "no flag --loss; it is called --distance now",
+    "train --objective una --loss bce": "no flag --loss; did you mean --distance?",
     "train --objective sft --beta 1": "sft has no flag --beta",
     "sample --models start": "sample has no flag --models",     # they stand before the flags
     "train --beta 1": "train has no flag --beta; a setting of one method needs its name",
@@ -465,7 +466,7 @@ def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
     """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar."""
     now = iter(range(99))
     monkeypatch.setattr("time.monotonic", lambda: next(now))            # a second for each row
-    bar = progress(20, "sft", range(3, 20), 3, stays=True)
+    bar = progress(20, "sft", range(3, 20), 3, training=True)
     for row in bar:
         bar.set_postfix_str(f"loss {row}")
     assert capsys.readouterr().err.splitlines() == [
@@ -473,7 +474,7 @@ def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
         "sft: 11 of 20 after 8 s, loss 10", "sft: 19 of 20 after 16 s, loss 18"]
     assert list(progress(0, "none", [])) == []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert len(list(progress(3, "sft", range(3), stays=True))) == 3
+    assert len(list(progress(3, "sft", range(3), training=True))) == 3
     assert "3/3" in capsys.readouterr().err
 
 

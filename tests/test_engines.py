@@ -50,8 +50,8 @@ def hooks(monkeypatch) -> list[str]:
 
 def logged(name: str, start: str, out: Path, *more: str) -> list[float]:
     """The losses of a short run of `nanouft.train`."""
-    first = OBJECTIVES[name].first
-    others = [f"--{first.field}", *[start] * len(first.runs)] if first else []
+    first = OBJECTIVES[name].first_models
+    others = [f"--{first.setting}", *[start] * len(first.flags)] if first else []
     sampled = ["--max-new", "5"] if name in SAMPLED else []
     assert command(train.main, [
         "--objective", name, "--init", start, *others, *sampled, "--steps", "1", "--rows", "12",

@@ -14,10 +14,10 @@ def planted(monkeypatch):
     """Results in which each row has a true score: kept(name, {row: score})."""
     monkeypatch.setattr(Claim, "best_try", lambda claim, row, base: claim.tries[row][0])
 
-    def kept(name: str, true: dict[str, float], default: float = 0.5):
+    def kept(name: str, true: dict[str, float]):
         claim, rng = CLAIMS[name], np.random.default_rng(1)
         shape = (len(claim.bases), SEEDS, len(claim.families), PROMPTS)
-        scores = [rng.binomial(UNIT, true.get(row, default), shape) for row in claim.rows]
+        scores = [rng.binomial(UNIT, true.get(row, 0.5), shape) for row in claim.rows]
         commands = [[claim.command(row, base) for base in range(len(claim.bases))]
                     for row in claim.rows]
         return {"scores": np.array(scores), "ended": np.ones((len(claim.rows), *shape)),

@@ -109,10 +109,10 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
 
 # ---- simple.py -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", simple.METHODS)
-def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
+def test_simple_py_is_the_loop(name, place, monkeypatch):
     """In double: what differs is not rounding. For GRPO with the answers that both sample; a tiny
     model never scores, so another score stands in. 20 steps of SFT have a warm-up of two."""
-    n = {"sft": 20, "grpo": 3}.get(name, 6)
+    n, rate = {"sft": 20, "grpo": 3}.get(name, 6), 2e-3
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
     monkeypatch.setattr(simple, "ROWS", B := 8)

@@ -242,7 +242,8 @@ def test_numbers_on_the_page_are_computed_again(made):
     """Three methods at random: taught by a loop of four lines, pushed by the pushes, decoded word
     by word without a cache."""
     seed = time.time_ns() % 10_000
-    can = [name for name, cls in OBJECTIVES.items() if cls.first is None and not cls().on_policy]
+    can = [name for name, cls in OBJECTIVES.items()
+           if cls.first_models is None and not cls().on_policy]
     names = random.Random(seed).sample(can, 3)
     print(f"seed {seed}: {names}")
     base, tok = start_model("base")
@@ -419,10 +420,10 @@ def test_the_map_has_a_point_for_each_score_and_a_button_for_every_other_method(
         points = page.locator("#map .point").evaluate_all(
             "(all) => all.map((x) => [x.dataset.method, x.getAttribute('aria-label')])")
         for name, label in points:
-            mean, half, whence = data["methods"][name]["scores"]["from the base model"]
+            mean, half, source = data["methods"][name]["scores"]["from the base model"]
             stops = defaults(data, name)["frames"][-1]["stops"]
             assert f"{stops} of 8 answers" in " ".join(label.split())
-            told = f"score {mean:.1f} ± {half:.1f} after a whole run, {whence};"
+            told = f"score {mean:.1f} ± {half:.1f} after a whole run, {source};"
             assert told in " ".join(label.split())
         others = page.locator("[id=afterSft] button, [id=unmeasured] button").evaluate_all(
             "(all) => all.map((x) => x.dataset.method)")

@@ -14,7 +14,7 @@ from nanouft import train
 from nanouft.plumbing.disk import read_json, remove
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.run.first_models import first_models
+from nanouft.run.first_models import with_first_models
 from nanouft.run.folder import read_lines
 from nanouft.run.settings import read_flags
 
@@ -171,12 +171,12 @@ def test_a_first_model_is_not_made_through_a_link(tmp_path, monkeypatch):
     def train_one(argv: list[str]) -> int:
         made.append(argv[argv.index("--out") + 1])
         return 0
-    first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
+    with_first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
     (tmp_path / "empty").mkdir()
     Path(made[0]).parent.mkdir(parents=True)
     os.symlink(tmp_path / "empty", made[0])
     with pytest.raises(UserError, match="is a symbolic link, so nothing is written there"):
-        first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
+        with_first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
     assert len(made) == 1
 
 

@@ -87,7 +87,7 @@ def test_no_files_import_each_other_in_a_circle():
      [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]),
     ("import nanouft.simple", ["objective", "objectives", "loop", "run", "train", "pictures"])])
 def test_a_run_reads_no_file_that_it_does_not_need(code, unread):
-    """A run reads its own method and no other; simple.py does without the contract and its
+    """A run reads its own method and no other; simple.py does without objective.py and its
     loop."""
     code += "; import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,

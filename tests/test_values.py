@@ -121,7 +121,7 @@ def near(known: dict[str, float]):
 def defaults(name: str) -> str:
     o = OBJECTIVES[name]()
     says = [x for x in ("coupled", "reference") if getattr(o, x)]
-    says += [*o.kinds(), f"scorer {o.scorer}", str(o.first)]
+    says += [*o.kinds(), f"scorer {o.scorer}", str(o.first_models)]
     return f"lr {o.lr:g}, {', '.join(says)}, {vars(o)}"
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from lessons.evidence.cells import once
 from nanouft import train, world
 from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import Models
-
-MAX_NEW = 44
-CPU = Device()
 
 
 @dataclass(frozen=True)
@@ -30,16 +28,13 @@ class Subject:
 
 
 def nano() -> Subject:
-    return Subject(tuned(), rows=32, turns=6)
+    with quiet():
+        sft = once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
+    return Subject(sft, rows=32, turns=6)
 
 
 def real(folder: str) -> Subject:
     return Subject(folder, rows=8, turns=3)
-
-
-def tuned() -> str:
-    with quiet():
-        return once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
 
 
 @contextlib.contextmanager
@@ -50,7 +45,7 @@ def quiet() -> Iterator[io.StringIO]:
         yield silent
 
 
-def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
+def our_steps(name: str, subject: Subject, device: Device = Device()) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     model.to(device.name)

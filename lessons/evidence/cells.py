@@ -28,6 +28,7 @@ from lessons.evidence import measures
 from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
 from lessons.evidence.claims import CLAIMS, is_kept, packed
 from lessons.evidence.judge import place
+from lessons.evidence.verdicts import weights
 from nanouft import train, world
 from nanouft.models import folders
 from nanouft.models.tokenizer import nano
@@ -216,7 +217,7 @@ def keep_tries(claim: Claim, files: dict[tuple[str, int, str], Path]) -> None:
     for (row, base, setting), file in files.items():
         cell = np.load(file)
         means = dict(zip(claim.families, cell["scores"].mean(1) / UNIT))
-        score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
+        score = sum(share * means[family] for family, share in weights(claim.parts).items())
         numbers = {"score": score, "stops": cell["ended"].mean(), **means}
         lines.append({"claim": claim.name, "row": row, "base": claim.names[base],
                       "setting": setting, **{key: f"{x:.4f}" for key, x in numbers.items()}})

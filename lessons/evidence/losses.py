@@ -84,7 +84,7 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
             for loss, before, after in found:
                 y += 1
                 ticks[y] = loss
-                draw(ax, before, y, **from_a_base(loss))
+                draw(ax, before, y, color=look(loss).light, fmt=look(loss).marker)
                 if after:
                     draw(ax, after, y, color=SOFT.light, fmt="s", markerfacecolor=PANEL.light)
                     ax.plot(100 * at_highest_rate(loss), y, "x", color=SOFT.light, markersize=5)
@@ -107,10 +107,6 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
         told = save(fig, file)
         plt.close(fig)
     return told
-
-
-def from_a_base(loss: str) -> dict[str, Any]:
-    return {"color": look(loss).light, "fmt": look(loss).marker}
 
 
 def draw(ax, found: Score, y: float, **style: Any) -> None:

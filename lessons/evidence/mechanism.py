@@ -14,9 +14,11 @@ does not hold   a pair of losses contradicts it on both bases: after one of them
                 the number of pairs
 undecided       else
 """
+from typing import NamedTuple
+
 import numpy as np
 
-from lessons.evidence import stats
+from lessons.evidence import judge, stats
 from lessons.evidence.claim import UNIT
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.which_loss import CONTRAST
@@ -38,12 +40,23 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return found, float(np.mean(orders @ a / len(a) >= found - 1e-12))
 
 
-def points(kept: dict, row: str, base: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a row: scores (seeds, families, prompts), log-probs of right answers (seeds,) and the
-    groups of its prompts. The base itself answers once, and so has one seed five times."""
-    from lessons.evidence.judge import place
-    i = place(kept, CLAIMS["C13"], row, base)
-    return (kept["scores"][i, base] / UNIT, kept["logp"][i, base, ..., 0].mean(-1), kept["groups"])
+class Point(NamedTuple):
+    """What is known of a loss on one base. The base itself answers once, five times the same."""
+    scores: np.ndarray          # (seeds, families, prompts), from 0 to 1
+    right: np.ndarray           # (seeds,) log-prob of right answers, in nats per token
+    wrong: np.ndarray           # (seeds,) the same of wrong answers
+    groups: np.ndarray          # (families, prompts) one number for prompts that ask the same fact
+
+
+def points(kept: dict, row: str, base: int) -> Point:
+    i = judge.place(kept, CLAIMS["C13"], row, base)
+    right, wrong = np.moveaxis(kept["logp"][i, base].mean(1), -1, 0)
+    return Point(kept["scores"][i, base] / UNIT, right, wrong, kept["groups"])
+
+
+def on_base(rows: list[str], kept: dict, base: int) -> dict[str, Point]:
+    """{a loss: its point on this base}"""
+    return {row: points(kept, row, base) for row in rows}
 
 
 def decided(gap: float, variance: float, freedom: float, looks: int) -> int:
@@ -51,14 +64,20 @@ def decided(gap: float, variance: float, freedom: float, looks: int) -> int:
     return int(np.sign(gap)) if abs(gap) > stats.half_width(variance, freedom, looks) else 0
 
 
-def signs(kept: dict, first: str, second: str, base: int, looks: int) -> tuple[int, int]:
+def signs(first: Point, second: Point, looks: int) -> tuple[int, int]:
     """(sign of the difference in log-prob, sign of that in score), 0 where it is not decided."""
-    (x, p, groups), (y, q, _) = (points(kept, row, base) for row in (first, second))
-    by_seed = p - q
+    by_seed, gap = first.right - second.right, first.scores - second.scores
     of_logp = decided(by_seed.mean(), by_seed.var(ddof=1) / len(by_seed), len(by_seed) - 1, looks)
-    shares = 1 / x.shape[1]
-    gaps = [shares * (x - y)[:, family] for family in range(x.shape[1])]
-    return of_logp, decided(*stats.moments(gaps, list(groups)), looks)
+    families = gap.shape[1]
+    gaps = [gap[:, family] / families for family in range(families)]
+    return of_logp, decided(*stats.moments(gaps, list(first.groups)), looks)
+
+
+def means(found: list[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(log-probs of right answers, scores, log-probs of wrong answers), each (losses,)."""
+    return (np.array([point.right.mean() for point in found]),
+            np.array([point.scores.mean() for point in found]),
+            np.array([point.wrong.mean() for point in found]))
 
 
 def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
@@ -66,10 +85,10 @@ def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
     pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1:]]
     lines, correlated, against = [], [], []
     for base, name in enumerate(CLAIMS["C13"].names):
-        x = np.array([points(kept, row, base)[1].mean() for row in rows])
-        y = np.array([points(kept, row, base)[0].mean() for row in rows])
-        rho, chance = rank_correlation(x, y)
-        found_signs = {pair: signs(kept, *pair, base, len(pairs)) for pair in pairs}
+        of_row = on_base(rows, kept, base)
+        right, scores, _ = means(list(of_row.values()))
+        rho, chance = rank_correlation(right, scores)
+        found_signs = {(a, b): signs(of_row[a], of_row[b], len(pairs)) for a, b in pairs}
         agree = sum(a * b > 0 for a, b in found_signs.values())
         against.append({pair for pair, (a, b) in found_signs.items() if a * b < 0})
         correlated.append(chance < 0.025)
@@ -81,21 +100,13 @@ def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
     return ("does not hold" if both else "holds" if all(correlated) else "undecided"), lines
 
 
-def without_one(rows: list[str], kept: dict, base: int) -> int:
-    """In how many cases is the correlation not larger than chance if one loss is left out?"""
-    found = [points(kept, row, base) for row in rows]
-    x, y = (np.array([point[i].mean() for point in found]) for i in (1, 0))
-    chances = [rank_correlation(np.delete(x, i), np.delete(y, i))[1] for i in range(len(rows))]
-    return sum(chance >= 0.025 for chance in chances)
-
-
-def margin_correlation(rows: list[str], kept: dict, base: int) -> float:
-    """The same with the margin, by which right answers are likelier than wrong ones."""
-    from lessons.evidence.judge import place
-    claim = CLAIMS["C13"]
-    logp = [kept["logp"][place(kept, claim, row, base), base].mean((0, 1)) for row in rows]
-    scores = np.array([points(kept, row, base)[0].mean() for row in rows])
-    return rank_correlation(np.array([right - wrong for right, wrong in logp]), scores)[0]
+def afterwards(found: list[Point]) -> tuple[int, float]:
+    """(in how many cases the correlation is within chance if one loss is left out; the correlation
+    of the score and the margin, by which right answers are likelier than wrong ones)."""
+    right, scores, wrong = means(found)
+    chances = [rank_correlation(np.delete(right, i), np.delete(scores, i))[1]
+               for i in range(len(found))]
+    return sum(chance >= 0.025 for chance in chances), rank_correlation(right - wrong, scores)[0]
 
 
 def report() -> list[str]:
@@ -108,8 +119,8 @@ def report() -> list[str]:
                 *(f"    {line}" for line in lines)]
     out.append("Read off afterwards, of the contrast losses:")
     for base, name in enumerate(CLAIMS["C13"].names):
-        fragile = without_one([*CONTRAST], kept, base)
+        fragile, of_margin = afterwards(list(on_base([*CONTRAST], kept, base).values()))
         out.append(f"    {name}: if one loss is left out, the correlation is within chance in "
                    f"{fragile} of {len(CONTRAST)} cases; that of the score and the margin between "
-                   f"right and wrong answers is {margin_correlation([*CONTRAST], kept, base):+.2f}")
+                   f"right and wrong answers is {of_margin:+.2f}")
     return out

@@ -1,6 +1,6 @@
 """What each method scores after a whole run, for the page of all losses (nanouft/playground).
 
-    scores()            # {"dpo": {"from the base model": (mean of 100, half width, whence)}, ...}
+    scores()            # {"dpo": {"from the base model": (mean of 100, half width, source)}, ...}
 
 From questions C13 (from the base) and C14 (after SFT) as soon as their scores are kept: there every
 loss had equally many tries for its learning rate. Until then, and for methods that these questions
@@ -17,9 +17,9 @@ from lessons.evidence.claim import FAMILIES, RESULTS
 from lessons.evidence.claims import CLAIMS, is_kept, packed
 from nanouft.plumbing.errors import UserError
 
-Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, whence
+Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, where it is from
 TABLE = RESULTS / "methods.csv"
-EXPLORATORY = "exploratory"             # whence a score of the table is
+EXPLORATORY = "exploratory"             # the source of a score of the table
 STARTS = {                              # {start: (claim, its row of a method, that of the table)}
     "from the base model": ("C13", "{}", "{}"),
     "after SFT": ("C14", "sft, {}", "sft->{}")}
@@ -67,7 +67,7 @@ def of_claim(name: str, kept: Mapping[str, Any]) -> dict[str, Score]:
     return found
 
 
-def rounded(mean: float, variance: float, freedom: float, whence: str) -> Score:
+def rounded(mean: float, variance: float, freedom: float, source: str) -> Score:
     """A mean from 0 to 1 and its variance -> points of 100, in tenths."""
     half = stats.half_width(float(variance), freedom)
-    return round(100 * float(mean), 1), round(100 * half, 1), whence
+    return round(100 * float(mean), 1), round(100 * half, 1), source

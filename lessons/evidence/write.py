@@ -7,6 +7,7 @@ from the kept scores, so no figure or verdict in it is typed by hand.
 """
 import re
 import textwrap
+from functools import cache
 from pathlib import Path
 
 from lessons.evidence import judge, losses, papers, readme, reads, searches, stats
@@ -42,6 +43,7 @@ once they are made wider for the number of questions.
 Grey: questions that we asked beside the paper's own."""
 
 
+@cache
 def all_lines() -> dict[str, Line]:
     """{its key: its line}, of all questions, and of Frozen Lake's as the page has them."""
     found = [line for name in judge.RUN for line in judge.lines(name)]

@@ -42,7 +42,7 @@ def whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def one_of(names: Collection[str]) -> re.Pattern:
+def beginning_of_any(names: Collection[str]) -> re.Pattern:
     """Matches the first letter of each of these names in a text, also where two overlap."""
     firsts = "".join(re.escape(letter) for letter in sorted({name[0] for name in names if name}))
     every = "|".join(re.escape(name) for name in sorted({*names} - {""}))
@@ -97,7 +97,7 @@ class HFTokenizer(Tokenizer):
             self.template = on_one_day(t.get_chat_template())   # of several the one called default
             self.ours = self.template.endswith(JINJA)
             special = {*t.all_special_ids, *t.added_tokens_decoder}
-            self.control = one_of(t.all_special_tokens)
+            self.control = beginning_of_any(t.all_special_tokens)
             talk = self._text((("user", "ask"), ("assistant", "zebra")))
             ends = [i for i in self.rendered_ids(talk.rpartition("zebra")[2]) if i in special]
         except UserError:
@@ -108,7 +108,7 @@ class HFTokenizer(Tokenizer):
         if not ends:
             raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
                             "the model would never learn to stop; repair chat_template.jinja")
-        self.control = one_of([*t.all_special_tokens, *(
+        self.control = beginning_of_any([*t.all_special_tokens, *(
             token.content for i, token in t.added_tokens_decoder.items()
             if token.special or i in ends)])
         self.name = type(t).__name__

@@ -21,7 +21,7 @@ and drops the others, and the model never tries what it does not already say.
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, First, Objective
+from nanouft.objective import Batch, FirstModels, Objective
 from nanouft.objectives.on_policy import check_sampling
 from nanouft.plumbing.errors import UserError
 
@@ -30,8 +30,8 @@ class Distill(Objective):
     data = "prompts"
     lr = 1e-4
     scorer = "none"
-    first = First("teacher", "a teacher, made first",
-                  ("--objective sft --rows 4080 --seed 900",), inherits=False)
+    first_models = FirstModels("teacher", "a teacher, made first",
+                               ("--objective sft --rows 4080 --seed 900",), inherits=False)
     teacher: list[str] | None = None    # folder of the teacher [NanoWorld: one is trained first]
     samples: int = 4                # answers to each prompt
 

@@ -26,15 +26,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, First, Objective
+from nanouft.objective import Batch, FirstModels, Objective
 from nanouft.objectives.dpo import check_settings
 from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
 
 
 class PoFT(Objective):
-    first = First("aligned", "an aligned model, made first",
-                  ("--objective sft --rows 4080 --seed 900",), inherits=False)
+    first_models = FirstModels("aligned", "an aligned model, made first",
+                               ("--objective sft --rows 4080 --seed 900",), inherits=False)
     aligned: list[str] | None = None  # folders of aligned models [NanoWorld: one is trained first]
     beta: float = 1.0               # factor of A - A_aligned, the lead over the aligned models
     margin: float = 0.0             # added to this lead; larger = every row weighs less

@@ -32,14 +32,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.gpt import GPT, scatter_at, select_at
-from nanouft.objective import Batch, First, Objective, Seqs
+from nanouft.objective import Batch, FirstModels, Objective, Seqs
 from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.seeds import uniform_rows
 
 
 class SFTMix(Objective):
-    first = First("runs", "two short SFT runs, made first",
-                  ("--objective sft --epochs 1", "--objective sft --epochs 2"))
+    first_models = FirstModels("runs", "two short SFT runs, made first",
+                               ("--objective sft --epochs 1", "--objective sft --epochs 2"))
     logit_copies = 3                # the mixture's logits are read for two tokens
     mu: float = 0.2                 # weight of the loss on mixed answers
     runs: list[str] | None = None   # SFT runs that say what is easy [trained first: 1 and 2 epochs]

@@ -24,7 +24,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, First, Objective, Seqs
+from nanouft.objective import Batch, FirstModels, Objective, Seqs
 from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.plumbing.errors import UserError
 
@@ -33,8 +33,8 @@ class TISDPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    first = First("estimates", "two DPO runs, made first",
-                  ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
+    first_models = FirstModels("estimates", "two DPO runs, made first",
+                               ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 

@@ -86,7 +86,7 @@ def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[
 def runs_of(name: str, cls: type[Objective], dials: list[dict[str, Any]],
             helper: str) -> Iterator[Run]:
     """A run for each choice. The model in the folder `helper` stands in for all other models."""
-    others = {cls.first.field: [helper] * len(cls.first.runs)} if cls.first else {}
+    others = cls.first_models.stand_in(helper) if cls.first_models else {}
     for chosen in product(*([value for value, _ in dial["options"]] for dial in dials)):
         objective = cls(**others)
         for dial, value in zip(dials, chosen):
@@ -221,7 +221,7 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
         save_model(Path(helper), imitator, tok)
         every = [run for name, cls in methods.items()
                  for run in runs_of(name, cls, dials.get(name, []), helper)]
-        for run in progress(len(every), "teaching", every, stays=True):
+        for run in progress(len(every), "teaching", every):
             frames: list[dict[str, Any]] = []
             for model in taught(run.objective, base, tok):
                 strips = pushed(model, base, run.objective, questions[0], tok)

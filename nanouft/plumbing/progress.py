@@ -39,10 +39,11 @@ class ProgressLines:
 
 
 def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0,
-             stays: bool = False) -> Any:
+             training: bool = False) -> Any:
     """A progress bar for `total` rows, which iterates over `rows` if they are given. It appears
-    after two seconds, or at once if it `stays`. In a log it prints lines."""
+    after two seconds, and is gone at the end. That of `training` counts steps, is there at once,
+    and stays with its last loss. In a log each prints lines."""
     if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
         return ProgressLines(rows, total, what, begun)
-    return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if stays else "row",
-                delay=0 if stays else 2, miniters=0, leave=stays, mininterval=0.5)
+    return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
+                delay=0 if training else 2, leave=training, miniters=0, mininterval=0.5)

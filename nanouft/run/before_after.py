@@ -1,7 +1,8 @@
 """Before and after a run: what is measured and printed, and what eval.json keeps.
 
     before = evaluate_run(model, tok, plan, device, score)      # and once more after the run
-    print_report(before, after)
+    question = pick_question(before, after)                     # the one of NanoWorld that is shown
+    print_report(before, after, question)
 """
 import re
 from textwrap import shorten
@@ -44,19 +45,24 @@ class Evaluated(NamedTuple):
 
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                  score: Score | None) -> Evaluated:
-    """With a reward all held-out questions are answered, else COUNTED short ones or ASKED."""
+    """Metrics of the held-out rows, and answers: to NanoWorld's questions; or to all held-out
+    questions if a reward scores them, to short ones that have one right answer, or to ASKED."""
     cfg, held = plan.cfg, plan.held
     if cfg.plain:
         return Evaluated({}, [])
-    score = score if scores_answers(cfg, plan.objective) else None
     metrics: Metrics = {"held_out": held_out_metrics(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, items=cfg.items)
         return Evaluated(metrics, items)
+    if not scores_answers(cfg, plan.objective):
+        score = None
     short = short_answers(held) if cfg.data and not score else []
-    rows = [e.row for e in held] if score else [
-        *short, *each_prompt([e.row for e in held])[:0 if short else ASKED]]
-    longest = plan.max_new if score else ANSWER
+    if score:
+        rows, longest = [e.row for e in held], plan.max_new
+    elif short:
+        rows, longest = short, ANSWER
+    else:
+        rows, longest = each_prompt([e.row for e in held])[:ASKED], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
@@ -80,20 +86,12 @@ def same_words(one: str, other: str) -> bool:
     return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
-def print_report(before: Evaluated, after: Evaluated) -> dict:
-    """Print what a run has changed; returns the NanoWorld question that is shown."""
-    (was, answers), (now, new_answers) = before, after
+def print_report(before: Evaluated, after: Evaluated, question: dict) -> None:
+    """Print what a run has changed: scores of NanoWorld's families, metrics of held-out rows, and
+    some answers. question: that of pick_question."""
+    was, now = before.metrics, after.metrics
     if "families" in now:
-        old, new = was["families"], now["families"]
-        say(f"\n{'score of 100':<42}before    after   answers that stop, %")
-        for name, f in new.items():
-            score, ends = (100 * old[name][k] for k in ("score", "ends"))
-            say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}{100 * f['score']:9.0f}"
-                f"{ends:14.0f} -> {100 * f['ends']:.0f}")
-        say(f"  {'mean':40}{100 * mean_score(old):5.0f}{100 * mean_score(new):9.0f}")
-        change = {name: 100 * (f["score"] - old[name]["score"]) for name, f in new.items()}
-        if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
-            say(f"  it has unlearnt something: {', '.join(lost)} points (docs/runs.md)")
+        print_families(was["families"], now["families"])
     elif now.get("held_out"):
         say(f"\n{'rows that were not trained on':<42}before    after")
     for name, about in METRICS.items():
@@ -103,24 +101,41 @@ def print_report(before: Evaluated, after: Evaluated) -> dict:
     if "right" in now:
         say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
             f"{now['right']['right']:9d}   (of {now['right']['of']})")
-    if "families" in now:
-        return question(answers, new_answers)
-    for both in list(zip(answers, new_answers))[:ASKED]:
-        show(*both)
-    return {}
-
-
-def question(before: list[dict], after: list[dict]) -> dict:
-    """One question with both answers. Of those whose answer changed it is the one whose gain is
-    nearest to the mean gain, so that neither the best nor the worst is shown."""
-    gains = [a["score"] - b["score"] for b, a in zip(before, after)]
-    changed = [i for i in range(len(gains)) if after[i]["answer"] != before[i]["answer"]]
-    if not changed:
+    if question:
+        show(question["before"], question["after"])
+    elif "families" in now:
         say("\nNo answer changed.")
+    else:
+        for both in list(zip(before.answers, after.answers))[:ASKED]:
+            show(*both)
+
+
+def print_families(was: Metrics, now: Metrics) -> None:
+    """Print the score of each family, and which were unlearnt."""
+    say(f"\n{'score of 100':<42}before    after   answers that stop, %")
+    for name, f in now.items():
+        score, ends = (100 * was[name][k] for k in ("score", "ends"))
+        say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}{100 * f['score']:9.0f}"
+            f"{ends:14.0f} -> {100 * f['ends']:.0f}")
+    say(f"  {'mean':40}{100 * mean_score(was):5.0f}{100 * mean_score(now):9.0f}")
+    change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
+    if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
+        say(f"  it has unlearnt something: {', '.join(lost)} points (docs/runs.md)")
+
+
+def pick_question(before: Evaluated, after: Evaluated) -> dict:
+    """One of NanoWorld's questions with both answers; {} if no answer changed, or there are none.
+    Of those whose answer changed it is the one whose gain is nearest to the mean gain, so that
+    neither the best nor the worst is shown."""
+    if "families" not in after.metrics:
         return {}
-    i = min(changed, key=lambda i: abs(gains[i] - sum(gains) / len(gains)))
-    show(before[i], after[i])
-    return {"prompt": before[i]["prompt"], "before": before[i], "after": after[i]}
+    both = list(zip(before.answers, after.answers))
+    gains = [new["score"] - old["score"] for old, new in both]
+    changed = [i for i, (old, new) in enumerate(both) if new["answer"] != old["answer"]]
+    if not changed:
+        return {}
+    old, new = both[min(changed, key=lambda i: abs(gains[i] - sum(gains) / len(gains)))]
+    return {"prompt": old["prompt"], "before": old, "after": new}
 
 
 def show(before: dict, after: dict) -> None:

@@ -1,6 +1,6 @@
 """Models that must be trained before a method can be (poft, sftmix, tis_dpo, distill).
 
-    objective = first_models(objective, cfg, device, train=main)        # made once, in out/.first
+    objective = with_first_models(objective, cfg, device, train=main)   # made once, in out/.first
 """
 import hashlib
 import shlex
@@ -23,27 +23,27 @@ INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_leng
              "accumulate", "lora", "dtype", "activation_checkpointing")
 
 
-def first_models(objective: Objective, cfg: Train, device: Device,
-                 train: Callable[[list[str]], int]) -> Objective:
+def with_first_models(objective: Objective, cfg: Train, device: Device,
+                      train: Callable[[list[str]], int]) -> Objective:
     """The objective with the folders of its first models; train(argv) makes each of them once."""
-    wanted = objective.first
-    if wanted is None or getattr(objective, wanted.field) is not None:
+    wanted = objective.first_models
+    if wanted is None or getattr(objective, wanted.setting) is not None:
         return objective
     if cfg.data and not wanted.inherits:
-        raise UserError(f"{flag(wanted.field)} FOLDER ... is needed with --data: models that know "
-                        "such answers; one is made for NanoWorld alone")
+        raise UserError(f"{flag(wanted.setting)} FOLDER ... is needed with --data: models that "
+                        "know such answers; one is made for NanoWorld alone")
     changed = {name: getattr(cfg, name) for name in INHERITED
                if getattr(cfg, name) != getattr(Train, name)}
-    flags = as_flags(changed) if wanted.inherits else []
+    inherited = as_flags(changed) if wanted.inherits else []
     made = []
-    for one in wanted.runs:
-        argv = [*shlex.split(one), *flags]
+    for own_flags in wanted.flags:
+        argv = [*shlex.split(own_flags), *inherited]
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
         key = hashlib.sha256(repr([argv, *map(hash_of, files)]).encode()).hexdigest()[:16]
-        folder = plain_folder(Path("out/.first", f"{wanted.field}-{key}"))
+        folder = plain_folder(Path("out/.first", f"{wanted.setting}-{key}"))
         argv += ["--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
             say(f"needed first, made once: python -m nanouft.train {shlex.join(argv)}")
             train([*argv, "--device", device.name])
         made.append(str(folder))
-    return replace(objective, **{wanted.field: made})
+    return replace(objective, **{wanted.setting: made})

@@ -42,7 +42,7 @@ class Run:
         """The same steps, each of them logged. After the caller's work on a step the model is saved
         now and then, and also if a signal has come; KeyboardInterrupt then says how to go on."""
         next_save = 0.0
-        self.bar = progress(self.total, self.name, steps, self.done, stays=True)
+        self.bar = progress(self.total, self.name, steps, self.done, training=True)
         for step in self.bar:
             n, last = step.done, step.done == self.total
             self.log.add(step, self.source.stats)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 
 from nanouft import world
-from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import score_rows
 from nanouft.gpt import GPT
@@ -26,34 +26,21 @@ from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.reference import Models
 
-CPU = Device("cpu", "fp32")
-
 
 def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
-                 device: Device = CPU, reference: GPT | None = None,
+                 device: Device = Device(), reference: GPT | None = None,
                  ) -> list[tuple[str, list[str], list[float]]]:
     """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
     models = Models(model if reference is None else reference, tok.pad, device)
-    graded = bool({"labels", "scores", "prompts"} & set(objective.kinds()))
-    shown = 2 if graded else 1                  # a good and a bad answer, or one row
-    if objective.on_policy:
-        answers, _ = encode(score_rows(judged(row)[:2]), tok, model.cfg.n_ctx)
-        objective = dataclasses.replace(objective, **{"samples": 2})
-        batch = as_if_sampled(objective, answers, model, models)
-        graded = "answer" in batch.seqs         # or the method made a pair of them
-        shown = batch.n
-    else:
-        rows = objective.choose(judged(row) if graded else [row])
-        encoded, _ = encode(rows, tok, model.cfg.n_ctx)
-        batch = collate(models.prepare(encoded, objective), range(shown), tok.pad)
-    batch = batch.to(device.name)
+    batch_of = sampled_batch if objective.on_policy else batch_of_row
+    batch = batch_of(objective, row, model, models, tok).to(device.name)
     objective.forward(model, batch)
-    n = int(next(iter(batch.seqs.values())).mask[:shown].sum())     # one scale for all sides
+    n = next(iter(batch.tokens.values()))               # one scale for all sides
     out = []
     for role, weights in pushes(objective, batch).items():
-        s = batch.seqs[role]
-        for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
+        s, labels = batch.seqs[role], ("good answer", "bad answer") if batch.n == 2 else (role,)
+        for i, label in enumerate(labels):
             on = s.mask[i] > 0
             tokens = [tok.decode([token]) for token in s.targets[i][on].tolist()]
             out.append((label, tokens, (weights[i][on] * n).tolist()))
@@ -71,14 +58,26 @@ def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}
 
 
-def as_if_sampled(objective: Objective, answers: list[Encoded], model: GPT,
-                  models: Models) -> Batch:
-    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0."""
+def batch_of_row(objective: Objective, row: Row, model: GPT, models: Models,
+                 tok: Tokenizer) -> Batch:
+    """The row as the method reads it; or, where it reads grades, a good and a bad answer."""
+    graded = bool({"labels", "scores"} & set(objective.kinds()))
+    rows = objective.choose(judged(row) if graded else [row])
+    encoded, _ = encode(rows, tok, model.cfg.n_ctx)
+    return collate(models.prepare(encoded, objective), range(2 if graded else 1), tok.pad)
+
+
+def sampled_batch(objective: Objective, row: Row, model: GPT, models: Models,
+                  tok: Tokenizer) -> Batch:
+    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0; a
+    method may make one pair of them."""
+    answers, _ = encode(score_rows(judged(row)[:2]), tok, model.cfg.n_ctx)
     reward = torch.tensor([1.0, 0.0])
-    batch = collate(answers, range(2), models.pad)
+    batch = collate(answers, range(2), tok.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
     measure_rollout(batch, model, models.start, models.device)
-    return credit_rollout(batch, objective)[0]
+    two_each = {"samples": 2}                   # a setting that methods which read rows do not have
+    return credit_rollout(batch, dataclasses.replace(objective, **two_each))[0]
 
 
 def judged(row: Row) -> list[Row]:
@@ -96,7 +95,7 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
         cls = find(name)
         parser = Parser(prog=name)
         add_flags(parser, cls, name)
-        others = {cls.first.field: [init] * len(cls.first.runs)} if cls.first else {}
+        others = cls.first_models.stand_in(init) if cls.first_models else {}
         objective = fill(cls, others | vars(parser.parse_args(flags)))
         objective.check()
         yield text, objective

@@ -72,8 +72,8 @@ class Models:
     def reference(self, objective: Objective, lora: bool) -> Any:
         """The reference model of sampled answers: the teacher in distillation, else the start
         model, which with LoRA is the model without its adapters and otherwise a copy."""
-        if objective.first:
-            return self.open_with_same_tokenizer(getattr(objective, objective.first.field)[0])
+        if teacher := objective.first_models:
+            return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])
         return self.start.start if lora else copy.deepcopy(self.start).requires_grad_(False)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:

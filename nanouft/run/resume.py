@@ -29,7 +29,8 @@ def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: l
     """run.json: all that a resumed run is compared with. `model` is still as it begins."""
     cfg, objective = plan.cfg, plan.objective
     reward = cfg.reward.rpartition(":")[0] or cfg.reward        # FILE.py:FUNCTION, or a folder
-    first_folders = getattr(objective, objective.first.field) if objective.first else None
+    first = objective.first_models
+    first_folders = getattr(objective, first.setting) if first else None
     files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
     own_code = own_file(named_objective(argv))
     return {"command": "train", "objective": objective.name, "steps": plan.steps,

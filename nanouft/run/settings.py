@@ -119,7 +119,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
     add_flags(parser, Train, "the run" if every else "", None if every else SHORT)
-    add_flags(parser, cls, idea(cls).rstrip("."), None if every or chosen else ())
+    add_flags(parser, cls, title_of(cls).rstrip("."), None if every or chosen else ())
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
@@ -149,14 +149,14 @@ def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set
             raise UserError("it resumes another run")
         own = named_objective(saved["argv"])
         file = own_file(own)
-        why_not = file and (is_code("objective", own, named) or changed(file, saved))
+        why_not = file and (unnamed_code("objective", own, named) or changed_code(file, saved))
         if not file and named not in ("", own or "ift"):
             why_not = f"that run trains with {own or 'ift'}, not with {named}"
         if not why_not:
             objective, cfg, given = read_flags(saved["argv"])
             reward = cfg.reward if ".py" in cfg.reward else None
-            why_not = is_code("reward", reward, values.get("reward")) if reward else ""
-            why_not = why_not or is_online(vars(cfg) | vars(objective), values, own)
+            why_not = unnamed_code("reward", reward, values.get("reward")) if reward else ""
+            why_not = why_not or unnamed_hub(vars(cfg) | vars(objective), values, own)
     except (UserError, KeyError, TypeError, AttributeError, SystemExit) as e:
         raise UserError(f"{folder}/run.json: edited, damaged or of another version ({e}); start a "
                         "new run") from None
@@ -166,8 +166,8 @@ def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set
     return objective, cfg, given
 
 
-def is_code(what: str, of_run: str, named: str | None) -> str:
-    """Why this objective or reward, which is code, is not run."""
+def unnamed_code(what: str, of_run: str, named: str | None) -> str:
+    """Why this objective or reward, which is code, is not run; "" if this command line names it."""
     return "" if of_run == named else (
         f"its {what} is Python code, which is run only if you name it; add --{what} {of_run}")
 
@@ -179,7 +179,7 @@ def of_hub(settings: dict) -> dict:
                    for word in (value if isinstance(value, list) else [value]))}
 
 
-def is_online(of_run: dict, values: dict, objective: str) -> str:
+def unnamed_hub(of_run: dict, values: dict, objective: str) -> str:
     """Why the names of the hub in a run, which `values` do not repeat, are not downloaded."""
     wanted, told = of_hub(of_run), of_hub(values)
     if told == wanted:
@@ -191,13 +191,13 @@ def is_online(of_run: dict, values: dict, objective: str) -> str:
             + shlex.join(as_flags(names | wanted)))
 
 
-def changed(file: str, saved: dict) -> str:
-    """Why a run does not go on with an objective of your own."""
+def changed_code(file: str, saved: dict) -> str:
+    """Why a run does not go on with an objective of your own; "" if its file is as it was."""
     return "" if saved.get("code") == hash_of(file) else (
         f"{file} has changed since that run began, so it cannot go on exactly; start a new run")
 
 
-def idea(cls: type) -> str:
+def title_of(cls: type) -> str:
     """What a method does: the first line of its file."""
     return (sys.modules[cls.__module__].__doc__ or "").split("\n")[0]
 
@@ -206,5 +206,5 @@ def list_objectives() -> None:
     """What every method does and needs, within 80 columns; `docs/methods.md` has the equations."""
     for name, cls in OBJECTIVES.items():
         needs = " + ".join([*cls().kinds(), *cls().other_models()])
-        for begin, text in ((f"{name:<12}", idea(cls)), (" " * 12, f"needs {needs}")):
+        for begin, text in ((f"{name:<12}", title_of(cls)), (" " * 12, f"needs {needs}")):
             say(textwrap.fill(text, 80, initial_indent=begin, subsequent_indent=" " * 14))

@@ -31,7 +31,7 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const coloured = (name, text) =>
   `<span aria-hidden="true" style="color: var(--${methods[name].family})">${text}</span>`;
 const points = ([mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)}`;
-const explored = ([, , whence]) => whence === "exploratory";     // else the question it answers
+const explored = ([, , source]) => source === "exploratory";     // else the question it answers
 
 // ---- one model: what it says, whether it stops, how the next step pushes, what its loss is ------
 function token(text) {
@@ -237,7 +237,7 @@ function drawMap() {
   });
   const drawn = onMap.map((name, k) => {
     const [across, up] = marks[k], { called, family, mark, scores } = methods[name];
-    const [mean, error, whence] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
+    const [mean, error, source] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
     const boxes = [...Array(40).keys()].flatMap((d) => [-d, d].flatMap((dy) =>
       [1, -1].flatMap((way) => [12, 34, 60].map((gap) =>
         [across + way * (gap + half), up + 7 * dy, half]))))
@@ -252,7 +252,7 @@ function drawMap() {
     return `<g class="point${shown ? " shown" : ""}" tabindex="0" role="button"
       data-method="${name}" aria-label="${called}: ${atEnd(name)} of ${asked} answers
       stop after ${STEPS} steps, score ${points([mean, error])} after a whole run, ${
-        whence}; learns from
+        source}; learns from
       ${learns[family]}" style="color: var(--${family})">
       <path d="M${across} ${y(mean + error)}V${y(mean - error)}" stroke="currentColor"
         opacity=".45"/>
