@@ -29,11 +29,11 @@ def library(name: str, what: str) -> Any:
     try:
         found = __import__(name)
     except ImportError:
-        raise UserError(f"{what} needs {name}: pip install -e '.[hf]'") from None
+        raise UserError(f"{what} needs {name}: pip install {name}") from None
     version = found.__version__
     if name == "transformers" and tuple(map(int, version.split(".")[:2])) < (4, 56):
         raise UserError(f"{what} needs transformers 4.56 or newer, and {version} is installed: "
-                        "pip install -U -e '.[hf]'")
+                        "pip install -U transformers")
     return found
 
 

@@ -1,5 +1,7 @@
-"""What is printed: control characters written out, numbers with their nouns."""
+"""What is printed: control characters written out, numbers with their nouns, and
+no file that is not there."""
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # C0 except newline and tab, DEL, C1, and the signs that change the direction of writing
@@ -16,6 +18,11 @@ def counted(n: int, things: str) -> str:
 def visible(text: str) -> str:
     """Control characters written out: an escape sequence could hide or forge what is printed."""
     return text.translate(ESCAPES)
+
+
+def if_here(file: str, text: str = " ({})") -> str:
+    """The text with this file of a checkout; "" where it is not, as beside an installed wheel."""
+    return text.format(file) if Path(file).exists() else ""
 
 
 def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:

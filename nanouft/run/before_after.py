@@ -14,7 +14,7 @@ from nanouft.generate import stops, unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.plumbing.printing import counted, say
+from nanouft.plumbing.printing import counted, if_here, say
 from nanouft.rollout import Score
 from nanouft.run.evaluation import (
     ABOUT,
@@ -120,7 +120,8 @@ def print_families(was: Metrics, now: Metrics) -> None:
     say(f"  {'mean':40}{100 * mean_score(was):5.0f}{100 * mean_score(now):9.0f}")
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
-        say(f"  it has unlearnt something: {', '.join(lost)} points (docs/runs.md)")
+        say(f"  it has unlearnt something: {', '.join(lost)} points"
+            f"{if_here('docs/runs.md')}")
 
 
 def pick_question(before: Evaluated, after: Evaluated) -> dict:

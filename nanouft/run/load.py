@@ -17,7 +17,7 @@ from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import if_here, say
 from nanouft.run.folder import hash_of
 from nanouft.run.rewards import reads_fields
 from nanouft.run.settings import Train
@@ -55,8 +55,8 @@ def load_rows(cfg: Train, objective: Objective) -> Rows:
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
     named = world.named(rows)
     if cfg.init == "base" and not named:
-        say("the shipped base has read only NanoWorld; for other text give another --init "
-            "(docs/data.md)")
+        say("the shipped base has read only NanoWorld; for other text give another --init"
+            f"{if_here('docs/data.md')}")
     if objective.scorer != "none" and objective.on_policy and cfg.reward == "exact":
         if not named:
             raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the "

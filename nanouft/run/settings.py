@@ -30,7 +30,7 @@ SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out",
 
 @dataclass
 class Train:
-    data: list[str] | None = None       # your rows, JSON lines (docs/data.md) [NanoWorld]
+    data: list[str] | None = None       # your rows, JSON lines of prompt and response [NanoWorld]
     eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
     max_length: int | None = None       # longest row in tokens [the model's context]
     init: str = "base"                  # start from a run, a model folder or hub:owner/name
