@@ -3,6 +3,7 @@ code of docs/python.md runs."""
 import importlib
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,22 @@ def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
+
+
+def test_what_is_called_removed_is_in_the_commit_that_is_named():
+    """CHANGELOG.md, since 2.0.1. A later path of a cell may leave out the folder of the first."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## 2.0.0 ")[0]
+    for section in text.split("### What was removed")[1:]:
+        commit = re.search(r"`git show (\w+):PATH`", section)[1]
+        listed = subprocess.run(["git", "ls-tree", "-r", "-t", "--name-only", commit], cwd=ROOT,
+                                capture_output=True, text=True)
+        if listed.returncode:
+            pytest.skip(f"the history of this checkout does not reach back to {commit}")
+        kept = listed.stdout.split("\n")
+        rows = re.findall(r"^\| (?!what |---)(.+) \|$", section.split("\n## ")[0], re.M)
+        assert rows
+        for row in rows:
+            first, *more = re.findall(r"`([^`]+)`", row.split(" | ")[1])
+            folder = first.rpartition("/")[0]
+            assert first.rstrip("/") in kept, first
+            assert not [x for x in more if x not in kept and f"{folder}/{x}" not in kept], row
