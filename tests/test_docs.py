@@ -10,6 +10,7 @@ import pytest
 
 from lessons import methods, table
 from lessons.marks import between
+from nanouft import __version__
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -131,3 +132,13 @@ def test_what_is_called_removed_is_in_the_commit_that_is_named():
             folder = first.rpartition("/")[0]
             assert first.rstrip("/") in kept, first
             assert not [x for x in more if x not in kept and f"{folder}/{x}" not in kept], row
+
+
+def test_citation_and_changelog_have_the_version_of_the_package():
+    """And CITATION.cff has the day that CHANGELOG.md gives for it."""
+    cited = dict(re.findall(r"^(version|date-released): (\S+)$",
+                            (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M))
+    released = re.findall(r"^## ([\d.]+) \((\d{4}-\d\d-\d\d)\)$",
+                          (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert cited == {"version": __version__, "date-released": dict(released)[__version__]}
+    assert released[0][0] == __version__
