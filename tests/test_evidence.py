@@ -313,12 +313,12 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
     "findings: UFT": [
         "its steps is still {-C15 not inferior, skills: UFT x4 - chain x1} points of skills",
         "four times as many, UFT is {C15 better, skills: chain x4 - UFT x4} points behind",
-        "where at once it is {C15 better, skills: chain x1 - UFT x1}.",
+        "with the usual steps it is {C15 better, skills: chain x1 - UFT x1}.",
         "is undecided ({+C15 better, skills: UFT x4 - chain x4 - UFT x1 + chain x1}).",
-        "from the chain by {+C15 better: UFT x1 - chain x1} at once",
+        "from the chain by {+C15 better: UFT x1 - chain x1} with the usual steps",
         "and by {+C15 better: UFT x4 - chain x4} if both",
-        "with {+C16 better, score in reverse: A alone 1 - UFT 1} points: little",
-        "as well, with {+C16 better, skills: SFT - UFT 0.1}.",
+        "alone is {+C16 better, score in reverse: A alone 1 - UFT 1} points ahead of UFT",
+        "as well: SFT is {+C16 better, skills: SFT - UFT 0.1} ahead",
         "a beta of .3 is {C16 better, score in reverse: UFT 0.3 - UFT 1} points ahead of a beta",
         ".1 is {C16 better, score in reverse: UFT 0.1 - UFT 0.3} ahead of .3",
         "alone a beta of .1 is {C16 better, score in reverse: A alone 0.1 - A alone 1} points",
@@ -347,7 +347,7 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "It is then {-C13 better: dpo with right - sft} points *below* SFT",
         "makes DPO {-C13 better: dpo with wrong - dpo} points worse",
         "is {C13 better: dpo with right - dpo with wrong} points better than it",
-        "it is {C13 better: dpo with wrong - base} points above the base",
+        "answers DPO is {C13 better: dpo with wrong - base} points above the base",
         "makes DPO {C13 better: dpo with floor - dpo} points better, and",
         "is {C13 better: dpo with right - dpo with floor} points better than the floor",
         "gain {C13 better, skills: dpo with floor - dpo} points from the floor",
@@ -396,7 +396,7 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "the difference is {+C8 as good, score in rules_new: DFT - SFT}, so"],
 }
 BOUND = {   # the same: {words of it: what any other figure at {} is, and of which row}
-    "claims: All losses": {"would change in {} cases if one loss": (fragile,)},
+    "claims: All losses": {"within chance in {} cases if one loss": (fragile,)},
     "README": {
         "beside a comparison of pairs, score at least {}.":
         (lowest, IMITATING, "of 100 points", "base"),
@@ -426,7 +426,7 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "its rank correlation is {} (read off": (mechanism_says, r"answers is (\S+)", 7),
         "right answers at {} nats per token": (logp, "dose 0"),
         "less than the base's {}, and yet": (logp, "base"),
-        "scores {} points. Most": (scores, "dose 0"),
+        "scores {} points. Most of this": (scores, "dose 0"),
         "there only {} % stop": (stops_in_skills, "base"),
         "{} score as more SFT does, within three points.": (share_of_verdicts, "holds"),
         "For {} losses without imitation the best": (at_the_lowest_rate, which_loss.CONTRAST),
@@ -435,7 +435,8 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "SPPO is {} points lower": (fall, "sppo"),
         "eleven are from {} points lower":
         (falls, tuple(x for x in which_loss.CONTRAST if x != "sppo")),
-        "CPO, ASFT and TPO-L lose from {} points": (falls, ("cpo", "asft", "tpo_l"))},
+        "CPO, ASFT and TPO-L lose from {} points": (falls, ("cpo", "asft", "tpo_l")),
+        "KTO is {} points lower": (fall, "kto"), "UNA {}.": (fall, "una")},
     "findings: IFT": {
         "they become about {}. The": (example, "weights"),
         "was 1 and is now {}, so": (example, "mean"),
@@ -462,8 +463,8 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "to {} with four times": (share, "C15 UFT x4", "reverse"),
         "and the chain from {}": (share, "C15 chain x1", "reverse"),
         "to {}. More steps": (share, "C15 chain x4", "reverse"),
-        "of which it keeps {} points at once": (share, "C15 UFT x1", "fact"),
-        "and {} in the end": (share, "C15 UFT x4", "fact"),
+        "of which it keeps {} points with": (share, "C15 UFT x1", "fact"),
+        "and {} with four times as many.": (share, "C15 UFT x4", "fact"),
         "a beta of 1 scored {} in reversed words": (reversed_words, "--lr 1.25e-4 --beta 1"),
         "at the lower rate and {} at the higher": (reversed_words, "--lr 4e-4 --beta 1"),
         "UFT keeps {} points with a beta of 1": (share, "C16 UFT 1", "fact"),
@@ -477,7 +478,7 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         (without, "C12 better, skills: UFT - A -> UNA", "{:.1f}"),
         "UFT scores {} in reversed words": (share, "C12 UFT", "reverse"),
         "the chain with UNA {}.": (share, "C12 A -> UNA", "reverse"),
-        "UFT takes fewer steps: {} of 32 rows": (steps, "C3 UFT"),
+        "UFT takes {} steps of 32 rows": (steps, "C3 UFT"),
         "On the skills alone the chain takes {}, and": (two_lengths, "C3 A"),
         "then {} steps on B": (steps, "C3 A -> UNA"),
         "({} with DPO)": (steps, "C3 A -> DPO"),

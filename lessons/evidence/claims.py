@@ -141,13 +141,13 @@ CLAIMS = {
                             "--batch-size 16 --lr 1.25e-4 --epochs 2",
         },
         questions={
-            "No scored answer is right: UFT is better than (SFT, then UNA)":
+            "No scored answer wholly right: UFT is better than (SFT, then UNA)":
                 "better: UFT - A -> UNA",
-            "No scored answer is right: UFT is better than (SFT, then KTO)":
+            "No scored answer wholly right: UFT is better than (SFT, then KTO)":
                 "better: UFT - A -> KTO",
-            "No scored answer is right: UFT is better than (SFT, then DPO)":
+            "No scored answer wholly right: UFT is better than (SFT, then DPO)":
                 "better: UFT - A -> DPO",
-            "No scored answer is right: UFT is better than SFT on A and the best of B":
+            "No scored answer wholly right: UFT is better than SFT on A and the best of B":
                 "better: UFT - A and best B",
         },
         parts=THREE, seeds=range(400, 405), prompts=3,

@@ -132,13 +132,13 @@ SENTENCES = (
         {"UFT is better over all than (SFT, then DPO)": "C3 better: UFT - A -> DPO",
          "UFT is better over all than (SFT, then KTO)": "C3 better: UFT - A -> KTO",
          "UFT is better over all than (SFT, then UNA)": "C3 better: UFT - A -> UNA",
-         "better than (SFT, then UNA), where no scored answer is right":
+         "better than (SFT, then UNA), no scored answer wholly right":
          "C3b better: UFT - A -> UNA",
-         "better than (SFT, then KTO), where no scored answer is right":
+         "better than (SFT, then KTO), no scored answer wholly right":
          "C3b better: UFT - A -> KTO",
-         "better than (SFT, then DPO), where no scored answer is right":
+         "better than (SFT, then DPO), no scored answer wholly right":
          "C3b better: UFT - A -> DPO"},
-        {"better than SFT on the best answers, where none is right":
+        {"better than SFT on the best answers, none wholly right":
          "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
               "it was not asked"),

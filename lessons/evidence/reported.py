@@ -31,7 +31,7 @@ REPORTED = {
             " to add",
             "no, but our DPO is no strong opponent"),
         Reported(
-            "IFT against DPO, each after SFT on UltraChat",
+            "(SFT on UltraChat, then IFT) against (SFT on UltraChat, then DPO)",
             "the same (Table 2)",
             "58.22 and 57.52, +0.70",
             "not asked"),
@@ -69,7 +69,9 @@ REPORTED = {
             "TruthfulQA (Table 2)",
             "54.05 and 47.83, +6.22",
             "not asked by itself; in questions with a myth at hand "
-            "{+C3 better, score in truth: UFT - A -> DPO} (C3)"),
+            "{+C3 better, score in truth: UFT - A -> DPO} (C3), against the chain with UNA "
+            "{+C3b better, score in truth: UFT - A -> UNA} (C3b), both read off afterwards",
+            "yes in C3, no in C3b"),
         Reported(
             "(SFT, then DPO) against SFT alone: does it forget?",
             "new leaderboard (Table 1); old leaderboard (Table 2)",

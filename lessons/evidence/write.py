@@ -96,7 +96,7 @@ def carrying(paper: str) -> str:
     """The table of a paper's section: the questions that carry our answer."""
     found = all_lines()
     lines = ["| experiment | we asked whether | here it | difference in points of 100, on each "
-             "start model | scores of the two |", "|---|---|---|---|---|"]
+             "start model | scores of the two, on each start model |", "|---|---|---|---|---|"]
     lines += [f"| {found[key].claim} | {found[key].question} | {found[key].verdict} "
               f"| {found[key].figures} | {levels(key)} |" for key in papers.CARRY[paper]]
     return "\n".join(lines) + "\n"
