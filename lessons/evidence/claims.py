@@ -166,7 +166,7 @@ CLAIMS = {
         questions={
             "PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none":
                 "better: PoFT - SFT - PoFT 0 % + SFT 0 %",
-            "40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
+            "40 % wrong: PoFT on all rows is better than SFT on the likeliest 60 % of them":
                 "better: PoFT - SFT, filtered",
             "40 % wrong: (PoFT, then DPO) is better than (SFT, then DPO)":
                 "better: PoFT -> DPO - SFT -> DPO",

@@ -25,9 +25,10 @@ IN_SHORT = {
         "and a larger batch they end, but these settings cost points by themselves. Where no "
         "gradient flows through the weights, which is our default, IFT scores as SFT does, within "
         "two points, at SFT's own settings. It takes longer to learn to stop, though, and is "
-        "behind until then, and on SmolLM2 it is undecided whether it does as well. The paper "
-        "prints other formulas for the weights (Eq. 21 and Algorithm 1), which were not judged, "
-        "and of preference learning IFT had no strong opponent here.\n\n"
+        "behind until then, and on SmolLM2 it is undecided whether it scores as SFT does. The "
+        "paper prints other formulas for the weights (Eq. 21 and Algorithm 1), which were not "
+        "judged. As an opponent from preference learning IFT had here only a DPO that changed "
+        "next to nothing.\n\n"
         "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
         "asks how likely each word is after the *right* words, while the model will go on after "
         "its *own*. Word by word that is so here, in sums, sorted words and reversed words: SFT's "
@@ -70,8 +71,8 @@ IN_SHORT = {
         "three chains. In a second setting honesty is demonstrated, and skills have scored "
         "answers, none of them wholly right. There UFT is {C3b better: UFT - A -> UNA} points "
         "ahead of the chain with UNA, because that second stage unlearns to say \"I do not "
-        "know\". All of this lead comes from the questions with that answer, and against the "
-        "other two chains it is undecided. Plain SFT, on the demonstrations and on the answer "
+        "know\". All of this lead comes from the questions with that answer. Whether UFT is ahead "
+        "of the other two chains is undecided. Plain SFT, on the demonstrations and on the answer "
         "with the highest score to each prompt, is {-C3b better: UFT - A and best B} points ahead "
         "of UFT there. From demonstrations alone UFT is not shown to be better than SFT.",
         {"C3 better, skills: UFT - A -> DPO": "does not hold",
@@ -90,7 +91,7 @@ IN_SHORT = {
          "C2 better: UFT .01 - SFT": "undecided"},
         ("Here", "Two of the three chains do forget", "of DPO it is undecided", "In a second "
          "setting", "none of them wholly right", "All of this lead comes from the questions with "
-         "that answer", "the other two chains it is undecided", "with KTO it is undecided",
+         "that answer", "the other two chains is undecided", "with KTO it is undecided",
          "one task, to reverse words", "settings that score best on", "gives up facts",
          "did not ask by themselves",
          "because that second stage unlearns")),
@@ -115,15 +116,15 @@ IN_SHORT = {
         "**The PoFT paper says that PoFT improves on SFT where the quality of the demonstrations "
         "is not sure.** Its tables use public data as they are; here we made 40 % of the "
         "demonstrations wrong, or none. PoFT's lead over SFT is larger with 40 % wrong than with "
-        "none, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points, where PoFT and SFT are "
-        "level, and on SmolLM2 with 40 % wrong it leads by {R4 better: PoFT - SFT}. But here PoFT "
-        "has the help of a second model that knows most of the answers (it had learnt about a "
-        "third of the very prompts), while two of the paper's three helpers score less than the "
-        "model that they help. With a weak helper, which learnt from demonstrations of which 40 % "
-        "were wrong as well, PoFT is not shown to be better than SFT. And the good helper serves "
-        "better as a filter: SFT on the 60 % of the demonstrations that it finds likeliest is "
-        "{-C4 better: PoFT - SFT, filtered} points ahead of PoFT on all of them, which on SmolLM2 "
-        "is undecided.",
+        "none, by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points; with none the two are "
+        "level. On SmolLM2 with 40 % wrong it leads by {R4 better: PoFT - SFT}. But here PoFT has "
+        "the help of a second model that knows most of the answers (it had even learnt the right "
+        "answers to about a third of PoFT's own prompts), while two of the paper's three helpers "
+        "score less than the model that they help. With a weak helper, which learnt from "
+        "demonstrations of which 40 % were wrong as well, PoFT is not shown to be better than "
+        "SFT. And the good helper serves better as a filter: SFT on the 60 % of the "
+        "demonstrations that it finds likeliest is {-C4 better: PoFT - SFT, filtered} points "
+        "ahead of PoFT on all of them, which on SmolLM2 is undecided.",
         {"C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %": "holds", "R4 better: PoFT - SFT": "holds",
          "C4 better: PoFT - SFT, filtered": "does not hold",
          "C4 better: PoFT, weak - SFT": "undecided",

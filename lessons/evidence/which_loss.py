@@ -76,17 +76,16 @@ CLAIMS = {
                 "better: dose 10 - dose 1",
             "At one rate: DPO and ten times SFT's loss score as SFT does, within 3 points":
                 "within 3: dose 10 - sft there",
-            "At best rates: DPO with imitation of right answers is better than DPO":
+            "At best rates: DPO and all of SFT's loss are better than DPO":
                 "better: dpo with right - dpo",
-            "At best rates: DPO with imitation of right answers is better than with that of wrong "
-            "ones":
+            "At best rates: DPO and all of SFT's loss are better than DPO with imitation of wrong "
+            "answers":
                 "better: dpo with right - dpo with wrong",
             "At best rates: DPO with imitation of wrong answers is better than DPO":
                 "better: dpo with wrong - dpo",
             "At best rates: DPO with a floor under the chosen answer is better than DPO":
                 "better: dpo with floor - dpo",
-            "At best rates: DPO with imitation of right answers is better than DPO with that "
-            "floor":
+            "At best rates: DPO and all of SFT's loss are better than DPO with that floor":
                 "better: dpo with right - dpo with floor",
         },
         name="C13", seeds=range(930, 935), prompts=20, measured=("logp",),
