@@ -353,7 +353,7 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "gain {C13 better, skills: dpo with floor - dpo} points from the floor",
         "and {C13 better, skills: dpo with right - dpo} from full imitation",
         "More SFT itself is worth {+C14 better: sft, sft - sft} points"],
-    "README": ["SFT's loss is added to DPO's, it gains {C13 better: dpo with right - dpo} points",
+    "README": ["SFT's loss is added to DPO's, DPO gains {C13 better: dpo with right - dpo} points",
                "SFT on the good ones scored {C6 better: RFT - KTO} points more than KTO"],
     "findings: PoFT": [
         "SFT on the likeliest 40 % scored {C11 better: filter .4 - SFT} points more than SFT on"
