@@ -400,7 +400,8 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
     "README": {
         "beside a comparison of pairs, score at least {}.":
         (lowest, IMITATING, "of 100 points", "base"),
-        "such as DPO, score at most {}.": (highest, which_loss.CONTRAST),
+        "without imitation score at most {}, and DPO": (highest, which_loss.CONTRAST),
+        "one of them, {}. If all": (scores, "dpo"),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
         "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4")},
     "findings: All losses": {

@@ -68,10 +68,10 @@ REPORTED = {
             "the same",
             "TruthfulQA (Table 2)",
             "54.05 and 47.83, +6.22",
-            "not asked by itself; in questions with a myth at hand "
+            "not asked by itself; in questions with a common myth "
             "{+C3 better, score in truth: UFT - A -> DPO} (C3), against the chain with UNA "
             "{+C3b better, score in truth: UFT - A -> UNA} (C3b), both read off afterwards",
-            "yes in C3, no in C3b"),
+            "yes in C3; in C3b not shown on the first start model, no on the second"),
         Reported(
             "(SFT, then DPO) against SFT alone: does it forget?",
             "new leaderboard (Table 1); old leaderboard (Table 2)",
