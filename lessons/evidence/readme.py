@@ -27,8 +27,8 @@ IN_SHORT = {
         "two points, at SFT's own settings. It takes longer to learn to stop, though, and is "
         "behind until then, and on SmolLM2 it is undecided whether it scores as SFT does. The "
         "paper prints other formulas for the weights (Eq. 21 and Algorithm 1), which were not "
-        "judged. As an opponent from preference learning IFT had here only a DPO that changed "
-        "next to nothing.\n\n"
+        "judged. Its only opponent from preference learning was DPO on pairs whose better answer "
+        "is the demonstration itself, which changed next to nothing.\n\n"
         "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
         "asks how likely each word is after the *right* words, while the model will go on after "
         "its *own*. Word by word that is so here, in sums, sorted words and reversed words: SFT's "
@@ -99,17 +99,17 @@ IN_SHORT = {
          "because that second stage unlearns")),
     "UNA": InShort(
         "**The UNA paper says (in version 2) that UNA is better than DPO, KTO and RLHF.** From "
-        "the same answers UNA is {C6 better: UNA - DPO} points better than DPO here: UNA reads "
-        "their scores, while DPO reads them as pairs (on pairs UNA is the same loss as DPO). It "
-        "is {C6 better: UNA - KTO} points better than KTO, which reads only whether an answer is "
-        "right. With the same labels UNA is not shown to be ahead of KTO (which we did not ask "
-        "beforehand). So the lead over KTO seems to come from what scores say beyond labels, and "
-        "on the second start model more than half of it comes from one kind of question. Our "
-        "scores are exact, while real ones are not. Plain SFT on the answers that have full "
-        "marks, a rival that the paper does not have, is close: UNA's lead over it is undecided. "
-        "In the picture of all losses UNA is not ahead of KTO. That is another experiment, in "
-        "which UNA began from a base and not, as here, after a short SFT, and in which its beta "
-        "was not searched. RLHF we did not compare.",
+        "the same answers, and after a short SFT, UNA is {C6 better: UNA - DPO} points better "
+        "than DPO here: UNA reads their scores, while DPO reads them as pairs (on pairs UNA is "
+        "the same loss as DPO). It is {C6 better: UNA - KTO} points better than KTO, which reads "
+        "only whether an answer is right. With the same labels UNA is not shown to be ahead of "
+        "KTO (which we did not ask beforehand). So the lead over KTO seems to come from what "
+        "scores say beyond labels, and on the second start model more than half of it comes from "
+        "one kind of question. Our scores are exact, while real ones are not. Plain SFT on the "
+        "answers that have full marks, a rival that the paper does not have, is close: UNA's lead "
+        "over it is undecided. In the picture of all losses UNA is not ahead of KTO. That is "
+        "another experiment, in which UNA began from a base and its beta was not searched. RLHF "
+        "we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
          "C10 better: UNA - RFT": "undecided"},
         ("here", "Our scores are exact", "From the same answers",
