@@ -241,6 +241,13 @@ def reversed_words(setting: str) -> str:
     return " and ".join(f"{100 * x:.1f}" for x in found)
 
 
+def real_skills(row: str, setting: str) -> str:
+    """ "36.6": the mean over five skills of a try of R7, on validation prompts."""
+    found, = ([float(x[family]) for family in SKILLS] for x in read_tries()
+              if (x["claim"], x["row"], x["setting"]) == ("R7", row, setting))
+    return f"{100 * np.mean(found):.1f}"
+
+
 def mechanism_says(pattern: str, first: int = 1) -> str:
     """What two lines of the mechanism say of the contrast losses, one for each base."""
     return " and ".join(re.search(pattern, line)[1] for line in MECHANISM[first:first + 2])
@@ -460,6 +467,10 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "both SFT and detached IFT stop, in {} and": (share, "R6 SFT, 256"),
         "{} % of their answers": (share, "R6 detached, 256")},
     "findings: UFT": {
+        "With a beta of .3 it scores {} points": (real_skills, "UFT", "--lr 1e-4 --beta 0.3"),
+        "with .1 {} and with .03": (real_skills, "UFT", "--lr 1e-4 --beta 0.1"),
+        "{}, while SFT": (real_skills, "UFT", "--lr 1e-4 --beta 0.03"),
+        "scores {}. So it can": (real_skills, "A", "--lr 1e-4"),
         "In reversed words UFT goes from {} points": (share, "C15 UFT x1", "reverse"),
         "to {} with four times": (share, "C15 UFT x4", "reverse"),
         "and the chain from {}": (share, "C15 chain x1", "reverse"),

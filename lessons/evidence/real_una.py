@@ -53,12 +53,12 @@ CLAIMS = {
     "R7": Claim(
         "A real model: is UFT in one stage better than SFT, then DPO or UNA?",
         rows={
-            "A": f"{SFT_ON_A} --lr 1e-4",
+            "A": SFT_ON_A,
             "UFT": f"--objective uft --skills A:B --rows 1180 --mix 57:61 {SIZE} --epochs 1",
             "A -> DPO": f"--objective dpo --skills B --rows 305 {SIZE} --epochs 1 <- A",
             "A -> UNA": f"--objective una --skills B --rows 610 {SIZE} --epochs 1 <- A",
         },
-        tries={"UFT": UFT_TRIES, "A -> DPO": BETAS, "A -> UNA": BETAS},
+        tries={"A": ("--lr 1e-4",), "UFT": UFT_TRIES, "A -> DPO": BETAS, "A -> UNA": BETAS},
         questions={
             "A real model: UFT in one stage keeps more skills than (SFT, then DPO)":
                 "better, skills: UFT - A -> DPO",
