@@ -22,14 +22,15 @@ IN_SHORT = {
         "million parameters. IFT multiplies the loss of each token by a *weight*, which grows "
         "with this loss and with the losses of the tokens after it. In the released code gradient "
         "flows through these weights, and at SFT's learning rate most answers of one kind, lists, "
-        "then never end. With a lower rate and a larger batch they end, but at such settings IFT "
-        "scores less even without that gradient. Where no gradient flows through the weights, "
-        "which is our default, IFT scores as SFT does, within two points, at SFT's own settings. "
-        "It takes longer to learn to stop, though, and is behind until then, and on SmolLM2 it is "
-        "undecided whether it scores as SFT does. The paper prints other formulas for the weights "
-        "(Eq. 21 and Algorithm 1), which were not judged. Our own comparison of IFT with "
-        "preference learning had a weak opponent, DPO on pairs whose better answer is the "
-        "demonstration itself, so that it decides nothing.\n\n"
+        "then never end. With a lower rate and a larger batch most end, but these settings cost "
+        "IFT points by themselves, with or without that gradient. Where no gradient flows through "
+        "the weights, which is our default, IFT scores as SFT does, within two points, at SFT's "
+        "own settings. It takes longer to learn to stop, though, and is behind until then, and on "
+        "SmolLM2 it is undecided whether it scores as SFT does. The paper prints other formulas "
+        "for the weights (Eq. 21 and Algorithm 1), which were not judged. Our own comparison of "
+        "IFT with preference learning had a weak opponent, DPO on pairs whose better answer is "
+        "the demonstration itself. It changed next to nothing, so that the comparison decides "
+        "nothing.\n\n"
         "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
         "asks how likely each word is after the *right* words, while the model will go on after "
         "its *own*. Word by word that is so here, in sums, sorted words and reversed words: SFT's "
@@ -37,7 +38,7 @@ IN_SHORT = {
         "overestimates what its model does} percentage points, most of which come from reversed "
         "words. On Frozen Lake, the paper's example, a game of crossing ice without falling into "
         "a hole, the answer depends on what the player knew before, on how long training has run "
-        "and on whether walks that have fallen are counted ([the lake](docs/lake.md)).",
+        "and on whether games that ended in a hole are counted ([the lake](docs/lake.md)).",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
@@ -48,7 +49,7 @@ IN_SHORT = {
         ("The code that its authors released", "the best settings that we found", "within two "
          "points, at SFT's own settings", "is behind until then", "were not judged",
          "sums, sorted words and reversed words", "what the player knew before",
-         "how long training has run", "whether walks that have fallen are counted")),
+         "how long training has run", "whether games that ended in a hole are counted")),
     "UFT": InShort(
         "**The UFT paper says that alignment after SFT makes a model forget some of what SFT "
         "taught, and that one stage prevents it.** Here demonstrations show skills, and answers "
