@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from nanouft.__main__ import COMMANDS
+from nanouft.objectives import OBJECTIVES
+from nanouft.run.flags import comments
 
 ROOT = Path(__file__).parents[1]
 BUILD = """
@@ -85,3 +87,8 @@ def test_no_help_sends_to_what_only_a_checkout_has(module, capsys):
         import_module(module).main(["--help", *(["all"] if module == "nanouft.train" else [])])
     told = capsys.readouterr().out
     assert "--" in told and not OF_THE_CHECKOUT.search(told)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_help_of_a_setting_does(name):
+    assert not OF_THE_CHECKOUT.search(" ".join(comments(OBJECTIVES[name]).values()))

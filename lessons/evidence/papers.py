@@ -190,7 +190,7 @@ CARRY = {
             "R5 as good: detached, 96 - SFT, 96",
             "C7 Step by step, SFT overestimates what its model does"),
     "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
-            "C15 not inferior, skills: UFT x4 - chain x1",
+            "C12 better, skills: UFT - A -> UNA",
             "C16 better, score in reverse: UFT 0.3 - UFT 1", "C3 better: UFT - A -> DPO",
             "C3b better: UFT - A -> UNA"),
     "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C6 better: UNA - UNA, right",

@@ -1,9 +1,9 @@
 """UNA and UFT on a real model, SmolLM2-135M-Instruct: claims R8 and R7.
 
 On our own bases the best beta was 1. On SmolLM2, whose answers have thirty tokens, UFT with beta 1
-learnt nothing in a trial, and so every arm here has four tries that reach from beta 1 to .01. In
-another trial the second stage had nothing to teach, so R8 starts from a short SFT and asks five
-families in which there is something to gain.
+learnt nothing in a trial, and so every arm with a beta here has four tries, which reach from beta 1
+to .01 (of UFT from .3 to .03). In another trial the second stage had nothing to teach, so R8 starts
+from a short SFT and asks five families in which there is something to gain.
 """
 from lessons.evidence.claim import REAL, SKILLS, Claim, reads
 
@@ -53,12 +53,12 @@ CLAIMS = {
     "R7": Claim(
         "A real model: is UFT in one stage better than SFT, then DPO or UNA?",
         rows={
-            "A": SFT_ON_A,
+            "A": f"{SFT_ON_A} --lr 1e-4",
             "UFT": f"--objective uft --skills A:B --rows 1180 --mix 57:61 {SIZE} --epochs 1",
             "A -> DPO": f"--objective dpo --skills B --rows 305 {SIZE} --epochs 1 <- A",
             "A -> UNA": f"--objective una --skills B --rows 610 {SIZE} --epochs 1 <- A",
         },
-        tries={"A": ("--lr 1e-4",), "UFT": UFT_TRIES, "A -> DPO": BETAS, "A -> UNA": BETAS},
+        tries={"UFT": UFT_TRIES, "A -> DPO": BETAS, "A -> UNA": BETAS},
         questions={
             "A real model: UFT in one stage keeps more skills than (SFT, then DPO)":
                 "better, skills: UFT - A -> DPO",

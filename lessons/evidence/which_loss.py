@@ -104,7 +104,7 @@ CLAIMS = {
         "After SFT: is a second stage as good as more SFT, whatever its loss?",
         rows={"sft": "--objective sft", "sft, sft": "--objective sft <- sft", **AFTER_SFT},
         tries=dict.fromkeys(["sft, sft", *AFTER_SFT], LOW_RATES),
-        questions={f"After SFT, {name} is as good as more SFT, within 3 points":
+        questions={f"After SFT, {name} scores what more SFT scores, within 3 points":
                    f"within 3: sft, {name} - sft, sft" for name in SECOND},
         name="C14", seeds=range(940, 950), prompts=21, measured=("logp", "kl"), moved_from="sft",
         made={"plus": f"{PLUS} <- sft", "minus": f"{MINUS} <- sft"},

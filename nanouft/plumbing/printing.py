@@ -21,8 +21,12 @@ def visible(text: str) -> str:
 
 
 def if_here(file: str, text: str = " ({})") -> str:
-    """The text with this file of a checkout; "" where it is not, as beside an installed wheel."""
-    return text.format(file) if Path(file).exists() else ""
+    """The text with the path of this file of the checkout; "" where nanouft lies in none, as in an
+    installed wheel."""
+    path = Path(__file__).parents[2] / file
+    if not path.exists():
+        return ""
+    return text.format(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
