@@ -21,12 +21,10 @@ def visible(text: str) -> str:
 
 
 def if_here(file: str, text: str = " ({})") -> str:
-    """The text with the path of this file of the checkout; "" where nanouft lies in none, as in an
-    installed wheel."""
-    path = Path(__file__).parents[2] / file
-    if not path.exists():
-        return ""
-    return text.format(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    """The text with this file if it lies in the current folder and belongs to nanouft's checkout;
+    else "", as beside an installed wheel."""
+    ours = Path(__file__).resolve().parents[2] / file
+    return text.format(file) if ours.exists() and ours == Path.cwd() / file else ""
 
 
 def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
