@@ -32,7 +32,7 @@ from nanouft.run.plan import USUAL
 from nanouft.run.settings import Train
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
-FINDINGS = write.FINDINGS.read_text(encoding="utf-8")
+FINDINGS = (write.ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
 
 
 def sections(page: str) -> dict[str, str]:
@@ -228,24 +228,12 @@ def moved(*rows: str) -> str:
     return f"{low} to {high}"
 
 
-def tried(row: str, rate: str) -> str:
-    """ "55.2 and 53.2": scores of a try of C14 on validation prompts."""
-    found = [tries_of("C14", row, base)[f"--lr {rate}"] for base in CLAIMS["C14"].names]
+def tried(name: str, row: str, setting: str, *families: str) -> str:
+    """ "55.2 and 53.2": scores of a try on validation prompts, or means of these families."""
+    found = [np.mean([float(x[family]) for family in families or ("score",)])
+             for x in read_tries() if (x["claim"], x["row"], x["setting"]) == (name, row, setting)]
+    assert found
     return " and ".join(f"{100 * x:.1f}" for x in found)
-
-
-def reversed_words(setting: str) -> str:
-    """ "23.3 and 43.2": scores of UFT's tries of C15 on validation prompts."""
-    found = [float(x["reverse"]) for x in read_tries()
-             if (x["claim"], x["row"], x["setting"]) == ("C15", "UFT x1", setting)]
-    return " and ".join(f"{100 * x:.1f}" for x in found)
-
-
-def real_skills(row: str, setting: str) -> str:
-    """ "36.6": the mean over five skills of a try of R7, on validation prompts."""
-    found, = ([float(x[family]) for family in SKILLS] for x in read_tries()
-              if (x["claim"], x["row"], x["setting"]) == ("R7", row, setting))
-    return f"{100 * np.mean(found):.1f}"
 
 
 def mechanism_says(pattern: str, first: int = 1) -> str:
@@ -410,7 +398,7 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "without imitation score at most {}, and DPO": (highest, which_loss.CONTRAST),
         "one of them, {}. If all": (scores, "dpo"),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
-        "at the highest one DPO falls to {} points": (tried, "sft, dpo", "1e-4")},
+        "at the highest one DPO falls to {} points": (tried, "C14", "sft, dpo", "--lr 1e-4")},
     "findings: All losses": {
         "trained for {} steps of 32 rows": (steps, "C13 dpo"),
         "and {}.": (best_rates_lie_inside,),
@@ -467,18 +455,21 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "both SFT and detached IFT stop, in {} and": (share, "R6 SFT, 256"),
         "{} % of their answers": (share, "R6 detached, 256")},
     "findings: UFT": {
-        "With a beta of .3 it scores {} points": (real_skills, "UFT", "--lr 1e-4 --beta 0.3"),
-        "with .1 {} and with .03": (real_skills, "UFT", "--lr 1e-4 --beta 0.1"),
-        "{}, while SFT": (real_skills, "UFT", "--lr 1e-4 --beta 0.03"),
-        "scores {}. So it can": (real_skills, "A", "--lr 1e-4"),
+        "With a beta of .3 it scores {} points":
+        (tried, "R7", "UFT", "--lr 1e-4 --beta 0.3", *SKILLS),
+        "with .1 {} and with .03": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.1", *SKILLS),
+        "{}, while SFT": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.03", *SKILLS),
+        "scores {}. So it can": (tried, "R7", "A", "--lr 1e-4", *SKILLS),
         "In reversed words UFT goes from {} points": (share, "C15 UFT x1", "reverse"),
         "to {} with four times": (share, "C15 UFT x4", "reverse"),
         "and the chain from {}": (share, "C15 chain x1", "reverse"),
         "to {}. More steps": (share, "C15 chain x4", "reverse"),
         "of which it keeps {} points with": (share, "C15 UFT x1", "fact"),
         "and {} with four times as many.": (share, "C15 UFT x4", "fact"),
-        "a beta of 1 scored {} in reversed words": (reversed_words, "--lr 1.25e-4 --beta 1"),
-        "at the lower rate and {} at the higher": (reversed_words, "--lr 4e-4 --beta 1"),
+        "a beta of 1 scored {} in reversed words": (tried, "C15", "UFT x1", "--lr 1.25e-4 --beta 1",
+                                                 "reverse"),
+        "at the lower rate and {} at the higher": (tried, "C15", "UFT x1", "--lr 4e-4 --beta 1",
+                                                   "reverse"),
         "UFT keeps {} points with a beta of 1": (share, "C16 UFT 1", "fact"),
         "{} with .3,": (share, "C16 UFT 0.3", "fact"),
         "and {} with .1": (share, "C16 UFT 0.1", "fact"),

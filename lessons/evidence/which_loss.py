@@ -44,6 +44,7 @@ CHAIN_TRIES = ("--lr 1e-5 --beta 1", "--lr 1e-5 --beta 9", "--lr 1e-4 --beta 1",
                "--lr 1e-4 --beta 9")
 UFT_TRIES = ("--lr 1.25e-4 --beta 1", "--lr 1.25e-4 --beta 0.3", "--lr 4e-4 --beta 1",
              "--lr 4e-4 --beta 0.3")
+UFT_ON_BOTH = "--objective uft --skills A:B --rows 1180 --mix 57:61"      # A and B of C3
 ON_A = "--skills A --rows 570 --lr 1.25e-4 --batch-size 16"   # the demonstrations of C3 alone
 TIMES = (1, 2, 4)                       # so many times the three passes of claim C3
 
@@ -52,12 +53,11 @@ def of_length(times: int) -> dict[str, str | tuple[str, str]]:
     """C3's rows at so many times their steps: SFT on A, DPO on B after it, UFT on both at once."""
     passes = f"--epochs {3 * times}"
     return {
-        f"A x{times}": (f"--objective sft --skills A --rows 570 --lr 1.25e-4 --batch-size 16 "
-                        f"{passes}",
+        f"A x{times}": (f"--objective sft {ON_A} {passes}",
                         f"--objective sft --skills A --rows 570 --lr 2.5e-4 --batch-size 8 "
                         f"{passes}"),
         f"chain x{times}": f"--objective dpo --skills B --rows 305 {passes} <- A x{times}",
-        f"UFT x{times}": f"--objective uft --skills A:B --rows 1180 --mix 57:61 {passes}",
+        f"UFT x{times}": f"{UFT_ON_BOTH} {passes}",
     }
 
 
@@ -138,8 +138,8 @@ CLAIMS = {
     "C16": Claim(
         "Does UFT learn reversed words less because its push on a demonstration soon fades?",
         rows={"SFT": f"--objective sft {ON_A}"}
-             | {f"UFT {beta}": f"--objective uft --skills A:B --rows 1180 --mix 57:61 --lr 1.25e-4 "
-                               f"--beta {beta}" for beta in (1, 0.3, 0.1)}
+             | {f"UFT {beta}": f"{UFT_ON_BOTH} --lr 1.25e-4 --beta {beta}"
+                for beta in (1, 0.3, 0.1)}
              | {f"A alone {beta}": f"--objective uft --feedback none {ON_A} --beta {beta}"
                 for beta in (1, 0.1)},
         questions={

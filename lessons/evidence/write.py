@@ -22,7 +22,6 @@ from nanouft.plumbing.printing import say
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "claims.md"
-FINDINGS = ROOT / "docs" / "findings.md"    # its figures, too, are bound to the scores by a test
 ALL = ROOT / "docs" / "all_questions.md"
 README = ROOT / "README.md"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
