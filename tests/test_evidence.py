@@ -281,6 +281,10 @@ def best_rates_lie_inside() -> str:
 
 
 TOLD = {    # page and section: sentences of it, with figures as in README's (write.told)
+    "claims: IFT": [
+        "the detached form is {-R1 as good: detached - SFT} points behind SFT at the rate",
+        "SFT followed by DPO is {-C1c not inferior: detached - SFT -> DPO} points ahead"],
+    "claims: UNA": ["UNA with scores is {C6 better: UNA - UNA, cut} points ahead, which is"],
     "findings: IFT": [
         "The released form of IFT loses {-C1 better: released - SFT} points on both start "
         "models",
@@ -383,7 +387,8 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
         "which",
         "UNA with scores is {C6 better: UNA - DPO} points ahead of DPO",
-        "UNA scores {C6 better: UNA - UNA, right} points less than with scores",
+        "UNA scores {C6 better: UNA - UNA, right} points less. But",
+        "UNA with scores is {+C6 better: UNA - UNA, cut} ahead, which",
         "they differ by {+C6 better: UNA, right - KTO}, a figure",
         "UNA's lead over it, asked on new seeds, is {+C10 better: UNA - RFT}, which"],
     "findings: DFT": [
@@ -391,20 +396,23 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "the difference is {+C8 as good, score in rules_new: DFT - SFT}, so"],
 }
 BOUND = {   # the same: {words of it: what any other figure at {} is, and of which row}
-    "claims: All losses": {"is left out, it is within chance in {} cases.": (fragile,)},
+    "claims: All losses": {"is left out, it is within what chance gives in {} cases.": (fragile,)},
     "README": {
         "beside a comparison of pairs, score at least {}.":
         (lowest, IMITATING, "of 100 points", "base"),
         "without imitation score at most {}, and DPO": (highest, which_loss.CONTRAST),
         "one of them, {}. If all": (scores, "dpo"),
         "{} second stages that we tried": (share_of_verdicts, "holds"),
-        "at the highest one DPO falls to {} points": (tried, "C14", "sft, dpo", "--lr 1e-4")},
+        "at the highest one DPO falls from {}": (tried, "C14", "sft, dpo", "--lr 1e-6"),
+        "to {} points on validation": (tried, "C14", "sft, dpo", "--lr 1e-4"),
+        "UFT, which imitates as well, scores {},": (scores, "uft"),
+        "KTO {} and": (scores, "kto"), "UNA {}. (The": (scores, "una")},
     "findings: All losses": {
         "trained for {} steps of 32 rows": (steps, "C13 dpo"),
         "and {}.": (best_rates_lie_inside,),
         "as ORPO and CPO do, score at least {}.": (lowest, IMITATING),
         "the best is SPPO, with {}; it": (highest, which_loss.CONTRAST),
-        "two answers score at most {}.": (highest, ONLY_COMPARE),
+        "of two answers, score at most {}.": (highest, ONLY_COMPARE),
         "reads demonstrations too, scores {},": (scores, "uft"),
         "KTO {} and": (scores, "kto"), "UNA {}. So": (scores, "una"),
         "The base itself scores {}, because": (scores, "base"),
@@ -420,13 +428,13 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "found in {} % of random orders": (mechanism_says, r"as much in (\S+) %"),
         "*undecided* in {} cases": (fragile,),
         "its rank correlation is {} (read off": (mechanism_says, r"answers is (\S+)", 7),
-        "right answers at {} nats per token": (logp, "dose 0"),
+        "right answers at a log-prob of {} per token": (logp, "dose 0"),
         "less than the base's {}, and yet": (logp, "base"),
         "scores {} points. Most of this": (scores, "dose 0"),
         "there only {} % stop": (stops_in_skills, "base"),
         "{} score as more SFT does, within three points.": (share_of_verdicts, "holds"),
         "For {} losses without imitation the best": (at_the_lowest_rate, which_loss.CONTRAST),
-        "is {} nats per answer": (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
+        "is {} for an answer": (moved, *(f"sft, {loss}" for loss in which_loss.CONTRAST)),
         "second stage moves by {}.": (moved, "sft, sft"),
         "SPPO is {} points lower": (fall, "sppo"),
         "eleven are from {} points lower":

@@ -187,7 +187,7 @@ SENTENCES = (
 # The three to five questions that carry our answer to each paper, in docs/claims.md.
 CARRY = {
     "IFT": ("C1 better: released - SFT", "C1 as good: detached - SFT", "R1 better: released - SFT",
-            "R5 as good: detached, 96 - SFT, 96",
+            "R1 as good: detached - SFT", "R5 as good: detached, 96 - SFT, 96",
             "C7 Step by step, SFT overestimates what its model does"),
     "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
             "C12 better, skills: UFT - A -> UNA",
