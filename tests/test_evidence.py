@@ -97,6 +97,13 @@ def share(key: str, what: str = "ended") -> str:
                         for base in range(len(claim.bases)))
 
 
+def mean(key: str) -> str:
+    """ "63.1 and 60.2": the score of a row on each base."""
+    name, row = key.split(" ", 1)
+    return " and ".join(f"{100 * judge.score_of(CLAIMS[name], packed(name), row, base)[0]:.1f}"
+                        for base in range(len(CLAIMS[name].bases)))
+
+
 def steps(key: str) -> str:
     """ "107 and 214": how many steps a row takes on each base, from NanoWorld's rows."""
     name, row = key.split(" ", 1)
@@ -284,7 +291,8 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
     "claims: IFT": [
         "the detached form is {-R1 as good: detached - SFT} points behind SFT at the rate",
         "SFT followed by DPO is {-C1c not inferior: detached - SFT -> DPO} points ahead"],
-    "claims: UNA": ["UNA with scores is {C6 better: UNA - UNA, cut} points ahead, which is"],
+    "claims: UNA": ["UNA with scores is {C6 better: UNA - UNA, cut} points ahead, which is",
+                    "with full marks is {-R8 better: UNA - RFT} points ahead of it"],
     "findings: IFT": [
         "The released form of IFT loses {-C1 better: released - SFT} points on both start "
         "models",
@@ -383,6 +391,8 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "and by {+C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)} "
         "after the second"],
     "findings: UNA": [
+        "UNA differs from DPO by {+R8 better: UNA - DPO} and from its start model by {+R8 better: "
+        "UNA - start}, both undecided, and SFT is {-R8 better: UNA - RFT} points ahead of it",
         "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO",
         "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
         "which",
@@ -396,6 +406,17 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "the difference is {+C8 as good, score in rules_new: DFT - SFT}, so"],
 }
 BOUND = {   # the same: {words of it: what any other figure at {} is, and of which row}
+    "claims: UNA": {
+        "and {} % of UNA's answers stop": (share, "R8 UNA"),
+        "where {} % did before": (share, "R8 start"),
+        "SmolLM2 scored only {} points": (mean, "R8 start"),
+        "in C6 {}), so": (mean, "C6 start")},
+    "findings: UNA": {
+        "the start model scores {} points": (mean, "R8 start"), "UNA {}, DPO": (mean, "R8 UNA"),
+        "{} and": (mean, "R8 DPO"), "SFT {}. So": (mean, "R8 RFT"),
+        "Of UNA's answers {} % stop": (share, "R8 UNA"),
+        "of the start model's {} %": (share, "R8 start"),
+        "UNA fell to {} points": (tried, "R8", "UNA", "--lr 3e-5 --beta 0.1")},
     "claims: All losses": {"is left out, it is within what chance gives in {} cases.": (fragile,)},
     "README": {
         "beside a comparison of pairs, score at least {}.":

@@ -1,4 +1,4 @@
-"""Claims C13 to C16, R7 and R8: groups, tries, DPO with a term more, KL, the mechanism."""
+"""Claims C13 to C16, R7 to R9: groups, tries, DPO with a term more, KL, the mechanism."""
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,7 +1,7 @@
 """What the papers say of IFT, UFT, UNA, PoFT and DFT, as questions that training runs can answer.
 
 claim.py says what an entry is. More entries are in real_ift.py (C9, and R1 to R6 on SmolLM2), in
-which_loss.py (C13 to C16, of all losses) and in real_una.py (R7 and R8 on SmolLM2).
+which_loss.py (C13 to C16, of all losses) and in real_una.py (R7 to R9 on SmolLM2).
 """
 from pathlib import Path
 

@@ -12,7 +12,7 @@ from lessons.evidence import searches
 CLAIMS_OF = {
     "IFT": ("C1", "C1c", "C1d", "C5", "C7", "C9", "R1", "R1s", "R5", "R6"),
     "UFT": ("C2", "C3", "C3b", "C12", "C15", "C16", "R7"),
-    "UNA": ("C6", "C10", "R8"),
+    "UNA": ("C6", "C10", "R8", "R9"),
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8",),
     "all losses": ("C13", "C14"),
@@ -146,10 +146,14 @@ SENTENCES = (
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
         {"UNA is better than DPO": "C6 better: UNA - DPO",
-         "UNA is better than KTO": "C6 better: UNA - KTO"},
-        {"UNA is better than SFT on the right answers": "C10 better: UNA - RFT"},
-        doubt=f"no score has an error; UNA was searched in {searches.count('C6', 'UNA')} settings, "
-              f"DPO in {searches.count('C6', 'DPO')}"),
+         "UNA is better than KTO": "C6 better: UNA - KTO",
+         "UNA is better than DPO, on SmolLM2": "R8 better: UNA - DPO"},
+        {"UNA is better than SFT on the right answers": "C10 better: UNA - RFT",
+         "UNA is better than SFT on the right answers, on SmolLM2": "R8 better: UNA - RFT",
+         "UNA is better than its start model, on SmolLM2": "R8 better: UNA - start"},
+        doubt="no score has an error; in C6 UNA was searched in "
+              f"{searches.count('C6', 'UNA')} settings, DPO in {searches.count('C6', 'DPO')}; on "
+              "SmolLM2 most of the scored answers are wrong"),
     Sentence(
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
@@ -194,7 +198,7 @@ CARRY = {
             "C16 better, score in reverse: UFT 0.3 - UFT 1", "C3 better: UFT - A -> DPO",
             "C3b better: UFT - A -> UNA"),
     "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C6 better: UNA - UNA, right",
-            "C10 better: UNA - RFT"),
+            "C10 better: UNA - RFT", "R8 better: UNA - DPO", "R8 better: UNA - RFT"),
     "PoFT": ("C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %", "R4 better: PoFT - SFT",
              "C4 better: PoFT, weak - SFT", "C4 better: PoFT - SFT, filtered",
              "C11 better: aligned model - PoFT"),

@@ -124,13 +124,21 @@ IN_SHORT = {
         "other labels, which call an answer good from a score of .5 on, UNA is only {C6 better: "
         "UNA - UNA, cut} points behind UNA with scores, and that is undecided. Our scores are "
         "exact, while real ones are not. Plain SFT on the answers that have full marks, a rival "
-        "that the paper does not have, is close: UNA's lead over it is undecided. In the picture "
-        "of all losses UNA is not ahead of KTO. That is another experiment, in which UNA began "
+        "that the paper does not have, is close: UNA's lead over it is undecided.\n\n"
+        "**On SmolLM2 UNA did not repeat this.** There it is not shown to be better than DPO, nor "
+        "better than the model from which it began, and SFT on the answers that have full marks "
+        "is {-R8 better: UNA - RFT} points ahead of UNA. SmolLM2 knows fewer of these answers, so "
+        "that most of what UNA reads is more wrong than right, and of the settings that we tried "
+        "the gentlest was the best, so that a still gentler one might do better. In the picture "
+        "of all losses UNA is not ahead of KTO. That is a third experiment, in which UNA began "
         "from a base and its beta was not searched. RLHF we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
-         "C6 better: UNA - UNA, cut": "undecided", "C10 better: UNA - RFT": "undecided"},
+         "C6 better: UNA - UNA, cut": "undecided", "C10 better: UNA - RFT": "undecided",
+         "R8 better: UNA - DPO": "undecided", "R8 better: UNA - start": "undecided",
+         "R8 better: UNA - RFT": "does not hold"},
         ("here", "Our scores are exact", "From the same answers",
-         "reads only whether an answer is right", "did not ask beforehand")),
+         "reads only whether an answer is right", "did not ask beforehand",
+         "not shown to be better than DPO", "the gentlest was the best")),
     "PoFT": InShort(
         "**The PoFT paper says that PoFT improves on SFT where the quality of the demonstrations "
         "is not sure.** Its tables use public data as they are; here we made 40 % of the "

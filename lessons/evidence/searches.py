@@ -45,10 +45,10 @@ def count(name: str, row: str) -> int:
 def doubts(name: str, row: str, base: int) -> dict[str, str]:
     """{doubt: the stage of the row that it is of}, of all stages: settings that are the lowest or
     the highest that were tried, or that none were tried. Where only the first base was searched,
-    its search counts for the second one too."""
+    its search counts for the second one too. A model made once, for all rows, is no stage."""
     claim = CLAIMS[name]
     out: dict[str, str] = {}
-    while row and claim.is_trained(row):
+    while row in claim.rows and claim.is_trained(row):
         flags, start = claim.parts_of(row, base)
         of_bases = [searches().get((claim.command(row, base), claim.names[b])) for b in (base, 0)]
         tried = of_bases[0] or of_bases[1]
