@@ -187,9 +187,11 @@ def main(argv: list[str] | None = None) -> int:
     if split == "val" and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead "
                         f"{next(iter(TASKS[name].beside))} (0: equal, -3: worse)")
-    OUT.mkdir(parents=True, exist_ok=True)
     files = [x for given in cfg.entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
+    if not files:
+        raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
+    OUT.mkdir(parents=True, exist_ok=True)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines, told, failed = [], [], False

@@ -11,6 +11,7 @@ from lessons.limits import how_it_ended
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
 ENTRY = """from nanouft.objective import Objective
@@ -66,6 +67,13 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(tmp_path, mon
         assert arena.main([words, "--guess", "0"]) == 0
         lines = (tmp_path / "arena.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
+
+
+def test_a_folder_without_programs_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert command(arena.main, ["empty", "--test-seed", "1"]) == 2
+    assert capsys.readouterr().err == "error: empty: no file ending in .py is there\n"
 
 
 def test_what_ends_leaves_no_weights_and_says_so(tmp_path):
