@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from lessons.exercise import load
 from lessons.parts import PARTS, put
 from lessons.submissions import is_stub
 from nanouft import simple
@@ -23,6 +22,7 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import is_demo
 from nanouft.loop import Device
 from nanouft.models.folders import save_model
+from nanouft.plumbing.own_code import load
 from nanouft.run.load import load_rows, open_model
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.settings import read_flags

@@ -156,3 +156,11 @@ def test_an_exercise_that_does_not_exist_is_one_line(capsys):
     assert command(main, ["99"]) == 2
     assert capsys.readouterr().err == (
         "error: there is no exercise 99; python -m lessons.check lists them\n")
+def test_a_file_may_have_dataclasses_and_annotations_that_are_texts(tmp_path):
+    """For both, Python looks the file up among the modules that were imported."""
+    file = tmp_path / "ex02.py"
+    file.write_text("from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+                    f"@dataclass\nclass Row:\n    n: int\n\n{source_of('02a')}")
+    assert judge_file(KNOWN["02a"], file) == ""
+
+
