@@ -31,6 +31,7 @@ from lessons.evidence.stats import half_width, moments, verdict
 from lessons.parts import loss_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
@@ -58,8 +59,8 @@ def check_entry(file: Path, task: Task) -> None:
     """UserError unless the file has one class that writes its `loss` and changes nothing else, or
     is a program with the loss of the task. It is read, not run."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as e:
+        tree = ast.parse(read_text(file))
+    except (SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
     parts = own_program.written_parts(tree)
     if task.program:

@@ -32,7 +32,7 @@ class Mine(Objective):
     ("return", "return (", "cannot be read")])
 def test_an_entry_writes_its_loss_alone(part, instead, told, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text(ENTRY)
+    file.write_text(ENTRY, encoding="utf-8-sig")                # as Windows' Notepad saves it
     arena.check_entry(file, arena.TASKS["stop"])
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
@@ -162,7 +162,7 @@ def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
     (tmp_path / "with a space").mkdir()
     for name, program in programs.items():
         file = tmp_path / "with a space" / f"{name}.py"
-        file.write_text(program)
+        file.write_text(program, encoding="utf-8-sig")          # as Windows' Notepad saves it
         arena_runs.train(name, "uft", task, [job], tmp_path / name, str(file) if program else "")
         found[name] = weights(tmp_path / name / arena_runs.folder_of(job))
     moved = np.linalg.norm(found["ours"] - weights(BASE))
