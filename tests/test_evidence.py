@@ -9,6 +9,7 @@ import pytest
 
 from lessons.evidence import (
     cells,
+    harvest,
     judge,
     mechanism,
     papers,
@@ -804,6 +805,18 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
             (["--search", "C14", "--rows", "sft"], "'sft' has no settings to try")):
         with pytest.raises(UserError, match=told):
             main(words)
+
+
+@pytest.mark.parametrize("program, words, told", [
+    (harvest, "--samples 300", "--samples 300: must be at least 1 and at most 256"),
+    (harvest, "--samples 0", "--samples 0: must be at least 1"),
+    (harvest, "--prompts 0", "--prompts 0: must be at least 1")])
+def test_a_number_out_of_range_is_one_line(program, words, told, tmp_path, monkeypatch):
+    """Before a model is opened."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, "start_model", None)
+    with pytest.raises(UserError, match=re.escape(told)):
+        program.main(words.split())
 
 
 def test_a_run_is_named_by_its_whole_name(monkeypatch):
