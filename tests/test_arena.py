@@ -2,6 +2,7 @@
 import inspect
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,24 @@ def test_a_folder_without_programs_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "empty").mkdir()
     assert command(arena.main, ["empty", "--test-seed", "1"]) == 2
     assert capsys.readouterr().err == "error: empty: no file ending in .py is there\n"
+
+
+def test_baselines_are_those_of_the_commands_of_the_task(tmp_path, monkeypatch):
+    """Made once for them, and anew where a flag has changed."""
+    made = []
+
+    def measure(who, flags, task, split, seed):
+        made.append((flags, task.flags, task.rates))
+        return arena_runs.Result(task.rates[0], "a hash", np.zeros((5, 4, 2)), np.ones((5, 4, 2)))
+    monkeypatch.setattr(arena_runs, "OUT", tmp_path)
+    monkeypatch.setattr(arena_runs, "measure", measure)
+    task = arena_runs.Task("", "--steps 1", ("1e-5",), {"SFT": "sft"})
+    for other in (task, replace(task, about="the same"), replace(task, flags="--steps 2"),
+                  replace(task, rates=("2e-5",)), replace(task, beside={"SFT": "sft --lam 0"})):
+        found = arena_runs.baselines("stop", other, "val", 7)["SFT"]
+        assert (found.rate, found.scores.mean(), found.ended.mean()) == (other.rates[0], 0, 1)
+    assert made == [("sft", "--steps 1", ("1e-5",)), ("sft", "--steps 2", ("1e-5",)),
+                    ("sft", "--steps 1", ("2e-5",)), ("sft --lam 0", "--steps 1", ("1e-5",))]
 
 
 def test_what_ends_leaves_no_weights_and_says_so(tmp_path):
