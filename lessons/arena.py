@@ -31,7 +31,7 @@ from lessons.evidence.stats import half_width, moments, verdict
 from lessons.parts import loss_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import read_text
+from nanouft.plumbing.files import check_writable, read_text
 from nanouft.plumbing.printing import say
 
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
@@ -193,6 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     if not files:
         raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
     OUT.mkdir(parents=True, exist_ok=True)
+    check_writable(cfg.csv)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines, told, failed = [], [], False

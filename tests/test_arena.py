@@ -77,6 +77,21 @@ def test_a_folder_without_programs_is_one_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: empty: no file ending in .py is there\n"
 
 
+def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch, capsys):
+    """And a table that cannot be written is told before it."""
+    monkeypatch.chdir(tmp_path)
+    there = []
+
+    def report(entry, *more):
+        there.append((tmp_path / "new").is_dir())
+        return {"entry": entry}
+    monkeypatch.setattr(arena, "report", report)
+    for table, code in (("new/arena.csv", 0), ("new", 2)):
+        assert command(arena.main, ["mine.py", "--guess", "0", "--csv", table]) == code
+    assert there == [True]
+    assert capsys.readouterr().err.startswith("error: new: ")
+
+
 def test_baselines_are_those_of_the_commands_of_the_task(tmp_path, monkeypatch):
     """Made once for them, and anew where a flag has changed."""
     made = []
