@@ -802,6 +802,8 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
             (["C13", "--rows", "sft"], "--rows needs --train or --search"),
             (["--train", "C13", "C14", "--rows", "sft"], "runs of one experiment, not of 2"),
             (["--train", "C5", "--rows", "sft"], "C5: its runs have no names"),
+            (["--train", "C4", "--workers", "0"], "--workers 0: must be at least 1"),
+            (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0"),
             (["--train", "C14", "--rows", "sft,dpo"], "unknown run of C14 'sft,dpo'"),
             (["--search", "C14", "--rows", "sft"], "'sft' has no settings to try")):
         with pytest.raises(UserError, match=told):
