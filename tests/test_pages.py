@@ -264,7 +264,8 @@ def test_numbers_on_the_page_are_computed_again(made):
             optimizer.step()
         frame, run = defaults(made[0], name)["frames"][-1], defaults(made[0], name)
         strips = token_pushes(objective, shown, model, tok, reference=base)
-        assert [which for which, _ in run["answers"]] == [which for which, _, _ in strips]
+        assert [which for which, _ in run["answers"]] == [which for which, _, _ in strips], (
+            seed, name)
         for mine, (_, _, push) in zip(frame["push"], strips, strict=True):
             assert mine == pytest.approx(push, rel=2e-3, abs=2e-3), (seed, name)
         answers = [greedy(model, tok, row) for row in rows]
