@@ -188,7 +188,7 @@ SENTENCES = (
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
-# The three to five questions that carry our answer to each paper, in docs/claims.md.
+# The questions that carry our answer to each paper, in docs/claims.md.
 CARRY = {
     "IFT": ("C1 better: released - SFT", "C1 as good: detached - SFT", "R1 better: released - SFT",
             "R1 as good: detached - SFT", "R5 as good: detached, 96 - SFT, 96",
