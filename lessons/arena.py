@@ -31,6 +31,7 @@ from lessons.evidence.stats import half_width, moments, verdict
 from lessons.parts import loss_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.files import check_writable, read_text
 from nanouft.plumbing.printing import say
 
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
@@ -58,8 +59,8 @@ def check_entry(file: Path, task: Task) -> None:
     """UserError unless the file has one class that writes its `loss` and changes nothing else, or
     is a program with the loss of the task. It is read, not run."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as e:
+        tree = ast.parse(read_text(file))
+    except (SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
     parts = own_program.written_parts(tree)
     if task.program:
@@ -187,9 +188,12 @@ def main(argv: list[str] | None = None) -> int:
     if split == "val" and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead "
                         f"{next(iter(TASKS[name].beside))} (0: equal, -3: worse)")
-    OUT.mkdir(parents=True, exist_ok=True)
     files = [x for given in cfg.entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
+    if not files:
+        raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
+    OUT.mkdir(parents=True, exist_ok=True)
+    check_writable(cfg.csv)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines, told, failed = [], [], False

@@ -139,16 +139,16 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int,
 
 
 def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]:
-    """The methods beside an entry, trained once on this machine and kept in out/arena."""
-    file, out = OUT / f"{name}-{split}-{seed}.npz", {}
+    """The methods beside an entry, trained once on this machine and kept in out/arena, under a
+    hash of their commands."""
+    commands = repr((task.flags, task.rates, task.beside))
+    digest = hashlib.sha256(commands.encode()).hexdigest()[:16]
+    file = OUT / f"{name}-{split}-{seed}-{digest}.npz"
     if not file.exists():
         say(f"first, once: {'; '.join(task.beside)}")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
         np.savez_compressed(file, **{f"{who}/{key}": value for who, x in out.items()
                                      for key, value in vars(x).items()})
     kept = np.load(file)
-    if not all(f"{who}/weights" in kept for who in task.beside):     # of an older version
-        file.unlink()
-        return baselines(name, task, split, seed)
     return {who: Result(str(kept[f"{who}/rate"]), str(kept[f"{who}/weights"]),
                         kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}

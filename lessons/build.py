@@ -30,7 +30,6 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from lessons.exercise import load
 from lessons.judging import (
     NOT_YET,
     TooLong,
@@ -47,7 +46,7 @@ from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
-from nanouft.plumbing.own_code import error_line
+from nanouft.plumbing.own_code import error_line, load
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import families, mean_score

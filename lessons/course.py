@@ -70,7 +70,7 @@ class Question:
         if not self.file.exists():
             return "", ""
         kept: dict[str, str] = {}
-        for line in self.file.read_text("utf-8", "replace").splitlines():
+        for line in self.file.read_text("utf-8-sig", "replace").splitlines():
             word, _, said = line.partition(" ")
             kept.setdefault(word, said.strip())
         guess, happened = kept.get("guess", ""), kept.get("happened", "")

@@ -10,7 +10,6 @@ refusal shows the smallest call that is wrong. If a common mistake of the key gi
 what was seen there, or two of them together do, their sentences follow.
 """
 import functools
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 
 from lessons.mistakes import Mistake, named_mistakes, with_mistakes
-from nanouft.plumbing.own_code import error_line
+from nanouft.plumbing.own_code import error_line, load
 
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise
@@ -270,13 +269,6 @@ def mistake_words(exercise: Exercise, seen: dict[str, Seen], wrong: list[str]) -
 
 
 # ---- files --------------------------------------------------------------------------------------
-def load(file: Path):
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @functools.cache
 def exercises() -> dict[str, Exercise]:
     return {name: exercise for file in sorted(HERE.glob("key*.py"))

@@ -35,6 +35,7 @@ from lessons.exercise import (
 from lessons.limits import BYTES, GIGABYTES, SECONDS, how_it_ended, run_limited
 from lessons.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import check_writable
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 
@@ -57,6 +58,7 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
     if not students:
         raise UserError(f"{folder}: no folder of a student is there; --class wants a folder that "
                         "holds one folder for each of them")
+    check_writable(table)
     seed, jobs = Random().random(), [(student, name) for student in students for name in names]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         graded = pool.map(lambda job: grade(*job, seed=seed), jobs)

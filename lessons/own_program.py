@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from lessons.exercise import load
 from lessons.parts import PARTS, put
 from lessons.submissions import is_stub
 from nanouft import simple
@@ -23,6 +22,8 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import is_demo
 from nanouft.loop import Device
 from nanouft.models.folders import save_model
+from nanouft.plumbing.files import read_text
+from nanouft.plumbing.own_code import load
 from nanouft.run.load import load_rows, open_model
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.settings import read_flags
@@ -50,7 +51,7 @@ def train_program(file: Path, flags: list[str]) -> None:
     plan = plan_run(cfg, objective, given, read, model, tok)
     demos = {(row.prompt, row.answer) for row in read[0] if is_demo(row)}
     rows = rows_of_steps(plan, demos, tok.pad)
-    names = written_parts(ast.parse(file.read_text(encoding="utf-8"))) - {"train"}
+    names = written_parts(ast.parse(read_text(file))) - {"train"}
     sys.path.insert(0, str(file.parent))                        # it may import its neighbour
     mine = load(file)
     put({name: getattr(mine, name) for name in names}, mine)

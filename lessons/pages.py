@@ -24,6 +24,7 @@ from lessons.table import LESSONS, QUESTIONS, head_of
 from lessons.website import FOLD, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 
@@ -81,7 +82,7 @@ def stubs(file: Path) -> list[str]:
     exercises = HERE / "exercises" / f"ex{file.name[:2]}.py"
     if not exercises.exists():
         return []
-    source = exercises.read_text(encoding="utf-8")
+    source = read_text(exercises)
     functions = [x for x in ast.parse(source).body if isinstance(x, ast.FunctionDef)]
     cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})" for x in functions]
     return ["from lessons.check import check\n\n\n" + cells[0], *cells[1:]]

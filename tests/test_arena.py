@@ -2,6 +2,7 @@
 import inspect
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lessons.limits import how_it_ended
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
 ENTRY = """from nanouft.objective import Objective
@@ -31,7 +33,7 @@ class Mine(Objective):
     ("return", "return (", "cannot be read")])
 def test_an_entry_writes_its_loss_alone(part, instead, told, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text(ENTRY)
+    file.write_text(ENTRY, encoding="utf-8-sig")                # as Windows' Notepad saves it
     arena.check_entry(file, arena.TASKS["stop"])
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
@@ -66,6 +68,46 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(tmp_path, mon
         assert arena.main([words, "--guess", "0"]) == 0
         lines = (tmp_path / "arena.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
+
+
+def test_a_folder_without_programs_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert command(arena.main, ["empty", "--test-seed", "1"]) == 2
+    assert capsys.readouterr().err == "error: empty: no file ending in .py is there\n"
+
+
+def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch, capsys):
+    """And a table that cannot be written is told before it."""
+    monkeypatch.chdir(tmp_path)
+    there = []
+
+    def report(entry, *more):
+        there.append((tmp_path / "new").is_dir())
+        return {"entry": entry}
+    monkeypatch.setattr(arena, "report", report)
+    for table, code in (("new/arena.csv", 0), ("new", 2)):
+        assert command(arena.main, ["mine.py", "--guess", "0", "--csv", table]) == code
+    assert there == [True]
+    assert capsys.readouterr().err.startswith("error: new: ")
+
+
+def test_baselines_are_those_of_the_commands_of_the_task(tmp_path, monkeypatch):
+    """Made once for them, and anew where a flag has changed."""
+    made = []
+
+    def measure(who, flags, task, split, seed):
+        made.append((flags, task.flags, task.rates))
+        return arena_runs.Result(task.rates[0], "a hash", np.zeros((5, 4, 2)), np.ones((5, 4, 2)))
+    monkeypatch.setattr(arena_runs, "OUT", tmp_path)
+    monkeypatch.setattr(arena_runs, "measure", measure)
+    task = arena_runs.Task("", "--steps 1", ("1e-5",), {"SFT": "sft"})
+    for other in (task, replace(task, about="the same"), replace(task, flags="--steps 2"),
+                  replace(task, rates=("2e-5",)), replace(task, beside={"SFT": "sft --lam 0"})):
+        found = arena_runs.baselines("stop", other, "val", 7)["SFT"]
+        assert (found.rate, found.scores.mean(), found.ended.mean()) == (other.rates[0], 0, 1)
+    assert made == [("sft", "--steps 1", ("1e-5",)), ("sft", "--steps 2", ("1e-5",)),
+                    ("sft", "--steps 1", ("2e-5",)), ("sft --lam 0", "--steps 1", ("1e-5",))]
 
 
 def test_what_ends_leaves_no_weights_and_says_so(tmp_path):
@@ -154,7 +196,7 @@ def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
     (tmp_path / "with a space").mkdir()
     for name, program in programs.items():
         file = tmp_path / "with a space" / f"{name}.py"
-        file.write_text(program)
+        file.write_text(program, encoding="utf-8-sig")          # as Windows' Notepad saves it
         arena_runs.train(name, "uft", task, [job], tmp_path / name, str(file) if program else "")
         found[name] = weights(tmp_path / name / arena_runs.folder_of(job))
     moved = np.linalg.norm(found["ours"] - weights(BASE))

@@ -1,13 +1,15 @@
 """`python -m lessons.bench --gpu` tried without a GPU: each of its lines says ok, and LOOK where
 numbers are not the CPU's."""
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from made import NANO, tiny
 
-from lessons.bench import gpu, subjects
+from lessons.bench import __main__, gpu, subjects
 from nanouft import train
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -26,6 +28,23 @@ def test_readme_has_the_range_of_the_page_of_benchmarks():
     assert len(lines) == 7
     told = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
     assert f"{told[0]} as long as ours for SFT, DPO and KTO, and {told[1]} for GRPO" in readme
+
+
+def test_a_system_without_a_load_tells_its_cores(monkeypatch):
+    """Such as Windows."""
+    assert re.search(r", load \d+ on \d+ cores", __main__.machine())
+    monkeypatch.delattr(os, "getloadavg")
+    assert re.search(r", one thread, fp32, \d+ cores", __main__.machine())
+
+
+def test_the_training_of_the_subject_shows_its_bar_alone(monkeypatch, capsys):
+    def once(kind, words):
+        print("a line")
+        print("a bar", file=sys.stderr)
+        return "folder"
+    monkeypatch.setattr(subjects, "once", once)
+    assert subjects.nano().folder == "folder"
+    assert capsys.readouterr() == ("", "a bar\n")
 
 
 def small():

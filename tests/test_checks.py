@@ -1,5 +1,7 @@
 """Each exercise: its stub is not started, the right program of its key is accepted and agrees with
-the numbers of the stub, and each mistake of the key is refused and named."""
+the example of the stub, and each mistake of the key is refused and named."""
+import json
+import math
 import re
 from inspect import getsource
 from pathlib import Path
@@ -15,20 +17,51 @@ from lessons.exercise import HERE, NOT_STARTED, Draw, as_tensor, judge, judge_fi
 from nanouft.plumbing.entry import command
 
 KNOWN = checks.exercises()
-MASK = "user hi assistant yo end".split()
-TABLE = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}
-NUMBERS = {                                     # what stands in the docstrings of the stubs
-    "00a": ([["bee", "cat", "end"], ["bee", "end"]], [0, 1, 1]),
-    "02a": ([MASK], [0, 0, 1, 1]),
-    "02b": ([[[-2.0, 0, 0, 0], [-1.0] * 4], [[1, 0, 0, 0], [1] * 4], "sequence"], 1.5),
-    "03a": ([[0.5, 0.5], [1.0, 0]], [0.25, -0.25]),
-    "06a": ([[2.5, 0], 0.95], 0.9199),
-    "08a": ([0.5, 2, 0.5], 0.25), "09a": ([1], 1 / 3), "12a": ([0.1, 0.5], 7),
-    "11a": ([2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]], 0.5833),
-    "12b": ([[-1.0], [-1.0], [-2.0], [0.5], 0.2, 0.1], [0.4368]), "13a": ([0.5], [0.5, 0.1534]),
-    "14a": ([1, 0.8, TABLE], 5), "15a": ([2, 1, 0.5], [[1, 0.5], [-1, 0.5]]),
-    "16a": ([0.5, 0.4, 10, 2], 0.03)}
-TENSORS = ("02b", "03a", "06a", "12b")
+T = torch.tensor
+LOGP, MASK = T([[-2.0, 0, 0, 0], [-1.0] * 4]), T([[1, 0, 0, 0], [1] * 4])
+ROW = ["user", "hi", "assistant", "yo", "end"]
+WALK = (T([[.6, 0, .4, 0], [1, 0, 0, 0]]), [(0, 0), (0, 0)], T([[0, 0, 1, 1]] * 2),
+        T([[1, 0, 0, 0], [0] * 4]))
+EXAMPLES = [            # a sentence of a stub's docstring, the arguments it means, the result
+    ("00a", "chosen bee cat end and rejected bee end give 0 1 1",
+     (["bee", "cat", "end"], ["bee", "end"]), [0, 1, 1]),
+    ("01a", "Let T and n be 1 and h be 4, let q_0 . k_0 be 2 ln 3 and q_0 . k_1 be 0. The scores "
+     "are ln 3 and 0, so the weights are 3/4 and 1/4.",
+     (T([[[2 * math.log(3), 0, 0, 0]]]), T([[[1.0, 0, 0, 0], [0] * 4]]), T([[[1.0, 0], [0, 1]]])),
+     [[[3 / 4, 1 / 4]]]),
+    ("02a", f"such as {json.dumps(ROW)}", (ROW,), [0, 0, 1, 1]),
+    ("02a", "The targets of the row above are hi, assistant, yo, end, so the mask is [0, 0, 1, 1].",
+     (ROW,), [0, 0, 1, 1]),
+    ("02b", "If one row has a single token with the loss 2, and another row four tokens with the "
+     "loss 1, then \"token\" gives 6 / 5", (LOGP, MASK, "token"), 6 / 5),
+    ("02b", "and \"sequence\" gives (2 + 1) / 2.", (LOGP, MASK, "sequence"), (2 + 1) / 2),
+    ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", (T([0.5, 0.5]), T([1.0, 0])),
+     [0.25, -0.25]),
+    ("05a", "Let there be two cells, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 to cell "
+     "1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, .4, 0) "
+     "and the path is (0, 0), (0, 0), the result is .36, .6 and (.6 + .36) / 2 = .48.",
+     WALK, [.36, .6, .48]),
+    ("06a", "losses 2.5 and 0 with gamma 0.95 give 0.9199", (T([2.5, 0]), 0.95), 0.9199),
+    ("08a", "share 1/2, beta 2 and gamma 0.5 give 0.25.", (1 / 2, 2, 0.5), 0.25),
+    ("09a", "The score 1 gives 1/3", (1,), 1 / 3),
+    ("11a", "likes 1 2 3 0 and scores 0 1 0.5 0.2 give 0.425 with n = 1",
+     (1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), 0.425),
+    ("11a", "and 0.5833 with n = 2.", (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), 0.5833),
+    ("12a", "p = 1/2 and share 0.5 give 2;", (1 / 2, 0.5), 2),
+    ("12a", "p = 0.1 and share 0.5 give 7.", (0.1, 0.5), 7),
+    ("12b", "A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.",
+     (T([-1.0]), T([-1.0]), T([-2.0]), T([0.5]), 0.2, 0.1), [0.4368]),
+    ("13a", "p = 0.5 gives 0.5 and 0.1534.", (0.5,), [0.5, 0.1534]),
+    ("14a", "difference 1, sd 0.8 and t = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776} give 5.",
+     (1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), 5),
+    ("15a", "T 2, gamma 1 and lam 0.5 give c = 1 0.5 and v = -1 0.5", (2, 1, 0.5),
+     [[1, 0.5], [-1, 0.5]]),
+    ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03)]
+
+
+def stub(name: str):
+    """The function that a student begins with."""
+    return getattr(checks.load(HERE / f"ex{name[:2]}.py"), KNOWN[name].name)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -40,11 +73,13 @@ def test_each_exercise(name):
         program = exercise.wrong(mistake)
         assert program, f"no part of the right program: {mistake[0]}"
         assert judge(exercise, program, seed=0).endswith("\n" + mistake[-1])
-    args, wanted = NUMBERS.get(name, ([], None))
-    if wanted is not None:
-        args = [torch.tensor(x) if name in TENSORS and isinstance(x, list) else x for x in args]
-        torch.testing.assert_close(as_tensor(exercise.right(*args)).double(),
-                                   as_tensor(wanted).double(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name, sentence, args, wanted", EXAMPLES)
+def test_the_example_of_a_stub_is_right(name, sentence, args, wanted):
+    assert sentence in " ".join(stub(name).__doc__.split())
+    torch.testing.assert_close(as_tensor(KNOWN[name].right(*args)).double(),
+                               as_tensor(wanted).double(), atol=1e-4, rtol=1e-4)
 
 
 def test_attention_is_written_by_hand():
@@ -64,8 +99,7 @@ def test_a_gradient_that_is_checked_is_announced(name):
         seen |= {what: slope for what, slope in
                  exercise.look(exercise.right, *exercise.draw(Draw(f"{k}"))).items()
                  if "gradient" in what and (slope.any() or what not in seen)}
-    stub = getattr(checks.load(HERE / f"ex{name[:2]}.py"), exercise.name)
-    told = re.search(r"[Gg]radient flows to ([^.]+)\.", stub.__doc__)
+    told = re.search(r"[Gg]radient flows to ([^.]+)\.", stub(name).__doc__)
     assert bool(told) == bool(seen), "it says so exactly if the key checks one"
     for what, slope in seen.items():
         argument = what.split()[-1]
@@ -144,6 +178,14 @@ def test_a_folder_of_files(tmp_path, capsys):
     assert lines[0].split() == ["02a", "response_mask", "right"]
     check(KNOWN["12a"].right)                           # as the cell of a notebook does it
     assert capsys.readouterr().out == "right\n"
+
+
+def test_a_file_may_have_dataclasses_and_annotations_that_are_texts(tmp_path):
+    """For both, Python looks the file up among the modules that were imported."""
+    file = tmp_path / "ex02.py"
+    file.write_text("from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+                    f"@dataclass\nclass Row:\n    n: int\n\n{source_of('02a')}")
+    assert judge_file(KNOWN["02a"], file) == ""
 
 
 def test_masks_have_every_shape_of_real_rows():

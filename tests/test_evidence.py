@@ -9,7 +9,9 @@ import pytest
 
 from lessons.evidence import (
     cells,
+    harvest,
     judge,
+    keep,
     mechanism,
     papers,
     readme,
@@ -800,10 +802,29 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
             (["C13", "--rows", "sft"], "--rows needs --train or --search"),
             (["--train", "C13", "C14", "--rows", "sft"], "runs of one experiment, not of 2"),
             (["--train", "C5", "--rows", "sft"], "C5: its runs have no names"),
+            (["--train", "C4", "--workers", "0"], "--workers 0: must be at least 1"),
+            (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0"),
             (["--train", "C14", "--rows", "sft,dpo"], "unknown run of C14 'sft,dpo'"),
             (["--search", "C14", "--rows", "sft"], "'sft' has no settings to try")):
         with pytest.raises(UserError, match=told):
             main(words)
+
+
+@pytest.mark.parametrize("program, words, told", [
+    (harvest, "--samples 300", "--samples 300: must be at least 1 and at most 256"),
+    (harvest, "--samples 0", "--samples 0: must be at least 1"),
+    (harvest, "--prompts 0", "--prompts 0: must be at least 1"),
+    (keep, "--share 60", "--share 60.0: must be above 0 and at most 1"),
+    (keep, "--share 0", "--share 0.0: must be above 0"),
+    (keep, "--noise 2", "--noise 2.0: must be at least 0 and at most 1"),
+    (keep, "--rows 0", "--rows 0: must be at least 1")])
+def test_a_number_out_of_range_is_one_line(program, words, told, tmp_path, monkeypatch):
+    """Before a model is opened."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, "start_model", None)
+    more = ["--aligned", "folder"] if program is keep else []
+    with pytest.raises(UserError, match=re.escape(told)):
+        program.main([*words.split(), *more])
 
 
 def test_a_run_is_named_by_its_whole_name(monkeypatch):

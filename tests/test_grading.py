@@ -179,3 +179,20 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     assert "bob" in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder of a student"):
         main(["02b", "--class", str(tmp_path / "ada")])
+
+
+def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
+    """And a table that cannot be written is told before it."""
+    there, table = [], tmp_path / "new" / "points.csv"
+
+    def graded(student, name, seed):
+        there.append(table.parent.is_dir())
+        return grade.Cell("right")
+    monkeypatch.setattr(grade, "grade", graded)
+    (tmp_path / "all" / "ada").mkdir(parents=True)
+    words = ["02b", "--class", str(tmp_path / "all"), "--csv"]
+    assert main([*words, str(table)]) == 0
+    assert there == [True] and "ada,02b,1,right" in table.read_text(encoding="utf-8")
+    with pytest.raises(OSError):
+        main([*words, str(tmp_path)])
+    assert there == [True]

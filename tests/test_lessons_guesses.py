@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lessons import course, guesses
+from lessons import course, guesses, pages
 from lessons.course import HERE, Question, switches
 from lessons.table import LESSONS, lesson_file
 from nanouft.plumbing.errors import UserError
@@ -29,6 +29,18 @@ def typed(monkeypatch, *answers):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", lambda question: left.pop(0))
     return left
+
+
+def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
+    """It puts a mark before the first letter: of a guess, and of the exercises of a notebook."""
+    course.GUESSES.mkdir(parents=True)
+    (course.GUESSES / "01.txt").write_text("guess 60\n", encoding="utf-8-sig")
+    monkeypatch.setattr(Question, "valid", lambda self, guess: guess == "60")
+    assert Question(lesson_file("01")).guess == "60"
+    monkeypatch.setattr(pages, "HERE", folder)
+    (folder / "exercises").mkdir()
+    (folder / "exercises" / "ex01.py").write_text("def f(x):\n    return x", encoding="utf-8-sig")
+    assert pages.stubs(lesson_file("01"))[0].endswith("def f(x):\n    return x\n\n\ncheck(f)")
 
 
 @pytest.mark.parametrize(("number", "change"), NAMES)

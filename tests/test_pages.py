@@ -213,24 +213,24 @@ def planted(claim: str, rows: dict[str, float]) -> dict[str, np.ndarray]:
 
 
 def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, monkeypatch):
-    """As soon as they are kept. What a question leaves out stays as it is, and is called so."""
+    """What a question leaves out has its exploratory score, and is called so."""
     best = [{"claim": claim, "row": row, "base": base, "setting": setting, "score": "0.5"}
             for claim in ("C13", "C14") for row, tried in CLAIMS[claim].tries.items()
-            for base in ("base", "base-1") for setting in tried if row != "ipo"]
+            for base in ("base", "base-1") for setting in tried]
     monkeypatch.setattr(claim_entry, "read_tries", lambda: best)
-    kept = {"C13": planted("C13", {"sft": 75, "dpo": 50}),
-            "C14": planted("C14", {"sft": 70, "sft, sft": 80, "sft, dpo": 60})}
+    for name, points in (("C13", {"sft": 75, "dpo": 50}),
+                         ("C14", {"sft": 70, "sft, sft": 80, "sft, dpo": 60})):
+        np.savez_compressed(tmp_path / f"{name}.npz",
+                            **planted(name, dict.fromkeys(CLAIMS[name].rows, 40) | points))
     monkeypatch.setattr(claims, "RESULTS", tmp_path)
-    before = whole_runs.scores()
-    for name, arrays in kept.items():
-        np.savez_compressed(tmp_path / f"{name}.npz", **arrays)
     now = whole_runs.scores()
     half = round(3.1824 * np.std([-5, -5, 5, 5], ddof=1) / 2, 1)        # Student's t
     base, later = "from the base model", "after SFT"
     assert now["sft"] == {base: (75, half, "C13"), later: (80, half, "C14")}
     assert now["dpo"] == {base: (50, half, "C13"), later: (60, half, "C14")}
-    assert now["ipo"] == before["ipo"] and before["ipo"][base][2] == "exploratory"
-    assert now["grpo"] == before["grpo"]
+    assert now["ipo"] == {base: (40, half, "C13"), later: (40, half, "C14")}
+    assert now["grpo"] == {later: whole_runs.in_table()["sft->grpo"]}
+    assert now["grpo"][later][2] == "exploratory"
 
 
 def test_the_scores_of_the_page_are_current():
@@ -264,7 +264,8 @@ def test_numbers_on_the_page_are_computed_again(made):
             optimizer.step()
         frame, run = defaults(made[0], name)["frames"][-1], defaults(made[0], name)
         strips = token_pushes(objective, shown, model, tok, reference=base)
-        assert [which for which, _ in run["answers"]] == [which for which, _, _ in strips]
+        assert [which for which, _ in run["answers"]] == [which for which, _, _ in strips], (
+            seed, name)
         for mine, (_, _, push) in zip(frame["push"], strips, strict=True):
             assert mine == pytest.approx(push, rel=2e-3, abs=2e-3), (seed, name)
         answers = [greedy(model, tok, row) for row in rows]

@@ -172,8 +172,9 @@ def machine() -> str:
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
     processor = names[0] if names else platform.processor()
+    busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
     found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", "one thread, fp32",
-             f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"]
+             f"{busy}{os.cpu_count()} cores"]
     for name in ("torch", "transformers", "trl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")

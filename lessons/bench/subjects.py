@@ -28,7 +28,8 @@ class Subject:
 
 
 def nano() -> Subject:
-    with quiet():
+    """The base after SFT, which is trained once. Its bar is shown."""
+    with contextlib.redirect_stdout(io.StringIO()):
         sft = once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
     return Subject(sft, rows=32, turns=6)
 

@@ -20,7 +20,7 @@ from lessons.evidence import estimates, judge, mechanism, papers
 from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.errors import UserError, in_range, one_of
 from nanouft.plumbing.printing import say
 
 TITLES = {"C5": "Frozen Lake: where training ends, and is SFT's estimate of its policy too high?",
@@ -165,6 +165,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, metavar="N",
                         help="with --train or --search, the number of processes [1]")
     flags = parser.parse_args(argv)
+    in_range(flags, "workers", low=1)
+    in_range(flags, "seeds")
     names = [one_of("experiment", name, judge.NAMES) for name in flags.claims]
     if (flags.train or flags.search) and not names:
         raise UserError(f"--{'train' if flags.train else 'search'} needs an experiment, such as "

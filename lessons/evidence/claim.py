@@ -12,7 +12,7 @@ questions   {question: "test: a sum of rows"}. "better: A - B" asks whether A sc
             "better, stops: A - B" asks of the share of answers that stop, "stops in sort" of those
             of one family, and "score where both stop in sort" of the score of the answers that stop
             after A and after B alike. A question that begins with "..." is that before it, asked
-            of one family; docs/claims.md has all others.
+            of one family; docs/all_questions.md has all others.
 premises    the same without a verdict: "score: A", "stops: A" print what a row scores, or stops.
 
 The score of a run is the mean over families of NanoWorld, or the mean of the means of `parts`.

@@ -26,7 +26,7 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.models.folders import start_model
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import answer_rows
 from nanouft.run.flags import parse
@@ -109,6 +109,8 @@ def write(file: Path, rows: list[dict]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(Harvest, argv, "python -m lessons.evidence.harvest", __doc__)
+    in_range(cfg, "prompts", low=1)
+    in_range(cfg, "samples", low=1, high=TOGETHER)
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")

@@ -161,8 +161,8 @@ def premises(name: str) -> list[str]:
 
 
 def page_lines() -> list[Line]:
-    """The table of docs/claims.md: all questions of all claims, except those that ask one family of
-    the question before them ("..."). Frozen Lake's stand there in four."""
+    """The tables of docs/all_questions.md: all questions of all claims, except those that ask one
+    family of the question before them ("..."). Frozen Lake's stand there in four."""
     return [line for name in RUN
             for line in (told(reads.page_lines()) if name == "C5" else lines(name))
             if not line.question.startswith("...")]

@@ -18,7 +18,7 @@ from nanouft.data.rows import Row, read
 from nanouft.data.selection import demo_rows
 from nanouft.models.folders import start_model
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, in_range
 from nanouft.run.flags import parse
 from nanouft.run.reference import Models
 
@@ -49,6 +49,9 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(Keep, argv, "python -m lessons.evidence.keep", __doc__)
+    in_range(cfg, "share", above=True, high=1)
+    in_range(cfg, "noise", high=1)
+    in_range(cfg, "rows", low=1)
     if not cfg.aligned:
         raise UserError("--aligned DIR is needed: a model that knows such answers, for instance "
                         "python -m nanouft.train --objective sft --rows 4080 --seed 900")

@@ -27,13 +27,12 @@ class Sentence:
     says: str                   # in our words
     asked: dict[str, str]       # {the question in short, for the picture: its key (judge.key)}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
-    further: dict[str, str] = field(default_factory=dict)   # of those further away
     doubt: str = ""
 
     @property
     def questions(self) -> dict[str, str]:
         """All of them: the paper's own ones first."""
-        return self.asked | self.also | self.further
+        return self.asked | self.also
 
 
 SENTENCES = (
@@ -66,8 +65,8 @@ SENTENCES = (
          "detached IFT is as good, on SmolLM2 at .4 of SFT's learning rate":
          "R1 as good: detached - SFT",
          "detached IFT is as good, on SmolLM2 at SFT's own learning rate":
-         "R5 as good: detached, 96 - SFT, 96"},
-        {"fewer answers stop after detached IFT, on SmolLM2 at SFT's rate":
+         "R5 as good: detached, 96 - SFT, 96",
+         "fewer answers stop after detached IFT, on SmolLM2 at SFT's rate":
          "R5 better, stops: SFT, 96 - detached, 96",
          "as many answers stop after 48 steps of detached IFT as of SFT":
          "C9 as good, stops: detached 48 - SFT 48",
@@ -115,14 +114,12 @@ SENTENCES = (
          "UFT keeps more skills than (SFT, then UNA)": "C3 better, skills: UFT - A -> UNA",
          "UFT keeps more skills than (SFT, then UNA) (again, new seeds)":
          "C12 better, skills: UFT - A -> UNA"},
-        further={"KTO after SFT forgets some skills (new seeds)":
-                 "C12 better, skills: A - A -> KTO",
-                 "UNA after SFT forgets some skills (new seeds)":
-                 "C12 better, skills: A - A -> UNA",
-                 "UFT with four times its steps keeps as many as (SFT, then DPO)":
-                 "C15 not inferior, skills: UFT x4 - chain x1",
-                 "UFT learns reversed words better with beta .3 than with beta 1":
-                 "C16 better, score in reverse: UFT 0.3 - UFT 1"},
+        {"KTO after SFT forgets some skills (new seeds)": "C12 better, skills: A - A -> KTO",
+         "UNA after SFT forgets some skills (new seeds)": "C12 better, skills: A - A -> UNA",
+         "UFT with four times its steps keeps as many as (SFT, then DPO)":
+         "C15 not inferior, skills: UFT x4 - chain x1",
+         "UFT learns reversed words better with beta .3 than with beta 1":
+         "C16 better, score in reverse: UFT 0.3 - UFT 1"},
         doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
               "a smaller one, which costs facts (C16)"),
     Sentence(
@@ -163,8 +160,8 @@ SENTENCES = (
          "PoFT is better than SFT, on SmolLM2": "R4 better: PoFT - SFT"},
         {"PoFT is better than SFT on the rows that its aligned model finds likeliest":
          "C4 better: PoFT - SFT, filtered",
-         "PoFT is better than SFT on such rows, on SmolLM2": "R4 better: PoFT - SFT, filtered"},
-        {"SFT on the likeliest 40 % of the rows is better than PoFT":
+         "PoFT is better than SFT on such rows, on SmolLM2": "R4 better: PoFT - SFT, filtered",
+         "SFT on the likeliest 40 % of the rows is better than PoFT":
          "C11 better: filter .4 - PoFT",
          "SFT on the likeliest 80 % of the rows is better than PoFT":
          "C11 better: filter .8 - PoFT",
@@ -188,7 +185,7 @@ SENTENCES = (
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
-# The three to five questions that carry our answer to each paper, in docs/claims.md.
+# The questions that carry our answer to each paper, in docs/claims.md.
 CARRY = {
     "IFT": ("C1 better: released - SFT", "C1 as good: detached - SFT", "R1 better: released - SFT",
             "R1 as good: detached - SFT", "R5 as good: detached, 96 - SFT, 96",

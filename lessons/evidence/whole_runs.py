@@ -2,20 +2,18 @@
 
     scores()            # {"dpo": {"from the base model": (mean of 100, half width, source)}, ...}
 
-From questions C13 (from the base) and C14 (after SFT) as soon as their scores are kept: there every
-loss had equally many tries for its learning rate. Until then, and for methods that these questions
-leave out, from results/methods.csv, whose figures are exploratory.
+From questions C13 (from the base) and C14 (after SFT), where every loss had equally many tries for
+its learning rate. For methods that these questions leave out, from results/methods.csv, whose
+figures are exploratory.
 """
 import csv
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from lessons.evidence import judge, stats
 from lessons.evidence.claim import FAMILIES, RESULTS
-from lessons.evidence.claims import CLAIMS, is_kept, packed
-from nanouft.plumbing.errors import UserError
+from lessons.evidence.claims import CLAIMS, packed
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, where it is from
 TABLE = RESULTS / "methods.csv"
@@ -29,10 +27,8 @@ def scores() -> dict[str, dict[str, Score]]:
     """{method: {start: its score}}, without what was never measured."""
     found: dict[str, dict[str, Score]] = {}
     for start, (claim, row, of_table) in STARTS.items():
-        for name, score in without_prefix(of_table, in_table()).items():
-            found.setdefault(name, {})[start] = score
-        kept = packed(claim) if is_kept(claim) else None
-        for name, score in without_prefix(row, of_claim(claim, kept) if kept else {}).items():
+        known = without_prefix(of_table, in_table()) | without_prefix(row, of_claim(claim))
+        for name, score in known.items():
             found.setdefault(name, {})[start] = score
     return found
 
@@ -55,16 +51,11 @@ def in_table() -> dict[str, Score]:
             for name, x in points.items() if len(x) > 1}
 
 
-def of_claim(name: str, kept: Mapping[str, Any]) -> dict[str, Score]:
-    """Rows of a claim from the shipped base, with an interval over seeds and prompts. A row whose
-    settings were not all tried, or that was never run, is left out."""
-    claim, found = CLAIMS[name], {}
-    for row in filter(claim.is_trained, claim.rows):
-        try:
-            found[row] = rounded(*judge.score_of(claim, kept, row, base=0), name)
-        except UserError:
-            continue
-    return found
+def of_claim(name: str) -> dict[str, Score]:
+    """Rows of a claim from the shipped base, with an interval over seeds and prompts."""
+    claim, kept = CLAIMS[name], packed(name)
+    return {row: rounded(*judge.score_of(claim, kept, row, base=0), name)
+            for row in filter(claim.is_trained, claim.rows)}
 
 
 def rounded(mean: float, variance: float, freedom: float, source: str) -> Score:

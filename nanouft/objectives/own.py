@@ -9,8 +9,6 @@ import functools
 import re
 import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, is_grad_enabled
@@ -20,7 +18,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import plain_file
-from nanouft.plumbing.own_code import locate_errors
+from nanouft.plumbing.own_code import load, locate_errors
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 
@@ -43,13 +41,10 @@ def find(name: str) -> type[Objective]:
         return OBJECTIVES[one_of("objective", spelt(name), OBJECTIVES)]
     file, wanted = own.groups()
     sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
-    spec: Any = spec_from_file_location(f"own.{Path(file).stem}", file)
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
     with locate_errors(file, "--objective"):
-        spec.loader.exec_module(module)
+        module = load(file)
     found = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
-             and issubclass(cls, Objective) and cls.__module__ == spec.name}
+             and issubclass(cls, Objective) and cls.__module__ == module.__name__}
     if len(found) != 1 and not wanted or wanted and wanted not in found:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
                         f"has {', '.join(found) or 'none'}; {file}:NAME says which")

@@ -1,4 +1,5 @@
-"""Files that others wrote: text and JSON, or one clear line about what they are instead."""
+"""Files that others wrote: text and JSON, or one clear line about what they are instead. And a file
+that is written at the end of long work: can it be?"""
 import json
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ def not_utf8(data: bytes, i: int) -> str:
         return "it is UTF-16"
     line = data[:i].count(b"\n") + 1
     return f"line {line} has the byte {data[i]:#x}, as in Latin-1 and Windows-1252"
+
+
+def check_writable(file: Path) -> None:
+    """Make the folder of a file that is written later. OSError now if it cannot be written then."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.open("a").close()
 
 
 def parse_json(text: str, where: str, hint: str = "") -> Any:

@@ -1,11 +1,25 @@
 """Code that a user brings: an error in it names its file and line."""
 import linecache
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from nanouft.plumbing.errors import UserError
+
+
+def load(file: str | Path) -> ModuleType:
+    """Execute a file as the module own.NAME. It stands in sys.modules, where dataclasses look for
+    it, under a name that no other module has."""
+    spec: Any = spec_from_file_location(f"own.{Path(file).stem}", file)
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def lines_in(file: str, e: BaseException) -> list[int]:
