@@ -263,8 +263,8 @@ def mistake_words(exercise: Exercise, seen: dict[str, Seen], wrong: list[str]) -
         return not difference(exercise, call, other, k)
 
     order = sorted(seen, key=lambda k: k not in wrong)
-    found = named_mistakes(exercise.mistakes, lambda some: program_with(exercise, some), does,
-                           order)
+    found = named_mistakes(exercise.right, exercise.mistakes,
+                           lambda some: program_with(exercise, some), does, order)
     return "\n" * bool(found) + "\nAnd: ".join(found)
 
 

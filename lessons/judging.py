@@ -139,7 +139,7 @@ def judge_part(name: str, function, others: dict[str, Callable], mine: ModuleTyp
     if seen[least].error:                                       # which says enough
         return words
     found = named_mistakes(
-        MISTAKES[name],
+        OURS[name], MISTAKES[name],
         lambda some: with_mistakes(OURS[name], some, vars(simple) | OURS | others),
         lambda ours, case: not differs(with_part(name, ours, case, others), seen[case]),
         [least, *tried])

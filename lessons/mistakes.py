@@ -4,6 +4,7 @@ Each is a part of the right source, what stands there instead, and the sentence 
 MISTAKES are those of the parts of one's own program (lessons/build.py), whose right source is
 nanouft/simple.py. Those of an exercise stand in its key.
 """
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -11,21 +12,39 @@ from collections.abc import Callable, Iterable, Iterator
 Mistake = tuple[str, str, str]
 
 
-def alone_and_in_pairs(mistakes: list[Mistake]) -> Iterator[tuple[Mistake, ...]]:
-    """First each mistake, then each two of them in both orders."""
-    yield from ((mistake,) for mistake in mistakes)
-    yield from itertools.permutations(mistakes, 2)
+def alone_and_in_pairs(function: Callable, mistakes: list[Mistake]
+                       ) -> Iterator[tuple[Mistake, ...]]:
+    """First each mistake, then each two of them that go together; in both orders only where these
+    make two sources."""
+    tried: set[str | None] = {None}
+    for count in (1, 2):
+        for some in itertools.permutations(mistakes, count):
+            source = source_with(function, some)
+            if source not in tried:
+                tried.add(source)
+                yield some
 
 
-def with_mistakes(function: Callable, mistakes: tuple[Mistake, ...], space: dict
-                  ) -> Callable | None:
-    """The function with these mistakes, made in this name space; None if they do not go
-    together."""
-    source = inspect.getsource(function)
+source_of = functools.cache(inspect.getsource)
+
+
+def source_with(function: Callable, mistakes: tuple[Mistake, ...]) -> str | None:
+    """The source of a function with these mistakes; None if they do not go together."""
+    source = source_of(function)
     for part, instead, _ in mistakes:
         if part not in source:
             return None
         source = source.replace(part, instead)
+    return source
+
+
+def with_mistakes(function: Callable, mistakes: tuple[Mistake, ...], space: dict
+                  ) -> Callable | None:
+    """The function with these mistakes, made in this name space; None if they do not go together
+    or make no program."""
+    source = source_with(function, mistakes)
+    if source is None:
+        return None
     try:
         exec(source, space)
     except SyntaxError:
@@ -33,15 +52,16 @@ def with_mistakes(function: Callable, mistakes: tuple[Mistake, ...], space: dict
     return space[function.__name__]
 
 
-def named_mistakes(mistakes: list[Mistake], make: Callable, does: Callable, cases: Iterable
-                   ) -> list[str]:
+def named_mistakes(right: Callable, mistakes: list[Mistake], make: Callable, does: Callable,
+                   cases: Iterable) -> list[str]:
     """The sentence of the mistake, or of the two together, that do what was seen in every case;
     an empty list if none do.
 
-    make(some)              our function with these mistakes, or None
+    right                   our function, without mistakes
+    make(some)              the same with these mistakes, or None
     does(function, case)    does it in this case what was seen there?
     """
-    for some in alone_and_in_pairs(mistakes):
+    for some in alone_and_in_pairs(right, mistakes):
         function = make(some)
         if function and all(does(function, case) for case in cases):
             return [sentence for _, _, sentence in some]

@@ -68,7 +68,7 @@ def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path
         if line[1:] == ["-m", "pytest", "-k", "discopop"]:
             line += TESTS
         if line[1:3] == ["-m", "pytest"] and "-k" not in line:
-            line += ["-k", "not runs"]         # which trains a model, of docs/python.md
+            line += ["-k", "not runs"]    # one trains a model, of docs/python.md; ten run commands
         done = subprocess.run([sys.executable, *line[1:]], cwd=there, capture_output=True,
                               text=True, env=os.environ | {"PYTHONPATH": str(there)})
         assert done.returncode == 0, f"{shlex.join(line)}\n{done.stdout}\n{done.stderr}"

@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -47,7 +48,6 @@ def sections(page: str) -> dict[str, str]:
 SECTIONS = {f"{file}: {name}": text for file, page in (("claims", PAGE), ("findings", FINDINGS))
             for name, text in sections(page).items()}
 SECTIONS["README"] = README.partition("matters, and when?\n")[2].partition("\n## ")[0]
-LINES = {name: judge.lines(name) for name in judge.RUN}
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -76,14 +76,17 @@ def test_what_readme_says_of_a_paper_is_its_verdict_with_its_condition(paper):
 
 
 # ---- figures in prose: of which question, and with which sign? -----------------------------------
-FOUND = {judge.key(line): line.findings for lines in LINES.values() for line in lines}
-ALL_LINES = write.all_lines()
-MECHANISM = mechanism.report()
+mechanism_report = cache(mechanism.report)
+
+
+def findings(key: str) -> tuple[verdicts.Finding, ...]:
+    """Of a question, one for each start model."""
+    return write.all_lines()[key].findings
 
 
 def without(key: str, form: str = "{:+.1f}", sign: int = 1) -> str:
     """ "-0.0 and +0.6": the difference without its largest family."""
-    return " and ".join(form.format(sign * 100 * x.without) for x in FOUND[key])
+    return " and ".join(form.format(sign * 100 * x.without) for x in findings(key))
 
 
 def premise(name: str) -> str:
@@ -120,8 +123,8 @@ def steps(key: str) -> str:
 
 def loss(key: str) -> str:
     """ "0.0 ± 0.5 points on the first start model, ... and 1.3 ± 0.8": losses, of two bases."""
-    first, second = (f"{100 * abs(x.mean):.1f} ± {100 * x.half:.1f}" for x in FOUND[key])
-    assert all(x.mean > -0.0005 for x in FOUND[key])        # a loss, or 0.0
+    first, second = (f"{100 * abs(x.mean):.1f} ± {100 * x.half:.1f}" for x in findings(key))
+    assert all(x.mean > -0.0005 for x in findings(key))        # a loss, or 0.0
     return (f"{first} points on the first start model, where there was nothing to prevent, and "
             f"{second} on the second")
 
@@ -166,8 +169,8 @@ def two_lengths(key: str) -> str:
 
 def gain_and_loss(key: str) -> str:
     """ "9.1 points to DPO there, and on ... still cost 8.5": without `unknown`, the largest."""
-    first, second = (100 * x.without for x in FOUND[key])
-    assert {x.largest for x in FOUND[key]} == {"unknown"} and first > 0 > second
+    first, second = (100 * x.without for x in findings(key))
+    assert {x.largest for x in findings(key)} == {"unknown"} and first > 0 > second
     return (f"{first:.1f} points to DPO there, and on the second start model it would still cost "
             f"{-second:.1f}")
 
@@ -215,7 +218,7 @@ def part(found: int, of: int) -> str:
 
 def share_of_verdicts(verdict: str) -> str:
     """ "All 20": second stages with this verdict."""
-    found = [line.verdict for line in LINES["C14"]]
+    found = [line.verdict for line in judge.lines("C14")]
     assert len(found) == len(SECOND_STAGES)
     return part(found.count(verdict), len(found)).capitalize()
 
@@ -247,12 +250,13 @@ def tried(name: str, row: str, setting: str, *families: str) -> str:
 
 def mechanism_says(pattern: str, first: int = 1) -> str:
     """What two lines of the mechanism say of the contrast losses, one for each base."""
-    return " and ".join(re.search(pattern, line)[1] for line in MECHANISM[first:first + 2])
+    return " and ".join(re.search(pattern, line)[1]
+                        for line in mechanism_report()[first:first + 2])
 
 
 def fragile() -> str:
     """ "7 of 12" on the first start model, and none on the second."""
-    found = [re.search(r"in (\d+ of \d+) cases", line)[1] for line in MECHANISM[7:9]]
+    found = [re.search(r"in (\d+ of \d+) cases", line)[1] for line in mechanism_report()[7:9]]
     assert found[1].startswith("0 of")
     return found[0]
 
@@ -530,7 +534,7 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
 def test_a_figure_in_prose_is_that_of_its_question(section):
     """And no decimal of a section stands outside of such words."""
     told = " ".join(SECTIONS[section].split())
-    bound = [write.told(words, ALL_LINES) for words in TOLD.get(section, [])]
+    bound = [write.told(words, write.all_lines()) for words in TOLD.get(section, [])]
     bound += [words.format(figure(*where))
               for words, (figure, *where) in BOUND.get(section, {}).items()]
     for sentence in bound:
@@ -566,7 +570,7 @@ def test_the_lake_is_told_as_it_was_measured():
     assert orpo > half and abs(sft) < other         # nearer than ORPO, and as near as SFT
     from_scratch = [f"C5 Move by move, SFT overestimates its policy (from scratch, {n} updates)"
                     for n in reads.UPDATES]
-    assert [FOUND[key][0].mean > 0 for key in from_scratch] == [False, True, True, True, True]
+    assert [findings(key)[0].mean > 0 for key in from_scratch] == [False, True, True, True, True]
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -743,9 +747,9 @@ def test_cells_become_verdicts(tmp_path, monkeypatch):
                      **{what: kept[what][r, 0, s] for what in ("scores", "ended")})
     trained = cells.gather(claim, 5)
     for name in ("R1", "R1s"):
-        assert judge.told(judge.judged(name, trained)) == LINES[name]
+        assert judge.told(judge.judged(name, trained)) == judge.lines(name)
     trained["scores"][1, 0, 2, 0] = 0
-    assert judge.judged("R1", trained)[0] != LINES["R1"][0]
+    assert judge.judged("R1", trained)[0] != judge.lines("R1")[0]
     _, sft, released, _ = cells.compare("R1", trained)
     assert " 100 100 100 100 100 " in sft and re.search(r" 100 100 [89]\d\S* 100 100 ", released)
 
@@ -784,7 +788,7 @@ def test_the_command_prints_every_verdict_without_torch():
                            text=True)
     assert found.returncode == 0 and max(map(len, found.stdout.splitlines())) <= 100
     plain = " ".join(found.stdout.split())
-    for line in sum(LINES.values(), []):
+    for line in sum(map(judge.lines, judge.RUN), []):
         told = f"{line.question} ({line.whose}) {line.verdict} {line.figures} "
         assert " ".join(told.split()) in plain
 

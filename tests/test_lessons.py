@@ -165,7 +165,7 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     assert (tmp_path / f"out/lessons/{picture.replace(' ', '-')}.png").stat().st_size < 100_000
 
 
-def test_lesson_17_prints_the_intervals_of_the_page(tmp_path):
+def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
     """The same rows of the same claims, whichever of two rows is subtracted."""
     ran = subprocess.run([sys.executable, str(HERE / "17_a_real_model.py"), "--guess", "10"],
                          cwd=tmp_path, capture_output=True, text=True, timeout=600,

@@ -2,6 +2,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -116,6 +117,7 @@ NAMES = sorted([*CLAIMS, "C5", "C7"], key=number)
 RUN = [name for name in NAMES if is_kept(name)]
 
 
+@cache
 def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
     return told(judged(name) if name in CLAIMS else {"C5": reads, "C7": estimates}[name].lines())
@@ -173,7 +175,7 @@ def as_one_family() -> tuple[int, int, int]:
     claim by claim, those of them that stay decided)."""
     names = [name for name, claim in CLAIMS.items()
              if claim.bases == BASES and number(name) < ("C", 7, "")]
-    claim_by_claim = [line.verdict for name in names for line in judged(name)]
+    claim_by_claim = [line.verdict for name in names for line in lines(name)]
     by_base = zip(*(asked_by_base(name) for name in names))
     together = [holm([asked for of_claim in claims for asked in of_claim]) for claims in by_base]
     decided = sum(verdict != "undecided" for verdict in claim_by_claim)

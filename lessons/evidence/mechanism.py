@@ -14,6 +14,7 @@ does not hold   a pair of losses contradicts it on both bases: after one of them
                 the number of pairs
 undecided       else
 """
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,14 +31,19 @@ def ranks(x: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(x)).astype(float)
 
 
+@cache
+def random_orders(n: int) -> np.ndarray:
+    """(ORDERS, n): the numbers below n in a random order each, the same in every call."""
+    rng = np.random.default_rng(0)
+    return np.array([rng.permutation(n) for _ in range(ORDERS)])
+
+
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(Spearman's correlation, the share of random orders with as much or more)."""
-    rng = np.random.default_rng(0)
     a, b = ranks(x), ranks(y)
     a, b = ((x - x.mean()) / x.std() for x in (a, b))
     found = float(a @ b / len(a))
-    orders = np.array([rng.permutation(b) for _ in range(ORDERS)])     # (orders, rows)
-    return found, float(np.mean(orders @ a / len(a) >= found - 1e-12))
+    return found, float(np.mean(b[random_orders(len(b))] @ a / len(a) >= found - 1e-12))
 
 
 class Point(NamedTuple):
