@@ -603,3 +603,22 @@ def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
     assert moved and all(p.dim() == 2 for n, p in after.named_parameters() if n in moved)
     assert kind == "gpt2" or not [n for n in moved if "embed" in n or "wte" in n]
     assert any("lm_head" in n for n in moved) == (kind == "gpt2"), "its chat tokens are new"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_trained_head_reads_states_of_half_precision(dtype, folders, tmp_path):
+    """With new chat tokens embedding and head are trained in fp32 above frozen layers in half
+    precision, also where a run measures without autocast."""
+    pytest.importorskip("peft")
+    model, _ = start_model(folders["gpt2"], True)
+    ids = torch.arange(8)[None]
+    with torch.no_grad():
+        wanted = model(ids)
+        model.add_lora(2, 0, dtype)
+        same(model(ids), wanted, 0.05)
+    assert model.head(model(ids, want="hidden")).dtype == torch.float32
+    if dtype == torch.bfloat16:
+        flags = ["--objective", "dpo", "--init", folders["gpt2"], "--lora", "2", "--dtype", "bf16",
+                 "--data", str(folders["place"] / "d.jsonl"), "--steps", "1", "--device", "cpu"]
+        assert command(train.main, [*flags, "--out", str(tmp_path / "run")]) == 0
+        assert (tmp_path / "run" / "eval.json").exists()
