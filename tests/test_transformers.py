@@ -34,6 +34,7 @@ from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
 from nanouft.models.tokenizer import nano
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
@@ -622,3 +623,22 @@ def test_a_trained_head_reads_states_of_half_precision(dtype, folders, tmp_path)
                  "--data", str(folders["place"] / "d.jsonl"), "--steps", "1", "--device", "cpu"]
         assert command(train.main, [*flags, "--out", str(tmp_path / "run")]) == 0
         assert (tmp_path / "run" / "eval.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_reference_of_sampled_answers_stays_where_it_began(kind, folders):
+    """It is the model without its adapters; but where new chat tokens are trained, embedding and
+    head move with the model, so that it is a copy."""
+    pytest.importorskip("peft")
+    model, tok = start_model(folders[kind], True)
+    model.add_lora(2, seed=0)
+    reference = Models(model, tok.pad, CPU).reference(OBJECTIVES["grpo"](), lora=True)
+    ids = torch.arange(8)[None]
+    with torch.no_grad():
+        before = reference(ids)
+        for p in model.parameters():
+            if p.requires_grad:
+                p += 0.1
+        assert torch.equal(reference(ids), before)
+        assert not torch.equal(model(ids), before)
+    assert (kind == "gpt2") == isinstance(reference, torch.nn.Module), "a copy only if needed"
