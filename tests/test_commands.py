@@ -402,6 +402,9 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --init start --data none.jsonl": "no such file",
     "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 9 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
+    "train --init start --rows 8 --batch-size 4 --accumulate 5": "--accumulate 5|only 4 rows",
+    "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
+        "--accumulate 7|only 6 rows",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",
@@ -414,6 +417,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
+    "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --plain "
+    "--out w2": "accumulate 3: a step has only 2 rows",       # the pairs of its four answers each
     "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
     "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
@@ -443,7 +448,7 @@ def test_a_mistake_is_one_line(line, here, capsys):
     for words in REFUSED[line].split("|"):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
-    assert made <= {"w1"}, "nothing is made before the line is understood"
+    assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
 
 
 def test_a_device_that_is_not_there_is_told_by_what_pytorch_sees(monkeypatch):
