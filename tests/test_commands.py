@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import NANO, one_error, start_folder, tiny, write_jsonl
+from made import NANO, killed_in_step, one_error, start_folder, tiny, write_jsonl
 
 from nanouft import evaluate, generate, pretrain, pushes, reward, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
@@ -37,7 +37,7 @@ from nanouft.run.before_after import same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.evaluation import Measured
 from nanouft.run.flags import add_flags
-from nanouft.run.folder import Log, hash_of, read_lines, save_step
+from nanouft.run.folder import Log, hash_of, locked, read_lines, save_step
 from nanouft.run.held_rows import affordable
 from nanouft.run.plan import (
     as_passes,
@@ -217,6 +217,20 @@ def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(her
     assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
     same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
     assert same[0] == same[1]
+
+
+def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):
+    """But not while another process makes it."""
+    line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
+    with killed_in_step(2):
+        assert call(line) == 130
+    left, = (f for f in (here / "out/.first").glob("*") if not (f / "model.safetensors").exists())
+    capsys.readouterr()
+    if hasattr(os, "fork"):                             # Windows has no such locks
+        with locked(left):
+            assert call(line) == 2
+        assert f"{left.name}: another process trains there now" in one_error(capsys)
+    assert call(line) == 0 and (left / "model.safetensors").exists()
 
 
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
