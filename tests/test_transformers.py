@@ -10,6 +10,7 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
+from nanouft.models.hf import HFModel
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
@@ -209,6 +211,16 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
     assert memory_of_step(model, 8, 1, rows[0].length) == "", "less than a gigabyte"
     assert "GB, " in (text := memory_of_step(model, 1, 1, 10**7)) and not text.endswith(
         "--activation-checkpointing")
+
+
+@pytest.mark.parametrize("kind", ["activation_checkpointing", "gradient_checkpointing"])
+@pytest.mark.parametrize("given", [None, {"use_reentrant": True}])
+def test_every_version_of_transformers_is_told_how_to_recompute(kind, given):
+    """Version 4 would do it so that LoRA gets no gradient; a Trainer may ask for another way."""
+    asked: dict = {}
+    model = SimpleNamespace(net=SimpleNamespace(**{f"{kind}_enable": asked.update}))
+    HFModel.activation_checkpointing_enable(model, **{f"{kind}_kwargs": given})
+    assert asked == {f"{kind}_kwargs": given or {"use_reentrant": False}} and model.recomputes
 
 
 # ---- text ----------------------------------------------------------------------------------------
