@@ -31,12 +31,13 @@ class Answer:
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
              count: Callable[[int], Any] = lambda n: None,
-             stream: Callable[[Tensor], Any] = lambda tokens: None) -> list[Answer]:
+             stream: Callable[[Tensor], Any] | None = None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as fit into CACHE.
     temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
     many are decoded together. An answer ends where the context does; a prompt that fills it loses
     its beginning, so that one token fits. `count(n)` is called when n more answers have ended, and
-    `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come."""
+    `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come; a GPU waits
+    for it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -69,7 +70,7 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
            stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
-           stream: Callable[[Tensor], Any]) -> list[Answer]:
+           stream: Callable[[Tensor], Any] | None) -> list[Answer]:
     """Answers to prompts that are decoded together; the short ones stand first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
@@ -81,28 +82,31 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
-    over = 0                                                        # answers that have ended
+    over = 0                                    # answers of which it is known that they have ended
     with one_thread(device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256):
         cache = model.new_cache(B, P + max_new)
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
-            stream(token)
+            if stream:
+                stream(token[speaks])
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
-            # Asking a GPU who still speaks makes the CPU wait for it: ask seldom.
-            left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
-            count(B - left - over)
-            over = B - left
-            if left == 0 or step == max_new - 1:
+            if step == max_new - 1:
                 break
-            if left <= 0.75 * len(rows):                            # moving the cache has a cost
-                still = speaks.nonzero()[:, 0]
-                cache.take(still)
-                rows, keep, pos, speaks, room = (
-                    x[still] for x in (rows, keep, pos, speaks, room))
+            if (step + 1) % ask_every(device) == 0:
+                left = int(speaks.sum())
+                count(B - over - left)
+                over = B - left
+                if left == 0:
+                    break
+                if left <= 0.75 * len(rows):                        # moving the cache has a cost
+                    still = speaks.nonzero()[:, 0]
+                    cache.take(still)
+                    rows, keep, pos, speaks, room = (
+                        x[still] for x in (rows, keep, pos, speaks, room))
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
                            cache=cache, keep=keep[:, :n + 1])[:, -1]
@@ -110,6 +114,12 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
+
+
+def ask_every(device: torch.device) -> int:
+    """After how many steps decoding asks who still speaks: a GPU seldom, because the CPU waits for
+    its answer."""
+    return 1 if device.type == "cpu" else 16
 
 
 def answers_together(model: GPT, tokens: int) -> int:

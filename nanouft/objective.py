@@ -26,6 +26,8 @@ from typing_extensions import dataclass_transform
 
 from nanouft.gpt import GPT
 from nanouft.plumbing.check_class import check_class
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import counted
 
 NOT_SET: Any = None                 # the value of a field until somebody writes it
 
@@ -127,8 +129,11 @@ class Batch:
         return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
     def micro_batches(self) -> "list[Batch]":
-        """This step in `accumulate` micro-batches, each with the totals of the whole step."""
+        """This step in `accumulate` micro-batches, each with the totals of the whole step.
+        UserError if it has fewer rows."""
         n = self.accumulate
+        if n > self.n:
+            raise UserError(f"accumulate {n}: a step has only {counted(self.n, 'rows')}")
         return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
     def micro_batch(self, part: int, parts: int) -> "Batch":

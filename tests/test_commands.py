@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import NANO, one_error, start_folder, tiny, write_jsonl
+from made import NANO, killed_in_step, one_error, start_folder, tiny, write_jsonl
 
 from nanouft import evaluate, generate, pretrain, pushes, reward, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
@@ -37,7 +37,7 @@ from nanouft.run.before_after import same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.evaluation import Measured
 from nanouft.run.flags import add_flags
-from nanouft.run.folder import Log, hash_of, read_lines, save_step
+from nanouft.run.folder import Log, hash_of, locked, read_lines, save_step
 from nanouft.run.held_rows import affordable
 from nanouft.run.plan import (
     as_passes,
@@ -217,6 +217,20 @@ def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(her
     assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
     same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
     assert same[0] == same[1]
+
+
+def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):
+    """But not while another process makes it."""
+    line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
+    with killed_in_step(2):
+        assert call(line) == 130
+    left, = (f for f in (here / "out/.first").glob("*") if not (f / "model.safetensors").exists())
+    capsys.readouterr()
+    if hasattr(os, "fork"):                             # Windows has no such locks
+        with locked(left):
+            assert call(line) == 2
+        assert f"{left.name}: another process trains there now" in one_error(capsys)
+    assert call(line) == 0 and (left / "model.safetensors").exists()
 
 
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
@@ -402,6 +416,9 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --init start --data none.jsonl": "no such file",
     "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 9 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
+    "train --init start --rows 8 --batch-size 4 --accumulate 5": "--accumulate 5|only 4 rows",
+    "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
+        "--accumulate 7|only 6 rows",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",
@@ -414,6 +431,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
+    "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --plain "
+    "--out w2": "accumulate 3: a step has only 2 rows",       # the pairs of its four answers each
     "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
     "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
@@ -443,7 +462,7 @@ def test_a_mistake_is_one_line(line, here, capsys):
     for words in REFUSED[line].split("|"):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
-    assert made <= {"w1"}, "nothing is made before the line is understood"
+    assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
 
 
 def test_a_device_that_is_not_there_is_told_by_what_pytorch_sees(monkeypatch):

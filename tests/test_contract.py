@@ -164,6 +164,14 @@ def test_an_unnamed_or_changed_file_is_not_run_again(here, capsys):
         train.main("--resume broken --objective mine.py".split())
 
 
+ON_POLICY = HEAD + """class Mine(Objective):
+    data = "prompts"
+
+    def loss(self, batch):
+        return batch.seqs["answer"].logp.sum(), {}
+
+    def credit(self, batch):
+        """
 LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
 
 
@@ -178,6 +186,11 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 10: AttributeError"),
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "does not depend on the log-p"),
+    (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
+     "the metric 'nats' is a tensor of shape (8, "),
+    (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "'now' is 'good'"),
+    (ON_POLICY + "return batch, {'all': batch.per_row['reward']}", "'all' is a tensor of"),
+    (ON_POLICY + "return batch", "credit must return a batch and a dictionary"),
     (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     (MINE.replace("1e-4", "'1e-4'"), "it must be int or float"),

@@ -309,6 +309,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     assert [x["step"] for x in read_lines(tmp_path / "metrics.jsonl")] == [1], "what was whole"
 
 
+def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    for number, more in enumerate(({}, {"gain": torch.tensor(2.0)}, {"other": 3}), 1):
+        sums = {"loss": torch.tensor(number / 2), **more}
+        log.add(Step(number, sums, torch.tensor(1.0), 1e-3, 1, 1), {})
+    log.flush()
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [(x["loss"], x["grad_norm"], x.get("gain"), x.get("other")) for x in lines] == [
+        (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
+
+
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
     """The loss of a slow model is seen from the first step on, of IFT what SFT shows too."""
     log = Log(tmp_path / "metrics.jsonl", 0, Device())

@@ -10,6 +10,7 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,7 +34,9 @@ from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
+from nanouft.models.hf import HFModel
 from nanouft.models.tokenizer import nano
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
@@ -208,6 +211,16 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
     assert memory_of_step(model, 8, 1, rows[0].length) == "", "less than a gigabyte"
     assert "GB, " in (text := memory_of_step(model, 1, 1, 10**7)) and not text.endswith(
         "--activation-checkpointing")
+
+
+@pytest.mark.parametrize("kind", ["activation_checkpointing", "gradient_checkpointing"])
+@pytest.mark.parametrize("given", [None, {"use_reentrant": True}])
+def test_every_version_of_transformers_is_told_how_to_recompute(kind, given):
+    """Version 4 would do it so that LoRA gets no gradient; a Trainer may ask for another way."""
+    asked: dict = {}
+    model = SimpleNamespace(net=SimpleNamespace(**{f"{kind}_enable": asked.update}))
+    HFModel.activation_checkpointing_enable(model, **{f"{kind}_kwargs": given})
+    assert asked == {f"{kind}_kwargs": given or {"use_reentrant": False}} and model.recomputes
 
 
 # ---- text ----------------------------------------------------------------------------------------
@@ -603,3 +616,41 @@ def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
     assert moved and all(p.dim() == 2 for n, p in after.named_parameters() if n in moved)
     assert kind == "gpt2" or not [n for n in moved if "embed" in n or "wte" in n]
     assert any("lm_head" in n for n in moved) == (kind == "gpt2"), "its chat tokens are new"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_trained_head_reads_states_of_half_precision(dtype, folders, tmp_path):
+    """With new chat tokens embedding and head are trained in fp32 above frozen layers in half
+    precision, also where a run measures without autocast."""
+    pytest.importorskip("peft")
+    model, _ = start_model(folders["gpt2"], True)
+    ids = torch.arange(8)[None]
+    with torch.no_grad():
+        wanted = model(ids)
+        model.add_lora(2, 0, dtype)
+        same(model(ids), wanted, 0.05)
+    assert model.head(model(ids, want="hidden")).dtype == torch.float32
+    if dtype == torch.bfloat16:
+        flags = ["--objective", "dpo", "--init", folders["gpt2"], "--lora", "2", "--dtype", "bf16",
+                 "--data", str(folders["place"] / "d.jsonl"), "--steps", "1", "--device", "cpu"]
+        assert command(train.main, [*flags, "--out", str(tmp_path / "run")]) == 0
+        assert (tmp_path / "run" / "eval.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_reference_of_sampled_answers_stays_where_it_began(kind, folders):
+    """It is the model without its adapters; but where new chat tokens are trained, embedding and
+    head move with the model, so that it is a copy."""
+    pytest.importorskip("peft")
+    model, tok = start_model(folders[kind], True)
+    model.add_lora(2, seed=0)
+    reference = Models(model, tok.pad, CPU).reference(OBJECTIVES["grpo"](), lora=True)
+    ids = torch.arange(8)[None]
+    with torch.no_grad():
+        before = reference(ids)
+        for p in model.parameters():
+            if p.requires_grad:
+                p += 0.1
+        assert torch.equal(reference(ids), before)
+        assert not torch.equal(model(ids), before)
+    assert (kind == "gpt2") == isinstance(reference, torch.nn.Module), "a copy only if needed"

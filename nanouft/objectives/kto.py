@@ -15,12 +15,18 @@ k stands for KL(pi || pi_ref). It is a constant of the step, a mean over all its
 clamped afterwards. A method that simply makes everything likelier raises k and gains nothing. Its
 nearest relative is apo.py, where k is 0.
 
-Each row carries its mismatched answer, that of the next row with another prompt; TRL rolls the
-answers within a batch instead. k is noisy and couples the rows of a step, so --accumulate is
-refused; a smaller --batch-size saves memory, with a noisier k. The authors advise lam_D n_D /
-(lam_U n_U) from 1 to 3/2 for n_D good and n_U bad rows (Eq. 9), so raise lam_D if good rows are
-rare.
-Traps: clamping before the mean; a row's own answer in k; dividing by the weights.
+Each row carries its mismatched answer, that of the next row with another prompt; paper and TRL take
+the next answer within a batch instead, whatever its prompt. The mismatched answers should be the
+good and bad ones that are learnt from. Of pairs, all chosen answers therefore stand before all
+rejected ones, as in TRL, because otherwise the next prompt's chosen answer would be borrowed twice
+and its rejected one never. Rows of labels stay in their order, so shuffle a file in which each
+prompt has its good answer first.
+
+k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
+memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and
+n_U bad rows (Eq. 9), so raise lam_D if good rows are rare.
+Traps: clamping before the mean; a row's own answer in k; dividing by the weights; chosen answers
+alone in k.
 """
 from dataclasses import replace
 
@@ -49,7 +55,10 @@ class KTO(Objective):
 
     def choose(self, rows: list[Row]) -> list[Row]:
         """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
-        labelled = label_rows(rows)
+        def rejected_of_pair(row: Row) -> bool:
+            return row.chosen is not None and row.label == 0
+
+        labelled = sorted(label_rows(rows), key=rejected_of_pair)
         prompts, answers = zip(*(row.roles["answer"] for row in labelled))
         if len(set(prompts)) == 1:
             raise UserError("this objective needs labels on at least two different prompts, "

@@ -9,11 +9,12 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from torch import Tensor, is_grad_enabled
 
-from nanouft.objective import CHOOSE, Objective
+from nanouft.objective import CHOOSE, Batch, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, one_of
@@ -61,6 +62,7 @@ def find(name: str) -> type[Objective]:
             if method[0] != "_" and callable(function):
                 setattr(part, method, locate_errors(file, "--objective")(function))
     cls.loss = checked(cls.loss, file)          # type: ignore[method-assign]
+    cls.credit = checked_credit(cls.credit, file)   # type: ignore[method-assign]
     return cls
 
 
@@ -75,5 +77,29 @@ def checked(loss: Callable, file: str) -> Callable:
                             "(), and a dictionary of metrics")
         if is_grad_enabled() and not value.requires_grad:
             raise UserError(f"--objective {file}: the loss does not depend on the log-probs")
+        check_metrics(metrics, file)
         return out
     return call
+
+
+def checked_credit(credit: Callable, file: str) -> Callable:
+    """A `credit` of your own, likewise."""
+    @functools.wraps(credit)
+    def call(self: Objective, batch: Batch) -> Any:
+        out = credit(self, batch)
+        credited, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
+        if not (isinstance(credited, Batch) and isinstance(metrics, dict)):
+            raise UserError(f"--objective {file}: credit must return a batch and a dictionary of "
+                            "metrics")
+        check_metrics(metrics, file)
+        return out
+    return call
+
+
+def check_metrics(metrics: dict, file: str) -> None:
+    """UserError unless each metric is one number, as the log of a run writes it."""
+    for name, x in metrics.items():
+        if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
+            got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)[:40]
+            raise UserError(f"--objective {file}: the metric {name!r} is {got}; it must be a "
+                            "number, or a tensor of shape ()")

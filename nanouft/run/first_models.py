@@ -11,11 +11,11 @@ from pathlib import Path
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of
 from nanouft.objective import Objective
-from nanouft.plumbing.disk import plain_folder
+from nanouft.plumbing.disk import plain_folder, remove
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import as_flags
-from nanouft.run.folder import hash_of
+from nanouft.run.folder import hash_of, locked
 from nanouft.run.settings import Train
 
 # flags that they take from the run: those of its rows and of its memory
@@ -43,7 +43,16 @@ def with_first_models(objective: Objective, cfg: Train, device: Device,
         folder = plain_folder(Path("out/.first", f"{wanted.setting}-{key}"))
         argv += ["--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
+            remove_unfinished(folder)
             say(f"needed first, made once: python -m nanouft.train {shlex.join(argv)}")
             train([*argv, "--device", device.name])
         made.append(str(folder))
     return replace(objective, **{wanted.setting: made})
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a run that was stopped has left. UserError if one trains there now."""
+    if folder.exists():
+        with locked(folder):
+            pass
+        remove(folder)              # after the block, because Windows deletes no open file

@@ -83,6 +83,7 @@ def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, mode
         objective = with_beta(objective, train)
     fit = choose_fit(cfg, objective, len(train), model)
     batch_size = choose_batch_size(cfg, objective, len(train), fit)
+    check_accumulate(cfg.accumulate, batch_size * objective.samples)
     steps = choose_steps(cfg, objective, len(train), fit, batch_size)
     rate = choose_rate(cfg, objective, model, fit)
     held = choose_held_out(cfg, objective, held, steps, batch_size)
@@ -138,6 +139,13 @@ def choose_batch_size(cfg: Train, objective: Objective, rows: int, fit: Fit) -> 
         raise UserError(f"--batch-size {cfg.batch_size}: there are only "
                         f"{counted(rows, 'rows')} to learn from")
     return cfg.batch_size or min(fit.batch_size, rows)
+
+
+def check_accumulate(accumulate: int, rows: int) -> None:
+    """UserError if a step is to be cut into more micro-batches than it has rows."""
+    if accumulate > rows:
+        raise UserError(f"--accumulate {accumulate}: a step has only {counted(rows, 'rows')}; give "
+                        "at most so many, or a larger --batch-size")
 
 
 def choose_steps(cfg: Train, objective: Objective, rows: int, fit: Fit, batch_size: int) -> int:

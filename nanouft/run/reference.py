@@ -71,10 +71,13 @@ class Models:
 
     def reference(self, objective: Objective, lora: bool) -> Any:
         """The reference model of sampled answers: the teacher in distillation, else the start
-        model, which with LoRA is the model without its adapters and otherwise a copy."""
+        model: with LoRA the model without its adapters, if nothing else is trained, and otherwise
+        a copy."""
         if teacher := objective.first_models:
             return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])
-        return self.start.start if lora else copy.deepcopy(self.start).requires_grad_(False)
+        if lora and not self.start.new_rows:
+            return self.start.start
+        return copy.deepcopy(self.start).requires_grad_(False)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
         """Nats on average per response token of each answer, averaged over the models in `folders`,
