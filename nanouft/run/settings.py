@@ -62,6 +62,7 @@ class Train:
 
     def check(self, objective: Objective, given: set[str]) -> None:
         in_range(self, "accumulate", "max_new", "steps", "batch_size", "rows", low=1)
+        in_range(self, "max_length", low=2)
         in_range(self, "lora", "save_every", "eval_every", "seed", "items", high=10**9)
         in_range(self, "noise", "warmup", high=1)
         in_range(self, "lr", "epochs", above=True)
