@@ -404,6 +404,9 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 9 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
+    "train --data demos.jsonl --objective sft --max-length 0": "--max-length 0: must be at least 2",
+    "train --data demos.jsonl --init start --objective sft --max-length 2 --batch-size 1":
+        "no row fits: they are longer than 2 tokens without their last",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",
     "evaluate start --split train": "--split|'train'|test|val",

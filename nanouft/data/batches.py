@@ -55,7 +55,7 @@ class Encoded:
 class EncodeReport:
     """Rows that a run leaves out, and why; and what it should say about others."""
     skipped: int = 0          # rows that are too long, or of which one answer is
-    longest: int = 0          # tokens of the longest of these
+    longest: int = 0          # tokens of the longest of these, its last one too
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
@@ -81,8 +81,9 @@ class EncodeReport:
                 f"tokens, as in {min(self.shortened)}")
 
     def too_long(self, n_ctx: int) -> str:
-        return (f"they are longer than {n_ctx} tokens (the longest has {self.longest:,}); --init a "
-                "model with a longer context, or raise --max-length if you gave it")
+        return (f"they are longer than {n_ctx} tokens without their last (the longest has "
+                f"{self.longest - 1:,}); --init a model with a longer context, or raise "
+                "--max-length if you gave it")
 
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:

@@ -32,7 +32,7 @@ SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out",
 class Train:
     data: list[str] | None = None       # your rows, JSON lines of prompt and response [NanoWorld]
     eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
-    max_length: int | None = None       # longest row in tokens [the model's context]
+    max_length: int | None = None   # longest row in tokens, without its last [the model's context]
     init: str = "base"                  # start from a run, a model folder or hub:owner/name
     rows: int = 1020                    # NanoWorld rows to train on
     skills: str = "all"     # NanoWorld families: A (skills), B (honesty), all, or names with commas
