@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor, is_grad_enabled
 
-from nanouft.objective import CHOOSE, Objective
+from nanouft.data.selection import CHOOSE
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, one_of
