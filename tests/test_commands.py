@@ -454,6 +454,11 @@ def test_a_mistake_is_one_line(line, here, capsys):
     assert made <= {"w1"}, "nothing is made before the line is understood"
 
 
+def test_evaluate_explains_every_metric_of_rows_that_it_prints():
+    explained = re.findall(r"`(nll|auc|prefers|accuracy)`", evaluate.__doc__ or "")
+    assert sorted(explained) == ["auc", "nll", "prefers"]
+
+
 def test_a_device_that_is_not_there_is_told_by_what_pytorch_sees(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="--device cuda: PyTorch sees no CUDA device here"):
