@@ -207,11 +207,12 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
     out = np.empty((steps, batch_size), np.int64)
     while done < steps:
-        left = len(stream)                              # of this epoch
+        left_of_epoch = len(stream)
         while len(stream) < batch_size:
             stream = np.concatenate([stream, rng.permutation(n)])
-        if 0 < left < batch_size:
-            take = batch_size                           # the step in which an epoch ends
+        epoch_ends_in_step = 0 < left_of_epoch < batch_size
+        if epoch_ends_in_step:
+            take = batch_size
         else:
             take = min(POOL, steps - done, len(stream) // batch_size) * batch_size
         pool, stream = stream[:take], stream[take:]
