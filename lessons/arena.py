@@ -33,6 +33,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import check_writable, read_text
 from nanouft.plumbing.printing import say
+from nanouft.run.flags import number
 
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
 
@@ -172,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py",
                         help="files with a loss, or folders of such files")
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
-    parser.add_argument("--guess", type=float, metavar="POINTS",
+    parser.add_argument("--guess", type=number(float), metavar="POINTS",
                         help="by how many points you expect to lead the first method beside yours")
     parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
                         help="a file that is written anew, a line for each entry [arena.csv]")

@@ -44,7 +44,7 @@ from nanouft.generate import stops
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.own_code import error_line, load
 from nanouft.plumbing.printing import say
@@ -238,6 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the rows, to see the same again [another one in each run]")
     cfg = parser.parse_args(argv)
+    in_range(cfg, "steps", low=1)
     if cfg.reset:
         reset(cfg.file)
         return 0

@@ -132,8 +132,8 @@ class GPT(nn.Module):
           | "argmax" (B,T) the greedy next token, 0 outside `at`
           | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
           | "value"  (B,T) the value head's guess in each state (0 without a head).
-    at:   where the head is needed: a mask (B,T), or (N,) positions in the flattened (B,T), for
-          which a GPU need not wait (Seqs.positions); None = everywhere.
+    at:   where the head is needed: (N,) positions in the flattened (B,T), as in Seqs.positions;
+          None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
     keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
@@ -176,8 +176,6 @@ class GPT(nn.Module):
         if want == "value":
             no_head = hidden.new_zeros(hidden.shape[:-1])
             return no_head if self.value is None else self.value(hidden)[..., 0]
-        if at is not None and at.dtype == torch.bool:
-            at = at.flatten().nonzero()[:, 0]
         # Under autocast the product with the head is made in bf16; what follows is fp32 again.
         logits = self.head(select_at(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":

@@ -45,7 +45,8 @@ class Device:
         return self.name.split(":")[0]
 
     def exact(self) -> "Device":
-        """The same place in fp32, in which held-out rows are always read."""
+        """The same place without autocast, as held-out rows are always read. On CUDA a bf16 or fp16
+        run still multiplies in TF32 there (choose_device): its figures are not those of fp32."""
         return Device(self.name)
 
     def autocast(self) -> contextlib.AbstractContextManager:

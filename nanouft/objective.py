@@ -187,7 +187,6 @@ def stacked_positions(roles: list[Seqs], T: int) -> Tensor:
 
 
 # ---- a method ------------------------------------------------------------------------------------
-CHOOSE: dict[str, Callable] = {}        # kind of rows -> what chooses them: objectives/__init__.py
 WIDTH = 128                             # of the model for which the learning rates were chosen
 
 
@@ -258,6 +257,7 @@ class Objective:
 
     def choose(self, rows: list) -> list:
         """The rows that it learns from, with their roles: all of its kind."""
+        from nanouft.data.selection import CHOOSE
         return CHOOSE[" + ".join(self.kinds())](rows)
 
     def prepare(self, data: list, models: Any, seed: int) -> list:

@@ -409,6 +409,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective DPOO": "did you mean dpo?",
     "train --init gpt2": "gpt2: no model folder is there|named hub:owner/name",
     "pushes --show 'sft --lamb 1'": "sft has no flag --lamb",
+    """pushes --show 'ift "'""": """--show 'ift "'|No closing quotation""",
     "train --variant relesed": "released",
     "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
     "train --data": "--data", "train stray": "stray",
@@ -420,8 +421,14 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
         "--accumulate 7|only 6 rows",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
+    "train --data demos.jsonl --objective sft --max-length 0": "--max-length 0: must be at least 2",
+    "train --data demos.jsonl --init start --objective sft --max-length 2 --batch-size 1":
+        "no row fits: they are longer than 2 tokens without their last",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",
+    "evaluate start --split train": "--split|'train'|test|val",
+    "evaluate start --items 0": "--items 0: must be at least 1",
+    "evaluate start --data demos.jsonl --reward r.py:length --max-new -1": "--max-new -1",
     "train --skills sums": "--skills|unknown family 'sums'", "train --mix 1:1": "--mix",
     "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
@@ -442,6 +449,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "sample start --n 0 --prompt a": "--n",
     "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
+    "pretrain --seed -1 --out p1": "--seed -1",
     "reward --data demos.jsonl --init start": "needs pairs",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "pushes --end --prompt Hi": "--prompt is not read with",
@@ -463,6 +471,11 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
+
+
+def test_evaluate_explains_every_metric_of_rows_that_it_prints():
+    explained = re.findall(r"`(nll|auc|prefers|accuracy)`", evaluate.__doc__ or "")
+    assert sorted(explained) == ["auc", "nll", "prefers"]
 
 
 def test_a_device_that_is_not_there_is_told_by_what_pytorch_sees(monkeypatch):

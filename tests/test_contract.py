@@ -1,6 +1,8 @@
 """What an objective is: settings, facts and methods of one class; and an objective of your own."""
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -212,6 +214,19 @@ def test_wherever_an_objective_is_named_it_may_be_a_file(here):
                       ("nine.py", "nine.py: cannot be read")):
         with pytest.raises(UserError, match=why):
             find(name)
+
+
+def test_from_python_a_method_of_your_own_is_a_plain_import(tmp_path):
+    """It chooses its rows, although the script imports nothing of the registry."""
+    (tmp_path / "mine.py").write_text("from nanouft.objective import Objective\n\n\n"
+                                      "class Mine(Objective):\n    data = 'demos'\n")
+    (tmp_path / "use.py").write_text("""
+from mine import Mine
+from nanouft.data.rows import read_dataset
+rows, _ = read_dataset([{"prompt": "Hi", "response": "Ho"}])
+print(*Mine().choose(rows)[0].roles)""")
+    done = subprocess.run([sys.executable, tmp_path / "use.py"], capture_output=True, text=True)
+    assert done.stdout == "answer\n", done.stderr
 
 
 def test_a_run_goes_on_with_its_own_objective_alone(tmp_path):

@@ -358,7 +358,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     kept, report = encode([short, long, short], LETTERS, 13)
     assert (len(kept), report.skipped) == (2, 1)
     assert "1 row too long, whole or in one" in report.lines(13)[0]
-    assert "longer than 13 tokens (the longest has 15)" in report.lines(13)[0]
+    assert "longer than 13 tokens without their last (the longest has 14)" in report.lines(13)[0]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
     (prompt,), _ = encode([Row(roles={"prompt": ((S, U("a")), ())})], LETTERS, 64)

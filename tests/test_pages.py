@@ -35,6 +35,7 @@ from nanouft.playground.record import (
     taught,
 )
 from nanouft.plumbing.disk import write_json
+from nanouft.plumbing.errors import UserError
 from nanouft.run.pushes import token_pushes
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
@@ -343,6 +344,11 @@ class Mine(Objective):
     assert "Half of SFT." in said and told in said and "Not measured yet." in said
     assert ("arXiv:1234.56789" in said) == ("arXiv" in head)
     assert page.locator("#unmeasured [data-method=mine]").count() == 1 and not faults
+
+
+def test_a_method_of_your_own_has_a_file():
+    with pytest.raises(UserError, match="--also sft: give FILE.py"):
+        record(("sft",), also=["sft"])
 
 
 # ---- the playground: what a visitor sees ---------------------------------------------------------

@@ -1,13 +1,26 @@
-"""What a setting may be: the last value that is taken, and the first that is refused."""
+"""What a setting or a flag may be: the last value that is taken, and the first that is refused."""
 import re
-from dataclasses import replace
+import typing
+from dataclasses import fields, replace
 
 import pytest
 from made import FORMS, Form
 
+import frozen_lake.__main__ as lake
+import lessons.evidence.__main__ as evidence
+from lessons import arena, build
+from lessons.evidence.harvest import Harvest
+from lessons.evidence.keep import Keep
+from nanouft import simple
+from nanouft.evaluate import Evaluate
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import clip_of
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, flag
+from nanouft.pretrain import Pretrain
+from nanouft.reward import Reward
+from nanouft.run.settings import Train
+from nanouft.sample import Sample
 
 BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
@@ -54,6 +67,36 @@ def test_the_range_of_a_setting(rule):
 @pytest.mark.parametrize("told", REFUSED)
 def test_settings_that_make_no_sense_together(told):
     assert not takes(Form(*told.partition(" ")[::2]))
+
+
+@pytest.mark.parametrize("program", [
+    Evaluate, Harvest, Keep, Pretrain, Reward, Sample, Train, lake.Run])
+def test_every_number_of_a_program_has_a_least_value(program):
+    """(choose_device asks for that of --threads.)"""
+    told = (OBJECTIVES["sft"](), set()) if program is Train else ()
+    program(**{"aligned": "base"} if program is Keep else {}).check(*told)
+    hints = typing.get_type_hints(program)
+    numbers = [f.name for f in fields(program) if f.name != "threads"
+               and {int, float} & {hints[f.name], *typing.get_args(hints[f.name])}]
+    assert numbers
+    for name in numbers:
+        with pytest.raises(UserError, match=f"^{flag(name)} -1: "):
+            program(**{name: -1}).check(*told)
+
+
+@pytest.mark.parametrize("main, words", [
+    (simple.main, "--steps -1"), (simple.main, "--steps 0"), (build.main, "mine.py --steps 0"),
+    (evidence.main, "C4 --seeds -1"), (evidence.main, "C4 --workers 0")])
+def test_a_number_that_makes_no_sense_is_one_line(main, words, capsys):
+    assert command(main, words.split()) == 2
+    out, told = capsys.readouterr()
+    assert out == "" and words.split()[-2] in told
+
+
+def test_a_guess_for_the_arena_is_a_number(capsys):
+    with pytest.raises(SystemExit):
+        arena.main(["--guess", "nan"])
+    assert "invalid number value: 'nan'" in capsys.readouterr().err
 
 
 def test_the_clip_of_a_mean_ratio_is_narrow_and_a_given_one_is_not_replaced():

@@ -113,7 +113,7 @@ def test_every_way_in_and_out_is_that_of_the_same_model_called_directly(kind, fo
         net.load_state_dict(model.net.state_dict())
     rows, _ = encode(demo_rows(DATA), tok, 128)
     s = collate(rows, range(len(rows)), tok.pad).seqs["answer"]
-    on, table = s.mask > 0, net.get_input_embeddings()
+    on, at, table = s.mask > 0, s.positions, net.get_input_embeddings()
 
     def wanted(**given) -> torch.Tensor:
         logp = net(**given).logits.log_softmax(-1).gather(-1, s.targets[..., None])[..., 0]
@@ -125,10 +125,10 @@ def test_every_way_in_and_out_is_that_of_the_same_model_called_directly(kind, fo
         logits = net(s.inputs).logits
         same(embeds, table(s.inputs), 0)
         same(model(s.inputs), logits, 1e-4)
-        same(model(hidden=hidden, at=on), logits[on], 1e-4)
-        same(model(embeds=blend, want="logp", targets=s.targets, at=on),
+        same(model(hidden=hidden, at=at), logits[on], 1e-4)
+        same(model(embeds=blend, want="logp", targets=s.targets, at=at),
              wanted(inputs_embeds=blend), 1e-4)
-        same(model(s.inputs, want="argmax", at=on), logits.argmax(-1).masked_fill(~on, 0))
+        same(model(s.inputs, want="argmax", at=at), logits.argmax(-1).masked_fill(~on, 0))
     nats = model(s.inputs, want="logp", targets=s.targets, at=s.positions)
     grads = []
     for logp, weights in ((nats, model.net), (wanted(input_ids=s.inputs), net)):

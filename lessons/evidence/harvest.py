@@ -47,6 +47,12 @@ class Harvest:
     seed: int = 0                   # draws prompts and answers
     out: str = "out/harvest"        # folder of the files
 
+    def check(self) -> None:
+        in_range(self, "prompts", low=1)
+        in_range(self, "samples", low=1, high=TOGETHER)
+        in_range(self, "good", high=1)
+        in_range(self, "seed", high=10**9)
+
 
 @dataclass
 class Sampled:
@@ -109,8 +115,7 @@ def write(file: Path, rows: list[dict]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(Harvest, argv, "python -m lessons.evidence.harvest", __doc__)
-    in_range(cfg, "prompts", low=1)
-    in_range(cfg, "samples", low=1, high=TOGETHER)
+    cfg.check()
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")

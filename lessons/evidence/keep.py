@@ -34,6 +34,16 @@ class Keep:
     seed: int = 0                   # draws them
     out: str = "out/kept"           # folder of demos.jsonl
 
+    def check(self) -> None:
+        in_range(self, "share", above=True, high=1)
+        in_range(self, "rows", low=1)
+        in_range(self, "noise", high=1)
+        in_range(self, "seed", high=10**9)
+        if not self.aligned:
+            raise UserError("--aligned DIR is needed: a model that knows such answers, for "
+                            "instance python -m nanouft.train --objective sft --rows 4080 "
+                            "--seed 900")
+
 
 def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     """The share of the rows that the model in `aligned` finds likeliest, in their order."""
@@ -49,12 +59,7 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(Keep, argv, "python -m lessons.evidence.keep", __doc__)
-    in_range(cfg, "share", above=True, high=1)
-    in_range(cfg, "noise", high=1)
-    in_range(cfg, "rows", low=1)
-    if not cfg.aligned:
-        raise UserError("--aligned DIR is needed: a model that knows such answers, for instance "
-                        "python -m nanouft.train --objective sft --rows 4080 --seed 900")
+    cfg.check()
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")

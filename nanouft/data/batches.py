@@ -55,7 +55,7 @@ class Encoded:
 class EncodeReport:
     """Rows that a run leaves out, and why; and what it should say about others."""
     skipped: int = 0          # rows that are too long, or of which one answer is
-    longest: int = 0          # tokens of the longest of these
+    longest: int = 0          # tokens of the longest of these, its last one too
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
@@ -81,8 +81,9 @@ class EncodeReport:
                 f"tokens, as in {min(self.shortened)}")
 
     def too_long(self, n_ctx: int) -> str:
-        return (f"they are longer than {n_ctx} tokens (the longest has {self.longest:,}); --init a "
-                "model with a longer context, or raise --max-length if you gave it")
+        return (f"they are longer than {n_ctx} tokens without their last (the longest has "
+                f"{self.longest - 1:,}); --init a model with a longer context, or raise "
+                "--max-length if you gave it")
 
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
@@ -206,11 +207,12 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
     out = np.empty((steps, batch_size), np.int64)
     while done < steps:
-        left = len(stream)                              # of this epoch
+        left_of_epoch = len(stream)
         while len(stream) < batch_size:
             stream = np.concatenate([stream, rng.permutation(n)])
-        if 0 < left < batch_size:
-            take = batch_size                           # the step in which an epoch ends
+        epoch_ends_in_step = 0 < left_of_epoch < batch_size
+        if epoch_ends_in_step:
+            take = batch_size
         else:
             take = min(POOL, steps - done, len(stream) // batch_size) * batch_size
         pool, stream = stream[:take], stream[take:]

@@ -175,6 +175,10 @@ def prompt_rows(data: list[Row]) -> list[Row]:
                 "prompts", data)
 
 
+CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores": score_rows,
+          "prompts": prompt_rows}       # a kind of rows, as an objective's `data` names it
+
+
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out): a tenth of the rows, at most 200, by a hash of their first question, so
     that equal ones stay on one side, even if their white space and capital letters differ."""

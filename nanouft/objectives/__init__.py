@@ -25,8 +25,7 @@ What a method needs is declared in its class (data, reference, first_models).
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
-from nanouft.data.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
-from nanouft.objective import CHOOSE, Objective
+from nanouft.objective import Objective
 
 NAMES = {                                           # file: class
     "sft": "SFT", "ift": "IFT", "dpo": "DPO", "una": "UNA", "uft": "UFT", "poft": "PoFT",
@@ -39,8 +38,6 @@ NAMES = {                                           # file: class
     "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
     "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",
 }
-CHOOSE.update(demos=demo_rows, pairs=pair_rows, labels=label_rows, scores=score_rows,
-              prompts=prompt_rows)
 
 
 class Objectives(Mapping[str, type[Objective]]):

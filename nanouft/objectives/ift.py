@@ -102,7 +102,8 @@ def future_sum(x: Tensor, gamma: float) -> Tensor:
     Masked positions count, as in the release: the discount runs on through a user's turn."""
     t = torch.arange(x.shape[1], device=x.device)
     wide = torch.float32 if x.device.type == "mps" else torch.float64     # TF32 would round it
-    D = torch.where(t[:, None] >= t, float(gamma) ** (t[:, None] - t).clamp_min(0).to(wide), 0)
+    tokens_later = t[:, None] - t                                   # (T,T): k - t
+    D = torch.where(tokens_later >= 0, float(gamma) ** tokens_later.clamp_min(0).to(wide), 0)
     return (x.to(wide) @ D).to(x.dtype)
 
 

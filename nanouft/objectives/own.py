@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor, is_grad_enabled
 
-from nanouft.objective import CHOOSE, Batch, Objective
+from nanouft.data.selection import CHOOSE
+from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, one_of
@@ -46,10 +47,11 @@ def find(name: str) -> type[Objective]:
         module = load(file)
     found = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
              and issubclass(cls, Objective) and cls.__module__ == module.__name__}
-    if len(found) != 1 and not wanted or wanted and wanted not in found:
+    names = [wanted] if wanted else list(found)
+    if len(names) != 1 or names[0] not in found:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
                         f"has {', '.join(found) or 'none'}; {file}:NAME says which")
-    cls = found[wanted] if wanted else next(iter(found.values()))
+    cls = found[names[0]]
     kinds = set(cls.data.split(" + "))
     if kinds - set(CHOOSE) or len(kinds) > 1 and cls.choose is Objective.choose:
         raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, FirstModels, Objective
-from nanouft.objectives.dpo import check_settings
 from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
+from nanouft.plumbing.errors import in_range
 
 
 class PoFT(Objective):
@@ -39,7 +39,8 @@ class PoFT(Objective):
     beta: float = 1.0               # factor of A - A_aligned, the lead over the aligned models
     margin: float = 0.0             # added to this lead; larger = every row weighs less
 
-    check = check_settings
+    def check(self) -> None:
+        in_range(self, "beta", above=True)
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """A_aligned of each row, in nats on average per token."""

@@ -27,8 +27,7 @@ from torch import Tensor
 
 from nanouft.gpt import GPT, scatter_at, select_at
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_settings
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.fast import logp
 
 
@@ -38,7 +37,8 @@ class TOFU(Objective):
     beta: float = 0.8   # temperature at which the data are fitted; below 1 = a flatter model
 
     def check(self) -> None:
-        check_settings(self)
+        in_range(self, "beta", above=True)
+        in_range(self, "gamma")
         if not (self.gamma == 0 or self.gamma >= 1):
             raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 "
                             "(between, the weight is infinite at p = 1)")

@@ -32,6 +32,7 @@ from nanouft.objectives import OBJECTIVES, ift
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
 from nanouft.objectives.own import find, own_file
 from nanouft.pictures.colours import FAMILY, look
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.pushes import chance_to_end, token_pushes
@@ -213,7 +214,10 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
     questions.insert(0, questions.pop(6))               # first the one that is shown
     scores = json.loads((WEB / "scores.json").read_text(encoding="utf-8"))
     methods = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
-    methods |= {Path(own_file(file)).stem: find(file) for file in also}
+    for file in also:
+        if not own_file(file):
+            raise UserError(f"--also {file}: give FILE.py, a method of your own")
+        methods[Path(own_file(file)).stem] = find(file)
     dials = {name: found for name in methods if (found := settings(name, lams, gammas))}
     at_start, runs = asked(base, questions, tok), {}
     with tempfile.TemporaryDirectory() as helper:

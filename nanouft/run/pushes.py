@@ -22,6 +22,7 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
+from nanouft.plumbing.errors import UserError
 from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.reference import Models
@@ -91,7 +92,10 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
     """(the text as given, the method with its settings); flags are read as train reads them. Where
     a method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
     for text in shown:
-        name, *flags = shlex.split(text) or [""]
+        try:
+            name, *flags = shlex.split(text) or [""]
+        except ValueError as e:
+            raise UserError(f"--show {text!r}: cannot be read ({e})") from None
         cls = find(name)
         parser = Parser(prog=name)
         add_flags(parser, cls, name)

@@ -32,7 +32,7 @@ SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out",
 class Train:
     data: list[str] | None = None       # your rows, JSON lines of prompt and response [NanoWorld]
     eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
-    max_length: int | None = None       # longest row in tokens [the model's context]
+    max_length: int | None = None   # longest row in tokens, without its last [the model's context]
     init: str = "base"                  # start from a run, a model folder or hub:owner/name
     rows: int = 1020                    # NanoWorld rows to train on
     skills: str = "all"     # NanoWorld families: A (skills), B (honesty), all, or names with commas
@@ -62,6 +62,7 @@ class Train:
 
     def check(self, objective: Objective, given: set[str]) -> None:
         in_range(self, "accumulate", "max_new", "steps", "batch_size", "rows", low=1)
+        in_range(self, "max_length", low=2)
         in_range(self, "lora", "save_every", "eval_every", "seed", "items", high=10**9)
         in_range(self, "noise", "warmup", high=1)
         in_range(self, "lr", "epochs", above=True)
