@@ -422,6 +422,9 @@ REFUSED = {     # command line: what the message must hold, words parted by |
         "--accumulate 7|only 6 rows",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --data demos.jsonl --objective sft --max-length 0": "--max-length 0: must be at least 2",
+    "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
+        "--max-length 12 and --max-new|leaves no room",
+    "sample base --prompt Hello --seed 99999999999": "--seed 99999999999: must be at least 0 and",
     "train --data demos.jsonl --init start --objective sft --max-length 2 --batch-size 1":
         "no row fits: they are longer than 2 tokens without their last",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",

@@ -79,7 +79,8 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
     room -= 1 + max_new if objective.on_policy else 0
     if room < 2:
-        raise UserError(f"--max-new {max_new}: leaves no room for a prompt")
+        length = f"--max-length {cfg.max_length} and " if cfg.max_length else ""
+        raise UserError(f"{length}--max-new {max_new}: leaves no room for a prompt")
     kinds = objective.kinds()
     train, report = encode(objective.choose(rows.train), tok, room)
     try:                            # held-out labels need no mismatched answers
