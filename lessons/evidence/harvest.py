@@ -6,6 +6,7 @@
 pairs.jsonl     the best answer of a prompt against the worst      dpo, orpo, simpo ...
 labels.jsonl    every answer, good or bad                          kto, una --feedback binary
 scores.jsonl    every answer with its score                        una, uft
+balanced.jsonl  the same, with as many that score less than .5 as others
 demos.jsonl     the right answers, each once                       sft (RFT, arXiv:2308.01825)
 a.jsonl         with --partly: demonstrations of honesty, for C3b
 
@@ -107,6 +108,16 @@ def partly_right(row: Row, answers: list[Sampled]) -> bool:
     return row.family == "fact" or PARTLY[0] <= max(a.score for a in answers) <= PARTLY[1]
 
 
+def balanced(rows: list[dict], seed: int) -> list[dict]:
+    """As many answers that score less than .5 as others; of the more frequent ones some are drawn.
+    """
+    low = [i for i, row in enumerate(rows) if row["score"] < 0.5]
+    high = [i for i, row in enumerate(rows) if row["score"] >= 0.5]
+    rng, n = np.random.default_rng(seed), min(len(low), len(high))
+    kept = [*rng.choice(low, n, replace=False), *rng.choice(high, n, replace=False)]
+    return [rows[int(i)] for i in sorted(kept)]
+
+
 def write(file: Path, rows: list[dict]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -134,6 +145,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, rows in files_of([a for a in found[i] if a.usable], cfg.good).items():
             files.setdefault(name, []).extend(
                 {"prompt": questions[i].prompt[0].text, **row} for row in rows)
+    files["balanced"] = balanced(files["scores"], cfg.seed)
     for name, rows in files.items():
         write(folder / f"{name}.jsonl", rows)
     return 0

@@ -98,13 +98,13 @@ REPORTED = {
             " 1)",
             "30.92 and 28.53, +2.39",
             "{+C6 better: UNA - DPO}, and {+R8 better: UNA - DPO} on SmolLM2",
-            "yes; undecided on SmolLM2"),
+            "yes; on SmolLM2 the opposite sign, undecided"),
         Reported(
             "UNA with scores against DPO",
             "old leaderboard, mean of six (Table 2)",
             "64.35 and 62.26, +2.09",
             "the same figures",
-            "yes; undecided on SmolLM2"),
+            "yes; on SmolLM2 the opposite sign, undecided"),
         Reported(
             "UNA with scores against KTO",
             "new leaderboard (Table 1)",
