@@ -10,8 +10,9 @@ import torch
 from made import CPU, DATA, NANO, TINY, Form, batch_of, killed_in_step, nano, start_folder
 from safetensors.torch import load_file
 
-from nanouft import simple, train, world
+from nanouft import rollout, simple, train, world
 from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.loop import DTYPES, Device, Update, steps, warmup_cosine
 from nanouft.models.folders import start_model
@@ -110,8 +111,10 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
 # ---- simple.py -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", simple.METHODS)
 def test_simple_py_is_the_loop(name, place, monkeypatch):
-    """In double: what differs is not rounding. For GRPO with the answers that both sample; a tiny
-    model never scores, so another score stands in. 20 steps of SFT have a warm-up of two."""
+    """In double: what differs is not rounding. For GRPO the loop reads simple.py's answers, because
+    both round the log-probs of samples to fp32, after which a token may be drawn otherwise. Those
+    of the first step are compared. A tiny model never scores, so another score stands in. 20 steps
+    of SFT have a warm-up of two."""
     n, rate = {"sft": 20, "grpo": 3}.get(name, 6), 2e-3
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
@@ -129,6 +132,18 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     if o.on_policy:                                     # as a rollout sorts its prompts
         rows = [row for i in range(0, n * B, B) for row in
                 sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
+    answers: list = []
+
+    def sampled(*args, **how):
+        answers.append(generate(*args, **how))
+        return answers[-1]
+
+    def sampled_again(*args, **how):
+        if len(answers) == n:
+            assert [a.ids for a in generate(*args, **how)] == [a.ids for a in answers[0]]
+        return answers.pop(0)
+    monkeypatch.setattr(simple, "generate", sampled)
+    monkeypatch.setattr(rollout, "generate", sampled_again)
     plain = simple.train(taught.double(), rows, tok, name, n, other if name == "poft" else None)
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
     if o.on_policy:

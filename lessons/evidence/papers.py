@@ -150,8 +150,8 @@ SENTENCES = (
          "UNA is better than its start model, on SmolLM2": "R8 better: UNA - start"},
         doubt="no score has an error; in C6 UNA was searched in "
               f"{searches.count('C6', 'UNA')} settings, DPO in {searches.count('C6', 'DPO')}; on "
-              "SmolLM2 most of the scored answers score less than .5, and five of nine families are "
-              "asked"),
+              "SmolLM2 most of the scored answers score less than .5, and five of nine families "
+              "are asked"),
     Sentence(
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "

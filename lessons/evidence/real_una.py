@@ -76,8 +76,8 @@ CLAIMS = {
         name="R9", families=WITH_ROOM, parts=(WITH_ROOM,), seeds=range(640, 645), prompts=25,
         made=MADE,
         doubts={"": "one start model and one set of answers for all seeds; DPO has no lower rate "
-                    "here, so nothing is said of UNA beside DPO; the balanced set has fewer answers, "
-                    "which are read more often"},
+                    "here, so nothing is said of UNA beside DPO; the balanced set has fewer "
+                    "answers, which are read more often"},
         expected="Undecided, undecided, holds, holds. A lower rate moves the model less, towards "
                  "its start, which scored 2.7 ± 4.0 more than UNA in R8. If UNA fails there "
                  "because most answers score less than .5, so that it pushes most answers down, a "
