@@ -72,6 +72,8 @@ def begin(function: Callable, words: list[str], seconds: int, folder: Path, outp
     threading.Thread(target=end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
+    if os.name == "posix":
+        close_private_files(nowhere)
     if output:
         printed = os.open(output, os.O_WRONLY | os.O_CREAT)
         os.dup2(printed, 1)
@@ -84,6 +86,16 @@ def begin(function: Callable, words: list[str], seconds: int, folder: Path, outp
     code = function(*words) or 0
     sys.stdout.flush()
     os._exit(code)                                      # no thread is waited for
+
+
+def close_private_files(nowhere: int) -> None:
+    """Close the files that Python keeps open for itself: a program that writes there would end the
+    process that all others are copies of, and with it the programs of other students."""
+    from multiprocessing.forkserver import _forkserver
+    from multiprocessing.resource_tracker import _resource_tracker
+    for fd in (_forkserver._forkserver_alive_fd, _resource_tracker._fd):
+        if fd is not None:
+            os.dup2(nowhere, fd)
 
 
 def end_with_parent() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from inspect import getsource
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,17 @@ def notebook(*cells: str) -> str:
     made += [{"cell_type": "code", "source": cell.splitlines(keepends=True), "outputs": []}
              for cell in cells]
     return json.dumps({"cells": made, "nbformat": 4, "metadata": {}})
+
+
+@LIMITS
+def test_a_program_that_writes_into_every_open_file_ends_no_other(tmp_path):
+    """It once ended the process of which all others are copies, and now and then a whole class."""
+    honest = hand_in(tmp_path / "honest", RIGHT)
+    server = forkserver._forkserver
+    assert grade.grade(honest, "02b").words == "right"
+    before = server._forkserver_pid
+    grade.grade(hand_in(tmp_path / "forged", CHEATS["forged"]), "02b")
+    assert grade.grade(honest, "02b").words == "right" and server._forkserver_pid == before
 
 
 @LIMITS
