@@ -442,8 +442,8 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "{} second stages that we tried": (share_of_verdicts, "holds"),
         "at the highest one DPO falls from {}": (tried, "C14", "sft, dpo", "--lr 1e-6"),
         "to {} points on validation": (tried, "C14", "sft, dpo", "--lr 1e-4"),
-        "comes just below these with {},": (scores, "uft"),
-        "KTO {} and": (scores, "kto"), "UNA {}. (The": (scores, "una")},
+        "just below the losses that imitate with {},": (scores, "uft"),
+        "KTO scores {} and": (scores, "kto"), "UNA {}. (The": (scores, "una")},
     "findings: All losses": {
         "trained for {} steps of 32 rows": (steps, "C13 dpo"),
         "and {}.": (best_rates_lie_inside,),
