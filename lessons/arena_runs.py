@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lessons import own_program
+from lessons.evidence.cells import digest
 from lessons.limits import how_it_ended, run_limited
 from nanouft import train as nanouft_train
 from nanouft.gpt import BASE, GPT
@@ -141,9 +142,8 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int,
 def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]:
     """The methods beside an entry, trained once on this machine and kept in out/arena, under a
     hash of their commands."""
-    commands = repr((task.flags, task.rates, task.beside))
-    digest = hashlib.sha256(commands.encode()).hexdigest()[:16]
-    file = OUT / f"{name}-{split}-{seed}-{digest}.npz"
+    commands = digest(repr((task.flags, task.rates, task.beside)))
+    file = OUT / f"{name}-{split}-{seed}-{commands}.npz"
     if not file.exists():
         say(f"first, once: {'; '.join(task.beside)}")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}

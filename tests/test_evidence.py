@@ -202,14 +202,6 @@ def scores(row: str) -> str:
     return " and ".join(f"{100 * judge.score_of(claim, kept, row, base)[0]:.1f}" for base in (0, 1))
 
 
-def first_of_two(row: str) -> str:
-    return scores(row).split(" and ")[0]
-
-
-def second_of_two(row: str) -> str:
-    return scores(row).split(" and ")[1]
-
-
 def logp(row: str) -> str:
     """ "-0.87 and -0.71": of right answers, in nats per token."""
     kept = packed("C13")
@@ -433,8 +425,7 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "UNA fell to {} points": (tried, "R8", "UNA", "--lr 3e-5 --beta 0.1")},
     "claims: All losses": {"the connection is within what chance gives in {} cases.": (fragile,)},
     "README": {
-        "SFT scores {} of 100 points on the first base": (first_of_two, "sft"),
-        "and {} on the second. Losses": (second_of_two, "sft"),
+        "SFT scores {}. Losses": (lowest, ("sft",), "of 100 points", "base"),
         "imitation to a comparison of pairs, score at least {}.":
         (lowest, IMITATING, "points", "base"),
         "without imitation score at most {}, and DPO": (highest, which_loss.CONTRAST),
@@ -571,6 +562,14 @@ def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
     assert [row["score"] >= 0.5 for row in found].count(True) == 2 and len(found) == 4
     assert found == [row for row in rows if row in found] == harvest.balanced(rows, seed=3)
     assert harvest.balanced(rows[:1], seed=3) == []
+
+
+def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
+    nothing_right = [harvest.Sampled("", 0.0, stops=False, usable=True)]
+    monkeypatch.setattr(harvest, "sampled", lambda cfg, rows: {0: nothing_right})
+    asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
+    assert harvest.main(asked.split()) == 0
+    assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""
 
 
 def test_a_doubt_is_told_of_a_question_that_exists():

@@ -145,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, rows in files_of([a for a in found[i] if a.usable], cfg.good).items():
             files.setdefault(name, []).extend(
                 {"prompt": questions[i].prompt[0].text, **row} for row in rows)
-    files["balanced"] = balanced(files["scores"], cfg.seed)
+    files["balanced"] = balanced(files.get("scores", []), cfg.seed)
     for name, rows in files.items():
         write(folder / f"{name}.jsonl", rows)
     return 0

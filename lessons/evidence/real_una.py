@@ -12,11 +12,11 @@ SIZE = "--batch-size 8 --warmup 0.1"
 SFT_ON_A = f"--objective sft --reduction sequence --skills A --rows 570 {SIZE} --epochs 1"
 WITH_ROOM = ("rules", "rules_new", "list", "sort", "reverse")
 TAUGHT = "rules,list,sort,reverse"
-EQUAL_STEPS = "--steps 64 --warmup 0.1"         # of 16 answers
+EQUAL_STEPS = "--steps 64 --warmup 0.1"         # of 16 answers, or of 8 pairs
+OF_ANSWERS = f"--batch-size 16 {EQUAL_STEPS}"
 BETAS = ("--lr 3e-5 --beta 1", "--lr 3e-5 --beta 0.1", "--lr 1e-4 --beta 0.1",
          "--lr 1e-4 --beta 0.01")
 SFT_RATES = ("--lr 1e-5", "--lr 3e-5", "--lr 1e-4", "--lr 3e-4")
-AS_IN_R8 = f"--batch-size 16 {EQUAL_STEPS}"
 UFT_TRIES = ("--lr 1e-4 --beta 0.3", "--lr 1e-4 --beta 0.1", "--lr 1e-4 --beta 0.03",
              "--lr 3e-4 --beta 0.03")
 MADE = {"taught": f"train --objective sft --reduction sequence --skills {TAUGHT} --rows 576 {SIZE} "
@@ -29,11 +29,9 @@ CLAIMS = {
         "A real model, from the same scored answers: is UNA better than DPO, and than SFT?",
         rows={
             "start": "{taught}",
-            "UNA": f"--objective una {reads('{own}/scores')} --batch-size 16 {EQUAL_STEPS} "
-                   "<- taught",
+            "UNA": f"--objective una {reads('{own}/scores')} {OF_ANSWERS} <- taught",
             "DPO": f"--objective dpo {reads('{own}/pairs')} --batch-size 8 {EQUAL_STEPS} <- taught",
-            "RFT": f"--objective sft {reads('{own}/demos')} --batch-size 16 {EQUAL_STEPS} "
-                   "<- taught",
+            "RFT": f"--objective sft {reads('{own}/demos')} {OF_ANSWERS} <- taught",
         },
         tries={"UNA": BETAS, "DPO": BETAS, "RFT": SFT_RATES},
         questions={
@@ -56,11 +54,11 @@ CLAIMS = {
         "A real model: why does UNA gain nothing?",
         rows={
             "start": "{taught}",
-            "UNA, as in R8": f"--objective una {reads('{own}/scores')} {AS_IN_R8} --lr 3e-5 "
+            "UNA, as in R8": f"--objective una {reads('{own}/scores')} {OF_ANSWERS} --lr 3e-5 "
                              "--beta 1 <- taught",
-            "UNA, lower rate": f"--objective una {reads('{own}/scores')} {AS_IN_R8} --lr 1e-5 "
+            "UNA, lower rate": f"--objective una {reads('{own}/scores')} {OF_ANSWERS} --lr 1e-5 "
                                "--beta 1 <- taught",
-            "UNA, balanced": f"--objective una {reads('{own}/balanced')} {AS_IN_R8} --lr 3e-5 "
+            "UNA, balanced": f"--objective una {reads('{own}/balanced')} {OF_ANSWERS} --lr 3e-5 "
                              "--beta 1 <- taught",
         },
         questions={
