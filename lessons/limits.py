@@ -81,11 +81,19 @@ def begin(function: Callable, words: list[str], seconds: int, folder: Path, outp
     sys.stdout.reconfigure(line_buffering=True)
     sys.dont_write_bytecode = True
     torch.set_num_threads(1)
+    hide_cards()
     os.chdir(folder)
     limit(seconds)
     code = function(*words) or 0
     sys.stdout.flush()
     os._exit(code)                                      # no thread is waited for
+
+
+def hide_cards() -> None:
+    """A student's program computes on the CPU. PyTorch looks for a card now, because the first look
+    takes more memory than the limit allows, even where the cards are hidden."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.cuda.is_available()
 
 
 def close_private_files(nowhere: int) -> None:

@@ -28,6 +28,12 @@ def test_readme_has_the_range_of_the_page_of_benchmarks():
     assert len(lines) == 7
     told = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
     assert f"{told[0]} as long as ours for SFT, DPO and KTO, and {told[1]} for GRPO" in readme
+    card = re.findall(r"ours for a step of (\w+)[^|]*\| ([\d.]+)[^|]*\| (?:([\d.]+)|not)", page)
+    times = [float(x) for name, *both in card if name != "GRPO" for x in both]
+    (_, sampled, _), = (line for line in card if line[0] == "GRPO")
+    assert len(times) == 6
+    assert (f"took {min(times):.1f} to {max(times):.1f} times as long as ours for SFT, DPO and "
+            f"KTO, and {float(sampled):.1f} times for GRPO") in readme
 
 
 def test_a_system_without_a_load_tells_its_cores(monkeypatch):
@@ -55,6 +61,13 @@ def small():
 def test_every_method_is_as_on_the_cpu(name):
     fine, told = gpu.same_as_cpu(name, CPU, small, rows=8)
     assert fine and "off by 0e+00 in fp32" in told, told
+
+
+def test_steps_that_are_compared_have_a_gradient():
+    """Once the answers of a model without NanoWorld's skills all scored 0, and GRPO was compared
+    where its gradient is 0: a LOOK on an H100, and on a CPU if weights change by a millionth."""
+    batches = gpu.batches_of("grpo", small, 3, 8)
+    assert (gpu.learner("grpo", CPU, batches, small)[1](3)[:, 1] > 0.1).all()
 
 
 @pytest.mark.parametrize("fault", [1, 2], ids=["fp32", "bf16"])
@@ -114,14 +127,23 @@ def test_a_check_that_raises_ends_nothing(monkeypatch, capsys):
     """Costs are printed behind it; and a LOOK is seen in the exit code."""
     def no_compiler(*told):
         raise RuntimeError("Failed to find\na C compiler")
-    for check in ("same_as_cpu", "scaler", "resume", "cost"):
+    for check in ("same_as_cpu", "scaler", "resume", "cost", "exact_cost", "cost_with_cudnn",
+                  "beside_trl"):
         monkeypatch.setattr(gpu, check, lambda *told, **more: (True, "as expected"))
     monkeypatch.setattr(gpu, "compiled", no_compiler)
     assert gpu.main("cpu", "some/folder") == 1
     lines = capsys.readouterr().out.splitlines()
     look, = (line for line in lines if line.startswith("LOOK"))
     assert look.split() == "LOOK compile RuntimeError: Failed to find a C compiler".split()
-    assert len(lines) == 1 + 8 + 3 + 8 and "cost of grpo, folder" in lines[-1]
+    assert len(lines) == 1 + 8 + 3 + 12 + 8 and "grpo beside TRL, folder" in lines[-1]
+
+
+def test_without_trl_the_line_says_so(monkeypatch):
+    def without(*told):
+        raise ModuleNotFoundError("No module named 'trl'", name="trl")
+    monkeypatch.setattr(gpu, "against_trl", without)
+    told = gpu.beside_trl("sft", lambda: subjects.Subject("base", rows=2, turns=1), CPU)
+    assert told == (True, "not measured: trl is not installed")
 
 
 def test_a_cost_is_tokens_per_second(monkeypatch):

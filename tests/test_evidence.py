@@ -299,6 +299,7 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "points with a fifth of the guess",
         "the detached form is {-R1 as good: detached - SFT} points behind SFT at the rate",
         "SFT followed by DPO is {-C1c not inferior: detached - SFT -> DPO} points ahead"],
+    "claims: UFT": ["Over all UFT is {R7 better: UFT - A -> DPO} points ahead of the chain"],
     "claims: UNA": ["UNA with scores is {C6 better: UNA - UNA, cut} points ahead, which is",
                     "with full marks is {-R8 better: UNA - RFT} points ahead of it"],
     "findings: IFT": [
@@ -350,7 +351,14 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "UFT's difference to the chain with UNA is {+C3b better, score in truth: UFT - A -> "
         "UNA}.",
         "on the best-scored answer to each prompt of B, is {-C3b better: UFT - A and best B} "
-        "points ahead of UFT"],
+        "points ahead of UFT",
+        "from the chain with DPO by {+R7 better, skills: UFT - A -> DPO} points and from the chain "
+        "with UNA by {+R7 better, skills: UFT - A -> UNA}, and both",
+        "than the chain with DPO by {+R7 better, skills: A - A -> DPO} points, most of them",
+        "and than the chain with UNA by {+R7 better, skills: A - A -> UNA}, while",
+        "UFT differs from SFT by {+R7 better, skills: UFT - A}.",
+        "Over all UFT is {R7 better: UFT - A -> DPO} points ahead of the chain with DPO, and "
+        "{+R7 better: UFT - A -> UNA} ahead"],
     "findings: All losses": [
         "SFT is {C13 better: sft - dpo} points ahead of DPO, each",
         "and reversed words, SFT is {C13 better, skills: sft - dpo} points ahead",
@@ -496,6 +504,13 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "with .1 {} and with .03": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.1", *SKILLS),
         "{}, while SFT": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.03", *SKILLS),
         "scores {}. So it can": (tried, "R7", "A", "--lr 1e-4", *SKILLS),
+        "({} points with UFT": (share, "R7 UFT", "reverse"),
+        "{} with SFT)": (share, "R7 A", "reverse"),
+        "is right UFT scores {} points": (share, "R7 UFT", "unknown"),
+        "the chain with UNA {} and": (share, "R7 A -> UNA", "unknown"),
+        "the chain with DPO {}; without": (share, "R7 A -> DPO", "unknown"),
+        "UFT's lead over DPO is {}.": (without, "R7 better: UFT - A -> DPO"),
+        "every row scores {}, because": (share, "R7 UFT", "truth"),
         "In reversed words UFT goes from {} points": (share, "C15 UFT x1", "reverse"),
         "to {} with four times": (share, "C15 UFT x4", "reverse"),
         "and the chain from {}": (share, "C15 chain x1", "reverse"),

@@ -14,6 +14,7 @@ import torch
 from lessons import exercise as judge
 from lessons import grade
 from lessons.check import main
+from lessons.limits import run_limited
 from lessons.submissions import fingerprint, handed_in, parsed, slice_of
 from nanouft.plumbing.errors import UserError
 
@@ -112,6 +113,18 @@ def test_limits_are_told_apart(name, tmp_path):
 def test_a_thread_that_runs_on_is_not_waited_for(tmp_path):
     thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
     assert grade.grade(hand_in(tmp_path, thread + RIGHT), "02b").words == "right"
+
+
+def tell_cards(file: str) -> None:
+    Path(file).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+def test_a_program_sees_no_graphics_card(tmp_path, monkeypatch):
+    """With a card PyTorch takes more memory than the limit at its first look for one, which is a
+    `backward`."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert run_limited(tell_cards, [str(tmp_path / "cards")], 5, 60, tmp_path) == 0
+    assert (tmp_path / "cards").read_text() == ""
 
 
 def test_what_comes_back_is_plain_data():

@@ -12,19 +12,22 @@ import copy
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
+from lessons.bench.beside_trl import METHODS, against_trl
+from lessons.bench.subjects import Subject, nano, on_gpu, our_steps, quiet, real
 from nanouft import train, world
 from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, Update, steps
 from nanouft.models.folders import start_model
@@ -34,6 +37,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
+from nanouft.run.device import choose_device
 from nanouft.run.reference import Models
 
 TRIED = ("sft", "ift", "dpo", "grpo")
@@ -67,11 +71,17 @@ def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
         source = Epochs(Models(model, tok.pad).prepare(data, objective), Pace(rows, n), tok.pad)
         return [source(i) for i in range(n)]
     rollouts = Rollouts(data, objective, Sampler(model, copy.deepcopy(model), tok),
-                        world.exact_scores, Pace(rows // 4, n))
+                        any_scores, Pace(rows // 4, n))
     made = [rollouts(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout
         batch.seqs["answer"].sampled_logp = None
     return made
+
+
+def any_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
+    """(n,) numbers that differ between answers. NanoWorld's scores are all 0 for a model that knows
+    nothing of it; then no advantage is left, and steps without a gradient only enlarge rounding."""
+    return np.array([sum(answer.encode()) % 100 / 100 for answer in answers])
 
 
 def learner(name: str, device: Device, batches: list[Batch], start: Start = base,
@@ -170,26 +180,54 @@ def cost(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
     subject = of()
     with quiet():
         ours = our_steps(name, subject, device)
-    on_gpu = device.kind == "cuda"
-    if on_gpu:
+    if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    float(next(ours).norm)                              # the first step warms up
+    for _ in range(subject.warm):
+        float(next(ours).norm)
     begun = time.perf_counter()
     done = [next(ours) for _ in range(subject.turns)]
     float(done[-1].norm)                                # waits until the device has ended
     speed = sum(step.tokens_read for step in done) / (time.perf_counter() - begun)
-    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if on_gpu else ""
+    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if device.kind == "cuda" else ""
     return True, f"{subject.rows} rows per step, {speed:,.0f} tokens per second{peak}"
+
+
+def exact_cost(of: Callable[[], Subject], device: Device) -> Verdict:
+    """The same of SFT in fp32, as --dtype fp32 computes it: without TF32."""
+    torch.set_float32_matmul_precision("highest")
+    verdict = cost("sft", of, replace(device, dtype="fp32"))
+    torch.set_float32_matmul_precision("high")
+    return verdict
+
+
+def cost_with_cudnn(of: Callable[[], Subject], device: Device) -> Verdict:
+    """The same of SFT with cuDNN's attention, which `choose_device` turns off."""
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    verdict = cost("sft", of, device)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    return verdict
+
+
+def beside_trl(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
+    """Seconds of TRL's steps over ours."""
+    try:
+        return True, f"TRL's time / ours: {against_trl(name, of(), device)}"
+    except ImportError as e:
+        return True, f"not measured: {e.name} is not installed"
 
 
 def main(where: str = "cuda", folder: str | None = None) -> int:
     """Print all lines; 1 if one of them says LOOK."""
     if where == "cuda" and not torch.cuda.is_available():
         raise UserError("--gpu: there is no CUDA device here")
-    gpu = Device(where, "bf16")
+    gpu = choose_device(where, "bf16")
     card = torch.cuda.get_device_name() if where == "cuda" else "cpu"
     print(f"{card}; torch {torch.__version__}; bf16; {time.strftime('%Y-%m-%d')}")
     of_theirs = Path(folder).name if folder else ""
+    larger = on_gpu if where == "cuda" else lambda subject: subject
+    subjects = {"": lambda: larger(nano())}
+    if folder:
+        subjects[f", {of_theirs}"] = lambda: larger(real(folder))
     lines: dict[str, Callable[[], Verdict]] = {}
     for name in TRIED:
         lines[f"{name} = CPU"] = partial(same_as_cpu, name, gpu)
@@ -198,9 +236,12 @@ def main(where: str = "cuda", folder: str | None = None) -> int:
                 same_as_cpu, name, gpu, partial(start_model, folder), rows=8)
     lines |= {"fp16 scaler": partial(scaler, gpu), "resume": partial(resume, gpu),
               "compile": partial(compiled, gpu)}
-    for name in TRIED:
-        lines[f"cost of {name}"] = partial(cost, name, nano, gpu)
-        if folder:
-            lines[f"cost of {name}, {of_theirs}"] = partial(cost, name, partial(real, folder), gpu)
+    for whose, of in subjects.items():
+        lines |= {f"cost of {name}{whose}": partial(cost, name, of, gpu) for name in TRIED}
+        lines[f"sft in fp32{whose}"] = partial(exact_cost, of, gpu)
+        lines[f"sft with cuDNN{whose}"] = partial(cost_with_cudnn, of, gpu)
+    for whose, of in subjects.items():
+        lines |= {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
+                  for name in METHODS}
     held = [report(what, check) for what, check in lines.items()]
     return int(not all(held))

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lessons.evidence.cells import once
 from nanouft import train, world
@@ -24,7 +24,8 @@ class Subject:
     """A model, and how much it has to do."""
     folder: str
     rows: int           # of an optimizer step; prompts of a step of GRPO
-    turns: int          # that are counted; one more comes first
+    turns: int          # steps that are counted
+    warm: int = 1       # steps before them: the first ones prepare memory, and on a GPU kernels
 
 
 def nano() -> Subject:
@@ -36,6 +37,11 @@ def nano() -> Subject:
 
 def real(folder: str) -> Subject:
     return Subject(folder, rows=8, turns=3)
+
+
+def on_gpu(subject: Subject) -> Subject:
+    """A GPU is warm after more steps, has room for more rows, and takes less time for a step."""
+    return replace(subject, rows=32, turns=10, warm=5)
 
 
 @contextlib.contextmanager
@@ -51,7 +57,7 @@ def our_steps(name: str, subject: Subject, device: Device = Device()) -> Iterato
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     model.to(device.name)
     optimizer = train.make_optimizer(model, objective.lr, device)
-    n = subject.rows * (subject.turns + 1)
+    n = subject.rows * (subject.warm + subject.turns)
     rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     pace = Pace(subject.rows, steps=96)

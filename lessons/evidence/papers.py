@@ -113,7 +113,11 @@ SENTENCES = (
          "C12 better, skills: UFT - A -> KTO",
          "UFT keeps more skills than (SFT, then UNA)": "C3 better, skills: UFT - A -> UNA",
          "UFT keeps more skills than (SFT, then UNA) (again, new seeds)":
-         "C12 better, skills: UFT - A -> UNA"},
+         "C12 better, skills: UFT - A -> UNA",
+         "UFT keeps more skills than (SFT, then DPO), on SmolLM2":
+         "R7 better, skills: UFT - A -> DPO",
+         "UFT keeps more skills than (SFT, then UNA), on SmolLM2":
+         "R7 better, skills: UFT - A -> UNA"},
         {"KTO after SFT forgets some skills (new seeds)": "C12 better, skills: A - A -> KTO",
          "UNA after SFT forgets some skills (new seeds)": "C12 better, skills: A - A -> UNA",
          "UFT with four times its steps keeps as many as (SFT, then DPO)":
@@ -129,6 +133,8 @@ SENTENCES = (
         {"UFT is better over all than (SFT, then DPO)": "C3 better: UFT - A -> DPO",
          "UFT is better over all than (SFT, then KTO)": "C3 better: UFT - A -> KTO",
          "UFT is better over all than (SFT, then UNA)": "C3 better: UFT - A -> UNA",
+         "UFT is better over all than (SFT, then DPO), on SmolLM2": "R7 better: UFT - A -> DPO",
+         "UFT is better over all than (SFT, then UNA), on SmolLM2": "R7 better: UFT - A -> UNA",
          "better than (SFT, then UNA), no scored answer wholly right":
          "C3b better: UFT - A -> UNA",
          "better than (SFT, then KTO), no scored answer wholly right":
@@ -138,7 +144,8 @@ SENTENCES = (
         {"better than SFT on the best answers, none wholly right":
          "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
-              "it was not asked"),
+              "it was not asked; on SmolLM2 the lead over DPO rests on \"I do not know\", and "
+              "facts that it knows were not asked"),
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
@@ -194,7 +201,8 @@ CARRY = {
     "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
             "C12 better, skills: UFT - A -> UNA",
             "C16 better, score in reverse: UFT 0.3 - UFT 1", "C3 better: UFT - A -> DPO",
-            "C3b better: UFT - A -> UNA"),
+            "C3b better: UFT - A -> UNA", "R7 better, skills: UFT - A -> DPO",
+            "R7 better: UFT - A -> DPO"),
     "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C6 better: UNA - UNA, right",
             "C10 better: UNA - RFT", "R8 better: UNA - DPO", "R8 better: UNA - RFT"),
     "PoFT": ("C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %", "R4 better: PoFT - SFT",

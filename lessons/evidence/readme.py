@@ -94,7 +94,13 @@ IN_SHORT = {
         "a common myth come nearest to factuality: in them UFT was far ahead of the chain with "
         "DPO in the first setting, and not ahead of the chain with UNA in the second, which we "
         "noticed only afterwards. The paper also says that UFT is better than SFT if both have "
-        "demonstrations alone, which is not shown here.",
+        "demonstrations alone, which is not shown here.\n\n"
+        "**On SmolLM2 it is undecided whether UFT has more or fewer skills** than the chains with "
+        "DPO and UNA. There UFT learns the skills only with a much smaller beta. Over all it is "
+        "{R7 better: UFT - A -> DPO} points ahead of the chain with DPO, because it always says "
+        "\"I do not know\" where that is right and DPO hardly ever does. We could not ask what "
+        "this costs: facts that SmolLM2 knows were not among the questions. Against the chain "
+        "with UNA, which learns this answer too, it is undecided.",
         {"C3 better, skills: UFT - A -> DPO": "does not hold",
          "C12 better, skills: UFT - A -> UNA": "does not hold",
          "C12 better, skills: UFT - A -> KTO": "undecided",
@@ -108,13 +114,17 @@ IN_SHORT = {
          "C16 better, score in reverse: UFT 0.3 - UFT 1": "holds",
          "C16 better, score in reverse: UFT 0.1 - UFT 0.3": "holds",
          "C16 better: UFT 1 - UFT 0.3": "holds",
+         "R7 better, skills: UFT - A -> DPO": "undecided",
+         "R7 better, skills: UFT - A -> UNA": "undecided",
+         "R7 better: UFT - A -> DPO": "holds", "R7 better: UFT - A -> UNA": "undecided",
          "C2 better: UFT .01 - SFT": "undecided"},
         ("Here", "Two of the three chains do forget", "of DPO it is undecided", "In a second "
          "setting", "none of them wholly right", "All of this lead comes from the questions with "
          "that answer", "the other two chains is undecided", "with KTO it is undecided",
          "One task, to reverse words", "settings that score best in the mean", "gives up facts",
          "did not ask by themselves",
-         "because the second stage of that chain unlearns")),
+         "because the second stage of that chain unlearns",
+         "facts that SmolLM2 knows were not among the questions", "with a much smaller beta")),
     "UNA": InShort(
         "**Version 2 of the UNA paper says that UNA is better than DPO, than KTO and than RLHF, "
         "which is reinforcement learning with a learnt reward.** From the same answers, and after "

@@ -57,8 +57,9 @@ REPORTED = {
             "UFT in one stage against (SFT, then DPO)",
             "the same, mean (Table 1)",
             "32.81 and 29.09, +3.72",
-            "over all {+C3 better: UFT - A -> DPO}",
-            "undecided here"),
+            "over all {+C3 better: UFT - A -> DPO}, and {+R7 better: UFT - A -> DPO} on SmolLM2, "
+            "where it rests on answers of \"I do not know\"",
+            "undecided on our own start models; yes on SmolLM2"),
         Reported(
             "the same",
             "ifeval, following instructions (Table 1)",
@@ -76,8 +77,9 @@ REPORTED = {
             "(SFT, then DPO) against SFT alone: does it forget?",
             "new leaderboard (Table 1); old leaderboard (Table 2)",
             "29.09 and 29.87, -0.78; 62.84 and 63.17, -0.33",
-            "skills {+C3 better, skills: A -> DPO - A} (C3)",
-            "undecided here"),
+            "skills {+C3 better, skills: A -> DPO - A} (C3), and on SmolLM2 {+R7 better, skills: A "
+            "-> DPO - A}, read off afterwards",
+            "undecided on our own start models; yes on SmolLM2"),
         Reported(
             "(SFT, then KTO) against SFT alone",
             "the same two",
@@ -88,8 +90,9 @@ REPORTED = {
             "(SFT, then UNA) against SFT alone",
             "the same two",
             "29.16 and 29.87, -0.71; 63.02 and 63.17, -0.15",
-            "skills {+C12 better, skills: A -> UNA - A} (C12)",
-            "yes"),
+            "skills {+C12 better, skills: A -> UNA - A} (C12), and on SmolLM2 {+R7 better, skills: "
+            "A -> UNA - A}, read off afterwards",
+            "yes; on SmolLM2 the same sign, not shown"),
     ),
     "UNA": (
         Reported(
