@@ -850,6 +850,8 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
     (harvest, "--samples 300", "--samples 300: must be at least 1 and at most 256"),
     (harvest, "--samples 0", "--samples 0: must be at least 1"),
     (harvest, "--prompts 0", "--prompts 0: must be at least 1"),
+    (harvest, "--skills rules_new", "--skills: no family left: rules_new exists in val and test"),
+    (keep, "--skills cooking", "--skills: unknown family 'cooking'; known are A, B, all, rules"),
     (keep, "--share 60", "--share 60.0: must be above 0 and at most 1"),
     (keep, "--share 0", "--share 0.0: must be above 0"),
     (keep, "--noise 2", "--noise 2.0: must be at least 0 and at most 1"),

@@ -55,6 +55,16 @@ class Harvest:
         in_range(self, "seed", high=10**9)
 
 
+def trained_families(words: str) -> tuple[str, ...]:
+    """Those that --skills names. UserError if training has none of them."""
+    try:
+        families, = world.skills_named(words)
+        world.rows("train", "demos", 0, 0, skills=families)
+    except ValueError as e:
+        raise UserError(f"--skills: {e}") from None
+    return families
+
+
 @dataclass
 class Sampled:
     """An answer. It can be used if it is neither empty nor begins another question."""
@@ -130,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")
-    families, = world.skills_named(cfg.skills)
+    families = trained_families(cfg.skills)
     questions = each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
                                        skills=families))
     found = sampled(cfg, questions)

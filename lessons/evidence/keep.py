@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lessons.evidence.harvest import write
+from lessons.evidence.harvest import trained_families, write
 from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")
-    families, = world.skills_named(cfg.skills)
+    families = trained_families(cfg.skills)
     rows = read(cfg.data)[0] if cfg.data else world.rows("train", "demos", cfg.rows, cfg.seed,
                                                          cfg.noise, families)
     write(folder / "demos.jsonl", [row.extra if cfg.data else
