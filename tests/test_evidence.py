@@ -296,10 +296,12 @@ def best_rates_lie_inside() -> str:
 TOLD = {    # page and section: sentences of it, with figures as in README's (write.told)
     "claims: IFT": [
         "better, by {C7 Step by step, the blend (lam .2) lies nearer to what the model does} "
-        "points with a fifth of the guess",
+        "points if a fifth of the blend is the model's guess",
         "the detached form is {-R1 as good: detached - SFT} points behind SFT at the rate",
         "SFT followed by DPO is {-C1c not inferior: detached - SFT -> DPO} points ahead"],
-    "claims: UFT": ["Over all UFT is {R7 better: UFT - A -> DPO} points ahead of the chain"],
+    "claims: UFT": [
+        "UFT is {R7 better: UFT - A -> DPO} points ahead of the chain with DPO. Nearly",
+        "differs from the chain with DPO by {+R7 better: A -> UNA - A -> DPO} as well"],
     "claims: UNA": ["UNA with scores is {C6 better: UNA - UNA, cut} points ahead, which is",
                     "with full marks is {-R8 better: UNA - RFT} points ahead of it"],
     "findings: IFT": [
@@ -354,10 +356,12 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "points ahead of UFT",
         "from the chain with DPO by {+R7 better, skills: UFT - A -> DPO} points and from the chain "
         "with UNA by {+R7 better, skills: UFT - A -> UNA}, and both",
-        "than the chain with DPO by {+R7 better, skills: A - A -> DPO} points, most of them",
-        "and than the chain with UNA by {+R7 better, skills: A - A -> UNA}, while",
-        "UFT differs from SFT by {+R7 better, skills: UFT - A}.",
-        "Over all UFT is {R7 better: UFT - A -> DPO} points ahead of the chain with DPO, and "
+        "than the chain with DPO by {+R7 better, skills: A - A -> DPO} points, about half",
+        "and than the chain with UNA by {+R7 better, skills: A - A -> UNA}; had",
+        "UFT differs from SFT by {+R7 better, skills: UFT - A}, and in sums by "
+        "{+R7 better, score in sum: UFT - A}.",
+        "differs from the chain with DPO by {+R7 better: A -> UNA - A -> DPO} as well",
+        "UFT is {R7 better: UFT - A -> DPO} points ahead of the chain with DPO, and "
         "{+R7 better: UFT - A -> UNA} ahead"],
     "findings: All losses": [
         "SFT is {C13 better: sft - dpo} points ahead of DPO, each",
@@ -502,15 +506,16 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "With a beta of .3 it scores {} points":
         (tried, "R7", "UFT", "--lr 1e-4 --beta 0.3", *SKILLS),
         "with .1 {} and with .03": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.1", *SKILLS),
-        "{}, while SFT": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.03", *SKILLS),
-        "scores {}. So it can": (tried, "R7", "A", "--lr 1e-4", *SKILLS),
-        "({} points with UFT": (share, "R7 UFT", "reverse"),
-        "{} with SFT)": (share, "R7 A", "reverse"),
+        "{}, all at one": (tried, "R7", "UFT", "--lr 1e-4 --beta 0.03", *SKILLS),
+        "while SFT scores {}. So": (tried, "R7", "A", "--lr 1e-4", *SKILLS),
+        "UFT scores {} points in them": (share, "R7 UFT", "reverse"),
+        "and SFT {}, where": (share, "R7 A", "reverse"),
+        "SFT on SmolLM2 scores {} after 256": (share, "R6 SFT, 256", "reverse"),
         "is right UFT scores {} points": (share, "R7 UFT", "unknown"),
         "the chain with UNA {} and": (share, "R7 A -> UNA", "unknown"),
         "the chain with DPO {}; without": (share, "R7 A -> DPO", "unknown"),
         "UFT's lead over DPO is {}.": (without, "R7 better: UFT - A -> DPO"),
-        "every row scores {}, because": (share, "R7 UFT", "truth"),
+        "every row scores {}. SmolLM2": (share, "R7 UFT", "truth"),
         "In reversed words UFT goes from {} points": (share, "C15 UFT x1", "reverse"),
         "to {} with four times": (share, "C15 UFT x4", "reverse"),
         "and the chain from {}": (share, "C15 chain x1", "reverse"),

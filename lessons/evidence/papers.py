@@ -125,7 +125,8 @@ SENTENCES = (
          "UFT learns reversed words better with beta .3 than with beta 1":
          "C16 better, score in reverse: UFT 0.3 - UFT 1"},
         doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
-              "a smaller one, which costs facts (C16)"),
+              "a smaller one, which costs facts (C16), and which SmolLM2 had not learnt by any "
+              "method in R7"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "
@@ -144,8 +145,8 @@ SENTENCES = (
         {"better than SFT on the best answers, none wholly right":
          "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
-              "it was not asked; on SmolLM2 the lead over DPO rests on \"I do not know\", and "
-              "facts that it knows were not asked"),
+              "it was not asked; on SmolLM2 the lead over DPO rests on \"I do not know\", which "
+              "the chain with UNA has learnt as well, and facts that it knows were not asked"),
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",

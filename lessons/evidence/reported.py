@@ -59,7 +59,8 @@ REPORTED = {
             "32.81 and 29.09, +3.72",
             "over all {+C3 better: UFT - A -> DPO}, and {+R7 better: UFT - A -> DPO} on SmolLM2, "
             "where it rests on answers of \"I do not know\"",
-            "undecided on our own start models; yes on SmolLM2"),
+            "undecided on our own start models; yes on SmolLM2, where the chain with UNA has most "
+            "of this lead, too"),
         Reported(
             "the same",
             "ifeval, following instructions (Table 1)",
@@ -79,7 +80,7 @@ REPORTED = {
             "29.09 and 29.87, -0.78; 62.84 and 63.17, -0.33",
             "skills {+C3 better, skills: A -> DPO - A} (C3), and on SmolLM2 {+R7 better, skills: A "
             "-> DPO - A}, read off afterwards",
-            "undecided on our own start models; yes on SmolLM2"),
+            "undecided on our own start models; on SmolLM2 the same sign, a hint"),
         Reported(
             "(SFT, then KTO) against SFT alone",
             "the same two",
