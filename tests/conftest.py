@@ -2,11 +2,10 @@
 computes is compared with that by `python -m lessons.bench --gpu`."""
 import os
 
-os.environ["CUDA_VISIBLE_DEVICES"] = ""         # before torch looks for a card; commands inherit it
-
-import torch  # noqa: E402
+import torch
 
 pytest_plugins = ["browser"]             # the fixture of the tests of pages
 
 torch.set_num_threads(1)
-torch.backends.mps.is_available = lambda: False
+os.environ["CUDA_VISIBLE_DEVICES"] = ""         # of this process and of all that it starts
+torch.backends.mps.is_available = lambda: False     # of this process alone

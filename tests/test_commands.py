@@ -520,8 +520,8 @@ def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
 def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, used, precision,
                                                          monkeypatch):
     """As if there were one: TF32 is for the other precisions alone. cuDNN's attention is off."""
-    asked = []
-    torch.backends.cuda.enable_cudnn_sdp(True)
+    asked, cudnn = [], []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", cudnn.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
@@ -532,7 +532,7 @@ def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, 
         asked.pop()
         found = device.exact_if_small(chosen, dtype, size)
         assert found == Device(name.replace("auto", "cuda"), used) and asked[-1] == precision
-    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert cudnn == [False, False]
     assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
     assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
 

@@ -14,7 +14,7 @@ import torch
 from lessons import exercise as judge
 from lessons import grade
 from lessons.check import main
-from lessons.limits import run_limited
+from lessons.limits import hide_cards, run_limited
 from lessons.submissions import fingerprint, handed_in, parsed, slice_of
 from nanouft.plumbing.errors import UserError
 
@@ -125,6 +125,11 @@ def test_a_program_sees_no_graphics_card(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert run_limited(tell_cards, [str(tmp_path / "cards")], 5, 60, tmp_path) == 0
     assert (tmp_path / "cards").read_text() == ""
+    looked = []
+    monkeypatch.setattr(torch.cuda, "is_available",
+                        lambda: looked.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    hide_cards()
+    assert looked == [""]
 
 
 def test_what_comes_back_is_plain_data():

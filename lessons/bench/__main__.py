@@ -89,7 +89,7 @@ def table(name: str, subject: Subject) -> None:
     for what, measure in lines.items():
         try:
             figure = measure()
-        except ImportError as e:
+        except ModuleNotFoundError as e:
             figure = f"not measured: {e.name} is not installed"
         say(f"| {what} | {figure} |")
 

@@ -37,9 +37,12 @@ def against_trl(name: str, subject: Subject, device: Device = Device()) -> str:
 
     def after_their_step() -> None:
         clock.append(now(device))
+        torch.backends.cuda.enable_cudnn_sdp(False)         # as choose_device sets it
         next(ours)
+        torch.backends.cuda.enable_cudnn_sdp(True)          # as PyTorch does
         clock.append(now(device))
     with quiet():
+        torch.backends.cuda.enable_cudnn_sdp(True)
         trl_steps(name, subject, device, after_their_step)
     seconds = np.diff(clock)
     ratios = (seconds[::2] / seconds[1::2])[subject.warm:]

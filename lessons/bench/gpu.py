@@ -10,6 +10,7 @@ bound does not fit this card. After a LOOK the exit code is 1.
 import contextlib
 import copy
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -195,29 +196,26 @@ def cost(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
 def exact_cost(of: Callable[[], Subject], device: Device) -> Verdict:
     """The same of SFT in fp32, as --dtype fp32 computes it: without TF32."""
     torch.set_float32_matmul_precision("highest")
-    verdict = cost("sft", of, replace(device, dtype="fp32"))
-    torch.set_float32_matmul_precision("high")
-    return verdict
+    return cost("sft", of, replace(device, dtype="fp32"))
 
 
 def cost_with_cudnn(of: Callable[[], Subject], device: Device) -> Verdict:
     """The same of SFT with cuDNN's attention, which `choose_device` turns off."""
     torch.backends.cuda.enable_cudnn_sdp(True)
-    verdict = cost("sft", of, device)
-    torch.backends.cuda.enable_cudnn_sdp(False)
-    return verdict
+    return cost("sft", of, device)
 
 
 def beside_trl(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
     """Seconds of TRL's steps over ours."""
     try:
         return True, f"TRL's time / ours: {against_trl(name, of(), device)}"
-    except ImportError as e:
+    except ModuleNotFoundError as e:
         return True, f"not measured: {e.name} is not installed"
 
 
 def main(where: str = "cuda", folder: str | None = None) -> int:
     """Print all lines; 1 if one of them says LOOK."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")      # TRL would use all cards, ours uses one
     if where == "cuda" and not torch.cuda.is_available():
         raise UserError("--gpu: there is no CUDA device here")
     gpu = choose_device(where, "bf16")
@@ -243,5 +241,8 @@ def main(where: str = "cuda", folder: str | None = None) -> int:
     for whose, of in subjects.items():
         lines |= {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
                   for name in METHODS}
-    held = [report(what, check) for what, check in lines.items()]
+    held = []
+    for what, check in lines.items():
+        choose_device(where, "bf16")                # the line before may have left other settings
+        held.append(report(what, check))
     return int(not all(held))
