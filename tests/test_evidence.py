@@ -303,7 +303,10 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "UFT is {R7 better: UFT - A -> DPO} points ahead of the chain with DPO. Nearly",
         "differs from the chain with DPO by {+R7 better: A -> UNA - A -> DPO} as well"],
     "claims: UNA": ["UNA with scores is {C6 better: UNA - UNA, cut} points ahead, which is",
-                    "with full marks is {-R8 better: UNA - RFT} points ahead of it"],
+                    "with full marks is {-R8 better: UNA - RFT} points ahead of it",
+                    "at R8's rate by {+R9 better: UNA, lower rate - UNA, as in R8} points and",
+                    "from which it began by {+R9 better: UNA, lower rate - start}.",
+                    "the difference is {+R9 better: UNA, balanced - UNA, as in R8}."],
     "findings: IFT": [
         "The released form of IFT loses {-C1 better: released - SFT} points on both start "
         "models",
@@ -413,6 +416,11 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
     "findings: UNA": [
         "UNA differs from DPO by {+R8 better: UNA - DPO} and from its start model by {+R8 better: "
         "UNA - start}, both undecided, and SFT is {-R8 better: UNA - RFT} points ahead of it",
+        "So the lower rate differs from R8's by {+R9 better: UNA, lower rate - UNA, as in R8} and "
+        "from the start model by {+R9 better: UNA, lower rate - start}, and",
+        "from UNA on all of them by {+R9 better: UNA, balanced - UNA, as in R8}.",
+        "by {+R9 better, stops: UNA, balanced - UNA, as in R8}, because",
+        "({+R9 better, stops: UNA, lower rate - UNA, as in R8} against R8's",
         "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO",
         "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
         "which",
@@ -434,6 +442,14 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "{} and": (mean, "R8 DPO"), "SFT {}. So": (mean, "R8 RFT"),
         "Of UNA's answers {} % stop": (share, "R8 UNA"),
         "of the start model's {} %": (share, "R8 start"),
+        "The start model scores {} points": (mean, "R9 start"),
+        "UNA as in R8 {}, UNA at": (mean, "R9 UNA, as in R8"),
+        "a third of the rate {}, and": (mean, "R9 UNA, lower rate"),
+        "score of .5 as below {}.": (mean, "R9 UNA, balanced"),
+        "There stop {} % with": (share, "R9 start"),
+        "{} % with UNA as in R8 and": (share, "R9 UNA, as in R8"),
+        "{} % with the balanced": (share, "R9 UNA, balanced"),
+        "The lower rate has {} %": (share, "R9 UNA, lower rate"),
         "UNA fell to {} points": (tried, "R8", "UNA", "--lr 3e-5 --beta 0.1")},
     "claims: All losses": {"the connection is within what chance gives in {} cases.": (fragile,)},
     "README": {

@@ -147,8 +147,8 @@ IN_SHORT = {
         "it began, and SFT on the answers that have full marks is {-R8 better: UNA - RFT} points "
         "ahead of UNA. All three took equally many steps, in which UNA read 1,024 answers about "
         "once and SFT 86 answers about twelve times. For each of them the lowest rate that was "
-        "tried was the best. KTO was not tried there, and why UNA gained nothing we do not "
-        "know.\n\n"
+        "tried was the best. KTO was not tried there, and why UNA gained nothing we do not know: "
+        "neither a third of the rate nor as many good answers as bad ones is shown to help.\n\n"
         "In the picture of all losses UNA is not ahead of KTO. That is a third experiment, in "
         "which UNA began from a base and its beta was not searched. RLHF we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",

@@ -4,7 +4,7 @@ On our own bases the best beta was 1. On SmolLM2, whose answers have thirty toke
 learnt nothing in a trial, and so every arm with a beta here has four tries, which reach from beta 1
 to .01 (of UFT from .3 to .03). In another trial the second stage had nothing to teach, so R8 starts
 from a short SFT and asks five families in which there is something to gain. There UNA gained
-nothing. R9 asks why: is the rate too high, or are too many of the answers bad?
+nothing. R9 asks why: is the rate too high, or are too many of the answers bad? (Neither is shown.)
 """
 from lessons.evidence.claim import REAL, SKILLS, Claim, reads
 
