@@ -420,7 +420,9 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "from the start model by {+R9 better: UNA, lower rate - start}, and",
         "from UNA on all of them by {+R9 better: UNA, balanced - UNA, as in R8}.",
         "by {+R9 better, stops: UNA, balanced - UNA, as in R8}, because",
-        "({+R9 better, stops: UNA, lower rate - UNA, as in R8} against R8's",
+        "which is {+R9 better, stops: UNA, lower rate - UNA, as in R8} against R8's",
+        "UNA as in R8 differs from the start model by {+R9 better: UNA, as in R8 - start} points, "
+        "and UNA on the balanced answers by {+R9 better: UNA, balanced - start}, so",
         "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO",
         "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
         "which",
@@ -445,11 +447,11 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "The start model scores {} points": (mean, "R9 start"),
         "UNA as in R8 {}, UNA at": (mean, "R9 UNA, as in R8"),
         "a third of the rate {}, and": (mean, "R9 UNA, lower rate"),
-        "score of .5 as below {}.": (mean, "R9 UNA, balanced"),
+        "score at least .5 as others {}.": (mean, "R9 UNA, balanced"),
         "There stop {} % with": (share, "R9 start"),
         "{} % with UNA as in R8 and": (share, "R9 UNA, as in R8"),
         "{} % with the balanced": (share, "R9 UNA, balanced"),
-        "The lower rate has {} %": (share, "R9 UNA, lower rate"),
+        "The lower rate has {} %,": (share, "R9 UNA, lower rate"),
         "UNA fell to {} points": (tried, "R8", "UNA", "--lr 3e-5 --beta 0.1")},
     "claims: All losses": {"the connection is within what chance gives in {} cases.": (fragile,)},
     "README": {

@@ -158,7 +158,7 @@ SENTENCES = (
          "UNA is better than its start model, on SmolLM2": "R8 better: UNA - start",
          "UNA is better at a third of the rate, on SmolLM2":
          "R9 better: UNA, lower rate - UNA, as in R8",
-         "UNA is better with as many good answers as bad ones, on SmolLM2":
+         "UNA is better if half of the answers score at least .5, on SmolLM2":
          "R9 better: UNA, balanced - UNA, as in R8"},
         doubt="no score has an error; in C6 UNA was searched in "
               f"{searches.count('C6', 'UNA')} settings, DPO in {searches.count('C6', 'DPO')}; on "

@@ -99,10 +99,10 @@ IN_SHORT = {
         "DPO and UNA. The task that made the gap above, to reverse words, was not learnt by any "
         "of them in so short a training. In the mean of skills and honesty UFT is {R7 better: UFT "
         "- A -> DPO} points ahead of the chain with DPO, because it says \"I do not know\" where "
-        "that is right and DPO hardly ever does. But the chain with UNA learns this as well, and "
-        "against it UFT is undecided, so that the lead is not shown to come from training in one "
-        "stage. What such answers cost we did not ask: facts that SmolLM2 knows were not among "
-        "the questions.",
+        "that is right and DPO hardly ever does. But the chain with UNA learns this as well and "
+        "is ahead of the chain with DPO, too, and whether UFT is ahead of it is undecided. So the "
+        "lead is not shown to come from training in one stage. What such answers cost we did not "
+        "ask: facts that SmolLM2 knows were not among the questions.",
         {"C3 better, skills: UFT - A -> DPO": "does not hold",
          "C12 better, skills: UFT - A -> UNA": "does not hold",
          "C12 better, skills: UFT - A -> KTO": "undecided",
@@ -135,20 +135,21 @@ IN_SHORT = {
         "scores, while DPO reads them as pairs (on pairs UNA is the same loss as DPO). It is {C6 "
         "better: UNA - KTO} points better than KTO, which reads only whether an answer is right. "
         "With the same labels UNA is not shown to be ahead of KTO (which we did not ask "
-        "beforehand). So with these labels the lead over KTO is gone. With scores more than half "
-        "of it comes from one kind of question on the second start model. With other labels, "
-        "which call an answer good from a score of .5 on and which KTO did not read, UNA is {C6 "
-        "better: UNA - UNA, cut} points behind UNA with scores. That is undecided, because on the "
-        "second start model it may be nothing. Our scores are exact, while real ones are not. "
-        "Plain SFT on the answers that have full marks, a rival that the paper does not have, is "
-        "close: UNA's lead over it is undecided.\n\n"
+        "beforehand). With scores more than half of the lead over KTO comes from one kind of "
+        "question on the second start model. With other labels, which call an answer good from a "
+        "score of .5 on and which KTO did not read, UNA is {C6 better: UNA - UNA, cut} points "
+        "behind UNA with scores. That is undecided, because on the second start model it may be "
+        "nothing. Our scores are exact, while real ones are not. Plain SFT on the answers that "
+        "have full marks, a rival that the paper does not have, is close: UNA's lead over it is "
+        "undecided.\n\n"
         "**On SmolLM2 UNA's lead over DPO is not shown.** We asked five of the nine kinds of "
         "questions there. UNA is not shown to be better than DPO, nor than the model from which "
         "it began, and SFT on the answers that have full marks is {-R8 better: UNA - RFT} points "
         "ahead of UNA. All three took equally many steps, in which UNA read 1,024 answers about "
         "once and SFT 86 answers about twelve times. For each of them the lowest rate that was "
-        "tried was the best. KTO was not tried there, and why UNA gained nothing we do not know: "
-        "neither a third of the rate nor as many good answers as bad ones is shown to help.\n\n"
+        "tried was the best. KTO was not tried there, and why UNA is not shown to gain, while SFT "
+        "is ahead with the same answers, we do not know: neither a third of the rate nor a set in "
+        "which half of the answers score at least .5 is shown to help.\n\n"
         "In the picture of all losses UNA is not ahead of KTO. That is a third experiment, in "
         "which UNA began from a base and its beta was not searched. RLHF we did not compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",

@@ -60,7 +60,7 @@ REPORTED = {
             "over all {+C3 better: UFT - A -> DPO}, and {+R7 better: UFT - A -> DPO} on SmolLM2, "
             "where it rests on answers of \"I do not know\"",
             "undecided on our own start models; yes on SmolLM2, where the chain with UNA has most "
-            "of this lead, too"),
+            "of this lead, too (read off afterwards)"),
         Reported(
             "the same",
             "ifeval, following instructions (Table 1)",
