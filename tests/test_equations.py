@@ -19,6 +19,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
 from nanouft.objectives.grpo import clip_of
 from nanouft.objectives.heads import SHARED, Line, equations
+from nanouft.plumbing.errors import UserError
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
 HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}
@@ -189,6 +190,13 @@ def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
                                o.loss(batch)[0]))
     for x, y in zip(told, ours):
         same(x, y, 1e-9)
+
+
+def test_a_letter_that_all_heads_share_keeps_its_meaning():
+    """A line that gave it another one was once left out in silence, and the page of methods showed
+    an equation without it."""
+    with pytest.raises(UserError, match="where it is sum_t"):
+        equations("mine", "    r = beta (1 - exp(-A))\n    L = -log sigmoid( r_w - r_l )")
 
 
 def test_every_method_has_an_equation():

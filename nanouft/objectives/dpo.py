@@ -10,8 +10,7 @@ is best for:
     R(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
 Z(x) is the same for two answers to one prompt, so it cancels in their difference. That difference
 is put into Bradley-Terry's probability that `chosen` (w) beats `rejected` (l), and no reward model
-is left:
-    r = log pi(y|x)/pi_ref(y|x)
+is left. With r for log pi(y|x)/pi_ref(y|x) the loss is
     L = -log sigmoid( beta (r_w - r_l) )                                                (Eq. 7)
 It is a logistic regression on how much further the policy has moved towards one answer than
 towards the other, and the parent of all methods over pairs.

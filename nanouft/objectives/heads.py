@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from nanouft import objectives
 from nanouft.objective import Objective
+from nanouft.plumbing.errors import UserError
 
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
@@ -55,8 +56,13 @@ def head_of(cls: type[Objective]) -> str:
 
 
 def equations(name: str, head: str | None) -> list[Line]:
-    """The forms of a method in the head of its file; the default is the first."""
-    formulas = {x: text for x, text in matches(FORMULA, head) if x not in {"L", *SHARED}}
+    """The forms of a method in the head of its file; the default is the first. UserError if it
+    gives another meaning to a letter that all heads share."""
+    formulas = {x: text for x, text in matches(FORMULA, head) if x != "L"}
+    for x in formulas.keys() & SHARED:
+        if formulas.pop(x) != SHARED[x]:
+            raise UserError(f"the head of {name} gives {x} another meaning than all heads, where "
+                            f"it is {SHARED[x]}; take another letter")
     words = dict(matches(WORDS, head))
     names = {each: names for names in words for each in names.split(", ")}
     lines: list[Line] = []
