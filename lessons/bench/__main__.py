@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lessons.bench.beside_trl import METHODS, against_trl
+from lessons.bench.beside_trl import METHODS, against_trl, if_installed
 from lessons.bench.subjects import Subject, nano, real
 from nanouft import world
 from nanouft.data.batches import Epochs, Pace, encode
@@ -87,11 +87,7 @@ def table(name: str, subject: Subject) -> None:
     lines["step of SFT: peak memory with --activation-checkpointing / without"] = \
         lambda: checkpointing(subject)
     for what, measure in lines.items():
-        try:
-            figure = measure()
-        except ModuleNotFoundError as e:
-            figure = f"not measured: {e.name} is not installed"
-        say(f"| {what} | {figure} |")
+        say(f"| {what} | {if_installed(measure)} |")
 
 
 def machine() -> str:

@@ -50,6 +50,14 @@ def against_trl(name: str, subject: Subject, device: Device = Device()) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
+def if_installed(measure: Callable[[], str]) -> str:
+    """What it measures, or which library is missing."""
+    try:
+        return measure()
+    except ModuleNotFoundError as e:
+        return f"not measured: {e.name} is not installed"
+
+
 def now(device: Device) -> float:
     """Seconds: of the processor, which other programs disturb less; with a GPU those of the wall
     clock, once it has done all that it was given."""

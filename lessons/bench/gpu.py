@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from lessons.bench.beside_trl import METHODS, against_trl
+from lessons.bench.beside_trl import METHODS, against_trl, if_installed
 from lessons.bench.subjects import Subject, nano, on_gpu, our_steps, quiet, real
 from nanouft import train, world
 from nanouft.data.batches import Epochs, Pace, encode
@@ -207,10 +207,7 @@ def cost_with_cudnn(of: Callable[[], Subject], device: Device) -> Verdict:
 
 def beside_trl(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
     """Seconds of TRL's steps over ours."""
-    try:
-        return True, f"TRL's time / ours: {against_trl(name, of(), device)}"
-    except ModuleNotFoundError as e:
-        return True, f"not measured: {e.name} is not installed"
+    return True, if_installed(lambda: f"TRL's time / ours: {against_trl(name, of(), device)}")
 
 
 def main(where: str = "cuda", folder: str | None = None) -> int:
