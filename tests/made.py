@@ -46,6 +46,7 @@ FORMS_OF = {
     "dpo": "beta 0.7; label_smoothing 0.2; swap True; reduction mean",
     "apo": "form down, beta 0.7", "simpo": "alpha 0.5",
     "asft": "beta 2.0", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
+    "p_alpha": "alpha 0.0; alpha 1.0; alpha 2.0",
     "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
     "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; surrogate gspo; "
             "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",

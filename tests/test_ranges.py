@@ -25,8 +25,9 @@ from nanouft.sample import Sample
 BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
 RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is refused
-    "beta >0": BETA, "beta >=0": "reinforce rloo grpo ppo", "alpha >=0": "simpo cpo tpo tpo_l",
-    "alpha >0": "neftune", "label_smoothing >=0 <0.5": "dpo robust_dpo", "delta >=0": "slic",
+    "beta >0": BETA, "beta >=0": "reinforce rloo grpo ppo",
+    "alpha >=0": "simpo cpo tpo tpo_l p_alpha", "alpha >0": "neftune",
+    "label_smoothing >=0 <0.5": "dpo robust_dpo", "delta >=0": "slic",
     "lam >=0 <=1": "ift ppo", "lam >=0": "orpo slic asft", "gamma >=0 <=1": "ift ppo",
     "gamma >=0": "simpo tpo_l tofu",
     "mu >0": "sftmix", "desirable_weight >=0": "kto",

@@ -14,8 +14,8 @@ CLAIMS_OF = {
     "UFT": ("C2", "C3", "C3b", "C12", "C15", "C16", "R7"),
     "UNA": ("C6", "C10", "R8", "R9"),
     "PoFT": ("C4", "C4b", "C11", "R4"),
-    "DFT": ("C8",),
-    "all losses": ("C13", "C14"),
+    "DFT": ("C8", "C19"),
+    "all losses": ("C13", "C14", "C20"),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 

@@ -33,7 +33,7 @@ NAMES = {                                           # file: class
     "apo": "APO", "nca": "NCA", "sppo": "SPPO", "slic": "SLiC", "simpo": "SimPO", "cpo": "CPO",
     "asft": "ASFT", "tpo": "TPO", "tpo_l": "TPOL",
     "tis_dpo": "TISDPO", "gdpo": "GDPO", "ada_dpo": "AdaDPO", "rpo": "RPO",
-    "dft": "DFT", "neftune": "NEFTune", "tofu": "TOFU", "hft": "HFT",
+    "dft": "DFT", "p_alpha": "PAlpha", "neftune": "NEFTune", "tofu": "TOFU", "hft": "HFT",
     "sftmix": "SFTMix",
     "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
     "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",

@@ -40,7 +40,7 @@ FAMILIES = {
     "truth": Look(SOFT.light, SOFT.dark, "□", "s", hollow=True),    # measured, not estimated
 }
 METHODS = {
-    "sft": "sft dft neftune tofu hft sftmix",
+    "sft": "sft dft p_alpha neftune tofu hft sftmix",
     "pairs": "dpo robust_dpo ipo hinge apo nca sppo slic simpo cpo orpo asft tpo tpo_l tis_dpo "
              "gdpo ada_dpo rpo ts_dpo",
     "graded": "una uft kto",

@@ -1,0 +1,32 @@
+"""One exponent that leads from SFT to DFT and beyond: how much should an unlikely token teach?
+
+    python -m nanouft.train --objective p_alpha --alpha 0.5
+    Li et al. 2025, arXiv:2510.00526v3: f(p) = (1 - p^alpha) / alpha
+
+From sft.py the function of the probability differs:
+    L = mean (1 - p_t^alpha) / alpha
+Its push on log p_t is p_t^alpha: SFT's is 1, DFT's is p_t. So alpha 0, the limit, is SFT, and
+alpha 1 has DFT's gradient, though not its loss. The larger alpha, the less is learnt of a token
+that the model finds unlikely. The authors find that -log p (0) suits a model that knows little of
+the task, and -p (1) one that knows much.
+
+Traps: a model that knows little has no token at a high p, so with a large alpha it hardly moves at
+first; and losses at two alphas are on two scales, so compare the metric `nll`.
+"""
+from torch import Tensor
+
+from nanouft.objective import Batch, Objective
+from nanouft.plumbing.errors import in_range
+
+
+class PAlpha(Objective):
+    alpha: float = 0.5      # 0 is SFT, 1 has DFT's gradient; larger = unlikely tokens teach less
+
+    def check(self) -> None:
+        in_range(self, "alpha")
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        logp = s.logp.masked_fill(s.mask == 0, 0)       # filled first: 0 * inf would be NaN
+        each = -logp if self.alpha == 0 else -(self.alpha * logp).expm1() / self.alpha
+        return s.sum(each).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
