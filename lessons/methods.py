@@ -107,20 +107,13 @@ def tables() -> str:
 
 
 def by_family() -> str:
-    """README's list: for each kind of rows its methods, with their papers."""
+    """README's list: for each kind of rows its methods."""
     out = ["| learns from | methods |", "|---|---|"]
     for title, about in FAMILIES.items():
-        names = [name for name in OBJECTIVES if family(OBJECTIVES[name]()) == title]
-        out.append(f"| **{title}**: {about[0].lower()}{about[1:]} "
-                   f"| {', '.join(map(linked, names))} |")
+        names = " · ".join(f"[{name}](nanouft/objectives/{name}.py)" for name in OBJECTIVES
+                           if family(OBJECTIVES[name]()) == title)
+        out.append(f"| **{title}**: {about[0].lower()}{about[1:]} | {names} |")
     return "\n".join(out) + "\n"
-
-
-def linked(name: str) -> str:
-    """ "[ift](nanouft/objectives/ift.py) ([2405.11870](https://arxiv.org/abs/2405.11870))" """
-    arxiv = paper(head_of(OBJECTIVES[name]))
-    link = f" ([{arxiv}](https://arxiv.org/abs/{arxiv}))" if arxiv else ""
-    return f"[{name}](nanouft/objectives/{name}.py){link}"
 
 
 def with_counts(text: str) -> str:

@@ -1,6 +1,7 @@
-"""Which lessons there are, and README's table of them: number, question, paper, minutes.
+"""Which lessons there are: README's list by subject, and the table of lessons/README.md with
+question, papers and minutes.
 
-    python -m lessons.table             # writes it between its two marks in README.md
+    python -m lessons.table             # writes both between their marks
 
 QUESTIONS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run
 but is not counted as one. Title, minutes and papers are read from the first lines of each lesson;
@@ -17,6 +18,10 @@ from nanouft.plumbing.printing import say
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
+OWN = HERE / "README.md"
+SUBJECTS = {                            # README's list
+    "Basics": "00 01 02", "IFT": "03 04 05 06", "Preferences": "07 08", "UNA, UFT, PoFT": "09 10",
+    "Rewards": "11 12 15 16", "Judging results": "13 14 17"}
 QUESTIONS = {                           # file: the question it answers
     "00_whole_game":
         "Which of two losses teaches a model to stop, and can you tell from one training step?",
@@ -66,7 +71,7 @@ def row(file: Path) -> str:
     minutes = re.search(r"about (\d+) minutes", below, re.I)
     papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
                        for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
-    return (f"| [{title.replace(' · ', ' ')}](lessons/{file.name}) | {QUESTIONS[file.stem]} "
+    return (f"| [{title.replace(' · ', ' ')}]({file.name}) | {QUESTIONS[file.stem]} "
             f"| {papers} | {minutes[1] if minutes else ''} |")
 
 
@@ -75,12 +80,24 @@ def table() -> str:
                       "|---|---|---|---|", *map(row, LESSONS)]) + "\n"
 
 
+def by_subject() -> str:
+    """README's list."""
+    out = ["| subject | lessons |", "|---|---|"]
+    for subject, numbers in SUBJECTS.items():
+        files = map(lesson_file, numbers.split())
+        out.append(f"| **{subject}** | " + " · ".join(
+            f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
+            + " |")
+    return "\n".join(out) + "\n"
+
+
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.table", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    page = README.read_text(encoding="utf-8")
-    README.write_text(written(page, "lessons", table()), encoding="utf-8")
-    say(f"README.md: {len(QUESTIONS)} lessons")
+    for file, text in ((README, by_subject()), (OWN, table())):
+        page = file.read_text(encoding="utf-8")
+        file.write_text(written(page, "lessons", text), encoding="utf-8")
+    say(f"README.md, lessons/README.md: {len(QUESTIONS)} lessons")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""docs/losses.png: the scores of all losses, from planted results of C13 and C14."""
+"""docs/results/losses.png: the scores of all losses, from planted results of C13."""
 import numpy as np
 import pytest
 
-from lessons.evidence import losses, stats, which_loss
+from lessons.evidence import losses, pictures, stats, which_loss
 from lessons.evidence.claim import UNIT, Claim
 from lessons.evidence.claims import CLAIMS
 
@@ -27,17 +27,13 @@ def planted(monkeypatch):
 
 
 def test_each_loss_stands_once_with_its_own_score(planted):
+    """All but TS-DPO, which is part of no question."""
     before = {loss: 0.2 + 0.02 * i for i, loss in enumerate(which_loss.FROM_BASE)}
-    after = {f"sft, {loss}": 0.9 - 0.01 * i for i, loss in enumerate(which_loss.SECOND)}
-    found = losses.lines(planted("C13", before), planted("C14", after))
+    found = losses.by_group(planted("C13", before))
     listed = [line for of_group in found.values() for line in of_group]
-    assert sorted(loss for loss, _, _ in listed) == sorted(which_loss.FROM_BASE)
-    for loss, first, second in listed:
-        assert first.mean == pytest.approx(before[loss], abs=0.01)
-        if f"sft, {loss}" in after:
-            assert second.mean == pytest.approx(after[f"sft, {loss}"], abs=0.01)
-        else:
-            assert second is None or loss == "sft"
+    assert sorted(loss for loss, _ in listed) == sorted({*which_loss.FROM_BASE} - {"ts_dpo"})
+    for loss, score in listed:
+        assert score.mean == pytest.approx(before[loss], abs=0.01)
     for of_group in found.values():
         assert [x[1].mean for x in of_group] == sorted((x[1].mean for x in of_group), reverse=True)
 
@@ -60,13 +56,8 @@ def halves(kept, row: str):
         yield [share * base[:, family] / UNIT for family in range(base.shape[1])], [*kept["groups"]]
 
 
-def test_the_picture_is_drawn_and_names_every_loss(planted, tmp_path, monkeypatch):
-    named, save = [], losses.save
-
-    def look(fig, file):
-        named.extend(label.get_text() for label in fig.axes[0].get_yticklabels())
-        return save(fig, file)
-    monkeypatch.setattr(losses, "save", look)
-    losses.picture(tmp_path / "losses.png", planted("C13", {}), planted("C14", {}))
-    assert sorted(named) == sorted(which_loss.FROM_BASE)
-    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+def test_the_picture_names_every_loss(planted, monkeypatch):
+    kept = planted("C13", {})
+    monkeypatch.setattr(pictures, "packed", lambda name: kept)
+    named = [label.get_text() for label in pictures.all_losses().axes[0].get_xticklabels()]
+    assert sorted(named) == sorted({*which_loss.FROM_BASE} - {"ts_dpo"})

@@ -32,7 +32,7 @@ EXPLAINED = (
     "or, as a premise, whether the case of which a paper speaks occurred. \"Without reverse\" is "
     "the difference without that family of questions, the one of NanoWorld's nine that adds most "
     "to it; the verdict rests on it where without it the difference crosses a limit of the "
-    "question or is less than half as large (docs/claims.md).")
+    "question or is less than half as large.")
 
 
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
@@ -154,8 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", action="store_true",
                         help="train and score the runs of an experiment again")
     parser.add_argument("--write", action="store_true",
-                        help="write docs/all_questions.md, the pictures, and the parts of "
-                             "docs/claims.md and README.md that show verdicts")
+                        help="write docs/results, docs/all_questions.md and README's table")
     parser.add_argument("--seeds", type=int, default=0, metavar="N",
                         help="with --train, only the first N of the seeds [all]")
     parser.add_argument("--search", action="store_true",

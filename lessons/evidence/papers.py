@@ -1,9 +1,8 @@
 """Which sentence of a paper does a question ask, and what came of it?
 
-SENTENCES head the table of docs/all_questions.md and the picture. A question that stands under
+SENTENCES head the table of docs/all_questions.md. A question that stands under
 `asked` is the paper's own sentence, all others are our follow-ups (`whose`). A sentence may change
-from one version of a paper to the next, so the version is named. CARRY are the rows that carry
-our answer in docs/claims.md. What README says of each paper stands in readme.py.
+from one version of a paper to the next, so the version is named.
 """
 from dataclasses import dataclass, field
 
@@ -198,28 +197,6 @@ SENTENCES = (
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
-# The questions that carry our answer to each paper, in docs/claims.md.
-CARRY = {
-    "IFT": ("C1 better: released - SFT", "C1 as good: detached - SFT", "R1 better: released - SFT",
-            "R1 as good: detached - SFT", "R5 as good: detached, 96 - SFT, 96",
-            "C7 Step by step, SFT overestimates what its model does"),
-    "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
-            "C12 better, skills: UFT - A -> UNA",
-            "C16 better, score in reverse: UFT 0.3 - UFT 1", "C3 better: UFT - A -> DPO",
-            "C3b better: UFT - A -> UNA", "R7 better, skills: UFT - A -> DPO",
-            "R7 better: UFT - A -> DPO"),
-    "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C6 better: UNA - UNA, right",
-            "C10 better: UNA - RFT", "R8 better: UNA - DPO", "R8 better: UNA - RFT"),
-    "PoFT": ("C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %", "R4 better: PoFT - SFT",
-             "C4 better: PoFT, weak - SFT", "C4 better: PoFT - SFT, filtered",
-             "C11 better: aligned model - PoFT"),
-    "DFT": ("C8 as good, score in rules_new: DFT - SFT", "C8 as good, score in unknown: DFT - SFT"),
-    "all losses": ("C13 better: dose 0.1 - dose 0", "C13 better: dose 1 - dose 0.1",
-                   "C13 better: dpo with right - dpo with wrong",
-                   "C13 better: dpo with floor - dpo",
-                   "C13 better: dpo with right - dpo with floor",
-                   "C14 within 3: sft, dpo - sft, sft"),
-}
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 
 

@@ -1,0 +1,152 @@
+"""Figures of a text, from the kept scores. The texts are in texts/, the pages in docs/results/.
+
+    filled("{size& C1 better: released - SFT} points behind", found)   # "4.3 and 4.3 points behind"
+
+A field is a form and a key. The key is that of a question (judge.key), or of another difference of
+the same runs, which nobody asked beforehand: it has no verdict and is called unplanned.
+    pair    -4.3, -4.3                  of N1 and of N2, or of SmolLM2 alone
+    wide    -4.3 ± 1.6, -4.3 ± 1.7
+    size    4.3, 4.3                    without their sign, which must be the same
+    broad   4.3 ± 1.6, 4.3 ± 1.7
+    left    -3.8, -2.4                  without the largest task
+    sign    ✓, ✗ or ?
+    cells   cells of a table: N1, N2, SmolLM2, verdict, run; "cells left" also without the largest
+            task. Two keys, with ";" between them: our models, then SmolLM2
+    small   cells of a table: N1, N2, verdict, without the largest task, run
+    score   78.7, 81.0                  "score C1 SFT": what a row scores
+    stops   95.1, 95.4                  how many per cent of its answers stop
+    task    58.2, 61.6                  "task C13 sft in unknown": its score in one task
+    range   76 to 80                    "range IMITATE": scores of a group of losses, mean of N1, N2
+    group   73.9 to 79.4 | 77.5 to ...  cells: all nine tasks on N1, N2, then six skills
+    note    a figure of notes.py, by its name
+"-" before a form turns signs round; "&" behind it joins two figures with "and".
+"""
+import re
+
+import numpy as np
+
+from lessons.evidence import judge, stats, which_loss
+from lessons.evidence.claim import NO_FACTS, UNIT
+from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.notes import NOTES
+from lessons.evidence.verdicts import Line, moments
+
+MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
+DASH = "–"
+FORMS = "pair wide size broad left sign cells small score stops task range group note".split()
+FIELD = re.compile(rf"\{{(-?)({'|'.join(FORMS)})(&?) ([^}}]+)\}}")
+Figure = tuple[float, float]                        # mean, half of its 95 % interval; of 100
+
+
+def filled(text: str, found: dict[str, Line]) -> str:
+    """The text with its figures. `found` has all questions by key."""
+    return FIELD.sub(lambda field: form(found, *field.groups()), text)
+
+
+def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> str:
+    """What stands in the place of one field."""
+    way, between = -1 if minus else 1, " and " if join else ", "
+    match name:
+        case "cells" | "small":
+            left = key.startswith("left ")
+            keys = key.removeprefix("left ").split("; ")
+            return cells(found, keys, way, left or name == "small", models=2 if name == "small"
+                         else 3)
+        case "score" | "stops" | "task":
+            return between.join(f"{x:.1f}" for x in of_row(name, key))
+        case "sign":
+            return MARKS[found[key].verdict]
+        case "left":
+            return between.join(signed(100 * way * x.without) for x in found[key].findings)
+        case "note":
+            return NOTES[key]()
+        case "range":
+            both = [np.mean(scores_of(loss)[:2]) for loss in members(key)]
+            return f"{min(both):.0f} to {max(both):.0f}"
+        case "group":
+            columns = zip(*map(scores_of, members(key)))
+            return " | ".join(" to ".join(dict.fromkeys((f"{min(x):.1f}", f"{max(x):.1f}")))
+                              for x in columns)
+    figures = [(way * mean, half) for mean, half in differences(key, found)]
+    if name in ("size", "broad"):
+        assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
+        figures = [(abs(mean), half) for mean, half in figures]
+        return between.join(f"{mean:.1f}" + (f" ± {half:.1f}" if name == "broad" else "")
+                            for mean, half in figures)
+    return between.join(interval(x) if name == "wide" else signed(x[0]) for x in figures)
+
+
+def signed(x: float) -> str:
+    return f"{x:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
+
+
+def interval(figure: Figure) -> str:
+    return f"{signed(figure[0])} ± {figure[1]:.1f}"
+
+
+# ---- questions -----------------------------------------------------------------------------------
+def differences(key: str, found: dict[str, Line]) -> list[Figure]:
+    """On each start model, of a question, or of another difference of the same runs."""
+    if key in found:
+        return [(100 * finding.mean, 100 * finding.half) for finding in found[key].findings]
+    name, formula = key.split(" ", 1)
+    claim, kept = CLAIMS[name], packed(name)
+    out = []
+    for base in range(len(claim.bases)):
+        mean, variance, freedom = moments(judge.asked_of(claim, kept, formula, base))
+        out.append((100 * mean, 100 * stats.half_width(variance, freedom)))
+    return out
+
+
+def cells(found: dict[str, Line], keys: list[str], way: int, left: bool, models: int) -> str:
+    """Cells of a row of a table; a dash where nothing was asked."""
+    out, verdicts, without, runs = [DASH] * models, [], [], []
+    for key in keys:
+        figures = [interval((way * mean, half)) for mean, half in differences(key, found)]
+        line, at = found.get(key), 2 if key.startswith("R") else 0
+        out[at:at + len(figures)] = figures
+        verdicts.append(MARKS[line.verdict] if line else "unplanned")
+        runs.append(key.partition(" ")[0])
+        if line and any(x.largest for x in line.findings):
+            without.append(", ".join(bold(signed(100 * way * x.without),
+                                          x.rests and line.verdict != "undecided")
+                                     for x in line.findings))
+    out += ["; ".join(verdicts)]
+    out += ["; ".join(without)] if left else []
+    return " | ".join([*out, ", ".join(dict.fromkeys(runs))])
+
+
+def bold(text: str, yes: bool) -> str:
+    return f"**{text}**" if yes else text
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+def of_row(what: str, key: str) -> list[float]:
+    """ "C13 sft in unknown": on each start model, of 100."""
+    name, row = key.split(" ", 1)
+    row, _, family = row.partition(" in ")
+    claim, kept = CLAIMS[name], packed(name)
+    bases = range(len(claim.bases))
+    if what == "score":
+        return [100 * judge.score_of(claim, kept, row, base)[0] for base in bases]
+    x = kept["ended" if "ended" in kept else "stops"] if what == "stops" else \
+        kept["scores"][..., claim.families.index(family), :] / UNIT
+    return [100 * x[judge.place(kept, claim, row, base), base].mean() for base in bases]
+
+
+def members(group: str) -> tuple[str, ...]:
+    """Losses of a group of which_loss.py, or one loss by its name."""
+    if group == "IMITATE":
+        return which_loss.IMITATE + which_loss.LATER
+    return getattr(which_loss, group, (group,))
+
+
+def scores_of(loss: str) -> list[float]:
+    """A loss from a base: all nine tasks on N1 and N2, then the six skills."""
+    claim, kept = CLAIMS["C13"], packed("C13")
+    skills = [claim.families.index(family) for family in NO_FACTS]
+    each = [kept["scores"][judge.place(kept, claim, loss, base), base].mean((0, 2)) / UNIT
+            for base in range(2)]
+    return [100 * x.mean() for x in each] + [100 * x[skills].mean() for x in each]
+
+

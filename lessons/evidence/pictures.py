@@ -1,0 +1,172 @@
+"""The pictures of docs/results, from the kept scores: one for each paper, and that of all losses.
+
+    python -m lessons.evidence --write
+
+● is N1, ■ N2, ◆ SmolLM2. A bar is a 95 % interval over seeds and prompts.
+"""
+from collections.abc import Mapping
+from pathlib import Path
+
+from lessons.evidence import judge, losses, stats
+from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.real_ift import LENGTHS
+from lessons.evidence.verdicts import moments
+from nanouft.pictures.colours import PANEL, SOFT, look
+from nanouft.pictures.plots import STYLE, save
+
+MODELS = {"base": ("N1", "o"), "base-1": ("N2", "s"), "smollm2": ("SmolLM2", "D")}
+FORMS = {"SFT": "sft", "detached": "ift detached", "released": "ift released"}      # of C9
+UNA = {"UNA, scores": ("una", "C6 UNA", "R8 UNA"), "DPO, pairs": ("dpo", "C6 DPO", "R8 DPO"),
+       "KTO, labels": ("kto", "C6 KTO"), "SimPO, pairs": ("simpo", "C6 SimPO"),
+       "SFT, right answers": ("sft", "C6 RFT", "R8 RFT"),
+       "the start": ("base", "C6 start", "R8 start")}
+POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper": ("poft", "C4 PoFT, weak"),
+        "PoFT, good helper": ("poft", "C11 PoFT"), "SFT, likeliest 80 %": ("sft", "C11 filter .8"),
+        "SFT, likeliest 60 %": ("sft", "C4 SFT, filtered"),
+        "SFT, likeliest 40 %": ("sft", "C11 filter .4"),
+        "the helper itself": ("truth", "C11 aligned model")}
+UFT = {"UFT": ("UFT", "uft", "D"), "A -> DPO": ("SFT, then DPO", "dpo", "s"),     # rows of C3
+       "A -> KTO": ("SFT, then KTO", "kto", "^"), "A -> UNA": ("SFT, then UNA", "una", "o")}
+MEASURES = {"skills but for reversed words": "rules list sum sort", "reversed words": "reverse",
+            "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
+
+
+def write_all(folder: Path) -> list[str]:
+    """All pictures into this folder. Returns the names of the files."""
+    from matplotlib import pyplot as plt
+    with plt.rc_context(STYLE):
+        figures = {"ift": stopping(), "una": scores(UNA, "The same answers, read as scores, pairs "
+                                                    "or labels"),
+                   "poft": scores(POFT, "40 % wrong demonstrations"), "uft": tasks(),
+                   "losses": all_losses()}
+        told = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+        plt.close("all")
+    return told
+
+
+def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
+    """{model: (mean, half of the interval) of 100} of a row, "C6 UNA"; of some families alone."""
+    name, row = key.split(" ", 1)
+    claim, kept = CLAIMS[name], packed(name)
+    out = {}
+    for base, model in enumerate(claim.names):
+        asked = judge.asked_of(claim, kept, f"better: {row}", base)
+        shares = {family: 1 / len(families) for family in families} or None
+        mean, variance, freedom = moments(asked, shares)
+        out[model] = 100 * mean, 100 * stats.half_width(variance, freedom)
+    return out
+
+
+def dot(ax, x: float, y: float, half: float, model: str, colour: str, across: bool = True) -> None:
+    bar = {"xerr": half} if across else {"yerr": half}
+    ax.errorbar(x, y, fmt=MODELS[model][1], color=colour, markersize=6, linewidth=1.5, **bar)
+
+
+def models_legend(ax, models: list[str]) -> None:
+    for model in models:
+        name, mark = MODELS[model]
+        ax.plot([], [], mark, color=SOFT.light, label=name)
+    ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.12),
+              handletextpad=0.2, columnspacing=1.2)
+
+
+def scores(rows: Mapping[str, tuple[str, ...]], title: str):
+    """A row of dots for each method: its score on each model."""
+    from matplotlib import pyplot as plt
+    fig, ax = plt.subplots(figsize=(9, 0.45 * len(rows) + 1.5), layout="constrained")
+    seen: dict[str, None] = {}
+    for y, (style, *keys) in enumerate(rows.values()):
+        for key in keys:
+            for model, (mean, half) in score(key).items():
+                dot(ax, mean, y + 0.22 * ([*MODELS].index(model) - 1), half, model,
+                    look(style).light)
+                seen[model] = None
+    ax.set(yticks=range(len(rows)), yticklabels=[*rows], xlabel="score of 100",
+           ylim=(len(rows) - 0.5, -0.5))
+    ax.grid(axis="x", alpha=0.3)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(title, loc="left", weight="bold", fontsize=13)
+    models_legend(ax, [*seen])
+    return fig
+
+
+def stopping():
+    """Per cent of answers that stop, against the steps: both forms of IFT beside SFT (C9)."""
+    from matplotlib import pyplot as plt
+    claim, kept = CLAIMS["C9"], packed("C9")
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
+    for base, (ax, model) in enumerate(zip(axes, claim.names)):
+        for name, style in FORMS.items():
+            ended = [100 * kept["ended"][judge.place(kept, claim, f"{name} {steps}", base),
+                                         base].mean((1, 2)) for steps in LENGTHS[name]]
+            seen = look(style)
+            ax.plot(LENGTHS[name], [x.mean() for x in ended], color=seen.light,
+                    marker=seen.marker, linestyle="--" if seen.dashed else "-",
+                    label={"SFT": "SFT"}.get(name, f"IFT, {name}"))
+            for steps, of_seeds in zip(LENGTHS[name], ended):
+                ax.plot([steps] * len(of_seeds), of_seeds, ".", color=seen.light, alpha=0.4)
+        ax.set_xscale("log", base=2)
+        every = sorted({steps for name in FORMS for steps in LENGTHS[name]})
+        ax.set(xlabel="training steps", title=MODELS[model][0], ylim=(0, 103), xticks=every)
+        ax.set_xticklabels([str(steps) for steps in every])
+        ax.minorticks_off()
+    axes[0].set_ylabel("answers that stop, %")
+    axes[1].legend(frameon=False, loc="lower right")
+    fig.suptitle("Both forms of IFT stop later than SFT", weight="bold", x=0.01, ha="left",
+                 fontsize=13)
+    return fig
+
+
+def tasks():
+    """UFT and the three chains of C3, task by task."""
+    from matplotlib import pyplot as plt
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, layout="constrained")
+    for y, families in enumerate(MEASURES.values()):
+        for place, (row, (name, style, mark)) in enumerate(UFT.items()):
+            for ax, (model, (mean, half)) in zip(axes, score(f"C3 {row}",
+                                                             tuple(families.split())).items()):
+                colour = look(style).light
+                ax.errorbar(mean, y + 0.17 * (place - 1.5), xerr=half, fmt=mark, color=colour,
+                            markersize=7 if row == "UFT" else 5, label=None if y else name,
+                            markerfacecolor=colour if row == "UFT" else PANEL.light)
+                ax.set_title(MODELS[model][0])
+    for ax in axes:
+        ax.set(xlim=(-3, 103), ylim=(len(MEASURES) - 0.5, -0.5), xlabel="score of 100",
+               yticks=range(len(MEASURES)), yticklabels=[*MEASURES])
+        ax.grid(axis="x", alpha=0.3)
+        ax.tick_params(axis="y", length=0)
+    handles, names = axes[0].get_legend_handles_labels()
+    fig.legend(handles, names, ncols=4, frameon=False, loc="outside lower center")
+    fig.suptitle("UFT is far behind in one task, reversed words", weight="bold",
+                 x=0.01, ha="left", fontsize=13)
+    return fig
+
+
+def all_losses():
+    """One dot for each loss trained from a base, in groups; mean of N1 and N2 (C13)."""
+    from matplotlib import pyplot as plt
+    kept, found = packed("C13"), losses.by_group(packed("C13"))
+    fig, ax = plt.subplots(figsize=(9, 3.6))
+    x, ticks = 0.0, {}
+    for name, group in found.items():
+        begin = x
+        for loss, mean in group:
+            seen = look(loss)
+            ax.errorbar(x, 100 * mean.mean, yerr=100 * mean.half, fmt=seen.marker,
+                        color=seen.light, markersize=6, linewidth=1.5)
+            ticks[x] = loss
+            x += 1
+        ax.axvspan(begin - 0.6, x - 0.4, color=SOFT.light, alpha=0.08, zorder=-2, linewidth=0)
+        ax.text((begin + x - 1) / 2, 85.5, name, ha="center", va="bottom", weight="bold",
+                fontsize=10)
+        x += 0.6
+    for row, name, style in (("base", "before", ":"), ("sft", "SFT", "--")):
+        y = 100 * losses.score("C13", row, kept).mean
+        ax.axhline(y, color=SOFT.light, linestyle=style, linewidth=1, zorder=-1)
+        ax.text(x - 0.5, y, name, va="center", color=SOFT.light, fontsize=10)
+    ax.set(xlim=(-0.8, x - 0.6), ylim=(20, 85), xticks=[*ticks], ylabel="score of 100")
+    ax.set_xticklabels([*ticks.values()], rotation=60, ha="right", rotation_mode="anchor",
+                       fontsize=10)
+    ax.tick_params(axis="x", length=0)
+    fig.subplots_adjust(left=0.075, right=0.9, top=0.92, bottom=0.27)
+    return fig
