@@ -25,7 +25,9 @@ PAGES = {                       # a file or folder of the project: its page
     "docs": "docs/index.html", "lessons": "lessons/index.html",
     "frozen_lake": "lake/index.html", "nanouft/playground": "playground/index.html",
     "README.md": "docs/readme.html", "CONTRIBUTING.md": "docs/contributing.html",
-    "docs/README.md": "docs/index.html", "lessons/front.md": "index.html"}
+    "docs/README.md": "docs/index.html", "lessons/front.md": "index.html",
+    "docs/results": "docs/results/index.html", "docs/results/README.md": "docs/results/index.html"}
+SHORT = 3                       # a page with more headings than this begins with a list of them
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -63,9 +65,9 @@ class Site:
     def place(self, file: str) -> str:
         """Where the page of a file of the project lies: "docs/lake.md" -> "docs/lake.html"; ""
         where there is none."""
-        found = PAGES.get(file) or re.sub(r"^(docs/\w+)\.md$|^(lessons/\d\d_\w+)\.py$",
+        found = PAGES.get(file) or re.sub(r"^(docs/[\w/]+)\.md$|^(lessons/\d\d_\w+)\.py$",
                                           lambda m: f"{m[1] or m[2]}.html", file)
-        is_page = found.endswith(".html") or re.fullmatch(r"docs/\w+\.png", found)
+        is_page = found.endswith(".html") or re.fullmatch(r"docs/[\w/]+\.png", found)
         always = found.startswith("docs/") or found in ("index.html", "lessons/index.html")
         return found if is_page and (always or (self.out / found).exists()) else ""
 
@@ -128,11 +130,11 @@ class Site:
 
     def write_texts(self) -> None:
         """Front page, docs, README and CONTRIBUTING, with their pictures."""
-        (self.out / "docs").mkdir(parents=True, exist_ok=True)
-        for picture in (ROOT / "docs").glob("*.png"):
-            shutil.copy(picture, self.out / "docs")
+        (self.out / "docs" / "results").mkdir(parents=True, exist_ok=True)
+        for picture in (ROOT / "docs").rglob("*.png"):
+            shutil.copy(picture, self.out / picture.relative_to(ROOT))
         for source in [HERE / "front.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md",
-                       *(ROOT / "docs").glob("*.md")]:
+                       *(ROOT / "docs").rglob("*.md")]:
             here = self.place(source.relative_to(ROOT).as_posix())
             title, about, body = from_markdown(read(source))
             self.write(here, self.page(here, title, about, self.relinked(body, source, here)))
@@ -156,7 +158,16 @@ def from_markdown(text: str) -> tuple[str, str, str]:
     said = {kind: plain(tokens[k + 1]) for k in reversed(range(len(tokens)))
             if (kind := tokens[k].type) in ("heading_open", "paragraph_open")}
     about = re.split(r"(?<=[.?!:]) ", said.get("paragraph_open", said["heading_open"]))[0]
-    return said["heading_open"], about, reader.renderer.render(tokens, reader.options, {})
+    html = reader.renderer.render(tokens, reader.options, {})
+    return said["heading_open"], about, html.replace("</h1>\n", f"</h1>\n{contents(tokens)}", 1)
+
+
+def contents(tokens: list) -> str:
+    """A list of the headings of a page, with links; "" for a page with few."""
+    found = [(token.attrs["id"], plain(tokens[k + 1])) for k, token in enumerate(tokens)
+             if token.type == "heading_open" and token.tag == "h2"]
+    links = " ".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in found)
+    return f'<nav aria-label="On this page">{links}</nav>\n' if len(found) > SHORT else ""
 
 
 def plain(inline) -> str:

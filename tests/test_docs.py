@@ -13,7 +13,8 @@ from lessons.marks import between
 from nanouft import __version__
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
+         ROOT / "lessons" / "README.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
 
 
@@ -46,9 +47,17 @@ def test_every_link_into_a_page_leads_to_a_heading(page):
 def test_readmes_tables_are_those_of_their_commands():
     """`python -m lessons.methods` and `python -m lessons.table` write them."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, text in (("methods", methods.by_family()), ("lessons", table.table())):
+    for name, text in (("methods", methods.by_family()), ("lessons", table.by_subject())):
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in readme, name
     assert "<!-- count of methods -->" in readme
+    own = table.OWN.read_text(encoding="utf-8")
+    assert between("lessons").search(own)[0] == table.table()
+
+
+def test_the_code_of_readme_is_that_of_simple():
+    shown = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    code = (ROOT / "nanouft" / "simple.py").read_text(encoding="utf-8")
+    assert all(function.strip() in code for function in shown[1].split("\n\n\n"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -17,7 +17,8 @@ from nanouft.playground.record import WEB, record
 URL, REPOSITORY = "https://nanouft.example/site", "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
          "lessons/02_which_tokens_count.html", "lessons/04_models_own_guess.html",
-         "docs/index.html", "docs/claims.html", "docs/methods.html", "docs/readme.html"]
+         "docs/index.html", "docs/results/index.html", "docs/results/uft.html",
+         "docs/methods.html", "docs/readme.html"]
 
 
 class Page(HTMLParser):
@@ -206,7 +207,14 @@ def test_from_page_to_page_by_keyboard_alone(site, browser):
         assert page.locator(".site [aria-current=page]").count() == 1
 
 
+def test_a_long_page_begins_with_its_headings(site):
+    html = (site / "docs" / "results" / "uft.html").read_text(encoding="utf-8")
+    contents = html.partition('<nav aria-label="On this page">')[2].partition("</nav>")[0]
+    told = re.findall(r'<a href="#([^"]+)">', contents)
+    assert told == re.findall(r'<h2 id="([^"]+)">', html) and len(told) > website.SHORT
+
+
 def test_a_printed_page_has_no_navigation(site, browser):
-    page, _ = opened(browser, site / "docs" / "claims.html")
+    page, _ = opened(browser, site / "docs" / "results" / "index.html")
     page.emulate_media(media="print")
     assert not page.locator(".site").is_visible() and page.locator("h1").is_visible()
