@@ -125,6 +125,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak stands in /proc")
 def test_no_less_is_announced_than_a_process_takes():
     """Python and PyTorch are in it, which no tensor shows, and the gaps between activations. It
