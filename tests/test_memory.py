@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made import CPU, FORMS, TINY, batch_of, learn, tiny
+from made import CPU, FORMS, NANO, TINY, batch_of, learn, tiny
 from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout
@@ -17,8 +17,12 @@ from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.objective import Batch
 from nanouft.plumbing import fast
+from nanouft.run import device as devices
 from nanouft.run import reference
-from nanouft.run.memory import bytes_of_training, bytes_per_token
+from nanouft.run.load import load_rows
+from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
+from nanouft.run.plan import plan_run
+from nanouft.run.settings import read_flags
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
@@ -72,6 +76,13 @@ def test_decoding(model):
     assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
 
 
+@pytest.mark.parametrize("tokens", [30, 50])
+def test_keys_and_values_and_their_copy_fill_the_cache_and_no_more(tokens, model):
+    """They are copied when some answers have ended."""
+    together = generate.answers_together(model, tokens)
+    if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
+        one, more = (model.new_cache(n, tokens).kv.nbytes for n in (together, together + 1))
+        assert 2 * one <= CACHE < 2 * more
 
 
 # ---- what a run announces ------------------------------------------------------------------------
@@ -85,6 +96,20 @@ def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
     held = [p.grad for p in model.parameters() if p.grad is not None]
     held += [x for state in optimizer.state.values() for x in state.values() if x.dim()]
     assert bytes_of_training(model) == sum(x.nbytes for x in held) > 0
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo"])
+def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
+    """Each of them is a row of the step, as long as a prompt and the longest answer."""
+    monkeypatch.setattr(devices, "memory", lambda device: 1e15)
+    model = tiny(vocab_size=VOCAB)
+    for samples in (2, 5):
+        objective, cfg, given = read_flags(["--objective", name, "--batch-size", "128",
+                                            "--samples", str(samples), "--max-new", "40"])
+        plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
+        prompt = max(len(e.seqs["prompt"].ids) for e in plan.train)
+        step = plan.batch_size * samples * (prompt + 40)
+        assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
 
 
 def whole_rows(batch: Batch) -> Batch:

@@ -261,6 +261,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
             *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
             ({"key": "other"}, "the data, the start model or the reward has changed"),
             ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
+            ({"config": {**saved["config"], "warmup": 0.7}}, "other config than this version"),
+            ({"steps": saved["steps"] + 1}, "other steps than this version"),
             ({"argv": ["--lora", "1", "2"]}, "train does not know what '2' stands for"),
             ({"argv": ["--init", "5"]}, "5: no model folder"),
             ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
@@ -273,6 +275,26 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
     assert not (tmp_path / "ran").exists()
     assert command(train.main, ["--resume", str(half), "--lr", "1"]) == 2
     assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["pairs.jsonl", "held.jsonl", "start/model.safetensors"])
+def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_path, capsys):
+    """Rows, held-out rows, the start model: another content under the same name is another run."""
+    for name in ("pairs.jsonl", "held.jsonl"):
+        shutil.copy(place / "pairs.jsonl", tmp_path / name)
+    shutil.copytree(place / "start", tmp_path / "start")
+    with killed_in_step(3):
+        assert command(train.main, run(tmp_path, "--eval-data", str(tmp_path / "held.jsonl"))) \
+            == 130
+    if file.endswith(".jsonl"):
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(text.replace("oak", "elm"))
+    else:
+        weights = load_file(tmp_path / file)
+        save_file({name: w + 1 for name, w in weights.items()}, tmp_path / file)
+    capsys.readouterr()
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 2
+    assert "the data, the start model or the reward has changed" in one_error(capsys)
 
 
 # ---- signals -------------------------------------------------------------------------------------
@@ -298,6 +320,30 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
     assert child(["--resume", str(place / "run")], None, log) == 0
     assert "going on after step 3" in log.read_text()
     is_whole(place / "run", place)
+
+
+@forks
+def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
+    """Each rollout makes two steps; its answers are not kept, so a run goes on between two."""
+    def argv(out: Path) -> list[str]:
+        line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
+               "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu"
+        return [*line.split(), "--init", str(place / "start"), "--out", str(out)]
+    log, real = tmp_path / "log", Log.add
+    assert child(argv(tmp_path / "whole"), None, log) == 0
+
+    def add(self, step, stats):                         # in the first step of the second rollout
+        if step.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(self, step, stats)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(Log, "add", add)
+        assert child(argv(tmp_path / "run"), None, log) == 130
+    told = log.read_text()
+    assert "interrupted: stops after this rollout\n" in told and "holds step 4; go on" in told
+    assert child(["--resume", str(tmp_path / "run")], None, log) == 0
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 # ---- the log -------------------------------------------------------------------------------------
@@ -346,6 +392,24 @@ def test_a_run_that_diverges_ends_in_one_line(place, capsys):
 
 
 # ---- folders -------------------------------------------------------------------------------------
+def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
+    """Wherever writing it was interrupted: by its weights a first model is known as made."""
+    real, model = folders.rename, nano()
+    for moved in range(4):                              # of five files
+        left = iter(range(moved))
+
+        def rename(*told):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            real(*told)
+        monkeypatch.setattr(folders, "rename", rename)
+        folder = tmp_path / str(moved)
+        folder.mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            save_model(folder, model, NANO)
+        assert not (folder / "model.safetensors").exists() or start_model(str(folder))
+
+
 def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [str(new_folder(None, "dpo").as_posix()) for _ in range(3)] \

@@ -1,0 +1,80 @@
+"""The models that a method needs first (nanouft/run/first_models.py): made once, from what the run
+reads, and made again when that changes."""
+import dataclasses
+from pathlib import Path
+
+import pytest
+from made import start_folder, write_jsonl
+from safetensors.torch import load_file, save_file
+
+from nanouft.loop import Device
+from nanouft.run.first_models import with_first_models
+from nanouft.run.settings import Train, read_flags
+
+# Flags of a run that its first models have of their own, or that change no weight.
+OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads", "save_every",
+       "eval_every", "reward", "max_new", "items", "plain", "out", "resume"}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A start model and a file of rows, in the folder in which we are."""
+    monkeypatch.chdir(tmp_path)
+    start_folder(tmp_path / "start")
+    write_jsonl(tmp_path / "demos.jsonl", [{"prompt": "Say a.", "response": "a"}] * 9)
+    return tmp_path
+
+
+def made(*argv: str) -> list[list[str]]:
+    """The command lines of the first models that SFTMix makes for this run."""
+    lines: list[list[str]] = []
+
+    def train(line: list[str]) -> int:
+        lines.append(line)
+        folder = Path(line[line.index("--out") + 1])
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").touch()
+        return 0
+    objective, cfg, _ = read_flags(["--objective", "sftmix", *argv])
+    with_first_models(objective, cfg, Device(), train)
+    return lines
+
+
+@pytest.mark.parametrize("file", ["demos.jsonl", "start/model.safetensors"])
+def test_what_has_another_content_makes_them_again(file, here):
+    """Under the same name."""
+    line = ["--data", "demos.jsonl", "--init", "start"]
+    assert len(made(*line)) == 2 and made(*line) == []
+    before = (here / file).read_bytes()
+    if file.endswith(".jsonl"):
+        (here / file).write_bytes(before.replace(b"Say a.", b"Say b."))
+    else:
+        save_file({name: w + 1 for name, w in load_file(here / file).items()}, here / file)
+    assert len(made(*line)) == 2 and made(*line) == []
+    (here / file).write_bytes(before)
+    assert made(*line) == [], "the first ones are still there"
+
+
+OF_WORLD = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}
+OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
+            "lora": 4, "dtype": "bf16", "activation_checkpointing": True}
+
+
+@pytest.mark.parametrize("given", [OF_WORLD, OF_FILES], ids=["NanoWorld", "files"])
+def test_they_read_what_the_run_reads_in_the_same_way(given, here):
+    """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
+    every = {f.name for f in dataclasses.fields(Train)}
+    assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN
+    argv = []
+    for name, value in given.items():
+        words = [] if value is True else value if isinstance(value, list) else [str(value)]
+        argv += [f"--{name.replace('_', '-')}", *words]
+    lines = made(*argv)
+    assert len(lines) == 2
+    for line in lines:
+        cfg = read_flags(line[:line.index("--device")])[1]
+        assert {name: getattr(cfg, name) for name in given} == given
+
+
+def test_the_flags_that_are_asked_of_are_not_the_defaults():
+    assert all(getattr(Train, name) != value for name, value in (OF_WORLD | OF_FILES).items())

@@ -1,0 +1,73 @@
+"""What a run reads and how much of it (nanouft/run/plan.py, load.py)."""
+from copy import copy
+
+import pytest
+from made import NANO, start_folder, tiny, write_jsonl
+
+from nanouft import world
+from nanouft.run.load import Rows, load_rows
+from nanouft.run.plan import Plan, plan_run
+from nanouft.run.settings import read_flags
+
+CONTEXT = 128
+
+
+def planned(line: str, rows: list | None = None, tok=NANO) -> Plan:
+    """The plan of this run, by a tiny model, over these rows or NanoWorld's."""
+    objective, cfg, given = read_flags(line.split())
+    read = load_rows(cfg, objective) if rows is None else Rows(rows, [], [])
+    model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
+    return plan_run(cfg, objective, given, read, model, tok)
+
+
+@pytest.mark.parametrize("line, name, longest", [
+    ("", "nano", 44), ("--max-new 9", "nano", 9), ("--data x --reward r.py:f", "nano", 44),
+    ("--data x --reward r.py:f", "another", CONTEXT // 2),
+    ("--data x --reward r.py:f --max-new 9", "another", 9)])
+def test_the_longest_answer_is_that_of_the_models_world(line, name, longest):
+    """44 tokens suit NanoWorld; another model's answers to your rows are longer."""
+    tok = copy(NANO)
+    tok.name = name
+    rows = world.rows("train", "prompts", 8, 0)
+    assert planned(f"--objective grpo {line}", rows, tok).max_new == longest
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_prompt_and_the_longest_answer_fill_the_context_and_no_more(more):
+    rows = world.rows("train", "prompts", 8, 0)
+    lengths = [len(NANO.prompt_ids(row.prompt)) for row in rows]
+    max_new = CONTEXT - max(lengths) + more
+    plan = planned(f"--objective grpo --max-new {max_new}", rows)
+    kept = [n for n in lengths if n + max_new <= CONTEXT]
+    assert sorted(len(e.seqs["prompt"].ids) for e in plan.train) == sorted(kept)
+    assert (len(kept) == len(lengths)) == (more == 0)
+
+
+@pytest.mark.parametrize("line, passes", [
+    ("sft --batch-size 4 --steps 6", 2), ("grpo --batch-size 4 --steps 6", 2),
+    ("grpo --batch-size 4 --steps 6 --passes 2", 1), ("grpo --batch-size 2 --steps 12 "
+                                                     "--minibatches 2", 2)])
+def test_a_pass_is_as_many_rows_as_there_are(line, passes):
+    """A rollout that is used twice has read its prompts once."""
+    assert planned(f"--objective {line} --rows 12").epochs == passes
+
+
+@pytest.mark.parametrize("name", ["sft", "una", "grpo"])
+def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
+    """Of NanoWorld; what they learn from differs."""
+    one, other = (load_rows(*reversed(read_flags(f"--objective {name} --seed {seed}".split())[:2]))
+                  for seed in (0, 1))
+    assert one.held == other.held and one.train != other.train
+
+
+@pytest.mark.parametrize("reward, questions", [("r.py:f", 2), ("judge", 1)])
+def test_a_question_is_asked_once_where_no_reward_reads_more_of_its_row(reward, questions,
+                                                                        tmp_path):
+    start_folder(tmp_path / "start")
+    file = write_jsonl(tmp_path / "rows.jsonl", [
+        {"prompt": prompt, "gold": gold} for prompt in ("Say a.", "Say b.") for gold in "xy"] * 5)
+    objective, cfg, _ = read_flags(["--objective", "grpo", "--data", file, "--eval-data", file,
+                                    "--init", str(tmp_path / "start"), "--reward", reward])
+    rows = load_rows(cfg, objective)
+    asked = [row.prompt[0].text for row in objective.choose(rows.train)]
+    assert asked.count("Say a.") == questions == asked.count("Say b.")
