@@ -17,7 +17,7 @@ OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "thr
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch) -> Path:
     """A start model and a file of rows, in the folder in which we are."""
     monkeypatch.chdir(tmp_path)
     start_folder(tmp_path / "start")
@@ -31,9 +31,9 @@ def made(*argv: str) -> list[list[str]]:
 
     def train(line: list[str]) -> int:
         lines.append(line)
-        folder = Path(line[line.index("--out") + 1])
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").touch()
+        out = Path(line[line.index("--out") + 1])
+        out.mkdir(parents=True)
+        (out / "model.safetensors").touch()
         return 0
     objective, cfg, _ = read_flags(["--objective", "sftmix", *argv])
     with_first_models(objective, cfg, Device(), train)
@@ -41,17 +41,17 @@ def made(*argv: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("file", ["demos.jsonl", "start/model.safetensors"])
-def test_what_has_another_content_makes_them_again(file, here):
+def test_what_has_another_content_makes_them_again(file, folder):
     """Under the same name."""
     line = ["--data", "demos.jsonl", "--init", "start"]
     assert len(made(*line)) == 2 and made(*line) == []
-    before = (here / file).read_bytes()
+    before = (folder / file).read_bytes()
     if file.endswith(".jsonl"):
-        (here / file).write_bytes(before.replace(b"Say a.", b"Say b."))
+        (folder / file).write_bytes(before.replace(b"Say a.", b"Say b."))
     else:
-        save_file({name: w + 1 for name, w in load_file(here / file).items()}, here / file)
+        save_file({name: w + 1 for name, w in load_file(folder / file).items()}, folder / file)
     assert len(made(*line)) == 2 and made(*line) == []
-    (here / file).write_bytes(before)
+    (folder / file).write_bytes(before)
     assert made(*line) == [], "the first ones are still there"
 
 
@@ -61,7 +61,7 @@ OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 
 
 
 @pytest.mark.parametrize("given", [OF_WORLD, OF_FILES], ids=["NanoWorld", "files"])
-def test_they_read_what_the_run_reads_in_the_same_way(given, here):
+def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
     """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
     every = {f.name for f in dataclasses.fields(Train)}
     assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN

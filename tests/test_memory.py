@@ -17,8 +17,7 @@ from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.objective import Batch
 from nanouft.plumbing import fast
-from nanouft.run import device as devices
-from nanouft.run import reference
+from nanouft.run import device, reference
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
 from nanouft.run.plan import plan_run
@@ -101,7 +100,7 @@ def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
 @pytest.mark.parametrize("name", ["grpo", "rloo"])
 def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
     """Each of them is a row of the step, as long as a prompt and the longest answer."""
-    monkeypatch.setattr(devices, "memory", lambda device: 1e15)
+    monkeypatch.setattr(device, "memory", lambda _: 1e15)
     model = tiny(vocab_size=VOCAB)
     for samples in (2, 5):
         objective, cfg, given = read_flags(["--objective", name, "--batch-size", "128",
