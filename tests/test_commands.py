@@ -378,6 +378,24 @@ def test_a_help_is_the_whole_comment():
             assert action.help.count("[") == action.help.count("]"), (kind, action.help)
 
 
+def test_the_help_has_every_default_that_is_a_number_or_a_word(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--objective", "dpo", "--help", "all"])
+    told = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for f in (*dataclasses.fields(Train), *dataclasses.fields(OBJECTIVES["dpo"])):
+        if f.default not in (None, False, ""):
+            said = rf" --{f.name.replace('_', '-')} [^[]*\[{re.escape(str(f.default))}\]"
+            assert re.search(said, told), f.name
+
+
+def test_settings_written_as_flags_are_read_as_the_same_settings():
+    """With them a run begins its first models, and a resumed run itself."""
+    changed = {"data": ["a.jsonl", "b.jsonl"], "lr": 1e-5, "steps": 3, "plain": True,
+               "compile": False, "out": None, "dtype": "fp32", "reward": "r.py:f"}
+    cfg = flags.parse(Train, flags.as_flags(changed), "train", "")
+    assert vars(cfg) == vars(Train()) | changed
+
+
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
@@ -535,6 +553,27 @@ def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, 
     assert cudnn == [False, False]
     assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
     assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
+
+
+def test_threads_are_as_many_as_are_given():
+    before = torch.get_num_threads()
+    try:
+        choose_device("cpu", threads=before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_of_several_processes_the_first_one_says_that_one_is_enough(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="train is one process"):
+        device.one_process()
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as end:
+        device.one_process()
+    assert end.value.code == 2
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    device.one_process()
 
 
 @pytest.mark.parametrize("fault, code, words", [

@@ -25,8 +25,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def made(*argv: str) -> list[list[str]]:
-    """The command lines of the first models that SFTMix makes for this run."""
+def made(*argv: str, method: str = "sftmix") -> list[list[str]]:
+    """The command lines of the first models that a method makes for this run."""
     lines: list[list[str]] = []
 
     def train(line: list[str]) -> int:
@@ -35,7 +35,7 @@ def made(*argv: str) -> list[list[str]]:
         out.mkdir(parents=True)
         (out / "model.safetensors").touch()
         return 0
-    objective, cfg, _ = read_flags(["--objective", "sftmix", *argv])
+    objective, cfg, _ = read_flags(["--objective", method, *argv])
     with_first_models(objective, cfg, Device(), train)
     return lines
 
@@ -53,6 +53,12 @@ def test_what_has_another_content_makes_them_again(file, folder):
     assert len(made(*line)) == 2 and made(*line) == []
     (folder / file).write_bytes(before)
     assert made(*line) == [], "the first ones are still there"
+
+
+def test_an_aligned_model_of_poft_is_the_same_for_all_runs(folder):
+    """It is there to know more than the rows of the run say."""
+    assert len(made("--rows", "40", method="poft")) == 1
+    assert made("--rows", "50", "--seed", "3", "--noise", "0.4", method="poft") == []
 
 
 OF_WORLD = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}

@@ -15,8 +15,10 @@ from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT
+from nanouft.loop import Device
 from nanouft.objective import Batch
 from nanouft.plumbing import fast
+from nanouft.plumbing.errors import UserError
 from nanouft.run import device, reference
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
@@ -109,6 +111,17 @@ def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
         prompt = max(len(e.seqs["prompt"].ids) for e in plan.train)
         step = plan.batch_size * samples * (prompt + 40)
         assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
+
+
+def test_half_precision_is_told_what_it_needs_at_most_and_is_not_refused(monkeypatch):
+    """It takes less than is estimated."""
+    monkeypatch.setattr(device, "memory", lambda _: 1e6)
+    objective, cfg, given = read_flags(["--objective", "sft", "--batch-size", "512"])
+    model = tiny(vocab_size=VOCAB)
+    plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
+    with pytest.raises(UserError, match="there are 0.0"):
+        check_memory(plan, model, CPU)
+    assert check_memory(plan, model, Device("cpu", "bf16")).startswith("memory: up to ")
 
 
 def whole_rows(batch: Batch) -> Batch:

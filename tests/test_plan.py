@@ -2,20 +2,23 @@
 from copy import copy
 
 import pytest
-from made import NANO, start_folder, tiny, write_jsonl
+import torch
+from made import CPU, NANO, say, start_folder, tiny, write_jsonl
 
 from nanouft import world
-from nanouft.run.load import Rows, load_rows
+from nanouft.data.rows import Row
+from nanouft.objectives import OBJECTIVES
+from nanouft.run.load import Rows, load_rows, open_model
 from nanouft.run.plan import Plan, plan_run
-from nanouft.run.settings import read_flags
+from nanouft.run.settings import Train, read_flags
 
 CONTEXT = 128
 
 
-def planned(line: str, rows: list | None = None, tok=NANO) -> Plan:
+def planned(line: str, rows: list | None = None, tok=NANO, held: tuple = ()) -> Plan:
     """The plan of this run, by a tiny model, over these rows or NanoWorld's."""
     objective, cfg, given = read_flags(line.split())
-    read = load_rows(cfg, objective) if rows is None else Rows(rows, [], [])
+    read = load_rows(cfg, objective) if rows is None else Rows(rows, [*held], [])
     model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
     return plan_run(cfg, objective, given, read, model, tok)
 
@@ -41,6 +44,26 @@ def test_a_prompt_and_the_longest_answer_fill_the_context_and_no_more(more):
     kept = [n for n in lengths if n + max_new <= CONTEXT]
     assert sorted(len(e.seqs["prompt"].ids) for e in plan.train) == sorted(kept)
     assert (len(kept) == len(lengths)) == (more == 0)
+
+
+@pytest.mark.parametrize("length, rows", [("", 1), ("--max-length 999", 1), ("--max-length 9", 0)])
+def test_no_row_is_longer_than_the_context_whatever_max_length_says(length, rows):
+    long = [Row(say("user", "Say it."), say("assistant", "fig " * n)) for n in (2, 9, 400)]
+    plan = planned(f"--objective sft --data x --batch-size 1 {length}", long)
+    assert len(plan.train) == 1 + rows
+
+
+def test_every_seed_begins_with_other_matrices_of_lora(tmp_path):
+    pytest.importorskip("peft")
+    start = start_folder(tmp_path / "start")
+
+    def begun(seed: int) -> dict:
+        cfg = Train(init=start, lora=2, seed=seed)
+        model = open_model(cfg, OBJECTIVES["sft"](), CPU)[0]
+        return {name: p for name, p in model.named_parameters() if "lora_A" in name}
+    one, again, other = map(begun, (1, 1, 2))
+    assert one and all(torch.equal(one[name], again[name]) for name in one)
+    assert not any(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("line, passes", [

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.run import folder as run_folder
+from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -322,15 +324,40 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
     is_whole(place / "run", place)
 
 
+def sampling(place, out: Path, *more: str) -> list[str]:
+    """A run in which each rollout makes two steps."""
+    line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
+           "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu"
+    return [*line.split(), "--init", str(place / "start"), "--out", str(out), *more]
+
+
+def test_a_run_is_saved_between_two_rollouts(place, tmp_path):
+    """Whatever --save-every says."""
+    with killed_in_step(6):
+        assert command(train.main, sampling(place, tmp_path / "run", "--save-every", "3")) == 130
+    assert [f.name for f in (tmp_path / "run" / "steps").iterdir()] == ["4"]
+
+
+def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypatch):
+    """Of a model whose saving takes half a second, the next one comes 4.5 seconds later."""
+    saved, real = [], follow.save_step
+
+    def slow(folder, step, *told):
+        saved.append(step)
+        time.sleep(0.5)
+        real(folder, step, *told)
+    monkeypatch.setattr(follow, "save_step", slow)
+    argv = [*run(place, "--steps", "110", "--out", str(tmp_path / "run"))]
+    at = argv.index("--save-every")
+    assert command(train.main, argv[:at] + argv[at + 2:]) == 0
+    assert saved == [50]
+
+
 @forks
 def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
-    """Each rollout makes two steps; its answers are not kept, so a run goes on between two."""
-    def argv(out: Path) -> list[str]:
-        line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
-               "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu"
-        return [*line.split(), "--init", str(place / "start"), "--out", str(out)]
+    """Its answers are not kept, so a run goes on between two rollouts."""
     log, real = tmp_path / "log", Log.add
-    assert child(argv(tmp_path / "whole"), None, log) == 0
+    assert child(sampling(place, tmp_path / "whole"), None, log) == 0
 
     def add(self, step, stats):                         # in the first step of the second rollout
         if step.done == 3:
@@ -338,7 +365,7 @@ def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
         real(self, step, stats)
     with pytest.MonkeyPatch.context() as now:
         now.setattr(Log, "add", add)
-        assert child(argv(tmp_path / "run"), None, log) == 130
+        assert child(sampling(place, tmp_path / "run"), None, log) == 130
     told = log.read_text()
     assert "interrupted: stops after this rollout\n" in told and "holds step 4; go on" in told
     assert child(["--resume", str(tmp_path / "run")], None, log) == 0
@@ -366,6 +393,16 @@ def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [(x["loss"], x["grad_norm"], x.get("gain"), x.get("other")) for x in lines] == [
         (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
+
+
+def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path):
+    with killed_in_step(4):
+        assert command(train.main, run(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
+                       ) == 130
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
+    log = read_lines(tmp_path / "run" / "metrics.jsonl")
+    for what in ("loss", "held_out"):
+        assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
 
 
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
