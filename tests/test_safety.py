@@ -299,31 +299,7 @@ def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_p
     assert "the data, the start model or the reward has changed" in one_error(capsys)
 
 
-# ---- signals -------------------------------------------------------------------------------------
-@forks
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
-    """Exit code 130, one line that tells how to go on; then the same bytes."""
-    shutil.rmtree(place / "run", ignore_errors=True)
-    log, real = place / "log", Log.add
-
-    def add(self, step, stats):                         # in the middle of the third step
-        if step.done == 3:
-            os.kill(os.getpid(), number)
-        real(self, step, stats)
-    Log.add = add
-    try:
-        assert child(run(place), None, log) == 130
-    finally:
-        Log.add = real
-    told = log.read_text()
-    assert "holds step 3; go on with: python -m nanouft.train --resume" in told
-    assert 0 < told.find("interrupted: stops after this step\n") < told.find("holds step 3")
-    assert child(["--resume", str(place / "run")], None, log) == 0
-    assert "going on after step 3" in log.read_text()
-    is_whole(place / "run", place)
-
-
+# ---- rollouts ------------------------------------------------------------------------------------
 def sampling(place, out: Path, *more: str) -> list[str]:
     """A run in which each rollout makes two steps."""
     line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
@@ -371,6 +347,31 @@ def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
     assert child(["--resume", str(tmp_path / "run")], None, log) == 0
     for file in ("model.safetensors", "metrics.jsonl"):
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+# ---- signals -------------------------------------------------------------------------------------
+@forks
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
+    """Exit code 130, one line that tells how to go on; then the same bytes."""
+    shutil.rmtree(place / "run", ignore_errors=True)
+    log, real = place / "log", Log.add
+
+    def add(self, step, stats):                         # in the middle of the third step
+        if step.done == 3:
+            os.kill(os.getpid(), number)
+        real(self, step, stats)
+    Log.add = add
+    try:
+        assert child(run(place), None, log) == 130
+    finally:
+        Log.add = real
+    told = log.read_text()
+    assert "holds step 3; go on with: python -m nanouft.train --resume" in told
+    assert 0 < told.find("interrupted: stops after this step\n") < told.find("holds step 3")
+    assert child(["--resume", str(place / "run")], None, log) == 0
+    assert "going on after step 3" in log.read_text()
+    is_whole(place / "run", place)
 
 
 # ---- the log -------------------------------------------------------------------------------------
