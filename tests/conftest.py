@@ -8,6 +8,6 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch  # noqa: E402 (it reads both when it is loaded)
 
-pytest_plugins = ["browser"]             # the fixture of the tests of pages
+pytest_plugins = ["browser", "commands"]        # fixtures of the tests of pages and of commands
 
 torch.backends.mps.is_available = cache(lambda: False)      # of this process alone

@@ -1,14 +1,17 @@
 """The models that a method needs first (nanouft/run/first_models.py): made once, from what the run
 reads, and made again when that changes."""
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
-from made import start_folder, write_jsonl
+from commands import call
+from made import killed_in_step, one_error, start_folder, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft.loop import Device
 from nanouft.run.first_models import with_first_models
+from nanouft.run.folder import locked
 from nanouft.run.settings import Train, read_flags
 
 # Flags of a run that its first models have of their own, or that change no weight.
@@ -84,3 +87,29 @@ def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
 
 def test_the_flags_that_are_asked_of_are_not_the_defaults():
     assert all(getattr(Train, name) != value for name, value in (OF_WORLD | OF_FILES).items())
+
+
+def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
+    line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
+           "--accumulate 2 --out "
+    assert call(line + "t1") == 0
+    first = [x for x in capsys.readouterr().out.splitlines()
+             if x.startswith("needed first, made once: python")]
+    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
+    assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
+    same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
+    assert same[0] == same[1]
+
+
+def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):
+    """But not while another process makes it."""
+    line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
+    with killed_in_step(2):
+        assert call(line) == 130
+    left, = (f for f in (here / "out/.first").glob("*") if not (f / "model.safetensors").exists())
+    capsys.readouterr()
+    if hasattr(os, "fork"):                             # Windows has no such locks
+        with locked(left):
+            assert call(line) == 2
+        assert f"{left.name}: another process trains there now" in one_error(capsys)
+    assert call(line) == 0 and (left / "model.safetensors").exists()

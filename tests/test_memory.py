@@ -1,6 +1,7 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
 answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
 the end the memory of a whole process, beside what a run announces."""
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from commands import call
 from made import CPU, FORMS, NANO, TINY, batch_of, learn, tiny
 from torch.profiler import ProfilerActivity, profile
 
@@ -19,7 +21,7 @@ from nanouft.loop import Device
 from nanouft.objective import Batch
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
-from nanouft.run import device, reference
+from nanouft.run import device, memory, reference
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
 from nanouft.run.plan import plan_run
@@ -172,3 +174,24 @@ def test_no_less_is_announced_than_a_process_takes():
     assert ran.returncode == 0, f"{build}: {ran.stderr}"
     announced, took = map(int, ran.stdout.split())
     assert took <= announced < 1.5 * took, f"{took:,} bytes of {announced:,} announced, {build}"
+
+
+@pytest.mark.parametrize("flags, there, told", [
+    ("--batch-size 64", 10 ** 12, ""), ("--batch-size 64", 10 ** 7, "; no batch would fit"),
+    ("--batch-size 64 --accumulate 64", 570 * 10 ** 6, ""),
+    ("--batch-size 64", 570 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
+def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, told, here,
+                                                                monkeypatch, capsys):
+    """Before anything is read by the model or written; and what is named does fit."""
+    line = "train --objective sft --rows 64 --steps 1 --plain --out"
+    monkeypatch.setattr(device, "memory", lambda d: there)
+    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)     # on every machine the same
+    name = f"m{len(told)}-{there}"
+    assert call(f"{line} {name} {flags}") == (2 if told else 0)
+    err = capsys.readouterr().err
+    assert (here / name).exists() == (not told)
+    if told:
+        found = re.search(told, err)
+        assert found and f"there are {there / 1e9:.1f}" in err
+        for more in zip(("--batch-size", "--batch-size 64 --accumulate"), found.groups()):
+            assert call(f"{line} {name}-{len(more[0])} {' '.join(more)}") == 0
