@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.run import folder as run_folder
+from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -116,13 +118,15 @@ def child(argv: list[str], at: int | None, log, before=lambda: None) -> int:
 
 
 @forks
-def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(place):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, place):
+    """Before every one, or, where that takes too long, before each fifth."""
     argv, log = run(place), place / "log"
     shutil.rmtree(place / "run", ignore_errors=True)
     assert child(argv, None, log) == 0
     names = json.loads(log.read_text().splitlines()[-1])
     assert len(names) > 25 and {n.split()[0] for n in names} >= {"open", "os.rename", "half"}
-    for at, name in enumerate(names):
+    for at, name in [*enumerate(names)][::every]:
         shutil.rmtree(place / "run", ignore_errors=True)
         assert child(argv, at, log) == -9, name
         began = (place / "run" / "run.json").exists()
@@ -259,6 +263,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
             *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
             ({"key": "other"}, "the data, the start model or the reward has changed"),
             ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
+            ({"config": {**saved["config"], "warmup": 0.7}}, "other config than this version"),
+            ({"steps": saved["steps"] + 1}, "other steps than this version"),
             ({"argv": ["--lora", "1", "2"]}, "train does not know what '2' stands for"),
             ({"argv": ["--init", "5"]}, "5: no model folder"),
             ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
@@ -271,6 +277,76 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
     assert not (tmp_path / "ran").exists()
     assert command(train.main, ["--resume", str(half), "--lr", "1"]) == 2
     assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["pairs.jsonl", "held.jsonl", "start/model.safetensors"])
+def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_path, capsys):
+    """Rows, held-out rows, the start model: another content under the same name is another run."""
+    for name in ("pairs.jsonl", "held.jsonl"):
+        shutil.copy(place / "pairs.jsonl", tmp_path / name)
+    shutil.copytree(place / "start", tmp_path / "start")
+    with killed_in_step(3):
+        assert command(train.main, run(tmp_path, "--eval-data", str(tmp_path / "held.jsonl"))) \
+            == 130
+    if file.endswith(".jsonl"):
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(text.replace("oak", "elm"))
+    else:
+        weights = load_file(tmp_path / file)
+        save_file({name: w + 1 for name, w in weights.items()}, tmp_path / file)
+    capsys.readouterr()
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 2
+    assert "the data, the start model or the reward has changed" in one_error(capsys)
+
+
+# ---- rollouts ------------------------------------------------------------------------------------
+def sampling(place, out: Path, *more: str) -> list[str]:
+    """A run in which each rollout makes two steps."""
+    line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
+           "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu"
+    return [*line.split(), "--init", str(place / "start"), "--out", str(out), *more]
+
+
+def test_a_run_is_saved_between_two_rollouts(place, tmp_path):
+    """Whatever --save-every says."""
+    with killed_in_step(6):
+        assert command(train.main, sampling(place, tmp_path / "run", "--save-every", "3")) == 130
+    assert [f.name for f in (tmp_path / "run" / "steps").iterdir()] == ["4"]
+
+
+def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypatch):
+    """Of a model whose saving takes half a second, the next one comes 4.5 seconds later."""
+    saved, real = [], follow.save_step
+
+    def slow(folder, step, *told):
+        saved.append(step)
+        time.sleep(0.5)
+        real(folder, step, *told)
+    monkeypatch.setattr(follow, "save_step", slow)
+    argv = [*run(place, "--steps", "110", "--out", str(tmp_path / "run"))]
+    at = argv.index("--save-every")
+    assert command(train.main, argv[:at] + argv[at + 2:]) == 0
+    assert saved == [50]
+
+
+@forks
+def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
+    """Its answers are not kept, so a run goes on between two rollouts."""
+    log, real = tmp_path / "log", Log.add
+    assert child(sampling(place, tmp_path / "whole"), None, log) == 0
+
+    def add(self, step, stats):                         # in the first step of the second rollout
+        if step.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(self, step, stats)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(Log, "add", add)
+        assert child(sampling(place, tmp_path / "run"), None, log) == 130
+    told = log.read_text()
+    assert "interrupted: stops after this rollout\n" in told and "holds step 4; go on" in told
+    assert child(["--resume", str(tmp_path / "run")], None, log) == 0
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 # ---- signals -------------------------------------------------------------------------------------
@@ -320,6 +396,16 @@ def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
         (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
 
 
+def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path):
+    with killed_in_step(4):
+        assert command(train.main, run(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
+                       ) == 130
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
+    log = read_lines(tmp_path / "run" / "metrics.jsonl")
+    for what in ("loss", "held_out"):
+        assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
+
+
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
     """The loss of a slow model is seen from the first step on, of IFT what SFT shows too."""
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
@@ -344,6 +430,24 @@ def test_a_run_that_diverges_ends_in_one_line(place, capsys):
 
 
 # ---- folders -------------------------------------------------------------------------------------
+def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
+    """Wherever writing it was interrupted: by its weights a first model is known as made."""
+    real, model = folders.rename, nano()
+    for moved in range(4):                              # of five files
+        left = iter(range(moved))
+
+        def rename(*told):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            real(*told)
+        monkeypatch.setattr(folders, "rename", rename)
+        folder = tmp_path / str(moved)
+        folder.mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            save_model(folder, model, NANO)
+        assert not (folder / "model.safetensors").exists() or start_model(str(folder))
+
+
 def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [str(new_folder(None, "dpo").as_posix()) for _ in range(3)] \

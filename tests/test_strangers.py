@@ -131,10 +131,11 @@ def nothing(run: Path, name: str) -> None:
 
 
 LINKS = [link, link_to_others, link_to_nothing]
+TRIED = [link, pytest.param(link_to_others, marks=pytest.mark.slow), link_to_nothing]
 
 
 @posix
-@pytest.mark.parametrize("change", [*LINKS, pipe, empty_file, empty_folder, nothing],
+@pytest.mark.parametrize("change", [*TRIED, pipe, empty_file, empty_folder, nothing],
                          ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", FOLDERS)
 def test_what_stands_in_the_place_of_a_folder_leads_nowhere(name, change, run, place, capsys):
@@ -150,7 +151,7 @@ def test_what_stands_in_the_place_of_a_folder_leads_nowhere(name, change, run, p
 
 
 @posix
-@pytest.mark.parametrize("change", [*LINKS, hard_link, pipe, empty_file, empty_folder, nothing],
+@pytest.mark.parametrize("change", [*TRIED, hard_link, pipe, empty_file, empty_folder, nothing],
                          ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", FILES)
 def test_what_stands_in_the_place_of_a_file_leads_nowhere(name, change, run, place, capsys):

@@ -163,6 +163,10 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
         json.dumps({"eos_token_id": [1, free.ids[2]]}))
     model, tok = start_model(folder)
     assert tok.stops == {tok.end, 1, free.ids[2]}
+    save_model(tmp_path / "saved", model, tok)
+    told = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert told["eos_token_id"][0] == tok.end and {*told["eos_token_id"]} == tok.stops, \
+        "and in another program, after training, with the same"
 
 
 def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precision(
