@@ -117,6 +117,55 @@ def test_a_form_is_read(name, tmp_path):
     assert in_memory == want and in_memory.where == "dataset, row 1" and in_memory.extra == item
 
 
+TWO = {         # a row with two answers or questions, what is read, and what the run says
+    "an answer behind a solution, as OpenR1-Math has it": (
+        {"problem": "a", "solution": "", "answer": "4", "messages": messages(U("a"), A("It is 4"))},
+        Row((U("a"),), (A("It is 4"),)), "messages, not answer"),
+    "a graded one": ({"completion": "x", "score": 0.5, "messages": messages(U("a"), A("b"))},
+                     Row((U("a"),), (A("b"),), score=0.5), "messages, not completion"),
+    "a dialogue beside another": (
+        {"prompt": "x", "response": "y", "messages": messages(U("a"), A("b"), U("c"), A("d"))},
+        Row((U("a"),), (A("b"), U("c"), A("d"))), "messages, not prompt and response"),
+    "another dialogue as completion": (
+        {"messages": messages(U("a"), A("b")), "completion": messages(U("c"), A("d"))},
+        Row((U("a"),), (A("b"),)), "messages, not completion"),
+    "a prompt beside a whole dialogue": ({"question": "x", "response": messages(U("a"), A("b"))},
+                                         Row((U("a"),), (A("b"),)), "response, not question"),
+    "two questions": ({"prompt": "x", "messages": messages(S, U("a")), "response": "b"},
+                      Row((S, U("a")), (A("b"),)), "messages and response, not prompt"),
+    "a pair behind an answer": (
+        {"messages": messages(U("a"), A("b")), **PAIR},
+        Row((U("a"),), None, (A("good"),), (A("bad"),)), "chosen and rejected, not messages"),
+    "the same said twice": (
+        {"prompt": "a ", "completion": " b", "messages": messages(U("a"), A("b"))},
+        Row((U("a"),), (A("b"),)), ""),
+    "the columns of UltraFeedback": (
+        {"prompt": "a", "chosen": messages(U("a"), A("good")), "messages": messages(
+            U("a"), A("good")), "rejected": messages(U("a"), A("bad"))},
+        Row((U("a"),), None, (A("good"),), (A("bad"),)), "")}
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_no_answer_is_trained_behind_another_and_what_is_not_read_is_said(name):
+    item, want, said = TWO[name]
+    rows, _ = read_dataset([item, item])
+    assert rows == [want, want] and rows[0].unread == said and rows[0].extra == item
+    line = report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, ["demos"])
+    assert line.split("\n")[1:] == ["2 rows with a second question or answer: the run reads "
+                                    f"{said}, as in dataset, row 1"] * bool(said)
+    (asked,) = prompt_rows(rows)
+    assert asked.prompt == want.prompt, "what samples sees no solution"
+
+
+@pytest.mark.parametrize("kinds, said", [
+    (["demos"], "the response, not chosen and rejected"), (["demos", "pairs"], ""),
+    (["pairs"], "chosen and rejected, not the response"), (["prompts"], "")])
+def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
+    rows, _ = read_dataset([{"prompt": "a", "response": "b", **PAIR}])
+    lines = report_use({"to learn from": (rows, {rows[0].where})}, [], {}, kinds).split("\n")
+    assert len(lines) == 1 + bool(said) and said in lines[-1]
+
+
 NAN = float("nan")
 LEFT_OUT = {
     NO_QUESTION: [{"prompt": " ", "response": "b"}, {"messages": messages(S, A("b"))},
@@ -177,6 +226,8 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     ({"prompt": "a", "chosen": "b"}, "a pair needs both"),
     ({"chosen": "a b", "rejected": "c d"}, "do not begin alike"),
     ({"chosen": TALK[0], "rejected": messages(U("x"), A("y"))}, "do not answer the same prompt"),
+    ({"prompt": messages(U("a"), A("b")), "response": "c"}, '"prompt" ends with an answer, and'),
+    ({"prompt": messages(U("a"), A("b")), **PAIR}, '"prompt" ends with an answer, and the row has'),
     ({"messages": [7]}, 'message 1 of "messages" is a number'),
     ({"system": "s", "prompt": 3}, '"prompt" is a number'),
     ({"messages": messages(Turn("wizard", "a"))}, 'has the role "wizard"; known are system'),

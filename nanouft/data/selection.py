@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
@@ -84,7 +85,31 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     parts = [f"{kept[name]:,} {name}" for name in sides]
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
-    return f"{counted(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
+    line = f"{counted(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
+    every = [r for rows, _ in sides.values() for r in rows]
+    return "\n".join([line, *what_is_not_read(every, kinds)])
+
+
+def what_is_not_read(rows: list[Row], kinds: list[str]) -> list[str]:
+    """A line for each kind of rows that hold a second question or answer, which is not learnt."""
+    places: dict[str, list[str]] = {}
+    for r in rows:
+        if what := r.unread or answer_or_pair(r, kinds):
+            places.setdefault(what, []).append(Path(r.where).name)
+    return [f"{counted(len(of), 'rows')} with a second question or answer: the run reads {what}, "
+            f"as in {of[0]}" for what, of in places.items()]
+
+
+def answer_or_pair(r: Row, kinds: list[str]) -> str:
+    """What a method with these kinds of rows reads of a row that has an answer beside a pair; ""
+    for any other row."""
+    if r.answer is None or r.chosen is None:
+        return ""
+    if kinds == ["demos"] and r.score is None and r.label != 0:
+        return "the response, not chosen and rejected"
+    if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
+        return "chosen and rejected, not the response"
+    return ""
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
