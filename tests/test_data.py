@@ -458,6 +458,27 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
     assert encode([one((U("q"),), (A("r"),)), pair], LETTERS, n_ctx)[1].skipped == (n_ctx < 38)
 
 
+def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it_takes():
+    """Twice as many turns are twice as many texts to tokenize, not four times as many."""
+    class Counting(Tokenizer):
+        def chat(self, context, trained=()):
+            self.turns = getattr(self, "turns", 0) + len(context + trained)
+            return super().chat(context, trained)
+
+    def cost(n: int) -> int:
+        tok = Counting("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
+        (e,), report = encode([one((U("q"),), (A("a"), *(U("q"), A("a")) * n))], tok, 60)
+        assert e.length == 56 and report.lost_answers == n + 1 - 8, "one is 7 tokens"
+        return tok.turns
+    assert cost(2000) < 2.2 * cost(1000)
+    talk = (A("yo"), U("bb"), A("no"), S, U("c"), A("y"), U("d"), A("yes"), U("e"))
+    for n in range(5):
+        once = again = ((S, U("a")), talk)
+        for _ in range(n):
+            again = without_oldest(*again)
+        assert without_oldest(*once, n) == again
+
+
 def test_an_end_token_that_is_typed_is_named_once():
     texts = ("b<|end|>", "b", "b</s>", "<|end|> b<|end|>")
     rows = [Row((), (A(x),), where=x, roles=one((), (A(x),)).roles) for x in texts]

@@ -5,6 +5,7 @@
     batch = collate(encoded, picked[step], tok.pad)     # shifted, padded: what a loss reads
 """
 import textwrap
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -14,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Roles, Row, without_oldest
-from nanouft.models.tokenizer import Tokenizer
+from nanouft.data.rows import Roles, Row, later_questions, without_oldest
+from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer, Turns
 from nanouft.objective import NOT_SET, Batch, Seqs
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import counted
@@ -43,6 +44,7 @@ class Encoded:
     seqs: dict[str, Tokens]
     row: Row
     per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
+    lost_thoughts: bool = False     # does the template leave out a part of an earlier answer?
 
     @property
     def length(self) -> int:
@@ -60,11 +62,22 @@ class EncodeReport:
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
     lost_answers: int = 0     # trained answers that left with these turns
+    divided: dict[str, int] = field(default_factory=dict)   # dialogues -> rows of one answer each
+    lost_thoughts: list[str] = field(default_factory=list)  # rows with earlier answers in part
     typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
         out = [self.without_oldest(n_ctx)] if self.shortened else []
+        if self.divided:
+            parts = counted(sum(self.divided.values()), "rows")
+            out.append(f"{counted(len(self.divided), 'dialogues')} as {parts} of one answer each: "
+                       "the chat template writes an answer in another way when the dialogue goes "
+                       "on")
+        if self.lost_thoughts:
+            out.append(f"{counted(len(self.lost_thoughts), 'rows')} with earlier answers of which "
+                       "the chat template leaves out a part, such as their thoughts, as it does "
+                       f"when the model is asked; see {self.lost_thoughts[0]}")
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
@@ -105,45 +118,100 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
     report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
-            e = _fitting(r, tok, n_ctx)
+            parts, found = _encode(r, tok, n_ctx)
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             report.why[r.where] = "refused by the chat template"
             continue
-        if e.length > n_ctx + 1:
+        kept = [e for e in found if e.length <= n_ctx + 1]
+        if len(kept) < len(found):
             report.skipped += not r.where or r.where not in report.why      # a row counts once
-            report.longest = max(report.longest, e.length)
+            report.longest = max(report.longest, *(e.length for e in found))
             report.why[r.where] = "too long"
-            continue
-        if e.row is not r:
-            report.shortened.add(r.where)
-            report.lost_answers += _answers(r) - _answers(e.row)
-        for name in names:
+        if len(found) > 1:
+            report.divided[r.where] = len(kept)
+        for part, e in zip(parts, found):
+            if e.row is not part and e.length <= n_ctx + 1:
+                report.shortened.add(r.where)
+                report.lost_answers += _answers(part) - _answers(e.row)
+        if any(e.lost_thoughts for e in kept):
+            report.lost_thoughts.append(r.where)
+        for name in names if kept else ():
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
-        out.append(e)
+        out += kept
     return out, report
+
+
+def _encode(r: Row, tok: Tokenizer, n_ctx: int) -> tuple[list[Row], list[Encoded]]:
+    """A row, and the same as tokens. Where the chat template writes an answer in another way if the
+    dialogue goes on, a dialogue is a row for each of its answers, in which that answer is last."""
+    try:
+        return [r], [_fitting(r, tok, n_ctx)]
+    except OneAnswerOnly:
+        rows = each_answer(r)
+        if len(rows) == 1:
+            raise
+        return rows, [_fitting(x, tok, n_ctx) for x in rows]
+
+
+def each_answer(r: Row) -> list[Row]:
+    """A row for each answer of role "answer" that is trained on; the turns before it are its
+    context. All have the grade of the row. The two answers of a pair stay as they are."""
+    context, trained = r.roles.get("answer", ((), ()))
+    out = []
+    for i, turn in enumerate(trained):
+        if turn.role == "assistant":
+            before = context + trained[:i]
+            roles = {role: (before, said[:1]) for role, (_, said) in r.roles.items()}
+            roles["answer"] = (before, (turn,))
+            out.append(replace(r, prompt=before, answer=r.answer and (turn,), roles=roles))
+    return out or [r]
 
 
 def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     """A row as tokens. Where it is longer than n_ctx inputs and as many targets, its roles lose
-    their oldest turns, one question after the other, down to the last one; `row.answer` stays."""
+    their oldest turns, as few questions as it takes, down to the last one; `row.answer` stays."""
     known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
-    e = Encoded(_tokens(r.roles, tok), r, known)
-    while e.length > n_ctx + 1 and (roles := _shorter(e.row.roles)) != e.row.roles:
-        prompt, _ = next(iter(roles.values()))          # that of all roles
-        e = Encoded(_tokens(roles, tok), replace(e.row, prompt=prompt, roles=roles), known)
+
+    def fits(n: int) -> bool:
+        """Without n questions? Asked of the text alone: where answers begin costs far more."""
+        return max(_count(*both, tok) for both in _shorter(r.roles, n).values()) <= n_ctx + 1
+    most = _questions(r.roles)
+    n = bisect_left(range(most), True, key=fits)
+    e = _without(r, n, tok, known)
+    while e.length > n_ctx + 1 and n < most:
+        n += 1
+        e = _without(r, n, tok, known)
     return e
 
 
-def _shorter(roles: Roles) -> Roles:
-    """The roles of a dialogue without its oldest question: that of the prompt, which all roles
+def _without(r: Row, n: int, tok: Tokenizer, known: dict) -> Encoded:
+    """A row without its n oldest questions, as tokens."""
+    if n:
+        roles = _shorter(r.roles, n)
+        prompt, _ = next(iter(roles.values()))          # that of all roles
+        r = replace(r, prompt=prompt, roles=roles)
+    lost = [tok.check(*both) for both in r.roles.values()]
+    return Encoded(_tokens(r.roles, tok), r, known, lost_thoughts=any(lost))
+
+
+def _questions(roles: Roles) -> int:
+    """How many questions a dialogue can lose (`_shorter`)."""
+    if "answer" in roles:
+        return len(later_questions(*roles["answer"]))
+    prompt, _ = next(iter(roles.values()), ((), ()))
+    return len(later_questions(prompt))
+
+
+def _shorter(roles: Roles, n: int) -> Roles:
+    """The roles of a dialogue without its n oldest questions: those of the prompt, which all roles
     share, or the first of the trained turns of "answer", whose last answer keeps the grade of the
     row. The two answers of a pair stay whole."""
     if "answer" not in roles:
-        return {role: (without_oldest(prompt)[0], trained)
+        return {role: (without_oldest(prompt, (), n)[0], trained)
                 for role, (prompt, trained) in roles.items()}
-    left = {role: without_oldest(*both) for role, both in roles.items()}
+    left = {role: without_oldest(*both, n) for role, both in roles.items()}
     return {role: (left["answer"][0], trained) for role, (_, trained) in left.items()}
 
 
@@ -157,7 +225,6 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
     """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
     out = {}
     for role, (context, trained) in roles.items():
-        tok.check(context + trained)
         if trained:
             ids, mask = tok.chat(context, trained)
         else:
@@ -165,6 +232,12 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
             mask = [0] * len(ids)
         out[role] = Tokens(np.array(ids, np.int32), np.array(mask, np.int8))    # 5 bytes per token
     return out
+
+
+def _count(context: Turns, trained: Turns, tok: Tokenizer) -> int:
+    """Tokens of a role, with nothing marked."""
+    ids = tok.chat(context + trained)[0] if trained else tok.prompt_ids(context)
+    return len(ids)
 
 
 def bracketed(t: Tokens, tok: Tokenizer) -> str:
