@@ -2,8 +2,13 @@
 the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
+import os
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,6 +227,7 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     (7, "is a number, not an object"), ({"text": "a"}, "has the fields text; needed are prompt"),
     ({"prompt": "a", "response": "b", "output": "c"}, '"output" and another field may both be'),
     ({"prompt": 7, "response": "b"}, '"prompt" is a number, not a text or a list'),
+    ({"messages": "a"}, '"messages" is a text, not a list of messages'),
     ({"instruction": "a", "input": 0, "output": "b"}, '"input" is a number, not a text'),
     ({"prompt": "a", "chosen": "b"}, "a pair needs both"),
     ({"chosen": "a b", "rejected": "c d"}, "do not begin alike"),
@@ -275,6 +281,11 @@ UTF_16 = "cannot be read as UTF-8 text: it is UTF-16; save it as UTF-8"
     ("x.csv", ROW.encode("utf-16"), UTF_16), ("x.jsonl", ROW.encode("utf-16-le"), UTF_16),
     ("x.jsonl", "ASCII".encode("utf-16-be"), UTF_16),
     ("x.jsonl", ROW.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Windows-1252"),
+    ("x.jsonl", b"\0" * 99, "it holds zero bytes alone"),
+    ("x.jsonl", pickle.dumps([1, 2]), "it is a pickle of Python"),
+    ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c",\n}', "line 4: no JSON"),
+    ("x.json", b'{"version": 1, "data": [{}]}', 'if the rows are in "data", save that list alone'),
+    ("x.parquet", b"PAR1", "cannot be read (Arrow"),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "it is packed by gzip; save it as UTF-8")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     if content is not None:
@@ -284,18 +295,44 @@ def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     assert str(e.value).startswith(str(tmp_path / name)) and words in str(e.value)
 
 
+def test_rows_that_are_written_over_several_lines_are_read_as_the_same_rows_in_one(tmp_path):
+    items = [item for item, _ in FORMS.values()]
+    (tmp_path / "my.json").write_text("\n \n" + "\n".join(json.dumps(x, indent=1) for x in items))
+    rows, _ = read([str(tmp_path / "my.json")])
+    assert rows == [want for _, want in FORMS.values()]
+    assert [rows[i].where.rpartition(", ")[2] for i in (0, 1)] == ["line 3", "line 7"]
+
+
 def test_a_grade_that_json_cannot_write_is_one_line():
     item = {"prompt": "a", "response": "b", "label": Decimal("0.5")}        # parquet has these
     with pytest.raises(UserError, match='"label" is "0.5", not true or false'):
         read_dataset([item])
 
 
-def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
+ASKS = """
+import sys
+asked = []
+sys.addaudithook(lambda event, args: asked.append(args) if event.startswith("socket.") else None)
+from nanouft.data.rows import read
+print(len(read(sys.argv[1:])[0]), asked)
+"""
+
+
+def test_a_parquet_file_asks_no_network_and_leaves_no_copy(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pa.table({"prompt": ["a"] * 3, "response": ["b"] * 3}), tmp_path / "my.parquet")
+    said = subprocess.run([sys.executable, "-c", ASKS, tmp_path / "my.parquet"], check=True,
+                          text=True, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
+                          env=os.environ | {"HF_HOME": str(tmp_path / "home")}).stdout
+    assert said == "3 []\n" and os.listdir(tmp_path) == ["my.parquet"]
+
+
+def test_parquet_is_read_as_json_is_and_the_hub_through_datasets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     items = [FORMS["messages"][0], FORMS["a pair of conversations"][0]]
     for item, name in zip(items, ("a[1].parquet", "b.parquet")):
         datasets.Dataset.from_list([item]).to_parquet(tmp_path / name)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rows, _ = read([str(tmp_path / "a[1].parquet"), str(tmp_path / "b.parquet")])
     assert rows == [FORMS["messages"][1], FORMS["a pair of conversations"][1]]
     assert read_dataset(datasets.Dataset.from_list(items[:1]))[0] == rows[:1]
