@@ -27,6 +27,7 @@ from nanouft.data.rows import (
     without_oldest,
 )
 from nanouft.data.selection import (
+    about_grades,
     demo_rows,
     describe,
     each_prompt,
@@ -356,6 +357,7 @@ def test_which_sequences_an_objective_sees():
         return [[r.roles[x][1][0].text for x in roles] + [x for x in (r.score, r.label)
                                                           if x is not None] for r in rows]
     assert texts(demo_rows(data), "answer") == [["b"], ["b"], ["w"], ["w"], ["b"]]
+    assert texts(demo_rows([data[3], Row(p, b, score=1.0)]), "answer") == [["b"]], "full marks"
     assert texts(pair_rows(data), "chosen", "rejected") == [["w", "l"]] * 2
     assert texts(label_rows(data), "answer") == [["b", 1], ["b", 0], *[["w", 1],
                                                                              ["l", 0]] * 2]
@@ -391,6 +393,50 @@ def test_every_row_is_accounted_for(choose, kinds, why):
     assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
     assert (sorted(x.rpartition(", as in ")[0] for x in reasons[:-1].split("; "))
             == sorted(f"{n}: {x}" for x, n in why.items()))
+
+
+@pytest.mark.parametrize("choose, row, why", [
+    (pair_rows, Row((U("a"),), chosen=(A("b"),), rejected=(A("b "),)),
+     "the data has 2 pairs (2: chosen and rejected are equal, as in "),
+    (demo_rows, Row((U("a"),), (A("b"),), label=0.0),
+     "the data has 2 labelled answers (2: bad answers, which are no demonstrations, as in "),
+    (demo_rows, Row((U("a"),), (A("b"),), score=0.5),
+     "the data has 2 scored answers (2: answers with less than full marks (score 1), which "),
+    (demo_rows, Row((U("a"),)), "the data has 2 prompts (2: no answer, or an empty one, as in "),
+    (score_rows, Row((U("a"),), (A("b"),)), "the data has 2 demonstrations")])
+def test_where_no_row_can_be_used_the_line_says_why(choose, row, why):
+    with pytest.raises(UserError) as e:
+        choose([replace(row, where=f"a/my.jsonl, line {i}") for i in (1, 2)])
+    assert why in str(e.value) and ("my.jsonl, line 1)" in str(e.value)) == ("(2: " in why)
+
+
+@pytest.mark.parametrize("rows, weights, line", [
+    ([Row(label=1.0)] * 12, None, "all 12 answers are labelled good: nothing tells a better one"),
+    ([Row(label=0.0)] * 2, (1, 1), "all 2 answers are labelled bad: nothing tells a better one"),
+    ([Row(score=0.5)] * 3, None, "all 3 answers have the score 0.5: nothing tells a better one"),
+    ([Row(score=0.5), Row(score=0.6)], None, ""), ([Row(label=1.0), Row(label=0.0)], (1, 1), ""),
+    ([*[Row(label=1.0)] * 11, Row(label=0.0)], None, ""),
+    ([*[Row(label=1.0)] * 11, Row(label=0.0)], (1, 11), ""),
+    ([*[Row(label=1.0)] * 11, Row(label=0.0)], (1, 1),
+     "11 good answers and 1 bad one: --undesirable-weight 11 would give both the same weight"),
+    ([*[Row(label=0.0)] * 11, Row(label=1.0)], (2, 0.5),
+     "1 good answer and 11 bad ones: --desirable-weight 5.5 would give both the same weight")])
+def test_grades_that_tell_little_are_named(rows, weights, line):
+    assert about_grades(rows, weights).startswith(line) and bool(line) == bool(
+        about_grades(rows, weights))
+
+
+def test_an_accent_is_the_same_letter_however_it_is_written():
+    """é is one letter or two: one question on one side, and no pair of two answers."""
+    rows = [Row((U(form.format(i)),), (A("b"),)) for i in range(100)
+            for form in ("caf\u00e9 {}", "CAFE\u0301 {}")]
+    train, held = holdout(rows)
+    sides = [{r.prompt[0].text.split()[1] for r in side} for side in (train, held)]
+    assert held and not sides[0] & sides[1]
+    one, two = (A("caf\u00e9"),), (A("cafe\u0301"),)
+    with pytest.raises(UserError, match="chosen and rejected are equal"):
+        pair_rows([Row((U("a"),), chosen=one, rejected=two)])
+    assert len(prompt_rows([Row(one), Row(two)])) == len(each_prompt([Row(one), Row(two)])) == 1
 
 
 def test_a_question_with_another_field_is_another_question():
@@ -453,6 +499,8 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert not prompt.seqs["prompt"].mask.any()
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)
+    with pytest.raises(UserError, match="; --max-new keeps 64 more for the answer; lower it, --in"):
+        encode([long], LETTERS, 13, kept_free=64)
     odd = replace(one((Turn("wizard", "a"),), (A("b"),)), where="my.jsonl, line 7")
     kept, report = encode([odd, short], LETTERS, 13)
     assert len(kept) == 1 and "1 refused, the first: my.jsonl, line 7: unknown role" \

@@ -276,6 +276,18 @@ def test_no_text_of_a_dialogue_becomes_a_control_token(template, tmp_path):
         tok.check(question + answer)
 
 
+def test_a_text_that_is_to_go_on_has_no_end_behind_it(tmp_path):
+    """Some tokenizers append their end token to every text."""
+    tok = start_model(make(tmp_path / "m", "llama", CHATML))[1]
+    tok.t.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    assert tok.t.encode("a")[-1] == tok.t.eos_token_id
+    assert tok.decode(tok.text_ids("the dova")) == "<s>the dova"
+    assert tok.decode(tok.text_ids("the</s>")) == "<s>the</s>", "typed"
+    tok.t.backend_tokenizer.post_processor = None
+    assert tok.decode(tok.text_ids("the</s>")) == "the</s>"
+
+
 def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tmp_path):
     """One that puts a space before every text would put one into the middle of a name."""
     tok = start_model(make(tmp_path / "m", "llama", CHATML))[1]

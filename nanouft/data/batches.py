@@ -32,6 +32,7 @@ END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eo
 @dataclass
 class EncodeReport:
     """Rows that a run leaves out, and why; and what it should say about others."""
+    kept_free: int = 0        # tokens of the context that belong to answers of the model
     skipped: int = 0          # rows that are too long, or of which one answer is
     longest: int = 0          # tokens of the longest of these, its last one too
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
@@ -70,14 +71,18 @@ class EncodeReport:
                 f"tokens, as in {min(self.shortened)}")
 
     def too_long(self, n_ctx: int) -> str:
+        free = (f"--max-new keeps {self.kept_free:,} more for the answer; lower it, "
+                if self.kept_free else "")
         return (f"they are longer than {n_ctx} tokens without their last (the longest has "
-                f"{self.longest - 1:,}); --init a model with a longer context, or raise "
+                f"{self.longest - 1:,}); {free}--init a model with a longer context, or raise "
                 "--max-length if you gave it")
 
 
-def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """The rows that fit, as tokens. UserError if none does."""
-    out, report = encode_what_fits(rows, tok, n_ctx)
+def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
+           kept_free: int = 0) -> tuple[list[Encoded], EncodeReport]:
+    """The rows that fit, as tokens. UserError if none does. `kept_free`: tokens that were taken off
+    n_ctx, for an answer of the model."""
+    out, report = encode_what_fits(rows, tok, n_ctx, EncodeReport(kept_free=kept_free))
     if not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
                         else f"no row fits: {report.too_long(n_ctx)}")

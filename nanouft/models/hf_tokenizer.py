@@ -176,8 +176,12 @@ class HFTokenizer(Tokenizer):
         return ids
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text as transformers reads it, control tokens included."""
-        return self.t.encode(whole(text))
+        """Ids of a text as transformers reads it, control tokens included, but without an end token
+        that it appends: the text is to go on."""
+        ids = self.t.encode(whole(text))
+        own = self.t.encode(whole(text), add_special_tokens=False)
+        appends = ids[-1:] == [self.t.eos_token_id] and ids[len(ids) - 1 - len(own):-1] == own
+        return ids[:-1] if appends else ids
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
