@@ -65,7 +65,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
                          "label": i % 3 > 0} for i in range(30)],
          "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
          "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
-         "long.txt": "some words " * 400, "short.txt": "a few words",
+         "long.txt": "some words " * 400, "short.txt": "a few words", "no_text.txt": " \n",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
 
@@ -415,7 +415,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data": "--data", "train stray": "stray",
     "train --epochs 1 --steps 1": "--epochs|give one", "train --init nowhere": "no model folder",
     "train --init start --data none.jsonl": "no such file",
-    "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 9 pairs",
+    "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 10 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
     "train --init start --rows 8 --batch-size 4 --accumulate 5": "--accumulate 5|only 4 rows",
     "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
@@ -451,6 +451,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --resume nowhere": "nowhere|cannot be read|folder of a run",
     "sample start --n 0 --prompt a": "--n",
     "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
+    "pretrain --corpus no_text.txt": "--corpus no_text.txt: holds no text",
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "pretrain --seed -1 --out p1": "--seed -1",
     "reward --data demos.jsonl --init start": "needs pairs",
