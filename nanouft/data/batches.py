@@ -40,21 +40,12 @@ class EncodeReport:
     shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
     lost_answers: int = 0     # trained answers that left with these turns
     divided: dict[str, int] = field(default_factory=dict)   # dialogues -> rows of one answer each
-    lost_thoughts: list[str] = field(default_factory=list)  # rows with earlier answers in part
+    lost_thoughts: set[str] = field(default_factory=set)    # rows with earlier answers in part
     typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
-        out = [self.without_oldest(n_ctx)] if self.shortened else []
-        if self.divided:
-            parts = counted(sum(self.divided.values()), "rows")
-            out.append(f"{counted(len(self.divided), 'dialogues')} as {parts} of one answer each: "
-                       "the chat template writes an answer in another way when the dialogue goes "
-                       "on")
-        if self.lost_thoughts:
-            out.append(f"{counted(len(self.lost_thoughts), 'rows')} with earlier answers of which "
-                       "the chat template leaves out a part, such as their thoughts, as it does "
-                       f"when the model is asked; see {self.lost_thoughts[0]}")
+        out = self.about_dialogues(n_ctx)
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
@@ -65,10 +56,23 @@ class EncodeReport:
                        "answer gets its end token anyway, so take it out of the file")
         return out
 
-    def without_oldest(self, n_ctx: int) -> str:
-        return (f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
-                f"{counted(self.lost_answers, 'trained answers')} among them), to fit {n_ctx} "
-                f"tokens, as in {min(self.shortened)}")
+    def about_dialogues(self, n_ctx: int) -> list[str]:
+        """What became of dialogues: of those that are used, but not as they stand in the file."""
+        out = []
+        if self.shortened:
+            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
+                       f"{counted(self.lost_answers, 'trained answers')} among them), to fit "
+                       f"{n_ctx} tokens, as in {min(self.shortened)}")
+        if self.divided:
+            parts = counted(sum(self.divided.values()), "rows")
+            out.append(f"{counted(len(self.divided), 'dialogues')} as {parts} of one answer each: "
+                       "the chat template writes an answer in another way when the dialogue goes "
+                       f"on, as in {min(self.divided)}")
+        if self.lost_thoughts:
+            out.append(f"{counted(len(self.lost_thoughts), 'rows')} with earlier answers of which "
+                       "the chat template leaves out a part, such as their thoughts, as it does "
+                       f"when the model is asked, as in {min(self.lost_thoughts)}")
+        return out
 
     def too_long(self, n_ctx: int) -> str:
         free = (f"--max-new keeps {self.kept_free:,} more for the answer; lower it, "
@@ -110,13 +114,13 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
             report.longest = max(report.longest, *(e.length for e in found))
             report.why[r.where] = "too long"
         if len(found) > 1:
-            report.divided[r.where] = len(kept)
+            report.divided[r.where] = report.divided.get(r.where, 0) + len(kept)
         for part, e in zip(parts, found):
             if e.row is not part and e.length <= n_ctx + 1:
                 report.shortened.add(r.where)
                 report.lost_answers += count_answers(part) - count_answers(e.row)
         if any(e.lost_thoughts for e in kept):
-            report.lost_thoughts.append(r.where)
+            report.lost_thoughts.add(r.where)
         for name in names if kept else ():
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
