@@ -66,6 +66,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
          "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
          "long.txt": "some words " * 400, "short.txt": "a few words", "no_text.txt": " \n",
+         "one.jsonl": PAIRS[:1],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
 
@@ -455,6 +456,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "pretrain --seed -1 --out p1": "--seed -1",
     "reward --data demos.jsonl --init start": "needs pairs",
+    "reward --data one.jsonl --init start": "one.jsonl: all rows have the same question",
+    "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "pushes --end --prompt Hi": "--prompt is not read with",
     "pushes --data my.jsonl": "--data is for --end",
