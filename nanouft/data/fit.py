@@ -5,6 +5,7 @@
 A dialogue that is too long loses its oldest questions. No question and no answer is cut.
 """
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,13 +73,25 @@ def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     def fits(n: int) -> bool:
         """Without n questions? Asked of the text alone: where answers begin costs far more."""
         return max(_count(*both, tok) for both in _shorter(r.roles, n).values()) <= n_ctx + 1
-    most = _questions(r.roles)
-    n = bisect_left(range(most), True, key=fits)
+    most = len(_questions(r.roles))
+    n = first_that_fits(_too_many(r.roles, n_ctx), most, fits)
     e = _without(r, n, tok, known)
     while e.length > n_ctx + 1 and n < most:
         n += 1
         e = _without(r, n, tok, known)
     return e
+
+
+def first_that_fits(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The least number from low on that fits, or `high`. All above one that fits do, and cost less
+    to ask, so the search begins with them."""
+    step = 1
+    while low < high:
+        n = max(low, high - step)
+        if not fits(n):
+            return n + 1 + bisect_left(range(n + 1, high), True, key=fits)
+        high, step = n, 2 * step
+    return high
 
 
 def _without(r: Row, n: int, tok: Tokenizer, known: dict) -> Encoded:
@@ -91,12 +104,20 @@ def _without(r: Row, n: int, tok: Tokenizer, known: dict) -> Encoded:
     return Encoded(_tokens(r.roles, tok), r, known, lost_thoughts=any(lost))
 
 
-def _questions(roles: Roles) -> int:
-    """How many questions a dialogue can lose (`_shorter`)."""
+def _questions(roles: Roles) -> list[int]:
+    """Where the questions stand with which a dialogue can begin (`_shorter`), but for its first."""
     if "answer" in roles:
-        return len(later_questions(*roles["answer"]))
+        return later_questions(*roles["answer"])
     prompt, _ = next(iter(roles.values()), ((), ()))
-    return len(later_questions(prompt))
+    return later_questions(prompt)
+
+
+def _too_many(roles: Roles, n_ctx: int) -> int:
+    """How many questions a dialogue must lose at least, since a turn has a token or more."""
+    prompt, trained = roles.get("answer") or next(iter(roles.values()), ((), ()))
+    turns = len(prompt + trained)
+    longer = sum(turns - at > n_ctx + 1 for at in _questions(roles))
+    return min(longer + 1, len(_questions(roles))) if turns > n_ctx + 1 else 0
 
 
 def _shorter(roles: Roles, n: int) -> Roles:
