@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from nanouft import world
 from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import NoRows, describe, holdout, label_rows, report_use
+from nanouft.data.selection import (
+    NoRows,
+    about_grades,
+    describe,
+    holdout,
+    label_rows,
+    report_use,
+)
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import start_model
@@ -82,7 +89,8 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
         length = f"--max-length {cfg.max_length} and " if cfg.max_length else ""
         raise UserError(f"{length}--max-new {max_new}: leaves no room for a prompt")
     kinds = objective.kinds()
-    train, report = encode(objective.choose(rows.train), tok, room)
+    chosen = choose(cfg, objective, rows)
+    train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held) if rows.held else []
@@ -95,6 +103,22 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
         say(report_use({f"to learn from{answers}": (rows.train, used),
                         "held out": (rows.held, {e.row.where for e in held})},
                        rows.left_out, report.why, kinds))
+        good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
+                        for name in ("desirable", "undesirable")]
+        weights = (good_and_bad[0], good_and_bad[1]) if all(good_and_bad) else None
+        if kinds[-1] in ("labels", "scores") and (text := about_grades(chosen, weights)):
+            say(text)
     for text in report.lines(room):
         say(text)
     return train, held
+
+
+def choose(cfg: Train, objective: Objective, rows: Rows) -> list[Row]:
+    """The rows that the objective learns from. If there are none, the error tells of all rows of
+    the files, held-out ones too."""
+    try:
+        return objective.choose(rows.train)
+    except NoRows:
+        if not cfg.eval_data:
+            objective.choose(rows.train + rows.held)
+        raise
