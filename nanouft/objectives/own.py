@@ -3,8 +3,10 @@
     python -m nanouft.train --objective mine.py --data my.jsonl
     find("mine.py")(beta=0.2)                   # from Python; mine.py:Name where there are several
 
-The file is executed, as that of a reward function is, but no other code from outside.
+The file is executed, as that of a reward function is, but no other code from outside. Rows and
+batches are given to it in copies, so that what it changes is its own.
 """
+import copy
 import functools
 import re
 import sys
@@ -65,7 +67,18 @@ def find(name: str) -> type[Objective]:
                 setattr(part, method, locate_errors(file, "--objective")(function))
     cls.loss = checked(cls.loss, file)          # type: ignore[method-assign]
     cls.credit = checked_credit(cls.credit, file)   # type: ignore[method-assign]
+    for method in ("choose", "prepare", "credit"):
+        if getattr(cls, method) is not getattr(Objective, method):
+            setattr(cls, method, on_a_copy(getattr(cls, method)))
     return cls
+
+
+def on_a_copy(method: Callable) -> Callable:
+    """The method, which gets rows or a batch of its own: others go on with them."""
+    @functools.wraps(method)
+    def call(self: Objective, given: Any, *more: Any) -> Any:
+        return method(self, copy.deepcopy(given), *more)
+    return call
 
 
 def checked(loss: Callable, file: str) -> Callable:

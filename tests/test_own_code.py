@@ -1,0 +1,156 @@
+"""What code of a user's own is given is its own, and what ends in it loses no work."""
+import copy
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import DATA, NANO, Form, batch_of, killed_in_step, start_folder, write_jsonl
+
+from nanouft import evaluate, train
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row
+from nanouft.models.tokenizer import Turn
+from nanouft.objectives.own import find
+from nanouft.plumbing.entry import command
+from nanouft.run import rewards
+
+PROMPTS = [{"prompt": f"Say {x}.", "tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}}}
+           for x in "fig pig bee oak nut elm".split()]
+# the same reward twice: one that reads, and one that spoils all that it was given
+REWARD = '''
+def read(prompts, completions, tests, deep, **others):
+    return [len(p + c) % 7 / 7 + len(str([t, d])) for p, c, t, d in
+            zip(prompts, completions, tests, deep)]
+
+def spoil(**given):
+    values = read(**given)
+    for of_answers in given.values():
+        for x in of_answers:
+            ruin(x)
+        of_answers.clear()
+    return values
+
+def ruin(x):
+    if isinstance(x, dict):
+        for value in x.values():
+            ruin(value)
+        x.clear()
+    elif isinstance(x, list):
+        for value in x:
+            ruin(value)
+        x.clear()
+    elif hasattr(x, "fill"):
+        x.fill(0)
+'''
+OWN = '''
+import numpy as np
+import torch
+from nanouft.objective import Objective
+from nanouft.objectives.grpo import GRPO
+'''
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a start model, prompts and a reward; we are in it."""
+    monkeypatch.chdir(tmp_path)
+    start_folder(tmp_path / "start")
+    write_jsonl(tmp_path / "prompts.jsonl", PROMPTS)
+    (tmp_path / "r.py").write_text(REWARD)
+    return tmp_path
+
+
+def call(line: str) -> int:
+    return command(train.main, shlex.split(line))
+
+
+GRPO = ("--objective grpo --init start --data prompts.jsonl --eval-data prompts.jsonl --samples 3 "
+        "--batch-size 2 --minibatches 2 --max-new 4 --steps 8 --threads 1 --device cpu "
+        "--save-every 4 ")
+
+
+# ---- given in copies -----------------------------------------------------------------------------
+def test_a_reward_may_change_all_that_it_gets(here):
+    """Neither the rows nor what another answer sees changes: lists, dictionaries, arrays, nested."""
+    (here / "r.py").write_text(REWARD)
+    rows = [Row((Turn("user", x["prompt"]),), extra=x | {"array": np.arange(3.0)})
+            for x in PROMPTS for _ in range(2)]         # two answers to each prompt
+    before, answers = copy.deepcopy([r.extra for r in rows]), ["a b"] * len(rows)
+    wanted = rewards.scorer("r.py:read")(rows, answers)
+    for _ in range(2):
+        assert (rewards.scorer("r.py:spoil")(rows, answers) == wanted).all()
+    assert str([r.extra for r in rows]) == str(before) and answers == ["a b"] * len(rows)
+
+
+def test_a_run_whose_reward_changes_what_it_gets_is_the_same_run(here, capsys):
+    """In training, in the evaluation before and after, and after a resume."""
+    assert call(GRPO + "--reward r.py:read --out read") == 0
+    assert call(GRPO + "--reward r.py:spoil --out spoil") == 0
+    with killed_in_step(6):
+        assert call(GRPO + "--reward r.py:spoil --out cut") == 130
+    assert call("--resume cut --reward r.py:spoil") == 0
+    assert (here / "cut" / "eval.json").read_bytes() == (here / "read" / "eval.json").read_bytes()
+    for file in ("model.safetensors", "metrics.jsonl", "eval.json"):
+        assert (here / "read" / file).read_bytes() == (here / "spoil" / file).read_bytes(), file
+    told = []
+    for name in ("read", "spoil"):
+        capsys.readouterr()
+        assert command(evaluate.main, ["start", "read", "--data", "prompts.jsonl", "--reward",
+                                       f"r.py:{name}", "--max-new", "4", "--device", "cpu"]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] and "reward" in told[0]
+
+
+def test_an_objective_may_change_all_that_it_gets(tmp_path):
+    """choose, prepare and credit change the list of rows, their fields, and numbers in place."""
+    (tmp_path / "mine.py").write_text(OWN + '''
+class Mine(Objective):
+    data = "demos"
+
+    def choose(self, rows):
+        chosen = super().choose(rows)
+        for r in rows:
+            r.extra["tests"].append("more")
+            r.roles["answer"] = ((), ())
+        rows.clear()
+        return chosen
+
+    def prepare(self, data, models, seed):
+        prepared = [e for e in data]
+        for e in data:
+            e.per_row["sure"] = 1.0
+            for t in e.seqs.values():
+                t.ids[:] = 0
+        data.clear()
+        return prepared
+
+    def credit(self, batch):
+        for s in batch.seqs.values():
+            for x in (s.inputs, s.targets, s.mask):
+                x.zero_()
+        batch.per_row["reward"].zero_()
+        batch.tokens.clear()
+        batch.seqs.clear()
+        return batch, {}
+
+    def loss(self, batch):
+        return -batch.seqs["answer"].logp.sum(), {}
+''')
+    mine = find(str(tmp_path / "mine.py"))()
+    rows = [replace(r, score=None, label=None, extra={"tests": [i]}) for i, r in enumerate(DATA)]
+    before = copy.deepcopy(rows)
+    chosen = mine.choose(rows)
+    assert rows == before and [(r.extra, r.roles) for r in rows] == [
+        (r.extra, r.roles) for r in before] and len(chosen) == len(rows)
+    encoded, _ = encode(find("sft")().choose(rows), NANO, 64)
+    ids = [e.seqs["answer"].ids.copy() for e in encoded]
+    assert len(mine.prepare(encoded, None, 0)) == len(encoded) == len(ids)
+    assert all((e.seqs["answer"].ids == x).all() and "sure" not in e.per_row
+               for e, x in zip(encoded, ids))
+    batch = batch_of(Form("grpo"))
+    was = copy.deepcopy(batch)
+    mine.credit(batch)
+    assert batch.tokens == was.tokens and batch.per_row["reward"].equal(was.per_row["reward"])
+    for name in ("inputs", "targets", "mask"):
+        assert getattr(batch.seqs["answer"], name).equal(getattr(was.seqs["answer"], name))
