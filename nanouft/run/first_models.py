@@ -53,6 +53,7 @@ def with_first_models(objective: Objective, cfg: Train, device: Device,
 def remove_unfinished(folder: Path) -> None:
     """Delete what a run that was stopped has left. UserError if one trains there now."""
     if folder.exists():
-        with locked(folder):
-            pass
+        if (folder / "run.json").exists():      # not yet, if it was stopped at its very start
+            with locked(folder):
+                pass
         remove(folder)              # after the block, because Windows deletes no open file

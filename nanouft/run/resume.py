@@ -7,6 +7,7 @@
 """
 import hashlib
 import json
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +21,10 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.own import own_file
 from nanouft.plumbing.disk import holds_tensors, read_json, remove, write_json
 from nanouft.plumbing.errors import UserError
+from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
-from nanouft.run.settings import named_objective
+from nanouft.run.settings import named_objective, of_hub
 
 
 def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
@@ -78,6 +80,21 @@ def open_folder(plan: Plan, about: dict, at_end: ExitStack) -> Path:
     write_json(folder / "run.json", about)
     at_end.enter_context(locked(folder))
     return folder
+
+
+def command_to_resume(folder: Path, plan: Plan, argv: list[str]) -> str:
+    """The command line that goes on with a run. What is code, or of the hub, it names again."""
+    cfg, objective = plan.cfg, plan.objective
+    words = argv                                    # of a run that was resumed: the same again
+    if not cfg.resume:
+        named = of_hub(vars(cfg) | vars(objective))
+        if ".py" in cfg.reward:
+            named["reward"] = cfg.reward
+        method = named_objective(argv)
+        if own_file(method) or named.keys() - vars(cfg).keys():
+            named["objective"] = method
+        words = ["--resume", str(folder), *as_flags(named)]
+    return f"python -m nanouft.train {shlex.join(words)}"
 
 
 def is_scored(folder: Path) -> bool:

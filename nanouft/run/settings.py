@@ -51,7 +51,7 @@ class Train:
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"    # auto is fp32; on CUDA bf16 if large
     compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
     threads: int | None = None          # CPU threads
-    save_every: int | None = None       # steps between saves, 0 for none [50; if large, more steps]
+    save_every: int | None = None       # steps between saves, 0: none [50, or a rollout, or more]
     eval_every: int = 0                 # steps between held-out losses [only before and after]
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
