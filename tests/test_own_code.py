@@ -85,7 +85,7 @@ GRPO = ("--objective grpo --init start --data prompts.jsonl --eval-data prompts.
 def test_a_reward_may_change_all_that_it_gets(here):
     """Neither the rows nor what another answer sees changes: lists, dictionaries, arrays."""
     (here / "r.py").write_text(REWARD)
-    rows = [Row((Turn("user", x["prompt"]),), extra=x | {"array": np.arange(3.0)})
+    rows = [Row((Turn("user", x["prompt"]),), extra=copy.deepcopy(x) | {"array": np.arange(3.0)})
             for x in PROMPTS for _ in range(2)]         # two answers to each prompt
     before, answers = copy.deepcopy([r.extra for r in rows]), ["a b"] * len(rows)
     wanted = rewards.scorer("r.py:read")(rows, answers)
