@@ -24,7 +24,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
-from nanouft.run.settings import named_objective, of_hub
+from nanouft.run.settings import AS_WELL, named_objective, of_hub
 
 
 def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
@@ -59,11 +59,12 @@ def fingerprint(model: torch.nn.Module, encoded: list[Encoded], *more: str) -> s
 def check_resume(folder: Path, about: dict) -> None:
     """UserError unless the run in `folder` goes on from the same rows and start weights, and with
     the same settings: what the command line does not name may have another default now."""
-    saved, now = read_json(folder / "run.json"), json.loads(json.dumps(about))
+    saved, now = read_json(folder / "run.json", config=dict), json.loads(json.dumps(about))
     if saved.get("key") != about["key"]:
         raise UserError(f"{folder}: the data, the start model or the reward has changed since that "
                         "run began, so it cannot go on exactly; start a new run")
     now["config"]["resume"] = None                  # that run did not have it
+    now["config"] |= {name: saved.get("config", {}).get(name) for name in AS_WELL}
     if other := [name for name in ("hp", "config", "steps") if saved.get(name) != now[name]]:
         raise UserError(f"{folder}/run.json: other {other[0]} than this version of nanouft would "
                         "take, so the run cannot go on exactly; start a new run")

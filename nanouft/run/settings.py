@@ -25,6 +25,7 @@ from nanouft.run.folder import hash_of
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
+AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
 SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
 
 
@@ -124,9 +125,10 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
-        if other := given - {"resume", "reward"} - of_hub(values).keys():
+        if other := given - {"resume", "reward"} - AS_WELL - of_hub(values).keys():
             raise UserError(f"--resume takes no other flag, but {flag(min(other))} was given: "
-                            "every setting comes from run.json")
+                            "every setting comes from run.json, but for "
+                            f"{', '.join(map(flag, sorted(AS_WELL)))}")
         return reopen(folder, values, chosen)
     cfg, objective = fill(Train, values), fill(cls, values)
     cfg.check(objective, given)
@@ -143,7 +145,8 @@ def named_objective(argv: list[str]) -> str:
 def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:
     """The run in `folder`, by the command line that began it. A reward or an objective that is code
     is run, and a name of the hub downloaded, only if this command line (`values`; `named`: its
-    objective) names it too: run.json may come from somebody else."""
+    objective) names it too: run.json may come from somebody else. The flags AS_WELL change how much
+    memory a run takes, or when it is saved, and not what it learns: of them it takes new values."""
     saved = read_json(Path(folder) / "run.json")
     try:
         if "--resume" in saved["argv"]:
@@ -163,7 +166,8 @@ def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set
                         "new run") from None
     if why_not:
         raise UserError(f"--resume {folder}: {why_not}")
-    cfg.resume = folder
+    cfg = dataclasses.replace(cfg, resume=folder, **{x: values[x] for x in AS_WELL & values.keys()})
+    cfg.check(objective, given)
     return objective, cfg, given
 
 
