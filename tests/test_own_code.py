@@ -1,6 +1,8 @@
 """What code of a user's own is given is its own, and what ends in it loses no work."""
+import asyncio
 import copy
 import shlex
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -293,3 +295,52 @@ def failing(method, error: BaseException, at: int):
             raise error
         return method(*args)
     return call
+
+
+# ---- rewards that were written for TRL, or that do odd things -----------------------------------
+@pytest.mark.parametrize("body, told", [
+    ("def f(completions, completion_ids, **more): return [1]", "takes completion_ids, which it do"),
+    ("def f(completions, trainer_state): return [1]", "the rows' fields (tests)"),
+    ("def f(completions, **more): return [float(len(c[0]['content'])) for c in completions]",
+     "TypeError: string indices must be integers"),
+    ("def f(prompts, **more): return [float(len(p[-1].get('content'))) for p in prompts]",
+     "texts here, not messages as in TRL"),
+    ("def f(completions, **more): raise ValueError('x' * 10**6)", "ValueError: xxx")])
+def test_what_differs_from_trl_is_told_in_a_line_that_can_be_read(body, told, here, capsys):
+    (here / "odd.py").write_text(body)
+    row = Row((Turn("user", "Hi"),), extra={"tests": [1]})
+    score = rewards.scorer("odd.py:f")
+    assert command(lambda argv: score([row], ["Ho"])) == 2
+    line = one_error(capsys)
+    assert told in line and line.startswith("error: --reward odd.py") and len(line) < 1200
+    if "string ind" in told:
+        assert line.endswith("; prompts and completions are texts here, not messages as in TRL")
+
+
+def test_an_async_reward_works_in_a_loop_that_runs_already(here):
+    (here / "odd.py").write_text("import asyncio\n\nasync def f(completions):\n"
+                                 "    await asyncio.sleep(0)\n    return [0.5] * "
+                                 "len(completions)")
+    score, row = rewards.scorer("odd.py:f"), Row((Turn("user", "Hi"),))
+
+    async def notebook():
+        return score([row], ["Ho"])
+    assert asyncio.run(notebook()).tolist() == [0.5] == score([row], ["Ho"]).tolist()
+
+
+def test_a_reward_that_closes_the_standard_output_is_one_line(here, monkeypatch, capsys):
+    (here / "odd.py").write_text("import sys\n\ndef f(completions):\n    sys.stdout.close()\n"
+                                 "    return [0.5 for _ in completions]")
+    monkeypatch.setattr(sys, "stdout", open(here / "stdout", "w"))
+    assert call(GRPO + "--plain --reward odd.py:f --out odd") == 2
+    assert "has closed sys.stdout" in one_error(capsys)
+
+
+def test_a_run_that_is_resumed_in_another_folder_says_where_its_paths_begin(
+        here, tmp_path, monkeypatch, capsys):
+    with killed_in_step(6):
+        assert call(GRPO + "--reward r.py:read --out cut") == 130
+    monkeypatch.chdir(tmp_path.parent)
+    capsys.readouterr()
+    assert call(f"--resume {here / 'cut'} --reward r.py:read") == 2
+    assert "paths of a run count from the folder in which it began" in one_error(capsys)

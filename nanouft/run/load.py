@@ -42,8 +42,8 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    if tok.about:
-        say(tok.about)
+    for about in filter(None, (tok.about, getattr(model, "about", ""))):
+        say(about)
     return model, tok
 
 
