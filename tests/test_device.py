@@ -1,10 +1,16 @@
 """Where and how precisely a run computes (nanouft/run/device.py), on a machine without a GPU."""
+import shutil
+
 import pytest
 import torch
+from commands import call
+from made import one_error
 
-from nanouft.loop import Device
+from nanouft import evaluate, generate, reward
+from nanouft.loop import DTYPES, Device
+from nanouft.plumbing.disk import read_json, write_json
 from nanouft.plumbing.errors import UserError
-from nanouft.run import device
+from nanouft.run import device, evaluation
 from nanouft.run.device import choose_device
 
 
@@ -60,3 +66,40 @@ def test_of_several_processes_the_first_one_says_that_one_is_enough(monkeypatch)
     assert end.value.code == 2
     monkeypatch.setenv("WORLD_SIZE", "1")
     device.one_process()
+
+
+# ---- precision -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("trained, flags, used", [
+    ("cpu bf16", "", "bf16"), ("cuda:1 bf16", "", "bf16"), ("cpu bf16", "--dtype fp32", "fp32"),
+    ("cpu bf16", "--dtype auto", "fp32"), ("cpu fp32", "--dtype bf16", "bf16"),
+    ("cpu fp32", "", "fp32"), ("cuda fp16", "", "fp32"), (None, "", "fp32"), (3, "", "fp32")])
+def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used, here, monkeypatch):
+    """Where this machine has it (a CPU has no fp16), and its start model does too; or as asked."""
+    folder, asked, trainings = here / "precise", [], []
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(here / "run", folder)
+    write_json(folder / "run.json", read_json(here / "run" / "run.json") | {"device": trained})
+
+    def told(module, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda model, *more, **how: asked.append(
+            model.wte.weight.dtype) or real(model, *more, **how))
+    told(evaluation, "generate")
+    told(generate, "generate")
+    told(evaluate, "measure_rows")
+    assert call(f"sample precise --prompt 'Say fig.' --max-new 2 {flags}") == 0
+    assert call(f"evaluate precise --items 1 {flags}") == 0
+    assert call(f"evaluate precise --data demos.jsonl {flags}") == 0
+    assert asked == [DTYPES[used]] * 4, "the start model and the run, families, rows"
+    monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps:
+                        trainings.append(more[-1].dtype) or real(*more))
+    monkeypatch.chdir(here)
+    assert call(f"reward --init precise --data pairs.jsonl --steps 1 --batch-size 2 {flags} --out "
+                f"judge{len(list(here.glob('judge*')))}") == 0
+    assert trainings == [used]
+
+
+def test_a_precision_that_a_cpu_does_not_have_is_one_line(here, capsys):
+    for line in ("sample run --prompt x", "evaluate run", "reward --init run"):
+        assert call(f"{line} --dtype fp16") == 2
+        assert "--dtype fp16 needs a GPU" in one_error(capsys)

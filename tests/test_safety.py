@@ -160,7 +160,12 @@ def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_
     assert child(argv, None, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) == 2
     errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in log.read_text()
-    assert errors[0].endswith("; free some space"), errors
+    assert "; free some space" in errors[0], errors
+    kept = run_folder.whole_steps(out)
+    assert (f"holds step {kept[-1]}; go on with: " in errors[0]) if kept else \
+        errors[0].endswith("; free some space"), errors
+    left = [f.name for f in out.rglob("*") if "partial" in f.name]
+    assert not left, f"they take the space that is needed: {left}"
     if not (out / "run.json").exists():
         return                                          # nothing that could go on
     assert child(["--resume", str(out)], None, log) == 0, log.read_text()
@@ -351,9 +356,10 @@ def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
 
 # ---- signals -------------------------------------------------------------------------------------
 @forks
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_waits_for_the_end_of_the_step_and_saves(name, place):
     """Exit code 130, one line that tells how to go on; then the same bytes."""
+    number = getattr(signal, name)
     shutil.rmtree(place / "run", ignore_errors=True)
     log, real = place / "log", Log.add
 
@@ -374,7 +380,86 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
     is_whole(place / "run", place)
 
 
+@forks
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_in_the_evaluation_after_training_costs_no_step(name, place, monkeypatch):
+    shutil.rmtree(place / "run", ignore_errors=True)
+    log, evaluate, calls = place / "log", train.evaluate_run, []
+
+    def evaluate_run(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), getattr(signal, name))
+        return evaluate(*args)
+    with monkeypatch.context() as now:
+        now.setattr(train, "evaluate_run", evaluate_run)
+        assert child(run(place), None, log) == 130
+    assert "holds step 5; go on with: python -m nanouft.train --resume" in log.read_text()
+    assert child(["--resume", str(place / "run")], None, log) == 0
+    assert "going on after step 5" in log.read_text()
+    is_whole(place / "run", place)
+
+
+@forks
+def test_under_nohup_a_terminal_that_closes_ends_nothing(place):
+    shutil.rmtree(place / "run", ignore_errors=True)
+    log, real = place / "log", Log.add
+
+    def add(self, step, stats):
+        os.kill(os.getpid(), signal.SIGHUP)
+        real(self, step, stats)
+    Log.add = add
+    try:
+        assert child(run(place), None, log,
+                     lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) == 0
+    finally:
+        Log.add = real
+    assert "interrupted" not in log.read_text()
+    is_whole(place / "run", place)
+
+
+def test_a_clock_that_is_set_back_stops_no_saves(place, monkeypatch, capsys):
+    """By an hour, in the middle of a run."""
+    shutil.rmtree(place / "run", ignore_errors=True)
+    saved, save_step, add, clock = [], follow.save_step, Log.add, [time.time()]
+
+    def added(self, step, stats):
+        clock[0] -= 3600
+        add(self, step, stats)
+    monkeypatch.setattr(follow, "save_step", lambda *x: saved.append(x[1]) or save_step(*x))
+    monkeypatch.setattr(Log, "add", added)
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    assert command(train.main, run(place, "--save-every", "1")) == 0
+    assert saved == [1, 2, 3, 4]
+
+
 # ---- the log -------------------------------------------------------------------------------------
+@forks
+def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path):
+    """Never a half, in whose middle the next line would begin."""
+    import resource  # not on Windows
+
+    def full() -> None:
+        log = Log(tmp_path / "metrics.jsonl", 0, Device())
+        for number in (1, 2, 3):
+            log.add(Step(number, {"loss": torch.tensor(0.5)}, torch.tensor(1.0), 1e-3, 1, 1), {})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        with pytest.raises(OSError):
+            log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1, 2, 3]
+    if not (number := os.fork()):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            full()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(number, 0)[1] == 0
+
+
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
 def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device())

@@ -550,6 +550,17 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "ours, NaN": ("ours", more("transformer.ln_f.bias", torch.full((32,), torch.nan)),
                   "ln_f.bias is not finite"),
     "ours, a head": ("ours", more("lm_head.weight", torch.ones(1024, 32)), "not tied"),
+    "a thousand million layers": ("qwen2", config(num_hidden_layers=10**9, layer_types=None),
+                                  "has num_hidden_layers 1,000,000,000, for 26 weights"),
+    "no heads": ("qwen2", config(num_attention_heads=0, num_key_value_heads=0), "m: no causal"),
+    "an epsilon below 0": ("llama", config(rms_norm_eps=-1.0), "rms_norm_eps -1.0"),
+    "an epsilon that is none": ("gpt2", config(layer_norm_epsilon=float("nan")),
+                                "layer_norm_epsilon nan"),
+    "ours, no heads": ("ours", config(n_head=0), "n_head is 0"),
+    "ours, heads that do not fit": ("ours", config(n_head=3), "n_head is 3"),
+    "ours, an epsilon below 0": ("ours", config(layer_norm_epsilon=-1.0), "_epsilon is -1.0"),
+    "ours, an epsilon that is none": ("ours", config(layer_norm_epsilon=float("nan")),
+                                      "layer_norm_epsilon is nan"),
     "ours, no layer": ("ours", config(n_layer=0), "n_layer is 0"),
     "quantized": ("qwen2", config(quantization_config={"quant_method": "gptq", "bits": 4}),
                   "quantized (gptq); give the full ones"),
@@ -706,6 +717,39 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     same(adapted(ids).logits.detach(), apart, 1e-4)
     about = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert Path(about["base_model_name_or_path"]).is_absolute()
+
+
+def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):
+    """So it opens on other machines, and tells no path of this one."""
+    pytest.importorskip("peft")
+    cache = tmp_path / "hub" / "models--acme--tiny"
+    shutil.copytree(folders["qwen2"], cache / "snapshots" / "0123abcd")
+    monkeypatch.setattr("nanouft.models.folders.downloaded",
+                        lambda name: cache / "snapshots" / "0123abcd")
+    model, tok = start_model("hub:acme/tiny", True)
+    model.add_lora(2, seed=0)
+    save_model(tmp_path / "run", model, tok)
+    about = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
+    assert about["base_model_name_or_path"] == "acme/tiny"
+    assert about["target_modules"] == sorted(about["target_modules"])
+    for file in (tmp_path / "run").rglob("*"):
+        assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
+    assert "base_model: acme/tiny" in (tmp_path / "run" / "adapter" / "README.md").read_text()
+
+
+def test_a_run_says_that_weights_in_half_precision_become_twice_as_large(folders, tmp_path, capsys):
+    folder = tmp_path / "half"
+    shutil.copytree(folders["qwen2"], folder)
+    net = hf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    net.save_pretrained(folder)
+    rows = write_jsonl(tmp_path / "rows.jsonl", ({"prompt": f"Say {x}.", "response": x}
+                                                 for x in WORDS[0].split()))
+    for name, said in ((folder, 1), (folders["qwen2"], 0)):
+        assert command(train.main, ["--init", str(name), "--data", rows, "--steps", "1", "--plain",
+                                    "--batch-size", "2", "--device", "cpu", "--out",
+                                    str(tmp_path / f"run{said}")]) == 0
+        told = "its weights are kept in bfloat16; the run saves them in float32, in twice the space"
+        assert capsys.readouterr().out.count(told) == said
 
 
 @pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])

@@ -3,6 +3,8 @@
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+
+    model, tok, device = open_to_ask("out/sft", "auto", None)   # or a model that only answers
 """
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import if_here, say
+from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of
 from nanouft.run.rewards import reads_fields
 from nanouft.run.settings import Train
@@ -46,9 +49,22 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    if tok.about:
-        say(tok.about)
+    for about in filter(None, (tok.about, getattr(model, "about", ""))):
+        say(about)
     return model, tok
+
+
+def open_to_ask(name: str, device: str, dtype: str | None, threads: int | None = None,
+                as_run: str = "") -> tuple[Any, Tokenizer, Device]:
+    """A model that only answers and is read, with its weights in the precision that it computes in:
+    `dtype`, or without one that of its run (or of the run `as_run`)."""
+    dtype = dtype or precision_of_run(as_run or name, device)
+    chosen = choose_device(device, dtype, threads)
+    model, tok = start_model(name)
+    chosen = exact_if_small(chosen, dtype, model.n_params())
+    for p in model.parameters():                        # RoPE's frequencies stay in fp32
+        p.data = p.data.to(DTYPES[chosen.dtype])
+    return model.to(chosen.name).eval(), tok, chosen
 
 
 def load_rows(cfg: Train, objective: Objective) -> Rows:
