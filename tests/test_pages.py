@@ -1,21 +1,26 @@
 """The colours of methods; the pictures of a run; the playground in a browser."""
 import csv
 import itertools
+import json
 import random
 import re
+import subprocess
+import sys
 import time
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
-from browser import opened
+from browser import opened, words
 from made import write_jsonl
 from PIL import Image
 
+from frozen_lake import record as lake
+from frozen_lake.lake import make_lake
 from lessons import methods, pages
 from lessons.evidence import claim as claim_entry
-from lessons.evidence import claims, whole_runs
+from lessons.evidence import claims, losses, whole_runs, write
 from lessons.evidence.claims import CLAIMS
 from nanouft import pushes
 from nanouft.models.folders import start_model
@@ -152,6 +157,63 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert pushes.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
     hyphen = [("sft", "answer", ["-"], [1.0]), ("dpo", "answer", ["-"], [-0.5])]
     assert pushes.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
+
+
+# ---- the pictures of docs/ -----------------------------------------------------------------------
+DOCS = methods.ROOT / "docs"
+
+
+def figures(file) -> dict:
+    return json.loads(Image.open(file).info["figures"])
+
+
+def same(kept, now) -> bool:
+    """The same texts and numbers, up to what rounding on another CPU may change."""
+    if isinstance(kept, dict):
+        return kept.keys() == now.keys() and all(same(kept[key], now[key]) for key in kept)
+    if isinstance(kept, list):
+        return len(kept) == len(now) and all(map(same, kept, now))
+    return kept == now if isinstance(kept, str) else kept == pytest.approx(now, abs=0.021)
+
+
+def test_the_picture_of_all_losses_shows_the_kept_scores(tmp_path):
+    losses.picture(tmp_path / "losses.png", claims.packed("C13"), claims.packed("C14"))
+    assert same(figures(DOCS / "losses.png"), figures(tmp_path / "losses.png"))
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_claims_shows_the_verdicts(tmp_path):
+    write.picture(tmp_path / "claims.png")
+    assert same(figures(DOCS / "claims.png"), figures(tmp_path / "claims.png"))
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_pushes_shows_what_a_trained_model_gets(tmp_path):
+    """From IFT's run, as docs/methods.md says."""
+    subprocess.run([sys.executable, "-m", "nanouft.train", "--objective", "ift", "--items", "1",
+                    "--out", tmp_path / "ift"], check=True, capture_output=True)
+    assert pushes.main(["--init", str(tmp_path / "ift"), "--out", str(tmp_path / "p.png")]) == 0
+    kept, now = (figures(file)["texts"] for file in (DOCS / "pushes.png", tmp_path / "p.png"))
+    assert [bare(x) for x in kept] == [bare(x) for x in now]
+
+
+def bare(text: str) -> str:
+    """A text with its numbers to one place: rounding on another CPU changes the second."""
+    return re.sub(r"\d+\.\d+", lambda x: f"{float(x[0]):.0f}", text)
+
+
+@pytest.mark.parametrize("picture", ["playground", "lake"])
+def test_the_picture_of_a_page_shows_the_page_of_today(picture, made, browser, tmp_path):
+    """Every text of the picture is on the page, after the same press."""
+    pressed = {"playground": "#step-4", "lake": "#bet button:nth-child(2)"}[picture]
+    if picture == "lake":
+        file = write_page(lake.WEB, lake.page_data(make_lake("twoway5")), tmp_path)
+    else:
+        file = made[1]
+    page, _ = opened(browser, file, 1280, 4000)
+    page.click(pressed)
+    kept, now = figures(DOCS / f"{picture}.png"), words(page)
+    assert len(kept) > 30 and set(kept) <= set(now), [x for x in kept if x not in now]
 
 
 # ---- the playground: what is recorded ------------------------------------------------------------
@@ -593,7 +655,7 @@ def test_nothing_scrolls_sideways_and_no_end_is_cut(made, browser):
 
 @pytest.mark.slow
 def test_nothing_scrolls_sideways_with_all_methods(whole, browser):
-    fits(browser, whole, (320, 390, 700, 768, 900, 1280, 1920, 2560))
+    fits(browser, whole, (320, 390, 700, 768, 900, 1024, 1280, 1920, 2560))
 
 
 def test_the_map_by_hand_and_by_keyboard(made, browser):

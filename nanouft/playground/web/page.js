@@ -98,7 +98,7 @@ function verdict({ left, right, rate, step }) {
   const never = ALL.filter((name) => name !== left && name !== right
     && rates.every((x) => stops(name, x) <= ASKED / 2));
   if (never.length) {
-    out.push(`No rate here gets more than half from ${never.map((name) =>
+    out.push(`At no rate here do more than half stop with ${never.map((name) =>
       `<button data-method="${escaped(name)}">${called(name)}</button>`).join(", ")}.`);
   }
   return out.filter(Boolean).join(" ");
@@ -130,7 +130,7 @@ function drawVerdict(now) {
 }
 
 // ---- all methods at this rate -------------------------------------------------------------------
-const WIDE = 700, LOW = 46, TOP = 83, GRID = [50, 60, 70, 80], ROW = 24;
+const WIDE = 920, LOW = 46, TOP = 83, GRID = [50, 60, 70, 80], ROW = 24;
 
 function places(rate, wide) {               // of marks and names; wide: across stops, upwards score
   const all = ALL.map((name) => ({ name, n: stops(name, rate), score: methods[name].scores[BASE] }))
