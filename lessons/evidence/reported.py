@@ -97,9 +97,9 @@ REPORTED = {
             "undecided here"),
         Reported(
             "UFT in one stage against (SFT, then DPO)",
-            "MT-Bench (Table 3)",
-            "6.78 and 4.81, +1.97",
-            "not measured: we have no judge"),
+            "MT-Bench; AlpacaEval, length-controlled win rate (Table 3)",
+            "6.78 and 4.81, +1.97; 8.28 and 1.05, +7.23",
+            "not measured"),
         Reported(
             "the same",
             "ifeval, following instructions (Table 1)",
@@ -172,7 +172,7 @@ REPORTED = {
             "Mistral-7B and LLaMA-3-8B on three sets of demonstrations (Table 1)",
             "+0.19 to +2.17 in six comparisons",
             "with none wrong {+C4 better: PoFT 0 % - SFT 0 %}; with 40 % wrong {+C4 better: PoFT "
-            "- SFT}, and {+R4 better: PoFT - SFT} on SmolLM2",
+            "- SFT} (read off afterwards), and {+R4 better: PoFT - SFT} on SmolLM2",
             "level with none wrong; yes with 40 %"),
         Reported(
             "SFT on demonstrations that the helpers keep, against PoFT on all",
