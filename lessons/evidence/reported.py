@@ -54,6 +54,22 @@ REPORTED = {
             "{+C2 better: UFT .01 - SFT} (beta .01)",
             "undecided here"),
         Reported(
+            "the same",
+            "the same model, old leaderboard, mean of six tasks (Table 2)",
+            "64.25 and 63.17, +1.08",
+            "the same figures",
+            "undecided here"),
+        Reported(
+            "the same",
+            "the same model, MT-Bench, a judge's marks from 1 to 10 (Table 3)",
+            "6.55 and 6.33, +0.22",
+            "not measured: we have no judge"),
+        Reported(
+            "the same",
+            "the same model, AlpacaEval, length-controlled win rate (Table 3)",
+            "7.27 and 8.07, -0.80",
+            "not measured: we have no win rates"),
+        Reported(
             "UFT in one stage against (SFT, then DPO)",
             "the same, mean (Table 1)",
             "32.81 and 29.09, +3.72",
@@ -61,6 +77,29 @@ REPORTED = {
             "where it rests on answers of \"I do not know\"",
             "undecided on our own start models; yes on SmolLM2, where the chain with UNA has most "
             "of this lead, too (read off afterwards)"),
+        Reported(
+            "the same",
+            "the old leaderboard, mean (Table 2)",
+            "64.34 and 62.84, +1.50",
+            "the same figures",
+            "the same"),
+        Reported(
+            "UFT in one stage against (SFT, then KTO)",
+            "new leaderboard (Table 1); old leaderboard (Table 2)",
+            "32.81 and 28.85, +3.96; 64.34 and 63.23, +1.11",
+            "over all {+C3 better: UFT - A -> KTO}",
+            "undecided here"),
+        Reported(
+            "UFT in one stage against (SFT, then UNA)",
+            "the same two",
+            "32.81 and 29.16, +3.65; 64.34 and 63.02, +1.32",
+            "over all {+C3 better: UFT - A -> UNA}, and {+R7 better: UFT - A -> UNA} on SmolLM2",
+            "undecided here"),
+        Reported(
+            "UFT in one stage against (SFT, then DPO)",
+            "MT-Bench; AlpacaEval, length-controlled win rate (Table 3)",
+            "6.78 and 4.81, +1.97; 8.28 and 1.05, +7.23",
+            "not measured"),
         Reported(
             "the same",
             "ifeval, following instructions (Table 1)",
@@ -133,7 +172,7 @@ REPORTED = {
             "Mistral-7B and LLaMA-3-8B on three sets of demonstrations (Table 1)",
             "+0.19 to +2.17 in six comparisons",
             "with none wrong {+C4 better: PoFT 0 % - SFT 0 %}; with 40 % wrong {+C4 better: PoFT "
-            "- SFT}, and {+R4 better: PoFT - SFT} on SmolLM2",
+            "- SFT} (read off afterwards), and {+R4 better: PoFT - SFT} on SmolLM2",
             "level with none wrong; yes with 40 %"),
         Reported(
             "SFT on demonstrations that the helpers keep, against PoFT on all",

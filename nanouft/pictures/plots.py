@@ -258,4 +258,5 @@ def figures(fig: Figure) -> str:
     drawn = [*(one.get_xydata() for ax in fig.axes for one in ax.lines),
              *(line for part in parts for line in part.get_segments())]
     texts = [told for one in fig.findobj(Text) if (told := one.get_text())]
-    return json.dumps({"texts": texts, "drawn": [np.round(np.asarray(x), 2).tolist() for x in drawn]})
+    places = [np.round(np.asarray(x), 2).tolist() for x in drawn]
+    return json.dumps({"texts": texts, "drawn": places})
