@@ -25,11 +25,12 @@
 #   and a worse one, and trains it to prefer the better one.
 #
 # All three start from the same base, take the same number of steps, and learn to name the right
-# words. Yet one of them still runs on after its answer, although every answer that it was trained
-# on ended properly. Guess which one it is; its loss will explain why.
+# words. DPO has an eighth of the others' learning rate, and whether this matters is asked at the
+# end. One of the three still goes on after its answer, although every answer that it was trained on
+# ended properly. Guess which one it is.
 #
 # ## Guess
-# Which model will still run on after its answer, instead of stopping?
+# Which model will still go on after its answer, instead of stopping?
 # - **a** the one trained with DPO;
 # - **b** the one trained with IFT;
 # - **c** the one trained with SFT.

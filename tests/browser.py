@@ -1,11 +1,16 @@
 """Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, and pictures.
 
     page, faults = opened(browser, file, width=390, dark=True)
-    python tests/browser.py out/playground/index.html docs/playground.png 1080 900 "[data-bet=left]"
+    python tests/browser.py out/playground/index.html docs/playground.png 1280 660 "#step-4"
+    python tests/browser.py out/lake/index.html docs/lake.png 1280 770 "#bet button:nth-child(2)"
+
+These make the two pictures of docs/ that are pages. A picture keeps as "figures" the words that it
+shows, so that a test can compare them with the page of today.
 
 The Chromium is one that is installed, under its usual names or where NANOUFT_BROWSER points.
 Without it or without Playwright the tests of pages are skipped and say so.
 """
+import json
 import os
 import shutil
 import sys
@@ -15,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 NAMES = (os.environ.get("NANOUFT_BROWSER", ""), "chromium", "chromium-browser", "google-chrome",
          "google-chrome-stable", "chrome")
@@ -54,6 +60,21 @@ def opened(browser, file: Path, width: int = 1280, height: int = 800, dark: bool
     return page, faults
 
 
+def words(page) -> list[str]:
+    """The texts of the page that can be seen without scrolling, without the entries of lists."""
+    return page.evaluate("""() => {
+        const out = [], all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (all.nextNode()) {
+            const node = all.currentNode, range = document.createRange();
+            range.selectNode(node);
+            const box = range.getBoundingClientRect();
+            if (box.height && box.top >= 0 && box.bottom < innerHeight && node.data.trim()
+                && !node.parentElement.closest("option, script, style"))
+                out.push(node.data.trim().replace(/\\s+/g, " "));
+        }
+        return out; }""")
+
+
 if __name__ == "__main__":              # a picture of a page, after these presses
     file, picture, wide, high, *presses = sys.argv[1:]
     with chromium() as browser:
@@ -62,4 +83,7 @@ if __name__ == "__main__":              # a picture of a page, after these press
             page.click(selector)
         page.evaluate("scrollTo(0, 0)")
         seen = Image.open(BytesIO(page.screenshot())).convert("RGB")
-        seen.quantize(256, Image.Quantize.MAXCOVERAGE).save(picture, "png", optimize=True)
+        info = PngInfo()
+        info.add_text("figures", json.dumps(words(page)))
+        seen.quantize(256, Image.Quantize.MAXCOVERAGE).save(picture, "png", optimize=True,
+                                                            pnginfo=info)

@@ -1,12 +1,13 @@
-"""One thread of the CPU, so that numbers and times are the same on every machine. What a GPU
-computes is compared with that by `python -m lessons.bench --gpu`."""
+"""One thread of the CPU, so that numbers and times are the same on every machine, and no graphics
+card. What a GPU computes is compared with that by `python -m lessons.bench --gpu`."""
 import os
 from functools import cache
 
-import torch
+os.environ["OMP_NUM_THREADS"] = "1"             # of this process and of all that it starts
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-pytest_plugins = ["browser"]             # the fixture of the tests of pages
+import torch  # noqa: E402 (it reads both when it is loaded)
 
-torch.set_num_threads(1)
-os.environ["CUDA_VISIBLE_DEVICES"] = ""         # of this process and of all that it starts
+pytest_plugins = ["browser", "commands"]        # fixtures of the tests of pages and of commands
+
 torch.backends.mps.is_available = cache(lambda: False)      # of this process alone

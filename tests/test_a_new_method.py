@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 METHOD = '''"""DiscoPOP: DPO's logistic loss, replaced by an exponential one where a pair is won.
 
@@ -52,6 +54,7 @@ def commands() -> list[list[str]]:
             for line in lines if line.strip()]
 
 
+@pytest.mark.slow
 def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path):
     there = tmp_path / "nanouft"
     unread = shutil.ignore_patterns(".*", "out", "__pycache__", "*.egg-info", "build", "dist", "my")

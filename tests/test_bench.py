@@ -83,6 +83,7 @@ def test_an_overflow_that_is_learnt_from_is_a_look(monkeypatch):
     assert not gpu.scaler(CPU, small)[0]
 
 
+@pytest.mark.slow
 def test_a_graph_that_breaks_is_a_look(monkeypatch):
     assert gpu.compiled(Device(), small, "eager")[0]
     head = GPT.head

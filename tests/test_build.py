@@ -200,7 +200,9 @@ def each_mistake_once(monkeypatch):
     monkeypatch.setattr(judging, "with_part", with_part)
 
 
-@pytest.mark.parametrize("name", parts.PARTS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name == "train" else name
+    for name in parts.PARTS])
 def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, each_mistake_once,
                                                   a_small_base):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`

@@ -13,10 +13,11 @@ from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
-from nanouft.objectives.own import find
+from nanouft.objectives.own import OF_RUN, OF_SAMPLES, find
 from nanouft.plumbing.disk import write_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.run.folder import read_lines
 from nanouft.run.pushes import parse_methods
 from nanouft.run.settings import read_flags
 
@@ -197,6 +198,14 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     (MINE.replace("1e-4", "'1e-4'"), "it must be int or float"),
     (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "it must be any or grade or none"),
+    *((MINE.replace("1e-4", f"float('{x}')"), "line 5: TypeError: lr = ") for x in ("nan", "inf")),
+    *((MINE.replace("1e-4", x), f"lr = {x}: a learning rate must be above 0") for x in ("0", "-1")),
+    (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "of type torch.complex64"),
+    (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
+     "return batch.seqs['answer'].logp.sum(), {}", "is computed without gradient"),
+    *((LOSS + f"return batch.seqs['answer'].logp.sum(), {{{x!r}: 9.0}}", f"a number called {x!r}")
+      for x in ("step", "loss", "lr", "tokens", "grad_norm", "held_out")),
+    (ON_POLICY + "return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss")])
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, capsys):
     (here / "mine.py").write_text(text)
@@ -204,6 +213,22 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
     assert command(train.main, line) == 2
     told = one_error(capsys)
     assert told.startswith("error: --objective mine.py") and why in told
+
+
+def test_the_names_of_metrics_that_are_refused_are_those_that_a_run_logs(here):
+    """Others would overwrite them, or be overwritten, in silence."""
+    (here / "mine.py").write_text(ON_POLICY + "return batch, {}")
+    for line, names in (("--objective mine.py --rows 32", OF_RUN | OF_SAMPLES),
+                        ("--objective sft --rows 32 --eval-every 1", OF_RUN)):
+        run = here / f"out{len(names)}"
+        assert command(train.main, shlex.split(
+            f"{line} --init start --batch-size 8 --steps 1 --threads 1 --device cpu --max-new 4 "
+            f"--items 0 --out {run}".replace("--max-new 4" * ("sft" in line), ""))) == 0
+        logged = {name for x in read_lines(run / "metrics.jsonl") for name in x}
+        of_methods = {"nll"}
+        assert logged - of_methods <= names, logged - names
+    assert OF_SAMPLES - {"ties"} <= {name for x in read_lines(here / "out17" / "metrics.jsonl")
+                                     for name in x}, "ties needs several answers to a prompt"
 
 
 def test_wherever_an_objective_is_named_it_may_be_a_file(here):

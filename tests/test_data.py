@@ -2,8 +2,13 @@
 the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
+import os
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +27,7 @@ from nanouft.data.rows import (
     without_oldest,
 )
 from nanouft.data.selection import (
+    about_grades,
     demo_rows,
     describe,
     each_prompt,
@@ -117,6 +123,55 @@ def test_a_form_is_read(name, tmp_path):
     assert in_memory == want and in_memory.where == "dataset, row 1" and in_memory.extra == item
 
 
+TWO = {         # a row with two answers or questions, what is read, and what the run says
+    "an answer behind a solution, as OpenR1-Math has it": (
+        {"problem": "a", "solution": "", "answer": "4", "messages": messages(U("a"), A("It is 4"))},
+        Row((U("a"),), (A("It is 4"),)), "messages, not answer"),
+    "a graded one": ({"completion": "x", "score": 0.5, "messages": messages(U("a"), A("b"))},
+                     Row((U("a"),), (A("b"),), score=0.5), "messages, not completion"),
+    "a dialogue beside another": (
+        {"prompt": "x", "response": "y", "messages": messages(U("a"), A("b"), U("c"), A("d"))},
+        Row((U("a"),), (A("b"), U("c"), A("d"))), "messages, not prompt and response"),
+    "another dialogue as completion": (
+        {"messages": messages(U("a"), A("b")), "completion": messages(U("c"), A("d"))},
+        Row((U("a"),), (A("b"),)), "messages, not completion"),
+    "a prompt beside a whole dialogue": ({"question": "x", "response": messages(U("a"), A("b"))},
+                                         Row((U("a"),), (A("b"),)), "response, not question"),
+    "two questions": ({"prompt": "x", "messages": messages(S, U("a")), "response": "b"},
+                      Row((S, U("a")), (A("b"),)), "messages and response, not prompt"),
+    "a pair behind an answer": (
+        {"messages": messages(U("a"), A("b")), **PAIR},
+        Row((U("a"),), None, (A("good"),), (A("bad"),)), "chosen and rejected, not messages"),
+    "the same said twice": (
+        {"prompt": "a ", "completion": " b", "messages": messages(U("a"), A("b"))},
+        Row((U("a"),), (A("b"),)), ""),
+    "the columns of UltraFeedback": (
+        {"prompt": "a", "chosen": messages(U("a"), A("good")), "messages": messages(
+            U("a"), A("good")), "rejected": messages(U("a"), A("bad"))},
+        Row((U("a"),), None, (A("good"),), (A("bad"),)), "")}
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_no_answer_is_trained_behind_another_and_what_is_not_read_is_said(name):
+    item, want, said = TWO[name]
+    rows, _ = read_dataset([item, item])
+    assert rows == [want, want] and rows[0].unread == said and rows[0].extra == item
+    line = report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, ["demos"])
+    assert line.split("\n")[1:] == ["2 rows with a second question or answer: the run reads "
+                                    f"{said}, as in dataset, row 1"] * bool(said)
+    (asked,) = prompt_rows(rows)
+    assert asked.prompt == want.prompt, "what samples sees no solution"
+
+
+@pytest.mark.parametrize("kinds, said", [
+    (["demos"], "the response, not chosen and rejected"), (["demos", "pairs"], ""),
+    (["pairs"], "chosen and rejected, not the response"), (["prompts"], "")])
+def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
+    rows, _ = read_dataset([{"prompt": "a", "response": "b", **PAIR}])
+    lines = report_use({"to learn from": (rows, {rows[0].where})}, [], {}, kinds).split("\n")
+    assert len(lines) == 1 + bool(said) and said in lines[-1]
+
+
 NAN = float("nan")
 LEFT_OUT = {
     NO_QUESTION: [{"prompt": " ", "response": "b"}, {"messages": messages(S, A("b"))},
@@ -173,10 +228,13 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     (7, "is a number, not an object"), ({"text": "a"}, "has the fields text; needed are prompt"),
     ({"prompt": "a", "response": "b", "output": "c"}, '"output" and another field may both be'),
     ({"prompt": 7, "response": "b"}, '"prompt" is a number, not a text or a list'),
+    ({"messages": "a"}, '"messages" is a text, not a list of messages'),
     ({"instruction": "a", "input": 0, "output": "b"}, '"input" is a number, not a text'),
     ({"prompt": "a", "chosen": "b"}, "a pair needs both"),
     ({"chosen": "a b", "rejected": "c d"}, "do not begin alike"),
     ({"chosen": TALK[0], "rejected": messages(U("x"), A("y"))}, "do not answer the same prompt"),
+    ({"prompt": messages(U("a"), A("b")), "response": "c"}, '"prompt" ends with an answer, and'),
+    ({"prompt": messages(U("a"), A("b")), **PAIR}, '"prompt" ends with an answer, and the row has'),
     ({"messages": [7]}, 'message 1 of "messages" is a number'),
     ({"system": "s", "prompt": 3}, '"prompt" is a number'),
     ({"messages": messages(Turn("wizard", "a"))}, 'has the role "wizard"; known are system'),
@@ -224,6 +282,11 @@ UTF_16 = "cannot be read as UTF-8 text: it is UTF-16; save it as UTF-8"
     ("x.csv", ROW.encode("utf-16"), UTF_16), ("x.jsonl", ROW.encode("utf-16-le"), UTF_16),
     ("x.jsonl", "ASCII".encode("utf-16-be"), UTF_16),
     ("x.jsonl", ROW.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Windows-1252"),
+    ("x.jsonl", b"\0" * 99, "it holds zero bytes alone"),
+    ("x.jsonl", pickle.dumps([1, 2]), "it is a pickle of Python"),
+    ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c",\n}', "line 4: no JSON"),
+    ("x.json", b'{"version": 1, "data": [{}]}', 'if the rows are in "data", save that list alone'),
+    ("x.parquet", b"PAR1", "cannot be read (Arrow"),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "it is packed by gzip; save it as UTF-8")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     if content is not None:
@@ -233,18 +296,44 @@ def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     assert str(e.value).startswith(str(tmp_path / name)) and words in str(e.value)
 
 
+def test_rows_that_are_written_over_several_lines_are_read_as_the_same_rows_in_one(tmp_path):
+    items = [item for item, _ in FORMS.values()]
+    (tmp_path / "my.json").write_text("\n \n" + "\n".join(json.dumps(x, indent=1) for x in items))
+    rows, _ = read([str(tmp_path / "my.json")])
+    assert rows == [want for _, want in FORMS.values()]
+    assert [rows[i].where.rpartition(", ")[2] for i in (0, 1)] == ["line 3", "line 7"]
+
+
 def test_a_grade_that_json_cannot_write_is_one_line():
     item = {"prompt": "a", "response": "b", "label": Decimal("0.5")}        # parquet has these
     with pytest.raises(UserError, match='"label" is "0.5", not true or false'):
         read_dataset([item])
 
 
-def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
+ASKS = """
+import sys
+asked = []
+sys.addaudithook(lambda event, args: asked.append(args) if event.startswith("socket.") else None)
+from nanouft.data.rows import read
+print(len(read(sys.argv[1:])[0]), asked)
+"""
+
+
+def test_a_parquet_file_asks_no_network_and_leaves_no_copy(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pa.table({"prompt": ["a"] * 3, "response": ["b"] * 3}), tmp_path / "my.parquet")
+    said = subprocess.run([sys.executable, "-c", ASKS, tmp_path / "my.parquet"], check=True,
+                          text=True, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
+                          env=os.environ | {"HF_HOME": str(tmp_path / "home")}).stdout
+    assert said == "3 []\n" and os.listdir(tmp_path) == ["my.parquet"]
+
+
+def test_parquet_is_read_as_json_is_and_the_hub_through_datasets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     items = [FORMS["messages"][0], FORMS["a pair of conversations"][0]]
     for item, name in zip(items, ("a[1].parquet", "b.parquet")):
         datasets.Dataset.from_list([item]).to_parquet(tmp_path / name)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rows, _ = read([str(tmp_path / "a[1].parquet"), str(tmp_path / "b.parquet")])
     assert rows == [FORMS["messages"][1], FORMS["a pair of conversations"][1]]
     assert read_dataset(datasets.Dataset.from_list(items[:1]))[0] == rows[:1]
@@ -268,6 +357,7 @@ def test_which_sequences_an_objective_sees():
         return [[r.roles[x][1][0].text for x in roles] + [x for x in (r.score, r.label)
                                                           if x is not None] for r in rows]
     assert texts(demo_rows(data), "answer") == [["b"], ["b"], ["w"], ["w"], ["b"]]
+    assert texts(demo_rows([data[3], Row(p, b, score=1.0)]), "answer") == [["b"]], "full marks"
     assert texts(pair_rows(data), "chosen", "rejected") == [["w", "l"]] * 2
     assert texts(label_rows(data), "answer") == [["b", 1], ["b", 0], *[["w", 1],
                                                                              ["l", 0]] * 2]
@@ -303,6 +393,50 @@ def test_every_row_is_accounted_for(choose, kinds, why):
     assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
     assert (sorted(x.rpartition(", as in ")[0] for x in reasons[:-1].split("; "))
             == sorted(f"{n}: {x}" for x, n in why.items()))
+
+
+@pytest.mark.parametrize("choose, row, why", [
+    (pair_rows, Row((U("a"),), chosen=(A("b"),), rejected=(A("b "),)),
+     "the data has 2 pairs (2: chosen and rejected are equal, as in "),
+    (demo_rows, Row((U("a"),), (A("b"),), label=0.0),
+     "the data has 2 labelled answers (2: bad answers, which are no demonstrations, as in "),
+    (demo_rows, Row((U("a"),), (A("b"),), score=0.5),
+     "the data has 2 scored answers (2: answers with less than full marks (score 1), which "),
+    (demo_rows, Row((U("a"),)), "the data has 2 prompts (2: no answer, or an empty one, as in "),
+    (score_rows, Row((U("a"),), (A("b"),)), "the data has 2 demonstrations")])
+def test_where_no_row_can_be_used_the_line_says_why(choose, row, why):
+    with pytest.raises(UserError) as e:
+        choose([replace(row, where=f"a/my.jsonl, line {i}") for i in (1, 2)])
+    assert why in str(e.value) and ("my.jsonl, line 1)" in str(e.value)) == ("(2: " in why)
+
+
+@pytest.mark.parametrize("rows, weights, line", [
+    ([Row(label=1.0)] * 12, None, "all 12 answers are labelled good: nothing tells a better one"),
+    ([Row(label=0.0)] * 2, (1, 1), "all 2 answers are labelled bad: nothing tells a better one"),
+    ([Row(score=0.5)] * 3, None, "all 3 answers have the score 0.5: nothing tells a better one"),
+    ([Row(score=0.5), Row(score=0.6)], None, ""), ([Row(label=1.0), Row(label=0.0)], (1, 1), ""),
+    ([*[Row(label=1.0)] * 11, Row(label=0.0)], None, ""),
+    ([*[Row(label=1.0)] * 11, Row(label=0.0)], (1, 11), ""),
+    ([*[Row(label=1.0)] * 11, Row(label=0.0)], (1, 1),
+     "11 good answers and 1 bad one: --undesirable-weight 11 would give both the same weight"),
+    ([*[Row(label=0.0)] * 11, Row(label=1.0)], (2, 0.5),
+     "1 good answer and 11 bad ones: --desirable-weight 5.5 would give both the same weight")])
+def test_grades_that_tell_little_are_named(rows, weights, line):
+    assert about_grades(rows, weights).startswith(line) and bool(line) == bool(
+        about_grades(rows, weights))
+
+
+def test_an_accent_is_the_same_letter_however_it_is_written():
+    """é is one letter or two: one question on one side, and no pair of two answers."""
+    rows = [Row((U(form.format(i)),), (A("b"),)) for i in range(100)
+            for form in ("caf\u00e9 {}", "CAFE\u0301 {}")]
+    train, held = holdout(rows)
+    sides = [{r.prompt[0].text.split()[1] for r in side} for side in (train, held)]
+    assert held and not sides[0] & sides[1]
+    one, two = (A("caf\u00e9"),), (A("cafe\u0301"),)
+    with pytest.raises(UserError, match="chosen and rejected are equal"):
+        pair_rows([Row((U("a"),), chosen=one, rejected=two)])
+    assert len(prompt_rows([Row(one), Row(two)])) == len(each_prompt([Row(one), Row(two)])) == 1
 
 
 def test_a_question_with_another_field_is_another_question():
@@ -365,6 +499,8 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert not prompt.seqs["prompt"].mask.any()
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)
+    with pytest.raises(UserError, match="; --max-new keeps 64 more for the answer; lower it, --in"):
+        encode([long], LETTERS, 13, kept_free=64)
     odd = replace(one((Turn("wizard", "a"),), (A("b"),)), where="my.jsonl, line 7")
     kept, report = encode([odd, short], LETTERS, 13)
     assert len(kept) == 1 and "1 refused, the first: my.jsonl, line 7: unknown role" \
@@ -405,6 +541,27 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
                        for t in e.seqs.values())
     pair = Row(roles={"chosen": (asked, talk), "rejected": (asked, other)})
     assert encode([one((U("q"),), (A("r"),)), pair], LETTERS, n_ctx)[1].skipped == (n_ctx < 38)
+
+
+def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it_takes():
+    """Twice as many turns are twice as many texts to tokenize, not four times as many."""
+    class Counting(Tokenizer):
+        def chat(self, context, trained=()):
+            self.turns = getattr(self, "turns", 0) + len(context + trained)
+            return super().chat(context, trained)
+
+    def cost(n: int) -> int:
+        tok = Counting("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
+        (e,), report = encode([one((U("q"),), (A("a"), *(U("q"), A("a")) * n))], tok, 60)
+        assert e.length == 56 and report.lost_answers == n + 1 - 8, "one is 7 tokens"
+        return tok.turns
+    assert cost(2000) < 2.2 * cost(1000)
+    talk = (A("yo"), U("bb"), A("no"), S, U("c"), A("y"), U("d"), A("yes"), U("e"))
+    for n in range(5):
+        once = again = ((S, U("a")), talk)
+        for _ in range(n):
+            again = without_oldest(*again)
+        assert without_oldest(*once, n) == again
 
 
 def test_an_end_token_that_is_typed_is_named_once():

@@ -273,7 +273,9 @@ def counted(lakes: list[dict], lam: int, fallen: bool = False) -> dict[str, int]
                 - truths(lakes, fallen) for k in (0, lam))
     return {"low": (sft < -0.01).sum(), "right": (abs(sft) <= 0.01).sum(),
             "high": (sft > 0.01).sum(), "ift": (abs(ift) < abs(sft)).sum(),
-            "sft": (abs(ift) > abs(sft)).sum(), "same": (abs(ift) == abs(sft)).sum()}
+            "sft": (abs(ift) > abs(sft)).sum(), "same": (abs(ift) == abs(sft)).sum(),
+            "clearly ift": (abs(sft) - abs(ift) > 0.01).sum(),
+            "clearly sft": (abs(ift) - abs(sft) > 0.01).sum()}
 
 
 def numbers(text: str) -> list[int]:
@@ -290,7 +292,8 @@ def test_the_page_says_what_was_computed(written, lakes, browser):
         page.fill("#lam", str(lam))
         one, of = lakes[lake], counted(lakes, lam)
         answer = page.inner_text("#say")
-        assert numbers(answer) == [of["ift"], of["sft"], of["same"]]
+        assert numbers(answer) == [of[who] for who in ("ift", "sft", "same", "clearly ift",
+                                                       "clearly sft")]
         share = of["ift"] / 21
         assert answer.startswith("Nearly always" if share > 2 / 3 else
                                  "Hardly ever" if share < 1 / 3 else "Sometimes")
@@ -426,6 +429,7 @@ def test_command_and_docs_say_the_same(lakes, tmp_path, capsys):
             f"at {of['high']} too high, and at {of['right']} it is right",
             f"is nearer at {of['ift']} of the 21 updates and farther away at {of['sft']}. "
             f"At the other {of['same']} no guess is wrong",
+            f"IFT is nearer at {of['clearly ift']} and farther away at {of['clearly sft']}.",
             f"too high at {fallen['high']} of the 21 updates and too low at {fallen['low']}.",
             f"although SFT is still {100 * off(one, 0)[6]:.1f} points too high",
             "the policy's own guess is the cell to its right, where "

@@ -1,7 +1,7 @@
 """Every lesson has its parts, runs, and its laws hold.
 
-All eighteen take minutes, so that only the shortest runs by default:
-    LESSONS=all python -m pytest tests/test_lessons.py
+All eighteen take minutes, so that even among the slow tests only the shortest run:
+    LESSONS=all python -m pytest -m slow tests/test_lessons.py
 """
 import os
 import re
@@ -72,7 +72,7 @@ def test_a_notebook_has_a_cell_for_each_exercise():
     assert checked == [(name, name) for name in names]
 
 
-def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path):
+def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, capsys):
     """README, the site, the guesses and the counts are what they are without it, and it does not
     answer for the lesson."""
     shutil.copytree(HERE, tmp_path / "lessons", ignore=shutil.ignore_patterns("__pycache__"))
@@ -81,13 +81,16 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path):
 print(table.table(), methods.COUNTS, [x.name for x in pages.lesson_files([]) + slides.LESSONS])
 print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
 
-    def said(project: Path, *words: str) -> str:
-        path = os.pathsep.join([str(project), str(ROOT)])
+    def said(*words: str) -> str:
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
         return subprocess.run([sys.executable, *words], cwd=tmp_path, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=True,
                               env=os.environ | {"PYTHONPATH": path}).stdout
-    assert said(tmp_path, "-c", code) == said(ROOT, "-c", code)
-    assert "a number from -100 to 100" in said(tmp_path, str(copy), "--help")
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    monkeypatch.setattr(sys, "stdin", None)
+    exec(code, {})                                      # in this process: without the copy
+    assert said("-c", code) == capsys.readouterr().out
+    assert "a number from -100 to 100" in said(str(copy), "--help")
 
 
 def test_no_lesson_is_missing_in_the_list():
@@ -137,6 +140,7 @@ def test_who_always_says_the_same_letter_is_mostly_wrong():
     assert max(map(right.count, right)) <= len(right) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     """Without its switch and with it; either guess is kept and judged."""
@@ -165,6 +169,7 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     assert (tmp_path / f"out/lessons/{picture.replace(' ', '-')}.png").stat().st_size < 100_000
 
 
+@pytest.mark.slow
 def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
     """The same rows of the same claims, whichever of two rows is subtracted."""
     ran = subprocess.run([sys.executable, str(HERE / "17_a_real_model.py"), "--guess", "10"],

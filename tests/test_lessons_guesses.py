@@ -1,6 +1,5 @@
 """Guesses are asked twice in a lesson, kept, judged, folded away, and shown beside a constant."""
 import re
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -99,30 +98,34 @@ def test_the_first_guess_and_what_followed_it_stay(folder, monkeypatch, capsys):
         again.question.keep("12")
 
 
-def test_the_flag_answers_and_comes_too_late_the_second_time(folder):
-    """The first two lines of lesson 15 alone, as if it were started as a script."""
-    begin = ("import sys; sys.path[:0] = [{!r}, {!r}]; sys.argv[0] = {!r}\n".format(
-        str(HERE), str(HERE.parent), str(HERE / "15_ppo.py"))
-        + 'from course import Lesson\nCHANGE = ""\nlesson = Lesson("15", CHANGE)\n')
-
-    def run(*flags, source=begin):
-        return subprocess.run([sys.executable, "-c", source, *flags], capture_output=True,
-                              text=True)
-
-    assert run("--guess", "1.5").returncode == 0
-    assert (folder / "out/guesses/15.txt").read_text() == "guess 1.5\n"
-    late = run("--guess", "0.4")
-    assert "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not." in late.stdout
-    assert (folder / "out/guesses/15.txt").read_text() == "guess 1.5\n"
-    outside = run("--guess", "7")
-    assert outside.returncode == 2 and "a number from 0 to 2" in outside.stderr
-    slip = run(source=begin.replace('CHANGE = ""', 'CHANGE = "blanc"'))
-    assert slip.returncode == 2 and "Traceback" not in slip.stderr
-    assert "unknown CHANGE 'blanc'; did you mean blank?" in slip.stderr
-    (folder / "out/guesses/15.txt").write_text("guess many\n")
-    damaged = run("--guess", "1")
-    assert damaged.returncode == 2 and "15.txt" in damaged.stderr
-    assert (folder / "out/guesses/15.txt").read_text() == "guess many\n"
+def test_the_flag_answers_and_comes_too_late_the_second_time(folder, monkeypatch, capsys):
+    def run(*flags: str, change: str = "") -> tuple:
+        """(exit code, output, errors) of the first lines of lesson 15."""
+        monkeypatch.setattr(sys, "argv", [str(HERE / "15_ppo.py"), *flags])
+        try:
+            course.Lesson("15", change)
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        except UserError as fault:                          # what Python does with it at the end
+            with pytest.raises(SystemExit) as end:
+                sys.excepthook(type(fault), fault, None)
+            code = end.value.code
+        return code, *capsys.readouterr()
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    kept = folder / "out/guesses/15.txt"
+    assert run("--guess", "1.5")[0] == 0 and kept.read_text() == "guess 1.5\n"
+    assert "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not." in run(
+        "--guess", "0.4")[1]
+    assert kept.read_text() == "guess 1.5\n"
+    code, _, err = run("--guess", "7")
+    assert code == 2 and "a number from 0 to 2" in err
+    code, _, err = run(change="blanc")
+    assert code == 2 and "Traceback" not in err
+    assert "unknown CHANGE 'blanc'; did you mean blank?" in err
+    kept.write_text("guess many\n")
+    code, _, err = run("--guess", "1")
+    assert code == 2 and "15.txt" in err and kept.read_text() == "guess many\n"
 
 
 def plant(folder, **texts):

@@ -1,6 +1,7 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
 answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
 the end the memory of a whole process, beside what a run announces."""
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,17 +9,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made import CPU, FORMS, TINY, batch_of, learn, tiny
+from commands import call
+from made import CPU, FORMS, NANO, TINY, batch_of, learn, tiny
 from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT
+from nanouft.loop import Device
 from nanouft.objective import Batch
 from nanouft.plumbing import fast
-from nanouft.run import reference
-from nanouft.run.memory import bytes_of_training, bytes_per_token
+from nanouft.plumbing.errors import UserError
+from nanouft.run import device, memory, reference
+from nanouft.run.load import load_rows
+from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
+from nanouft.run.plan import plan_run
+from nanouft.run.settings import read_flags
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
@@ -72,6 +79,13 @@ def test_decoding(model):
     assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
 
 
+@pytest.mark.parametrize("tokens", [30, 50])
+def test_keys_and_values_and_their_copy_fill_the_cache_and_no_more(tokens, model):
+    """They are copied when some answers have ended."""
+    together = generate.answers_together(model, tokens)
+    if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
+        one, more = (model.new_cache(n, tokens).kv.nbytes for n in (together, together + 1))
+        assert 2 * one <= CACHE < 2 * more
 
 
 # ---- what a run announces ------------------------------------------------------------------------
@@ -85,6 +99,31 @@ def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
     held = [p.grad for p in model.parameters() if p.grad is not None]
     held += [x for state in optimizer.state.values() for x in state.values() if x.dim()]
     assert bytes_of_training(model) == sum(x.nbytes for x in held) > 0
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo"])
+def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
+    """Each of them is a row of the step, as long as a prompt and the longest answer."""
+    monkeypatch.setattr(device, "memory", lambda _: 1e15)
+    model = tiny(vocab_size=VOCAB)
+    for samples in (2, 5):
+        objective, cfg, given = read_flags(["--objective", name, "--batch-size", "128",
+                                            "--samples", str(samples), "--max-new", "40"])
+        plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
+        prompt = max(len(e.seqs["prompt"].ids) for e in plan.train)
+        step = plan.batch_size * samples * (prompt + 40)
+        assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
+
+
+def test_half_precision_is_told_what_it_needs_at_most_and_is_not_refused(monkeypatch):
+    """It takes less than is estimated."""
+    monkeypatch.setattr(device, "memory", lambda _: 1e6)
+    objective, cfg, given = read_flags(["--objective", "sft", "--batch-size", "512"])
+    model = tiny(vocab_size=VOCAB)
+    plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
+    with pytest.raises(UserError, match="there are 0.0"):
+        check_memory(plan, model, CPU)
+    assert check_memory(plan, model, Device("cpu", "bf16")).startswith("memory: up to ")
 
 
 def whole_rows(batch: Batch) -> Batch:
@@ -125,6 +164,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak stands in /proc")
 def test_no_less_is_announced_than_a_process_takes():
     """Python and PyTorch are in it, which no tensor shows, and the gaps between activations. It
@@ -134,3 +174,24 @@ def test_no_less_is_announced_than_a_process_takes():
     assert ran.returncode == 0, f"{build}: {ran.stderr}"
     announced, took = map(int, ran.stdout.split())
     assert took <= announced < 1.5 * took, f"{took:,} bytes of {announced:,} announced, {build}"
+
+
+@pytest.mark.parametrize("flags, there, told", [
+    ("--batch-size 64", 10 ** 12, ""), ("--batch-size 64", 10 ** 7, "; no batch would fit"),
+    ("--batch-size 64 --accumulate 64", 570 * 10 ** 6, ""),
+    ("--batch-size 64", 570 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
+def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, told, here,
+                                                                monkeypatch, capsys):
+    """Before anything is read by the model or written; and what is named does fit."""
+    line = "train --objective sft --rows 64 --steps 1 --plain --out"
+    monkeypatch.setattr(device, "memory", lambda d: there)
+    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)     # on every machine the same
+    name = f"m{len(told)}-{there}"
+    assert call(f"{line} {name} {flags}") == (2 if told else 0)
+    err = capsys.readouterr().err
+    assert (here / name).exists() == (not told)
+    if told:
+        found = re.search(told, err)
+        assert found and f"there are {there / 1e9:.1f}" in err
+        for more in zip(("--batch-size", "--batch-size 64 --accumulate"), found.groups()):
+            assert call(f"{line} {name}-{len(more[0])} {' '.join(more)}") == 0

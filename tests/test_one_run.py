@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import CPU, DATA, NANO, TINY, Form, batch_of, killed_in_step, nano, start_folder
+from made import (
+    CPU,
+    DATA,
+    NANO,
+    TINY,
+    Form,
+    batch_of,
+    killed_in_step,
+    nano,
+    one_error,
+    start_folder,
+)
 from safetensors.torch import load_file
 
 from nanouft import rollout, simple, train, world
@@ -17,7 +28,9 @@ from nanouft.gpt import shipped_base
 from nanouft.loop import DTYPES, Device, Update, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.poft import PoFT
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import Models
@@ -106,6 +119,44 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
     for file in ("model.safetensors", "metrics.jsonl",
                  *["adapter/adapter_model.safetensors"] * ("--lora" in RUNS[name])):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+MEMORY = ["--accumulate", "3", "--activation-checkpointing", "--save-every", "2", "--threads", "1"]
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if not OBJECTIVES[name].coupled])
+def test_a_run_goes_on_in_less_memory(name, place):
+    """As after "out of memory": with more micro-batches and with activations computed twice."""
+    with killed_in_step(7):
+        assert command(train.main, flags(place, name, out="heavy")) == 130
+    run = place / "heavy" / name
+    assert command(train.main, ["--resume", str(run), *MEMORY]) == 0
+    is_the_same(run, place / "whole" / name, 2e-5)
+
+
+def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, monkeypatch, capsys):
+    """Whose folders are known by flags that change what they learn."""
+    monkeypatch.chdir(place)
+    RUNS["poft"] = []
+    try:
+        with monkeypatch.context() as now:
+            now.setattr(PoFT, "loss", lambda *_: (_ for _ in ()).throw(UserError("stop")))
+            assert command(train.main, flags(place, "poft", out="first")) == 2
+    finally:
+        del RUNS["poft"]
+    capsys.readouterr()
+    assert command(train.main, ["--resume", str(place / "first" / "poft"), *MEMORY]) == 0
+    assert "needed first" not in capsys.readouterr().out
+
+
+def test_a_change_of_memory_that_does_not_fit_a_run_is_one_line(place, capsys):
+    run = place / "whole" / "kto"
+    (run / "eval.json").unlink(missing_ok=True)
+    for more, told in ((["--accumulate", "2"], "kto compares all rows of a step"),
+                       (["--accumulate", "0"], "--accumulate 0: must be at least 1"),
+                       (["--lr", "1"], "but for --accumulate, --activation-checkpointing")):
+        assert command(train.main, ["--resume", str(run), *more]) == 2
+        assert told in one_error(capsys)
 
 
 # ---- simple.py -----------------------------------------------------------------------------------

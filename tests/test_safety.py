@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.run import folder as run_folder
+from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -116,13 +118,15 @@ def child(argv: list[str], at: int | None, log, before=lambda: None) -> int:
 
 
 @forks
-def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(place):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, place):
+    """Before every one, or, where that takes too long, before each fifth."""
     argv, log = run(place), place / "log"
     shutil.rmtree(place / "run", ignore_errors=True)
     assert child(argv, None, log) == 0
     names = json.loads(log.read_text().splitlines()[-1])
     assert len(names) > 25 and {n.split()[0] for n in names} >= {"open", "os.rename", "half"}
-    for at, name in enumerate(names):
+    for at, name in [*enumerate(names)][::every]:
         shutil.rmtree(place / "run", ignore_errors=True)
         assert child(argv, at, log) == -9, name
         began = (place / "run" / "run.json").exists()
@@ -156,7 +160,12 @@ def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_
     assert child(argv, None, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) == 2
     errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in log.read_text()
-    assert errors[0].endswith("; free some space"), errors
+    assert "; free some space" in errors[0], errors
+    kept = run_folder.whole_steps(out)
+    assert (f"holds step {kept[-1]}; go on with: " in errors[0]) if kept else \
+        errors[0].endswith("; free some space"), errors
+    left = [f.name for f in out.rglob("*") if "partial" in f.name]
+    assert not left, f"they take the space that is needed: {left}"
     if not (out / "run.json").exists():
         return                                          # nothing that could go on
     assert child(["--resume", str(out)], None, log) == 0, log.read_text()
@@ -259,6 +268,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
             *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
             ({"key": "other"}, "the data, the start model or the reward has changed"),
             ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
+            ({"config": {**saved["config"], "warmup": 0.7}}, "other config than this version"),
+            ({"steps": saved["steps"] + 1}, "other steps than this version"),
             ({"argv": ["--lora", "1", "2"]}, "train does not know what '2' stands for"),
             ({"argv": ["--init", "5"]}, "5: no model folder"),
             ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
@@ -273,11 +284,82 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
     assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("file", ["pairs.jsonl", "held.jsonl", "start/model.safetensors"])
+def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_path, capsys):
+    """Rows, held-out rows, the start model: another content under the same name is another run."""
+    for name in ("pairs.jsonl", "held.jsonl"):
+        shutil.copy(place / "pairs.jsonl", tmp_path / name)
+    shutil.copytree(place / "start", tmp_path / "start")
+    with killed_in_step(3):
+        assert command(train.main, run(tmp_path, "--eval-data", str(tmp_path / "held.jsonl"))) \
+            == 130
+    if file.endswith(".jsonl"):
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(text.replace("oak", "elm"))
+    else:
+        weights = load_file(tmp_path / file)
+        save_file({name: w + 1 for name, w in weights.items()}, tmp_path / file)
+    capsys.readouterr()
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 2
+    assert "the data, the start model or the reward has changed" in one_error(capsys)
+
+
+# ---- rollouts ------------------------------------------------------------------------------------
+def sampling(place, out: Path, *more: str) -> list[str]:
+    """A run in which each rollout makes two steps."""
+    line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
+           "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu"
+    return [*line.split(), "--init", str(place / "start"), "--out", str(out), *more]
+
+
+def test_a_run_is_saved_between_two_rollouts(place, tmp_path):
+    """Whatever --save-every says."""
+    with killed_in_step(6):
+        assert command(train.main, sampling(place, tmp_path / "run", "--save-every", "3")) == 130
+    assert [f.name for f in (tmp_path / "run" / "steps").iterdir()] == ["4"]
+
+
+def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypatch):
+    """Of a model whose saving takes half a second, the next one comes 4.5 seconds later."""
+    saved, real = [], follow.save_step
+
+    def slow(folder, step, *told):
+        saved.append(step)
+        time.sleep(0.5)
+        real(folder, step, *told)
+    monkeypatch.setattr(follow, "save_step", slow)
+    argv = [*run(place, "--steps", "110", "--out", str(tmp_path / "run"))]
+    at = argv.index("--save-every")
+    assert command(train.main, argv[:at] + argv[at + 2:]) == 0
+    assert saved == [50]
+
+
+@forks
+def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
+    """Its answers are not kept, so a run goes on between two rollouts."""
+    log, real = tmp_path / "log", Log.add
+    assert child(sampling(place, tmp_path / "whole"), None, log) == 0
+
+    def add(self, step, stats):                         # in the first step of the second rollout
+        if step.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(self, step, stats)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(Log, "add", add)
+        assert child(sampling(place, tmp_path / "run"), None, log) == 130
+    told = log.read_text()
+    assert "interrupted: stops after this rollout\n" in told and "holds step 4; go on" in told
+    assert child(["--resume", str(tmp_path / "run")], None, log) == 0
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
 # ---- signals -------------------------------------------------------------------------------------
 @forks
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_waits_for_the_end_of_the_step_and_saves(name, place):
     """Exit code 130, one line that tells how to go on; then the same bytes."""
+    number = getattr(signal, name)
     shutil.rmtree(place / "run", ignore_errors=True)
     log, real = place / "log", Log.add
 
@@ -298,7 +380,86 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
     is_whole(place / "run", place)
 
 
+@forks
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_in_the_evaluation_after_training_costs_no_step(name, place, monkeypatch):
+    shutil.rmtree(place / "run", ignore_errors=True)
+    log, evaluate, calls = place / "log", train.evaluate_run, []
+
+    def evaluate_run(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), getattr(signal, name))
+        return evaluate(*args)
+    with monkeypatch.context() as now:
+        now.setattr(train, "evaluate_run", evaluate_run)
+        assert child(run(place), None, log) == 130
+    assert "holds step 5; go on with: python -m nanouft.train --resume" in log.read_text()
+    assert child(["--resume", str(place / "run")], None, log) == 0
+    assert "going on after step 5" in log.read_text()
+    is_whole(place / "run", place)
+
+
+@forks
+def test_under_nohup_a_terminal_that_closes_ends_nothing(place):
+    shutil.rmtree(place / "run", ignore_errors=True)
+    log, real = place / "log", Log.add
+
+    def add(self, step, stats):
+        os.kill(os.getpid(), signal.SIGHUP)
+        real(self, step, stats)
+    Log.add = add
+    try:
+        assert child(run(place), None, log,
+                     lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) == 0
+    finally:
+        Log.add = real
+    assert "interrupted" not in log.read_text()
+    is_whole(place / "run", place)
+
+
+def test_a_clock_that_is_set_back_stops_no_saves(place, monkeypatch, capsys):
+    """By an hour, in the middle of a run."""
+    shutil.rmtree(place / "run", ignore_errors=True)
+    saved, save_step, add, clock = [], follow.save_step, Log.add, [time.time()]
+
+    def added(self, step, stats):
+        clock[0] -= 3600
+        add(self, step, stats)
+    monkeypatch.setattr(follow, "save_step", lambda *x: saved.append(x[1]) or save_step(*x))
+    monkeypatch.setattr(Log, "add", added)
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    assert command(train.main, run(place, "--save-every", "1")) == 0
+    assert saved == [1, 2, 3, 4]
+
+
 # ---- the log -------------------------------------------------------------------------------------
+@forks
+def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path):
+    """Never a half, in whose middle the next line would begin."""
+    import resource  # not on Windows
+
+    def full() -> None:
+        log = Log(tmp_path / "metrics.jsonl", 0, Device())
+        for number in (1, 2, 3):
+            log.add(Step(number, {"loss": torch.tensor(0.5)}, torch.tensor(1.0), 1e-3, 1, 1), {})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        with pytest.raises(OSError):
+            log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1, 2, 3]
+    if not (number := os.fork()):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            full()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(number, 0)[1] == 0
+
+
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
 def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
@@ -318,6 +479,16 @@ def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [(x["loss"], x["grad_norm"], x.get("gain"), x.get("other")) for x in lines] == [
         (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
+
+
+def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path):
+    with killed_in_step(4):
+        assert command(train.main, run(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
+                       ) == 130
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
+    log = read_lines(tmp_path / "run" / "metrics.jsonl")
+    for what in ("loss", "held_out"):
+        assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
 
 
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
@@ -344,6 +515,24 @@ def test_a_run_that_diverges_ends_in_one_line(place, capsys):
 
 
 # ---- folders -------------------------------------------------------------------------------------
+def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
+    """Wherever writing it was interrupted: by its weights a first model is known as made."""
+    real, model = folders.rename, nano()
+    for moved in range(4):                              # of five files
+        left = iter(range(moved))
+
+        def rename(*told):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            real(*told)
+        monkeypatch.setattr(folders, "rename", rename)
+        folder = tmp_path / str(moved)
+        folder.mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            save_model(folder, model, NANO)
+        assert not (folder / "model.safetensors").exists() or start_model(str(folder))
+
+
 def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [str(new_folder(None, "dpo").as_posix()) for _ in range(3)] \

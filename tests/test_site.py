@@ -61,7 +61,7 @@ def site(tmp_path_factory):
     jupytext, *_ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml",
                                              "markdown_it", "mdit_py_plugins"))
     whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY, URL)
-    few = record(("sft", "ift", "dpo"), (0.2,), (0.95,))
+    few = record(("sft", "ift", "dpo"))
     whole.write_drawn({"playground": (WEB, few),
                        "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
     (whole.out / "lessons").mkdir()
@@ -169,9 +169,9 @@ def test_a_page_can_be_read_by_everybody(here, site, browser):
         assert not axe(page), (here, width)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (here, width)
         assert not [x for x in asked if not x.startswith(site.resolve().as_uri())], here
-        if here == "playground/index.html":                 # and after a bet, with settings shown
+        if here == "playground/index.html":                 # and after a bet, with the map
             page.click("[data-bet=left]")
-            page.select_option("#rightMethod", "ift")
+            page.select_option("#right", "ift")
             page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
             assert not axe(page), width
         page.close()

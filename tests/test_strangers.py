@@ -10,12 +10,12 @@ import pytest
 from made import killed_in_step, one_error, start_and_pairs, write_jsonl
 from safetensors.torch import load_file, save_file
 
-from nanouft import train
-from nanouft.plumbing.disk import read_json, remove
+from nanouft import pretrain, reward, train
+from nanouft.plumbing.disk import read_json, remove, write_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.run.first_models import with_first_models
-from nanouft.run.folder import read_lines
+from nanouft.run.first_models import remove_unfinished, with_first_models
+from nanouft.run.folder import check_free, read_lines
 from nanouft.run.settings import read_flags
 
 STEPS = 7
@@ -131,10 +131,11 @@ def nothing(run: Path, name: str) -> None:
 
 
 LINKS = [link, link_to_others, link_to_nothing]
+TRIED = [link, pytest.param(link_to_others, marks=pytest.mark.slow), link_to_nothing]
 
 
 @posix
-@pytest.mark.parametrize("change", [*LINKS, pipe, empty_file, empty_folder, nothing],
+@pytest.mark.parametrize("change", [*TRIED, pipe, empty_file, empty_folder, nothing],
                          ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", FOLDERS)
 def test_what_stands_in_the_place_of_a_folder_leads_nowhere(name, change, run, place, capsys):
@@ -150,7 +151,7 @@ def test_what_stands_in_the_place_of_a_folder_leads_nowhere(name, change, run, p
 
 
 @posix
-@pytest.mark.parametrize("change", [*LINKS, hard_link, pipe, empty_file, empty_folder, nothing],
+@pytest.mark.parametrize("change", [*TRIED, hard_link, pipe, empty_file, empty_folder, nothing],
                          ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", FILES)
 def test_what_stands_in_the_place_of_a_file_leads_nowhere(name, change, run, place, capsys):
@@ -322,6 +323,51 @@ def test_a_name_that_is_taken_is_refused_before_a_model_is_opened(tmp_path, monk
     monkeypatch.setattr(train, "open_model", lambda *told: pytest.fail("a model was opened"))
     with pytest.raises(UserError, match="--out .*taken: exists and is not an empty folder"):
         train.main(["--objective", "poft", "--out", str(tmp_path / "taken")])
+
+
+@posix
+@pytest.mark.parametrize("out", ["/proc/none/run", "/dev/null/run", "a\0b", "x" * 300])
+@pytest.mark.parametrize("program, reads", [
+    (train, "open_model"), (reward, "start_model"), (pretrain, "tokenize_corpus")])
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(
+        program, reads, out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, reads, lambda *told: pytest.fail("something was read"))
+    more = ["--corpus", "x.txt"] if program is pretrain else []
+    assert command(program.main, ["--device", "cpu", "--out", out, *more]) == 2
+    told = one_error(capsys)
+    assert told.startswith("error: --out ") and "cannot be written (" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_can_be_written_is_not_made_by_the_look_at_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (None, "a/b/c"):
+        check_free(out)
+        assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    check_free("a")
+    assert (tmp_path / "a").exists(), "it was there"
+
+
+@pytest.mark.parametrize("program", [train, reward, pretrain])
+def test_a_taken_name_is_gone_on_with_only_where_that_can_be(program, run, tmp_path, capsys):
+    """By the program that can: a folder of a reward model or of a base has no --resume."""
+    write_json(tmp_path / "run.json", {"command": "reward"})
+    for folder, goes_on in ((run, f", or python -m nanouft.train --resume {run}"), (tmp_path, "")):
+        assert command(program.main, ["--device", "cpu", "--out", str(folder)]) == 2
+        assert one_error(capsys).endswith(f"choose another name{goes_on}")
+
+
+@pytest.mark.parametrize("left", [[], ["run.json.partial"]])
+def test_a_first_model_that_was_stopped_at_its_very_start_is_made_again(left, tmp_path):
+    """It had no run.json yet."""
+    folder = tmp_path / "aligned-1"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_text("{")
+    remove_unfinished(folder)
+    assert not folder.exists()
 
 
 def test_a_run_that_cannot_go_on_is_refused_before_its_rows_are_read_by_a_model(

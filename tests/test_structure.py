@@ -85,17 +85,21 @@ def test_no_files_import_each_other_in_a_circle():
     TopologicalSorter(reads).prepare()              # CycleError, with the circle
 
 
-@pytest.mark.parametrize("code, unread", [
-    ("from nanouft import objectives, train; objectives.OBJECTIVES['dpo']",
-     [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]),
-    ("import nanouft.simple", ["objective", "objectives", "loop", "run", "train", "pictures"])])
-def test_a_run_reads_no_file_that_it_does_not_need(code, unread):
-    """A run reads its own method and no other; simple.py does without objective.py and its
-    loop."""
-    code += "; import sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                            check=True).stdout.split()
-    assert not {f"nanouft.{name}" for name in unread} & {*loaded}
+def test_a_run_reads_no_file_that_it_does_not_need():
+    """simple.py does without objective.py and its loop; a run reads its own method and no other."""
+    code = """
+import sys
+import nanouft.simple
+print(*sys.modules)
+from nanouft import objectives, train
+objectives.OBJECTIVES["dpo"]
+print(*sys.modules)"""
+    simple, run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True,
+                                 text=True, check=True).stdout.splitlines()
+    unread = ["objective", "objectives", "loop", "run", "train", "pictures"]
+    assert not {f"nanouft.{name}" for name in unread} & {*simple.split()}
+    unread = [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]
+    assert not {f"nanouft.{name}" for name in unread} & {*run.split()}
 
 
 def test_the_readme_names_both_commands():
@@ -146,25 +150,25 @@ def ours(*argv: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_python_m_nanouft_with_a_name_runs_that_command():
-    """Its help and its exit code are those of the command itself."""
-    code, out, err = ours("nanouft.train", "--help")
-    assert ours("nanouft", "train", "--help") == (code, out, err)
-    assert code == 0 and out.strip()
-
-
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules")       # other tests import it as well
-@pytest.mark.parametrize("module", main.COMMANDS)
-def test_a_command_that_a_name_runs_tells_a_mistake_alike(module, monkeypatch, capsys):
-    def here(*argv: str) -> tuple[int, str, str]:
-        """The same as `ours`, in this process, where torch is loaded once."""
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """The same as `ours`, in this process, where torch is loaded once."""
+    def run(*argv: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [*argv])
         with pytest.raises(SystemExit) as end:
             runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
         return end.value.code, *capsys.readouterr()
-    code, out, err = here(module, "--no-such-flag")
-    assert here("nanouft", module.removeprefix("nanouft."), "--no-such-flag") == (code, out, err)
-    assert code == 2 and err.strip()
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")       # other tests import it as well
+@pytest.mark.parametrize("flag, code", [("--help", 0), ("--no-such-flag", 2)])
+@pytest.mark.parametrize("module", main.COMMANDS)
+def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here):
+    """Its help, what it says of a mistake and its exit code are those of the command itself."""
+    found = here(module, flag)
+    assert here("nanouft", module.removeprefix("nanouft."), flag) == found
+    assert found[0] == code and found[1 if code == 0 else 2].strip()
 
 
 def test_a_help_that_needs_only_flags_does_not_wait_for_torch():

@@ -1,10 +1,7 @@
 """transformers' Trainer learns what nanouft's own loop learns: in one process bit for bit, in
-pieces and in two processes within rounding. Tiny random models, no network.
-
-    python -m torch.distributed.run --nproc_per_node 2 tests/test_trainer.py FILE   # two processes
-"""
+pieces and in two processes within rounding. Tiny random models, no network."""
 import os
-import subprocess
+import socket
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -15,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from made import CPU, DATA, NANO, Form, same
+from torch.multiprocessing import start_processes
 
 from nanouft.data.batches import collate, encode
 from nanouft.loop import Update, steps
@@ -26,10 +24,11 @@ from nanouft.run.reference import Models
 
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
+from accelerate.state import AcceleratorState  # noqa: E402
+
 from nanouft.models.hf import HFModel  # noqa: E402
 from nanouft.trainer import Trainer  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
 ROWS, STEPS, RATE = 8, 4, 1e-3
 EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
 TRIED = [*product(["sft", "ift", "dpo"], [True, False]),        # objective, is its head tied?
@@ -119,12 +118,13 @@ def test_one_process_is_our_own_loop(name, tied, told, tol, tmp_path):
 
 
 def test_two_processes_learn_what_one_does(tmp_path):
-    """One start of two processes on gloo does all of TRIED: starting takes longest."""
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
-           "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone",
-                    "--nproc_per_node", "2", __file__, str(tmp_path / "two.pt")], cwd=tmp_path,
-                   env=env, check=True, capture_output=True, timeout=300)
+    """One start of two processes on gloo does all of TRIED. On Linux they are copies of this one,
+    which has loaded everything already."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start_processes(one_of_two, (port, str(tmp_path / "two.pt")), nprocs=2,
+                    start_method="fork" if sys.platform == "linux" else "spawn")
     found = torch.load(tmp_path / "two.pt")
     for name, tied in TRIED:
         agree(found[f"{name} {tied}"], own_loop(name, tied), 2e-6)
@@ -313,15 +313,14 @@ def test_settings_rows_and_calls_that_make_no_sense_are_one_line(tmp_path):
             trainer.predict(data)
 
 
-def main(file: str) -> None:
+def one_of_two(rank: int, port: int, file: str) -> None:
     """In each of two processes: train all of TRIED; the first one writes what came out."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    AcceleratorState._reset_state(reset_partial_state=True)
     half = {"per_device_train_batch_size": ROWS // 2}
     out = {f"{name} {tied}": trained(name, tied, Path(file).parent / "out", **half)
            for name, tied in TRIED}
-    if int(os.environ["RANK"]) == 0:
+    if rank == 0:
         torch.save(out, file)
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -163,6 +163,10 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
         json.dumps({"eos_token_id": [1, free.ids[2]]}))
     model, tok = start_model(folder)
     assert tok.stops == {tok.end, 1, free.ids[2]}
+    save_model(tmp_path / "saved", model, tok)
+    told = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert told["eos_token_id"][0] == tok.end and {*told["eos_token_id"]} == tok.stops, \
+        "and in another program, after training, with the same"
 
 
 def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precision(
@@ -276,6 +280,18 @@ def test_no_text_of_a_dialogue_becomes_a_control_token(template, tmp_path):
         tok.check(question + answer)
 
 
+def test_a_text_that_is_to_go_on_has_no_end_behind_it(tmp_path):
+    """Some tokenizers append their end token to every text."""
+    tok = start_model(make(tmp_path / "m", "llama", CHATML))[1]
+    tok.t.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    assert tok.t.encode("a")[-1] == tok.t.eos_token_id
+    assert tok.decode(tok.text_ids("the dova")) == "<s>the dova"
+    assert tok.decode(tok.text_ids("the</s>")) == "<s>the</s>", "typed"
+    tok.t.backend_tokenizer.post_processor = None
+    assert tok.decode(tok.text_ids("the</s>")) == "the</s>"
+
+
 def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tmp_path):
     """One that puts a space before every text would put one into the middle of a name."""
     tok = start_model(make(tmp_path / "m", "llama", CHATML))[1]
@@ -295,7 +311,7 @@ FOR = "{%- for m in messages -%}"
     (FOR, FOR + "{%- if m['role'] == 'tool' -%}{{- raise_exception('no tools') -}}{%- endif -%}",
      "refuses a dialogue of ['system', 'user', 'tool', 'assistant'"),
     ("'<|im_end|>\\n'", "('<|im_start|>' if m['role'] == 'assistant' and not loop.last else "
-     "'<|im_end|>') + '\\n'", "in another way when the dialogue goes on"),
+     "'<|im_end|>') + '\\n'", None),
     ("m['content']", "m['content'].split('</think>')[-1]", "<think>a b</think>\" of the assi"),
     (FOR, FOR.replace("messages", "messages if m['role'] != 'tool'"), "rewrites \"1\" of the tool"),
     ("m in messages", "m in messages[-2:]", "rewrites \"Be kind\" of the system"),
@@ -315,6 +331,103 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(old, new, words, tmp_
         assert words in str(e)
     else:
         assert (not kept and words in report.refused[0]) if words else kept
+
+
+HEAD = (FOR + "{%- if m['role'] != 'assistant' -%}{{- '<|im_start|>' + m['role'] + '\\n' + "
+        "m['content'] + '<|im_end|>\\n' -}}{%- else -%}{%- set said = "
+        "m['content'].split('</think>')[-1] | trim -%}{%- set thought = "
+        "m['content'].split('</think>')[0] if '</think>' in m['content'] else '' -%}")
+TAIL = "{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}"
+BEGIN = "{{- '<|im_start|>assistant\\n' "
+# what templates of today's chat models do, in the words of one of our own
+MODERN = {
+    "an empty thought where the last answer has none, and none in earlier ones": (
+        HEAD + BEGIN + "+ ((thought or '<think>\\n') + '</think>\\n\\n' if loop.last else '') + "
+        "said + '<|im_end|>\\n' -}}" + TAIL + BEGIN + "-}}{%- endif -%}",
+        ["<think>\n</think>\n\nFour.<|im_end|>", "<think>\n</think>\n\nFive.<|im_end|>"],
+        ["<think>\nhm</think>\n\nFour.<|im_end|>", "<think>\nso</think>\n\nFive.<|im_end|>"]),
+    "another end token where the dialogue goes on": (
+        HEAD + BEGIN + "+ m['content'] + ('</s>' if loop.last else '<|im_end|>') -}}" + TAIL + BEGIN
+        + "-}}{%- endif -%}", ["Four.</s>", "Five.</s>"],
+        ["<think>\nhm</think>Four.</s>", "<think>\nso</think>Five.</s>"]),
+    "one more end token behind the last answer": (
+        HEAD + BEGIN + "+ m['content'] + '<|im_end|>\\n' -}}" + TAIL + BEGIN + "-}}{%- else -%}"
+        "{{- '</s>' -}}{%- endif -%}", ["Four.<|im_end|>\n</s>", "Five.<|im_end|>\n</s>"],
+        ["<think>\nhm</think>Four.<|im_end|>\n</s>",
+         "<think>\nso</think>Five.<|im_end|>\n</s>"]),
+    "a prompt that begins a thought, and no thought in any answer": (
+        HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' -}}"
+        "{%- endif -%}",
+        "begin each answer with '<think>\\n'",
+        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
+    "a prompt with or without a thought": (
+        HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
+        "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "
+        "defined and not enable_thinking else '<think>\\n') -}}{%- endif -%}",
+        ["Four.<|im_end|>Five.<|im_end|>"],
+        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"])}
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_a_dialogue_is_a_row_for_each_answer_where_the_template_writes_the_last_in_another_way(
+        name, tmp_path):
+    """As if the dialogue ended with it: the same ids as those of a row that has it alone."""
+    template, plain, thoughts = MODERN[name]
+    tok = start_model(make(tmp_path / "m", "llama", template))[1]
+
+    def talk(first: str, second: str) -> Row:
+        said = *say("assistant", first), *say("user", "And?"), *say("assistant", second)
+        return Row(roles={"answer": (say("user", "ask"), said)}, where="my.jsonl, line 1")
+
+    for row, want in ((talk("Four.", "Five."), plain),
+                      (talk("<think>\nhm</think>Four.", "<think>\nso</think>Five."), thoughts)):
+        kept, report = encode_what_fits([row], tok, 400)
+        if isinstance(want, str):
+            assert not kept and want in report.refused[0]
+            continue
+        trained = [tok.decode(i for i, m in zip(t.ids, t.mask) if m)
+                   for t in (e.seqs["answer"] for e in kept)]
+        assert trained == want and not report.refused
+        context, (first, asked, second) = row.roles["answer"]
+        lines = report.lines(400)
+        if len(want) == 2:
+            alone = [tok.chat(context, (first,)), tok.chat((*context, first, asked), (second,))]
+            assert [(t.ids.tolist(), t.mask.tolist()) for t in
+                    (e.seqs["answer"] for e in kept)] == alone
+            assert lines[0].startswith("1 dialogue as 2 rows of one answer each")
+        lost = "hm" in first.text and "hm" not in tok.decode(kept[1].seqs["answer"].ids)
+        assert sum("leaves out a part" in x for x in lines) == lost
+        for e in kept:
+            asked_ids = tok.prompt_ids(e.row.roles["answer"][0])
+            assert e.seqs["answer"].mask[:len(asked_ids) - 6].sum() == 0, "no token of a prompt"
+
+
+def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divided(tmp_path):
+    template = MODERN["another end token where the dialogue goes on"][0]
+    tok = start_model(make(tmp_path / "m", "llama", template))[1]
+    said = *say("assistant", "Four."), *say("user", "And?"), *say("assistant", "Five.")
+    ask, other = say("user", "ask"), say("assistant", "No.")
+    roles = {"answer": (ask, said), "mismatch": (ask, (*other, *say("user", "x"), *other))}
+    kept, _ = encode_what_fits([Row(label=1.0, roles=roles)], tok, 400)
+    assert [e.per_row for e in kept] == [{"label": 1.0}] * 2
+    assert [tok.decode(e.seqs["mismatch"].ids).count("No.") for e in kept] == [1, 1]
+    pair = Row(roles={"chosen": (ask, said), "rejected": (ask, other)})
+    kept, report = encode_what_fits([pair], tok, 400)
+    assert not kept and "in another way when the dialogue goes on" in report.refused[0]
+
+
+def test_an_answer_without_an_end_token_ends_with_the_token_of_the_next_question(tmp_path):
+    """If that token begins questions alone; one that begins every turn says nothing."""
+    template = ("{%- for m in messages -%}{{- ('<s>' if m['role'] == 'user' else '<|im_start|>') + "
+                "'\\n' + m['content'] -}}{%- endfor -%}{%- if add_generation_prompt -%}"
+                "{{- '<|im_start|>\\n' -}}{%- endif -%}")
+    tok = start_model(make(tmp_path / "m", "qwen2", template))[1]
+    ask, four, five = say("user", "ask"), say("assistant", "Four."), say("assistant", "Five.")
+    ids, mask = tok.chat(ask, (*four, *ask, *five))
+    assert tok.decode(i for i, m in zip(ids, mask) if m) == "Four.<s>Five.<s>"
+    assert tok.decode(ids) == "<s>\nask<|im_start|>\nFour.<s>\nask<|im_start|>\nFive.<s>"
+    assert tok.decode(tok.prompt_ids((*ask, *four, *ask))).endswith("Four.<s>\nask<|im_start|>\n")
+    assert tok.decode([tok.end]) == "<s>"
 
 
 def test_the_indentation_of_an_answer_is_trained(tmp_path):
@@ -437,6 +550,17 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "ours, NaN": ("ours", more("transformer.ln_f.bias", torch.full((32,), torch.nan)),
                   "ln_f.bias is not finite"),
     "ours, a head": ("ours", more("lm_head.weight", torch.ones(1024, 32)), "not tied"),
+    "a thousand million layers": ("qwen2", config(num_hidden_layers=10**9, layer_types=None),
+                                  "has num_hidden_layers 1,000,000,000, for 26 weights"),
+    "no heads": ("qwen2", config(num_attention_heads=0, num_key_value_heads=0), "m: no causal"),
+    "an epsilon below 0": ("llama", config(rms_norm_eps=-1.0), "rms_norm_eps -1.0"),
+    "an epsilon that is none": ("gpt2", config(layer_norm_epsilon=float("nan")),
+                                "layer_norm_epsilon nan"),
+    "ours, no heads": ("ours", config(n_head=0), "n_head is 0"),
+    "ours, heads that do not fit": ("ours", config(n_head=3), "n_head is 3"),
+    "ours, an epsilon below 0": ("ours", config(layer_norm_epsilon=-1.0), "_epsilon is -1.0"),
+    "ours, an epsilon that is none": ("ours", config(layer_norm_epsilon=float("nan")),
+                                      "layer_norm_epsilon is nan"),
     "ours, no layer": ("ours", config(n_layer=0), "n_layer is 0"),
     "quantized": ("qwen2", config(quantization_config={"quant_method": "gptq", "bits": 4}),
                   "quantized (gptq); give the full ones"),
@@ -593,6 +717,39 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     same(adapted(ids).logits.detach(), apart, 1e-4)
     about = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert Path(about["base_model_name_or_path"]).is_absolute()
+
+
+def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):
+    """So it opens on other machines, and tells no path of this one."""
+    pytest.importorskip("peft")
+    cache = tmp_path / "hub" / "models--acme--tiny"
+    shutil.copytree(folders["qwen2"], cache / "snapshots" / "0123abcd")
+    monkeypatch.setattr("nanouft.models.folders.downloaded",
+                        lambda name: cache / "snapshots" / "0123abcd")
+    model, tok = start_model("hub:acme/tiny", True)
+    model.add_lora(2, seed=0)
+    save_model(tmp_path / "run", model, tok)
+    about = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
+    assert about["base_model_name_or_path"] == "acme/tiny"
+    assert about["target_modules"] == sorted(about["target_modules"])
+    for file in (tmp_path / "run").rglob("*"):
+        assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
+    assert "base_model: acme/tiny" in (tmp_path / "run" / "adapter" / "README.md").read_text()
+
+
+def test_a_run_says_that_weights_in_half_precision_become_twice_as_large(folders, tmp_path, capsys):
+    folder = tmp_path / "half"
+    shutil.copytree(folders["qwen2"], folder)
+    net = hf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    net.save_pretrained(folder)
+    rows = write_jsonl(tmp_path / "rows.jsonl", ({"prompt": f"Say {x}.", "response": x}
+                                                 for x in WORDS[0].split()))
+    for name, said in ((folder, 1), (folders["qwen2"], 0)):
+        assert command(train.main, ["--init", str(name), "--data", rows, "--steps", "1", "--plain",
+                                    "--batch-size", "2", "--device", "cpu", "--out",
+                                    str(tmp_path / f"run{said}")]) == 0
+        told = "its weights are kept in bfloat16; the run saves them in float32, in twice the space"
+        assert capsys.readouterr().out.count(told) == said
 
 
 @pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])

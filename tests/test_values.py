@@ -194,6 +194,7 @@ def test_a_recording_leaves_what_is_not_named_as_it_is(tmp_path):
     assert file.read_text(encoding="utf-8") == half
 
 
+@pytest.mark.slow
 def test_recording_on_another_processor_changes_nothing(tmp_path):
     """PyTorch without the newest instructions of this one stands for it."""
     file = tmp_path / "values.json"

@@ -1,7 +1,8 @@
 // Draws what ../record.py has computed: DATA = {lams, opens: an update, lakes}.
 const $ = (id) => document.getElementById(id);
 const { lams, lakes } = DATA;
-const RIGHT = 0.01;                             // an estimate within one point is right
+const RIGHT = 0.01;                             // an estimate within one point is right; and a
+                                                // lead within one point is small
 const MOVES = ["left", "down", "right", "up"];
 let lake = lakes[0], time = DATA.opens, lam = lams.indexOf(0.2), move = 0, bet = "";
 
@@ -12,14 +13,23 @@ const verdict = (x) => Math.abs(x) <= RIGHT ? "right" : x > 0 ? "too high" : "to
 const truths = (one) => one.alone.map(mean);
 const estimates = (one, k) => one.chances[k].map(mean);     // SFT's is k = 0
 
-function nearer(one, t, truth = truths(one)) {              // "ift", "sft" or "same"
+function lead(one, t, truth = truths(one)) {                // by how much IFT is nearer than SFT
   const [sft, ift] = [0, lam].map((k) => Math.abs(estimates(one, k)[t] - truth[t]));
-  return ift < sft ? "ift" : ift > sft ? "sft" : "same";
+  return sft - ift;
+}
+
+function nearer(one, t, truth) {                            // "ift", "sft" or "same"
+  const by = lead(one, t, truth);
+  return by > 0 ? "ift" : by < 0 ? "sft" : "same";
+}
+
+function clearly(one, t, truth) {                           // nearer by more than one point
+  return Math.abs(lead(one, t, truth)) > RIGHT ? [`clearly ${nearer(one, t, truth)}`] : [];
 }
 
 function counts(truth = truths) {               // over all updates of all lakes
   const all = lakes.flatMap((one) => one.alone.map((_, t) => [
-    nearer(one, t, truth(one)), verdict(estimates(one, 0)[t] - truth(one)[t])]));
+    nearer(one, t, truth(one)), ...clearly(one, t, truth(one)), verdict(estimates(one, 0)[t] - truth(one)[t])]));
   const of = (name) => all.filter((found) => found.includes(name)).length;
   return { of, all: all.length };
 }
@@ -29,7 +39,8 @@ function say() {
   const { of, all } = counts(), share = of("ift") / all;
   const answer = share > 2 / 3 ? "Nearly always" : share < 1 / 3 ? "Hardly ever" : "Sometimes";
   $("say").innerHTML = `<p class="big"><b>${answer}: IFT is nearer to the truth at ${of("ift")} of
-    ${all} updates (${all / lakes.length} on each of ${lakes.length} lakes)</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same.</p><p>IFT
+    ${all} updates (${all / lakes.length} on each of ${lakes.length} lakes)</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same. <b>By more than
+    a point, IFT is nearer at ${of("clearly ift")} and SFT at ${of("clearly sft")}.</b></p><p>IFT
     says less than SFT where the policy would make other moves at its guess. That helps if SFT is too
     high and harms if it is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
   $("why").innerHTML = `The IFT paper expects SFT to estimate too much, because it never looks at the

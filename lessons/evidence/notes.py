@@ -2,9 +2,11 @@
 import re
 from collections.abc import Callable
 
-from lessons.evidence import judge, mechanism, reads, which_loss
-from lessons.evidence.claim import tries_of
-from lessons.evidence.claims import CLAIMS, packed
+import numpy as np
+
+from lessons.evidence import judge, mechanism, reads, verdicts, which_loss
+from lessons.evidence.claim import NO_FACTS, UNIT, tries_of
+from lessons.evidence.claims import CLAIMS, is_kept, packed
 
 
 def of_mechanism(pattern: str, first: int) -> list[str]:
@@ -88,6 +90,40 @@ def known_prompts() -> str:
     return f"{min(found)} to {max(found)}"
 
 
+def six_skills() -> str:
+    """ "7.8, 20.3": what imitation of wrong answers costs DPO in the six skills, N1 and N2."""
+    claim, kept = CLAIMS["C13"], packed("C13")
+    places = [claim.families.index(family) for family in NO_FACTS]
+
+    def mean_of(row: str, base: int) -> float:
+        found = kept["scores"][judge.place(kept, claim, row, base), base]
+        return 100 * found[..., places, :].mean() / UNIT
+    return ", ".join(f"{mean_of('dpo', base) - mean_of('dpo with wrong', base):.1f}"
+                     for base in (0, 1))
+
+
+def bootstrap() -> str:
+    """ "1.4": half of R4's 95 % interval, if seeds and prompts are drawn again."""
+    asked = judge.asked_of(CLAIMS["R4"], packed("R4"), "better: PoFT - SFT", 0)
+    share, rng = verdicts.weights(asked.parts), np.random.default_rng(0)
+    draws = []
+    for _ in range(2000):
+        seeds = rng.integers(0, 5, 5)
+        draws.append(sum(of * gap[seeds][:, rng.integers(0, gap.shape[1], gap.shape[1])].mean()
+                         for of, gap in ((share[name], gap) for name, gap in asked.gaps.items())))
+    return f"{100 * 1.96 * np.std(draws):.1f}"
+
+
+def betas() -> str:
+    """ "1 to 9": DPO's beta in all runs on N1 and N2 for which it was searched."""
+    rows = [claim.parts_of(row, base)[0] for name, claim in CLAIMS.items()
+            if name[0] == "C" and is_kept(name)
+            for row in claim.rows for base in range(len(claim.bases)) if claim.rows[row]]
+    found = [float(beta) for row in rows if "--objective dpo " in row
+             for beta in re.findall(r"--beta (\S+)", row)]
+    return f"{min(found):g} to {max(found):g}"
+
+
 SECOND_PAIRS = [f"sft, {loss}" for loss in which_loss.CONTRAST]
 NOTES: dict[str, Callable[[], str]] = {
     "correlation": correlation, "margin": margin, "fragile": fragile,
@@ -97,4 +133,5 @@ NOTES: dict[str, Callable[[], str]] = {
     "dpo at the lowest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[0]),
     "dpo at the highest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[-1]),
     "stages within": stages_within, "at the lowest rate": at_the_lowest_rate,
+    "six skills": six_skills, "bootstrap of R4": bootstrap, "betas of DPO": betas,
     "best rates at an edge": inner_rates, "farther": farther, "known prompts": known_prompts}

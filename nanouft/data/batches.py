@@ -8,13 +8,13 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Roles, Row, without_oldest
+from nanouft.data.fit import Encoded, Tokens, count_answers, fit
+from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import NOT_SET, Batch, Seqs
 from nanouft.plumbing.errors import UserError
@@ -23,48 +23,29 @@ from nanouft.plumbing.progress import progress
 from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
-KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
 # of common tokenizers; answers of a file that was made for one of them may have it typed in
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
-
-
-@dataclass
-class Tokens:
-    ids: np.ndarray                     # (L,)
-    mask: np.ndarray                    # (L,) 1 on response tokens
-    ref_logp: np.ndarray | None = None      # (L-1,) one per target; run/reference.py writes it
-    extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
-
-
-@dataclass
-class Encoded:
-    """A tokenized row of the data: its sequences, one for each role, and its numbers."""
-    seqs: dict[str, Tokens]
-    row: Row
-    per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
-
-    @property
-    def length(self) -> int:
-        """Tokens of the longest sequence."""
-        return max(len(t.ids) for t in self.seqs.values())
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
 @dataclass
 class EncodeReport:
     """Rows that a run leaves out, and why; and what it should say about others."""
+    kept_free: int = 0        # tokens of the context that belong to answers of the model
     skipped: int = 0          # rows that are too long, or of which one answer is
     longest: int = 0          # tokens of the longest of these, its last one too
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
     lost_answers: int = 0     # trained answers that left with these turns
+    divided: dict[str, int] = field(default_factory=dict)   # dialogues -> rows of one answer each
+    lost_thoughts: set[str] = field(default_factory=set)    # rows with earlier answers in part
     typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
-        out = [self.without_oldest(n_ctx)] if self.shortened else []
+        out = self.about_dialogues(n_ctx)
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
@@ -75,20 +56,37 @@ class EncodeReport:
                        "answer gets its end token anyway, so take it out of the file")
         return out
 
-    def without_oldest(self, n_ctx: int) -> str:
-        return (f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
-                f"{counted(self.lost_answers, 'trained answers')} among them), to fit {n_ctx} "
-                f"tokens, as in {min(self.shortened)}")
+    def about_dialogues(self, n_ctx: int) -> list[str]:
+        """What became of dialogues: of those that are used, but not as they stand in the file."""
+        out = []
+        if self.shortened:
+            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
+                       f"{counted(self.lost_answers, 'trained answers')} among them), to fit "
+                       f"{n_ctx} tokens, as in {min(self.shortened)}")
+        if self.divided:
+            parts = counted(sum(self.divided.values()), "rows")
+            out.append(f"{counted(len(self.divided), 'dialogues')} as {parts} of one answer each: "
+                       "the chat template writes an answer in another way when the dialogue goes "
+                       f"on, as in {min(self.divided)}")
+        if self.lost_thoughts:
+            out.append(f"{counted(len(self.lost_thoughts), 'rows')} with earlier answers of which "
+                       "the chat template leaves out a part, such as their thoughts, as it does "
+                       f"when the model is asked, as in {min(self.lost_thoughts)}")
+        return out
 
     def too_long(self, n_ctx: int) -> str:
+        free = (f"--max-new keeps {self.kept_free:,} more for the answer; lower it, "
+                if self.kept_free else "")
         return (f"they are longer than {n_ctx} tokens without their last (the longest has "
-                f"{self.longest - 1:,}); --init a model with a longer context, or raise "
+                f"{self.longest - 1:,}); {free}--init a model with a longer context, or raise "
                 "--max-length if you gave it")
 
 
-def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """The rows that fit, as tokens. UserError if none does."""
-    out, report = encode_what_fits(rows, tok, n_ctx)
+def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
+           kept_free: int = 0) -> tuple[list[Encoded], EncodeReport]:
+    """The rows that fit, as tokens. UserError if none does. `kept_free`: tokens that were taken off
+    n_ctx, for an answer of the model."""
+    out, report = encode_what_fits(rows, tok, n_ctx, EncodeReport(kept_free=kept_free))
     if not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
                         else f"no row fits: {report.too_long(n_ctx)}")
@@ -98,73 +96,36 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
 def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
                      report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
     """Tokenize, and add to `report` if there is one. A dialogue that is too long loses its oldest
-    turns (`_shorter`), and a row that is still too long is skipped, because an answer that is cut
+    turns (fit.py), and a row that is still too long is skipped, because an answer that is cut
     would teach the model never to stop."""
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
-            e = _fitting(r, tok, n_ctx)
+            parts, found = fit(r, tok, n_ctx)
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             report.why[r.where] = "refused by the chat template"
             continue
-        if e.length > n_ctx + 1:
+        kept = [e for e in found if e.length <= n_ctx + 1]
+        if len(kept) < len(found):
             report.skipped += not r.where or r.where not in report.why      # a row counts once
-            report.longest = max(report.longest, e.length)
+            report.longest = max(report.longest, *(e.length for e in found))
             report.why[r.where] = "too long"
-            continue
-        if e.row is not r:
-            report.shortened.add(r.where)
-            report.lost_answers += _answers(r) - _answers(e.row)
-        for name in names:
+        if len(found) > 1:
+            report.divided[r.where] = report.divided.get(r.where, 0) + len(kept)
+        for part, e in zip(parts, found):
+            if e.row is not part and e.length <= n_ctx + 1:
+                report.shortened.add(r.where)
+                report.lost_answers += count_answers(part) - count_answers(e.row)
+        if any(e.lost_thoughts for e in kept):
+            report.lost_thoughts.add(r.where)
+        for name in names if kept else ():
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
-        out.append(e)
+        out += kept
     return out, report
-
-
-def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, its roles lose
-    their oldest turns, one question after the other, down to the last one; `row.answer` stays."""
-    known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
-    e = Encoded(_tokens(r.roles, tok), r, known)
-    while e.length > n_ctx + 1 and (roles := _shorter(e.row.roles)) != e.row.roles:
-        prompt, _ = next(iter(roles.values()))          # that of all roles
-        e = Encoded(_tokens(roles, tok), replace(e.row, prompt=prompt, roles=roles), known)
-    return e
-
-
-def _shorter(roles: Roles) -> Roles:
-    """The roles of a dialogue without its oldest question: that of the prompt, which all roles
-    share, or the first of the trained turns of "answer", whose last answer keeps the grade of the
-    row. The two answers of a pair stay whole."""
-    if "answer" not in roles:
-        return {role: (without_oldest(prompt)[0], trained)
-                for role, (prompt, trained) in roles.items()}
-    left = {role: without_oldest(*both) for role, both in roles.items()}
-    return {role: (left["answer"][0], trained) for role, (_, trained) in left.items()}
-
-
-def _answers(r: Row) -> int:
-    """How many turns of role "answer" are trained on."""
-    _, trained = r.roles.get("answer", ((), ()))
-    return sum(turn.role == "assistant" for turn in trained)
-
-
-def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
-    """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
-    out = {}
-    for role, (context, trained) in roles.items():
-        tok.check(context + trained)
-        if trained:
-            ids, mask = tok.chat(context, trained)
-        else:
-            ids = tok.prompt_ids(context)
-            mask = [0] * len(ids)
-        out[role] = Tokens(np.array(ids, np.int32), np.array(mask, np.int8))    # 5 bytes per token
-    return out
 
 
 def bracketed(t: Tokens, tok: Tokenizer) -> str:

@@ -3,7 +3,6 @@
     for where, item in items("my.jsonl"):       # "my.jsonl, line 3", {"prompt": ...}
 """
 import csv
-import glob
 import io
 import json
 import os.path
@@ -14,14 +13,15 @@ from nanouft.data.forms import NUMBERS
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import parse_json, plain_file, read_text
 
-LINES = "; a file has one JSON object per line, or is a list of them, or ends in .csv or .parquet"
+LINES = "; a file has JSON objects, or is a list of them, or ends in .csv or .parquet"
 
 
 def items(path: str) -> Iterator[tuple[str, Any]]:
     """("my.jsonl, line 3", JSON value) of each row of a file."""
     suffix = os.path.splitext(path)[1].lower()
     if path.startswith("hub:") or suffix == ".parquet":
-        yield from ((f"{path}, row {i}", item) for i, item in enumerate(by_datasets(path), 1))
+        rows = by_datasets(path) if path.startswith("hub:") else parquet_rows(path)
+        yield from ((f"{path}, row {i}", item) for i, item in enumerate(rows, 1))
         return
     if suffix == ".csv":
         yield from csv_items(path)
@@ -31,20 +31,66 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
         listed = parse_json(text, path, LINES)
         yield from ((f"{path}, item {i}", item) for i, item in enumerate(listed, 1))
         return
+    if begins_over_lines(text):
+        yield from objects_over_lines(text, path)
+        return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: U+2028 may be in a text
         if line.strip():
             yield f"{path}, line {i}", parse_json(line, f"{path}, line {i}", LINES)
 
 
+def begins_over_lines(text: str) -> bool:
+    """Does its first JSON value go on behind its first line?"""
+    line = text.lstrip().partition("\n")[0].rstrip()
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as e:
+        return e.pos >= len(line) > 0
+    except RecursionError:
+        pass
+    return False
+
+
+def objects_over_lines(text: str, path: str) -> Iterator[tuple[str, Any]]:
+    """JSON values that are written over several lines each, one after another."""
+    line, at = 1, 0
+    while (begin := next_letter(text, at)) < len(text):
+        line, at = line + text.count("\n", at, begin), begin
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, at)
+        except json.JSONDecodeError as e:
+            raise UserError(f"{path}, line {e.lineno}: no JSON ({e.msg}){LINES}") from None
+        except RecursionError as e:
+            raise UserError(f"{path}, line {line}: no JSON ({e}){LINES}") from None
+        yield f"{path}, line {line}", value
+        line, at = line + text.count("\n", at, end), end
+
+
+def next_letter(text: str, at: int) -> int:
+    """Where the white space that begins at `at` is over."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def parquet_rows(path: str) -> Iterator[dict]:
+    """A parquet file, read by the library pyarrow: it asks no network and keeps no copy."""
+    plain_file(path)
+    try:
+        from pyarrow.parquet import ParquetFile  # pip install -e ".[hf]"
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except Exception as e:                              # not installed, no parquet
+        raise UserError(f"{path}: cannot be read ({type(e).__name__}: {e})") from None
+
+
 def by_datasets(path: str) -> Any:
-    """A parquet file or a data set of the hub, read by the library `datasets`."""
+    """A data set of the hub, read by the library `datasets`."""
     name, _, split = path.removeprefix("hub:").partition(":")
-    if not path.startswith("hub:"):
-        plain_file(path)
     try:
         from datasets import load_dataset  # pip install -e ".[hf]"
-        where = (name,) if path.startswith("hub:") else ("parquet", None, None, glob.escape(path))
-        return load_dataset(*where, split=split or "train")
+        return load_dataset(name, split=split or "train")
     except Exception as e:                              # not installed, no network, no such name
         e = e.__cause__ if isinstance(e.__cause__, Exception) else e
         raise UserError(f"{path}: cannot be read ({type(e).__name__}: {e})") from None

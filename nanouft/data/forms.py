@@ -79,8 +79,8 @@ def shared_text(one: str, two: str) -> int:
 
 def kind(value: Any) -> str:
     names = {type(None): "null", bool: "true or false", str: "a text", list: "a list",
-             dict: "an object"}
-    return names.get(type(value), "a number")
+             dict: "an object", int: "a number", float: "a number", bytes: "bytes"}
+    return names.get(type(value)) or f"a {type(value).__name__}"
 
 
 # ---- turns ---------------------------------------------------------------------------------------
@@ -92,7 +92,8 @@ def turns(fields: dict, name: str, role: str = "") -> Turns | None:
     if isinstance(value, str) and role:
         return (Turn(role, stripped(value) if role == "assistant" else value),)
     if not isinstance(value, list):
-        raise UserError(f'"{name}" is {kind(value)}, not a text or a list of messages')
+        wanted = "a text or a list of messages" if role else "a list of messages"
+        raise UserError(f'"{name}" is {kind(value)}, not {wanted}')
     return tuple(message(m, f'message {i} of "{name}"') for i, m in enumerate(value, 1))
 
 

@@ -10,8 +10,10 @@ it gives to a row.
 """
 import hashlib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
@@ -19,6 +21,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import counted
 
 SAME_QUESTION = "the same question as another row"
+NOT_READ = "which this method does not read"
 
 
 class NoRows(UserError):
@@ -44,13 +47,17 @@ def describe(data: list[Row]) -> str:
     return " and ".join(counted(n, name) for name, n in kinds.items()) or "no rows"
 
 
-def require(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
-    """The rows. NoRows if there are none; it names the fields of the data that nothing reads."""
+def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:
+    """The rows. NoRows if there are none; it says why rows of this kind are left out, and names the
+    fields of the data that nothing reads."""
     if not rows:
         from nanouft.data.forms import FIELDS
         names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
         unused = f"; unused fields: {', '.join(names)}" if names else ""
-        raise NoRows(f"this objective needs {what}; the data has {describe(data)}{unused}")
+        left_out = [(r.where, why) for r in data
+                    if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]
+        why = f" ({reasons(left_out)})" if left_out else ""
+        raise NoRows(f"this objective needs {what}; the data has {describe(data)}{why}{unused}")
     return rows
 
 
@@ -64,7 +71,9 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
         return "chosen and rejected are equal"
     if r.label == 0 and "demos" in kinds:
         return "bad answers, which are no demonstrations"
-    return f"{' and '.join(kinds_of(r))}, which this method does not read"
+    if r.score is not None and kinds == ["demos"]:
+        return "answers with less than full marks (score 1), which are no demonstrations"
+    return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
 def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
@@ -84,7 +93,53 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     parts = [f"{kept[name]:,} {name}" for name in sides]
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
-    return f"{counted(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
+    line = f"{counted(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
+    every = [r for rows, _ in sides.values() for r in rows]
+    return "\n".join([line, *what_is_not_read(every, kinds)])
+
+
+def what_is_not_read(rows: list[Row], kinds: list[str]) -> list[str]:
+    """A line for each kind of rows that hold a second question or answer, which is not learnt."""
+    places: dict[str, list[str]] = {}
+    for r in rows:
+        if what := r.unread or answer_or_pair(r, kinds):
+            places.setdefault(what, []).append(Path(r.where).name)
+    return [f"{counted(len(of), 'rows')} with a second question or answer: the run reads {what}, "
+            f"as in {of[0]}" for what, of in places.items()]
+
+
+def answer_or_pair(r: Row, kinds: list[str]) -> str:
+    """What a method with these kinds of rows reads of a row that has an answer beside a pair; ""
+    for any other row."""
+    if r.answer is None or r.chosen is None:
+        return ""
+    if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
+        return "the response, not chosen and rejected"
+    if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
+        return "chosen and rejected, not the response"
+    return ""
+
+
+def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
+    """A line about graded answers of which none is better than another, or, for a method with
+    weights of good and bad ones, about far more of one kind than of the other; "" for others."""
+    name = "score" if any(r.score is not None for r in rows) else "label"
+    grades = Counter(g for r in rows if (g := getattr(r, name)) is not None)
+    if len(grades) == 1:
+        (grade, n), = grades.items()
+        what = f"have the score {grade:g}" if name == "score" else (
+            "are labelled good" if grade else "are labelled bad")
+        return f"all {counted(n, 'answers')} {what}: nothing tells a better one from a worse one"
+    good, bad = grades[1.0], grades[0.0]
+    if name == "score" or weights is None or not good * bad:
+        return ""
+    ratio = weights[0] * good / (weights[1] * bad)
+    flag, weight = "--desirable-weight", weights[0] / ratio
+    if ratio > 1:
+        flag, weight = "--undesirable-weight", weights[1] * ratio
+    return "" if 1 / 2 <= ratio <= 2 else (
+        f"{counted(good, 'good answers')} and {counted(bad, 'bad ones')}: {flag} {weight:.3g} "
+        "would give both the same weight")
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
@@ -93,16 +148,16 @@ def is_demo(r: Row) -> bool:
 
 
 def demo_rows(data: list[Row]) -> list[Row]:
-    """Role "answer": each demonstration and each answer labelled good, and the chosen answer of a
-    row that has only a pair."""
+    """Role "answer": each demonstration, each answer labelled good or with full marks, and the
+    chosen answer of a row that has only a pair."""
     out = []
     for r in data:
         answer = r.answer or r.chosen
-        if r.answer and (r.score is not None or r.label == 0):
-            continue                                    # it has a score, or is bad
+        if r.answer and (r.score not in (None, 1) or r.label == 0):
+            continue                                    # it has a lower score, or is bad
         if answer is not None:
             out.append(r.with_roles({"answer": (r.prompt, answer)}))
-    return require(out, "demonstrations (a prompt and its answer)", data)
+    return require(out, "demonstrations (a prompt and its answer)", data, "demos")
 
 
 def is_real_pair(r: Row) -> bool:
@@ -112,8 +167,13 @@ def is_real_pair(r: Row) -> bool:
     return bare(r.chosen) != bare(r.rejected)
 
 
-def bare(turns: Turns) -> list[Turn]:
-    return [Turn(role, text.strip()) for role, text in turns]
+def bare(turns: Turns) -> Turns:
+    """Turns as they are compared: an accent may be a letter of its own, or a part of another."""
+    return tuple(Turn(role, composed(text).strip()) for role, text in turns)
+
+
+def composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def both_answers(r: Row) -> Roles:
@@ -122,7 +182,8 @@ def both_answers(r: Row) -> Roles:
 
 def real_pairs(data: list[Row]) -> list[Row]:
     """The rows with two different answers, as they are."""
-    return require(list(filter(is_real_pair, data)), "pairs (prompt, chosen, rejected)", data)
+    pairs = list(filter(is_real_pair, data))
+    return require(pairs, "pairs (prompt, chosen, rejected)", data, "pairs")
 
 
 def pair_rows(data: list[Row]) -> list[Row]:
@@ -137,7 +198,7 @@ def label_rows(data: list[Row]) -> list[Row]:
         if is_real_pair(r):
             answers += [(r.chosen or (), 1.0), (r.rejected or (), 0.0)]
         out += [r.with_roles({"answer": (r.prompt, a)}, label=label) for a, label in answers]
-    return require(out, "labels (prompt, response, label true or false) or pairs", data)
+    return require(out, "labels (prompt, response, label true or false) or pairs", data, "labels")
 
 
 def score_rows(data: list[Row]) -> list[Row]:
@@ -148,14 +209,14 @@ def score_rows(data: list[Row]) -> list[Row]:
         answers = [(r.answer, float(x))] if r.answer and x is not None else []
         answers += zip((r.chosen or (), r.rejected or ()), r.scores)
         out += [r.with_roles({"answer": (r.prompt, a)}, score=x) for a, x in answers]
-    return require(out, "scores (prompt, response, score from 0 to 1)", data)
+    return require(out, "scores (prompt, response, score from 0 to 1)", data, "scores")
 
 
 def each_prompt(data: list[Row]) -> list[Row]:
     """The first row of each different prompt."""
     first: dict[Turns, Row] = {}
     for r in data:
-        first.setdefault(r.prompt, r)
+        first.setdefault(bare(r.prompt), r)
     return list(first.values())
 
 
@@ -165,14 +226,14 @@ def each_question(data: list[Row]) -> list[Row]:
     first: dict[tuple, Row] = {}
     for r in data:
         fields = json.dumps(r.extra, sort_keys=True, default=str)
-        first.setdefault((r.prompt, fields), r)
+        first.setdefault((bare(r.prompt), fields), r)
     return list(first.values())
 
 
 def prompt_rows(data: list[Row]) -> list[Row]:
     """Role "prompt": each different question once; the model answers it itself."""
     return require([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
-                "prompts", data)
+                "prompts", data, "prompts")
 
 
 CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores": score_rows,
@@ -181,10 +242,11 @@ CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores"
 
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out): a tenth of the rows, at most 200, by a hash of their first question, so
-    that equal ones stay on one side, even if their white space and capital letters differ."""
+    that equal ones stay on one side, even if their white space, their capital letters or the way
+    in which their accents are written differ."""
     def key(r: Row) -> str:
         text = next((t.text for t in r.prompt if t.role == "user"), "")
-        text = " ".join(text.casefold().split())
+        text = " ".join(composed(composed(text).casefold()).split())
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     groups, aim = Counter(map(key, rows)), max(1, min(200, round(0.1 * len(rows))))
     held: dict[str, int] = {}

@@ -7,21 +7,36 @@ No text of a dialogue becomes a control token, as in our own tokenizer: "<|im_en
 is read as its letters (transformers would read the control token).
 """
 import json
+import os.path
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from nanouft.models.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, Turns
+from nanouft.models.tokenizer import (
+    ANSWERS,
+    CONTROL,
+    END,
+    JINJA,
+    PAD,
+    OneAnswerOnly,
+    Tokenizer,
+    Turn,
+    Turns,
+)
 from nanouft.plumbing.disk import read_json, write_json
 from nanouft.plumbing.errors import UserError
 
 SAFE: Any = {"trust_remote_code": False}
 DAY = datetime(2024, 7, 26)
+GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
+           "answer a row of its own")
+FRAME = "\ue000"        # stands for an answer, to see what a template writes around it
 CUT = "\ud800"          # half of a character, which no text has after `whole`: see `as_letters`
 
 
@@ -59,18 +74,18 @@ def without_space(text: str) -> str:
     return "".join(text.split())
 
 
-def lost_turn(turns: Turns, text: str) -> int | None:
-    """Number of the first turn that is not in the text, in order. A system turn may stand
-    anywhere, and a text may be written as JSON (the result of a tool)."""
-    text, at = without_space(text), 0
+def lost_turns(turns: Turns, text: str) -> list[int]:
+    """Numbers of the turns that are not in the text, in order. A system turn may stand anywhere,
+    and a text may be written as JSON (the result of a tool)."""
+    text, at, lost = without_space(text), 0, []
     for i, (role, said) in enumerate(turns):
         forms = [without_space(x) for x in (said, json.dumps(said, ensure_ascii=False)[1:-1])]
         place = max(text.find(form, 0 if role == "system" else at) for form in forms)
         if place < 0:
-            return i
-        if role != "system":
+            lost.append(i)
+        elif role != "system":
             at = place + len(forms[0])
-    return None
+    return lost
 
 
 def lost_letters(said: str, text: str) -> str:
@@ -97,9 +112,9 @@ class HFTokenizer(Tokenizer):
             self.template = on_one_day(t.get_chat_template())   # of several the one called default
             self.ours = self.template.endswith(JINJA)
             special = {*t.all_special_ids, *t.added_tokens_decoder}
+            self.next_turn = ""         # what a template without an end token writes behind answers
             self.control = beginning_of_any(t.all_special_tokens)
-            talk = self._text((("user", "ask"), ("assistant", "zebra")))
-            ends = [i for i in self.rendered_ids(talk.rpartition("zebra")[2]) if i in special]
+            ends = self._ends(special)
         except UserError:
             raise
         except Exception as e:
@@ -112,7 +127,7 @@ class HFTokenizer(Tokenizer):
             token.content for i, token in t.added_tokens_decoder.items()
             if token.special or i in ends)])
         self.name = type(t).__name__
-        self.lost_turns: dict[tuple, int | None] = {}   # roles -> number of a turn that is left out
+        self.lost: dict[tuple, list[int]] = {}          # roles -> turns that are left out
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
         self.pad = self.end if t.pad_token_id is None else t.pad_token_id
@@ -120,6 +135,23 @@ class HFTokenizer(Tokenizer):
         self.user, self.assistant = control
         self.about = (f"{folder}: {'our' if self.ours else 'its own'} chat template; an answer "
                       f"ends with {t.convert_ids_to_tokens(self.end)}")
+
+    def _ends(self, special: set[int]) -> list[int]:
+        """Control tokens behind an answer. Where there is none, a model ends its answer with the
+        token that begins the next question, unless that one begins every turn."""
+        talk = (Turn("user", "ask"), Turn("assistant", "zebra"))
+        text = self._text(talk)
+        ends = [i for i in self.rendered_ids(text.rpartition("zebra")[2]) if i in special]
+        if ends:
+            return ends
+        longer = self._text((*talk, Turn("user", "lynx")))
+        goes_on = longer.removeprefix(text).partition("lynx")[0] if longer.startswith(text) else ""
+        first = [i for i in self.rendered_ids(goes_on) if i in special][:1]
+        answer_begins = text.partition("ask")[2].partition("zebra")[0]
+        if first and first[0] not in self.rendered_ids(answer_begins):
+            self.next_turn = self.decode(first)
+            return first
+        return []
 
     @property
     def n_vocab(self) -> int:
@@ -144,43 +176,69 @@ class HFTokenizer(Tokenizer):
         return ids
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text as transformers reads it, control tokens included."""
-        return self.t.encode(whole(text))
+        """Ids of a text as transformers reads it, control tokens included, but without an end token
+        that it appends: the text is to go on."""
+        ids = self.t.encode(whole(text))
+        own = self.t.encode(whole(text), add_special_tokens=False)
+        appends = ids[-1:] == [self.t.eos_token_id] and ids[len(ids) - 1 - len(own):-1] == own
+        return ids[:-1] if appends else ids
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
                              clean_up_tokenization_spaces=False)
 
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
-    def _text(self, turns: Any, waits: bool = False) -> str:
+    def _text(self, turns: Any, waits: bool = False, thinks: bool | None = None) -> str:
         """The chat template applied to a dialogue, whose texts have CUTs; waits: its
-        `add_generation_prompt`, which ends the text where an answer begins."""
+        `add_generation_prompt`, which ends the text where an answer begins; thinks: its
+        `enable_thinking`, as the template has it if None."""
         names = {"masked": "assistant"} | ({"tool": "user"} if self.ours else {})
         talk = [{"role": names.get(role, role), "content": self.as_letters(text)}
                 for role, text in turns]
+        more = {} if thinks is None else {"enable_thinking": thinks}
         try:
-            return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
+            text = self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
                                               chat_template=self.template,
-                                              date_string=DAY.strftime("%d %b %Y"))
+                                              date_string=DAY.strftime("%d %b %Y"), **more)
+            is_answered = turns and turns[-1][0] in ANSWERS and not waits
+            return text + self.next_turn if is_answered else text
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120]})") from None
 
+    def _dialogue(self, turns: Turns) -> str:
+        """The text of a dialogue. Where the prompt of an answer ends with the beginning of a
+        thought ("<think>\\n"), and the template leaves thoughts out, the last answer is put in as
+        it is."""
+        text = self._text(turns)
+        if not turns or turns[-1].role != "assistant":
+            return text
+        asked = self._text(turns[:-1], True, None)
+        if text.startswith(asked):
+            return text
+        framed = self._text((*turns[:-1], Turn("assistant", FRAME)))
+        put_in = framed.replace(FRAME, self.as_letters(turns[-1].text))
+        return put_in if framed.count(FRAME) == 1 and put_in.startswith(asked) else text
+
     def prompt_ids(self, turns: Turns) -> list[int]:
-        return self.rendered_ids(self._text(turns, waits=True))
+        return self.rendered_ids(self._text(turns, True, None))
 
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids, and a mask: 1 on each assistant turn of `trained`, from the end of its generation
         prompt to its end token. UserError if the template writes an answer anywhere else."""
         turns = context + trained
-        text = self._text(turns)
+        text = self._dialogue(turns)
         cuts = [0]                              # in the text: where an answer begins and ends
         for i in range(len(context), len(turns)):
             if turns[i].role == "assistant":
                 cuts += self._answer(turns, i, text)
         pieces = [text[a:b] for a, b in zip(cuts, [*cuts[1:], len(text)])]
         ids = self.rendered_ids(text)
-        ends = [self._tokens_in(text[:cut], ids) for cut in cuts[1:]]
+        ends = [0]                              # in the ids: the same
+        for before, cut in zip(cuts, cuts[1:]):
+            n = self._tokens_in(text[before:cut], ids, ends[-1])
+            ends.append(self._tokens_in(text[:cut], ids) if n < 0 else n)
+        ends = ends[1:]
         if -1 in ends:
             ids, ends = self._piece_by_piece(pieces, ids)
         mask = [0] * len(ids)
@@ -190,24 +248,30 @@ class HFTokenizer(Tokenizer):
 
     def _answer(self, turns: Turns, i: int, text: str) -> tuple[int, int]:
         """Letters of the text at which the i-th turn, an answer, begins and has ended."""
-        before = self._text(turns[:i], waits=True)
-        upto = text if i + 1 == len(turns) else self._text(turns[:i + 1])
-        if not upto.startswith(before):
+        upto = text if i + 1 == len(turns) else self._dialogue(turns[:i + 1])
+        prompts = (self._text(turns[:i], True, thinks) for thinks in (None, False, True))
+        before = next(filter(upto.startswith, prompts), None)
+        if before is None:
+            asked = self._text(turns[:i], True, None)
+            extra = asked[len(os.path.commonprefix([asked, upto])):][-20:]
             raise UserError("the chat template does not write an answer where its prompt for one "
-                            f"ends ({before[-20:]!r}); repair its generation prompt")
+                            f"ends: begin each answer with {extra!r}, as the prompt asks for it, "
+                            "or repair its generation prompt")
         if not text.startswith(upto):
-            raise UserError("the chat template writes an answer in another way when the dialogue "
-                            "goes on; give each answer a row of its own")
+            raise OneAnswerOnly(GOES_ON)
         last = upto.rfind(self.end_text, len(before))       # a line feed may follow
         return len(before), len(upto) if last < 0 else last + len(self.end_text)
 
-    def _tokens_in(self, beginning: str, ids: list[int]) -> int:
-        """How many ids of a text its beginning has; -1 if a token reaches over its end."""
-        if beginning.endswith(self.end_text):   # a control token is never a part of another token
-            ends = [n for n, i in enumerate(ids, 1) if i == self.end]
-            return ends[beginning.count(self.end_text) - 1]
-        own = self.rendered_ids(beginning)
-        return len(own) if ids[:len(own)] == own else -1
+    def _tokens_in(self, part: str, ids: list[int], begin: int = 0) -> int:
+        """Where a part of a text ends among its ids, if it begins at one of them; -1 if a token
+        reaches over its end, or if it has other ids in the text than alone."""
+        if begin < 0:
+            return -1
+        if part.endswith(self.end_text):        # a control token is never a part of another token
+            ends = (n for n in range(begin, len(ids)) if ids[n] == self.end)
+            return next(islice(ends, part.count(self.end_text) - 1, None), -2) + 1
+        own = self.rendered_ids(part)
+        return begin + len(own) if ids[begin:begin + len(own)] == own else -1
 
     def _piece_by_piece(self, pieces: list[str], whole: list[int]) -> tuple[list[int], list[int]]:
         """Ids and ends of pieces that were tokenized one by one, because a token reaches from the
@@ -223,23 +287,29 @@ class HFTokenizer(Tokenizer):
                             "into the answer; repair its generation prompt")
         return ids, ends
 
-    def check(self, turns: Turns) -> None:
+    def check(self, context: Turns, trained: Turns = ()) -> bool:
         """UserError if the template leaves out or rewrites the text of a turn. White space does
         not count. A short text may occur in the rendering by chance, so each sequence of roles is
-        also tried once with texts that do not."""
-        turns = tuple(Turn(role, whole(said)) for role, said in turns)
+        also tried once with texts that do not. Of earlier answers a template may leave out a part,
+        such as their thoughts: does it?"""
+        turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
         roles = tuple(turn.role for turn in turns)
-        if roles not in self.lost_turns:
+        if roles not in self.lost:
             marked = tuple(Turn(role, f"text {i}") for i, role in enumerate(roles))
-            self.lost_turns[roles] = lost_turn(marked, self._text(marked))
-        text = self._text(turns).replace(CUT, "")
-        i = self.lost_turns[roles]
-        i = lost_turn(turns, text) if i is None else i
-        if i is not None:
+            self.lost[roles] = lost_turns(marked, self._text(marked))
+        text = self._dialogue(turns).replace(CUT, "")
+        lost = lost_turns(turns, text)
+        earlier = [i for i in lost if i < len(context) and roles[i] in ANSWERS]
+        for i in [*self.lost[roles], *lost]:
+            if i in earlier:
+                continue
             role, said = turns[i]
-            lost = shorten(lost_letters(said, text), 80, placeholder=" ...")
-            raise UserError(f'the chat template leaves out or rewrites "{lost}" of the '
+            if i + 1 < len(turns) and role in ANSWERS and i not in self.lost[roles]:
+                raise OneAnswerOnly(GOES_ON)            # as the last turn it may be whole
+            part = shorten(lost_letters(said, text), 80, placeholder=" ...")
+            raise UserError(f'the chat template leaves out or rewrites "{part}" of the '
                             f'{"assistant" if role == "masked" else role}')
+        return bool(earlier)
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))

@@ -50,6 +50,10 @@ Turns = tuple[Turn, ...]
 ANSWERS = ("assistant", "masked")        # roles in which the model speaks
 
 
+class OneAnswerOnly(UserError):
+    """A chat template writes an answer in another way when the dialogue goes on."""
+
+
 class Tokenizer:
     """A `tiktoken.Encoding` (`enc`) and four ids of control tokens: `user`, `assistant`, `end`,
     `pad`."""
@@ -83,8 +87,10 @@ class Tokenizer:
         return self.enc.decode(known, errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------
-    def check(self, turns: Turns) -> None:
-        """UserError if the template leaves out a text. Ours never does."""
+    def check(self, context: Turns, trained: Turns = ()) -> bool:
+        """UserError if the template leaves out a text. Does it leave out a part of an earlier
+        answer? Ours leaves out nothing."""
+        return False
 
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids of a conversation, and a mask of equal length: 1 on the tokens of assistant turns of

@@ -73,7 +73,8 @@ def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float =
 
 # ---- DPO with another comparison -----------------------------------------------------------------
 class Pairs(Objective, hooks=("reward", "each")):
-    """What a subclass overrides: `each`, what a pair of rewards costs, and perhaps `reward`."""
+    """What a subclass overrides: `each`, what a pair of rewards costs, and perhaps `reward`. The
+    rewards hold beta already, so `each` does not multiply by it again."""
     data = "pairs"
     lr = 3e-5
     reference = True
@@ -86,7 +87,7 @@ class Pairs(Objective, hooks=("reward", "each")):
         return self.beta * log_ratio(s)
 
     def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor | tuple[Tensor, dict]:
-        """(B,) loss of each pair, from the rewards (B,) of its answers; perhaps with metrics."""
+        """(B,) loss of each pair, from the rewards (B,), which hold beta; perhaps with metrics."""
         raise NotImplementedError
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

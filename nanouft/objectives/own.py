@@ -3,8 +3,10 @@
     python -m nanouft.train --objective mine.py --data my.jsonl
     find("mine.py")(beta=0.2)                   # from Python; mine.py:Name where there are several
 
-The file is executed, as that of a reward function is, but no other code from outside.
+The file is executed, as that of a reward function is, but no other code from outside. Rows and
+batches are given to it in copies, so that what it changes is its own.
 """
+import copy
 import functools
 import re
 import sys
@@ -12,7 +14,8 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from torch import Tensor, is_grad_enabled
+import torch
+from torch import Tensor
 
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Batch, Objective
@@ -23,6 +26,10 @@ from nanouft.plumbing.files import plain_file
 from nanouft.plumbing.own_code import load, locate_errors
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
+# what the log of every run writes itself, and what that of a run with samples does
+OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
+OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
+              "kl_answer", "entropy", "decode_gap"}
 
 
 def spelt(name: str) -> str:
@@ -62,10 +69,31 @@ def find(name: str) -> type[Objective]:
     for part in found.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
-                setattr(part, method, locate_errors(file, "--objective")(function))
+                setattr(part, method, located(function, file))
     cls.loss = checked(cls.loss, file)          # type: ignore[method-assign]
     cls.credit = checked_credit(cls.credit, file)   # type: ignore[method-assign]
+    for method in ("choose", "prepare", "credit"):
+        if getattr(cls, method) is not getattr(Objective, method):
+            setattr(cls, method, on_a_copy(getattr(cls, method)))
     return cls
+
+
+def located(function: Callable, file: str) -> Callable:
+    """The function, whose errors name their line, and which leaves gradients on or off as they
+    were."""
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
+            return function(*args, **named)
+    return call
+
+
+def on_a_copy(method: Callable) -> Callable:
+    """The method, which gets rows or a batch of its own: others go on with them."""
+    @functools.wraps(method)
+    def call(self: Objective, given: Any, *more: Any) -> Any:
+        return method(self, copy.deepcopy(given), *more)
+    return call
 
 
 def checked(loss: Callable, file: str) -> Callable:
@@ -77,9 +105,13 @@ def checked(loss: Callable, file: str) -> Callable:
         if not (isinstance(value, Tensor) and value.shape == () and isinstance(metrics, dict)):
             raise UserError(f"--objective {file}: loss must return a number, as a tensor of shape "
                             "(), and a dictionary of metrics")
-        if is_grad_enabled() and not value.requires_grad:
-            raise UserError(f"--objective {file}: the loss does not depend on the log-probs")
-        check_metrics(metrics, file)
+        if not value.is_floating_point():
+            raise UserError(f"--objective {file}: the loss is a number of type {value.dtype}; it "
+                            "must be a real one, such as torch.float32")
+        if torch.is_grad_enabled() and not value.requires_grad:
+            raise UserError(f"--objective {file}: the loss does not depend on the log-probs, or it "
+                            "is computed without gradient")
+        check_metrics(metrics, file, self.on_policy)
         return out
     return call
 
@@ -93,14 +125,18 @@ def checked_credit(credit: Callable, file: str) -> Callable:
         if not (isinstance(credited, Batch) and isinstance(metrics, dict)):
             raise UserError(f"--objective {file}: credit must return a batch and a dictionary of "
                             "metrics")
-        check_metrics(metrics, file)
+        check_metrics(metrics, file, self.on_policy)
         return out
     return call
 
 
-def check_metrics(metrics: dict, file: str) -> None:
-    """UserError unless each metric is one number, as the log of a run writes it."""
+def check_metrics(metrics: dict, file: str, samples: bool) -> None:
+    """UserError unless each metric is one number, as the log of a run writes it, under a name that
+    the log does not use itself. samples: is this a method that samples?"""
     for name, x in metrics.items():
+        if name in OF_RUN or samples and name in OF_SAMPLES:
+            raise UserError(f"--objective {file}: every run logs a number called {name!r} of its "
+                            "own; give the metric another name")
         if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
             got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)[:40]
             raise UserError(f"--objective {file}: the metric {name!r} is {got}; it must be a "

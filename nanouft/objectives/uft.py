@@ -56,7 +56,8 @@ class UFT(Objective):
 
     def choose(self, rows: list[Row]) -> list[Row]:
         """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A
-        chosen answer that is also the demonstration has one target, not two."""
+        chosen answer that is also its own row's demonstration has one target, not two; if two rows
+        hold them, both count."""
         if self.feedback == "none":
             return [replace(e, score=1.0) for e in demo_rows(rows)]
         demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)

@@ -5,6 +5,7 @@
 
 The title says what was found. 1,080 pixels wide, colours and marks from colours.py.
 """
+import json
 import math
 import os
 import sys
@@ -18,8 +19,11 @@ if "ipykernel" not in sys.modules:          # a notebook's backend, which the pr
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
 from nanouft.plumbing.disk import read_json, remove
@@ -236,10 +240,23 @@ def signed(weight: float) -> str:
 
 
 def save(fig: Figure, file: Path) -> Path:
-    """A PNG with a palette: half the bytes."""
+    """A PNG with a palette, which halves the bytes, and with what is drawn as text: `figures`."""
     drawn = BytesIO()
     fig.savefig(drawn)
     image = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     remove(file)
-    image.save(file, "png", optimize=True)
+    info = PngInfo()
+    info.add_text("figures", figures(fig))
+    image.save(file, "png", optimize=True, pnginfo=info)
     return file
+
+
+def figures(fig: Figure) -> str:
+    """The words and numbers of a picture as JSON: a kept picture that no longer shows what its
+    command draws can so be found without looking at it."""
+    parts = [part for ax in fig.axes for part in ax.collections if isinstance(part, LineCollection)]
+    drawn = [*(one.get_xydata() for ax in fig.axes for one in ax.lines),
+             *(line for part in parts for line in part.get_segments())]
+    texts = [told for one in fig.findobj(Text) if (told := one.get_text())]
+    places = [np.round(np.asarray(x), 2).tolist() for x in drawn]
+    return json.dumps({"texts": texts, "drawn": places})

@@ -4,9 +4,9 @@
     python -m nanouft.playground --also mine.py     # and a method of your own
 
 The page is one file that needs no network. It shows the shipped base, and what four training steps
-make of it with every method of objectives/ and of --also (with IFT and DPO at several settings).
-This command computes all of it with the project's own losses, and the page shows what it kept.
-Equations and papers are those in the heads of the methods' files.
+make of it with every method of objectives/ and of --also, at three learning rates and at the
+method's own. This command computes all of it with the project's own losses in about a minute, and
+the page shows what it kept. Equations and papers are those in the heads of the methods' files.
 """
 import sys
 from dataclasses import dataclass

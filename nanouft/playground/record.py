@@ -2,17 +2,17 @@
 
     data = record()                     # of all methods, as web/ reads it
 
-The shipped base, and what it becomes under every method of objectives/ and of `also`, under IFT and
-DPO with each of several settings. Equations and papers are read in the heads of the methods' files;
-scores of whole runs come from web/scores.json, which `python -m lessons.methods` writes.
+The shipped base, and what it becomes under every method of objectives/ and of `also`, at each of
+three learning rates and at the method's own. Equations and papers are read in the heads of the
+methods' files; scores of whole runs come from web/scores.json, which `python -m lessons.methods`
+writes.
 """
 import inspect
 import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ import torch
 from nanouft import world
 from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
-from nanouft.generate import Answer, generate, stops
+from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Update, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective
-from nanouft.objectives import OBJECTIVES, ift
+from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
 from nanouft.objectives.own import find, own_file
 from nanouft.pictures.colours import FAMILY, look
@@ -40,24 +40,29 @@ from nanouft.run.reference import Models
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
-STEPS, BATCH = 4, 8                     # of each run; the rate is the method's own
-QUESTIONS = 8                           # lists to ask; the first one is shown
+STEPS, BATCH = 4, 8                     # of each run
+QUESTIONS = 8                           # lists to ask
 LONGEST = 28                            # tokens of an answer
-LAMS, GAMMAS = (0.2, 0, 0.5, 1), (0.95, 0, 0.5)         # IFT's settings, the default first
+RATES = (3e-5, 1e-4, 2.5e-4)            # for every method; beside them each has its own
+CALLED = {                              # where a method's name is not that of its class
+    "ada_dpo": "Ada-DPO", "distill": "distillation", "online_dpo": "Online DPO",
+    "online_una": "Online UNA", "reinforce": "REINFORCE", "robust_dpo": "Robust DPO",
+    "tis_dpo": "TIS-DPO", "tpo_l": "TPO-L", "ts_dpo": "TS-DPO"}
+FORMS = {"ift": {"ift-released": {"variant": "released"}}}      # forms beside the default
 LEARNS_FROM = {                         # families of pictures/colours.py, in words
     "sft": "right answers", "ift": "right answers, with its own guesses",
     "pairs": "a better and a worse answer", "graded": "answers with a score or a label",
     "poft": "right answers, weighed by a helper model", "sampled": "its own answers, scored",
     "truth": "something else"}
+ANSWERS = {                             # what a method calls its answers
+    "answer": "the right answer", "chosen": "the right answer", "good answer": "the right answer",
+    "rejected": "the wrong answer", "bad answer": "the wrong answer",
+    "gold": "the right answer once more, as a demonstration",
+    "sure": "the right answer, in a row that SFT is sure of",
+    "unsure": "the right answer, in a row that SFT is less sure of",
+    "mix_sure": "the right answer, as the first half of a mixture",
+    "mix_unsure": "the right answer, as the second half of a mixture"}
 HOOKS = ("setup", "forward", "credit", "reward", "each", "loss")    # a method's code on the page
-
-
-@dataclass
-class Run:
-    """Four steps of one method with one choice of its settings."""
-    name: str                       # "ift"
-    chosen: list[str]               # a value for each of its settings: ["released", "0.2", "0.95"]
-    objective: Objective
 
 
 def lists(split: str, n: int) -> list[Row]:
@@ -66,35 +71,10 @@ def lists(split: str, n: int) -> list[Row]:
     return [replace(row, answer=row.chosen, scores=(1.0, 0.0)) for row in pairs]
 
 
-# ---- which runs there are ------------------------------------------------------------------------
-def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[dict[str, Any]]:
-    """What can be chosen for a method: a field, its label, (value, words); the default first."""
-    if name == "ift":
-        return [{"field": "variant", "label": "The weights of its tokens",
-                 "options": [("detached", "get no gradient"),
-                             ("released", "let gradient through, as released")]},
-                {"field": "lam", "label": "Share of its own guesses in what it reads (lam)",
-                 "options": [(str(x), f"{x:g}") for x in lams]},
-                {"field": "gamma", "label": "How much a token counts the losses of later ones "
-                 "(gamma)", "options": [(str(x), f"{x:g}") for x in gammas]}]
-    if name == "dpo":
-        own, faster = (f"{OBJECTIVES[x].lr:f}".rstrip("0") for x in ("dpo", "sft"))
-        return [{"field": "lr", "label": "Learning rate",
-                 "options": [(own, f"its own, {own}"), (faster, f"that of SFT, {faster}")]}]
-    return []
-
-
-def runs_of(name: str, cls: type[Objective], dials: list[dict[str, Any]],
-            helper: str) -> Iterator[Run]:
-    """A run for each choice. The model in the folder `helper` stands in for all other models."""
-    others = cls.first_models.stand_in(helper) if cls.first_models else {}
-    for chosen in product(*([value for value, _ in dial["options"]] for dial in dials)):
-        objective = cls(**others)
-        for dial, value in zip(dials, chosen):
-            kind = type(getattr(objective, dial["field"]))
-            setattr(objective, dial["field"], kind(value))
-        objective.check()
-        yield Run(name, list(chosen), objective)
+def rate_text(rate: float) -> str:
+    """3e-05 -> "3e-5", 0.00025 -> "2.5e-4": as the page and its address write it."""
+    digits, _, power = f"{rate:e}".partition("e")
+    return f"{digits.rstrip('0').removesuffix('.')}e{int(power)}"
 
 
 # ---- what a method is ----------------------------------------------------------------------------
@@ -120,21 +100,20 @@ def file_of(cls: type[Objective]) -> str:
     return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
 
 
-def differing_line() -> str:
-    """The line of objectives/ift.py that cuts the gradient through the weights, or does not."""
-    lines = inspect.getsource(ift.weights).splitlines()
-    return next(line for line in lines if ".detach()" in line).partition("#")[0].strip()
-
-
-def about(name: str, cls: type[Objective], scores: dict[str, Any]) -> dict[str, Any]:
+def about(name: str, cls: type[Objective], form: dict[str, Any],
+          scores: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `scores`: its part of web/scores.json."""
     family, head = FAMILY.get(name, name), head_of(cls)
-    return {"called": cls.__name__, "file": file_of(cls),
-            "mark": look(name).mark, "family": family if family in LEARNS_FROM else "truth",
-            "code": code_of(cls), "idea": idea(head), "paper": paper(head),
-            "equations": {line.name.removeprefix(name).strip(): line.equation_lines()
-                          for line in equations(name, head)},
-            "scores": scores}
+    lines = {line.name.removeprefix(name).strip(): line.equation_lines()
+             for line in equations(name, head)}
+    variant = form.get("variant", getattr(cls(), "variant", "") if not cls.first_models else "")
+    called = CALLED.get(name, cls.__name__)
+    return {"called": called + (f" as {form['variant']}" if form else ""),
+            "file": file_of(cls), "mark": look(name).mark, "own": rate_text(cls.lr),
+            "family": family if family in LEARNS_FROM else "truth", "code": code_of(cls),
+            "idea": idea(head), "paper": paper(head),
+            "equation": lines.get(f"--variant {variant}") or next(iter(lines.values()), []),
+            "scores": {} if form else scores}
 
 
 def letters() -> list[str]:
@@ -178,21 +157,25 @@ def source_of(objective: Objective, model: GPT, base: GPT,
 
 
 def asked(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
-    """The answer to the first question, how many of all stop, and the mean chance to stop after a
-    right answer."""
+    """The answers to all questions, token by token, and the mean chance to stop after a right one.
+    An answer that stops is one whose first mark is <|end|>: see `stops`."""
     prompts = [tok.prompt_ids(row.prompt) for row in questions]
     answers = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=LONGEST)
     chances = [chance_to_end(model, tok, row) for row in questions]
-    return {"said": said(answers[0], tok), "stops": sum(stops(a, tok) for a in answers),
-            "chance": round(sum(chances) / len(chances), 4)}
+    said = []
+    for answer in answers:
+        tokens = [tok.decode([i]).strip() for i in answer.ids] + ["<|end|>"] * answer.ended
+        first = next((token for token in tokens if token.startswith("<|")), "")
+        assert (first == "<|end|>") == stops(answer, tok), tokens
+        said.append("\t".join(tokens))
+    return {"said": said, "chance": round(sum(chances) / len(chances), 3)}
 
 
-def said(answer: Answer, tok: Tokenizer) -> list[str]:
-    """The tokens of an answer; of a turn that it makes up afterwards only the beginning."""
-    ids = [*answer.ids, tok.end] if answer.ended else answer.ids
-    tokens = [tok.decode([i]) for i in ids]
-    turn = next((i for i, token in enumerate(tokens) if token == "<|user|>"), None)
-    return tokens if turn is None else [*tokens[:turn + 2], "…"]
+def distance(model: GPT, base: GPT) -> float:
+    """How far training has moved the weights of the base: the norm of the difference."""
+    now = model.state_dict()
+    return float(sum((now[name] - w).square().sum() for name, w in base.state_dict().items()
+                     if name in now and now[name].shape == w.shape) ** 0.5)
 
 
 def pushed(model: GPT, base: GPT, objective: Objective, row: Row,
@@ -200,40 +183,48 @@ def pushed(model: GPT, base: GPT, objective: Objective, row: Row,
     """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
     models = Models(base, tok.pad)
     reference = models.reference(objective, lora=False) if objective.on_policy else base
-    return [(which, tokens, [round(x, 4) for x in push]) for which, tokens, push
+    return [(which, tokens, [round(x, 3) for x in push]) for which, tokens, push
             in token_pushes(objective, row, model, tok, reference=reference)]
 
 
-def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
-           gammas: Sequence[float] = GAMMAS, also: Sequence[str] = ()) -> dict[str, Any]:
+def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
+           also: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that the page reads, of these methods [all] and of those in the files `also`.
-    "runs": {a method and its chosen settings, with blanks between: which answers are pushed, and
-    the frames after 0 to 4 steps}."""
+    Each method has "runs": {rate: its frames after 0 to 4 steps}; a frame has the numbers of its
+    answers in "texts", a chance, and the pushes on each of the method's "answers". "moved": {rate:
+    how far the weights are from the base at the end}."""
     base, tok = start_model("base")
     questions = lists("val", QUESTIONS)
-    questions.insert(0, questions.pop(6))               # first the one that is shown
     scores = json.loads((WEB / "scores.json").read_text(encoding="utf-8"))
-    methods = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
+    found = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
     for file in also:
         if not own_file(file):
             raise UserError(f"--also {file}: give FILE.py, a method of your own")
-        methods[Path(own_file(file)).stem] = find(file)
-    dials = {name: found for name in methods if (found := settings(name, lams, gammas))}
-    at_start, runs = asked(base, questions, tok), {}
+        found[Path(own_file(file)).stem] = find(file)
+    at_start = asked(base, questions, tok)
+    methods: dict[str, dict[str, Any]] = {}
+    texts: dict[str, int] = {}                          # every answer once, with its number
     with tempfile.TemporaryDirectory() as helper:
         *_, imitator = taught(OBJECTIVES["sft"](), base, tok)
         save_model(Path(helper), imitator, tok)
-        every = [run for name, cls in methods.items()
-                 for run in runs_of(name, cls, dials.get(name, []), helper)]
-        for run in progress(len(every), "teaching", every):
-            frames: list[dict[str, Any]] = []
-            for model in taught(run.objective, base, tok):
-                strips = pushed(model, base, run.objective, questions[0], tok)
+        every = [(key, name, cls, form, rate) for name, cls in found.items()
+                 for key, form in {name: {}, **FORMS.get(name, {})}.items()
+                 for rate in sorted({*rates, cls.lr})]
+        for key, name, cls, form, rate in progress(len(every), "teaching", every):
+            others = cls.first_models.stand_in(helper) if cls.first_models else {}
+            objective = cls(**others, **form)
+            objective.lr = rate
+            frames: list[list[Any]] = []                # answers, chance, pushes
+            for model in taught(objective, base, tok):
                 seen = asked(model, questions, tok) if frames else at_start
-                frames.append(seen | {"push": [push for _, _, push in strips]})
-            runs[" ".join([run.name, *run.chosen])] = {
-                "answers": [[which, tokens] for which, tokens, _ in strips], "frames": frames}
-    return {"question": questions[0].prompt[-1].text, "asked": QUESTIONS, "line": differing_line(),
-            "letters": letters(), "learns": LEARNS_FROM, "dials": dials, "runs": runs,
-            "methods": {name: about(name, cls, scores.get(name, {}))
-                        for name, cls in methods.items()}}
+                strips = pushed(model, base, objective, questions[0], tok)
+                frames.append([[texts.setdefault(text, len(texts)) for text in seen["said"]],
+                               seen["chance"], [push for *_, push in strips]])
+            method = methods.setdefault(key, about(name, cls, form, scores.get(name, {})) | {
+                "answers": [[ANSWERS.get(which, f"the role “{which}”"), tokens]
+                            for which, tokens, _ in strips], "runs": {}, "moved": {}})
+            method["runs"][rate_text(rate)] = frames
+            method["moved"][rate_text(rate)] = round(distance(model, base), 3)
+    return {"questions": [row.prompt[-1].text for row in questions], "texts": list(texts),
+            "rates": [rate_text(rate) for rate in rates], "letters": letters(),
+            "learns": LEARNS_FROM, "methods": methods}

@@ -3,6 +3,7 @@
     check_class(cls, hooks)             # by Objective, for each class that is derived from it
 """
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -47,6 +48,8 @@ def check_declared(name: str, value: Any) -> None:
     if allowed and not (isinstance(value, types) if types else value in allowed):
         raise TypeError(f"{name} = {value!r}: it must be "
                         + " or ".join(x.__name__ if isinstance(x, type) else x for x in allowed))
+    if name == "lr" and not 0 < value < math.inf:
+        raise TypeError(f"lr = {value!r}: a learning rate must be above 0")
 
 
 def check_signature(name: str, mine: Callable, theirs: Callable) -> None:

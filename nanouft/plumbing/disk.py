@@ -7,8 +7,8 @@ written or deleted through a link.
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,13 @@ def write_text(file: Path, text: str) -> None:
     link) keeps them."""
     partial = file.with_name(file.name + ".partial")
     partial.unlink(missing_ok=True)
-    partial.write_text(text, encoding="utf-8",
-                       errors="backslashreplace")       # half of a character: as JSON writes it
-    rename(partial, file)
+    try:
+        partial.write_text(text, encoding="utf-8",
+                           errors="backslashreplace")   # half of a character: as JSON writes it
+        rename(partial, file)
+    except OSError:                                     # a full disk
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def rename(partial: Path, final: Path) -> None:
@@ -99,6 +103,17 @@ def fresh(folder: Path) -> Path:
     remove(folder)
     folder.mkdir(parents=True)
     return folder
+
+
+@contextmanager
+def removed_unless_whole(partial: Path) -> Iterator[Path]:
+    """An empty folder to write into, which the block renames or empties; where it fails, as on a
+    full disk, the folder is removed."""
+    try:
+        yield fresh(partial)
+    except BaseException:
+        remove(partial)
+        raise
 
 
 def remove(path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, notes, out_of_memory
 from nanouft.plumbing.printing import say
 
 # what systems report when a disk is full, or a quota or a file's size limit is reached
 FULL = re.compile("no space left|not enough space|quota|file too large", re.I)
+LONGEST = 1000          # characters of an error, which may quote whole data
 
 
 def make_streams_safe() -> None:
@@ -40,39 +41,82 @@ def command(main: Callable, argv: list[str] | None = None,
         return main(argv) or 0
     except BrokenPipeError:                         # ... | head: nobody reads on
         return 1
-    except KeyboardInterrupt as e:
-        code, line = 130, f"interrupted{f': {e}' if str(e) else ''}"
-    except UserError as e:
-        code, line = 2, f"error: {e}"
-    except (OSError, SafetensorError) as e:         # a SafetensorError names no file
+    except (KeyboardInterrupt, UserError, OSError, SafetensorError, MemoryError, RuntimeError) as e:
+        line = line_of(e, needs_less)
+        if not line:
+            raise
+        with suppress(OSError):                     # the terminal has closed
+            say(line, file=sys.stderr)
+        return 130 if isinstance(e, KeyboardInterrupt) else 2
+
+
+def line_of(e: BaseException, needs_less: str) -> str:
+    """The one line that is said of an error, with its notes; "" for a fault of ours."""
+    if isinstance(e, KeyboardInterrupt):
+        line = ": ".join(filter(None, ["interrupted", str(e)]))
+    elif isinstance(e, UserError):
+        line = f"error: {e}"
+    elif out_of_memory(e):
+        line = f"error: out of memory; {needs_less}"
+    elif isinstance(e, (OSError, SafetensorError)):         # a SafetensorError names no file
         file = getattr(e, "filename", None) or "writing a file"
         why = getattr(e, "strerror", None) or str(e)
         full = "; free some space" if FULL.search(why) else ""
-        code, line = 2, f"error: {file}: {why}{full}"
-    except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError) and "out of memory" not in str(e):
-            raise
-        code, line = 2, f"error: out of memory; {needs_less}"
-    say(" ".join(line.split("\n")), file=sys.stderr)
-    return code
+        line = f"error: {file}: {why}{full}"
+    else:
+        return ""
+    return " ".join("; ".join([shortened(line), *notes(e)]).split("\n"))
+
+
+def shortened(line: str) -> str:
+    """Its beginning and its end, if it is too long to be read."""
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[:LONGEST - 200]} ... ({len(line):,} characters) ... {line[-200:]}"
+
+
+def stop_signals() -> tuple[int, ...]:
+    """The signals that ask a run to stop: Ctrl-C, kill, a terminal that closes, and the one that
+    clusters send before their time limit. Windows has the first two. Under nohup a closing terminal
+    is ignored, and so it stays."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    found = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return tuple(number for number in found if number in (signal.SIGINT, signal.SIGTERM)
+                 or signal.getsignal(number) != signal.SIG_IGN)
+
+
+@contextmanager
+def handled(numbers: tuple[int, ...], on_signal: Callable[[int, Any], None]) -> Iterator[None]:
+    """These signals call a function. Python allows this in the main thread alone: in another one
+    nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        numbers = ()
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_by(numbers: tuple[int, ...]) -> Iterator[None]:
+    """Each of these signals does what Ctrl-C does: KeyboardInterrupt."""
+    def on_signal(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+    with handled(numbers, on_signal):
+        yield
 
 
 @contextmanager
 def defer_signals(numbers: tuple[int, ...], stop_after: str) -> Iterator[list[int]]:
     """Collect these signals in a list, so that they do not end the program at once; each prints
-    that it stops after `stop_after` ("this step"). Python allows this in the main thread alone: in
-    another one the list stays empty."""
+    that it stops after `stop_after` ("this step")."""
     received: list[int] = []
 
     def on_signal(number: int, frame: Any) -> None:
         received.append(number)
         with suppress(OSError):         # os.write, for print may be what was interrupted
             os.write(2, f"\ninterrupted: stops after {stop_after}\n".encode())
-    if threading.current_thread() is not threading.main_thread():
-        numbers = ()
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
+    with handled(numbers, on_signal):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,8 +5,13 @@
     one_of("command", "trian", ["train", "sample"])             # "... did you mean train?"
 """
 import difflib
+import errno
 import math
+import re
 from collections.abc import Iterable
+
+# what PyTorch says where a card or the computer has no memory left
+NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
 
 
 class UserError(Exception):
@@ -15,6 +20,22 @@ class UserError(Exception):
 
 class Diverged(UserError):
     """Training diverged: the loss, the gradient or a weight is NaN or infinite."""
+
+
+def out_of_memory(e: BaseException) -> bool:
+    """Has the computer or the card no memory left?"""
+    said = isinstance(e, RuntimeError) and NO_MEMORY.search(str(e))
+    return bool(said) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
+
+
+def add_note(e: BaseException, text: str) -> None:
+    """More to say after an error: behind its line, or below its traceback (from Python 3.11 on)."""
+    e.__notes__ = [*notes(e), text]             # type: ignore[attr-defined]
+
+
+def notes(e: BaseException) -> list[str]:
+    """What `add_note` has added."""
+    return getattr(e, "__notes__", [])
 
 
 def flag(name: str) -> str:

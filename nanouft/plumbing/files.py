@@ -8,7 +8,10 @@ from nanouft.plumbing.errors import UserError
 
 # first bytes of files that are not UTF-8 text
 BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "packed by gzip",
-              b"PK\x03\x04": "packed by zip", b"PAR1": "a parquet file"}
+              b"PK\x03\x04": "packed by zip", b"PAR1": "a parquet file", b"BZh": "packed by bzip2",
+              b"\xfd7zXZ": "packed by xz", b"\x28\xb5\x2f\xfd": "packed by zstandard",
+              b"ARROW1": "an Arrow file",
+              **{bytes([0x80, version]): "a pickle of Python" for version in range(2, 6)}}
 
 
 def plain_file(file: str | Path, hint: str = "") -> Path:
@@ -24,7 +27,7 @@ def read_text(file: str | Path, hint: str = "") -> str:
     """The text of a file. UserError with this hint if there is none, or with what it holds."""
     try:
         text = plain_file(file, hint).read_text(encoding="utf-8-sig")
-        what = "it is UTF-16" if "\0" in text[:4] else ""      # without a mark at its beginning
+        what = zeros(text[:4], bool(text.strip("\0")))
     except UnicodeDecodeError as e:
         what = not_utf8(e.object, e.start)
     except (OSError, ValueError) as e:
@@ -34,13 +37,20 @@ def read_text(file: str | Path, hint: str = "") -> str:
     return text
 
 
+def zeros(beginning: str, has_more: bool) -> str:
+    """What a file is whose first letters hold a zero; "" if these do not."""
+    if "\0" not in beginning:
+        return ""
+    return "it is UTF-16" if has_more else "it holds zero bytes alone"      # without its mark
+
+
 def not_utf8(data: bytes, i: int) -> str:
     """What these bytes are, which UTF-8 cannot decode at byte i."""
     for begin, name in BEGINNINGS.items():
         if data.startswith(begin):
             return f"it is {name}"
-    if b"\0" in data[:4]:
-        return "it is UTF-16"
+    if what := zeros(data[:4].decode("latin-1"), True):
+        return what
     line = data[:i].count(b"\n") + 1
     return f"line {line} has the byte {data[i]:#x}, as in Latin-1 and Windows-1252"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, out_of_memory
 
 
 def load(file: str | Path) -> ModuleType:
@@ -49,6 +49,6 @@ def locate_errors(file: str, flag: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as e:
         lines = lines_in(file, e)
-        if not lines or "out of memory" in str(e):
+        if not lines or out_of_memory(e):
             raise
         raise UserError(f"{flag} {file}, line {lines[-1]}: {type(e).__name__}: {e}") from None

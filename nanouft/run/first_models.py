@@ -20,7 +20,8 @@ from nanouft.run.settings import Train
 
 # flags that they take from the run: those of its rows and of its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
-             "accumulate", "lora", "dtype", "activation_checkpointing")
+             "lora", "dtype", "accumulate", "activation_checkpointing")
+OF_MEMORY = INHERITED[-2:]              # they change nothing of a model but rounding
 
 
 def with_first_models(objective: Objective, cfg: Train, device: Device,
@@ -34,14 +35,16 @@ def with_first_models(objective: Objective, cfg: Train, device: Device,
                         "know such answers; one is made for NanoWorld alone")
     changed = {name: getattr(cfg, name) for name in INHERITED
                if getattr(cfg, name) != getattr(Train, name)}
-    inherited = as_flags(changed) if wanted.inherits else []
+    if not wanted.inherits:
+        changed = {}
+    memory = as_flags({name: changed.pop(name) for name in OF_MEMORY if name in changed})
     made = []
     for own_flags in wanted.flags:
-        argv = [*shlex.split(own_flags), *inherited]
+        argv = [*shlex.split(own_flags), *as_flags(changed)]
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
         key = hashlib.sha256(repr([argv, *map(hash_of, files)]).encode()).hexdigest()[:16]
         folder = plain_folder(Path("out/.first", f"{wanted.setting}-{key}"))
-        argv += ["--plain", "--save-every", "0", "--out", str(folder)]
+        argv += [*memory, "--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
             remove_unfinished(folder)
             say(f"needed first, made once: python -m nanouft.train {shlex.join(argv)}")
@@ -53,6 +56,7 @@ def with_first_models(objective: Objective, cfg: Train, device: Device,
 def remove_unfinished(folder: Path) -> None:
     """Delete what a run that was stopped has left. UserError if one trains there now."""
     if folder.exists():
-        with locked(folder):
-            pass
+        if (folder / "run.json").exists():      # not yet, if it was stopped at its very start
+            with locked(folder):
+                pass
         remove(folder)              # after the block, because Windows deletes no open file

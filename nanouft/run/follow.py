@@ -1,22 +1,28 @@
-"""A run folder while the model trains: the log, checkpoints, Ctrl-C, and going on after a break.
+"""A run folder while the model trains: the log, checkpoints, and what is saved if a run ends early.
 
     run = Run(folder, plan, model, optimizer, scaler, source, device, done)
-    with defer_signals((signal.SIGINT, signal.SIGTERM), "this step") as signals:
-        for step in run.follow(steps(...), signals):
-            ...                             # what the caller does beside it
+    with run.saved_at_the_end("python -m nanouft.train --resume out/sft"):
+        with run.signals() as signals:
+            for step in run.follow(steps(...), signals):
+                ...                         # what the caller does beside it
 
-Files and formats are those of folder.py.
+Whatever ends a run (Ctrl-C, a signal, an error of a reward, a full disk), its last whole step is
+saved; where the model samples, its last whole rollout. Files and formats are those of folder.py.
 """
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
+from nanouft.plumbing.entry import defer_signals, interrupted_by, stop_signals
+from nanouft.plumbing.errors import Diverged, add_note
 from nanouft.plumbing.progress import progress
 from nanouft.run.folder import Log, save_step
 from nanouft.run.plan import Plan
@@ -28,37 +34,85 @@ class Run:
     def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,
                  scaler: torch.amp.GradScaler, source: Any, device: Device, done: int = 0):
         """`done`: the steps that a resumed run has taken."""
-        cfg = plan.cfg
-        self.folder, self.source, self.total, self.done = folder, source, plan.steps, done
+        self.folder, self.source, self.total = folder, source, plan.steps
+        self.done = self.saved = done           # steps that are taken, and those that are saved
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
-        save_every = 50 if cfg.save_every is None else cfg.save_every
-        self.save_every = math.ceil(save_every / source.stride) * source.stride     # 0: never
+        self.save_every = self.steps_between_saves(plan.cfg.save_every)
         # after a save of s seconds none for 9 s: writing takes no more than a tenth of the time
-        self.pause = 9 if cfg.save_every is None else 0
+        self.pause = 9 if plan.cfg.save_every is None else 0
         self.log = Log(folder / "metrics.jsonl", done, device)
         self.name = plan.objective.name
+        self.updating = False                   # has the optimizer begun a step that is not done?
+        optimizer.register_step_pre_hook(lambda *_: self.begin_update())
+
+    def steps_between_saves(self, save_every: int | None) -> int:
+        """In whole rollouts; 0: never. A rollout of several steps cannot be saved in its middle, so
+        each of them is saved, if the pause allows it."""
+        stride = self.source.stride
+        if save_every is None:
+            return 50 if stride == 1 else stride
+        return math.ceil(save_every / stride) * stride
+
+    def begin_update(self) -> None:
+        self.updating = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Are the weights those after step `done`, and does no rollout wait for its other steps?"""
+        return not self.updating and self.done % self.source.stride == 0
+
+    def signals(self) -> AbstractContextManager[list[int]]:
+        """Signals wait until a step or a rollout is whole. Without saves they end a run at once."""
+        return defer_signals(stop_signals() if self.save_every else (),
+                             "this step" if self.source.stride == 1 else "this rollout")
 
     def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
         """The same steps, each of them logged. After the caller's work on a step the model is saved
-        now and then, and also if a signal has come; KeyboardInterrupt then says how to go on."""
+        now and then; if a signal has come, KeyboardInterrupt ends the run."""
         next_save = 0.0
         self.bar = progress(self.total, self.name, steps, self.done, training=True)
         for step in self.bar:
-            n, last = step.done, step.done == self.total
+            self.done, self.updating = step.done, False
+            last = step.done == self.total
             self.log.add(step, self.source.stats)
             if self.log.is_due() or last:
                 self.flush()
             yield step
-            interrupted = signals and n % self.source.stride == 0
-            is_due = self.save_every and n % self.save_every == 0 and time.time() >= next_save
-            if interrupted or is_due and not last:
-                self.flush()
-                began = time.time()
-                save_step(self.folder, n, self.model, self.optimizer, self.scaler)
-                next_save = time.time() + self.pause * (time.time() - began)
-            if interrupted:
-                raise KeyboardInterrupt(f"{self.folder} holds step {n}; go on with: python -m "
-                                        f"nanouft.train --resume {self.folder}")
+            if signals and self.is_whole:
+                self.save()
+                raise KeyboardInterrupt
+            is_due = self.save_every and step.done % self.save_every == 0
+            if is_due and not last and time.monotonic() >= next_save:
+                began = time.monotonic()
+                self.save()
+                next_save = time.monotonic() + self.pause * (time.monotonic() - began)
+
+    @contextmanager
+    def saved_at_the_end(self, goes_on: str) -> Iterator[None]:
+        """Whatever ends this block early, the last whole step is saved if it can be, and the error
+        says what is kept. goes_on: the command that goes on from there."""
+        try:
+            with interrupted_by(stop_signals() if self.save_every else ()):
+                yield
+        except Diverged:                        # the same steps would diverge again
+            raise
+        except BaseException as e:
+            if self.save_every and self.is_whole and self.done > self.saved:
+                self.save_if_possible()
+            if self.saved:
+                add_note(e, f"{self.folder} holds step {self.saved}; go on with: {goes_on}")
+            raise
+
+    def save_if_possible(self) -> None:
+        """On a full disk, or without memory, what was saved before remains."""
+        with self.signals(), suppress(OSError, SafetensorError, MemoryError, RuntimeError):
+            self.save()
+
+    def save(self) -> None:
+        """Write what the log has waiting, and step `done`."""
+        self.flush()
+        save_step(self.folder, self.done, self.model, self.optimizer, self.scaler)
+        self.saved = self.done
 
     def flush(self) -> None:
         """Write what the log has waiting."""

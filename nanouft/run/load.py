@@ -3,6 +3,8 @@
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+
+    model, tok, device = open_to_ask("out/sft", "auto", None)   # or a model that only answers
 """
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,7 +12,14 @@ from typing import Any, NamedTuple
 from nanouft import world
 from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import NoRows, describe, holdout, label_rows, report_use
+from nanouft.data.selection import (
+    NoRows,
+    about_grades,
+    describe,
+    holdout,
+    label_rows,
+    report_use,
+)
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import start_model
@@ -18,6 +27,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import if_here, say
+from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of
 from nanouft.run.rewards import reads_fields
 from nanouft.run.settings import Train
@@ -39,9 +49,22 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    if tok.about:
-        say(tok.about)
+    for about in filter(None, (tok.about, getattr(model, "about", ""))):
+        say(about)
     return model, tok
+
+
+def open_to_ask(name: str, device: str, dtype: str | None, threads: int | None = None,
+                as_run: str = "") -> tuple[Any, Tokenizer, Device]:
+    """A model that only answers and is read, with its weights in the precision that it computes in:
+    `dtype`, or without one that of its run (or of the run `as_run`)."""
+    dtype = dtype or precision_of_run(as_run or name, device)
+    chosen = choose_device(device, dtype, threads)
+    model, tok = start_model(name)
+    chosen = exact_if_small(chosen, dtype, model.n_params())
+    for p in model.parameters():                        # RoPE's frequencies stay in fp32
+        p.data = p.data.to(DTYPES[chosen.dtype])
+    return model.to(chosen.name).eval(), tok, chosen
 
 
 def load_rows(cfg: Train, objective: Objective) -> Rows:
@@ -82,7 +105,8 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
         length = f"--max-length {cfg.max_length} and " if cfg.max_length else ""
         raise UserError(f"{length}--max-new {max_new}: leaves no room for a prompt")
     kinds = objective.kinds()
-    train, report = encode(objective.choose(rows.train), tok, room)
+    chosen = choose(cfg, objective, rows)
+    train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held) if rows.held else []
@@ -95,6 +119,22 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
         say(report_use({f"to learn from{answers}": (rows.train, used),
                         "held out": (rows.held, {e.row.where for e in held})},
                        rows.left_out, report.why, kinds))
+        good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
+                        for name in ("desirable", "undesirable")]
+        weights = (good_and_bad[0], good_and_bad[1]) if all(good_and_bad) else None
+        if kinds[-1] in ("labels", "scores") and (text := about_grades(chosen, weights)):
+            say(text)
     for text in report.lines(room):
         say(text)
     return train, held
+
+
+def choose(cfg: Train, objective: Objective, rows: Rows) -> list[Row]:
+    """The rows that the objective learns from. If there are none, the error tells of all rows of
+    the files, held-out ones too."""
+    try:
+        return objective.choose(rows.train)
+    except NoRows:
+        if not cfg.eval_data:
+            objective.choose(rows.train + rows.held)
+        raise

@@ -136,8 +136,9 @@ def choose_batch_size(cfg: Train, objective: Objective, rows: int, fit: Fit) -> 
     if objective.on_policy:
         return cfg.batch_size or fit.batch_size
     if cfg.batch_size and cfg.batch_size > rows:
-        raise UserError(f"--batch-size {cfg.batch_size}: there are only "
-                        f"{counted(rows, 'rows')} to learn from")
+        there = "there is only" if rows == 1 else "there are only"
+        raise UserError(f"--batch-size {cfg.batch_size}: {there} {counted(rows, 'rows')} to learn "
+                        "from")
     return cfg.batch_size or min(fit.batch_size, rows)
 
 

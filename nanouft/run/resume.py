@@ -7,6 +7,7 @@
 """
 import hashlib
 import json
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +21,10 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.own import own_file
 from nanouft.plumbing.disk import holds_tensors, read_json, remove, write_json
 from nanouft.plumbing.errors import UserError
+from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
-from nanouft.run.settings import named_objective
+from nanouft.run.settings import AS_WELL, named_objective, of_hub
 
 
 def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
@@ -57,11 +59,12 @@ def fingerprint(model: torch.nn.Module, encoded: list[Encoded], *more: str) -> s
 def check_resume(folder: Path, about: dict) -> None:
     """UserError unless the run in `folder` goes on from the same rows and start weights, and with
     the same settings: what the command line does not name may have another default now."""
-    saved, now = read_json(folder / "run.json"), json.loads(json.dumps(about))
+    saved, now = read_json(folder / "run.json", config=dict), json.loads(json.dumps(about))
     if saved.get("key") != about["key"]:
         raise UserError(f"{folder}: the data, the start model or the reward has changed since that "
                         "run began, so it cannot go on exactly; start a new run")
     now["config"]["resume"] = None                  # that run did not have it
+    now["config"] |= {name: saved.get("config", {}).get(name) for name in AS_WELL}
     if other := [name for name in ("hp", "config", "steps") if saved.get(name) != now[name]]:
         raise UserError(f"{folder}/run.json: other {other[0]} than this version of nanouft would "
                         "take, so the run cannot go on exactly; start a new run")
@@ -78,6 +81,21 @@ def open_folder(plan: Plan, about: dict, at_end: ExitStack) -> Path:
     write_json(folder / "run.json", about)
     at_end.enter_context(locked(folder))
     return folder
+
+
+def command_to_resume(folder: Path, plan: Plan, argv: list[str]) -> str:
+    """The command line that goes on with a run. What is code, or of the hub, it names again."""
+    cfg, objective = plan.cfg, plan.objective
+    words = argv                                    # of a run that was resumed: the same again
+    if not cfg.resume:
+        named = of_hub(vars(cfg) | vars(objective))
+        if ".py" in cfg.reward:
+            named["reward"] = cfg.reward
+        method = named_objective(argv)
+        if own_file(method) or named.keys() - vars(cfg).keys():
+            named["objective"] = method
+        words = ["--resume", str(folder), *as_flags(named)]
+    return f"python -m nanouft.train {shlex.join(words)}"
 
 
 def is_scored(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from nanouft.run.folder import hash_of
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
+AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
 SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
 
 
@@ -51,7 +52,7 @@ class Train:
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"    # auto is fp32; on CUDA bf16 if large
     compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
     threads: int | None = None          # CPU threads
-    save_every: int | None = None       # steps between saves, 0 for none [50; if large, more steps]
+    save_every: int | None = None       # steps between saves, 0: none [50, or a rollout, or more]
     eval_every: int = 0                 # steps between held-out losses [only before and after]
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
@@ -124,9 +125,10 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
-        if other := given - {"resume", "reward"} - of_hub(values).keys():
+        if other := given - {"resume", "reward"} - AS_WELL - of_hub(values).keys():
             raise UserError(f"--resume takes no other flag, but {flag(min(other))} was given: "
-                            "every setting comes from run.json")
+                            "every setting comes from run.json, but for "
+                            f"{', '.join(map(flag, sorted(AS_WELL)))}")
         return reopen(folder, values, chosen)
     cfg, objective = fill(Train, values), fill(cls, values)
     cfg.check(objective, given)
@@ -143,7 +145,8 @@ def named_objective(argv: list[str]) -> str:
 def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:
     """The run in `folder`, by the command line that began it. A reward or an objective that is code
     is run, and a name of the hub downloaded, only if this command line (`values`; `named`: its
-    objective) names it too: run.json may come from somebody else."""
+    objective) names it too: run.json may come from somebody else. The flags AS_WELL change how much
+    memory a run takes, or when it is saved, and not what it learns: of them it takes new values."""
     saved = read_json(Path(folder) / "run.json")
     try:
         if "--resume" in saved["argv"]:
@@ -163,8 +166,20 @@ def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set
                         "new run") from None
     if why_not:
         raise UserError(f"--resume {folder}: {why_not}")
-    cfg.resume = folder
+    check_paths(folder, cfg)
+    cfg = dataclasses.replace(cfg, resume=folder, **{x: values[x] for x in AS_WELL & values.keys()})
+    cfg.check(objective, given)
     return objective, cfg, given
+
+
+def check_paths(folder: str, cfg: Train) -> None:
+    """UserError if files of a run are not where it began to read them."""
+    code = cfg.reward.rpartition(":")[0] if ".py:" in cfg.reward else None
+    files = [*(cfg.data or ()), *(cfg.eval_data or ()), code]
+    for file in files:
+        if file and not file.startswith("hub:") and not Path(file).exists():
+            raise UserError(f"--resume {folder}: {file}: no such file here; the paths of a run "
+                            "count from the folder in which it began")
 
 
 def unnamed_code(what: str, of_run: str, named: str | None) -> str:

@@ -1,347 +1,328 @@
-// Shows the record of ../record.py: two methods side by side after 0 to 4 steps, and all on a map.
+// Shows the record of ../record.py. The whole state of the page is its address:
+// #left=sft&right=dpo&rate=1e-4&step=4. Controls change the address, and draw() reads it.
 const $ = (id) => document.getElementById(id);
-const { asked, dials, learns, methods, runs } = DATA;
-const SIDES = ["left", "right"], ALL = Object.keys(methods);
-const STEPS = Object.values(runs)[0].frames.length - 1;
-const UNIT = 1.9;                           // rem of a push of 1: one scale for all bars
-const ANSWERS = {                           // what a method calls its answers
-  answer: "the right answer", chosen: "the right answer", "good answer": "the right answer",
-  rejected: "the wrong answer", "bad answer": "the wrong answer",
-  gold: "the right answer once more, as a demonstration",
-  sure: "the right answer, in a row of which SFT is sure",
-  unsure: "the right answer, in a row of which SFT is less sure",
-  mix_sure: "the right answer, as the first half of a mixture",
-  mix_unsure: "the right answer, as the second half of a mixture",
-};
+const { learns, methods, questions, rates, texts } = DATA;
+const SIDES = ["left", "right"], ALL = Object.keys(methods), ASKED = questions.length;
+const STEPS = Object.values(methods[ALL[0]].runs)[0].length - 1;
+const VALUES = { left: ALL, right: ALL, rate: [...rates, "own"],
+  step: [...Array(STEPS + 1).keys()].map(String) };
+const FIRST = { left: ALL[0], right: methods.dpo ? "dpo" : ALL.at(-1), rate: rates[1] ?? rates[0],
+  step: "0" };
+const NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"];
+const BASE = "from the base model";
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-let clock, bet = "";                        // the clock runs while the steps are played
+let clock, bet, asks = true, last = "right";    // the side that was changed last
 
-const step = () => +$("step").value;
-const method = (side) => $(`${side}Method`).value;
-const chosen = (side) => [...$(`${side}Dials`).querySelectorAll("select")].map((x) => x.value);
-const called = (side) => methods[method(side)].called
-  + (chosen(side)[0] === "released" ? " as released" : "")
-  + (method("left") === method("right") ? ` (${side})` : "");
-const run = (side) => runs[[method(side), ...chosen(side)].join(" ")];
-const frame = (side) => run(side).frames[step()];
-const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
-const percent = (x) => Math.round(100 * x);
-const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const coloured = (name, text) =>
-  `<span aria-hidden="true" style="color: var(--${methods[name].family})">${text}</span>`;
+// ---- the state, and what it says ----------------------------------------------------------------
+function state() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  return Object.fromEntries(Object.entries(FIRST).map(([key, first]) =>
+    [key, VALUES[key].includes(given.get(key)) ? given.get(key) : first]));
+}
+
+function go(change, replace = false) {
+  const address = `#${new URLSearchParams({ ...state(), ...change })}`;
+  if (address !== location.hash) history[replace ? "replaceState" : "pushState"]("", "", address);
+  draw();
+}
+
+const rateOf = (name, rate) => rate === "own" ? methods[name].own : rate;
+const frame = (name, rate, step) => {
+  const [said, chance, push] = methods[name].runs[rateOf(name, rate)][step];
+  return { said, chance, push };
+};
+const stopped = (text) => text.split("\t").find((x) => x.startsWith("<|")) === "<|end|>";
+const stops = (name, rate, step = STEPS) =>
+  frame(name, rate, step).said.filter((i) => stopped(texts[i])).length;
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
+  .replaceAll('"', "&quot;");
+const called = (name) => escaped(methods[name].called);
+const colour = (name) => `style="color: var(--${methods[name].family})"`;
+const mark = (name) => `<span aria-hidden="true" ${colour(name)}>${methods[name].mark}</span>`;
+const END = "<code>&lt;|end|></code>";
 const points = ([mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)}`;
-const explored = ([, , source]) => source === "exploratory";     // else the question it answers
+const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
 
-// ---- one model: what it says, whether it stops, how the next step pushes, what its loss is ------
-function token(text) {
-  const shown = escaped(text.trim());
-  return text.startsWith("<|") ? `<span class="mark">${shown}</span>` : shown;
+// ---- the two models -----------------------------------------------------------------------------
+function answer(text) {                     // token by token; from its next question on it fades
+  const tokens = text.split("\t"), over = tokens.findIndex((x) => x.startsWith("<|"));
+  const shown = tokens.map((token, t) => `<span style="--t: ${t}" class="${
+    token === "<|end|>" && t === over ? "end" : token.startsWith("<|") ? "turn" : ""} ${
+    stopped(text) || over < 0 || t < over ? "" : "over"}">${escaped(token)}</span>`).join(" ");
+  return `<span class="said">${shown}</span>${stopped(text) ? "" : "<i>goes on</i>"}`;
 }
 
-const high = (push) => UNIT * Math.sign(push) * Math.log2(1 + Math.abs(push));     // rem
-
-function bar(push, [top, bottom]) {
-  const zero = 1.2 + top, end = zero - high(push);
-  return `<div class="bar ${push < 0 ? "down" : "up"}" style="height: ${zero + 1.2 - bottom}rem">
-    <u style="top: ${zero}rem"></u>
-    <i style="top: ${Math.min(zero, end)}rem; height: ${Math.abs(high(push))}rem"></i>
-    <b style="top: ${end + (push < 0 ? 0.1 : -1.2)}rem">${signed(push)}</b></div>`;
-}
-
-function box(k) {                           // room for the k-th answer's bars, on both sides alike
-  const every = SIDES.flatMap((x) => run(x).frames.flatMap(({ push }) => push[k] ?? [])).map(high);
-  return [Math.max(0, ...every), Math.min(0, ...every)];
-}
-
-function strips(side) {
-  const shown = run(side).answers.map(([which, tokens], k) => `
-    <p class="small soft">How the next step pushes ${ANSWERS[which] ?? `the role “${which}”`}</p>
-    <div class="bars">${tokens.map((text, t) =>
-      `<div>${token(text)}${bar(frame(side).push[k][t], box(k))}</div>`).join("")}</div>`);
-  const wrong = ends(side)[1] !== undefined;
-  return shown.join("")
-    + (wrong ? "" : `<p class="small soft">${called(side)} reads no wrong answer.</p>`);
-}
-
-function ends(side) {                       // the push on the last token of each kind of answer
-  const last = (kind) => frame(side).push[
-    run(side).answers.findIndex(([which]) => ANSWERS[which] === kind)]?.at(-1);
-  return [frame(side).push[0].at(-1), last("the wrong answer")];
-}
-
-function place(side) {                      // after a whole run
-  const lines = Object.entries(methods[method(side)].scores)
-    .map(([start, score]) => `${start} <b>${points(score)}</b> of 100 (${
-      explored(score) ? score[2] : `question ${score[2]}`})`).join("; ");
-  const own = (dials[method(side)] ?? []).every(({ options }, i) =>
-    options[0][0] === chosen(side)[i]);
-  return `<h3>After a whole run</h3><p>${!lines ? "Not measured yet." : own ? `${capital(lines)}.`
-    : `Not measured yet with these settings. With its defaults: ${lines}.`}</p>`;
-}
-
-function loss(side) {                       // equation, paper and code
-  const { code, equations, file, idea, paper } = methods[method(side)];
-  const form = chosen(side).map((value) => equations[`--variant ${value}`]).find(Boolean);
-  const lines = form ?? Object.values(equations)[0]
-    ?? [`no line “L = ...” stands at the head of ${file}`];
-  return `<h3>Its loss</h3><p>${escaped(capital(idea))} ${
-    paper && `<a href="https://arxiv.org/abs/${paper}">The paper, arXiv:${paper}</a>`}</p>
-    ${lines.map((line) => `<code class="equation" style="display: block">${escaped(line)}</code>`)
-      .join("")}
-    <details><summary>The code of its loss</summary><p class="small soft">${file}</p>
-    <pre tabindex="0" role="region" aria-label="code of ${called(side)}">${escaped(code)}</pre>
-    </details>`;
-}
-
-function show(side) {
-  const { said, stops, chance } = frame(side), name = method(side);
-  const now = step() ? ` → <b>${percent(chance)}</b>` : "";
-  const open = $(side).querySelector("details")?.open;
-  $(`${side}Head`).innerHTML = `<p>${coloured(name, "●".repeat(stops) + "○".repeat(asked - stops))}
-    <b class="stops">${stops} of ${asked} stop</b></p>`;
-  $(side).innerHTML = `<h2 class="says">${coloured(name, methods[name].mark)} ${called(side)}
-    <span class="said"><span class="soft">says:</span> ${said.map(token).join(" ")}</span></h2>
-    <p class="small">Chance of ${token("<|end|>")} after the right answer, mean of ${asked}:
-      ${percent(run(side).frames[0].chance)}${now} %</p>
-    ${strips(side)}<p>${escaped(why(side))}</p>${repair(side)}${place(side)}${loss(side)}`;
-  $(side).querySelector("details").open = Boolean(open);
-}
-
-// ---- why: in the numbers of the step that is shown ----------------------------------------------
-function why(side) {
-  const [right, wrong] = ends(side), out = [`The next step pushes <|end|> by ${signed(right)} in `
-    + `the right answer${wrong === undefined ? "" : ` and by ${signed(wrong)} in the wrong one`}.`];
-  if (right < 0) out.push("So it makes the end of a right answer less likely.");
-  if (right > 0 && wrong < 0 && Math.abs(right + wrong) < 0.3 * right) {
-    out.push("Both answers end with <|end|>, so for stopping the two pushes work against each "
-      + "other.");
+function drawSides({ rate, step, ...name }) {
+  for (const side of SIDES) {
+    const n = stops(name[side], rate, step), { said } = frame(name[side], rate, step);
+    $(side).value = name[side];
+    $(`${side}Count`).innerHTML = `<b>${n} of ${ASKED} stop</b> <span aria-hidden="true"
+      ${colour(name[side])}>${"●".repeat(n)}${"○".repeat(ASKED - n)}</span>
+      <span class="soft">at ${rateOf(name[side], rate)}</span>`;
+    said.forEach((i, row) => {              // only what has changed is written again
+      const cell = $(`${side}${row}`);
+      cell.style.setProperty("--own", `var(--${methods[name[side]].family})`);
+      if (cell.dataset.text !== texts[i]) cell.innerHTML = answer(cell.dataset.text = texts[i]);
+    });
   }
-  return [...out, ...notes(side)].join(" ");
 }
 
-function rates() {                          // of DPO: how much of it is its low learning rate?
-  const [own, faster] = dials.dpo[0].options.map(([rate]) => rate);
-  const stops = (rate) => runs[`dpo ${rate}`].frames[STEPS].stops;
-  return `DPO’s own learning rate is ${own}, SFT’s is ${faster}. After step ${STEPS}, ${stops(own)} `
-    + `of ${asked} of DPO’s answers stop at its own rate and ${stops(faster)} at SFT’s.`;
-}
-
-function notes(side) {                      // what belongs to the settings of one method
-  const [first, , gamma] = chosen(side);
-  if (method(side) !== "ift") return [];
-  if (Number(gamma) === 0) {
-    return ["With gamma 0 no token counts the losses of others, and all weigh the same."];
+// ---- the verdict --------------------------------------------------------------------------------
+function verdict({ left, right, rate, step }) {
+  const [a, b] = [left, right].map(called);
+  const [m, n] = [left, right].map((name) => stops(name, rate, step));
+  const [p, q] = [left, right].map((name) => rateOf(name, rate)), one = p === q;
+  const when = step < STEPS ? ` after ${NUMBERS[step]} of ${NUMBERS[STEPS]} steps` : "";
+  const answers = `${NUMBERS[m]} of ${NUMBERS[ASKED]} answers ${
+    m === 1 ? "stops" : "stop"} with ${a}`;
+  const fits = bet && bet.left === left && bet.right === right && bet.rate === rate;
+  const told = fits ? ` You bet on ${escaped(bet.words)}.` : "";
+  if (step === "0") return `<b>Before the first step, no answer stops.</b>${told}`;
+  if (left === right) return `<b>At ${p}, ${answers}${when}.</b> Both sides show the same loss.`;
+  const out = [one ? `<b>At ${p}, ${answers} and ${NUMBERS[n]} with ${b}${when}.</b>`
+    : `<b>At their own rates, ${answers} (${p}) and ${NUMBERS[n]} with ${b} (${q})${when}.</b>`];
+  if (step < STEPS) return out + told;
+  if (fits) out.push(`You bet on ${escaped(bet.words)}: ${bet.who === winner(m, n) ? "right" : "not so"}.`);
+  const fewer = m < n ? left : right;
+  if (!one) out.push("Two things differ here, the loss and the rate.");
+  else if (m !== n) out.push(cause(fewer, rate));
+  const others = rates.filter((x) => x !== rate).map((x) =>
+    `at ${x} it is ${NUMBERS[stops(left, x)]} and ${NUMBERS[stops(right, x)]}`);
+  out.push(`<b>${one ? "Now change the rate" : "With one rate for both"}:</b> ${
+    others.join(", ")}.`);
+  if (m !== n && Math.min(m, n) <= ASKED / 2) {
+    out.push(rates.some((x) => stops(fewer, x) > ASKED / 2) ? "Slower isn’t never."
+      : `${called(fewer)} doesn’t get past half at any of these rates.`);
   }
-  return [first === "released"
-    ? "IFT gives a token more weight the worse the model does on it and on the tokens after it. As "
-      + "released, gradient flows through these weights, and then the loss can fall when the easy "
-      + "last token gets less likely."
-    : "With constant weights no token of a right answer is pushed down. Hard tokens still count "
-      + "more than in SFT."];
+  out.push(`<span class="soft">(One seed, ${NUMBERS[ASKED]} questions.)</span>`);
+  const never = ALL.filter((name) => name !== left && name !== right
+    && rates.every((x) => stops(name, x) <= ASKED / 2));
+  if (never.length) {
+    out.push(`At no rate here do more than half stop with ${never.map((name) =>
+      `<button data-method="${escaped(name)}">${called(name)}</button>`).join(", ")}.`);
+  }
+  return out.filter(Boolean).join(" ");
 }
 
-function repair(side) {                     // the one line that makes the difference
-  const [variant, , gamma] = chosen(side);
-  if (variant !== "released" || Number(gamma) === 0) return "";
-  return `<p class="row"><button data-repair="${side}">Give the weights no gradient</button>
-    <code>${escaped(DATA.line)}</code></p>`;
+const winner = (m, n) => m > ASKED / 2 ? n > ASKED / 2 ? "both" : "left"
+  : n > ASKED / 2 ? "right" : "neither";
+
+function cause(name, rate) {                // what all steps do to the end of both kinds of answer
+  const { answers } = methods[name];
+  const ends = (kind) => {
+    const k = answers.findIndex(([which]) => which === kind);
+    return k < 0 ? [] : VALUES.step.slice(0, -1).map((step) =>
+      frame(name, rate, step).push[k].at(-1));
+  };
+  const right = ends("the right answer"), wrong = ends("the wrong answer");
+  if (right.length && right.every((x) => x < 0)) return `${called(name)} pushes ${END} down.`;
+  return wrong.length && right.every((x, t) => x > 0 && wrong[t] < 0 && x + wrong[t] < 0.3 * x)
+    ? `${called(name)} pushes ${END} up in the better answer and down in the worse one, so the two
+      pushes work against each other.` : "";
 }
 
-// ---- both, and the bet on them ------------------------------------------------------------------
+function drawVerdict(now) {
+  asks &&= now.step === "0" && !bet;
+  $("verdict").innerHTML = !asks ? verdict(now)
+    : `<b>Which copy will stop after most lists?</b> <span id="bets">${
+      [...SIDES, "both", "neither"].map((who) => `<button data-bet="${who}">${
+        SIDES.includes(who) ? called(now[who]) : who}</button>`).join(" ")}</span>`;
+}
+
+// ---- all methods at this rate -------------------------------------------------------------------
+const WIDE = 920, LOW = 46, TOP = 83, GRID = [50, 60, 70, 80], ROW = 24;
+
+function places(rate, wide) {               // of marks and names; wide: across stops, upwards score
+  const all = ALL.map((name) => ({ name, n: stops(name, rate), score: methods[name].scores[BASE] }))
+    .sort((a, b) => b.n - a.n || (b.score?.[0] ?? 0) - (a.score?.[0] ?? 0));
+  if (wide < WIDE) {                        // narrow: a row for each, in bands of equal stops
+    const along = (score) => 170 + (wide - 180) * (score - LOW) / (TOP - LOW);
+    all.forEach((p, k) => {
+      p.band = p.n !== all[k - 1]?.n;
+      p.y = p.nameY = k ? all[k - 1].y + ROW + (p.band ? 8 : 0) : 40;
+      p.nameX = 62;
+      p.x = 50;
+    });
+    return { all, along, tall: all.at(-1).y + ROW };
+  }
+  const ground = 420, along = (score) => ground - (ground - 24) * (score - LOW) / (TOP - LOW);
+  all.forEach((p, k) => {                   // names: below each other; marks: beside each other
+    const above = all[k - 1]?.n === p.n ? all[k - 1] : { y: -99, nameY: -99, x: 0 };
+    const left = 58 + (wide - 48) / (ASKED + 1) * p.n;
+    p.y = p.score ? along(p.score[0]) : ground + 34;
+    p.x = p.y - above.y > 11 ? left : left + (above.x - left + 9) % 27;
+    p.nameX = left + 38;
+    p.nameY = Math.max(p.y, above.nameY + 15);
+  });
+  all.filter((p) => p.score).reduceRight((room, p) => {       // none below the ground
+    p.nameY = Math.min(p.nameY, room[p.n] ?? ground - 8);
+    return { ...room, [p.n]: p.nameY - 15 };
+  }, {});
+  return { all, along, tall: 24 + Math.max(...all.map((p) => p.nameY), ground + 40), ground };
+}
+
+function drawMap({ left, right, rate }) {
+  const wide = $("map").clientWidth, { all, along, tall, ground } = places(rate, wide);
+  const line = (d, faint) => `<path d="${d}" stroke="currentColor" opacity="${faint}"/>`;
+  const text = (x, y, words, anchor = "start") =>
+    `<text x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
+  const across = (n) => 58 + (wide - 48) / (ASKED + 1) * n;
+  $("map").setAttribute("viewBox", `0 0 ${wide} ${tall + 40}`);
+  $("grid").innerHTML = (ground ? [
+    ...GRID.map((x) => line(`M48 ${along(x)}H${wide}`, 0.25) + text(40, along(x) + 5, x, "end")),
+    ...NUMBERS.slice(0, ASKED + 1).map((_, n) => text(across(n), tall + 14, n, "middle")),
+    text(48, 8, "score of 100 after a whole run"),
+    text(48, ground + 18,
+      "no score from the base; those that sample (✚) were compared with nothing"),
+    text(wide, tall + 34, `answers of ${ASKED} that stop after ${STEPS} steps`, "end"),
+    line(`M48 ${ground}H${wide}M48 ${tall - 4}H${wide}`, 0.5),
+    ...all.map((p) => line(`M${p.x + 8} ${p.y}L${p.nameX - 3} ${p.nameY}`, 0.35)),
+  ] : [
+    text(0, 16, "stop; score"),
+    ...GRID.map((x) => line(`M${along(x)} 24V${tall}`, 0.25) + text(along(x), 16, x, "middle")),
+    ...all.filter((p) => p.band).map((p) => text(0, p.y + 5, `${p.n} of ${ASKED}`)
+      + line(`M0 ${p.y - 16}H${wide}`, 0.25)),
+    ...all.filter((p) => !p.score).map((p) => text(along(LOW), p.y + 5,
+      methods[p.name].family === "sampled" ? "compared with nothing" : "not scored")),
+  ]).join("");
+  for (const { name, n, score, x, y, nameX, nameY } of all) {
+    const { scores } = methods[name], point = $(`map-${name}`), [low, mean, high] = score
+      ? [score[0] - score[1], score[0], score[0] + score[1]].map(along) : [];
+    point.setAttribute("aria-label", `${methods[name].called}: ${n} of ${ASKED} stop, ${score
+      ? `score ${points(score)}` : scores["after SFT"]
+        ? `compared with nothing, ${points(scores["after SFT"])} after SFT` : "not scored"}`);
+    point.setAttribute("aria-pressed", name === left || name === right);
+    const [range, sign, title] = point.children;
+    range.setAttribute("d", !score ? "" : ground ? `M0 ${low - y}V${high - y}`
+      : `M${low} 0H${high}`);
+    range.style.transform = `translate(${ground ? x : 0}px, ${y}px)`;
+    sign.style.transform = `translate(${ground || !score ? x : mean}px, ${y + 5}px)`;
+    title.style.transform = `translate(${nameX}px, ${nameY + 5}px)`;
+  }
+  $("mapTitle").textContent = `All losses, ${rate === "own" ? "each at its own rate"
+    : `at ${rate}`}`;
+  $("lastSide").textContent = last;
+}
+
+// ---- one loss: equation, paper, pushes, code ----------------------------------------------------
+function bars(tokens, push) {         // the token is the zero line; high: log of the push
+  return `<div class="bars">${tokens.map((token, t) => {
+    const high = `${1.4 * Math.log2(1 + Math.abs(push[t]))}rem`, up = push[t] >= 0;
+    return `<b class="up">${up ? `${signed(push[t])}<i style="height: ${high}"></i>` : ""}</b>
+      <span>${escaped(token)}</span>
+      <b class="down">${up ? "" : `<i style="height: ${high}"></i>${signed(push[t])}`}</b>`;
+  }).join("")}</div>`;
+}
+
+function drawLosses({ rate, step, ...name }) {
+  $("losses").innerHTML = SIDES.map((side) => {
+    const { answers, code, equation, file, idea, paper, scores } = methods[name[side]];
+    const { chance, push } = frame(name[side], rate, step);
+    const whole = Object.entries(scores).map(([start, [mean, half, source]]) =>
+      `${start} ${points([mean, half])} (${source})`).join(", ");
+    return `<div><h3>${mark(name[side])} ${called(name[side])}</h3>
+      <p>${escaped(idea.charAt(0).toUpperCase() + idea.slice(1))} ${paper
+        && `<a href="https://arxiv.org/abs/${paper}">arXiv:${paper}</a>`}</p>
+      <pre>${escaped(equation.join("\n")) || `See the head of ${escaped(file)}`}</pre>
+      ${answers.map(([which, tokens], k) => `<p class="soft">The next step would push ${
+        escaped(which)}:</p>${bars(tokens, push[k])}`).join("")}
+      ${answers.some(([which]) => which === "the wrong answer") ? ""
+        : `<p class="soft">${called(name[side])} reads no wrong answer.</p>`}
+      <p class="soft">Chance of ${END} after a right answer, mean of ${ASKED}:
+        ${Math.round(100 * chance)} %. Score of 100 after a whole run: ${
+        whole || "not measured"}.</p>
+      <p class="soft">${escaped(file)}</p>
+      <pre tabindex="0" role="region" aria-label="code of ${called(name[side])}">${
+        escaped(code)}</pre></div>`;
+  }).join("");
+}
+
+// ---- what a visitor does ------------------------------------------------------------------------
 function draw() {
-  const [a, b] = SIDES.map(called), [left, right] = SIDES.map((side) => frame(side).stops);
-  SIDES.forEach(show);
-  $("title").textContent = step()
-    ? `After step ${step()}, ${left} of ${asked} answers stop with ${a} and ${right} with ${b}.`
-    : `${a} or ${b}: which of them learns to stop, and why?`;
-  $("ask").textContent = `Your bet: after ${STEPS} steps most answers stop with`;
-  for (const button of $("bets").children) {
-    const who = button.dataset.bet;
-    button.textContent = { left: a, right: b }[who] ?? who;
-    button.setAttribute("aria-pressed", bet === who);
-  }
-  $("verdict").textContent = bet && step() === STEPS ? verdict(a, b) : "";
-  $("number").textContent = step();
-  $("play").textContent = step() < STEPS ? `Teach both, ${STEPS} steps` : "Teach both again";
+  const now = state();
+  for (const key of ["rate", "step"]) $(`${key}-${now[key]}`).checked = true;
+  for (const part of [drawSides, drawVerdict, drawMap, drawLosses]) part(now);
 }
 
-function verdict(a, b) {
-  const learns = SIDES.map((side) => frame(side).stops > asked / 2);
-  const so = learns[0] ? (learns[1] ? "both" : "left") : learns[1] ? "right" : "neither";
-  const name = { left: a, right: b };
-  return `You bet “${name[bet] ?? bet}”. ${bet === so ? "That is right" : "It came out otherwise"}: ${
-    name[so] ? `only ${name[so]} learns` : so === "both" ? "both learn" : "neither learns"} to stop `
-    + `in these ${STEPS} steps. ${SIDES.some((side) => method(side) === "dpo") ? `${rates()} ` : ""}`
-    + "What a step does to the end of an answer stands under the bars.";
-}
-
-function play() {                           // one step after another, until the last
-  clock = step() < STEPS && setTimeout(() => {
-    $("step").value = step() + 1;
-    play();
-  }, 650);
-  draw();
-}
-
-function begin() {
+function teach() {                          // all steps, from the first
   clearTimeout(clock);
-  $("step").value = calm ? STEPS : 0;
-  play();
+  asks = false;
+  go({ step: calm ? String(STEPS) : "0" });
+  if (!calm) clock = setTimeout(next, 700);
 }
 
-function stay() {                           // at what the visitor has chosen
-  clock = clearTimeout(clock);
-  draw();
+function next() {                           // Back leads from any step of a run to its beginning
+  const step = +state().step + 1;
+  go({ step: String(step) }, step > 1);
+  if (step < STEPS) clock = setTimeout(next, 1300);
 }
 
-function set(side, name) {                  // a method, with its default settings
-  $(`${side}Method`).value = name;
-  $(`${side}Dials`).innerHTML = (dials[name] ?? []).map(({ label, options }) =>
-    `<label>${label} <select>${options.map(([value, words]) =>
-      `<option value="${value}">${words}`).join("")}</select></label>`).join("");
+function put(side, name) {
+  last = side;
+  go({ [side]: name });
 }
 
-function choose(side, name) {
-  bet = "";
-  set(side, name);
-  stay();
-  drawMap();
-}
-
-// ---- the map of all methods ---------------------------------------------------------------------
-const atEnd = (name) => runs[Object.keys(runs).find((key) => key.split(" ")[0] === name)]
-  .frames[STEPS].stops;
-const FROM_BASE = "from the base model";
-const onMap = ALL.filter((name) => methods[name].scores[FROM_BASE])
-  .sort((a, b) => methods[b].scores[FROM_BASE][0] - methods[a].scores[FROM_BASE][0]);
-
-function drawMap() {
-  const wide = $("map").clientWidth || 700, tall = 560, left = 44, bottom = tall - 44;
-  const scores = onMap.map((name) => methods[name].scores[FROM_BASE][0]);
-  const low = 5 * Math.floor((Math.min(50, ...scores) - 2) / 5), top = 85;
-  const x = (stops) => left + 16 + (wide - left - 44) * stops / asked;
-  const y = (score) => bottom - (bottom - 12) * (score - low) / (top - low);
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.font = `13px ${getComputedStyle(document.body).fontFamily}`;
-  const taken = [];                         // boxes [x, y, half width] of marks and names
-  const free = (box) => taken.every(([a, b, half]) =>
-    Math.abs(a - box[0]) >= half + box[2] || Math.abs(b - box[1]) >= 14);
-  const nearest = (boxes) => boxes.find(free) ?? boxes[0];
-  const aside = [0, 1, -1, 2, -2, 3, -3, 4, -4].map((k) => 16 * k);
-  const marks = onMap.map((name) => {
-    const across = x(atEnd(name)), up = y(methods[name].scores[FROM_BASE][0]);
-    const inside = aside.filter((d) => across + d > left + 8 && across + d < wide - 8);
-    taken.push(nearest(inside.map((d) => [across + d, up, 8])));
-    return taken.at(-1);
-  });
-  const drawn = onMap.map((name, k) => {
-    const [across, up] = marks[k], { called, family, mark, scores } = methods[name];
-    const [mean, error, source] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
-    const boxes = [...Array(40).keys()].flatMap((d) => [-d, d].flatMap((dy) =>
-      [1, -1].flatMap((way) => [12, 34, 60].map((gap) =>
-        [across + way * (gap + half), up + 7 * dy, half]))))
-      .filter(([a, b]) => a - half > left && a + half < wide && b > 10 && b < bottom - 6)
-      .sort((p, q) => Math.hypot(p[0] - across, 2 * (p[1] - up))
-        - Math.hypot(q[0] - across, 2 * (q[1] - up)));
-    const at = nearest(boxes);
-    taken.push(at);
-    const edge = at[0] + (at[0] > across ? -1 : 1) * (half - 3);
-    const far = Math.hypot(edge - across, at[1] - up) > 16;
-    const shown = SIDES.some((side) => method(side) === name);
-    return `<g class="point${shown ? " shown" : ""}" tabindex="0" role="button"
-      data-method="${name}" aria-label="${called}: ${atEnd(name)} of ${asked} answers
-      stop after ${STEPS} steps, score ${points([mean, error])} after a whole run, ${
-        source}; learns from
-      ${learns[family]}" style="color: var(--${family})">
-      <path d="M${across} ${y(mean + error)}V${y(mean - error)}" stroke="currentColor"
-        opacity=".45"/>
-      ${far ? `<path d="M${across} ${up}L${edge} ${at[1]}" stroke="currentColor" opacity=".35"/>`
-        : ""}
-      <text x="${across}" y="${up + 5}" text-anchor="middle">${mark}</text>
-      <text x="${at[0]}" y="${at[1] + 4}" text-anchor="middle">${called}</text></g>`;
-  });
-  const grid = [];
-  for (let score = 10 * Math.ceil(low / 10); score <= top; score += 10) {
-    grid.push(`<path d="M${left} ${y(score)}H${wide}" stroke="var(--line)"/>
-      <text x="${left - 8}" y="${y(score) + 4}" text-anchor="end">${score}</text>`);
-  }
-  for (let stops = 0; stops <= asked; stops++) {
-    grid.push(`<text x="${x(stops)}" y="${bottom + 18}" text-anchor="middle">${stops}</text>`);
-  }
-  $("map").innerHTML = `<svg viewBox="0 0 ${wide} ${tall}" role="group" aria-label="Map of
-    ${onMap.length} methods: answers that stop after ${STEPS} steps, and score after a whole run">
-    <g style="color: var(--soft)">${grid.join("")}
-    <text x="${wide}" y="${bottom + 36}" text-anchor="end">answers of ${asked} that stop after
-      ${STEPS} steps</text><text x="${left + 6}" y="10">score of 100</text></g>
-    ${drawn.join("")}</svg>`;
-}
-
-function chips(id, words, names, text) {    // methods without a place on the map
-  $(id).hidden = !names.length;
-  $(id).innerHTML = words + names.map((name) => `<button data-method="${name}">${
-    coloured(name, methods[name].mark)} ${methods[name].called}${text(name)}</button>`).join("");
-}
-
-function put(name) {                        // a method of the map, on the right
-  choose("right", name);
-  $("two").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
-  $("rightMethod").focus({ preventScroll: true });
-}
-
-// ---- what is there from the beginning -----------------------------------------------------------
-const AFTER_SFT = "after SFT", offMap = ALL.filter((name) => !onMap.includes(name));
 const families = Object.keys(learns).filter((x) => ALL.some((name) => methods[name].family === x));
 for (const side of SIDES) {
-  $(`${side}Method`).innerHTML = families.map((family) => `<optgroup label="learns from
-    ${learns[family]}">${ALL.filter((name) => methods[name].family === family).map((name) =>
-      `<option value="${name}">${methods[name].mark} ${methods[name].called}`).join("")}
-    </optgroup>`).join("");
-  $(`${side}Method`).oninput = () => choose(side, method(side));
-  $(`${side}Dials`).oninput = stay;
-  $(side).onclick = ({ target }) => {
-    if (!target.dataset.repair) return;
-    $(`${side}Dials`).querySelector("select").value = "detached";
-    stay();
-    $(`${side}Dials`).querySelector("select").focus();
-  };
+  $(side).innerHTML = families.map((family) => `<optgroup label="learns from ${learns[family]}">${
+    ALL.filter((name) => methods[name].family === family).map((name) => `<option value="${
+      escaped(name)}">${methods[name].mark} ${called(name)}</option>`).join("")}</optgroup>`)
+    .join("");
+  $(side).onchange = () => put(side, $(side).value);
 }
-$("bets").innerHTML = [...SIDES, "both", "neither"].map((who) =>
-  `<button data-bet="${who}"></button>`).join("");
-$("bets").onclick = ({ target }) => {
+const radios = (key, words) => VALUES[key].map((value) => `<label><input type="radio" name="${key}"
+  id="${key}-${value}" value="${value}"> ${words(value)}</label>`).join("");
+$("rates").innerHTML += radios("rate", (x) => x === "own" ? "each at its own rate" : x);
+$("steps").innerHTML += radios("step", (x) => x);
+$("rates").onchange = ({ target }) => go({ rate: target.value });
+$("steps").onchange = ({ target }) => {
+  clearTimeout(clock);
+  go({ step: target.value });
+};
+$("teach").onclick = teach;
+$("verdict").onclick = ({ target }) => {
+  if (target.dataset.method) {
+    put("right", target.dataset.method);
+    $("right").focus({ preventScroll: true });
+  }
   if (!target.dataset.bet) return;
-  bet = target.dataset.bet;
-  begin();
+  bet = { ...state(), who: target.dataset.bet, words: target.textContent };
+  $("teach").focus({ preventScroll: true });
+  teach();
 };
-$("play").onclick = () => clock ? stay() : begin();
-$("step").max = STEPS;
-$("step").oninput = stay;
-for (const id of ["map", "afterSft", "unmeasured"]) {
-  $(id).onclick = ({ target }) => {
-    const name = target.closest("[data-method]")?.dataset.method;
-    if (name) put(name);
-  };
-}
-$("map").onkeydown = (event) => {
-  if (event.key !== "Enter" && event.key !== " ") return;
+function pick(event) {                      // a loss of the map, for the side that was changed last
+  const name = event.target.closest("[data-method]")?.dataset.method;
+  if (!name || event.key && event.key !== "Enter" && event.key !== " ") return;
   event.preventDefault();
-  if (event.target.dataset.method) put(event.target.dataset.method);
-};
-$("mapTitle").textContent = `The map of all ${ALL.length} methods: choose another one`;
-$("legend").innerHTML = `Colour and shape say what a method learns from: ${families.map((family) => {
+  put(last, name);
+  $("answers").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+  $(last).focus({ preventScroll: true });
+}
+$("map").onclick = $("map").onkeydown = pick;
+$("map").innerHTML = `<g id="grid"></g>${ALL.map((name) => `<g id="map-${escaped(name)}" tabindex="0"
+  role="button" data-method="${escaped(name)}" ${colour(name)}>
+  <path stroke="currentColor" stroke-width="1.5" opacity=".5"/><text text-anchor="middle">${
+  methods[name].mark}</text><text>${called(name)}</text></g>`).join("")}`;
+$("answers").insertAdjacentHTML("beforeend", questions.map((question, row) => `
+  <p class="ask">${question}</p>${SIDES.map((side) =>
+    `<div class="answer" id="${side}${row}"></div>`).join("")}`).join(""));
+$("legend").innerHTML = families.map((family) => {
   const name = ALL.find((x) => methods[x].family === family);
-  return `${coloured(name, methods[name].mark)} ${learns[family]}`;
-}).join("; ")}.`;
-chips("afterSft", "Measured after SFT alone, not from the base model:",
-  offMap.filter((name) => methods[name].scores[AFTER_SFT]),
-  (name) => ` ${points(methods[name].scores[AFTER_SFT])}`);
-chips("unmeasured", "Not measured yet:",
-  offMap.filter((name) => !methods[name].scores[AFTER_SFT]), () => "");
-$("exploratory").hidden = !ALL.some((name) =>
-  Object.values(methods[name].scores).some(explored));
-$("question").textContent = DATA.question;
-$("letters").innerHTML = DATA.letters.map((line) =>
-  `<code class="equation" style="display: block">${escaped(line)}</code>`).join("");
-set("left", ALL[0]);
-choose("right", methods.dpo ? "dpo" : ALL.at(-1));
-addEventListener("resize", drawMap);
+  return `${mark(name)} ${learns[family]}`;
+}).join("; ");
+const moved = (name) => methods[name].moved[FIRST.rate] / methods[ALL[0]].moved[FIRST.rate];
+const byDistance = [...ALL].sort((a, b) => moved(a) - moved(b));
+$("moved").textContent = `One rate compares where losses go, more than how fast: after four steps at
+  ${FIRST.rate} the weights have moved between ${moved(byDistance[0]).toFixed(2)}
+  (${methods[byDistance[0]].called}) and ${moved(byDistance.at(-1)).toFixed(2)}
+  (${methods[byDistance.at(-1)].called}) of ${methods[ALL[0]].called}’s distance; half of all losses
+  lie between ${[1, 3].map((k) => moved(byDistance[Math.floor(k * ALL.length / 4)]).toFixed(2))
+    .join(" and ")}.`;
+$("letters").textContent = DATA.letters.join("\n");
+onpopstate = () => {
+  clearTimeout(clock);
+  draw();
+};
+onresize = () => drawMap(state());
+onbeforeprint = () => document.querySelectorAll("details").forEach((x) => { x.open = true; });
+draw();

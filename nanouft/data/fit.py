@@ -1,0 +1,156 @@
+"""One row as tokens that fit into the context of a model.
+
+    rows, encoded = fit(row, tok, n_ctx)        # a dialogue may become a row for each answer
+
+A dialogue that is too long loses its oldest questions. No question and no answer is cut.
+"""
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from nanouft.data.rows import Roles, Row, later_questions, without_oldest
+from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer, Turns
+
+KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
+
+
+@dataclass
+class Tokens:
+    ids: np.ndarray                     # (L,)
+    mask: np.ndarray                    # (L,) 1 on response tokens
+    ref_logp: np.ndarray | None = None      # (L-1,) one per target; run/reference.py writes it
+    extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
+
+
+@dataclass
+class Encoded:
+    """A tokenized row of the data: its sequences, one for each role, and its numbers."""
+    seqs: dict[str, Tokens]
+    row: Row
+    per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
+    lost_thoughts: bool = False     # does the template leave out a part of an earlier answer?
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(len(t.ids) for t in self.seqs.values())
+
+
+def fit(r: Row, tok: Tokenizer, n_ctx: int) -> tuple[list[Row], list[Encoded]]:
+    """A row, and the same as tokens. Where the chat template writes an answer in another way if the
+    dialogue goes on, a dialogue is a row for each of its answers, in which that answer is last."""
+    try:
+        return [r], [_fitting(r, tok, n_ctx)]
+    except OneAnswerOnly:
+        rows = each_answer(r)
+        if len(rows) == 1:
+            raise
+        return rows, [_fitting(x, tok, n_ctx) for x in rows]
+
+
+def each_answer(r: Row) -> list[Row]:
+    """A row for each answer of role "answer" that is trained on; the turns before it are its
+    context. All have the grade of the row. The two answers of a pair stay as they are."""
+    context, trained = r.roles.get("answer", ((), ()))
+    out = []
+    for i, turn in enumerate(trained):
+        if turn.role == "assistant":
+            before = context + trained[:i]
+            roles = {role: (before, said[:1]) for role, (_, said) in r.roles.items()}
+            roles["answer"] = (before, (turn,))
+            out.append(replace(r, prompt=before, answer=r.answer and (turn,), roles=roles))
+    return out or [r]
+
+
+def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
+    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, its roles lose
+    their oldest turns, as few questions as it takes, down to the last one; `row.answer` stays."""
+    known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
+
+    def fits(n: int) -> bool:
+        """Without n questions? Asked of the text alone: where answers begin costs far more."""
+        return max(_count(*both, tok) for both in _shorter(r.roles, n).values()) <= n_ctx + 1
+    most = len(_questions(r.roles))
+    n = first_that_fits(_too_many(r.roles, n_ctx), most, fits)
+    e = _without(r, n, tok, known)
+    while e.length > n_ctx + 1 and n < most:
+        n += 1
+        e = _without(r, n, tok, known)
+    return e
+
+
+def first_that_fits(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The least number from low on that fits, or `high`. All above one that fits do, and cost less
+    to ask, so the search begins with them."""
+    step = 1
+    while low < high:
+        n = max(low, high - step)
+        if not fits(n):
+            return n + 1 + bisect_left(range(n + 1, high), True, key=fits)
+        high, step = n, 2 * step
+    return high
+
+
+def _without(r: Row, n: int, tok: Tokenizer, known: dict) -> Encoded:
+    """A row without its n oldest questions, as tokens."""
+    if n:
+        roles = _shorter(r.roles, n)
+        prompt, _ = next(iter(roles.values()))          # that of all roles
+        r = replace(r, prompt=prompt, roles=roles)
+    lost = [tok.check(*both) for both in r.roles.values()]
+    return Encoded(_tokens(r.roles, tok), r, known, lost_thoughts=any(lost))
+
+
+def _questions(roles: Roles) -> list[int]:
+    """Where the questions stand with which a dialogue can begin (`_shorter`), but for its first."""
+    if "answer" in roles:
+        return later_questions(*roles["answer"])
+    prompt, _ = next(iter(roles.values()), ((), ()))
+    return later_questions(prompt)
+
+
+def _too_many(roles: Roles, n_ctx: int) -> int:
+    """How many questions a dialogue must lose at least, since a turn has a token or more."""
+    prompt, trained = roles.get("answer") or next(iter(roles.values()), ((), ()))
+    turns = len(prompt + trained)
+    longer = sum(turns - at > n_ctx + 1 for at in _questions(roles))
+    return min(longer + 1, len(_questions(roles))) if turns > n_ctx + 1 else 0
+
+
+def _shorter(roles: Roles, n: int) -> Roles:
+    """The roles of a dialogue without its n oldest questions: those of the prompt, which all roles
+    share, or the first of the trained turns of "answer", whose last answer keeps the grade of the
+    row. The two answers of a pair stay whole."""
+    if "answer" not in roles:
+        return {role: (without_oldest(prompt, (), n)[0], trained)
+                for role, (prompt, trained) in roles.items()}
+    left = {role: without_oldest(*both, n) for role, both in roles.items()}
+    return {role: (left["answer"][0], trained) for role, (_, trained) in left.items()}
+
+
+def count_answers(r: Row) -> int:
+    """How many turns of role "answer" are trained on."""
+    _, trained = r.roles.get("answer", ((), ()))
+    return sum(turn.role == "assistant" for turn in trained)
+
+
+def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
+    """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
+    out = {}
+    for role, (context, trained) in roles.items():
+        if trained:
+            ids, mask = tok.chat(context, trained)
+        else:
+            ids = tok.prompt_ids(context)
+            mask = [0] * len(ids)
+        out[role] = Tokens(np.array(ids, np.int32), np.array(mask, np.int8))    # 5 bytes per token
+    return out
+
+
+def _count(context: Turns, trained: Turns, tok: Tokenizer) -> int:
+    """Tokens of a role, with nothing marked."""
+    ids = tok.chat(context + trained)[0] if trained else tok.prompt_ids(context)
+    return len(ids)

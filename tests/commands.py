@@ -1,0 +1,63 @@
+"""The commands as a person types them: the fixture `here`, a folder with files of a person, and
+`call`."""
+import os
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from made import NANO, start_folder, write_jsonl
+
+from nanouft import generate
+from nanouft.plumbing.entry import command
+
+ROOT = Path(__file__).parents[1]
+MAINS = {name: import_module(f"nanouft.{name}").main
+         for name in ("train", "evaluate", "sample", "pretrain", "reward", "pushes")}
+DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
+         "fig pig bee oak nut elm ant owl fox hen".split()]
+PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
+MIXED = [{"prompt": f"Say {i} " + "word " * (199 * (i % 2 == 0)), "chosen": "a b", "rejected": "b"}
+         for i in range(40)]                        # every second one is too long
+FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
+         "scores.jsonl": [{"prompt": f"Say {i}", "response": "a" + " a" * 9, "score": 0.5}
+                          for i in range(9)],
+         "even.jsonl": [{"prompt": f"Is {i} even?", "response": "No." if i % 2 else "Yes.",
+                         "label": i % 3 > 0} for i in range(30)],
+         "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
+         "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
+         "long.txt": "some words " * 400, "short.txt": "a few words", "no_text.txt": " \n",
+         "one.jsonl": PAIRS[:1],
+         "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
+                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with files of a person, a tiny start model and a trained run; we are in it."""
+    place, before = tmp_path_factory.mktemp("here"), os.getcwd()
+    os.chdir(place)
+    start_folder(place / "start")
+    for name, content in FILES.items():
+        if isinstance(content, str):
+            (place / name).write_text(content)
+        else:
+            write_jsonl(place / name, content)
+    assert call("train --objective sft --init start --data demos.jsonl --steps 2 --out run") == 0
+    yield place
+    os.chdir(before)
+
+
+def call(line: str) -> int:
+    name, *argv = shlex.split(line)
+    fixed = {"--resume", "--device"} & {*argv}
+    return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
+
+
+def typed(monkeypatch, *lines: str) -> list[tuple[str, dict]]:
+    """(text, settings): what the models of `sample` are asked while a person types these lines."""
+    said, asked, real = iter(lines), [], generate.generate
+    monkeypatch.setattr("builtins.input", lambda words: next(said))
+    monkeypatch.setattr(generate, "generate", lambda model, prompts, **how: asked.append(
+        (NANO.decode(prompts[0]), how)) or real(model, prompts, **how))
+    return asked

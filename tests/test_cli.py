@@ -1,0 +1,223 @@
+"""The command line: its help, its flags, and for each mistake that beginners make one clear line,
+before anything is made."""
+import argparse
+import dataclasses
+import re
+import sys
+from importlib import import_module
+
+import pytest
+from commands import MAINS, call
+from made import one_error
+
+from nanouft import evaluate, pretrain, pushes, reward, sample, train
+from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import visible
+from nanouft.plumbing.progress import progress
+from nanouft.run import first_models, flags, settings
+from nanouft.run.flags import add_flags
+from nanouft.run.settings import Train
+
+
+def test_the_help_of_every_command_explains_every_flag(capsys):
+    for main, argv in [(m, []) for m in MAINS.values()] + [
+            (train.main, ["--objective", name]) for name in OBJECTIVES]:
+        with pytest.raises(SystemExit) as end:
+            main([*argv, "--help"])
+        assert end.value.code == 0
+        told = re.sub(r"\s+", " ", capsys.readouterr().out)
+        for f in dataclasses.fields(OBJECTIVES[argv[1]]) if argv else ():
+            assert f"--{f.name.replace('_', '-')} " in told, (argv, f.name)
+    with pytest.raises(SystemExit):
+        train.main(["--objective", "list"])
+    told = capsys.readouterr().out
+    assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
+    assert told.count("needs ") == len(OBJECTIVES)
+
+
+def test_a_help_is_the_whole_comment():
+    """--help reads one line of a comment, so none may go on in the next."""
+    for kind in (Train, *OBJECTIVES.values()):
+        parser = argparse.ArgumentParser(add_help=False)
+        add_flags(parser, kind, "")
+        for action in parser._actions:
+            text = action.help.partition(" [")[0]
+            assert not text.endswith(","), (kind, action.help)
+            assert action.help.count("[") == action.help.count("]"), (kind, action.help)
+
+
+def test_the_help_has_every_default_that_is_a_number_or_a_word(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--objective", "dpo", "--help", "all"])
+    told = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for f in (*dataclasses.fields(Train), *dataclasses.fields(OBJECTIVES["dpo"])):
+        if f.default not in (None, False, ""):
+            said = rf" --{f.name.replace('_', '-')} [^[]*\[{re.escape(str(f.default))}\]"
+            assert re.search(said, told), f.name
+
+
+def test_settings_written_as_flags_are_read_as_the_same_settings():
+    """With them a run begins its first models, and a resumed run itself."""
+    changed = {"data": ["a.jsonl", "b.jsonl"], "lr": 1e-5, "steps": 3, "plain": True,
+               "compile": False, "out": None, "dtype": "fp32", "reward": "r.py:f"}
+    cfg = flags.parse(Train, flags.as_flags(changed), "train", "")
+    assert vars(cfg) == vars(Train()) | changed
+
+
+def test_the_lists_of_flags_name_flags():
+    """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
+    train a first model, without a word."""
+    commands = [Train, evaluate.Evaluate, sample.Sample, pushes.Pushes, reward.Reward,
+                pretrain.Pretrain]
+    of_run = {f.name for f in dataclasses.fields(Train)}
+    every = {f.name for kind in commands for f in dataclasses.fields(kind)}
+    assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
+            *first_models.INHERITED} <= of_run
+    assert {*flags.NAMED} <= every
+    of_una = {f.name for f in dataclasses.fields(OBJECTIVES["una"])}
+    assert {x.replace("-", "_") for x in flags.MEANT.values()} <= every | of_una | {"objective"}
+    assert not {*flags.MEANT} & {x.replace("_", "-") for x in of_run}
+
+
+REFUSED = {     # command line: what the message must hold, words parted by |
+    "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
+    "train --objective una --loss bce": "no flag --loss; did you mean --distance?",
+    "train --objective sft --beta 1": "sft has no flag --beta",
+    "sample --models start": "sample has no flag --models",     # they stand before the flags
+    "train --beta 1": "train has no flag --beta; a setting of one method needs its name",
+    "train ift": "train does not know what 'ift' stands for; did you mean --objective ift?",
+    "train -o IFT": "train has no flag -o; did you mean --objective ift?",
+    "train --method=ift": "train has no flag --method; did you mean --objective ift?",
+    "train --method mine.py": "train has no flag --method; did you mean --objective?",
+    "train --learning_rate 1": "train has no flag --learning_rate; did you mean --lr?",
+    "train --objective sft --Batch-Siz 1": "sft has no flag --Batch-Siz; did you mean --batch-s",
+    "train --objective DPOO": "did you mean dpo?",
+    "train --init gpt2": "gpt2: no model folder is there|named hub:owner/name",
+    "pushes --show 'sft --lamb 1'": "sft has no flag --lamb",
+    """pushes --show 'ift "'""": """--show 'ift "'|No closing quotation""",
+    "train --variant relesed": "released",
+    "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
+    "train --data": "--data", "train stray": "stray",
+    "train --epochs 1 --steps 1": "--epochs|give one", "train --init nowhere": "no model folder",
+    "train --init start --data none.jsonl": "no such file",
+    "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 10 pairs",
+    "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
+    "train --init start --rows 8 --batch-size 4 --accumulate 5": "--accumulate 5|only 4 rows",
+    "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
+        "--accumulate 7|only 6 rows",
+    "train --data demos.jsonl --items 9": "--items|NanoWorld",
+    "train --data demos.jsonl --objective sft --max-length 0": "--max-length 0: must be at least 2",
+    "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
+        "--max-length 12 and --max-new|leaves no room",
+    "sample base --prompt Hello --seed 99999999999": "--seed 99999999999: must be at least 0 and",
+    "train --data demos.jsonl --init start --objective sft --max-length 2 --batch-size 1":
+        "no row fits: they are longer than 2 tokens without their last",
+    "train --eval-data demos.jsonl": "--eval-data|needs --data",
+    "evaluate start --reward r.py:length": "--reward|needs --data",
+    "evaluate start --split train": "--split|'train'|test|val",
+    "evaluate start --items 0": "--items 0: must be at least 1",
+    "evaluate start --data demos.jsonl --reward r.py:length --max-new -1": "--max-new -1",
+    "train --skills sums": "--skills|unknown family 'sums'", "train --mix 1:1": "--mix",
+    "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
+    "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
+    "train --objective grpo --eval-every 5": "--eval-every: reads rows with answers",
+    "train --objective rloo --init start --data demos.jsonl": "exact score|--reward FILE.py",
+    "train --objective rloo --init start --reward r.py:none": "no function 'none'",
+    "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
+    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
+    "w1": "--reward r.py, line 4|ZeroDivisionError",
+    "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --plain "
+    "--out w2": "accumulate 3: a step has only 2 rows",       # the pairs of its four answers each
+    "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
+    "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
+    "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
+    "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
+    "train --init start --out run": "--out run|not an empty folder|--resume run",
+    "train --resume nowhere": "nowhere|cannot be read|folder of a run",
+    "sample start --n 0 --prompt a": "--n",
+    "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
+    "pretrain --corpus no_text.txt": "--corpus no_text.txt: holds no text",
+    "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
+    "pretrain --seed -1 --out p1": "--seed -1",
+    "reward --data demos.jsonl --init start": "needs pairs",
+    "reward --data one.jsonl --init start": "one.jsonl: all rows have the same question",
+    "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
+    "sample start --plain --system a --prompt b": "--system: does not go with --plain",
+    "pushes --end --prompt Hi": "--prompt is not read with",
+    "pushes --data my.jsonl": "--data is for --end",
+    "train --device tpu": "unknown device 'tpu'",
+    "train --device cpu:3": "--device cpu:3|PyTorch has 1 CPU device here",
+    "train --dtype fp16": "fp16|GPU"}
+REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
+    "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
+    "threads 0", "seed -1", "warmup 2", "lam 1.2", "save-every -1", "max-new 0", "lora -1")}
+
+
+@pytest.mark.parametrize("line", REFUSED, ids=lambda line: line[:70])
+def test_a_mistake_is_one_line(line, here, capsys):
+    before = {*here.rglob("*")}
+    assert call(line) == 2
+    told = one_error(capsys)
+    for words in REFUSED[line].split("|"):
+        assert words in told, told
+    made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
+    assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
+
+
+def test_evaluate_explains_every_metric_of_rows_that_it_prints():
+    explained = re.findall(r"`(nll|auc|prefers|accuracy)`", evaluate.__doc__ or "")
+    assert sorted(explained) == ["auc", "nll", "prefers"]
+
+
+def test_the_head_of_a_method_says_where_accumulate_is_refused():
+    for name, objective in OBJECTIVES.items():
+        head = " ".join(str(import_module(f"nanouft.objectives.{name}").__doc__).split())
+        assert ("--accumulate is refused" in head) == objective.coupled, name
+        assert "--accumulate" not in head.replace("--accumulate is refused", ""), name
+
+
+def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
+    """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar."""
+    now = iter(range(99))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))            # a second for each row
+    bar = progress(20, "sft", range(3, 20), 3, training=True)
+    for row in bar:
+        bar.set_postfix_str(f"loss {row}")
+    assert capsys.readouterr().err.splitlines() == [
+        "sft: 5 of 20 after 2 s, loss 4", "sft: 7 of 20 after 4 s, loss 6",
+        "sft: 11 of 20 after 8 s, loss 10", "sft: 19 of 20 after 16 s, loss 18"]
+    assert list(progress(0, "none", [])) == []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert len(list(progress(3, "sft", range(3), training=True))) == 3
+    assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault, code, words", [
+    (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
+    (MemoryError(), 2, "out of memory; take a smaller model"),
+    (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
+def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
+    def main(argv):
+        raise fault
+    assert command(main) == code
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == bool(words) and "\x1b" not in err
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
+    assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
+
+
+def test_a_program_that_runs_out_of_memory_names_flags_that_it_has(capsys):
+    def main(argv):
+        raise MemoryError
+    command(main)
+    assert "--" not in capsys.readouterr().err          # any program
+    command(main, needs_less=train.NEEDS_LESS)
+    named = re.findall(r"--[a-z-]+", capsys.readouterr().err)
+    assert named == ["--activation-checkpointing", "--accumulate", "--batch-size"]
+    with pytest.raises(SystemExit):
+        train.main(["--help", "all"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in named)

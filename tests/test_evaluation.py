@@ -1,0 +1,227 @@
+"""What is measured of a model before and after a run (nanouft/run/evaluation.py, before_after.py,
+held_rows.py)."""
+import json
+import statistics
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import CPU, DATA, NANO, nano, say
+from test_plan import planned
+
+from nanouft import evaluate, world
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row
+from nanouft.data.selection import label_rows
+from nanouft.loop import Device
+from nanouft.models.folders import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.disk import write_json
+from nanouft.run import evaluation
+from nanouft.run.before_after import (
+    Evaluated,
+    evaluate_run,
+    pick_question,
+    print_families,
+    same_words,
+    show,
+)
+from nanouft.run.evaluation import Measured, answer_rows, held_out_metrics
+from nanouft.run.folder import Log
+from nanouft.run.held_rows import affordable, short_answers
+from nanouft.run.reference import Models, logps
+
+COMPARED = [name for name, cls in OBJECTIVES.items()
+            if not cls().on_policy and cls().kinds() != ["demos"]]
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_what_an_answer_gained_is_measured_whether_the_loss_reads_the_start_model_or_not(name):
+    """SimPO, ORPO and others read none; their pairs are measured as DPO's are."""
+    objective, model = OBJECTIVES[name](), nano()
+    held, _ = encode(objective.choose(DATA), NANO, model.cfg.n_ctx)
+    Models(model, NANO.pad, CPU).add_reference(held, objective)
+    told = held_out_metrics(model, held, NANO.pad, CPU)
+    assert all(t.ref_logp is not None for e in held for t in e.seqs.values())
+    assert told.get("accuracy", told.get("auc")) == 0.5, "nothing has moved, so all of them tie"
+
+
+@pytest.mark.parametrize("lost, told", [(0.19, False), (0.21, True)])
+def test_a_family_is_called_unlearnt_if_it_loses_more_than_20_points(lost, told, capsys):
+    was, now = ({name: {"score": score, "ends": 1.0} for name, score in
+                 (("sum", 0.9), ("sort", sort))} for sort in (0.5, 0.5 - lost))
+    print_families(was, now)
+    said = capsys.readouterr().out
+    assert ("it has unlearnt something: sort -21 points" in said) == told == ("unlearnt" in said)
+
+
+def test_the_question_that_is_shown_gained_as_much_as_the_mean():
+    """Neither the best nor the worst. One whose answer is the same is not shown."""
+    scores = [0.0, 0.1, 0.45, 1.0]
+    before, after = (Evaluated({"families": {}}, [
+        {"prompt": str(i), "answer": when * (i > 0), "score": when and score}
+        for i, score in enumerate(scores)]) for when in (0, 1))
+    assert pick_question(before, after)["prompt"] == "2"
+    assert pick_question(before, before) == {}
+
+
+@pytest.mark.parametrize("more, scored", [("", 120), ("--eval-every 25", 40),
+                                          ("--eval-every 25 --eval-data y", 150), ("--plain", 0)])
+def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
+    """A tenth of the cost of 100 steps of 8 rows; but all rows of a file that is named for it."""
+    rows = world.rows("train", "demos", 150, 0)
+    line = f"--objective sft --data x --steps 100 --batch-size 8 {more}"
+    assert len(planned(line, rows, held=tuple(rows)).held) == scored
+
+
+def test_only_right_answers_are_compared_word_by_word():
+    rows = [Row(say("user", f"Is {i} even?"), say("assistant", "No." if i % 2 else "Yes."),
+                label=i % 3 > 0) for i in range(12)]
+    held, _ = encode(label_rows(rows), NANO, 128)
+    assert [row.label for row in short_answers(held)] == [True] * 8
+
+
+def test_answers_stand_in_the_order_of_their_questions():
+    """Those of like length are decoded together."""
+    rows = [Row(say("user", f"Say {x}.")) for x in ("fig " * 9, "a", "pig bee", "fig", "the " * 5)]
+    model = nano()
+    alone = [answer_rows(model, NANO, [row], max_new=4)[0].ids for row in rows]
+    together = answer_rows(model, NANO, rows, max_new=4, chunk=2)
+    assert [a.ids for a in together] == alone and len({*map(tuple, alone)}) > 2
+
+
+@pytest.mark.parametrize("max_new", [3, 40])
+def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
+    rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
+    plan = planned(f"--objective grpo --data x --reward r.py:f --max-new {max_new}", rows)
+    plan, asked = replace(plan, held=plan.train), []
+    told = evaluate_run(nano(), NANO, plan, CPU, lambda rows, texts: asked.append(texts) or [1, 2])
+    assert told.metrics["held_out"]["reward"] == 1.5 and len(asked[0]) == 2
+    assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
+
+
+def test_the_answers_that_are_shown_are_to_different_questions():
+    """Rows may have one question and several answers."""
+    long = say("assistant", "the dova lives in a small green house and eats two red nuts " * 2)
+    rows = [Row(say("user", f"Say {x}."), long) for x in "aaabbc"]
+    plan = planned("--objective sft --data x --batch-size 4 --steps 2", rows)
+    told = evaluate_run(nano(), NANO, replace(plan, held=plan.train), CPU, None)
+    assert [x["prompt"] for x in told.answers] == ["Say a.", "Say b."]
+
+
+def test_models_that_read_other_tokens_of_a_row_are_not_subtracted(capsys):
+    """One with a shorter context, or with another tokenizer."""
+    first: dict = {}
+    for name, counts in (("a", [2, 3]), ("b", [2, 3]), ("c", [2, 1])):
+        evaluate.compare("rows", name, Measured({"nll": 1.0}, np.ones(2), np.array(counts)), first)
+    assert [("minus a" in line) for line in capsys.readouterr().out.splitlines()] == [
+        False, True, False]
+
+
+@pytest.mark.parametrize("one, other, equal", [("Yes, it is.", "yes it is", True), ("Yes", "No", 0),
+                                               ("日本 ", "日本", True), ("a b", "ab", False)])
+def test_the_words_of_short_answers_are_compared(one, other, equal):
+    assert same_words(one, other) == bool(equal)
+
+
+def test_whatever_is_wrong_with_an_answer_both_are_shown_in_80_columns(capsys):
+    """With all that is wrong with an answer of SmolLM2 no column was left for the answer."""
+    for why in ("", "not in order", "a word is missing, " * 9, "x" * 90):
+        answer = {"prompt": "Which?", "answer": "rat " * 30, "score": 0.1, "why": why,
+                  "ended": True}
+        show(answer, answer | {"ended": False, "unfinished": why})
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80 and "  before  rat rat" in lines[-2]
+
+
+def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
+    """NaN is no JSON: jq and JavaScript refuse the file."""
+    write_json(tmp_path / "eval.json", {"auc": 0.5, "low": float("nan"), "high": [float("inf")]})
+    assert json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail) == {
+        "auc": 0.5, "low": None, "high": [None]}
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    log.write({"step": 1, "held_out": {"low": float("nan")}})
+    assert "null" in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_an_interval_holds_the_truth_in_95_of_100_draws():
+    """Of a mean, and of an AUC, also with few good answers (rows drawn again as if only the better
+    answer varied: 53 to 84 of 100). A share of 4 of 4 has the exact interval."""
+    rng = np.random.default_rng(0)
+    hits = sum(low <= 0.3 <= high for low, high in
+               (evaluation.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
+    assert 180 <= hits <= 198
+    low, high = evaluation.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
+    assert low == high == 2, "sums over tokens: their ratio"
+    truth = statistics.NormalDist().cdf(1 / 2 ** 0.5)
+    for good, bad in ((30, 30), (60, 15)):
+        grade = np.repeat([1.0, 0.0], [good, bad])
+        found = [evaluation.of_grades(rng.normal(size=good + bad) + grade, grade).metrics
+                 for _ in range(200)]
+        assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
+    assert np.allclose(evaluation.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
+
+
+def test_held_out_figures_by_hand():
+    """Loss per token; pairs by what was gained over the start model."""
+    model, tok = start_model("base")
+
+    def encoded(o, kind: str) -> tuple[list, list]:
+        rows, _ = encode(o.choose(world.rows("val", kind, 9, 0)), tok, 512)
+        return rows, logps(rows, model, tok.pad, Device())
+    pairs, found = encoded(OBJECTIVES["dpo"](), "pairs")
+    gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
+    told = evaluation.held_out_metrics(model, pairs, tok.pad, Device())
+    assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
+    for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5)):        # the last: all tie
+        for e, x in zip(pairs, found):
+            e.seqs["chosen"].ref_logp = x["chosen"] - gained
+            e.seqs["rejected"].ref_logp = x["rejected"]
+        assert evaluation.held_out_metrics(model, pairs, tok.pad, Device())["accuracy"] == accuracy
+    demos, found = encoded(OBJECTIVES["sft"](), "demos")
+    n = sum(e.seqs["answer"].mask.sum() for e in demos)
+    told = evaluation.held_out_metrics(model, demos, tok.pad, Device())
+    assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
+    assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
+
+
+def test_graded_answers_are_compared_by_couples():
+    """By their whole gain over the start model, not per token, which has another order here; where
+    it is not known, by the mean log-prob. Where nothing has moved all couples tie."""
+    model, tok = start_model("base")
+    demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
+    found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
+    tokens = np.array([e.seqs["answer"].mask.sum() for e in demos])
+    gain = np.arange(9) * tokens.mean() + tokens
+    better = np.arange(9)[:, None] % 3 > np.arange(9) % 3
+
+    def auc(value: np.ndarray) -> float:
+        return (value[:, None] > value)[better].mean()
+    assert auc(gain) != auc(gain / tokens)
+    gained = [x - e.seqs["answer"].mask[1:] * each
+              for x, e, each in zip(found, demos, gain / tokens)]
+    mean = np.array([x.sum() for x in found]) / tokens
+    for refs, wanted in (([None] * 9, auc(mean)), (found, 0.5), (gained, auc(gain))):
+        for i, (e, ref) in enumerate(zip(demos, refs)):
+            e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, ref
+        told = evaluation.held_out_metrics(model, demos, tok.pad, Device())
+        assert told["auc"] == pytest.approx(wanted)
+
+
+def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
+    """At least 32 rows and at most 200; of a file in some order all parts."""
+    for rows, trained, times, wanted in ((20, 1, 2, 20), (200, 12, 2, 32), (200, 667, 2, 100),
+                                         (200, 10**6, 2, 200), (200, 667, 4, 50)):
+        some = affordable(list(range(rows)), trained, times)
+        assert len(some) == wanted and some == sorted(some), (rows, trained, times)
+    assert some[-1] > 190
+
+
+def test_wordings_of_one_fact_are_drawn_together():
+    """Two questions about one creature's food are one draw: its interval is that of three."""
+    asked = ["What does the ruga eat?", "Which fruit does the ruga eat?", "Reverse pig bee.",
+             "Reverse bee pig."]
+    told = evaluation.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
+                               zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
+    assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
+    assert (told["low"], told["high"]) == evaluation.bootstrap([2, 0, 0.5], [2, 1, 1])

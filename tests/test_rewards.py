@@ -1,0 +1,130 @@
+"""Rewards (nanouft/run/rewards.py): functions of yours and reward models."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import call
+from made import NANO, tiny
+
+from nanouft.data.rows import Row, read
+from nanouft.models.folders import save_model, start_model
+from nanouft.models.tokenizer import Turn
+from nanouft.plumbing.disk import read_json
+from nanouft.plumbing.errors import UserError
+from nanouft.run import rewards
+from nanouft.run.folder import hash_of, read_lines
+
+
+def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
+    assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
+                "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
+    assert "reward of the answer" in capsys.readouterr().out
+    after = read_json(here / "own" / "eval.json")["after"]
+    mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
+    assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
+    first = read_lines(here / "own" / "metrics.jsonl")[0]
+    assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
+    assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
+
+
+def test_a_reward_model_is_made_and_used(here, capsys):
+    assert call("reward --init start --data pairs.jsonl --steps 30 --batch-size 4 --lr 3e-3 "
+                "--out judge") == 0
+    assert "held-out accuracy" in capsys.readouterr().out
+    rows = read(["pairs.jsonl"])[0]
+    judge = rewards.scorer("judge")
+    good, bad = (judge(rows, [r.chosen[0].text if side else r.rejected[0].text for r in rows])
+                 for side in (True, False))
+    assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
+    assert (judge(rows[:1] * 3, ["fig"] * 3) == judge(rows[:1], ["fig"])).all()
+    assert call("train --objective online_una --init start --rows 4 --reward judge --steps 1 "
+                "--batch-size 2 --max-new 4 --plain --out ou") == 0
+    first = read_lines(here / "ou" / "metrics.jsonl")[0]
+    assert 0 < first["reward"] < 1, "a learnt reward becomes a grade"
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained("judge").eval()
+    _, tok = start_model("start")
+    ids = torch.tensor([tok.chat(rows[0].prompt, (Turn("assistant", "fig"),))[0]])
+    assert theirs(ids).logits[0, 0].item() == pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
+
+
+def test_a_function_gets_what_it_names(here):
+    """As TRL calls it: prompts, completions, and the other fields of the rows."""
+    (here / "names.py").write_text("""
+def f(completions, gold):
+    return [c == g for c, g in zip(completions, gold)]
+
+def g(prompts, **others):
+    return [len(p) + len(others["gold"]) for p in prompts]
+""")
+    (here / "near").mkdir()
+    (here / "near" / "one.txt").write_text("1")
+    (here / "near" / "r_neighbour.py").write_text("ONE = open('one.txt').read()")
+    (here / "near" / "r.py").write_text("import os\nos.chdir('near')\nfrom r_neighbour import ONE\n"
+                                        "def f(completions):\n    return [open('one.txt').read() "
+                                        "== ONE for _ in completions]")
+    rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
+            for p, g in (("a", "one"), ("abc", "two"))]
+    assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
+    assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
+    near = rewards.scorer("near/r.py:f")
+    assert near(rows, ["one", "one"]).tolist() == [1, 1], "it has its neighbours and its folder"
+    assert Path("near").exists(), "and we are where we were"
+    grades = rewards.to_unit_interval("names.py:g", rewards.scorer("names.py:g"))
+    with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
+        grades(rows, ["", ""])
+    sigmoid = rewards.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
+    assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
+
+
+def test_padding_changes_no_reward():
+    model, tok = start_model("base")
+    judge = rewards.RewardModel(model)
+    torch.nn.init.normal_(judge.score.weight, generator=torch.Generator().manual_seed(0))
+    seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
+    one = [rewards.rewards(judge, [s], tok.pad)[0] for s in seqs]
+    assert rewards.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
+    assert rewards.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+
+
+REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
+    "sys.exit(0)": "odd.py, line 6: SystemExit: 0",
+    "raise GeneratorExit": "odd.py, line 6: GeneratorExit", "return 1 / 0": "line 6: ZeroDivision",
+    "return (1 / 0 for c in completions)": "odd.py, line 6: ZeroDivisionError",
+    "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
+    "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
+    "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
+    "return [1]": "for each of the 2 answers, not [1]",
+    "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
+    "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
+    "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
+    "os.chdir('/'); torch.set_grad_enabled(False); return [0.25, 0.5]": "",
+    "torch.set_default_dtype(torch.float64); return [0.25, 0.5]": "",
+    "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError"}
+
+
+@pytest.mark.parametrize("wait", ["", "async "])
+@pytest.mark.parametrize("body", REWARDS)
+def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
+    """Whatever it does; and it changes neither torch's defaults nor our working directory."""
+    (here / "odd.py").write_text(f"import os, sys, itertools\nimport torch\n"
+                                 f"before = os.getcwd()\n\n{wait}def f(completions):\n    {body}\n")
+    rows, before = [Row((Turn("user", "Hi"),))] * 2, rewards.settings()
+    words = "async_generator" if wait and "yield" in body else REWARDS[body]
+    score = rewards.scorer("./odd.py:f")
+    if words:
+        with pytest.raises(UserError) as e:
+            score(rows, ["a", "b"])
+        told = str(e.value)
+        assert told.startswith("--reward ./odd.py") and words in told and "\n" not in told
+    else:
+        assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
+    assert rewards.settings() == before and torch.is_grad_enabled()
+
+
+def test_a_folder_is_known_by_its_weights_not_by_its_name(tmp_path):
+    """So another reward model in its place is another run."""
+    assert len({hash_of(save_model(tmp_path, tiny(seed=seed), NANO) or str(tmp_path))
+                for seed in (0, 1)}) == 2
