@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · Is the blend a better estimate?
 # *About 25 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
-# `docs/claims.md`.*
+# `docs/results`.*
 #
 # Lesson 04 showed how IFT mixes the model's own guess into what it reads. The paper gives a reason
 # for this. SFT, it says, scores every word after the demonstrator's words, which are better than
@@ -213,7 +213,7 @@ else:
 # nearer to the goal from many cells, so here IFT carries the demonstration to neighbouring states.
 # Whether the assumption holds depends on the lake. In language models of one million parameters SFT
 # says too much as well, step by step, but the blend closes little of the gap (C7 in
-# `docs/claims.md`).
+# `docs/results`).
 #
 # </details>
 #

@@ -252,7 +252,7 @@ else:
 # their mean, and $L$ is a mean over words and then over answers, not a sum. That gradient flows
 # through the weights is no error: in issue 2 of the code's repository,
 # TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective.
-# `docs/claims.md` says what it costs (C1 and C1d).
+# `docs/results` says what it costs (C1 and C1d).
 #
 # How far is the blend from Eq. 18? The next cell asks the base for both, on the 80 answers of
 # lesson 04. Until a wrong guess is read they are the same. On lists they stay near each other, at

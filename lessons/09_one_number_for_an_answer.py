@@ -189,7 +189,7 @@ else:
 # authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
 #
 # The project has asked this with more seeds and with settings that were chosen for each method (C3
-# in `docs/claims.md`). There UFT ends with fewer skills than SFT followed by DPO, as it does beside
+# in `docs/results`). There UFT ends with fewer skills than SFT followed by DPO, as it does beside
 # the two stages in our right panel. So before one says that merging prevents forgetting, one has to
 # ask whether there was any, and at which setting.
 #

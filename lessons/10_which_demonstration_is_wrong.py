@@ -155,7 +155,7 @@ lesson.compare(found(tau), "%")
 # Yet the filter is soft: the mean trust is 0.56 for right answers and 0.35 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers
 # to throw out, a hard filter by the opinion of the aligned model gains more (C4 in
-# `docs/claims.md`).
+# `docs/results`).
 #
 # ## Change one thing
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of

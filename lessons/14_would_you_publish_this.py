@@ -183,7 +183,7 @@ else:
 # would still seem different by chance, and the intervals are not corrected for that.
 #
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
-# with intervals that cover other questions as well as other seeds. `docs/claims.md` has these
+# with intervals that cover other questions as well as other seeds. `docs/results` has these
 # verdicts.
 #
 # ## Change one thing

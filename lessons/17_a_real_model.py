@@ -193,7 +193,7 @@ else:
 # loss and the later ones, and after the end there are none. After 96 steps both forms lie behind
 # SFT, and fewer of their answers stop. In lesson 06 gradient through the weights kept the model
 # from learning to stop, and detached weights were the repair. On NanoWorld's bases IFT with
-# detached weights scored as SFT does (C1 in `docs/claims.md`). Here it does not, so a verdict on
+# detached weights scored as SFT does (C1 in `docs/results`). Here it does not, so a verdict on
 # one model need not hold on another. Or was this verdict reached too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
@@ -219,7 +219,7 @@ for steps in (48, 96):
 # seeds and other questions, and nothing else: it does not say what twice the steps would have
 # shown, so a curve that still rises is no place for a verdict. This is why the claims on SmolLM2
 # were asked again. There, at SFT's own rate, the detached form is no longer shown to be worse than
-# SFT, neither after 96 steps (R5) nor after 256 (R6, `docs/claims.md`).
+# SFT, neither after 96 steps (R5) nor after 256 (R6, `docs/results`).
 #
 # ## Change one thing
 # With `CHANGE = "mine"` you train SFT and `METHOD`, which takes much longer than any other run of
@@ -249,4 +249,4 @@ for steps in (48, 96):
 #
 # </details>
 #
-# This was the last lesson. `docs/claims.md` has the verdicts on the papers' claims.
+# This was the last lesson. `docs/results` has the verdicts on the papers' claims.

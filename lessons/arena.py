@@ -7,7 +7,7 @@
 
 mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
 shows one). It learns from the same rows, in as many steps and with as many tries of
-the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/claims.md.
+the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/results.
 In the task uft mine.py is the program of lessons.build, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory. Only the weights that it

@@ -55,7 +55,8 @@ def test_readmes_tables_are_those_of_their_commands():
 
 
 def test_the_code_of_readme_is_that_of_simple():
-    shown = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```python\n(.*?)```", readme, re.S)
     code = (ROOT / "nanouft" / "simple.py").read_text(encoding="utf-8")
     assert all(function.strip() in code for function in shown[1].split("\n\n\n"))
 

@@ -30,8 +30,8 @@ differ.
    can fall when an easy token after a hard one, such as <|end|>, becomes LESS likely, and the model
    may not learn to stop, or unlearn it. Hence constants are the default here: on our bases of one
    million parameters IFT then scores as SFT does, and the released form 4 points less, each at its
-   best settings (docs/claims.md).
-   The paper prints other formulas, which docs/claims.md does not judge. They divide by no mean, and
+   best settings (docs/results/ift.md).
+   The paper prints other formulas, which docs/results does not judge. They divide by no mean, and
    t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t

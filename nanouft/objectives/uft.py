@@ -21,7 +21,7 @@ sequence the sum, since a long answer pulls more). beta says when an answer coun
 sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 fits
 answers of hundreds of tokens; an answer of ten tokens seldom gets there with it, and the default
 here is .1. In NanoWorld a beta of 1 kept more known facts beside scored answers, and learnt less of
-the hardest skill (docs/findings.md, UFT). An answer of score 0 is pushed down without end, though
+the hardest skill (docs/results/uft.md). An answer of score 0 is pushed down without end, though
 ever less.
 
 --feedback names what there is beside demonstrations: score (labels count as scores), binary
