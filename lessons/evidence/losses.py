@@ -31,7 +31,7 @@ GROUPS = {
 AFTER = {"sft": "sft, sft"} | {loss: f"sft, {loss}" for loss in which_loss.SECOND}  # rows of C14
 TITLE = "What each loss scores, from a base and after SFT"
 WIDTH, LINE = 4.2, 0.2                  # inches: of the picture, of a line of it
-TITLE_ROOM, LEGEND_ROOM = 0.6, 1.2      # inches above and below the lines
+TITLE_ROOM, LEGEND_ROOM = 0.6, 1.35      # inches above and below the lines
 
 
 class Score(NamedTuple):
@@ -98,10 +98,11 @@ def picture(file: Path, from_base: Kept, after_sft: Kept) -> str:
         ax.spines[["right", "left", "top"]].set_visible(False)
         ax.tick_params(axis="y", length=0)
         fig.suptitle(TITLE, weight="bold", fontsize=10)
-        fig.text(0.02, 0.01, "Filled: trained from the base. Hollow square: a second stage\n"
-                 "after SFT at its best learning rate, to be compared with sft's\n"
-                 "square; cross: at the highest rate tried, one seed. Bars: 95 %\n"
-                 "intervals. Mean of two bases.", color=SOFT.light)
+        fig.text(0.02, 0.01, "Filled: trained from the base, each loss at its own best rate\n"
+                 "and its default beta. Hollow square: a second stage after SFT\n"
+                 "at its best rate, to be compared with sft's square; cross: at\n"
+                 "the highest rate tried, one seed. Bars: 95 % intervals. Mean\n"
+                 "of two bases.", color=SOFT.light)
         fig.subplots_adjust(left=0.22, right=0.97, top=1 - TITLE_ROOM / height,
                             bottom=LEGEND_ROOM / height)
         told = save(fig, file)
