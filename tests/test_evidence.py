@@ -456,7 +456,8 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "after the second"],
     "findings: UNA": [
         "UNA differs from DPO by {+R8 better: UNA - DPO} and from the model after SFT by "
-        "{+R8 better: UNA - start}, both undecided, and SFT is {-R8 better: UNA - RFT} points ahead of it",
+        "{+R8 better: UNA - start}, both undecided, and SFT is {-R8 better: UNA - RFT} points "
+        "ahead of it",
         "So the lower rate differs from R8's by {+R9 better: UNA, lower rate - UNA, as in R8} and "
         "from the model after SFT by {+R9 better: UNA, lower rate - start}, and",
         "from UNA on all of them by {+R9 better: UNA, balanced - UNA, as in R8}.",
@@ -558,6 +559,8 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
         "At SFT's rate and batch only {} % of the lists stop":
         (share, "C1d released here", "stops"),
+        "({} without the kind":
+        (without, "C1d better: detached there - released"),
         "without lists the two differ by {}.": (without, "C1d better: detached - released here"),
         "a batch of 16, which makes {} steps": (steps, "C1 released"),
         "the mean of the other two families is {}.":
