@@ -198,7 +198,7 @@ def bootstrapped(key: str) -> str:
         return gap[drawn][:, rng.integers(0, gap.shape[1], gap.shape[1])].mean()
 
     draws = []
-    for _ in range(2000):
+    for _ in range(8000):
         drawn = rng.integers(0, 5, 5)                   # of five seeds
         draws.append(sum(share[family] * again(gap) for family, gap in asked.gaps.items()))
     return f"{100 * 1.96 * np.std(draws):.1f}"
@@ -354,7 +354,7 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "which is then {C1d better: detached - released here} points behind the detached one",
         "detached IFT too scores less than at SFT's settings, by {C1d better: detached - "
         "detached there} points",
-        "it is only {C1d better: detached there - released} points ahead of the released form. "
+        "it is only {C1d better: detached there - released} points ahead of the released form",
         "So the larger part of the 4.3 points",
         "SFT's estimate is {C7 Step by step, SFT overestimates what its model does} points too "
         "high",
@@ -455,15 +455,16 @@ TOLD = {    # page and section: sentences of it, with figures as in README's (wr
         "and by {+C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)} "
         "after the second"],
     "findings: UNA": [
-        "UNA differs from DPO by {+R8 better: UNA - DPO} and from its start model by {+R8 better: "
-        "UNA - start}, both undecided, and SFT is {-R8 better: UNA - RFT} points ahead of it",
+        "UNA differs from DPO by {+R8 better: UNA - DPO} and from the model after SFT by "
+        "{+R8 better: UNA - start}, both undecided, and SFT is {-R8 better: UNA - RFT} points "
+        "ahead of it",
         "So the lower rate differs from R8's by {+R9 better: UNA, lower rate - UNA, as in R8} and "
-        "from the start model by {+R9 better: UNA, lower rate - start}, and",
+        "from the model after SFT by {+R9 better: UNA, lower rate - start}, and",
         "from UNA on all of them by {+R9 better: UNA, balanced - UNA, as in R8}.",
         "by {+R9 better, stops: UNA, balanced - UNA, as in R8}, because",
         "which is {+R9 better, stops: UNA, lower rate - UNA, as in R8} against R8's",
-        "UNA as in R8 differs from the start model by {+R9 better: UNA, as in R8 - start} points, "
-        "and UNA on the balanced answers by {+R9 better: UNA, balanced - start}, so",
+        "UNA as in R8 differs from the model after SFT by {+R9 better: UNA, as in R8 - start} "
+        "points, and UNA on the balanced answers by {+R9 better: UNA, balanced - start}, so",
         "SFT on the good answers scored {+C6 better: RFT - KTO} more than KTO",
         "UNA's difference to KTO is {+C13 better: una - kto} and to DPO {+C13 better: una - dpo}, "
         "which",
@@ -481,11 +482,12 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "Only {} % of UNA's answers stop": (share, "R8 UNA"),
         "where {} % did before": (share, "R8 start")},
     "findings: UNA": {
-        "the start model scores {} points": (mean, "R8 start"), "UNA {}, DPO": (mean, "R8 UNA"),
+        "the model after this SFT scores {} points": (mean, "R8 start"),
+        "UNA {}, DPO": (mean, "R8 UNA"),
         "{} and": (mean, "R8 DPO"), "SFT {}. So": (mean, "R8 RFT"),
         "Of UNA's answers {} % stop": (share, "R8 UNA"),
-        "of the start model's {} %": (share, "R8 start"),
-        "The start model scores {} points": (mean, "R9 start"),
+        "of the model after SFT {} %": (share, "R8 start"),
+        "The model after SFT scores {} points": (mean, "R9 start"),
         "UNA as in R8 {}, UNA at": (mean, "R9 UNA, as in R8"),
         "a third of the rate {}, and": (mean, "R9 UNA, lower rate"),
         "score at least .5 as others {}.": (mean, "R9 UNA, balanced"),
@@ -557,6 +559,8 @@ BOUND = {   # the same: {words of it: what any other figure at {} is, and of whi
         "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
         "At SFT's rate and batch only {} % of the lists stop":
         (share, "C1d released here", "stops"),
+        "({} without the kind":
+        (without, "C1d better: detached there - released"),
         "without lists the two differ by {}.": (without, "C1d better: detached - released here"),
         "a batch of 16, which makes {} steps": (steps, "C1 released"),
         "the mean of the other two families is {}.":
