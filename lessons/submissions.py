@@ -13,6 +13,7 @@ import ast
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +37,19 @@ def handed_in(student: Path, file_name: str, name: str) -> Program | None:
     """The student's program for the function `name`: from a file of this name or a notebook."""
     found = []
     for file in files(student, file_name):
-        tree = parsed(read(file))
+        text = read(file)
+        tree = parsed(text)
         needed = slice_of(tree, name)
-        if not needed and file.suffix == ".ipynb":
+        is_notebook = file.suffix == ".ipynb"
+        if not needed and is_notebook:
             continue
-        program = Program(file, fingerprint=fingerprint(needed, name))
-        if file.suffix == ".ipynb":
-            program.source = "\n\n".join(map(ast.unparse, needed)) + "\n"
-        found.append((worth(tree, name), program))
+        program, rank = Program(file, text if is_notebook else None), 0
+        with suppress(*BROKEN):                 # nested too deep for `ast`: Python may still run it
+            rank = worth(tree, name)
+            if is_notebook:
+                program.source = "\n\n".join(map(ast.unparse, needed)) + "\n"
+            program.fingerprint = fingerprint(needed, name)
+        found.append((rank, program))
     return min(found, key=lambda x: x[0])[1] if found else None
 
 
@@ -56,14 +62,16 @@ def worth(tree: ast.Module, name: str) -> int:
 
 
 def files(student: Path, name: str) -> list[Path]:
-    """Files of this name and notebooks, those that lie least deep first."""
+    """Plain files of this name and notebooks, those that lie least deep first. Reading a pipe might
+    never end."""
     found = []
     for folder, inside, here in os.walk(student):
         depth = len(Path(folder).relative_to(student).parts)
         inside[:] = sorted(x for x in inside if x[0] not in "._" and depth < DEPTH)
         found += [Path(folder, x) for x in sorted(here)
                   if x == name or x.endswith(".ipynb") and x[0] not in "._"]
-    found = [x for x in found if not x.is_symlink() and x.stat().st_size <= LARGEST]
+    found = [x for x in found if not x.is_symlink() and x.is_file()
+             and x.stat().st_size <= LARGEST]
     return sorted(found, key=lambda x: (len(x.parts), x.suffix == ".ipynb"))
 
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from lessons import exercise as judge
-from lessons import grade
+from lessons import grade, submissions
 from lessons.check import main
 from lessons.limits import hide_cards, run_limited
 from lessons.submissions import fingerprint, handed_in, parsed, slice_of
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
 KNOWN = judge.exercises()
@@ -209,6 +210,64 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     assert "bob" in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder of a student"):
         main(["02b", "--class", str(tmp_path / "ada")])
+
+
+HOSTILE = {
+    "surrogate": WRONG + "raise ValueError('\\ud800')",
+    "minus": WRONG + "return " + "-" * 2500 + "1",
+    "dots": WRONG + "return logp" + ".a" * 2500,
+    "control": WRONG + "raise ValueError('\\x1b[2J')",
+    "=HYPERLINK(1)": "raise ValueError",
+    os.fsdecode(b"Jos\xe9"): RIGHT,
+    "ada": RIGHT}
+
+
+@LIMITS
+def test_no_name_and_no_submission_costs_another_student_the_table(tmp_path, monkeypatch, capsys):
+    """Exceptions, names and programs that cannot be written or read, pipes in place of files."""
+    for name, source in HOSTILE.items():
+        hand_in(tmp_path / name, source)
+    hand_in(tmp_path / "dots", notebook(HOSTILE["dots"]), "a.ipynb")
+    hand_in(tmp_path / "locked", RIGHT)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "ex02.py")
+    os.mkfifo(tmp_path / "pipe" / "work.ipynb")
+    read = submissions.read
+
+    def locked(file: Path) -> str:
+        if file.parent.name == "locked":
+            raise PermissionError("not yours")
+        return read(file)
+    monkeypatch.setattr(submissions, "read", locked)
+    table = tmp_path / "points.csv"
+    words = ["02b", "--class", str(tmp_path), "--csv", str(table)]
+    assert command(main, words) == 0, capsys.readouterr().err
+    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
+    points = {x["student"]: x["points"] for x in rows if x["exercise"] == "02b"}
+    assert [name for name, x in points.items() if x == "1"] == ["Jos\\udce9", "ada"]
+    assert len(points) == len(HOSTILE) + 2 and "'=HYPERLINK(1)" in points
+    told = {x["student"]: x["what the check says"] for x in rows if x["exercise"] == "02b"}
+    assert "no result" in told["locked"] and "not yours" in told["locked"]
+    assert "ValueError: \\ud800" in told["surrogate"] and "\\x1b[2J" in told["control"]
+    assert "no file ex02.py" in told["pipe"] and "wrong" in told["dots"]
+    assert sorted(tmp_path.glob("points*")) == [table]
+
+
+def test_what_is_graded_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):
+    """An older table too."""
+    def graded(student, name, seed):
+        if student.name == "bob":
+            raise KeyboardInterrupt
+        return grade.Cell("right")
+    monkeypatch.setattr(grade, "grade", graded)
+    for name in ("ada", "bob"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+    table = tmp_path / "points.csv"
+    table.write_text("older")
+    with pytest.raises(KeyboardInterrupt):
+        main(["02b", "--class", str(tmp_path / "all"), "--csv", str(table)])
+    assert table.read_text() == "older"
+    assert "ada,02b,1,right" in (tmp_path / "points.csv.unfinished").read_text()
 
 
 def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
