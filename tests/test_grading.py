@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from lessons import exercise as judge
-from lessons import grade, submissions
+from lessons import grade, pages, submissions
 from lessons.check import main
 from lessons.limits import hide_cards, run_limited
-from lessons.submissions import fingerprint, handed_in, parsed, slice_of
+from lessons.submissions import fingerprint, handed_in, parsed, reaches, slice_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
@@ -179,7 +179,7 @@ def test_the_file_that_has_begun_counts(tmp_path):
 
 def test_the_same_program_under_other_names_has_the_same_fingerprint():
     def of(source: str) -> str:
-        return fingerprint(slice_of(parsed(source), "sft_loss"), "sft_loss")
+        return fingerprint(slice_of(parsed(source), "sft_loss"), "sft_loss")[0]
     same = of(RIGHT)
     calls, f = RENAMED.replace("-x.masked_fill(counted == 0, 0)", "f(x)"), "\ndef f(x): return -x\n"
     helper = calls + f
@@ -187,7 +187,55 @@ def test_the_same_program_under_other_names_has_the_same_fingerprint():
     assert same == of(RENAMED) and of(RIGHT + "\nunused = 1\n") == same
     others = {of(OTHERWISE), of(RIGHT.replace("== 0", "< 1")), of(helper)}
     assert len(others) == 3 and same not in others
-    assert of(WRONG + "raise NotImplementedError") == "" == of(WRONG + "return logp.sum()")
+    assert of(WRONG + "raise NotImplementedError") == ""
+
+
+REACHES = {
+    "from lessons.exercises.key02 import sft_loss": "the key",
+    "from lessons.exercises import key02\nsft_loss = key02.sft_loss": "the key",
+    "import importlib\nsft_loss = importlib.import_module('lessons.exercises.' + 'key02').sft_loss":
+        "the key, importlib",
+    "from pathlib import Path\nexec(Path('../key02.py').read_text())": "the key, exec, pathlib",
+    "from helper import sft_loss": "helper",
+    "from . import helper": ".helper",
+    "import lessons.exercise as e\nsft_loss = e.exercises()['02b'].right": "lessons.exercise",
+    WRONG + "return sft_loss.__globals__['__builtins__']": "__globals__",
+    WRONG + "import sys\n    return sys._getframe(1).f_back": "f_back, sys",
+    RIGHT: "",
+    OTHERWISE: ""}
+
+
+@pytest.mark.parametrize(("source", "words"), REACHES.items())
+def test_it_is_told_what_a_program_reaches_for(source, words, tmp_path):
+    assert handed_in(hand_in(tmp_path, source), "ex02.py", "sft_loss").reaches == words
+
+
+def test_neither_a_stub_nor_a_notebook_reaches_for_anything(tmp_path):
+    """What the first cells of our notebooks import is not the exercise's."""
+    for file in judge.HERE.glob("ex*.py"):
+        assert reaches(parsed(file.read_text(encoding="utf-8")).body) == ""
+    begin = pages.PROJECT.format(repository="") + "\nfrom lessons.check import check"
+    folder = hand_in(tmp_path, notebook(begin, RIGHT, "check(sft_loss)"), "a.ipynb")
+    assert handed_in(folder, "ex02.py", "sft_loss").reaches == ""
+
+
+def test_each_key_is_known_whoever_hands_it_in(tmp_path):
+    """However short; between students short programs are not compared."""
+    cells = {}
+    for student in (tmp_path / "ada", tmp_path / "bob"):
+        student.mkdir()
+        for name, exercise in KNOWN.items():
+            key = (judge.HERE / f"key{name[:2]}.py").read_text(encoding="utf-8")
+            hand_in(student, key, f"ex{name[:2]}.py")
+            cells[student, name] = grade.Cell("right", handed_in(
+                student, f"ex{name[:2]}.py", exercise.name))
+    grade.mark_same_programs(cells)
+    for (student, _), cell in cells.items():
+        other = "bob" if student.name == "ada" else "ada"
+        assert cell.same == ("the key (short)" if cell.program.is_short else f"the key, {other}")
+    assert {cell.program.is_short for cell in cells.values()} == {True, False}
+
+
 
 
 @LIMITS
@@ -198,13 +246,15 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     hand_in(tmp_path / "bob", OTHERWISE.replace("rows", "parts"), "work/02/ex02.py")
     hand_in(tmp_path / "cleo ö", notebook(RENAMED), "lesson 02.ipynb")
     (tmp_path / "dora").mkdir()
+    hand_in(tmp_path / "eve", "from lessons.exercises.key02 import sft_loss")
     table = tmp_path / "points.csv"
     assert main(["02b", "--class", str(tmp_path), "--csv", str(table)]) == 0
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [(x["student"], x["points"]) for x in rows if x["exercise"] == "total"] == [
-        ("ada", "1"), ("bob", "1"), ("cleo ö", "1"), ("dora", "0")]
+        ("ada", "1"), ("bob", "1"), ("cleo ö", "1"), ("dora", "0"), ("eve", "1")]
     told = {x["student"]: x for x in rows if x["exercise"] == "02b"}
-    assert [x["the same program as"] for x in told.values()] == ["bob", "ada", "the key", ""]
+    assert [x["the same program as"] for x in told.values()] == ["bob", "ada", "the key", "", ""]
+    assert [x["reaches for"] for x in told.values()] == ["", "", "", "", "the key"]
     assert told["bob"]["file"] == os.path.join("work", "02", "ex02.py")
     assert "no file ex02.py" in told["dora"]["what the check says"]
     assert "bob" in capsys.readouterr().out
