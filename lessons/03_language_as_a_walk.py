@@ -44,7 +44,8 @@ lesson = Lesson("03", CHANGE)
 # language model says how likely each token is after a text. Ours is a table with four numbers for
 # each cell, and a softmax turns these four into probabilities. We train twenty policies side by
 # side, which differ only in the small random numbers with which they begin, so that no result
-# depends on one lucky start.
+# depends on one lucky start. A move always leads where its arrow points. (The lake of that name in
+# Gymnasium is slippery unless one says otherwise: there two moves in three go sideways.)
 
 # %%
 import draw

@@ -92,8 +92,12 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # reads
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(g_i),$$
 # where $g_i$ is its own guess, and it must still predict the demonstrator's next word. With
-# $\lambda=0$ this is SFT. The paper uses $\lambda=0.2$, so four fifths of what the model reads is
-# still the truth.
+# $\lambda=0$ the loss is that of SFT. The paper uses $\lambda=0.2$, so four fifths of what the
+# model reads is still the truth.
+#
+# The gradient with $\lambda=0$ is not quite SFT's, because none flows back into the blend. Our
+# model uses one table for the words that it reads and for those that it writes, and with the blend
+# this table learns from what is written alone. The next cell measures how much that changes.
 #
 # Two properties follow before we train anything. First, the loss of the first word of an answer
 # cannot depend on $\lambda$, because that word is predicted from the question alone. Second, as
@@ -130,12 +134,29 @@ for kind, (inputs, targets, mask) in tests.items():
     assert CHANGE or holds[kind, "second"], "until a wrong guess is read, lam changes nothing"
     assert change[read].max() > 1e-3, "after that it does"
 
+
+def gradient(embeds=None):
+    """(P,) of SFT's loss on the reversals: the base reads the words, or these embeddings."""
+    inputs, targets, mask = tests["reverse"]
+    words = base(inputs) if embeds is None else base(embeds=embeds)
+    loss = -(token_logp(words, targets) * mask).sum() / mask.sum()
+    found = torch.autograd.grad(loss, list(base.parameters()), materialize_grads=True)
+    return torch.cat([x.flatten() for x in found])
+
+
+of_sft, frozen = gradient(), gradient(base(tests["reverse"][0], want="embeds").detach())
+apart = ((of_sft - frozen).norm() / of_sft.norm()).item()
+print(f"gradient with lam 0: {100 * apart:.0f} % of its length away from SFT's, "
+      f"cosine {torch.cosine_similarity(of_sft, frozen, dim=0).item():.3f}")
+assert 0.05 < apart < 0.5, "lam 0 has nearly, but not quite, the gradient of SFT"
+
 # %% [markdown]
 # ## Watching the guesses during training
 # Now we train two models on both kinds of answers, one with $\lambda=0.2$ and one with $\lambda=0$,
-# which is SFT. We call the first one `IFT's blend` and not IFT, because IFT has a second idea, to
-# give words different weights, which comes in lesson 06. After every fourth step we let both models
-# guess the words of the 80 answers and count at how many positions they are wrong.
+# which is SFT with frozen input embeddings. We call the first one `IFT's blend` and not IFT,
+# because IFT has a second idea, to give words different weights, which comes in lesson 06. After
+# every fourth step we let both models guess the words of the 80 answers and count at how many
+# positions they are wrong.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
@@ -177,7 +198,7 @@ def still_right(kind: str, guess, row: int, position: int) -> bool:
 
 demos = [row for step in range(1, STEPS + 1)
          for row in world.rows("train", "demos", ROWS, step, skills=KINDS)]
-runs = {"IFT's blend": watch("IFT's blend", 0.2), "SFT": watch("SFT", 0.0)}
+runs = {name: watch(name, lam) for name, lam in (("IFT's blend", 0.2), ("SFT, input frozen", 0.0))}
 also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
 for kind, (inputs, _, mask) in tests.items():
     guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
@@ -191,7 +212,7 @@ for kind, (inputs, _, mask) in tests.items():
 # ## What happened
 # In a reversal only one word can be right at each position. Half of the base's guesses are wrong at
 # first, after 40 steps 1 % are, and from then on the two parts of the blend are the same word. By
-# the second property training with it is then the same as SFT, for every $\lambda$. The blend
+# the second property training is then the same for every $\lambda$, 0 included. The blend
 # matters for reversals only while they are being learnt.
 #
 # In a list many words are right, and nobody can know which cities the demonstrator will name. So
@@ -201,9 +222,10 @@ for kind, (inputs, _, mask) in tests.items():
 # it makes the next word little harder to predict, because four fifths of the blend are still the
 # true word: the base's loss on lists, printed above, only rises from 1.36 to 1.39.
 #
-# The curves of SFT fall as well, although SFT never reads a guess. The share of wrong guesses is
-# one minus the accuracy of predicting the next word, and every kind of training on these answers
-# raises that accuracy. So it is not because the model reads its guesses that they become right.
+# The curves of $\lambda=0$ fall as well, although no guess is read there. The share of wrong
+# guesses is one minus the accuracy of predicting the next word, and every kind of training on these
+# answers raises that accuracy. So it is not because the model reads its guesses that they become
+# right.
 
 # %%
 fig, ax = draw.panels()
@@ -244,7 +266,8 @@ else:
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
 # second still holds: a wrong guess in the question counts as one that has been read. Training
-# suffers as well: the wrong guesses in reversals stay at 51 %, where SFT brings them down to 1 %.
+# suffers as well: the wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1
+# %.
 #
 # </details>
 #

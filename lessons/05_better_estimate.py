@@ -66,15 +66,17 @@ print("the habit:        ", arrows(task.worse))
 # $$(1-\lambda)\,z(c_i)+\lambda\,z(g_i),$$
 # where $g_i$ is the cell to which the policy's likeliest move in $c_{i-1}$ would have led.
 #
-# For the whole path both multiply the chances of the demonstrated moves, and the truth needs no
-# formula: we let every policy walk alone 2,500 times. Move by move both take the chance of *any*
-# best move, and **value iteration**, which computes how good each cell is from the cells that it
-# leads to, tells us which moves these are. Here the truth is exact: we follow the probability of
-# standing in each cell, one move after the other. Some walks fall into a hole before the eighth
-# move, so there are two truths, and the cell prints both. One counts the share of best moves among
-# the walks that are still **on the ice** before each of the eight moves, and is the mean over the
-# eight; the lake's page and this lesson use it. In the other **fallen is wrong**: a walk that has
-# fallen makes no best move any more.
+# For the whole path both multiply the chances of the demonstrated moves. This is allowed because a
+# move always leads where its arrow points (lesson 03); on ice that slips each chance would also
+# hold that of the slip, and $g_i$ would be no single cell. The truth needs no formula: we let every
+# policy walk alone 2,500 times. Move by move both take the chance of *any* best move, and **value
+# iteration**, which computes how good each cell is from the cells that it leads to, tells us which
+# moves these are. Here the truth is exact: we follow the probability of standing in each cell, one
+# move after the other. Some walks fall into a hole before the eighth move, so there are two truths,
+# and the cell prints both. One counts the share of best moves among the walks that are still **on
+# the ice** before each of the eight moves, and is the mean over the eight; the lake's page and this
+# lesson use it. In the other **fallen is wrong**: a walk that has fallen makes no best move any
+# more.
 
 # %%
 def own_guesses(probs):

@@ -291,8 +291,8 @@ for kind in ("reverse", "list"):
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
 # the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. Say first what its
-# derivative by $b$ is at $b=0$, where the balance must be, and how many per cent of the lists will
-# end. Write down a number from 0 to 100.
+# derivative with respect to $b$ is at $b=0$, where the balance must be, and how many per cent of
+# the lists will end. Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #

@@ -7,7 +7,8 @@
 # as well as the right ones, since it cannot tell them apart. **Preference-oriented fine-tuning**
 # (PoFT) asks a second model for its opinion, one that has already been **aligned**, which means
 # trained to answer well. It does not ask whether an answer is right, but how likely the aligned
-# model finds it, and trains the policy to find it likelier than that.
+# model finds it, and trains the policy to find it likelier than that. (The paper takes the mean
+# over several aligned models, as `nanouft/objectives/poft.py` can; for the idea one is enough.)
 #
 # The effect is a weight on each demonstration. If the aligned model finds an answer less likely
 # than the policy does, the policy is already ahead, and the answer gets only a small push. Nobody

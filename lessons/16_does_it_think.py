@@ -39,8 +39,11 @@ lesson = Lesson("16", CHANGE)
 # mean $\bar R$ of its group by
 # $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=\tfrac{K-1}{K}(1-s)\,\Delta,\qquad
 # \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-\tfrac{K-1}{K}\,s\,\Delta.$$
-# The factor is that of lesson 12, since $\bar R$ contains the answer's own reward; here, with
-# $K=8$ answers in a group, it is 7/8, and in a large group it is nearly 1.
+# For let an answer at once be right with probability $q$, and one with steps with $q+\Delta$. The
+# other $K-1$ answers are right with $q+s\Delta$ on average, so an answer with steps is
+# $q+\Delta-(q+s\Delta)=(1-s)\Delta$ ahead of them, and one at once is $s\Delta$ behind. The factor
+# is that of lesson 12: the answer's own reward is one of the $K$ in $\bar R$, and only the others
+# count. With $K=8$ it is 7/8, and in a large group it is nearly 1.
 #
 # The first token of an answer decides whether steps follow, and it is pushed like all others. So
 # steps become more frequent if $\Delta$ is positive and rarer if it is negative, and since $\Delta$

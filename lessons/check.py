@@ -24,6 +24,7 @@ from pathlib import Path
 
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 
 
 def check(function) -> None:
@@ -31,7 +32,7 @@ def check(function) -> None:
     from lessons.exercise import exercises, judge
     by_name = {exercise.name: exercise for exercise in exercises().values()}
     if function.__name__ in by_name:
-        print(judge(by_name[function.__name__], function) or "right")
+        say(judge(by_name[function.__name__], function) or "right")
     else:
         print(f"No exercise is called {function.__name__}. There are: {', '.join(by_name)}.")
 
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
         print(f"{name} {known[name].name:<22} {state}")
         if flags.which and state == "not yet":
-            print(f"{wrong}\n")
+            say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []
     print(f"{len(asked) - len(missing)} of {len(asked)} right.",
           *(missing[:1] if not flags.which else ()))

@@ -14,11 +14,11 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from typing import IO
 
 import torch
 
@@ -33,15 +33,17 @@ from lessons.exercise import (
     verdict,
 )
 from lessons.limits import BYTES, GIGABYTES, SECONDS, how_it_ended, run_limited
-from lessons.submissions import Program, handed_in
+from lessons.submissions import FEW, Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import check_writable
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.own_code import error_line
+from nanouft.plumbing.printing import say, visible
 from nanouft.plumbing.progress import progress
 
 WAITING = 300                                       # seconds on the clock, for one exercise
-FEW = 5                                             # names of others with the same program
-COLUMNS = ["student", "exercise", "points", "what the check says", "the same program as", "file"]
+FORMULA = ("=", "+", "-", "@", "\t")                # with these a formula begins in spreadsheets
+COLUMNS = ["student", "exercise", "points", "what the check says", "the same program as",
+           "reaches for", "file"]
 
 
 @dataclass
@@ -60,44 +62,74 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
                         "holds one folder for each of them")
     check_writable(table)
     seed, jobs = Random().random(), [(student, name) for student in students for name in names]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        graded = pool.map(lambda job: grade(*job, seed=seed), jobs)
-        cells = dict(zip(jobs, progress(len(jobs), "grading", graded)))
+    unfinished = table.with_name(table.name + ".unfinished")
+    with ThreadPoolExecutor(os.cpu_count()) as pool, opened(unfinished) as file:
+        graded = pool.map(lambda job: cell_of(*job, seed), jobs)
+        cells = {}
+        for job, cell in zip(jobs, progress(len(jobs), "grading", graded)):
+            cells[job] = cell
+            csv.writer(file).writerow(row_of(*job, cell))
     mark_same_programs(cells)
-    with table.open("w", newline="", encoding="utf-8") as file:
+    with opened(unfinished) as file:
         write = csv.writer(file).writerow
         write(COLUMNS)
         for student in students:
-            for name in names:
-                cell = cells[student, name]
-                where = cell.program.file.relative_to(student) if cell.program else ""
-                write([student.name, name, int(cell.words == "right"), cell.words, cell.same,
-                       where])
             points = sum(cells[student, name].words == "right" for name in names)
-            write([student.name, "total", points, f"of {len(names)}", "", ""])
+            for name in names:
+                write(row_of(student, name, cells[student, name]))
+            write([as_text(student.name), "total", points, f"of {len(names)}", "", "", ""])
             say(f"{student.name:<24} {points} of {len(names)}")
+    unfinished.replace(table)                           # an older table stays until here
     say(f"{len(students)} students in {table}")
 
 
+def cell_of(student: Path, name: str, seed: float) -> Cell:
+    """Judge one exercise of one student. Whatever cannot be graded costs nobody else a point."""
+    try:
+        return grade(student, name, seed=seed)
+    except Exception as error:                          # a file that may not be read, for example
+        why = " ".join(error_line(error, "").split())
+        return Cell(f"no result: it cannot be graded ({why}); look at it")
+
+
+def opened(table: Path) -> IO[str]:
+    """A table whose lines are kept one by one. Parts of names and texts that are no characters are
+    written out."""
+    return table.open("w", 1, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def row_of(student: Path, name: str, cell: Cell) -> list:
+    program = cell.program
+    where, reaches = (program.file.relative_to(student), program.reaches) if program else ("", "")
+    told = [as_text(x) for x in (cell.words, cell.same, reaches, where)]
+    return [as_text(student.name), name, int(cell.words == "right"), *told]
+
+
+def as_text(told: object) -> str:
+    """What a student wrote, as a cell that shows it: a spreadsheet computes what begins with =."""
+    text = visible(str(told))
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
 def mark_same_programs(cells: dict[tuple[Path, str], Cell]) -> None:
-    """Write into each cell who has handed in the same program, the key included."""
-    owners = defaultdict(list)
+    """Write into each cell who has handed in the same program, the key included. A short program
+    is compared with the key alone."""
+    owners, keys = defaultdict(list), {}
     for name in dict.fromkeys(name for _, name in cells):
-        function = exercises()[name].name
-        key = handed_in(HERE, f"key{name[:2]}.py", function)
-        if key and key.fingerprint:
-            owners[name, key.fingerprint].append("the key")
-    for (student, name), cell in cells.items():
-        if cell.program and cell.program.fingerprint:
+        key = handed_in(HERE, f"key{name[:2]}.py", exercises()[name].name)
+        keys[name] = key.fingerprint if key else ""
+    begun = {job: cell for job, cell in cells.items() if cell.program and cell.program.fingerprint}
+    for (student, name), cell in begun.items():
+        if not cell.program.is_short:
             owners[name, cell.program.fingerprint].append(student.name)
-    for (student, name), cell in cells.items():
-        if cell.program and cell.program.fingerprint:
-            cell.same = first_names(x for x in owners[name, cell.program.fingerprint]
-                                    if x != student.name)
+    for (student, name), cell in begun.items():
+        found = [x for x in owners[name, cell.program.fingerprint] if x != student.name]
+        if cell.program.fingerprint == keys[name]:
+            found.insert(0, "the key (short)" if cell.program.is_short else "the key")
+        cell.same = first_names(found)
 
 
-def first_names(names: Iterable[str]) -> str:
-    names = list(names)
+def first_names(names: list[str]) -> str:
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
 

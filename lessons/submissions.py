@@ -6,18 +6,21 @@ Of a notebook the program is the exercise's function and what it needs: definiti
 assignments of other cells. Nothing here runs a student's program.
 
 Two programs are the same if they differ only in names of their own, comments, docstrings, layout,
-and in what the function does not need. Very short ones are not compared, because everybody who is
-right may write them alike.
+and in what the function does not need. Very short ones are compared with the key alone, because
+everybody who is right may write them alike.
 """
 import ast
 import hashlib
 import json
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 DEPTH = 6                                       # folders below the student's own
 LARGEST = 2**24                                 # bytes of a file that is read
+FEW = 5                                         # names of a list that is shown
 SHORT = 50                                      # parts of a program, by ast: a line or two
 BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -29,21 +32,29 @@ class Program:
     """The file, and the source of a notebook's function; None: the file itself is the program."""
     file: Path
     source: str | None = None
-    fingerprint: str = ""                       # equal for the same program; "" for a short one
+    fingerprint: str = ""                       # equal for the same program; "": not begun
+    is_short: bool = False                      # everybody may have written it alike
+    reaches: str = ""                           # what it names that no exercise needs
 
 
 def handed_in(student: Path, file_name: str, name: str) -> Program | None:
     """The student's program for the function `name`: from a file of this name or a notebook."""
     found = []
     for file in files(student, file_name):
-        tree = parsed(read(file))
+        text = read(file)
+        tree = parsed(text)
         needed = slice_of(tree, name)
-        if not needed and file.suffix == ".ipynb":
+        is_notebook = file.suffix == ".ipynb"
+        if not needed and is_notebook:
             continue
-        program = Program(file, fingerprint=fingerprint(needed, name))
-        if file.suffix == ".ipynb":
-            program.source = "\n\n".join(map(ast.unparse, needed)) + "\n"
-        found.append((worth(tree, name), program))
+        program, rank = Program(file, text if is_notebook else None), 0
+        program.reaches = reaches(needed if is_notebook else tree.body)
+        with suppress(*BROKEN):                 # nested too deep for `ast`: Python may still run it
+            rank = worth(tree, name)
+            if is_notebook:
+                program.source = "\n\n".join(map(ast.unparse, needed)) + "\n"
+            program.fingerprint, program.is_short = fingerprint(needed, name)
+        found.append((rank, program))
     return min(found, key=lambda x: x[0])[1] if found else None
 
 
@@ -56,14 +67,16 @@ def worth(tree: ast.Module, name: str) -> int:
 
 
 def files(student: Path, name: str) -> list[Path]:
-    """Files of this name and notebooks, those that lie least deep first."""
+    """Plain files of this name and notebooks, those that lie least deep first. Reading a pipe might
+    never end."""
     found = []
     for folder, inside, here in os.walk(student):
         depth = len(Path(folder).relative_to(student).parts)
         inside[:] = sorted(x for x in inside if x[0] not in "._" and depth < DEPTH)
         found += [Path(folder, x) for x in sorted(here)
                   if x == name or x.endswith(".ipynb") and x[0] not in "._"]
-    found = [x for x in found if not x.is_symlink() and x.stat().st_size <= LARGEST]
+    found = [x for x in found if not x.is_symlink() and x.is_file()
+             and x.stat().st_size <= LARGEST]
     return sorted(found, key=lambda x: (len(x.parts), x.suffix == ".ipynb"))
 
 
@@ -126,10 +139,46 @@ def bound(node: ast.stmt) -> set[str]:
                 if isinstance(y, IMPORTS) for x in y.names}
 
 
+# ---- what no exercise needs ---------------------------------------------------------------------
+PLAIN = {"__future__", "collections", "copy", "dataclasses", "decimal", "fractions", "functools",
+         "itertools", "lessons.check", "math", "numpy", "operator", "random", "re", "statistics",
+         "string", "torch", "typing"}
+OPENS = {"compile", "eval", "exec", "f_back", "globals", "locals", "open", "vars"}
+USUAL = {"__init__", "__name__", "__post_init__"}
+KEY = re.compile(r"\bkey\d\d")
+
+
+def reaches(statements: list[ast.stmt]) -> str:
+    """"the key, os, open": modules, files and Python's insides that a program names and that no
+    exercise needs. A hint to read it and no proof: whoever wants to hide it can."""
+    found = dict.fromkeys(x for part in statements for node in ast.walk(part) for x in named(node))
+    told = ["the key" if KEY.search(x) else x for x in found if not is_plain(x)]
+    return ", ".join(sorted(set(told), key=lambda x: (x != "the key", x))[:FEW])
+
+
+def named(node: ast.AST) -> list[str]:
+    """Modules that a node imports, and names and texts that reach for more than an exercise."""
+    if isinstance(node, ast.Import):
+        return [x.name for x in node.names]
+    if isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        parts = node.level or module in ("lessons", "lessons.exercises")
+        return [f"{module.rstrip('.')}.{x.name}" for x in node.names] if parts else [module]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return KEY.findall(node.value)
+    name = getattr(node, "id", getattr(node, "attr", ""))
+    inside = name.startswith("__") and name.endswith("__") and name not in USUAL
+    return [name] if name in OPENS or inside else []
+
+
+def is_plain(module: str) -> bool:
+    return module in PLAIN or module.split(".")[0] in PLAIN
+
+
 # ---- the same program ---------------------------------------------------------------------------
-def fingerprint(needed: list[ast.stmt], name: str) -> str:
-    """A hash of the program, in which its own names are replaced by numbers; "" if it has not been
-    begun or is short."""
+def fingerprint(needed: list[ast.stmt], name: str) -> tuple[str, bool]:
+    """A hash of the program, in which its own names are replaced by numbers, and whether it is
+    short; "" if it has not been begun."""
     imported = {}
     for node in needed:
         if isinstance(node, ast.Import):
@@ -139,12 +188,11 @@ def fingerprint(needed: list[ast.stmt], name: str) -> str:
     own = [node for node in needed if not isinstance(node, IMPORTS)]
     own.sort(key=lambda node: name not in bound(node))          # the function itself first
     if not own or is_stub(own[0]):
-        return ""
+        return "", True
     copy = ast.parse("\n".join(map(ast.unparse, own)))
     renamed = Renamed(imported, own_names(copy)).visit(copy)
-    if sum(1 for _ in ast.walk(renamed)) < SHORT:
-        return ""
-    return hashlib.sha256(ast.dump(renamed).encode()).hexdigest()
+    is_short = sum(1 for _ in ast.walk(renamed)) < SHORT
+    return hashlib.sha256(ast.dump(renamed).encode()).hexdigest(), is_short
 
 
 def own_names(tree: ast.Module) -> set[str]:

@@ -7,8 +7,8 @@
 The Trainer deals out row numbers. Every process collates the whole step and takes its own
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 
-accelerate gives all processes equally many rows. If the rows do not divide evenly, it takes some from
-the front twice: of 11 rows on two processes, one is read twice in each epoch.
+accelerate gives all processes equally many rows. If the rows do not divide evenly, some are read
+twice: of 11 rows on two processes, one in each epoch.
 """
 import math
 from collections import defaultdict

@@ -150,6 +150,9 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --device tpu": "unknown device 'tpu'",
     "train --device cpu:3": "--device cpu:3|PyTorch has 1 CPU device here",
     "train --dtype fp16": "fp16|GPU"}
+REFUSED |= {f"train --objective {name} --accumulate 2":
+            f"--accumulate 2: {name} compares all rows of a step; give a smaller --batch-size"
+            for name, objective in OBJECTIVES.items() if objective.coupled}
 REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
     "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
     "threads 0", "seed -1", "warmup 2", "lam 1.2", "save-every -1", "max-new 0", "lora -1")}

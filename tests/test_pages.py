@@ -469,7 +469,7 @@ def test_names_of_a_class_and_of_a_file_are_text_on_the_page(tmp_path, browser):
     assert f"You bet on {evil}" in page.inner_text("#verdict")
     page.click("summary")
     page.select_option("#left", evil)
-    assert state(page)["left"] == evil and evil in page.inner_text("#losses h3")
+    assert state(page)["left"] == evil and evil in page.inner_text("#losses h2")
     assert evil in page.text_content("#map") and page.locator("img").count() == 0
     assert page.title().startswith("Which loss") and not faults
 

@@ -38,6 +38,9 @@ def test_a_reward_model_is_made_and_used(here, capsys):
                  for side in (True, False))
     assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
     assert (judge(rows[:1] * 3, ["fig"] * 3) == judge(rows[:1], ["fig"])).all()
+    long = Row((Turn("user", "word " * 400),))
+    one, other = judge([long] * 2, ["fig", "gif"])
+    assert abs(one - other) > 1e-5, "of a long text it reads the end"
     assert call("train --objective online_una --init start --rows 4 --reward judge --steps 1 "
                 "--batch-size 2 --max-new 4 --plain --out ou") == 0
     first = read_lines(here / "ou" / "metrics.jsonl")[0]

@@ -284,15 +284,19 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
     assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("file", ["pairs.jsonl", "held.jsonl", "start/model.safetensors"])
+@pytest.mark.parametrize("file", ["pairs.jsonl", "held.jsonl", "start/model.safetensors",
+                                  "aligned/model.safetensors"])
 def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_path, capsys):
-    """Rows, held-out rows, the start model: another content under the same name is another run."""
+    """Rows, held-out rows, the start model, the models that its method reads: another content under
+    the same name is another run."""
     for name in ("pairs.jsonl", "held.jsonl"):
         shutil.copy(place / "pairs.jsonl", tmp_path / name)
-    shutil.copytree(place / "start", tmp_path / "start")
+    for name in ("start", "aligned"):
+        shutil.copytree(place / "start", tmp_path / name)
     with killed_in_step(3):
-        assert command(train.main, run(tmp_path, "--eval-data", str(tmp_path / "held.jsonl"))) \
-            == 130
+        assert command(train.main, run(
+            tmp_path, "--eval-data", str(tmp_path / "held.jsonl"), "--objective", "poft",
+            "--aligned", str(tmp_path / "aligned"))) == 130
     if file.endswith(".jsonl"):
         text = (tmp_path / file).read_text()
         (tmp_path / file).write_text(text.replace("oak", "elm"))

@@ -1,12 +1,13 @@
 """Does a model stop, and do rows teach it to? Each figure of `nanouft.pushes --end`."""
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from made import DATA, NANO, nano, same, write_jsonl
 
 from nanouft import pushes
-from nanouft.data.batches import encode
+from nanouft.data.batches import Tokens, encode
 from nanouft.data.selection import demo_rows
 from nanouft.run import stopping
 from nanouft.run.stopping import Ends, measure_ends
@@ -22,6 +23,13 @@ def talks(says_end: float):
     end = model.wte.weight.detach()[NANO.end]
     model.ln_f.bias.data += says_end * end / end.norm() ** 2
     return model.eval()
+
+
+def test_an_end_token_within_an_answer_does_not_end_it():
+    """Only the last token of each stretch that is trained on may; and it may be another one."""
+    ids, mask = np.array([5, 9, 6, 9, 5, 9, 7]), np.array([0, 1, 1, 1, 0, 1, 1])
+    assert stopping.end_places(Tokens(ids, mask), {9}).tolist() == [3]
+    assert stopping.end_places(Tokens(ids, mask), {9, 7}).tolist() == [3, 6]
 
 
 def test_all_rows_are_counted_and_some_are_measured(monkeypatch):

@@ -17,6 +17,7 @@ import torch
 from made import (
     CPU,
     DATA,
+    NANO,
     Form,
     killed_in_step,
     one_error,
@@ -167,6 +168,16 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
     told = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
     assert told["eos_token_id"][0] == tok.end and {*told["eos_token_id"]} == tok.stops, \
         "and in another program, after training, with the same"
+
+
+def test_the_end_tokens_of_a_folder_are_not_those_of_other_folders_with_the_same_tokenizer(
+        folders, tmp_path):
+    """The shipped tokenizer is read once."""
+    net = hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=NANO.n_vocab, **SMALL))
+    save_model(tmp_path, HFModel(net.eval(), 128), NANO)
+    before = {*NANO.stops}
+    assert start_model(str(tmp_path))[1].stops == {NANO.end, net.config.eos_token_id}
+    assert start_model(folders["ours"])[1].stops == NANO.stops == before == {NANO.end}
 
 
 def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precision(

@@ -39,8 +39,8 @@ function say() {
   const { of, all } = counts(), share = of("ift") / all;
   const answer = share > 2 / 3 ? "Nearly always" : share < 1 / 3 ? "Hardly ever" : "Sometimes";
   $("say").innerHTML = `<p class="big"><b>${answer}: IFT is nearer to the truth at ${of("ift")} of
-    ${all} updates (${all / lakes.length} on each of ${lakes.length} lakes)</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same. <b>By more than
-    a point, IFT is nearer at ${of("clearly ift")} and SFT at ${of("clearly sft")}.</b></p><p>IFT
+    ${all} updates</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same. <b>By more than
+    a point: IFT at ${of("clearly ift")}, SFT at ${of("clearly sft")}.</b></p><p>IFT
     says less than SFT where the policy would make other moves at its guess. That helps if SFT is too
     high and harms if it is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
   $("why").innerHTML = `The IFT paper expects SFT to estimate too much, because it never looks at the

@@ -107,7 +107,7 @@ def bootstrap() -> str:
     asked = judge.asked_of(CLAIMS["R4"], packed("R4"), "better: PoFT - SFT", 0)
     share, rng = verdicts.weights(asked.parts), np.random.default_rng(0)
     draws = []
-    for _ in range(2000):
+    for _ in range(8000):
         seeds = rng.integers(0, 5, 5)
         draws.append(sum(of * gap[seeds][:, rng.integers(0, gap.shape[1], gap.shape[1])].mean()
                          for of, gap in ((share[name], gap) for name, gap in asked.gaps.items())))

@@ -9,8 +9,9 @@ def fades_at(share, beta, gamma):
     gamma   the margin by which a pair should be won; 0 in DPO
     return  the difference D at which the push has faded to this share of its largest value
 
-    The loss is -log sigmoid(beta D - gamma). The push on D is minus its derivative by D. It is
-    largest where the pair is hopelessly lost, and falls towards 0 as the pair is won.
+    The loss is -log sigmoid(beta D - gamma). The push on D is minus its derivative with
+    respect to D. It is largest where the pair is hopelessly lost, and falls towards 0 as the pair
+    is won.
 
     share 1/2, beta 2 and gamma 0.5 give 0.25. When you are done: SimPO has beta 2 and gamma 0.5 in
     nats per token, DPO beta 0.1 and gamma 0 in nats. At which D is a fiftieth of each push left?

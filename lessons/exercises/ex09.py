@@ -8,7 +8,7 @@ def largest_push(score):
     return  the s = sigmoid(i), between 0 and the score, at which the push of
             (sigmoid(i) - score) squared is largest
 
-    Lesson 09 has this push as a function of s. Take its derivative by s.
+    Lesson 09 has this push as a function of s. Take its derivative with respect to s.
 
     The score 1 gives 1/3: a demonstration is pushed hardest when the policy's own score is a third.
     """

@@ -17,6 +17,6 @@ EXERCISES = {"03a": Exercise(policy_gradient, state, [
      "it with the expected one, in which likely actions count more."),
     (" - (p * r).sum()", "", "Raising one logit also makes the other actions less likely."),
     ("return p * (r - (p * r).sum())", "return r",
-     "This is the derivative by p. A logit changes all probabilities."),
+     "This is the derivative with respect to p. A logit changes all probabilities."),
     ("return p * (r", "return -p * (r", "The sign is wrong: a larger logit of an action that is "
      "better than the mean raises the expected reward.")])}

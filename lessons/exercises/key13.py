@@ -9,8 +9,9 @@ def pushes(p):
 
 
 EXERCISES = {"13a": Exercise(pushes, lambda draw: (draw.uniform(0.02, 0.98),), [
-    ("p * (1 + math.log(p))", "1 + math.log(p)", "The second number is the derivative by p. The "
-     "push is that by log p; p changes by p times a small step in log p."),
+    ("p * (1 + math.log(p))", "1 + math.log(p)", "The second number is the derivative with "
+     "respect to p. The push is that with respect to log p; p changes by p times a small step in "
+     "log p."),
     ("return p,", "return 1,", "With the stop-gradient p is a constant factor, so the push of "
      "-p log p by log p is p itself."),
     ("p * (1 + math.log(p))", "p", "Without the stop-gradient a small step in x = log p also "

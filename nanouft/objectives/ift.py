@@ -26,9 +26,10 @@ differ.
    gradient flows through them, as in the released code:
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
-   ("Released" means this loss, with the E of the step as in 1. The paper too calls its sum over later losses differentiable.) But if gradient flows, the loss
-   can fall when an easy token after a hard one, such as <|end|>, becomes LESS likely, and the model
-   may not learn to stop, or unlearn it. Hence constants are the default here: on our bases of one
+   ("Released" means this loss, with the E of the step as in 1. The paper too calls its sum over
+   later losses differentiable.) But if gradient flows, the loss can fall when an easy token after a
+   hard one, such as <|end|>, becomes LESS likely, and the model may not learn to stop, or unlearn
+   it. Hence constants are the default here: on our bases of one
    million parameters IFT then scores as SFT does, and the released form 4 points less, each at its
    best settings (docs/results/ift.md).
    The paper prints other formulas, which docs/results does not judge. They divide by no mean, and

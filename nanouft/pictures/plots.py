@@ -257,6 +257,6 @@ def figures(fig: Figure) -> str:
     parts = [part for ax in fig.axes for part in ax.collections if isinstance(part, LineCollection)]
     drawn = [*(one.get_xydata() for ax in fig.axes for one in ax.lines),
              *(line for part in parts for line in part.get_segments())]
-    texts = [told for one in fig.findobj(Text) if (told := one.get_text())]
-    places = [np.round(np.asarray(x), 2).tolist() for x in drawn]
-    return json.dumps({"texts": texts, "drawn": places})
+    return json.dumps({
+        "texts": [told for one in fig.findobj(Text) if (told := one.get_text())],
+        "drawn": [np.round(np.asarray(x), 2).tolist() for x in drawn]})

@@ -166,19 +166,19 @@ def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set
                         "new run") from None
     if why_not:
         raise UserError(f"--resume {folder}: {why_not}")
-    check_paths(folder, cfg)
+    check_paths(cfg)
     cfg = dataclasses.replace(cfg, resume=folder, **{x: values[x] for x in AS_WELL & values.keys()})
     cfg.check(objective, given)
     return objective, cfg, given
 
 
-def check_paths(folder: str, cfg: Train) -> None:
+def check_paths(cfg: Train) -> None:
     """UserError if files of a run are not where it began to read them."""
     code = cfg.reward.rpartition(":")[0] if ".py:" in cfg.reward else None
     files = [*(cfg.data or ()), *(cfg.eval_data or ()), code]
     for file in files:
         if file and not file.startswith("hub:") and not Path(file).exists():
-            raise UserError(f"--resume {folder}: {file}: no such file here; the paths of a run "
+            raise UserError(f"{file}: cannot be read (no such file); the paths of a run "
                             "count from the folder in which it began")
 
 

@@ -220,10 +220,11 @@ function drawLosses({ rate, step, ...name }) {
     const { chance, push } = frame(name[side], rate, step);
     const whole = Object.entries(scores).map(([start, [mean, half, source]]) =>
       `${start} ${points([mean, half])} (${source})`).join(", ");
-    return `<div><h3>${mark(name[side])} ${called(name[side])}</h3>
+    return `<div><h2>${mark(name[side])} ${called(name[side])}</h2>
       <p>${escaped(idea.charAt(0).toUpperCase() + idea.slice(1))} ${paper
         && `<a href="https://arxiv.org/abs/${paper}">arXiv:${paper}</a>`}</p>
-      <pre>${escaped(equation.join("\n")) || `See the head of ${escaped(file)}`}</pre>
+      <pre tabindex="0" role="region" aria-label="equation of ${called(name[side])}">${
+        escaped(equation.join("\n")) || `See the head of ${escaped(file)}`}</pre>
       ${answers.map(([which, tokens], k) => `<p class="soft">The next step would push ${
         escaped(which)}:</p>${bars(tokens, push[k])}`).join("")}
       ${answers.some(([which]) => which === "the wrong answer") ? ""
