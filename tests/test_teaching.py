@@ -161,7 +161,7 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
 
 
 def test_a_page_has_the_shape_of_its_picture(tmp_path):
-    """docs/claims.png is several times as high as wide, and a slide would make it unreadable."""
+    """A slide would make a high picture unreadable."""
     file = tmp_path / "high.png"
     slides.plt.imsave(file, [[0.0], [0.5], [1.0]])
     figure = slides.picture_page(file)

@@ -21,7 +21,7 @@ RESULTS = ROOT / "docs" / "results"
 ALL = ROOT / "docs" / "all_questions.md"
 README = ROOT / "README.md"
 FRONT = "front"                         # the text of README's table
-WRITTEN = "<!-- `python -m lessons.evidence --write` makes this page of lessons/evidence/texts/{} -->\n"
+WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
 
 
 @cache
