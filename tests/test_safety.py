@@ -519,6 +519,12 @@ def test_a_run_that_diverges_ends_in_one_line(place, capsys):
 
 
 # ---- folders -------------------------------------------------------------------------------------
+def test_a_model_that_is_saved_in_half_precision_takes_half(tmp_path):
+    save_model(tmp_path, nano(), NANO, half=True)
+    assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.float16}
+    assert start_model(str(tmp_path))[0].wte.weight.dtype == torch.float32
+
+
 def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
     """Wherever writing it was interrupted: by its weights a first model is known as made."""
     real, model = folders.rename, nano()
