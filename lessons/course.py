@@ -7,11 +7,12 @@
 
 A lesson asks twice: below "## Guess", and, once its switch CHANGE is set, below "## Change one
 thing". A guess is one of the letters that stand there, or, if there are none, a number within the
-limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand. The
-first guess is kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run
-neither asks again nor replaces it, and `python -m lessons.guesses` shows all of them. A lesson
-computes in fp32 on one thread with fixed seeds, so that its numbers are nearly the same on every
-machine.
+limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, and
+has to where nobody sits at a terminal; `--guess none` goes on without a guess. The first guess is
+kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again
+nor replaces it, and `python -m lessons.guesses` shows all of them. The folder out lies in the
+project's folder, wherever a lesson is started. A lesson computes in fp32 on one thread with fixed
+seeds, so that its numbers are nearly the same on every machine.
 """
 import argparse
 import copy
@@ -30,8 +31,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
 from lessons.table import lesson_file  # noqa: E402
 
-OUT = Path("out/lessons")
-GUESSES = Path("out/guesses")
+OUT = HERE.parent / "out" / "lessons"
+GUESSES = HERE.parent / "out" / "guesses"
+NONE = "none"                                   # --guess none: no guess
 NOTEBOOK = "ipykernel" in sys.modules
 
 
@@ -75,7 +77,7 @@ class Question:
             kept.setdefault(word, said.strip())
         guess, happened = kept.get("guess", ""), kept.get("happened", "")
         if not self.valid(guess):
-            raise UserError(f"{self.file}: the line \"guess ...\" must have {self.kind}; "
+            raise UserError(f"{shown(self.file)}: the line \"guess ...\" must have {self.kind}; "
                             "repair it, or delete the file to guess anew")
         return guess, happened
 
@@ -111,22 +113,33 @@ class Lesson:
         torch.set_num_threads(1)
         given = self.read_flags() if as_script else None
         if self.question.guess:
-            unused = f"; --guess {given} is not" if given not in (None, self.question.guess) else ""
-            print(f"Your guess {self.question.guess} is kept in {self.question.file.as_posix()}"
+            known = (None, NONE, self.question.guess)
+            unused = "" if given in known else f"; --guess {given} is not"
+            print(f"Your guess {self.question.guess} is kept in {shown(self.question.file)}"
                   f"{unused}.")
         elif given:
-            self.question.keep(given)
+            if given != NONE:
+                self.question.keep(given)
         elif NOTEBOOK or sys.stdin and sys.stdin.isatty():
             self.ask()
+        elif as_script:
+            raise UserError(self.guess_first())
+
+    def guess_first(self) -> str:
+        """What to do where nobody can be asked. The question itself is printed."""
+        print(self.question.text + "\n")
+        some = next(iter(self.question.choices), f"{self.question.high:g}")
+        return (f"Guess first: python {sys.argv[0]} --guess {some} (your guess is "
+                f"{self.question.kind}, or {NONE} to go on without one)")
 
     def read_flags(self) -> str | None:
         """--guess and --help."""
         flags = argparse.ArgumentParser(description=self.question.text,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         kind = self.question.kind
-        flags.add_argument("--guess", metavar="GUESS", help=f"your guess: {kind}")
+        flags.add_argument("--guess", metavar="GUESS", help=f"your guess: {kind}; or {NONE}")
         guess = flags.parse_args().guess
-        if guess is not None and not self.question.valid(guess):
+        if guess not in (None, NONE) and not self.question.valid(guess):
             flags.error(f"--guess {guess}: the guess is {kind}")
         return guess
 
@@ -165,7 +178,13 @@ class Lesson:
         OUT.mkdir(parents=True, exist_ok=True)
         file = OUT / f"{'-'.join([self.number, *self.change.split()])}.png"
         fig.savefig(file, dpi=72)
-        print("\npicture:", file.as_posix())
+        print("\npicture:", shown(file))
+
+
+def shown(file: Path) -> str:
+    """The path as one types it in the current folder."""
+    here = Path.cwd()
+    return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()
 
 
 def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: int = 32,

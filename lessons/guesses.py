@@ -11,7 +11,7 @@ comparison as "have I learnt to expect what happens?" and not as an examination.
 import argparse
 import sys
 
-from lessons.course import GUESSES, Question, switches
+from lessons.course import GUESSES, Question, shown, switches
 from lessons.table import LESSONS
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -37,8 +37,8 @@ class Judged:
         try:
             self.true = float(happened)
         except ValueError:
-            raise UserError(f"{question.file}: the line \"happened ...\" must have a number; "
-                            "delete the line and run the lesson again") from None
+            raise UserError(f"{shown(question.file)}: the line \"happened ...\" must have a "
+                            "number; delete the line and run the lesson again") from None
         width = question.high - question.low
         self.away = abs(float(question.guess) - self.true) / width
         self.constant_away = abs(float(self.constant) - self.true) / width
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.parse_args(argv)
     asked = questions()
     if not any(question.guess for question in asked.values()):
-        say(f"No guess is kept in {GUESSES.as_posix()} yet. Run a lesson, which asks for one: "
+        say(f"No guess is kept in {shown(GUESSES)} yet. Run a lesson, which asks for one: "
             f"python {LESSONS[0].parent.name}/{LESSONS[0].name}")
         return 0
     judged = {name: Judged(question) for name, question in asked.items() if question.happened}

@@ -72,20 +72,26 @@ def test_a_notebook_has_a_cell_for_each_exercise():
     assert checked == [(name, name) for name in names]
 
 
+def copied(folder: Path) -> dict[str, str]:
+    """The lessons in this folder, where their guesses and pictures go, and the environment in which
+    they run."""
+    shutil.copytree(HERE, folder / "lessons", ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join(map(str, [folder, ROOT, folder / "lessons"]))
+    return os.environ | {"PYTHONPATH": path}
+
+
 def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, capsys):
     """README, the site, the guesses and the counts are what they are without it, and it does not
     answer for the lesson."""
-    shutil.copytree(HERE, tmp_path / "lessons", ignore=shutil.ignore_patterns("__pycache__"))
+    env = copied(tmp_path)
     copy = shutil.copy(lesson_file("05"), tmp_path / "lessons" / "05_a_copy.py")
     code = """from lessons import course, guesses, methods, pages, slides, table
 print(table.table(), methods.COUNTS, [x.name for x in pages.lesson_files([]) + slides.LESSONS])
 print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
 
     def said(*words: str) -> str:
-        path = os.pathsep.join([str(tmp_path), str(ROOT)])
         return subprocess.run([sys.executable, *words], cwd=tmp_path, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=True,
-                              env=os.environ | {"PYTHONPATH": path}).stdout
+                              capture_output=True, text=True, check=True, env=env).stdout
     monkeypatch.setattr(sys, "argv", ["-c"])
     monkeypatch.setattr(sys, "stdin", None)
     exec(code, {})                                      # in this process: without the copy
@@ -151,13 +157,13 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     question = Question(lesson, change)
     guess = "a" if question.choices else f"{question.low:g}"
     source = re.sub(r'^CHANGE = ""', f'CHANGE = "{change}"', lesson.read_text("utf-8"), flags=re.M)
-    kept = tmp_path / question.file
+    kept, env = tmp_path / question.file.relative_to(ROOT), copied(tmp_path)
     kept.parent.mkdir(parents=True)
     kept.write_text(f"guess {guess}\n")
-    path = os.pathsep.join([str(ROOT), str(HERE)])
-    command = [sys.executable, str(lesson)] if not change else [sys.executable, "-c", source]
+    copy = str(tmp_path / "lessons" / lesson.name)
+    command = [sys.executable, copy] if not change else [sys.executable, "-c", source]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600,
-                         env=os.environ | {"PYTHONPATH": path})
+                         env=env)
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     assert "contradicts" not in ran.stdout and f"Your guess: {guess}. " in ran.stdout
     happened = re.fullmatch(f"guess {guess}\nhappened (\\S+).*\n", kept.read_text())[1]
@@ -172,9 +178,9 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
 @pytest.mark.slow
 def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
     """The same rows of the same claims, whichever of two rows is subtracted."""
-    ran = subprocess.run([sys.executable, str(HERE / "17_a_real_model.py"), "--guess", "10"],
-                         cwd=tmp_path, capture_output=True, text=True, timeout=600,
-                         env=os.environ | {"PYTHONPATH": str(ROOT)})
+    env, lesson = copied(tmp_path), str(tmp_path / "lessons" / "17_a_real_model.py")
+    ran = subprocess.run([sys.executable, lesson, "--guess", "10"], cwd=tmp_path, text=True,
+                         capture_output=True, timeout=600, env=env)
     page = (ROOT / "docs/all_questions.md").read_text(encoding="utf-8")
     published = {figure for line in page.splitlines() if re.search(r"\b(R1|R1s|C9)\b", line)
                  for figure in re.findall(r"\d+\.\d ± \d+\.\d", line)}

@@ -1,5 +1,6 @@
 """Guesses are asked twice in a lesson, kept, judged, folded away, and shown beside a constant."""
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -17,6 +18,8 @@ NAMES = [(file.name[:2], change) for file in LESSONS for change in ("", *switche
 def folder(tmp_path, monkeypatch):
     """An empty folder to guess in, where nobody sits at a terminal."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(course, "OUT", tmp_path / "out" / "lessons")
+    monkeypatch.setattr(course, "GUESSES", tmp_path / "out" / "guesses")
     monkeypatch.setattr(sys, "argv", ["pytest"])
     monkeypatch.setattr(sys, "stdin", None)
     return tmp_path
@@ -126,6 +129,34 @@ def test_the_flag_answers_and_comes_too_late_the_second_time(folder, monkeypatch
     kept.write_text("guess many\n")
     code, _, err = run("--guess", "1")
     assert code == 2 and "15.txt" in err and kept.read_text() == "guess many\n"
+
+
+def start(monkeypatch, *flags: str) -> course.Lesson:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", [str(HERE / "15_ppo.py"), *flags])
+    return course.Lesson("15")
+
+
+def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
+    """A run without a guess would tell the answer: the question is printed and no lesson runs."""
+    with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 2 .* none"):
+        start(monkeypatch)
+    assert Question(lesson_file("15")).text in capsys.readouterr().out
+    assert start(monkeypatch, "--guess", "none").question.guess == ""
+    assert not course.GUESSES.exists()
+    start(monkeypatch, "--guess", "1.5")
+    capsys.readouterr()
+    assert start(monkeypatch).question.guess == "1.5"
+    start(monkeypatch, "--guess", "none")
+    assert "is not" not in capsys.readouterr().out
+
+
+def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path):
+    """`cd lessons; python 15_ppo.py` is the default of several editors."""
+    code = "from lessons import course; print(course.OUT, course.GUESSES)"
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+                          text=True, check=True).stdout
+    assert said.split() == [str(HERE.parent / "out" / name) for name in ("lessons", "guesses")]
 
 
 def plant(folder, **texts):

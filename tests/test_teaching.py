@@ -148,6 +148,7 @@ def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_pa
 # ---- the pictures --------------------------------------------------------------------------------
 def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slides, "OUT", tmp_path / "pictures")
     slides.OUT.mkdir(parents=True)
     for name in ("02", "02-prompt", "07"):
         slides.plt.imsave(slides.OUT / f"{name}.png", [[0.0, 1.0]])
@@ -182,6 +183,7 @@ def test_the_page_of_a_guess_fits(lesson):
 
 def test_a_lesson_that_leaves_no_picture_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slides, "OUT", tmp_path)
     lesson = tmp_path / "02_no_picture.py"
     lesson.write_text("print('before')\nraise ValueError('no rows')\n")
     with pytest.raises(UserError, match="02_no_picture.py left no picture.*ValueError: no rows"):
