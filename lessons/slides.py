@@ -85,7 +85,7 @@ def write(pdf: Path, lessons: list[Path]) -> int:
             add(guess_page(lesson))
             for picture in sorted(OUT.glob(f"{lesson.name[:2]}*.png"), key=lambda x: x.stem):
                 add(picture_page(picture))
-        for picture in sorted((ROOT / "docs").glob("*.png")):
+        for picture in sorted((ROOT / "docs").rglob("*.png")):
             add(picture_page(picture))
         return book.get_pagecount()
 

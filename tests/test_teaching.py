@@ -153,7 +153,7 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
     for name in ("02", "02-prompt", "07"):
         slides.plt.imsave(slides.OUT / f"{name}.png", [[0.0, 1.0]])
     slides.main([])
-    docs = len([*(slides.ROOT / "docs").glob("*.png")])
+    docs = len([*(slides.ROOT / "docs").rglob("*.png")])
     told = capsys.readouterr().out
     assert docs and told.startswith(f"{5 + docs} pages in out/slides.pdf\n")
     assert "left out: 00, 01, 03, " in told and "06, 08" in told
