@@ -24,6 +24,7 @@ from pathlib import Path
 
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 
 
 def check(function) -> None:
@@ -66,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         file = folder / f"ex{name[:2]}.py"
         wrong = judge_file(known[name], file)
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
-        print(f"{name} {known[name].name:<22} {state}")
+        say(f"{name} {known[name].name:<22} {state}")
         if flags.which and state == "not yet":
-            print(f"{wrong}\n")
+            say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []
     print(f"{len(asked) - len(missing)} of {len(asked)} right.",
           *(missing[:1] if not flags.which else ()))

@@ -6,13 +6,14 @@ Of a notebook the program is the exercise's function and what it needs: definiti
 assignments of other cells. Nothing here runs a student's program.
 
 Two programs are the same if they differ only in names of their own, comments, docstrings, layout,
-and in what the function does not need. Very short ones are not compared, because everybody who is
-right may write them alike.
+and in what the function does not need. Very short ones are compared with the key alone, because
+everybody who is right may write them alike.
 """
 import ast
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,25 +27,40 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 @dataclass
 class Program:
-    """The file, and the source of a notebook's function; None: the file itself is the program."""
+    """A file, and what is run of it: all, or a notebook's function and what this needs."""
     file: Path
-    source: str | None = None
-    fingerprint: str = ""                       # equal for the same program; "" for a short one
+    source: bytes = b""
+    fingerprint: str = ""                       # equal for the same program; "" if not begun
+    short: bool = False                         # so that everybody writes it alike
+    reaches: str = ""                           # for what no exercise needs
 
 
 def handed_in(student: Path, file_name: str, name: str) -> Program | None:
     """The student's program for the function `name`: from a file of this name or a notebook."""
     found = []
     for file in files(student, file_name):
-        tree = parsed(read(file))
-        needed = slice_of(tree, name)
-        if not needed and file.suffix == ".ipynb":
+        try:
+            rank, program = read_program(file, name)
+        except OSError:                                 # one that nobody may read, for example
             continue
-        program = Program(file, fingerprint=fingerprint(needed, name))
-        if file.suffix == ".ipynb":
-            program.source = "\n\n".join(map(ast.unparse, needed)) + "\n"
-        found.append((worth(tree, name), program))
+        if program:
+            found.append((rank, program))
     return min(found, key=lambda x: x[0])[1] if found else None
+
+
+def read_program(file: Path, name: str) -> tuple[int, Program | None]:
+    """A program for this function, and its worth. A notebook without the function has none."""
+    source = file.read_bytes()
+    try:
+        tree = parsed(read(file))
+        needed, rank = slice_of(tree, name), worth(tree, name)
+        if file.suffix == ".ipynb":
+            source = "\n\n".join(map(ast.unparse, needed)).encode("utf-8", "replace") + b"\n"
+        mark, parts = fingerprint(needed, name)
+        program = Program(file, source, mark, parts < SHORT, reaches_for(tree))
+    except BROKEN:                                      # nested too deep for ast
+        return 1, Program(file, source, reaches="too deep to be read")
+    return rank, program if needed or file.suffix != ".ipynb" else None
 
 
 def worth(tree: ast.Module, name: str) -> int:
@@ -63,7 +79,8 @@ def files(student: Path, name: str) -> list[Path]:
         inside[:] = sorted(x for x in inside if x[0] not in "._" and depth < DEPTH)
         found += [Path(folder, x) for x in sorted(here)
                   if x == name or x.endswith(".ipynb") and x[0] not in "._"]
-    found = [x for x in found if not x.is_symlink() and x.stat().st_size <= LARGEST]
+    found = [x for x in found
+             if not x.is_symlink() and x.is_file() and x.stat().st_size <= LARGEST]
     return sorted(found, key=lambda x: (len(x.parts), x.suffix == ".ipynb"))
 
 
@@ -126,10 +143,41 @@ def bound(node: ast.stmt) -> set[str]:
                 if isinstance(y, IMPORTS) for x in y.names}
 
 
+# ---- what no exercise needs ---------------------------------------------------------------------
+KEY = re.compile(r"\bkey\d\d\b|\blessons\.exercise|nanouft[./\\]simple\b")
+INSIDES = {"builtins", "ctypes", "gc", "glob", "importlib", "inspect", "io", "os", "pathlib",
+           "pickle", "runpy", "shutil", "socket", "subprocess", "sys"}
+CALLS = {"open", "exec", "eval", "compile", "__import__", "globals", "__builtins__"}
+
+
+def reaches_for(tree: ast.Module) -> str:
+    """"the key, files or Python's insides": what a program reaches for that no exercise needs. It
+    is a hint to read it and no proof: whoever wants to hide it can."""
+    found = set()
+    for node in ast.walk(tree):
+        modules = modules_of(node)
+        text = node.value if isinstance(node, ast.Constant) else ""
+        if any(map(KEY.search, modules)) or isinstance(text, str) and KEY.search(text):
+            found.add("the key")
+        if (any(x.split(".")[0] in INSIDES for x in modules)
+                or isinstance(node, ast.Name) and node.id in CALLS):
+            found.add("files or Python's insides")
+    return ", ".join(sorted(found, reverse=True))
+
+
+def modules_of(node: ast.AST) -> list[str]:
+    """What an import names, as nanouft.simple, also from `from nanouft import simple`."""
+    if isinstance(node, ast.Import):
+        return [x.name for x in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module or ''}.{x.name}".strip(".") for x in node.names]
+    return []
+
+
 # ---- the same program ---------------------------------------------------------------------------
-def fingerprint(needed: list[ast.stmt], name: str) -> str:
-    """A hash of the program, in which its own names are replaced by numbers; "" if it has not been
-    begun or is short."""
+def fingerprint(needed: list[ast.stmt], name: str) -> tuple[str, int]:
+    """A hash of the program, in which its own names are replaced by numbers, and how many parts it
+    has; "" if it has not been begun."""
     imported = {}
     for node in needed:
         if isinstance(node, ast.Import):
@@ -139,12 +187,11 @@ def fingerprint(needed: list[ast.stmt], name: str) -> str:
     own = [node for node in needed if not isinstance(node, IMPORTS)]
     own.sort(key=lambda node: name not in bound(node))          # the function itself first
     if not own or is_stub(own[0]):
-        return ""
+        return "", 0
     copy = ast.parse("\n".join(map(ast.unparse, own)))
     renamed = Renamed(imported, own_names(copy)).visit(copy)
-    if sum(1 for _ in ast.walk(renamed)) < SHORT:
-        return ""
-    return hashlib.sha256(ast.dump(renamed).encode()).hexdigest()
+    mark = hashlib.sha256(ast.dump(renamed).encode("utf-8", "backslashreplace")).hexdigest()
+    return mark, sum(1 for _ in ast.walk(renamed))
 
 
 def own_names(tree: ast.Module) -> set[str]:
