@@ -114,19 +114,27 @@ class Lesson:
             unused = f"; --guess {given} is not" if given not in (None, self.question.guess) else ""
             print(f"Your guess {self.question.guess} is kept in {self.question.file.as_posix()}"
                   f"{unused}.")
+        elif given == "none":
+            print("The lesson goes on without a guess.")
         elif given:
             self.question.keep(given)
         elif NOTEBOOK or sys.stdin and sys.stdin.isatty():
             self.ask()
+        elif as_script:
+            example = next(iter(self.question.choices), f"{self.question.high:g}")
+            raise UserError("there is no terminal that could ask for your guess. Guess first: "
+                            f"python lessons/{self.file.name} --guess {example} (or another: "
+                            f"{self.question.kind}), or go on without one: --guess none")
 
     def read_flags(self) -> str | None:
         """--guess and --help."""
         flags = argparse.ArgumentParser(description=self.question.text,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         kind = self.question.kind
-        flags.add_argument("--guess", metavar="GUESS", help=f"your guess: {kind}")
+        flags.add_argument("--guess", metavar="GUESS",
+                           help=f"your guess: {kind}; none to go on without one")
         guess = flags.parse_args().guess
-        if guess is not None and not self.question.valid(guess):
+        if guess not in (None, "none") and not self.question.valid(guess):
             flags.error(f"--guess {guess}: the guess is {kind}")
         return guess
 

@@ -37,8 +37,9 @@ def picture_of(lesson: Path) -> Path:
 def run_lessons(lessons: list[Path]) -> None:
     """Run them without a guess. UserError for one that leaves no picture."""
     for lesson in progress(len(lessons), "lessons", lessons):
-        done = subprocess.run([sys.executable, str(lesson)], stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
+        words = [sys.executable, str(lesson), "--guess", "none"]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, text=True, errors="replace",
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               env=os.environ | {"PYTHONPATH": str(ROOT)})
         if not picture_of(lesson).exists():
             last = (done.stdout.strip().splitlines() or ["no word"])[-1]

@@ -235,7 +235,7 @@ HOSTILE = {
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
     "writer": "import glob, os, tempfile\nwhere = os.environ.get('TMPDIR', '/tmp')\n" + WRONG
               + "[open(x, 'w').write('{}') for x in glob.glob(where + '/*/out')]",
-    "large": WRONG + "return list(range(10**7))",
+    "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
     "key": "from lessons.exercises.key02 import sft_loss",
     "=HYPERLINK(1)": RIGHT}
 
