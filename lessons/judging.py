@@ -18,7 +18,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from lessons.exercise import Seen, attempt
+from lessons.calling import Seen, attempt
 from lessons.limits import SECONDS
 from lessons.mistakes import MISTAKES, named_mistakes, with_mistakes
 from lessons.parts import CALLS, OURS, cases, put
