@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         file = folder / f"ex{name[:2]}.py"
         wrong = judge_file(known[name], file)
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
-        print(f"{name} {known[name].name:<22} {state}")
+        say(f"{name} {known[name].name:<22} {state}")
         if flags.which and state == "not yet":
             say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []

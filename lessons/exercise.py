@@ -3,23 +3,29 @@
 The keys (lessons/exercises/key06.py) say what each exercise is. lessons/check.py asks for one
 student and lessons/grade.py for a class.
 
-Inputs are drawn anew and given to the student's function and to the right one. `attempt_draw` calls
-a function and keeps what it gives as plain data: numbers, texts, tensors and lists of them.
+Inputs are drawn anew and given to the student's function and to the right one. lessons/calling.py
+calls a function and keeps what it gives as plain data: numbers, texts, tensors and lists of them.
 `verdict` compares such data with what the right function gives, and may do so in another process. A
 refusal shows the smallest call that is wrong. If a common mistake of the key gives in every call
 what was seen there, or two of them together do, their sentences follow.
 """
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from decimal import Decimal
-from numbers import Real
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
 
+from lessons.calling import (
+    Seen,
+    as_call,
+    as_tensor,
+    attempt_call,
+    function_in,
+    result,
+    show,
+)
 from lessons.mistakes import Mistake, named_mistakes, with_mistakes
 from nanouft.plumbing.own_code import error_line, load
 
@@ -30,24 +36,6 @@ NOT_STARTED = "not started: it still raises NotImplementedError"
 
 
 # ---- what an exercise is ------------------------------------------------------------------------
-def result(function, *args) -> dict:
-    return {"gives": function(*args)}
-
-
-def gradient(*names: str):
-    """Look at the result, and at the gradient of its sum by the first arguments, as they are named
-    in the exercise."""
-    def look(function, *args) -> dict:
-        by = [x.clone().requires_grad_() for x in args[:len(names)]]
-        out = function(*by, *args[len(names):])
-        total = torch.zeros(()) if out is None else as_tensor(out).sum()
-        slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
-            if total.requires_grad else [torch.zeros_like(x) for x in by]
-        return {"gives": out} | {f"has the gradient by {name}": x
-                                 for name, x in zip(names, slopes)}
-    return look
-
-
 @dataclass(eq=False)
 class Exercise:
     """A right function, the arguments that are drawn for it, and common mistakes: a part of the
@@ -91,52 +79,10 @@ class Draw(Random):
         return torch.tensor([self.uniform(low, high) for _ in range(count)]).view(shape)
 
 
-# ---- what a call gives, as plain data -----------------------------------------------------------
-def plain(x):
-    """None, texts, numbers, tensors and lists of these, whatever they were. Anything else becomes
-    the text that Python shows for it."""
-    if x is None or type(x) in (bool, int, float, str):
-        return x
-    if isinstance(x, (list, tuple)):
-        return [plain(part) for part in x]
-    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biuf":
-        x = torch.as_tensor(np.array(x, dtype={"b": bool, "f": float}.get(x.dtype.kind, int)))
-    if isinstance(x, torch.Tensor) and not x.is_complex():
-        x = x.detach().as_subclass(torch.Tensor).cpu().to_dense().clone()
-        return x.double() if x.is_floating_point() else x if x.dtype == torch.bool else x.long()
-    if isinstance(x, (Real, Decimal)):
-        return float(x)
-    return repr(x)[:80]
-
-
-@dataclass
-class Seen:
-    """What one call gave: values under their names, or an error, its kind and its words."""
-    values: dict = field(default_factory=dict)
-    error: str = ""
-    words: str = ""
-
-
-def attempt(call: Callable[[], dict], file: str = "") -> Seen:
-    """What a call gives, or its error, with its line in this file."""
-    try:
-        return Seen(call())
-    except BaseException as error:                              # Ctrl-C: a loop without an end?
-        return Seen(error=type(error).__name__, words=error_line(error, file))
-
-
+# ---- what a call gives --------------------------------------------------------------------------
 def attempt_draw(exercise: Exercise, function: Callable, k: str) -> Seen:
     """Call the function with the inputs of draw k."""
-    args = exercise.draw(Draw(k))
-    shown = as_call(exercise, args)
-
-    def call() -> dict:
-        values = {what: plain(x) for what, x in exercise.look(function, *args).items()}
-        if as_call(exercise, args) != shown:
-            raise TypeError("It changes its arguments. Make a new tensor or list, because the "
-                            "caller still needs the old one.")
-        return values
-    return attempt(call, getattr(getattr(function, "__code__", None), "co_filename", ""))
+    return attempt_call(exercise.name, exercise.look, function, exercise.draw(Draw(k)))
 
 
 @functools.cache
@@ -149,31 +95,6 @@ def draws(seed) -> list[str]:
     return [f"{seed} {k}" for k in range(ROUNDS)]
 
 
-def as_tensor(x) -> torch.Tensor:
-    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
-    if not isinstance(x, (list, tuple)):
-        return torch.as_tensor(x)
-    parts = [as_tensor(part).float() for part in x]
-    return torch.stack(parts) if parts else torch.zeros(0)
-
-
-def as_call(exercise: Exercise, args) -> str:
-    """The call, to be copied to a Python prompt."""
-    return "\n".join([f"    {exercise.name}(", *(f"        {show(x)}," for x in args), "    )\n"])
-
-
-def show(x) -> str:
-    """As Python code, with four decimals."""
-    if isinstance(x, (list, tuple)):
-        return "[" + ", ".join(show(part) for part in x) + "]"
-    if isinstance(x, float):
-        return repr(round(x, 4))
-    if not isinstance(x, torch.Tensor):
-        return repr(x)
-    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
-    return f"torch.tensor({x.tolist()})"
-
-
 # ---- judging ------------------------------------------------------------------------------------
 def judge(exercise: Exercise, function, seed=None) -> str:
     """Nothing if the function is right. Else the smallest call in which it is not, what it gives
@@ -184,7 +105,7 @@ def judge(exercise: Exercise, function, seed=None) -> str:
         if seen[k].error == "NotImplementedError":
             return NOT_STARTED
         if seen[k].error == "KeyboardInterrupt":
-            return as_call(exercise, exercise.draw(Draw(k))) + seen[k].words
+            return as_call(exercise.name, exercise.draw(Draw(k))) + seen[k].words
     return verdict(exercise, seen)
 
 
@@ -196,7 +117,7 @@ def verdict(exercise: Exercise, seen: dict[str, Seen]) -> str:
     for k, call in seen.items():
         right = attempt_ours(exercise, exercise.right, k)
         if what := call.words or difference(exercise, call, right, k):
-            shown = as_call(exercise, exercise.draw(Draw(k)))
+            shown = as_call(exercise.name, exercise.draw(Draw(k)))
             wrong[k] = (len(shown), shown + what)
     if not wrong:
         return ""
@@ -213,7 +134,7 @@ def difference(exercise: Exercise, call: Seen, other: Seen, k: str) -> str:
     """The first thing in which two calls that gave something differ, or nothing."""
     try:
         seen, wanted = (compared(exercise, x, k) for x in (call, other))
-    except (TypeError, ValueError, RuntimeError) as error:          # no result of the right kind
+    except Exception as error:                  # no result of the right kind
         return error_line(error, "")
     for what, value in wanted.items():
         if what not in seen:
@@ -237,7 +158,7 @@ def apart(got, wanted, tolerance: float) -> str:
     """How two values differ, or nothing."""
     try:
         x, y = as_tensor(got).double(), as_tensor(wanted).double()
-    except (TypeError, ValueError, RuntimeError):               # None, a text, lists of all lengths
+    except (TypeError, ValueError, RuntimeError, OverflowError):    # None, a text, uneven lists
         return "" if isinstance(got, (str, type(None))) and got == wanted else " "
     if x.shape != y.shape:
         return f", of the shape {tuple(y.shape)}"
@@ -273,17 +194,6 @@ def mistake_words(exercise: Exercise, seen: dict[str, Seen], wrong: list[str]) -
 def exercises() -> dict[str, Exercise]:
     return {name: exercise for file in sorted(HERE.glob("key*.py"))
             for name, exercise in load(file).EXERCISES.items()}
-
-
-def function_in(file: Path, name: str) -> tuple[Callable | None, str]:
-    """The function of this name in a file, or None and why there is none."""
-    if not file.exists():
-        return None, f"There is no file {file}."
-    try:
-        function = getattr(load(file), name, None)
-    except (Exception, SystemExit) as error:                    # a typing mistake, for example
-        return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
-    return function, "" if function else f"{file.name} has no function {name}."
 
 
 def judge_file(exercise: Exercise, file: Path) -> str:

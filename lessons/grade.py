@@ -3,47 +3,45 @@
     python -m lessons.check 02a 03a 06a --class class --csv points.csv
 
 `class` holds one folder for each student, with ex02.py, ex06.py ... or notebooks, in it or in its
-folders (lessons/submissions.py). A process has limits (lessons/limits.py). It calls the student's
-function and writes what each call gives as JSON. This program computes the right results and
-compares, so that nothing that a program changes in its own process gives it a point. All students
-get the same inputs, which are drawn anew for each table.
+folders (lessons/submissions.py). A process has limits (lessons/limits.py). It gets the arguments
+alone, calls the student's function and writes what each call gives as JSON (lessons/calling.py).
+This program computes the right results and compares, so that nothing that a program changes in its
+own process gives it a point. All students get the same inputs, which are drawn anew for each table.
+What all have handed in is read before the first program runs. Lines are written as they are known,
+into points.csv.part, and take the place of an earlier table when all are there.
 """
 import csv
 import json
 import os
-import sys
+import pickle
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import IO
 
 import torch
+from tqdm import tqdm
 
-from lessons.exercise import (
-    HERE,
-    NOT_STARTED,
-    Seen,
-    attempt_draw,
-    draws,
-    exercises,
-    function_in,
-    verdict,
-)
+from lessons.calling import Seen, out_of_memory, run
+from lessons.exercise import HERE, NOT_STARTED, Draw, draws, exercises, verdict
 from lessons.limits import BYTES, GIGABYTES, SECONDS, how_it_ended, run_limited
-from lessons.submissions import FEW, Program, handed_in
+from lessons.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import check_writable
-from nanouft.plumbing.own_code import error_line
 from nanouft.plumbing.printing import say, visible
 from nanouft.plumbing.progress import progress
 
-WAITING = 300                                       # seconds on the clock, for one exercise
-FORMULA = ("=", "+", "-", "@", "\t")                # with these a formula begins in spreadsheets
+WAITING = 120                                       # seconds on the clock, for one exercise
+FORMULA = tuple("=+-@")                           # what a formula of a spreadsheet begins with
+FEW = 5                                             # names of others with the same program
+LOST = 255                                          # exit code, if the fork server was ended
+TRIES = 3                                           # of one exercise, if it was
 COLUMNS = ["student", "exercise", "points", "what the check says", "the same program as",
            "reaches for", "file"]
+Job = tuple[Path, str]                              # a student's folder and an exercise
 
 
 @dataclass
@@ -51,107 +49,114 @@ class Cell:
     """One exercise of one student."""
     words: str                                      # "right", or what is wrong
     program: Program | None = None
-    same: str = ""                                  # others who handed in the same program
 
 
 def grade_class(folder: Path, names: list[str], table: Path) -> None:
     """A row for each student and exercise, and one with the total. UserError without students."""
+    students = folders_of(folder)
+    check_writable(table)
+    seed, jobs = Random().random(), [(student, name) for student in students for name in names]
+    programs = {(student, name): submission(student, name) for student, name in jobs}
+    same = same_programs(programs)
+    part = table.with_name(table.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file, \
+            ThreadPoolExecutor(os.cpu_count()) as pool:
+        write = csv.writer(file).writerow
+        write(COLUMNS)
+        graded = pool.map(lambda job: grade(*job, seed=seed, program=programs[job]), jobs)
+        points = 0
+        for (student, name), cell in zip(jobs, progress(len(jobs), "grading", graded)):
+            right = cell.words == "right"
+            points += right
+            write(cells(student.name, name, int(right), cell.words, same[student, name],
+                        *told(student, cell.program)))
+            if name == names[-1]:
+                write(cells(student.name, "total", points, f"of {len(names)}", "", "", ""))
+                say(f"{cells(student.name)[0]:<24} {points} of {len(names)}", write=tqdm.write)
+                points = 0
+            file.flush()
+    part.replace(table)
+    say(f"{len(students)} students in {table}")
+
+
+def folders_of(folder: Path) -> list[Path]:
+    """The folder of each student. UserError if there is none."""
     students = [x for x in sorted(folder.glob("*")) if x.is_dir() and x.name[0] not in "._"]
     if not students:
         raise UserError(f"{folder}: no folder of a student is there; --class wants a folder that "
                         "holds one folder for each of them")
-    check_writable(table)
-    seed, jobs = Random().random(), [(student, name) for student in students for name in names]
-    unfinished = table.with_name(table.name + ".unfinished")
-    with ThreadPoolExecutor(os.cpu_count()) as pool, opened(unfinished) as file:
-        graded = pool.map(lambda job: cell_of(*job, seed), jobs)
-        cells = {}
-        for job, cell in zip(jobs, progress(len(jobs), "grading", graded)):
-            cells[job] = cell
-            csv.writer(file).writerow(row_of(*job, cell))
-    mark_same_programs(cells)
-    with opened(unfinished) as file:
-        write = csv.writer(file).writerow
-        write(COLUMNS)
-        for student in students:
-            points = sum(cells[student, name].words == "right" for name in names)
-            for name in names:
-                write(row_of(student, name, cells[student, name]))
-            write([as_text(student.name), "total", points, f"of {len(names)}", "", "", ""])
-            say(f"{student.name:<24} {points} of {len(names)}")
-    unfinished.replace(table)                           # an older table stays until here
-    say(f"{len(students)} students in {table}")
+    return students
 
 
-def cell_of(student: Path, name: str, seed: float) -> Cell:
-    """Judge one exercise of one student. Whatever cannot be graded costs nobody else a point."""
-    try:
-        return grade(student, name, seed=seed)
-    except Exception as error:                          # a file that may not be read, for example
-        why = " ".join(error_line(error, "").split())
-        return Cell(f"no result: it cannot be graded ({why}); look at it")
+def told(student: Path, program: Program | None) -> tuple[str, str]:
+    """What a program reaches for, and in which file it stands."""
+    return (program.reaches, str(program.file.relative_to(student))) if program else ("", "")
 
 
-def opened(table: Path) -> IO[str]:
-    """A table whose lines are kept one by one. Parts of names and texts that are no characters are
-    written out."""
-    return table.open("w", 1, encoding="utf-8", errors="backslashreplace", newline="")
+def cells(*values: object) -> list[str]:
+    """Cells of a table that any terminal and spreadsheet shows as they are: in one line, without
+    control characters, and none is a formula."""
+    texts = [visible(" ".join(str(x).split())) for x in values]
+    texts = [x.encode("utf-8", "backslashreplace").decode() for x in texts]
+    return ["'" + x if x[:1] in FORMULA else x for x in texts]
 
 
-def row_of(student: Path, name: str, cell: Cell) -> list:
-    program = cell.program
-    where, reaches = (program.file.relative_to(student), program.reaches) if program else ("", "")
-    told = [as_text(x) for x in (cell.words, cell.same, reaches, where)]
-    return [as_text(student.name), name, int(cell.words == "right"), *told]
+def same_programs(programs: dict[Job, Program | None]) -> dict[Job, str]:
+    """Who has handed in the same program. The key counts whatever its length, others only if the
+    program is long."""
+    owners = defaultdict(list)
+    for name in dict.fromkeys(name for _, name in programs):
+        if key := handed_in(HERE, f"key{name[:2]}.py", exercises()[name].name):
+            owners[name, key.fingerprint].append("the key")
+    for (student, name), program in programs.items():
+        if program and program.fingerprint and not program.short:
+            owners[name, program.fingerprint].append(student.name)
+    return {job: first_names(x for x in owners[job[1], program.fingerprint] if x != job[0].name)
+            if program and program.fingerprint else "" for job, program in programs.items()}
 
 
-def as_text(told: object) -> str:
-    """What a student wrote, as a cell that shows it: a spreadsheet computes what begins with =."""
-    text = visible(str(told))
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def mark_same_programs(cells: dict[tuple[Path, str], Cell]) -> None:
-    """Write into each cell who has handed in the same program, the key included. A short program
-    is compared with the key alone."""
-    owners, keys = defaultdict(list), {}
-    for name in dict.fromkeys(name for _, name in cells):
-        key = handed_in(HERE, f"key{name[:2]}.py", exercises()[name].name)
-        keys[name] = key.fingerprint if key else ""
-    begun = {job: cell for job, cell in cells.items() if cell.program and cell.program.fingerprint}
-    for (student, name), cell in begun.items():
-        if not cell.program.is_short:
-            owners[name, cell.program.fingerprint].append(student.name)
-    for (student, name), cell in begun.items():
-        found = [x for x in owners[name, cell.program.fingerprint] if x != student.name]
-        if cell.program.fingerprint == keys[name]:
-            found.insert(0, "the key (short)" if cell.program.is_short else "the key")
-        cell.same = first_names(found)
-
-
-def first_names(names: list[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
+    names = list(names)
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
 
 
-def grade(student: Path, name: str, seconds: int = SECONDS, seed: float = 0) -> Cell:
+def submission(student: Path, name: str) -> Program | None:
+    """A student's program for an exercise."""
+    return handed_in(student, f"ex{name[:2]}.py", exercises()[name].name)
+
+
+def grade(student: Path, name: str, seconds: int = SECONDS, seed: float = 0,
+          program: Program | None = None) -> Cell:
     """Judge one exercise of one student."""
-    exercise = exercises()[name]
-    file_name = f"ex{name[:2]}.py"
-    program = handed_in(student, file_name, exercise.name)
+    exercise, file_name = exercises()[name], f"ex{name[:2]}.py"
+    program = program or submission(student, name)
     if program is None:
         return Cell(f"wrong: there is no file {file_name}, and no notebook with {exercise.name}")
+    keys = draws(seed)
+    calls = pickle.dumps((exercise.look, [exercise.draw(Draw(k)) for k in keys]))
+    for _ in range(TRIES):
+        lines, code = call_program(exercise.name, program, file_name, calls, seconds)
+        if code != LOST:
+            break
+    try:
+        return Cell(grade_words(exercise, lines, code, seconds, keys), program)
+    except Exception as error:                          # one result must not end the table of all
+        return Cell(f"no result: what it gives cannot be compared ({type(error).__name__})",
+                    program)
+
+
+def call_program(name: str, program: Program, file_name: str, calls: bytes, seconds: int
+                 ) -> tuple[list[bytes], int | None]:
+    """The lines that a program's process writes, and its exit code."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        file, out = program.file.resolve(), Path(scratch, "out")
-        if program.source is not None:
-            file = Path(scratch, file_name)
-            file.write_text(program.source, encoding="utf-8")
+        file, out = Path(scratch, file_name), Path(scratch, "out")
+        file.write_bytes(program.source)
         out.touch()
-        words = [name, str(file), str(program.file.resolve().parent), str(out), str(seed)]
-        code = run_limited(run, words, seconds, WAITING, Path(scratch), Path(os.devnull))
-        with out.open("rb") as written:
-            lines = written.read(BYTES).splitlines()
-    return Cell(grade_words(exercise, lines, code, seconds, draws(seed)), program)
+        words = [name, str(file), str(program.file.resolve().parent), str(out), calls]
+        with out.open("rb") as written:                 # the process removes its name
+            code = run_limited(run, words, seconds, WAITING, Path(scratch), Path(os.devnull))
+            return written.read(BYTES).splitlines(), code
 
 
 def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]
@@ -174,25 +179,9 @@ def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, ke
     return f"wrong: {' '.join(wrong.split())[:600]}" if wrong else "right"
 
 
-def out_of_memory(call: Seen) -> bool:
-    return "MemoryError" in call.error + call.words or "allocate memory" in call.words
-
-
-# ---- plain data between the processes -----------------------------------------------------------
+# ---- plain data of the other process ------------------------------------------------------------
 KINDS = {"float": torch.double, "bool": torch.bool, "int": torch.long}
-
-
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError)
-
-
-def to_json(seen: Seen) -> bytes:
-    def packed(x):
-        if isinstance(x, torch.Tensor):
-            kind = {torch.double: "float", torch.bool: "bool"}.get(x.dtype, "int")
-            return {"kind": kind, "shape": list(x.shape), "numbers": x.flatten().tolist()}
-        return [packed(part) for part in x] if isinstance(x, list) else x
-    values = {what: packed(x) for what, x in seen.values.items()}
-    return json.dumps(asdict(Seen({}, seen.error, seen.words)) | {"values": values}).encode()
 
 
 def from_json(line: bytes) -> Seen:
@@ -204,19 +193,3 @@ def from_json(line: bytes) -> Seen:
     read = json.loads(line)
     values = {what: unpacked(x) for what, x in read["values"].items()}
     return Seen(values, str(read["error"]), str(read["words"]))
-
-
-# ---- the student's process ----------------------------------------------------------------------
-def run(name: str, file: str, folder: str, written: str, seed: str) -> None:
-    """Call the function of an exercise in a file, and write a line for each call. folder: where the
-    file was handed in, or the notebook from which it was taken."""
-    out, exercise = os.open(written, os.O_WRONLY), exercises()[name]
-    sys.path.insert(0, folder)                          # a file may import its neighbour
-    os.write(out, to_json(Seen()) + b"\n")              # from here on it is the student's program
-    function, missing = function_in(Path(file), exercise.name)
-    os.write(out, to_json(Seen(words=missing)) + b"\n")
-    for k in draws(seed) if function else []:
-        seen = attempt_draw(exercise, function, k)
-        os.write(out, to_json(seen) + b"\n")
-        if seen.error == "NotImplementedError" or out_of_memory(seen):
-            break

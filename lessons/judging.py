@@ -18,7 +18,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from lessons.exercise import Seen, attempt
+from lessons.calling import Seen, attempt
 from lessons.limits import SECONDS
 from lessons.mistakes import MISTAKES, named_mistakes, with_mistakes
 from lessons.parts import CALLS, OURS, cases, put
@@ -40,6 +40,8 @@ COMPARED = {    # what is compared: how far apart it may be, beside its size and
     "flows": (0, 0, "the loss is right, but no gradient reaches the model"),
     "gradient": (1e-3, 1e-6, "the loss is right, but its gradient is not. Is something not a "
                  "constant that should be one (detach), or the other way round?"),
+    "push": (1e-3, 1e-6, "the gradient of the loss is not right (its value does not count here). "
+             "Is something not a constant that should be one (detach)?"),
     "into the reference": (1e-3, 0, "loss and gradient are right, but gradient reaches the "
                            "reference as well, which should be a constant (detach)")}
 
@@ -84,6 +86,8 @@ def differs(seen: Seen, right: Seen) -> str:
     for what, (beside, at_all, words) in COMPARED.items():
         if what not in right.values:
             continue
+        if what not in seen.values:                             # grpo: a loss of another shape
+            return "the loss should be one number"
         x, y = seen.values[what], right.values[what]
         if x.shape != y.shape:
             return (f"the loss is a tensor of the shape {tuple(x.shape)} and should be one number"
@@ -94,6 +98,14 @@ def differs(seen: Seen, right: Seen) -> str:
             at = next(k for k in range(len(y)) if far_apart(x[k], y[k], beside, at_all))
             return words.format(at=at, seen=x[at], right=y[at])
     return ""
+
+
+def does_the_same(ours: Seen, seen: Seen) -> bool:
+    """Also in the value of a loss of which only the gradient counts."""
+    if differs(ours, seen):
+        return False
+    x, y = ours.values.get("value"), seen.values.get("value")
+    return x is None or y is None or not far_apart(x, y, 1e-4, 1e-4)
 
 
 def far_apart(x: Tensor, y: Tensor, beside: float, at_all: float) -> bool:
@@ -141,7 +153,7 @@ def judge_part(name: str, function, others: dict[str, Callable], mine: ModuleTyp
     found = named_mistakes(
         OURS[name], MISTAKES[name],
         lambda some: with_mistakes(OURS[name], some, vars(simple) | OURS | others),
-        lambda ours, case: not differs(with_part(name, ours, case, others), seen[case]),
+        lambda ours, case: does_the_same(with_part(name, ours, case, others), seen[case]),
         [least, *tried])
     return words + "\n    " * bool(found) + "\n    And: ".join(found)
 

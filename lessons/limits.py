@@ -23,7 +23,7 @@ GIGABYTES = 4                   # of memory, beside what torch has taken
 BYTES = 2**26                   # of a file that a process writes
 
 
-def run_limited(function: Callable, words: list[str], seconds: int, waiting: int, folder: Path,
+def run_limited(function: Callable, words: list, seconds: int, waiting: int, folder: Path,
                 output: Path | None = None) -> int | None:
     """Call function(*words) in a process of its own; its exit code, None if it had not ended after
     `waiting` seconds on the clock.
@@ -41,7 +41,10 @@ def run_limited(function: Callable, words: list[str], seconds: int, waiting: int
     if quick:
         context.set_forkserver_preload([function.__module__])
     child = context.Process(target=begin, args=[function, words, seconds, folder, output])
-    child.start()
+    try:
+        child.start()
+    except (OSError, EOFError):                         # another program has ended the fork server
+        return 255
     try:
         child.join(waiting)
         return child.exitcode
@@ -64,11 +67,13 @@ def how_it_ended(code: int | None, seconds: int, waiting: int) -> str:
 
 
 # ---- in the process -----------------------------------------------------------------------------
-def begin(function: Callable, words: list[str], seconds: int, folder: Path, output: Path | None
+def begin(function: Callable, words: list, seconds: int, folder: Path, output: Path | None
           ) -> None:
     """Call the function as run_limited says, and end whatever still runs."""
     if hasattr(os, "setsid"):
         os.setsid()
+    if output and hasattr(os, "fork"):
+        stand_between()
     threading.Thread(target=end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -87,6 +92,21 @@ def begin(function: Callable, words: list[str], seconds: int, folder: Path, outp
     code = function(*words) or 0
     sys.stdout.flush()
     os._exit(code)                                      # no thread is waited for
+
+
+def stand_between() -> None:
+    """Go on in a copy of this process, which waits for it and ends as it ends. Else the parent of
+    a student's program would be the process that all others are copies of: a program that ends its
+    parent would end the others' too."""
+    child = os.fork()
+    if child == 0:
+        return
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:                                        # a signal: this process ends by the same
+        with suppress(OSError):                         # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
 
 
 def hide_cards() -> None:

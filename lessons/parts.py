@@ -72,9 +72,13 @@ class Batch:
             slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         else:
             slopes = tuple(torch.zeros_like(p) for p in weights)
-        half = len(weights) // 2
-        return {"loss": loss.detach().double(), "flows": torch.tensor(1.0 * loss.requires_grad),
+        half, through = len(weights) // 2, torch.tensor(1.0 * loss.requires_grad)
+        seen = {"loss": loss.detach().double(), "flows": through,
                 "gradient": flat(slopes[:half]), "into the reference": flat(slopes[half:])}
+        if self.method == "grpo" and loss.ndim == 0:    # only its gradient counts
+            seen["value"] = seen.pop("loss")
+            seen["push"] = seen.pop("gradient")
+        return seen
 
     def smaller(self) -> Iterator["Batch"]:
         """Each row alone, which is mostly enough; then all rows but one."""

@@ -14,13 +14,11 @@ import hashlib
 import json
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 DEPTH = 6                                       # folders below the student's own
 LARGEST = 2**24                                 # bytes of a file that is read
-FEW = 5                                         # names of a list that is shown
 SHORT = 50                                      # parts of a program, by ast: a line or two
 BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -29,33 +27,40 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 @dataclass
 class Program:
-    """The file, and the source of a notebook's function; None: the file itself is the program."""
+    """A file, and what is run of it: all, or a notebook's function and what this needs."""
     file: Path
-    source: str | None = None
-    fingerprint: str = ""                       # equal for the same program; "": not begun
-    is_short: bool = False                      # everybody may have written it alike
-    reaches: str = ""                           # what it names that no exercise needs
+    source: bytes = b""
+    fingerprint: str = ""                       # equal for the same program; "" if not begun
+    short: bool = False                         # so that everybody writes it alike
+    reaches: str = ""                           # for what no exercise needs
 
 
 def handed_in(student: Path, file_name: str, name: str) -> Program | None:
     """The student's program for the function `name`: from a file of this name or a notebook."""
     found = []
     for file in files(student, file_name):
-        text = read(file)
-        tree = parsed(text)
-        needed = slice_of(tree, name)
-        is_notebook = file.suffix == ".ipynb"
-        if not needed and is_notebook:
+        try:
+            rank, program = read_program(file, name)
+        except OSError:                                 # one that nobody may read, for example
             continue
-        program, rank = Program(file, text if is_notebook else None), 0
-        program.reaches = reaches(needed if is_notebook else tree.body)
-        with suppress(*BROKEN):                 # nested too deep for `ast`: Python may still run it
-            rank = worth(tree, name)
-            if is_notebook:
-                program.source = "\n\n".join(map(ast.unparse, needed)) + "\n"
-            program.fingerprint, program.is_short = fingerprint(needed, name)
-        found.append((rank, program))
+        if program:
+            found.append((rank, program))
     return min(found, key=lambda x: x[0])[1] if found else None
+
+
+def read_program(file: Path, name: str) -> tuple[int, Program | None]:
+    """A program for this function, and its worth. A notebook without the function has none."""
+    source = file.read_bytes()
+    try:
+        tree = parsed(read(file))
+        needed, rank = slice_of(tree, name), worth(tree, name)
+        if file.suffix == ".ipynb":
+            source = "\n\n".join(map(ast.unparse, needed)).encode("utf-8", "replace") + b"\n"
+        mark, parts = fingerprint(needed, name)
+        program = Program(file, source, mark, parts < SHORT, reaches_for(tree))
+    except BROKEN:                                      # nested too deep for ast
+        return 1, Program(file, source, reaches="too deep to be read")
+    return rank, program if needed or file.suffix != ".ipynb" else None
 
 
 def worth(tree: ast.Module, name: str) -> int:
@@ -67,16 +72,15 @@ def worth(tree: ast.Module, name: str) -> int:
 
 
 def files(student: Path, name: str) -> list[Path]:
-    """Plain files of this name and notebooks, those that lie least deep first. Reading a pipe might
-    never end."""
+    """Files of this name and notebooks, those that lie least deep first."""
     found = []
     for folder, inside, here in os.walk(student):
         depth = len(Path(folder).relative_to(student).parts)
         inside[:] = sorted(x for x in inside if x[0] not in "._" and depth < DEPTH)
         found += [Path(folder, x) for x in sorted(here)
                   if x == name or x.endswith(".ipynb") and x[0] not in "._"]
-    found = [x for x in found if not x.is_symlink() and x.is_file()
-             and x.stat().st_size <= LARGEST]
+    found = [x for x in found
+             if not x.is_symlink() and x.is_file() and x.stat().st_size <= LARGEST]
     return sorted(found, key=lambda x: (len(x.parts), x.suffix == ".ipynb"))
 
 
@@ -140,45 +144,40 @@ def bound(node: ast.stmt) -> set[str]:
 
 
 # ---- what no exercise needs ---------------------------------------------------------------------
-PLAIN = {"__future__", "collections", "copy", "dataclasses", "decimal", "fractions", "functools",
-         "itertools", "lessons.check", "math", "numpy", "operator", "random", "re", "statistics",
-         "string", "torch", "typing"}
-OPENS = {"compile", "eval", "exec", "f_back", "globals", "locals", "open", "vars"}
-USUAL = {"__init__", "__name__", "__post_init__"}
-KEY = re.compile(r"\bkey\d\d")
+KEY = re.compile(r"\bkey\d\d\b|\blessons\.exercise|nanouft[./\\]simple\b")
+INSIDES = {"builtins", "ctypes", "gc", "glob", "importlib", "inspect", "io", "os", "pathlib",
+           "pickle", "runpy", "shutil", "socket", "subprocess", "sys"}
+CALLS = {"open", "exec", "eval", "compile", "__import__", "globals", "__builtins__"}
 
 
-def reaches(statements: list[ast.stmt]) -> str:
-    """"the key, os, open": modules, files and Python's insides that a program names and that no
-    exercise needs. A hint to read it and no proof: whoever wants to hide it can."""
-    found = dict.fromkeys(x for part in statements for node in ast.walk(part) for x in named(node))
-    told = ["the key" if KEY.search(x) else x for x in found if not is_plain(x)]
-    return ", ".join(sorted(set(told), key=lambda x: (x != "the key", x))[:FEW])
+def reaches_for(tree: ast.Module) -> str:
+    """"the key, files or Python's insides": what a program reaches for that no exercise needs. It
+    is a hint to read it and no proof: whoever wants to hide it can."""
+    found = set()
+    for node in ast.walk(tree):
+        modules = modules_of(node)
+        text = node.value if isinstance(node, ast.Constant) else ""
+        if any(map(KEY.search, modules)) or isinstance(text, str) and KEY.search(text):
+            found.add("the key")
+        if (any(x.split(".")[0] in INSIDES for x in modules)
+                or isinstance(node, ast.Name) and node.id in CALLS):
+            found.add("files or Python's insides")
+    return ", ".join(sorted(found, reverse=True))
 
 
-def named(node: ast.AST) -> list[str]:
-    """Modules that a node imports, and names and texts that reach for more than an exercise."""
+def modules_of(node: ast.AST) -> list[str]:
+    """What an import names, as nanouft.simple, also from `from nanouft import simple`."""
     if isinstance(node, ast.Import):
         return [x.name for x in node.names]
     if isinstance(node, ast.ImportFrom):
-        module = "." * node.level + (node.module or "")
-        parts = node.level or module in ("lessons", "lessons.exercises")
-        return [f"{module.rstrip('.')}.{x.name}" for x in node.names] if parts else [module]
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return KEY.findall(node.value)
-    name = getattr(node, "id", getattr(node, "attr", ""))
-    inside = name.startswith("__") and name.endswith("__") and name not in USUAL
-    return [name] if name in OPENS or inside else []
-
-
-def is_plain(module: str) -> bool:
-    return module in PLAIN or module.split(".")[0] in PLAIN
+        return [f"{node.module or ''}.{x.name}".strip(".") for x in node.names]
+    return []
 
 
 # ---- the same program ---------------------------------------------------------------------------
-def fingerprint(needed: list[ast.stmt], name: str) -> tuple[str, bool]:
-    """A hash of the program, in which its own names are replaced by numbers, and whether it is
-    short; "" if it has not been begun."""
+def fingerprint(needed: list[ast.stmt], name: str) -> tuple[str, int]:
+    """A hash of the program, in which its own names are replaced by numbers, and how many parts it
+    has; "" if it has not been begun."""
     imported = {}
     for node in needed:
         if isinstance(node, ast.Import):
@@ -188,11 +187,11 @@ def fingerprint(needed: list[ast.stmt], name: str) -> tuple[str, bool]:
     own = [node for node in needed if not isinstance(node, IMPORTS)]
     own.sort(key=lambda node: name not in bound(node))          # the function itself first
     if not own or is_stub(own[0]):
-        return "", True
+        return "", 0
     copy = ast.parse("\n".join(map(ast.unparse, own)))
     renamed = Renamed(imported, own_names(copy)).visit(copy)
-    is_short = sum(1 for _ in ast.walk(renamed)) < SHORT
-    return hashlib.sha256(ast.dump(renamed).encode()).hexdigest(), is_short
+    mark = hashlib.sha256(ast.dump(renamed).encode("utf-8", "backslashreplace")).hexdigest()
+    return mark, sum(1 for _ in ast.walk(renamed))
 
 
 def own_names(tree: ast.Module) -> set[str]:

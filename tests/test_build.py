@@ -381,7 +381,15 @@ def test_two_mistakes_together_are_both_named(name, first, second, a_small_base)
 def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
     """No check of values could see it."""
     mistake = next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
-    assert judged(name, mistake).startswith("the loss is right, but its gradient is not")
+    told = {"grpo_loss": "the gradient of the loss is not right"}
+    assert judged(name, mistake).startswith(
+        told.get(name, "the loss is right, but its gradient is not"))
+
+
+def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):
+    """Without the ratio the value is another, but the gradient is the same."""
+    plain = inspect.getsource(simple.grpo_loss).replace("ratio * advantage", "logp * advantage")
+    assert tried(of_text(HEAD + plain, tmp_path))["grpo_loss"] == ""
 
 
 def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lessons import calling, grade
 from lessons import exercise as judge
-from lessons import grade, pages, submissions
 from lessons.check import main
 from lessons.limits import hide_cards, run_limited
-from lessons.submissions import fingerprint, handed_in, parsed, reaches, slice_of
-from nanouft.plumbing.entry import command
+from lessons.submissions import fingerprint, handed_in, parsed, slice_of
 from nanouft.plumbing.errors import UserError
 
 KNOWN = judge.exercises()
@@ -135,15 +134,15 @@ def test_a_program_sees_no_graphics_card(tmp_path, monkeypatch):
 
 def test_what_comes_back_is_plain_data():
     """What a process writes is read as JSON; anything else is no result."""
-    seen = judge.Seen({"gives": [torch.tensor([[1.5, float("nan")]]).double(), None, "yes", 2]})
-    again = grade.from_json(grade.to_json(seen))
+    seen = calling.Seen({"gives": [torch.tensor([[1.5, float("nan")]]).double(), None, "yes", 2]})
+    again = grade.from_json(calling.to_json(seen))
     torch.testing.assert_close(again.values["gives"][0], seen.values["gives"][0], equal_nan=True)
     assert again.values["gives"][1:] == [None, "yes", 2]
     keys = judge.draws(0)
     for line in (b"right", b"[]", b"{}", b'{"values": {"gives": {"kind": "float", "shape": [9], '
                  b'"numbers": []}}, "error": "", "words": ""}', b"[" * 9999):
         assert "it ended Python" in grade.grade_words(KNOWN["02b"], [line, line], 0, 2, keys)
-    empty = grade.to_json(judge.Seen())
+    empty = calling.to_json(calling.Seen())
     assert grade.grade_words(KNOWN["02b"], [empty] * 62, 0, 2, keys).startswith("wrong")
     assert "the check itself did not begin" in grade.grade_words(KNOWN["02b"], [], 1, 2, keys)
 
@@ -157,9 +156,10 @@ def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):
              "        return losses.sum() / mask.sum()\n"
              "    return (losses.sum(1) / mask.sum(1)).mean()\n\n\ncheck(sft_loss)")
     program = handed_in(hand_in(tmp_path, notebook(*cells), "a/02.ipynb"), "ex02.py", "sft_loss")
-    assert "other" not in program.source and "NotImplemented" in program.source
+    source = program.source.decode()
+    assert "other" not in source and "NotImplemented" in source
     space = {}
-    exec(program.source, space)
+    exec(source, space)
     assert judge.judge(KNOWN["02b"], space["sft_loss"]) == ""
 
 
@@ -190,54 +190,6 @@ def test_the_same_program_under_other_names_has_the_same_fingerprint():
     assert of(WRONG + "raise NotImplementedError") == ""
 
 
-REACHES = {
-    "from lessons.exercises.key02 import sft_loss": "the key",
-    "from lessons.exercises import key02\nsft_loss = key02.sft_loss": "the key",
-    "import importlib\nsft_loss = importlib.import_module('lessons.exercises.' + 'key02').sft_loss":
-        "the key, importlib",
-    "from pathlib import Path\nexec(Path('../key02.py').read_text())": "the key, exec, pathlib",
-    "from helper import sft_loss": "helper",
-    "from . import helper": ".helper",
-    "import lessons.exercise as e\nsft_loss = e.exercises()['02b'].right": "lessons.exercise",
-    WRONG + "return sft_loss.__globals__['__builtins__']": "__globals__",
-    WRONG + "import sys\n    return sys._getframe(1).f_back": "f_back, sys",
-    RIGHT: "",
-    OTHERWISE: ""}
-
-
-@pytest.mark.parametrize(("source", "words"), REACHES.items())
-def test_it_is_told_what_a_program_reaches_for(source, words, tmp_path):
-    assert handed_in(hand_in(tmp_path, source), "ex02.py", "sft_loss").reaches == words
-
-
-def test_neither_a_stub_nor_a_notebook_reaches_for_anything(tmp_path):
-    """What the first cells of our notebooks import is not the exercise's."""
-    for file in judge.HERE.glob("ex*.py"):
-        assert reaches(parsed(file.read_text(encoding="utf-8")).body) == ""
-    begin = pages.PROJECT.format(repository="") + "\nfrom lessons.check import check"
-    folder = hand_in(tmp_path, notebook(begin, RIGHT, "check(sft_loss)"), "a.ipynb")
-    assert handed_in(folder, "ex02.py", "sft_loss").reaches == ""
-
-
-def test_each_key_is_known_whoever_hands_it_in(tmp_path):
-    """However short; between students short programs are not compared."""
-    cells = {}
-    for student in (tmp_path / "ada", tmp_path / "bob"):
-        student.mkdir()
-        for name, exercise in KNOWN.items():
-            key = (judge.HERE / f"key{name[:2]}.py").read_text(encoding="utf-8")
-            hand_in(student, key, f"ex{name[:2]}.py")
-            cells[student, name] = grade.Cell("right", handed_in(
-                student, f"ex{name[:2]}.py", exercise.name))
-    grade.mark_same_programs(cells)
-    for (student, _), cell in cells.items():
-        other = "bob" if student.name == "ada" else "ada"
-        assert cell.same == ("the key (short)" if cell.program.is_short else f"the key, {other}")
-    assert {cell.program.is_short for cell in cells.values()} == {True, False}
-
-
-
-
 @LIMITS
 def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     """A line for each student and exercise with the file that counted and who has the same
@@ -246,15 +198,13 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     hand_in(tmp_path / "bob", OTHERWISE.replace("rows", "parts"), "work/02/ex02.py")
     hand_in(tmp_path / "cleo ö", notebook(RENAMED), "lesson 02.ipynb")
     (tmp_path / "dora").mkdir()
-    hand_in(tmp_path / "eve", "from lessons.exercises.key02 import sft_loss")
     table = tmp_path / "points.csv"
     assert main(["02b", "--class", str(tmp_path), "--csv", str(table)]) == 0
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [(x["student"], x["points"]) for x in rows if x["exercise"] == "total"] == [
-        ("ada", "1"), ("bob", "1"), ("cleo ö", "1"), ("dora", "0"), ("eve", "1")]
+        ("ada", "1"), ("bob", "1"), ("cleo ö", "1"), ("dora", "0")]
     told = {x["student"]: x for x in rows if x["exercise"] == "02b"}
-    assert [x["the same program as"] for x in told.values()] == ["bob", "ada", "the key", "", ""]
-    assert [x["reaches for"] for x in told.values()] == ["", "", "", "", "the key"]
+    assert [x["the same program as"] for x in told.values()] == ["bob", "ada", "the key", ""]
     assert told["bob"]["file"] == os.path.join("work", "02", "ex02.py")
     assert "no file ex02.py" in told["dora"]["what the check says"]
     assert "bob" in capsys.readouterr().out
@@ -262,69 +212,11 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
         main(["02b", "--class", str(tmp_path / "ada")])
 
 
-HOSTILE = {
-    "surrogate": WRONG + "raise ValueError('\\ud800')",
-    "minus": WRONG + "return " + "-" * 2500 + "1",
-    "dots": WRONG + "return logp" + ".a" * 2500,
-    "control": WRONG + "raise ValueError('\\x1b[2J')",
-    "=HYPERLINK(1)": "raise ValueError",
-    os.fsdecode(b"Jos\xe9"): RIGHT,
-    "ada": RIGHT}
-
-
-@LIMITS
-def test_no_name_and_no_submission_costs_another_student_the_table(tmp_path, monkeypatch, capsys):
-    """Exceptions, names and programs that cannot be written or read, pipes in place of files."""
-    for name, source in HOSTILE.items():
-        hand_in(tmp_path / name, source)
-    hand_in(tmp_path / "dots", notebook(HOSTILE["dots"]), "a.ipynb")
-    hand_in(tmp_path / "locked", RIGHT)
-    (tmp_path / "pipe").mkdir()
-    os.mkfifo(tmp_path / "pipe" / "ex02.py")
-    os.mkfifo(tmp_path / "pipe" / "work.ipynb")
-    read = submissions.read
-
-    def locked(file: Path) -> str:
-        if file.parent.name == "locked":
-            raise PermissionError("not yours")
-        return read(file)
-    monkeypatch.setattr(submissions, "read", locked)
-    table = tmp_path / "points.csv"
-    words = ["02b", "--class", str(tmp_path), "--csv", str(table)]
-    assert command(main, words) == 0, capsys.readouterr().err
-    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
-    points = {x["student"]: x["points"] for x in rows if x["exercise"] == "02b"}
-    assert [name for name, x in points.items() if x == "1"] == ["Jos\\udce9", "ada"]
-    assert len(points) == len(HOSTILE) + 2 and "'=HYPERLINK(1)" in points
-    told = {x["student"]: x["what the check says"] for x in rows if x["exercise"] == "02b"}
-    assert "no result" in told["locked"] and "not yours" in told["locked"]
-    assert "ValueError: \\ud800" in told["surrogate"] and "\\x1b[2J" in told["control"]
-    assert "no file ex02.py" in told["pipe"] and "wrong" in told["dots"]
-    assert sorted(tmp_path.glob("points*")) == [table]
-
-
-def test_what_is_graded_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):
-    """An older table too."""
-    def graded(student, name, seed):
-        if student.name == "bob":
-            raise KeyboardInterrupt
-        return grade.Cell("right")
-    monkeypatch.setattr(grade, "grade", graded)
-    for name in ("ada", "bob"):
-        (tmp_path / "all" / name).mkdir(parents=True)
-    table = tmp_path / "points.csv"
-    table.write_text("older")
-    with pytest.raises(KeyboardInterrupt):
-        main(["02b", "--class", str(tmp_path / "all"), "--csv", str(table)])
-    assert table.read_text() == "older"
-    assert "ada,02b,1,right" in (tmp_path / "points.csv.unfinished").read_text()
-
-
 def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
     """And a table that cannot be written is told before it."""
     there, table = [], tmp_path / "new" / "points.csv"
 
-    def graded(student, name, seed):
+    def graded(student, name, seed, program):
         there.append(table.parent.is_dir())
         return grade.Cell("right")
     monkeypatch.setattr(grade, "grade", graded)
@@ -335,3 +227,44 @@ def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         main([*words, str(tmp_path)])
     assert there == [True]
+
+
+HOSTILE = {
+    "surrogate": WRONG + "raise ValueError('\\ud800')",
+    "deep": WRONG + "return " + "-" * 2500 + "1",
+    "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
+    "writer": "import glob, os, tempfile\nwhere = os.environ.get('TMPDIR', '/tmp')\n" + WRONG
+              + "[open(x, 'w').write('{}') for x in glob.glob(where + '/*/out')]",
+    "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
+    "key": "from lessons.exercises.key02 import sft_loss",
+    "=HYPERLINK(1)": RIGHT}
+
+
+@LIMITS
+def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path):
+    """Whatever its program, its name and its kind of file; and none gets a point by the key."""
+    for name, source in HOSTILE.items():
+        hand_in(tmp_path / "all" / name, source)
+    for name in ("ada", "zoe"):
+        hand_in(tmp_path / "all" / name, OTHERWISE)
+    hand_in(tmp_path / "all" / os.fsdecode(b"Jos\xe9"), RIGHT)
+    (tmp_path / "all" / "pipe").mkdir()
+    os.mkfifo(tmp_path / "all" / "pipe" / "ex02.py")
+    table = tmp_path / "points.csv"
+    assert main(["02b", "--class", str(tmp_path / "all"), "--csv", str(table)]) == 0
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    told = {x["student"]: x for x in rows if x["exercise"] == "02b"}
+    assert {name for name, x in told.items() if x["points"] == "1"} == {
+        "ada", "zoe", "Jos\\udce9", "'=HYPERLINK(1)"}
+    assert "the key" in told["key"]["reaches for"] and "graded" in told["key"][
+        "what the check says"]
+    assert "too large" in told["large"]["what the check says"]
+    assert not table.with_name("points.csv.part").exists()
+
+
+def test_a_short_copy_of_the_key_is_told(tmp_path):
+    key = handed_in(judge.HERE, "key06.py", "balance")
+    same = {(tmp_path / x, "06a"): handed_in(judge.HERE, "key06.py", "balance") for x in "ab"}
+    for program in same.values():
+        program.short = True
+    assert key and set(grade.same_programs(same).values()) == {"the key"}

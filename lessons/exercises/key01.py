@@ -2,10 +2,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
-from lessons.exercise import Exercise, gradient
+from lessons.calling import own_attention
+from lessons.exercise import Exercise
 
 
 def attention(q, k, v):
@@ -18,22 +17,6 @@ def queries_keys_values(draw):
     B, T, n = draw.randint(1, 2), draw.randint(1, 3), draw.randint(0, 2)
     h, c = draw.choice([2, 3, 16]), draw.randint(1, 3)
     return tuple(draw.numbers(-2, 2, B, *shape) for shape in ((T, h), (n + T, h), (n + T, c)))
-
-
-class OwnAttention(TorchFunctionMode):
-    """Inside, PyTorch's own function is refused."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is F.scaled_dot_product_attention:
-            raise TypeError("This exercise is to be written without PyTorch's own function "
-                            "scaled_dot_product_attention.")
-        return function(*args, **(kwargs or {}))
-
-
-def look(function, q, k, v):
-    with OwnAttention():
-        return (gradient("q", "k", "v")(function, q, k, v)
-                | {"gives, if q is 50 times as large,": function(50 * q, k, v)})
 
 
 EXERCISES = {"01a": Exercise(attention, queries_keys_values, [
@@ -53,4 +36,4 @@ EXERCISES = {"01a": Exercise(attention, queries_keys_values, [
     ("scores.masked_fill(~seen, -math.inf).softmax(-1)",
      "(seen * scores.exp() / (seen * scores.exp()).sum(-1, keepdim=True))",
      "The results are right for small scores, but exp overflows for large ones. torch.softmax does "
-     "not.")], look, tolerance=1e-3)}
+     "not.")], own_attention, tolerance=1e-3)}

@@ -1,7 +1,8 @@
 """The right function of ex07.py, and common mistakes."""
 import torch
 
-from lessons.exercise import Exercise, as_tensor
+from lessons.calling import as_tensor
+from lessons.exercise import Exercise
 
 
 def both_fall(g_w):
