@@ -93,7 +93,7 @@ class Site:
         links = [("index.html", "nanouft")] + [
             (f"{folder}/index.html", title) for folder, title in SECTIONS.items()
             if folder not in PICTURES or (self.out / folder).exists()]
-        section = here.rpartition("/")[0]
+        section = here.partition("/")[0]
         out = []
         for place, title in links:
             inside = ' aria-current="true"' if section and place == f"{section}/index.html" else ""

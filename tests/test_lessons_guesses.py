@@ -1,5 +1,6 @@
 """Guesses are asked twice in a lesson, kept, judged, folded away, and shown beside a constant."""
 import re
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -155,7 +156,8 @@ def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_pa
     """`cd lessons; python 15_ppo.py` is the default of several editors."""
     code = "from lessons import course; print(course.OUT, course.GUESSES)"
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
-                          text=True, check=True).stdout
+                          text=True, check=True,
+                          env=os.environ | {"PYTHONPATH": str(HERE.parent)}).stdout
     assert said.split() == [str(HERE.parent / "out" / name) for name in ("lessons", "guesses")]
 
 
@@ -204,5 +206,5 @@ def test_a_lesson_without_a_terminal_stops_before_it_tells_the_answer(tmp_path):
     file = lesson_file("00")
     ran = subprocess.run([sys.executable, str(file)], cwd=tmp_path, capture_output=True, text=True,
                          stdin=subprocess.DEVNULL)
-    assert ran.returncode == 2 and f"python lessons/{file.name} --guess a" in ran.stderr
+    assert ran.returncode == 2 and f"python {file} --guess a" in ran.stderr
     assert "What happened" not in ran.stdout and not list(tmp_path.iterdir())

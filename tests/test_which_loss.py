@@ -21,7 +21,7 @@ SEARCHED = {name: claim for name, claim in CLAIMS.items() if claim.tries}
 # ---- the plan ------------------------------------------------------------------------------------
 def test_every_method_that_learns_from_rows_is_in_one_group():
     groups = (which_loss.IMITATE, which_loss.ANCHORED, which_loss.CONTRAST, which_loss.GRADED,
-              which_loss.LATER)
+              which_loss.LATER, which_loss.OF_STARTS)
     together = [name for group in groups for name in group]
     assert sorted(together) == sorted(name for name in OBJECTIVES
                                       if not OBJECTIVES[name]().on_policy)

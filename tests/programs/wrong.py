@@ -311,11 +311,11 @@ def pushes(p):
     without = torch.autograd.grad(-x.exp() * x, x)[0].item()
     return with_sg, without
 """),
-    ("13a", ["derivative by p"], """
+    ("13a", ["derivative with respect to p"], """
 def pushes(p):
     return p, math.log(p) + 1
 """),
-    ("13a", ["derivative by p", "constant factor"], """
+    ("13a", ["derivative with respect to p", "constant factor"], """
 def pushes(p):
     return 1.0, 1 + math.log(p)
 """),
