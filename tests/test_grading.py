@@ -3,6 +3,7 @@ that change the check or run out of a limit."""
 import csv
 import json
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from inspect import getsource
 from multiprocessing import forkserver
@@ -233,17 +234,20 @@ HOSTILE = {
     "surrogate": WRONG + "raise ValueError('\\ud800')",
     "deep": WRONG + "return " + "-" * 2500 + "1",
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
-    "writer": "import glob, os, tempfile\nwhere = os.environ.get('TMPDIR', '/tmp')\n" + WRONG
-              + "[open(x, 'w').write('{}') for x in glob.glob(where + '/*/out')]",
     "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
     "key": "from lessons.exercises.key02 import sft_loss",
     "=HYPERLINK(1)": RIGHT}
 
 
 @LIMITS
-def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path):
+def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path, monkeypatch):
     """Whatever its program, its name and its kind of file; and none gets a point by the key."""
-    for name, source in HOSTILE.items():
+    scratch = tmp_path / "scratch"                      # of this test alone: others grade, too
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    searcher = (f"import glob\n{WRONG}found = glob.glob({str(scratch / '*' / 'out')!r})\n"
+                "    raise ValueError(f'{len(found)} files of results')")
+    for name, source in {**HOSTILE, "searcher": searcher}.items():
         hand_in(tmp_path / "all" / name, source)
     for name in ("ada", "zoe"):
         hand_in(tmp_path / "all" / name, OTHERWISE)
@@ -258,6 +262,7 @@ def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path):
         "ada", "zoe", "Jos\\udce9", "'=HYPERLINK(1)"}
     assert "the key" in told["key"]["reaches for"] and "graded" in told["key"][
         "what the check says"]
+    assert "ValueError: 0 files" in told["searcher"]["what the check says"]
     assert "too large" in told["large"]["what the check says"]
     assert not table.with_name("points.csv.part").exists()
 
