@@ -1,6 +1,6 @@
 """Guesses are asked twice in a lesson, kept, judged, folded away, and shown beside a constant."""
-import re
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
