@@ -3,6 +3,7 @@
     python -m lessons.build mine.py --reset         # writes a file to begin with
     python -m lessons.build mine.py                 # which parts are right? After `train` it trains
     python -m lessons.build mine.py --run ift       # the whole program with your parts, and scores
+    python -m lessons.build --class all --csv points.csv    # points for each folder in `all`
 
 Each of your functions takes the place of ours in the real program (nanouft/simple.py), together
 with your earlier parts. The loss of the program and its gradient are compared on fresh rows of
@@ -19,6 +20,7 @@ import argparse
 import hashlib
 import inspect
 import io
+import json
 import os
 import sys
 import tempfile
@@ -39,6 +41,7 @@ from lessons.judging import (
 )
 from lessons.limits import SECONDS, how_it_ended, run_limited
 from lessons.parts import OURS, PARTS, base, needed, put
+from lessons.programs import IN_ALL, WAITING, grade_programs
 from nanouft import simple, world
 from nanouft.generate import stops
 from nanouft.gpt import shipped_base
@@ -55,7 +58,6 @@ FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it 
 SKELETON = Path(__file__).parent / "exercises" / "mine.py"
 STEPS = 20                              # of SFT, as soon as it is written
 SHOWN = Path("out/build/sft.txt")                               # its first steps
-IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; on the clock
 
 
 # ---- all parts, and the whole program -----------------------------------------------------------
@@ -208,6 +210,21 @@ def read_program(path: str, shown: str) -> ModuleType:
                         f"{' '.join(error_line(error, path).split())}") from None
 
 
+def try_program(path: str, written: str, seed: str) -> None:
+    """In the process of a class's student: write what is wrong with each part."""
+    sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
+    try:
+        mine = read_program(path, Path(path).name)
+    except UserError as error:
+        told = dict.fromkeys(PARTS, f"wrong: {error}")
+    else:
+        with samples_remembered():
+            found = try_parts(mine, int(seed))
+        told = {name: {"": "right", NOT_YET: NOT_YET}.get(words, f"wrong: {words}")
+                for name, words in found.items()}
+    Path(written).write_text(json.dumps(told), encoding="utf-8")
+
+
 # ---- the file to begin with ---------------------------------------------------------------------
 def skeleton() -> str:
     """Stubs of all parts, and three rows as a loss sees them."""
@@ -231,7 +248,11 @@ def reset(file: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.build", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, metavar="mine.py", help="your file")
+    parser.add_argument("file", type=Path, nargs="?", metavar="mine.py", help="your file")
+    parser.add_argument("--class", type=Path, dest="students",
+                        help="a folder that holds a folder for each student, with mine.py in it")
+    parser.add_argument("--csv", type=Path, default="points.csv",
+                        help="where their points go [points.csv]")
     parser.add_argument("--reset", action="store_true", help="write a file to begin with")
     parser.add_argument("--run", choices=simple.METHODS, help="train by this method")
     parser.add_argument("--steps", type=int, help="of --run [as simple.py: 60; uft 100; grpo 20]")
@@ -239,6 +260,11 @@ def main(argv: list[str] | None = None) -> int:
                         help="of the rows, to see the same again [another one in each run]")
     cfg = parser.parse_args(argv)
     in_range(cfg, "steps", low=1)
+    if bool(cfg.file) == bool(cfg.students):
+        raise UserError("give your file, as python -m lessons.build mine.py, or --class")
+    if cfg.students:
+        grade_programs(cfg.students, cfg.csv, try_program)
+        return 0
     if cfg.reset:
         reset(cfg.file)
         return 0

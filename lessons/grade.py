@@ -57,15 +57,22 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
     check_writable(table)
     seed, jobs = Random().random(), [(student, name) for student in students for name in names]
     programs = {(student, name): submission(student, name) for student, name in jobs}
-    same = same_programs(programs)
-    part = table.with_name(table.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file, \
-            ThreadPoolExecutor(os.cpu_count()) as pool:
+    keys = {name: handed_in(HERE, f"key{name[:2]}.py", exercises()[name].name) for name in names}
+    same = same_programs(programs, keys)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        graded = pool.map(lambda job: grade(*job, seed=seed, program=programs[job]), jobs)
+        done = progress(len(jobs), "grading", graded)
+        write_table(table, names, students, zip(jobs, done), same)
+
+
+def write_table(table: Path, names: list[str], students: list[Path],
+                graded: Iterable[tuple[Job, Cell]], same: dict[Job, str]) -> None:
+    """Each line as soon as it is known. An earlier table stays until all lines are there."""
+    part, points = table.with_name(table.name + ".part"), 0
+    with part.open("w", newline="", encoding="utf-8") as file:
         write = csv.writer(file).writerow
         write(COLUMNS)
-        graded = pool.map(lambda job: grade(*job, seed=seed, program=programs[job]), jobs)
-        points = 0
-        for (student, name), cell in zip(jobs, progress(len(jobs), "grading", graded)):
+        for (student, name), cell in graded:
             right = cell.words == "right"
             points += right
             write(cells(student.name, name, int(right), cell.words, same[student, name],
@@ -101,12 +108,13 @@ def cells(*values: object) -> list[str]:
     return ["'" + x if x[:1] in FORMULA else x for x in texts]
 
 
-def same_programs(programs: dict[Job, Program | None]) -> dict[Job, str]:
+def same_programs(programs: dict[Job, Program | None], keys: dict[str, Program | None]
+                  ) -> dict[Job, str]:
     """Who has handed in the same program. The key counts whatever its length, others only if the
     program is long."""
     owners = defaultdict(list)
-    for name in dict.fromkeys(name for _, name in programs):
-        if key := handed_in(HERE, f"key{name[:2]}.py", exercises()[name].name):
+    for name, key in keys.items():
+        if key:
             owners[name, key.fingerprint].append("the key")
     for (student, name), program in programs.items():
         if program and program.fingerprint and not program.short:

@@ -150,14 +150,14 @@ INSIDES = {"builtins", "ctypes", "gc", "glob", "importlib", "inspect", "io", "os
 CALLS = {"open", "exec", "eval", "compile", "__import__", "globals", "__builtins__"}
 
 
-def reaches_for(tree: ast.Module) -> str:
+def reaches_for(tree: ast.Module, key: re.Pattern = KEY) -> str:
     """"the key, files or Python's insides": what a program reaches for that no exercise needs. It
-    is a hint to read it and no proof: whoever wants to hide it can."""
+    is a hint to read it and no proof: whoever wants to hide it can. key: names of keys."""
     found = set()
     for node in ast.walk(tree):
         modules = modules_of(node)
         text = node.value if isinstance(node, ast.Constant) else ""
-        if any(map(KEY.search, modules)) or isinstance(text, str) and KEY.search(text):
+        if any(map(key.search, modules)) or isinstance(text, str) and key.search(text):
             found.add("the key")
         if (any(x.split(".")[0] in INSIDES for x in modules)
                 or isinstance(node, ast.Name) and node.id in CALLS):

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lessons import calling, grade
+from lessons import build, calling, grade
 from lessons import exercise as judge
 from lessons.check import main
 from lessons.limits import hide_cards, run_limited
 from lessons.submissions import fingerprint, handed_in, parsed, slice_of
+from nanouft import simple
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
 KNOWN = judge.exercises()
@@ -272,4 +274,33 @@ def test_a_short_copy_of_the_key_is_told(tmp_path):
     same = {(tmp_path / x, "06a"): handed_in(judge.HERE, "key06.py", "balance") for x in "ab"}
     for program in same.values():
         program.short = True
-    assert key and set(grade.same_programs(same).values()) == {"the key"}
+    assert key and set(grade.same_programs(same, {"06a": key}).values()) == {"the key"}
+
+
+@LIMITS
+def test_the_parts_of_a_class_are_a_table_too(tmp_path):
+    """The same columns; simple.py holds the keys."""
+    own = ("import torch\nimport os\nfrom nanouft.simple import *\n"
+           + getsource(simple.padded)
+           + "\ndef token_logp(logits, targets):\n    return logits[..., 0]\n")
+    for student, text in {"ada/work": own, "bob": "def padded(:", "cleo": None, "dora": ""}.items():
+        folder = tmp_path / student
+        folder.mkdir(parents=True)
+        if text:
+            (folder / "mine.py").write_text(text, encoding="utf-8")
+    build.reset(tmp_path / "dora" / "mine.py")
+    table = tmp_path / "points.csv"
+    assert command(build.main, ["--class", str(tmp_path), "--csv", str(table)]) == 0
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert len(rows) == 4 * 12
+    told = {(x["student"], x["exercise"]): x for x in rows}
+    assert [told[name, "total"]["points"] for name in ("ada", "bob", "cleo")] == ["1", "0", "0"]
+    first = told["ada", "padded"]
+    assert first["the same program as"].startswith("the key")
+    assert first["reaches for"].startswith("the key") and "insides" in first["reaches for"]
+    assert told["ada", "token_logp"]["what the check says"].startswith("wrong: ")
+    assert told["ada", "dpo_loss"]["what the check says"] == "not yet"
+    assert "cannot be read" in told["bob", "padded"]["what the check says"]
+    assert "no file mine.py" in told["cleo", "padded"]["what the check says"]
+    assert told["dora", "padded"]["reaches for"] == ""
+    assert command(build.main, []) == 2
