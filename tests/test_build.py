@@ -494,6 +494,7 @@ def test_the_first_steps_are_shown_once_for_the_same_parts(tmp_path, monkeypatch
     assert "20 steps of SFT with your parts" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
     """In the process of its own."""
     monkeypatch.chdir(tmp_path)

@@ -221,8 +221,8 @@ sys.exit(command(train.main))"""
 @pytest.mark.skipif(os.name == "nt", reason="written for sh")
 @pytest.mark.parametrize("line, out", [
     ("sample start --device cpu <&-", "/new forgets the chat"),
-    ("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 --device cpu "
-     "--out quiet 2>&-", "Saved in quiet")])
+    pytest.param("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 "
+                 "--device cpu --out quiet 2>&-", "Saved in quiet", marks=pytest.mark.slow)])
 def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
     """Without standard input or error; with a backend that this environment may not have."""
     done = subprocess.run(

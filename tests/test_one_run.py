@@ -134,6 +134,7 @@ def test_a_run_goes_on_in_less_memory(name, place):
     is_the_same(run, place / "whole" / name, 2e-5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, monkeypatch, capsys):
     """Whose folders are known by flags that change what they learn."""
     monkeypatch.chdir(place)

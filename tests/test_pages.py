@@ -343,6 +343,7 @@ def test_the_scores_of_the_page_are_current():
     assert there == methods.scores_text(), "run python -m lessons.methods"
 
 
+@pytest.mark.slow
 def test_numbers_on_the_page_are_computed_again():
     """Two methods at random, at their own rate and at another: taught by a loop of four lines,
     pushed by the pushes, decoded word by word without a cache."""
