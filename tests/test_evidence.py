@@ -59,7 +59,7 @@ def test_a_field_says_what_the_question_found():
     assert filled(f"{{size& {key}}}", found) == f"{a:.1f} and {b:.1f}"
     assert filled(f"{{-pair {key}}}", found) == f"−{a:.1f}, −{b:.1f}"
     cells = filled(f"{{cells {key}; {real}}}", found).split(" | ")
-    assert [x.partition(" ")[0] for x in cells[:3]] == [f"+{a:.1f}", f"+{b:.1f}", f"−{-c:.1f}"]
+    assert [x.partition("\u00a0")[0] for x in cells[:3]] == [f"+{a:.1f}", f"+{b:.1f}", f"−{-c:.1f}"]
     assert cells[3:] == ["✓; ?", "C6, R8"]
     assert filled("{cells C6 better: UNA, right - KTO}", found).split(" | ")[3] == "unplanned"
 

@@ -81,7 +81,8 @@ def signed(x: float) -> str:
 
 
 def interval(figure: Figure) -> str:
-    return f"{signed(figure[0])} ± {figure[1]:.1f}"
+    """In a cell it stays on one line."""
+    return f"{signed(figure[0])}\u00a0±\u00a0{figure[1]:.1f}"
 
 
 # ---- questions -----------------------------------------------------------------------------------
