@@ -268,18 +268,20 @@ def truths(lakes: list[dict], fallen: bool = False) -> np.ndarray:
 
 
 def counted(lakes: list[dict], lam: int, fallen: bool = False) -> dict[str, int]:
-    """At how many updates SFT is too low, right or too high, and who is nearer to the truth."""
+    """At how many updates SFT is too low, right or too high, who is closer to the truth, and
+    whether IFT says less than SFT or more."""
     sft, ift = (np.concatenate([np.mean(one["chances"][k], 1) for one in lakes])
                 - truths(lakes, fallen) for k in (0, lam))
     return {"low": (sft < -0.01).sum(), "right": (abs(sft) <= 0.01).sum(),
             "high": (sft > 0.01).sum(), "ift": (abs(ift) < abs(sft)).sum(),
             "sft": (abs(ift) > abs(sft)).sum(), "same": (abs(ift) == abs(sft)).sum(),
             "clearly ift": (abs(sft) - abs(ift) > 0.01).sum(),
-            "clearly sft": (abs(ift) - abs(sft) > 0.01).sum()}
+            "clearly sft": (abs(ift) - abs(sft) > 0.01).sum(),
+            "less": (ift < sft).sum(), "more": (ift > sft).sum()}
 
 
-def numbers(text: str) -> list[int]:
-    return [int(x) for x in re.findall(r"(?<= at )\d+", text)]
+def numbers(text: str, before: str = "at") -> list[int]:
+    return [int(x) for x in re.findall(rf"(?<= {before} )\d+", text)]
 
 
 def test_the_page_says_what_was_computed(written, lakes, browser):
@@ -289,15 +291,21 @@ def test_the_page_says_what_was_computed(written, lakes, browser):
     for lake, t, lam in ((0, 5, 5), (0, 0, 1), (1, 3, 10)):
         page.select_option("#which", str(lake))
         page.fill("#time", str(t))
-        page.fill("#lam", str(lam))
+        page.fill("#share", str(lam))
         one, of = lakes[lake], counted(lakes, lam)
-        answer = page.inner_text("#say")
-        assert numbers(answer) == [of[who] for who in ("ift", "sft", "same", "clearly ift",
-                                                       "clearly sft")]
+        answer, why = page.inner_text("#say"), page.inner_text("#why")
+        assert numbers(answer + why) == [of[who] for who in ("ift", "sft", "same", "clearly ift",
+                                                       "clearly sft", "less", "more")]
         share = of["ift"] / 21
         assert answer.startswith("Nearly always" if share > 2 / 3 else
                                  "Hardly ever" if share < 1 / 3 else "Sometimes")
-        assert numbers(page.inner_text("#why")) == [of["high"], of["right"], of["low"]]
+        begins, ends = ([off(x, 0)[k] for x in lakes] for k in (0, -1))
+        assert numbers(why, "on") == [sum(x < -0.01 for x in begins),
+                                         sum(x > 0.01 for x in ends)]
+        fallen = counted(lakes, lam, fallen=True)
+        assert numbers(page.inner_text("#small")) == [of["high"], of["right"], of["low"],
+                                                      *(fallen[x] for x in ("high", "low", "ift",
+                                                                            "sft"))]
         gaps, now = [off(one, k)[t] for k in (0, lam)], page.inner_text("#now")
         near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
         assert re.findall("high|low", now) == ["high" if x > 0 else "low" for x in gaps]
@@ -306,15 +314,64 @@ def test_the_page_says_what_was_computed(written, lakes, browser):
         mixed = [*(one["chances"][k][t][move] for k in (0, -1, lam)), one["alone"][t][move]]
         bars = "".join(page.locator("#mix > b").all_inner_texts())
         near(shown(bars), 100 * np.array(mixed), 0.51)
-        every = "".join(page.locator("#lakes tspan").all_text_contents())
-        assert [every.count(mark) for mark in "▲●="] == [of["ift"], of["sft"], of["same"]]
-    page.fill("#lam", "2")
-    of = counted(lakes, 2, fallen=True)
-    assert numbers(page.inner_text("#falls")) == [of["high"], of["low"], of["ift"], of["sft"]]
+        assert page.inner_text("#part") == f"{10 * lam}\u00a0%"
     page.select_option("#which", "0")
     page.fill("#time", "6")
-    assert "demonstrator’s cell as well" in page.inner_text("#mix")
+    assert "the marked cell as well" in page.inner_text("#mix")
+    page.fill("#share", "0")                    # IFT is SFT: not because of any guess
+    assert "no guess is wrong" not in page.inner_text("#say")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults
+
+
+def test_the_charts_are_the_gaps(written, lakes, browser):
+    """Each line is as far from the zero line as the estimate is from the truth, on one scale; the
+    same in words; and below stands who is closer, hollow if by a point or less."""
+    page, _ = opened(browser, written)
+    page.click("#bet button")
+    for lam in (2, 10, 0):
+        page.fill("#share", str(lam))
+        drawn, gaps, signs = [], [], ""
+        for k, one in enumerate(lakes):
+            chart = page.locator(f"#plot{k}")
+            lines = chart.locator("polyline").evaluate_all(
+                "(all) => all.map((x) => x.getAttribute('points'))")
+            drawn += [[float(xy.split(",")[1]) for xy in line.split()] for line in lines]
+            gaps += [off(one, 0), off(one, lam)]
+            told = [float(x.replace("−", "-")) for x in re.findall(
+                r"[+−]?\d+\.\d", chart.get_attribute("aria-label"))]
+            near(told, 100 * np.concatenate(gaps[-2:]), 0.051)
+            signs += "".join(chart.locator("tspan").all_text_contents())
+        zero = page.locator("#plot0 path[stroke-width='2.5']").get_attribute("d")
+        drawn, gaps = np.concatenate(drawn), np.concatenate(gaps)
+        scale = (drawn[0] - float(re.search(r"M\S+ ([\d.]+)H", zero)[1])) / -gaps[0]
+        near(drawn - drawn[0], -scale * (gaps - gaps[0]), 0.05)
+        of = counted(lakes, lam)
+        assert [signs.count(x) for x in "▲△●○="] == [
+            of["clearly ift"], of["ift"] - of["clearly ift"],
+            of["clearly sft"], of["sft"] - of["clearly sft"], of["same"]]
+
+
+def test_a_link_opens_the_same_state_and_back_goes_back(written, browser):
+    page, faults = opened(browser, written)
+    page.click("#bet button:nth-child(2)")
+    page.select_option("#which", "1")
+    for id, value in (("time", "4"), ("move", "2"), ("share", "7")):
+        page.fill(f"#{id}", value)
+        page.dispatch_event(f"#{id}", "change")
+    other, _ = opened(browser, written)
+    other.goto(page.url)
+    assert other.url == page.url and "Four by four" in other.get_attribute("#lake", "aria-label")
+    assert other.inner_text("main") == page.inner_text("main")
+    assert [other.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["4", "2", "0.7"]
+    page.go_back()
+    assert page.input_value("#which") == "0" and page.inner_text("#say")
+    page.go_back()
+    assert not page.locator("#say").is_visible() and not page.locator("#lakes").is_visible()
+    for broken in ("lake=none&update=99&move=0&share=2&bet=never", "&&=", "update=-1&move=1.5"):
+        page.goto(f"{written.resolve().as_uri()}#{broken}")
+        assert [page.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["3", "2", "0.2"]
+        assert not page.locator("#say").is_visible()
+    assert not [x for x in faults if not x.startswith("file:")]
 
 
 def test_the_arrows_are_what_the_methods_read(lakes):
@@ -360,22 +417,21 @@ def test_a_cell_has_an_arrow_for_each_move(written, lakes, browser):
 
 
 def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
-    """Neither in words nor in a picture, nor for a screen reader; and the first screen holds all
-    four bars, before and after the bet, on a large and on a small screen."""
+    """Neither in words nor in a picture, nor for a screen reader. The first screen holds all four
+    bars before the bet, and after it the charts, on a phone the upper half of one."""
     for wide, high in ((1280, 800), (390, 844)):
         page, faults = opened(browser, written, wide, high)
         truth = f"{100 * lakes[0]['alone'][3][1]:.0f}\u00a0%"
         assert "?" in page.inner_text("#mix") and truth not in page.inner_text("#mix")
-        assert "SFT too" not in page.inner_html("#lakes")
-        assert "truth" not in page.inner_html("#lakes")
+        assert not page.locator("#lakes").is_visible() and not page.locator("#lakes text").count()
+        assert not page.inner_text("#say") and not page.inner_text("#small")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        for pressed in (False, True):
-            if pressed:
-                page.click("#bet button")
-            box = page.locator("#mix").bounding_box()
-            assert box["y"] + box["height"] <= high, (wide, pressed)
-        assert truth in page.inner_text("#mix") and "The truth: 6" in page.inner_html("#lakes")
-        assert "SFT too low" in page.inner_html("#lakes") and not faults
+        for first, part in (("#mix", 1), ("#plot0", 1 if wide > 390 else 0.5)):
+            box = page.locator(first).bounding_box()
+            assert box["y"] + part * box["height"] <= high, (wide, first)
+            page.click("#bet button")
+        assert truth in page.inner_text("#mix") and "Two ways, estimate minus truth" in \
+            page.get_attribute("#plot0", "aria-label") and not faults
 
 
 def test_the_page_by_keyboard_alone(written, browser):
@@ -388,22 +444,23 @@ def test_the_page_by_keyboard_alone(written, browser):
             "document.activeElement.id || document.activeElement.textContent"))
         if order[-1] == "sometimes":
             page.keyboard.press("Enter")
-    assert order == ["nearly always", "sometimes", "hardly ever", "which", "time", "move", "lam"]
+    assert order == ["nearly always", "sometimes", "hardly ever", "share", "which", "time", "move"]
     assert "You bet right" in page.inner_text("#say")
     assert page.evaluate("[...document.querySelectorAll('button')].map((x) => x.ariaPressed)"
                          ) == ["false", "true", "false"]
     before = page.inner_text("#mix")
-    page.keyboard.press("ArrowRight")
-    assert page.inner_text("#lamNow") == "0.3" and page.inner_text("#mix") != before
-    for key, id, told in (("ArrowRight", "move", "3"), ("ArrowLeft", "time", "2")):
+    for key, id, told in (("ArrowRight", "move", "3"), ("ArrowLeft", "time", "2"),
+                          ("ArrowRight", "share", "0.3")):
         page.focus(f"#{id}")
         page.keyboard.press(key)
-        assert page.inner_text(f"#{id}Now") == told
+        assert page.inner_text(f"#{id}Now") == told and page.inner_text("#mix") != before
+        assert f"={told}" in page.url           # and a link would open it
+        before = page.inner_text("#mix")
     page.focus("#which")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert "Four by four" in page.get_attribute("#lake", "aria-label") and not faults
-    for id in ("which", "time", "move", "lam"):
+    for id in ("which", "time", "move", "share"):
         assert page.evaluate(f"document.getElementById('{id}').labels[0].textContent.trim()")
 
 

@@ -1,80 +1,97 @@
-// Draws what ../record.py has computed: DATA = {lams, opens: an update, lakes}.
+// Draws what ../record.py has computed: DATA = {lams, opens: an update, lakes}. The whole state of
+// the page is its address: #lake=Two+ways&update=3&move=2&share=0.2&bet=sometimes.
 const $ = (id) => document.getElementById(id);
 const { lams, lakes } = DATA;
-const RIGHT = 0.01;                             // an estimate within one point is right; and a
-                                                // lead within one point is small
+const BUTTONS = [...document.querySelectorAll("#bet button")];
+const BETS = BUTTONS.map((button) => button.textContent);
+const POINT = 0.01;             // an estimate within a point is right; a lead within one is small
 const MOVES = ["left", "down", "right", "up"];
-let lake = lakes[0], time = DATA.opens, lam = lams.indexOf(0.2), move = 0, bet = "";
+let lake, time, move, lam, bet, said;                       // all but the last are set by read()
 
 const percent = (x, digits = 0) => `${(100 * x).toFixed(digits)}\u00a0%`;
+const signed = (x, digits = 0) =>
+  `${x > 0 ? "+" : x < 0 ? "−" : ""}${Math.abs(x).toFixed(digits)}`;
 const mean = (xs) => xs.reduce((a, b) => a + b, 0) / xs.length;
-const wrong = (i) => lake.guesses[time][i] !== lake.best[i][0];
-const verdict = (x) => Math.abs(x) <= RIGHT ? "right" : x > 0 ? "too high" : "too low";
-const truths = (one) => one.alone.map(mean);
-const estimates = (one, k) => one.chances[k].map(mean);     // SFT's is k = 0
+const wrong = (i, one = lake, t = time) => one.guesses[t][i] !== one.best[i][0];
+const verdict = (gap) => Math.abs(gap) <= POINT ? "right" : gap > 0 ? "too high" : "too low";
+const alone = (one) => one.alone.map(mean);
+const fallen = (one) => one.alone.map((xs, t) =>            // a walk that fell makes no best move
+  mean(xs.map((x, i) => x * one.ice[t][i])));
 
-function lead(one, t, truth = truths(one)) {                // by how much IFT is nearer than SFT
-  const [sft, ift] = [0, lam].map((k) => Math.abs(estimates(one, k)[t] - truth[t]));
-  return sft - ift;
+function gaps(one, k, truth = alone) {                      // estimate minus truth; SFT is k = 0
+  const own = truth(one);
+  return one.chances[k].map((xs, t) => mean(xs) - own[t]);
 }
 
-function nearer(one, t, truth) {                            // "ift", "sft" or "same"
-  const by = lead(one, t, truth);
-  return by > 0 ? "ift" : by < 0 ? "sft" : "same";
-}
-
-function clearly(one, t, truth) {                           // nearer by more than one point
-  return Math.abs(lead(one, t, truth)) > RIGHT ? [`clearly ${nearer(one, t, truth)}`] : [];
-}
-
-function counts(truth = truths) {               // over all updates of all lakes
-  const all = lakes.flatMap((one) => one.alone.map((_, t) => [
-    nearer(one, t, truth(one)), ...clearly(one, t, truth(one)), verdict(estimates(one, 0)[t] - truth(one)[t])]));
-  const of = (name) => all.filter((found) => found.includes(name)).length;
-  return { of, all: all.length };
+function closer([sft, ift]) {                               // who, and whether by more than a point
+  const lead = Math.abs(sft) - Math.abs(ift);
+  return { who: lead > 0 ? "ift" : lead < 0 ? "sft" : "same", clear: Math.abs(lead) > POINT };
 }
 
 // ---- the answer ---------------------------------------------------------------------------------
+function counts(truth) {                        // over all updates of all lakes
+  const all = lakes.flatMap((one) => {
+    const ift = gaps(one, lam, truth);
+    return gaps(one, 0, truth).map((sft, t) => [sft, ift[t]]);
+  });
+  const of = (test) => all.filter(test).length;
+  return { all: all.length, is: (who) => of((pair) => closer(pair).who === who),
+    clearly: (who) => of((pair) => closer(pair).who === who && closer(pair).clear),
+    sft: (word) => of(([sft]) => verdict(sft) === word),
+    lower: of(([sft, ift]) => ift < sft), higher: of(([sft, ift]) => ift > sft) };
+}
+
+const same = (one, t) => one.best.every((_, i) => !wrong(i, one, t));   // no guess is wrong
+
 function say() {
-  const { of, all } = counts(), share = of("ift") / all;
-  const answer = share > 2 / 3 ? "Nearly always" : share < 1 / 3 ? "Hardly ever" : "Sometimes";
-  $("say").innerHTML = `<p class="big"><b>${answer}: IFT is nearer to the truth at ${of("ift")} of
-    ${all} updates</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same. <b>By more than
-    a point: IFT at ${of("clearly ift")}, SFT at ${of("clearly sft")}.</b></p><p>IFT
-    says less than SFT where the policy would make other moves at its guess. That helps if SFT is too
-    high and harms if it is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
-  $("why").innerHTML = `The IFT paper expects SFT to estimate too much, because it never looks at the
-    cells that the policy would reach by itself. SFT’s estimate is too high at ${of("too high")} of
-    the ${all} updates, right within a point at ${of("right")}, and <b>too low at
-    ${of("too low")}</b>, because the old habit is good where the habit leads.`;
-  const fallen = counts((one) => one.alone.map((xs, t) => mean(xs.map((x, i) =>
-    x * one.ice[t][i]))));                      // a walk that has fallen makes no best move
-  $("falls").textContent = `If a walk that has fallen counted as one that makes no best move, SFT
-    would be too high at ${fallen.of("too high")} updates and too low at ${fallen.of("too low")}, and
-    IFT nearer at ${fallen.of("ift")} and farther away at ${fallen.of("sft")}.`;
-  const truth = truths(lake)[time], off = (k) => {
-    const x = estimates(lake, k)[time] - truth;
-    return `${Math.abs(100 * x).toFixed(1)} points too ${x > 0 ? "high" : "low"}`;
+  const now = counts(), falls = counts(fallen), share = now.is("ift") / now.all;
+  const answer = BETS[share > 2 / 3 ? 0 : share < 1 / 3 ? 2 : 1];
+  const agree = lakes.flatMap((one) => one.alone.filter((_, t) => same(one, t))).length;
+  const low = lakes.filter((one) => verdict(gaps(one, 0)[0]) === "too low").length;
+  const high = lakes.filter((one) => verdict(gaps(one, 0).at(-1)) === "too high").length;
+  const html = `<p class="big"><b>${answer[0].toUpperCase() + answer.slice(1)}.</b>
+    ${bet === answer ? "You bet right." : ""} IFT is closer at ${now.is("ift")} of ${now.all}
+    updates, farther at ${now.is("sft")}, and the same at ${now.is("same")}${
+    agree === now.is("same") ? ", where no guess is wrong" : ""}. <b>By more than a point it is
+    closer at ${now.clearly("ift")} and farther at ${now.clearly("sft")}.</b></p>`;
+  if (said !== html) $("say").innerHTML = said = html;      // a screen reader says it once
+  $("helps").textContent = `${now.lower > now.higher ? "IFT’s estimate is mostly lower: that"
+    : "A lower estimate"} helps only where SFT is too high`;
+  $("why").innerHTML = `Hollow: closer by a point or less. SFT starts too low on ${low} of ${lakes.length} lakes${
+    low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
+    guesses make IFT’s estimate lower at ${now.lower} updates and higher at ${now.higher}. These
+    policies were chosen because they guess wrong at first. Now move the sliders.`;
+  $("small").innerHTML = `Supervised fine-tuning (SFT) is too high at ${now.sft("too high")} of the
+    ${now.all} updates, right within a point at ${now.sft("right")}, and too low at
+    ${now.sft("too low")}. The paper on intuitive fine-tuning (IFT,
+    <a href="https://arxiv.org/abs/2405.11870v3">arXiv:2405.11870v3</a>) expects too high. If walks
+    into a hole counted as failures, SFT would be too high at ${falls.sft("too high")} updates and
+    too low at ${falls.sft("too low")}, and IFT closer at ${falls.is("ift")} and farther at
+    ${falls.is("sft")}.`;
+  const off = (k) => {
+    const gap = gaps(lake, k)[time];
+    return `${Math.abs(100 * gap).toFixed(1)} points too ${gap > 0 ? "high" : "low"}`;
   };
   $("now").innerHTML = `That was one move. The mean over all ${lake.best.length} moves: the truth is
-    ${percent(truth, 1)}, SFT is ${off(0)}, IFT ${off(lam)}.`;
+    ${percent(alone(lake)[time], 1)}, SFT is ${off(0)}, IFT ${off(lam)}.`;
 }
 
 // ---- one move: four bars ------------------------------------------------------------------------
 function drawMix() {
-  const share = lams[lam];
+  const share = Math.round(100 * lams[lam]);
   const row = (name, title, small, chances) => `<span class="${name}"><b>${title}</b>
     <small>${small}</small></span><div class="${name}"><i style="width:${
     chances ? 100 * chances[time][move] : 0}%"></i>${bet && `<u style="left:${
     100 * lake.alone[time][move]}%"></u>`}</div>
     <b class="${name}">${chances ? percent(chances[time][move]) : "?"}</b>`;
-  $("mixTitle").textContent = `Move ${move + 1} of ${lake.best.length}: chance of a best move`;
-  $("mix").innerHTML = row("", "● SFT", "in the demonstrator’s cell", lake.chances[0])
-    + row("ift", "○ own guess", wrong(move) ? "the same move (green arrow)"
-      : "here the demonstrator’s cell as well", lake.chances.at(-1))
-    + row("ift", "▲ IFT", `the two cells’ logits, mixed ${Math.round(100 * (1 - share))} to ${Math.round(100 * share)}`,
-      lake.chances[lam])
-    + row("soft", "□ the truth", `in its own walks${bet && " (dashed line)"}`, bet && lake.alone);
+  $("part").textContent = percent(lams[lam]);
+  $("mixTitle").textContent = `Chance of a best move: move ${move + 1} of ${lake.best.length}`;
+  $("mix").innerHTML = row("", "● SFT", "in the marked cell", lake.chances[0])
+    + row("ift", "○ own guess", wrong(move) ? "in the guessed cell (green arrow)"
+      : "here the marked cell as well", lake.chances.at(-1))
+    + row("ift", "▲ IFT", `both cells, mixed ${100 - share} to ${share}`, lake.chances[lam])
+    + row("soft", "□ the truth", `in the cells it reaches itself${bet && " (dashed)"}`,
+      bet && lake.alone);
 }
 
 // ---- the board ----------------------------------------------------------------------------------
@@ -119,47 +136,52 @@ function drawLake() {
   const prefers = (cell) => `${place(cell)}, ${"SF".includes(letters[cell]) ? policy[cell].map((p, a) =>
     `${MOVES[a]} ${p}%`).join(", ") : "a hole"}`;
   $("lake").ariaLabel = `The lake ${lake.name} before move ${move + 1}. SFT reads ${prefers(s)}. The
-    own guess is ${prefers(g)}. The policy’s own walks stand in ${stands.map(([cell, share]) =>
+    own guess is ${prefers(g)}. The policy’s own walks are in ${stands.map(([cell, share]) =>
     `${place(cell)}: ${percent(share)}`).join("; ")}.`;
 }
 
-// ---- all updates: estimates and truth on every lake ---------------------------------------------
-const means = lakes.flatMap(({ alone, chances }) => [alone, ...chances].flat().map(mean));
-const LOW = Math.floor(4 * Math.min(...means)) / 4;     // the axes go from here to 100 %
+// ---- all updates: estimate minus truth on every lake --------------------------------------------
+const every = lakes.flatMap((one) => lams.flatMap((_, k) => gaps(one, k)));
+const HIGH = Math.max(0.1, Math.ceil(10 * Math.max(...every)) / 10);   // the axis, in whole tens
+const LOW = Math.min(-0.1, Math.floor(10 * Math.min(...every)) / 10);
+const LEFT = 52, RIGHT = 360, HEAD = 4, FOOT = 232;
+const SHAPES = { ift: "M0 -6L6 5H-6Z", sft: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0" };
+const SIGNS = { ift: "△▲", sft: "○●", same: "==" };         // hollow: by a point or less
+const y = (gap) => HEAD + (FOOT - HEAD) * (HIGH - gap) / (HIGH - LOW);
+const text = (x, y, words, more = 'text-anchor="middle"', colour = "soft") =>
+  `<text x="${x}" y="${y}" ${more} fill="var(--${colour})">${words}</text>`;
+
+function axis() {
+  const band = (name, from, to) => `<rect class="${name}" x="${LEFT}" y="${y(from)}"
+    width="${RIGHT - LEFT}" height="${y(to) - y(from)}"/>`;
+  const tens = [...Array(Math.round(10 * (HIGH - LOW)) + 1).keys()].map((k) => HIGH - k / 10);
+  const ticks = tens.map((gap) => Math.round(100 * gap)).map((tick) => `<path d="M${LEFT} ${
+    y(tick / 100)}H${RIGHT}" stroke="var(--${tick ? "line" : "sft"})" stroke-width="${
+    tick ? 0.6 : 2.5}"/>${text(LEFT - 8, y(tick / 100) + 5, signed(tick), 'text-anchor="end"')}`);
+  return band("high", HIGH, 0) + band("low", 0, LOW) + ticks.join("")
+    + text(LEFT + 8, HEAD + 18, "too high", "font-weight='650'", "sft")
+    + text(RIGHT - 8, FOOT - 9, "too low", "font-weight='650' text-anchor='end'", "sft")
+    + text(0, FOOT + 18, "update", "") + text(0, FOOT + 38, "closer", "");
+}
 
 function plot(one, k) {
-  const own = truths(one), sft = estimates(one, 0), ift = estimates(one, lam), last = own.length - 1;
-  const x = (t) => 50 + 236 * t / last, y = (p) => 30 + 130 * (1 - p) / (1 - LOW);
-  const text = (x, y, words, anchor = "middle", colour = "soft") => `<text x="${x}" y="${y}"
-    text-anchor="${anchor}" fill="var(--${colour})">${words}</text>`;
-  const line = (ps, colour, more) => `<polyline fill="none" stroke="var(--${colour})" ${more}
-    points="${ps.map((p, t) => [x(t), y(p)]).join(" ")}"/>`;
-  const marks = (ps, colour, mark) => ps.map((p, t) =>
-    `<path transform="translate(${x(t)} ${y(p)})" d="${mark}" fill="var(--${colour})"/>`).join("");
-  const triangle = "M0 -6L6 5H-6Z", disc = "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0";
-  const name = (side, anchor) => {              // where SFT is farthest off, if it is
-    const gaps = sft.map((p, t) => p - own[t]), t = gaps.indexOf(side(...gaps));
-    const high = gaps[t] > 0;
-    return verdict(gaps[t]) === "right" ? "" : text(x(t) + (high ? 0 : 12), y(sft[t]) + (high ? -14
-      : 6), `SFT ${verdict(gaps[t])}`, anchor, "sft");
-  };
-  const grid = [0.25, 0.5, 0.75, 1].filter((p) => p >= LOW).map((p) => `<path stroke="var(--ice)"
-    d="M${x(0)} ${y(p)}H${x(last)}"/>` + text(x(0) - 8, y(p) + 5, percent(p), "end"));
-  const mark = { ift: ["▲", "ift"], sft: ["●", "sft"], same: ["=", "soft"] };
-  const now = one === lake ? `<path d="M${x(time)} 30V160" stroke="var(--soft)"/>` : "";
-  const truth = line(own, "truth", 'stroke-width="8" opacity=".5"') + name(Math.max, "end")
-    + name(Math.min, "start") + text(x(0) - 12, 224, "nearer", "end")
-    + own.map((_, t) => text(x(t), 224, ...[mark[nearer(one, t)]].map(([sign, colour]) =>
-      `<tspan fill="var(--${colour})">${sign}</tspan>`))).join("");
-  $(`plot${k}`).innerHTML = `<g font-size="12.5">${text(0, 12, "chance of a best move, mean of all moves",
-    "start")}${grid.join("")}${own.map((_, t) => text(x(t), 179, t)).join("")}${
-    text(x(last / 2), 198, "updates of training")}${now}${bet && truth}</g>${
-    line(ift, "ift", 'stroke-width="2"')}${marks(ift, "ift", triangle)}${
-    line(sft, "sft", 'stroke-width="2"')}${marks(sft, "sft", disc)}`;
-  const list = (ps) => ps.map((p) => Math.round(100 * p)).join(", ");
-  $(`plot${k}`).ariaLabel = `${one.name}, chance of a best move in per cent after updates 0 to ${last}.
-    SFT: ${list(sft)}. IFT: ${list(ift)}.` + (bet && ` The truth: ${list(own)}.`);
-  $(`plot${k}`).parentElement.className = one === lake ? "shown" : "";
+  const found = { sft: gaps(one, 0), ift: gaps(one, lam) }, last = one.alone.length - 1;
+  const x = (t) => LEFT + 20 + (RIGHT - LEFT - 40) * t / last;
+  const lines = Object.entries(found).map(([name, ys]) => `<polyline fill="none" stroke-width="2"
+    stroke="var(--${name})" points="${ys.map((gap, t) => [x(t), y(gap)]).join(" ")}"/>${
+    ys.map((gap, t) => `<path fill="var(--${name})" d="${SHAPES[name]}"
+    transform="translate(${x(t)} ${y(gap)})"/>`).join("")}`);
+  const below = found.sft.map((sft, t) => {
+    const { who, clear } = closer([sft, found.ift[t]]);
+    return text(x(t), FOOT + 18, t) + text(x(t), FOOT + 38, `<tspan>${SIGNS[who][+clear]}</tspan>`,
+      'text-anchor="middle"', who === "same" ? "soft" : who);
+  });
+  const now = one === lake ? `<path d="M${x(time)} ${HEAD}V${FOOT}" stroke="var(--soft)"/>` : "";
+  $(`plot${k}`).innerHTML = `<g font-size="13">${axis()}${now}${lines.join("")}${
+    below.join("")}</g>`;
+  const list = (name) => found[name].map((gap) => signed(100 * gap, 1)).join(", ");
+  $(`plot${k}`).ariaLabel = `${one.name}, estimate minus truth in points after updates 0 to ${last}.
+    SFT: ${list("sft")}. IFT: ${list("ift")}.`;
 }
 
 // ---- what a visitor does ------------------------------------------------------------------------
@@ -171,40 +193,74 @@ function draw() {
   };
   set("time", lake.alone.length - 1, time);
   set("move", lake.best.length, move + 1);
-  set("lam", lams.length - 1, lam, lams[lam]);
-  $("lam").ariaValueText = lams[lam];
-  $("allTitle").textContent = `All ${counts().all} updates, on ${lakes.length} lakes`;
-  lakes.forEach(plot);
+  set("share", lams.length - 1, lam, lams[lam]);
+  $("share").ariaValueText = lams[lam];
+  $("which").value = lakes.indexOf(lake);
+  $("over").textContent = `${counts().all} updates on ${lakes.length} lakes`;
+  $("main").className = bet ? "" : "before";
+  for (const button of BUTTONS) button.ariaPressed = button.textContent === bet;
   drawLake();
   drawMix();
-  if (bet) say();
+  if (!bet) return;
+  lakes.forEach(plot);
+  say();
 }
 
-function show(one, t) {                         // an update of a lake, at its first wrong guess
-  lake = one;
-  time = Math.min(t, lake.alone.length - 1);
-  move = Math.max(0, lake.best.findIndex((_, i) => wrong(i)));
+const firstWrong = () => Math.max(0, lake.best.findIndex((_, i) => wrong(i)));
+
+function read() {                               // the address; what it does not say is as at first
+  const given = new URLSearchParams(location.hash.slice(1));
+  const pick = (key, values, first) => {
+    const k = values.map(String).indexOf(given.get(key));
+    return k < 0 ? first : k;
+  };
+  lake = lakes[pick("lake", lakes.map(({ name }) => name), 0)];
+  time = pick("update", [...lake.alone.keys()], Math.min(DATA.opens, lake.alone.length - 1));
+  move = pick("move", lake.best.map((_, i) => i + 1), firstWrong());
+  lam = pick("share", lams, lams.indexOf(0.2));
+  bet = BETS[pick("bet", BETS, -1)] ?? "";
   draw();
 }
 
-$("lakes").innerHTML = lakes.map(({ name }, k) => `<div><b>${name}</b>
-  <svg id="plot${k}" viewBox="0 0 300 232" role="img"></svg></div>`).join("");
+function keep(way = "replaceState") {
+  const state = { lake: lake.name, update: time, move: move + 1, share: lams[lam] };
+  if (bet) state.bet = bet;
+  history[way]("", "", `#${new URLSearchParams(state)}`);
+}
+
+const CONTROLS = {
+  which: (value) => {
+    lake = lakes[value];
+    time = Math.min(time, lake.alone.length - 1);
+    move = firstWrong();
+  },
+  time: (value) => {
+    time = +value;
+    move = firstWrong();
+  },
+  move: (value) => {
+    move = value - 1;
+  },
+  share: (value) => {
+    lam = +value;
+  },
+};
+
+$("lakes").innerHTML = lakes.map(({ name }, k) => `<figure><figcaption>${name}</figcaption>
+  <svg id="plot${k}" viewBox="0 0 360 276" role="img"></svg></figure>`).join("");
 $("which").innerHTML = lakes.map(({ name }, k) => `<option value="${k}">${name}</option>`).join("");
-$("which").onchange = ({ target }) => show(lakes[target.value], time);
-$("time").oninput = ({ target }) => show(lake, +target.value);
-$("move").oninput = ({ target }) => {
-  move = target.value - 1;
-  draw();
-};
-$("lam").oninput = ({ target }) => {
-  lam = +target.value;
-  draw();
-};
+for (const [id, set] of Object.entries(CONTROLS)) {
+  $(id).oninput = ({ target }) => {
+    set(target.value);
+    draw();
+  };
+  $(id).onchange = () => keep(id === "which" ? "pushState" : "replaceState");
+}
 $("bet").onclick = ({ target }) => {
   if (!target.matches("button")) return;
   bet = target.textContent;
-  for (const button of document.querySelectorAll("button")) button.ariaPressed = button === target;
-  $("main").className = "";
+  keep("pushState");
   draw();
 };
-show(lakes[0], time);
+window.onpopstate = read;
+read();
