@@ -1,0 +1,319 @@
+"""The lake's page, command and docs: they say what was computed."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser import opened
+from test_lake import LAKES, TASK, TWOWAY, near
+
+from frozen_lake.__main__ import main as lake_command
+from frozen_lake.estimate import own_guesses
+from frozen_lake.lake import make_lake
+from frozen_lake.learn import task_of
+from frozen_lake.planning import optimal_actions
+from frozen_lake.record import LAMS, WEB, page_data, page_policies
+from frozen_lake.table import print_table
+from lessons.evidence.claims import packed
+from lessons.evidence.reads import UPDATES
+from nanouft.pictures.page import write_page
+
+
+# ---- the page ------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def data():
+    return page_data(make_lake("twoway5"))
+
+
+@pytest.fixture(scope="module")
+def lakes(data):
+    return data["lakes"]
+
+
+@pytest.fixture(scope="module")
+def written(data, tmp_path_factory):
+    return write_page(WEB, data, tmp_path_factory.mktemp("lake"))
+
+
+def shown(text: str) -> list[float]:
+    """Every percentage and every number of points in a text."""
+    return [float(x) for x in re.findall(r"[\d.]+(?=[ \u00a0](?:%|points))", text)]
+
+
+def off(one: dict, k: int) -> np.ndarray:
+    """(updates,) how far the estimate with LAMS[k] lies above what the policy does by itself."""
+    return np.mean(np.subtract(one["chances"][k], one["alone"]), 1)
+
+
+def truths(lakes: list[dict], fallen: bool = False) -> np.ndarray:
+    """(updates of all lakes,) how often the own walks make a best move, a mean over moves; with
+    `fallen` a walk that has fallen in counts as one that makes none."""
+    ice = (lambda one: np.array(one["ice"])) if fallen else lambda one: 1
+    return np.concatenate([np.mean(np.array(one["alone"]) * ice(one), 1) for one in lakes])
+
+
+def counted(lakes: list[dict], lam: int, fallen: bool = False) -> dict[str, int]:
+    """At how many updates SFT is too low, right or too high, who is closer to the truth, and
+    whether IFT says less than SFT or more."""
+    sft, ift = (np.concatenate([np.mean(one["chances"][k], 1) for one in lakes])
+                - truths(lakes, fallen) for k in (0, lam))
+    return {"low": (sft < -0.01).sum(), "right": (abs(sft) <= 0.01).sum(),
+            "high": (sft > 0.01).sum(), "ift": (abs(ift) < abs(sft)).sum(),
+            "sft": (abs(ift) > abs(sft)).sum(), "same": (abs(ift) == abs(sft)).sum(),
+            "clearly ift": (abs(sft) - abs(ift) > 0.01).sum(),
+            "clearly sft": (abs(ift) - abs(sft) > 0.01).sum(),
+            "less": (ift < sft).sum(), "more": (ift > sft).sum()}
+
+
+def numbers(text: str, before: str = "at") -> list[int]:
+    return [int(x) for x in re.findall(rf"(?<= {before} )\d+", text)]
+
+
+def test_the_page_says_what_was_computed(written, lakes, browser):
+    """Bet, counts over all updates, one update and one move, in three states."""
+    page, faults = opened(browser, written, width=390, dark=True)
+    page.click("#bet button:last-child")
+    for lake, t, lam in ((0, 5, 5), (0, 0, 1), (1, 3, 10)):
+        page.select_option("#which", str(lake))
+        page.fill("#time", str(t))
+        page.fill("#share", str(lam))
+        one, of = lakes[lake], counted(lakes, lam)
+        answer, why = page.inner_text("#say"), page.inner_text("#why")
+        assert numbers(answer + why) == [of[who] for who in ("ift", "sft", "same", "clearly ift",
+                                                       "clearly sft", "less", "more")]
+        share = of["ift"] / 21
+        assert answer.startswith("Nearly always" if share > 2 / 3 else
+                                 "Hardly ever" if share < 1 / 3 else "Sometimes")
+        begins, ends = ([off(x, 0)[k] for x in lakes] for k in (0, -1))
+        assert numbers(why, "on") == [sum(x < -0.01 for x in begins),
+                                         sum(x > 0.01 for x in ends)]
+        fallen = counted(lakes, lam, fallen=True)
+        assert numbers(page.inner_text("#small")) == [of["high"], of["right"], of["low"],
+                                                      *(fallen[x] for x in ("high", "low", "ift",
+                                                                            "sft"))]
+        gaps, now = [off(one, k)[t] for k in (0, lam)], page.inner_text("#now")
+        near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
+        assert re.findall("high|low", now) == ["high" if x > 0 else "low" for x in gaps]
+        move = int(page.inner_text("#moveNow")) - 1
+        assert one["guesses"][t][move] != one["best"][move][0]
+        mixed = [*(one["chances"][k][t][move] for k in (0, -1, lam)), one["alone"][t][move]]
+        bars = "".join(page.locator("#mix > b").all_inner_texts())
+        near(shown(bars), 100 * np.array(mixed), 0.51)
+        assert page.inner_text("#part") == f"{10 * lam}\u00a0%"
+    page.select_option("#which", "0")
+    page.fill("#time", "6")
+    assert "the marked cell as well" in page.inner_text("#mix")
+    page.fill("#share", "0")                    # IFT is SFT: not because of any guess
+    assert "no guess is wrong" not in page.inner_text("#say")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults
+
+
+def test_the_charts_are_the_gaps(written, lakes, browser):
+    """Each line is as far from the zero line as the estimate is from the truth, on one scale; the
+    same in words; and below stands who is closer, hollow if by a point or less."""
+    page, _ = opened(browser, written)
+    page.click("#bet button")
+    for lam in (2, 10, 0):
+        page.fill("#share", str(lam))
+        drawn, gaps, signs = [], [], ""
+        for k, one in enumerate(lakes):
+            chart = page.locator(f"#plot{k}")
+            lines = chart.locator("polyline").evaluate_all(
+                "(all) => all.map((x) => x.getAttribute('points'))")
+            drawn += [[float(xy.split(",")[1]) for xy in line.split()] for line in lines]
+            gaps += [off(one, 0), off(one, lam)]
+            told = [float(x.replace("−", "-")) for x in re.findall(
+                r"[+−]?\d+\.\d", chart.get_attribute("aria-label"))]
+            near(told, 100 * np.concatenate(gaps[-2:]), 0.051)
+            signs += "".join(chart.locator("tspan").all_text_contents())
+        zero = page.locator("#plot0 path[stroke-width='2.5']").get_attribute("d")
+        drawn, gaps = np.concatenate(drawn), np.concatenate(gaps)
+        scale = (drawn[0] - float(re.search(r"M\S+ ([\d.]+)H", zero)[1])) / -gaps[0]
+        near(drawn - drawn[0], -scale * (gaps - gaps[0]), 0.05)
+        of = counted(lakes, lam)
+        assert [signs.count(x) for x in "▲△●○="] == [
+            of["clearly ift"], of["ift"] - of["clearly ift"],
+            of["clearly sft"], of["sft"] - of["clearly sft"], of["same"]]
+
+
+def test_a_link_opens_the_same_state_and_back_goes_back(written, browser):
+    page, faults = opened(browser, written)
+    page.click("#bet button:nth-child(2)")
+    page.select_option("#which", "1")
+    for id, value in (("time", "4"), ("move", "2"), ("share", "7")):
+        page.fill(f"#{id}", value)
+        page.dispatch_event(f"#{id}", "change")
+    other, _ = opened(browser, written)
+    other.goto(page.url)
+    assert other.url == page.url and "Four by four" in other.get_attribute("#lake", "aria-label")
+    assert other.inner_text("main") == page.inner_text("main")
+    assert [other.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["4", "2", "0.7"]
+    page.go_back()
+    assert page.input_value("#which") == "0" and page.inner_text("#say")
+    page.go_back()
+    assert not page.locator("#say").is_visible() and not page.locator("#lakes").is_visible()
+    for broken in ("lake=none&update=99&move=0&share=2&bet=never", "&&=", "update=-1&move=1.5"):
+        page.goto(f"{written.resolve().as_uri()}#{broken}")
+        assert [page.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["3", "2", "0.2"]
+        assert not page.locator("#say").is_visible()
+    assert not [x for x in faults if not x.startswith("file:")]
+
+
+def test_the_arrows_are_what_the_methods_read(lakes):
+    """SFT's bar is the sum of the best moves' arrows in its cell; the guess's that of the same
+    moves in the guessed cell; the truth's that of each cell's best moves, by where walks stand."""
+    for one in lakes:
+        for t, policy in enumerate(np.array(one["policy"]) / 100):
+            for i, (s, _) in enumerate(one["best"]):
+                best = one["good"][s]
+                near(policy[s][best].sum(), one["chances"][0][t][i], 0.021)
+                near(policy[one["guesses"][t][i]][best].sum(), one["chances"][-1][t][i], 0.021)
+                by_cell = sum(share * policy[c][one["good"][c]].sum()
+                              for c, share in one["stands"][t][i])
+                near(by_cell, one["alone"][t][i], 0.05)
+
+
+def test_a_cell_has_an_arrow_for_each_move(written, lakes, browser):
+    """As long as the move is likely, solid if it is a best one; green at the guess if it is SFT's;
+    the same in words for a screen reader."""
+    page, _ = opened(browser, written)
+    one, t, s, g = lakes[0], 3, 5, 1
+    drawn = page.evaluate("""[...document.querySelectorAll("#lake path[transform^=rotate]")].map(
+        (x) => [x.parentElement.getAttribute("transform"), x.getAttribute("transform"),
+                x.getAttribute("d"), x.getAttribute("fill")])""")
+    found = {(cell, turn): (float(d.split("L")[1].split()[0]), fill)
+             for cell, turn, d, fill in drawn}
+    arrows = 0
+    for cell, moves in enumerate(one["policy"][t]):
+        for a, p in enumerate(moves):
+            if "".join(one["rows"])[cell] in "SF" and p >= 2:
+                arrows += 1
+                where = f"translate({cell % 5 * 100 + 50},{cell // 5 * 100 + 50})"
+                tip, fill = found[where, f"rotate({180 - 90 * a})"]
+                near(tip, 10 + 0.36 * p)
+                kind = ("ift" if cell == g and a in one["good"][s] else
+                        "sft" if a in one["good"][cell] else "page")
+                assert fill == f"var(--{kind})"
+    assert arrows == len(found) > 2 * 17
+    words = page.get_attribute("#lake", "aria-label")
+    assert f"down {one['policy'][t][s][1]}%" in words and "own guess is row 1, column 2" in words
+    for share in one["stands"][t][1]:
+        assert f"{100 * share[1]:.0f}\u00a0%" in words
+
+
+def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
+    """Neither in words nor in a picture, nor for a screen reader. The first screen holds all four
+    bars before the bet, and after it the charts, on a phone the upper half of one."""
+    for wide, high in ((1280, 800), (390, 844)):
+        page, faults = opened(browser, written, wide, high)
+        truth = f"{100 * lakes[0]['alone'][3][1]:.0f}\u00a0%"
+        assert "?" in page.inner_text("#mix") and truth not in page.inner_text("#mix")
+        assert not page.locator("#lakes").is_visible() and not page.locator("#lakes text").count()
+        assert not page.inner_text("#say") and not page.inner_text("#small")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for first, part in (("#mix", 1), ("#plot0", 1 if wide > 390 else 0.5)):
+            box = page.locator(first).bounding_box()
+            assert box["y"] + part * box["height"] <= high, (wide, first)
+            page.click("#bet button")
+        assert truth in page.inner_text("#mix") and "Two ways, estimate minus truth" in \
+            page.get_attribute("#plot0", "aria-label") and not faults
+
+
+def test_the_page_by_keyboard_alone(written, browser):
+    """Tab reaches the bet and all that can be set, in the order of the page, and a key works it."""
+    page, faults = opened(browser, written)
+    order = []
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate(
+            "document.activeElement.id || document.activeElement.textContent"))
+        if order[-1] == "sometimes":
+            page.keyboard.press("Enter")
+    assert order == ["nearly always", "sometimes", "hardly ever", "share", "which", "time", "move"]
+    assert "You bet right" in page.inner_text("#say")
+    assert page.evaluate("[...document.querySelectorAll('button')].map((x) => x.ariaPressed)"
+                         ) == ["false", "true", "false"]
+    before = page.inner_text("#mix")
+    for key, id, told in (("ArrowRight", "move", "3"), ("ArrowLeft", "time", "2"),
+                          ("ArrowRight", "share", "0.3")):
+        page.focus(f"#{id}")
+        page.keyboard.press(key)
+        assert page.inner_text(f"#{id}Now") == told and page.inner_text("#mix") != before
+        assert f"={told}" in page.url           # and a link would open it
+        before = page.inner_text("#mix")
+    page.focus("#which")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert "Four by four" in page.get_attribute("#lake", "aria-label") and not faults
+    for id in ("which", "time", "move", "share"):
+        assert page.evaluate(f"document.getElementById('{id}').labels[0].textContent.trim()")
+
+
+# ---- the command and docs/results/lake.md --------------------------------------------------------
+def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys):
+    lake_command(["--seeds", "2", "--updates", "2", "--out", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"page: {tmp_path / 'index.html'}" and (tmp_path / "index.html").exists()
+    assert sum(line.count("±") == 2 for line in lines) == 5
+    assert max(map(len, lines[1:])) <= 80
+
+
+def table(head: str) -> dict[str, list[str]]:
+    """{first cell: the others} of the table of docs/results/lake.md that begins with `head`."""
+    text = (Path(__file__).parents[1] / "docs/results/lake.md").read_text(encoding="utf-8")
+    lines = text[text.index(f"| {head} |"):].split("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:]]
+    return {first: rest for first, *rest in rows}
+
+
+def test_docs_have_the_counts_of_the_page(lakes):
+    of, fallen = (counted(lakes, LAMS.index(0.2), fallen=x) for x in (False, True))
+    assert list(table("21 updates on three lakes").values()) == [
+        [str(found[who]) if who else "–" for who in names] for found, names in (
+            (of, ("ift", "sft", "same")), (of, ("clearly ift", "clearly sft", "")),
+            (fallen, ("ift", "sft", "same")))]
+    assert list(table("SFT's estimate at these updates").values()) == [
+        [str(found[where]) for where in ("low", "right", "high")] for found in (of, fallen)]
+
+
+def test_on_the_largest_lake_alone_a_wrong_guess_makes_the_estimate_higher(lakes):
+    """As docs/results/lake.md says: of single moves, there by about a point at most, and of the
+    whole path, where SFT is exact; elsewhere both are lower; and without a wrong guess equal."""
+    for one, lake in zip(lakes, LAKES):
+        task, sign = task_of(lake), 1 if one is lakes[-1] else -1
+        logits, path = page_policies(task).log(), list(zip(*task.best))
+        guess = own_guesses(lake, logits.exp(), task.best)
+        each = torch.arange(len(logits))[:, None]
+        blend = (0.8 * logits[:, path[0]] + 0.2 * logits[each, guess]).log_softmax(-1)
+        whole = (blend[:, range(len(task.best)), path[1]] - logits[:, path[0], path[1]]).sum(-1)
+        single = off(one, LAMS.index(0.2)) - off(one, 0)
+        wrong = np.array([g != [s for s, _ in one["best"]] for g in one["guesses"]])
+        for gap in (whole.numpy(), single):
+            assert (sign * gap[wrong] > 0).all() and (abs(gap[~wrong]) < 1e-9).all()
+        assert sign < 0 or single.max() <= 0.0115
+        assert wrong.tolist() == [True] * (len(wrong) - 1) + [False]
+
+
+def test_docs_have_how_much_of_the_gap_the_blend_closes_on_random_lakes():
+    """After so many updates of a policy with a habit, in per cent; the rest of that table is filled
+    in by lessons.evidence."""
+    sft, blend, *_, alone = packed("C5")["moves"][0].astype(float).mean(1).T
+    closed = 100 * (sft - blend) / (sft - alone)
+    found = {int(updates): float(cells[2]) for updates, cells in table("updates so far").items()}
+    assert tuple(found) == UPDATES and closed[1:].max() < 10
+    near(list(found.values()), closed, 0.51)
+
+
+def test_docs_have_the_table_of_the_command(capsys):
+    """Of its twenty networks and 200 updates, up to rounding on another CPU; and of the detour."""
+    print_table(TASK, seeds=20, updates=200)
+    lines = capsys.readouterr().out.splitlines()
+    for name, (fresh, habit, arrives) in table("distance after 200 updates").items():
+        line = next(x for x in lines if x.startswith(f"{name} "))
+        near([float(x) for x in re.findall(r"([\d.]+) ±", line)], [float(fresh), float(habit)],
+             0.0011)
+        assert [float(x) > 50 for x in re.findall(r"(\d+) %", line)[::2]] == [arrives == "yes"] * 2
+    best = optimal_actions(TWOWAY)
+    fine = [move for move in TASK.worse if best[move]]
+    assert (len(TASK.worse), len(fine), len({*fine} & {*TASK.best})) == (12, 10, 2)
