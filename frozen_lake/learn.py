@@ -37,7 +37,7 @@ METHODS: dict[str, Objective] = {
 
 @dataclass
 class Task:
-    """What is learnt from: the path that is imitated, and the one that pairs reject."""
+    """What is learned from: the path that is imitated, and the one that pairs reject."""
     lake: Lake
     best: Path
     worse: Path

@@ -61,10 +61,9 @@ function say() {
     low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
     guesses make IFT’s estimate lower at ${now.lower} updates and higher at ${now.higher}. These
     policies were chosen because they guess wrong at first. Now move the sliders.`;
-  $("small").innerHTML = `Supervised fine-tuning (SFT) is too high at ${now.sft("too high")} of the
-    ${now.all} updates, right within a point at ${now.sft("right")}, and too low at
-    ${now.sft("too low")}. The paper on intuitive fine-tuning (IFT,
-    <a href="https://arxiv.org/abs/2405.11870v3">arXiv:2405.11870v3</a>) expects too high. If walks
+  $("small").innerHTML = `SFT is too high at ${now.sft("too high")} of the ${now.all} updates, right
+    within a point at ${now.sft("right")}, and too low at ${now.sft("too low")}. The paper on IFT
+    (<a href="https://arxiv.org/abs/2405.11870v3">arXiv:2405.11870v3</a>) expects too high. If walks
     into a hole counted as failures, SFT would be too high at ${falls.sft("too high")} updates and
     too low at ${falls.sft("too low")}, and IFT closer at ${falls.is("ift")} and farther at
     ${falls.is("sft")}.`;
