@@ -4,6 +4,7 @@ The policy is a table. It first imitates the worse path (its habit), then the de
 SFT. For each of these updates is recorded what it prefers in each cell, how SFT and IFT, at every
 share, estimate its moves, and what its own walks do.
 """
+from html import escape
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ def record(lake: Lake) -> dict:
     probs, path = page_policies(task), task.best
     best, T = optimal_actions(lake), len(path)
     return {
-        "name": PAGE_NAMES.get(lake.name, lake.name), "rows": lake.rows,
+        "name": PAGE_NAMES.get(lake.name, escape(lake.name)), "rows": lake.rows,
         "best": path,
         "good": [best[s].nonzero()[:, 0].tolist() for s in range(lake.S)],
         "policy": (100 * probs).round().int().tolist(),
