@@ -107,11 +107,12 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
     return re.findall(r"--[\w-]+", capsys.readouterr().out)
 
 
-def test_the_table_of_methods_is_current():
+@pytest.mark.parametrize("part", methods.PARTS)
+def test_the_page_of_methods_is_current(part):
     """Words as they are; pushes within two hundredths, since the last digit is the processor's."""
     number = re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
-    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.tables()
-    there = between("tables").search(page)[0].rstrip("\n")
+    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.PARTS[part]()
+    there = between(part).search(page)[0]
     assert number.sub("", there) == number.sub("", now), "run python -m lessons.methods"
     pushes = [[float(x) for x in number.findall(text)] for text in (there, now)]
     assert pushes[0] == pytest.approx(pushes[1], abs=0.02)
