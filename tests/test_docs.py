@@ -11,6 +11,7 @@ import pytest
 from lessons import methods, table
 from lessons.marks import between
 from nanouft import __version__
+from nanouft.run.before_after import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -124,6 +125,12 @@ def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
+
+
+def test_every_held_out_figure_of_a_run_is_explained():
+    """Under the name that it has in eval.json."""
+    page = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
+    assert not [name for name in METRICS if f"(`{name}`)" not in page]
 
 
 def test_what_is_called_removed_is_in_the_commit_that_is_named():
