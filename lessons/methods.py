@@ -7,10 +7,11 @@ README's list of methods is written too. A page that says how many methods or le
 the number behind a mark, which readers do not see: <!-- count of methods -->36 or <!-- count of
 lessons -->18.
 
-The equations are those in the heads (nanouft/objectives/heads.py). The last three columns are
-measured: the push of the loss on one fixed pair of answers, from run/pushes.py. For the page of
-`python -m nanouft.playground` it writes the score of each method after a whole run, from the kept
-scores of evidence/whole_runs.py.
+docs/methods.md has three such parts. The tables have the equations of the heads
+(nanouft/objectives/heads.py), and the letters are those that all equations share. The pushes are
+measured on one fixed pair of answers, by run/pushes.py. For the page of
+`python -m nanouft.playground` the command writes the score of each method after a whole run, from
+the kept scores of evidence/whole_runs.py.
 """
 import argparse
 import json
@@ -72,38 +73,68 @@ def pushed(name: str, model, tok) -> list[str]:
 
 
 # ---- write ---------------------------------------------------------------------------------------
-def rows_of(name: str, model, tok) -> list[str]:
+def rows_of(name: str) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
     objective, head = OBJECTIVES[name](), head_of(OBJECTIVES[name])
-    lines, arxiv = equations(name, head), paper(head)
+    first, *forms = equations(name, head)
+    arxiv = paper(head)
     link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
     needs = "; ".join([*objective.kinds(), *objective.other_models()])
     needs = needs.replace("the start model's log-probs", "reference")
-    facts, said, out = [idea(head) + parent(head), needs], [], []
-    for line in lines:
-        equation = "<br>".join(f"`{x}`" for x in line.equation_lines() if x not in said)
-        shown = (f"`{line.name}`" if out else
-                 f"[`{name}`](../nanouft/objectives/{name}.py){link}")
-        cells = [shown, equation, *facts, *pushed(line.name, model, tok)]
-        out.append(f"| {' | '.join(cells)} |")
-        facts, said = [""] * len(facts), lines[0].equation_lines()
+    out = [as_row(f"{link_to(name)}{link}", as_code(first.equation_lines()),
+                  idea(head) + parent(head), needs)]
+    for form in forms:
+        new = [x for x in form.equation_lines() if x not in first.equation_lines()]
+        out.append(as_row(f"`{form.name.removeprefix(name).strip()}`", as_code(new), "", ""))
     return out
 
 
+def as_row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def as_code(lines: list[str]) -> str:
+    return "<br>".join(f"`{x}`" for x in lines)
+
+
+def link_to(name: str) -> str:
+    return f"[`{name}`](../nanouft/objectives/{name}.py)"
+
+
+def table_of(titles: list[str], rows: list[str]) -> list[str]:
+    return [as_row(*titles), "|---" * len(titles) + "|", *rows]
+
+
 def tables() -> str:
-    """The part of the page between its two marks."""
-    model, tok = start_model("base")
-    titles = ["method", "loss", "idea", "needs", "chosen", "rejected", "last"]
-    out = ["Letters that all equations share:", "",
-           *(f"- `{name}`: {text}" for name, text in LETTERS.items()),
-           *(f"- `{name} = {text}`" for name, text in SHARED.items())]
+    """A table for each family of methods."""
+    out = []
     for title, about in FAMILIES.items():
-        out += ["", f"## {title}", about, "", f"| {' | '.join(titles)} |",
-                "|---" * len(titles) + "|"]
-        for name in OBJECTIVES:
-            if family(OBJECTIVES[name]()) == title:
-                out += rows_of(name, model, tok)
+        names = [name for name in OBJECTIVES if family(OBJECTIVES[name]()) == title]
+        rows = [row for name in names for row in rows_of(name)]
+        out += [f"## {title}", about, "", *table_of(["method", "loss", "idea", "needs"], rows), ""]
     return "\n".join(out)
+
+
+def letters() -> str:
+    """What the letters mean that all equations share."""
+    meanings = [*((f"`{name}`", text) for name, text in LETTERS.items()),
+                *((f"`{name}`", f"`{text}`") for name, text in SHARED.items())]
+    rows = [as_row(name, text) for name, text in meanings]
+    return "\n".join(table_of(["letter", "meaning"], rows)) + "\n"
+
+
+def push_table() -> str:
+    """The push of each form of each method; the names of forms stand as on the command line."""
+    model, tok = start_model("base")
+    forms = [form.name for title in FAMILIES for name in OBJECTIVES
+             if family(OBJECTIVES[name]()) == title
+             for form in equations(name, head_of(OBJECTIVES[name]))]
+    rows = [as_row(f"`{form}`", *pushed(form, model, tok)) for form in forms]
+    titles = ["method", "right answer", "wrong answer", "end of the right one"]
+    return "\n".join(table_of(titles, rows)) + "\n"
+
+
+PARTS = {"tables": tables, "letters": letters, "pushes": push_table}    # of docs/methods.md
 
 
 def by_family() -> str:
@@ -131,7 +162,9 @@ def scores_text() -> str:
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    page = written(PAGE.read_text(encoding="utf-8"), "tables", f"{tables()}\n\n")
+    page = PAGE.read_text(encoding="utf-8")
+    for name, part in PARTS.items():
+        page = written(page, name, part())
     PAGE.write_text(page, encoding="utf-8")
     for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
         page = written(file.read_text(encoding="utf-8"), "methods", by_family())

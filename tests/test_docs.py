@@ -11,6 +11,7 @@ import pytest
 from lessons import methods, table
 from lessons.marks import between
 from nanouft import __version__
+from nanouft.run.before_after import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -107,11 +108,12 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
     return re.findall(r"--[\w-]+", capsys.readouterr().out)
 
 
-def test_the_table_of_methods_is_current():
+@pytest.mark.parametrize("part", methods.PARTS)
+def test_the_page_of_methods_is_current(part):
     """Words as they are; pushes within two hundredths, since the last digit is the processor's."""
     number = re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
-    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.tables()
-    there = between("tables").search(page)[0].rstrip("\n")
+    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.PARTS[part]()
+    there = between(part).search(page)[0]
     assert number.sub("", there) == number.sub("", now), "run python -m lessons.methods"
     pushes = [[float(x) for x in number.findall(text)] for text in (there, now)]
     assert pushes[0] == pytest.approx(pushes[1], abs=0.02)
@@ -123,6 +125,12 @@ def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
+
+
+def test_every_held_out_figure_of_a_run_is_explained():
+    """Under the name that it has in eval.json."""
+    page = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
+    assert not [name for name in METRICS if f"(`{name}`)" not in page]
 
 
 def test_what_is_called_removed_is_in_the_commit_that_is_named():

@@ -61,8 +61,11 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
-    assert (f"an exercise may take {limits.SECONDS} seconds of computing, and on Linux "
-            f"{limits.GIGABYTES} GB of memory and {limits.BYTES // 2**20} MB for each file") in PAGE
+    grading = part_of("Grading")
+    for limit, value in (("computing", f"{limits.SECONDS} seconds"),
+                         ("memory", f"{limits.GIGABYTES} GB"),
+                         ("each file", f"{limits.BYTES // 2**20} MB")):
+        assert f"| {limit} | {value} |" in grading
 
 
 def test_every_exercise_that_the_page_names_exists():
