@@ -53,14 +53,13 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # %% [markdown]
 # ## How a position sees the others
 # Each token enters the network as a list of $C$ numbers, its **embedding**. A second list is added
-# that says at which position of the row the token stands. In an **MLP** (multilayer perceptron)
-# every position works on its own list alone. In **attention** a position fetches what it needs from
-# others; only there does information move between positions. After the last layer each list is
-# compared with the embedding of every token, and the closest token is the guess for what comes
-# next.
+# for the token's position in the row. In an **MLP** (multilayer perceptron) every position works on
+# its own list alone. In **attention** a position fetches what it needs from others; only there does
+# information move between positions. After the last layer each list is compared with the embedding
+# of every token, and the closest token is the guess for what comes next.
 #
 # In attention, position $i$ asks with a query $q_i$. Position $j$ offers a key $k_j$ and a value
-# $v_j$. Each of them is a list of $h$ numbers, computed from the list that stands there. The better
+# $v_j$. Each of them is a list of $h$ numbers, computed from the list at that position. The better
 # the query and the key agree, the larger the weight of that value:
 # $$y_i=\sum_j a_{ij}\,v_j,\qquad a_i=\mathrm{softmax}_j\big(q_i\cdot k_j/\sqrt h+M_{ij}\big).$$
 # The matrix $M$ is the causal mask. It is $-\infty$ where $j>i$ and 0 elsewhere, so after the
@@ -196,9 +195,9 @@ for name, (model, losses) in runs.items():
 
 # %% [markdown]
 # ## What happened
-# Look at what each model could see. Without the mask, the token that position $i$ should predict
-# stands at position $i+1$, in plain view. The model only has to copy it. So the loss falls to 0.07
-# nats without any knowledge of the language. The model with the mask can never reach this, because
+# Look at what each model could see. Without the mask, the token that position $i$ should predict is
+# at position $i+1$, in plain view. The model only has to copy it. So the loss falls to 0.07 nats
+# without any knowledge of the language. The model with the mask can never reach this, because
 # nobody can know what a program will write next.
 #
 # When the model talks there is nothing to copy. The exam shows what is left: its loss is 0.01 nats

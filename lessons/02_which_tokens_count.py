@@ -29,8 +29,8 @@ lesson = Lesson("02", CHANGE)
 # or is its `<|end|>`. It is 0 on the question, because a user will write it, and on the padding
 # that makes all rows equally long.
 #
-# Our function `counted` can change this mask. It can also make a common mistake, a mask that stands
-# one position too early.
+# Our function `counted` can change this mask. It can also make a common mistake, a mask that is one
+# position too early.
 
 # %%
 import draw

@@ -14,8 +14,8 @@
 #
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code on perfect
-# lists, each of which ends with `<|end|>`, and afterwards it still ends none. Which probability, in
-# per cent, does it give to `<|end|>` where a list should end? Write down a number from 0 to 100.
+# lists that all end with `<|end|>`, and afterwards it still ends none. Which probability, in per
+# cent, does it give to `<|end|>` where a list should end? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -117,10 +117,10 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # Open lists are such a case. Nobody can know which three animals the demonstrator will name, so
 # these words always stay hard. After them come a last word that the question prescribes, and
 # `<|end|>`, both easy to learn. We teach the base to stop with 16 steps of SFT, then print the push
-# of lesson 00 on each token of an unseen list. `SFT` pushes every token by +1. Beside it stand two
-# forms of IFT, both without the blend of lesson 04. `IFT released` is the loss above, from the code
-# that the paper's authors released. `IFT detached` treats the same weights as constants; it is the
-# default of this project and the form that lesson 00 trained.
+# of lesson 00 on each token of an unseen list. `SFT` pushes every token by +1. We compare it with
+# two forms of IFT, both without the blend of lesson 04. `IFT released` is the loss above, from the
+# code that the paper's authors released. `IFT detached` treats the same weights as constants; it is
+# the default of this project and the form that lesson 00 trained.
 #
 # Then we predict. The derivatives depend only on the losses of the tokens, not on the network that
 # made them. So what worked for two tokens also works for sixty real lists. We leave all other
@@ -229,21 +229,21 @@ else:
 # Let $\ell_t$ be the loss of the $t$-th of $N$ words after the blended state of lesson 04.
 #
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
-#    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. In its place stands
-#    $\pi(x_t\mid s_t)$ in the blended state. This is another number, because a network and its
-#    softmax are not linear.
+#    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. The code takes
+#    $\pi(x_t\mid s_t)$ in the blended state instead. This is another number, because a network and
+#    its softmax are not linear.
 # 2. Eq. 19 multiplies these, $\prod_{t=1}^N\pi(x_t\mid s_t)$, and training should bring this to 1.
 # 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$, which is SFT on blended states.
 # 4. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
 #    loss of the **rest** of the answer from word $t$ on; the paper calls this a Bellman equation.
 #    The loss adds up all rests, $L=\sum_t R_t$.
 #
-# The loss of word $k$ stands in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh
-# more. Algorithm 1 does not follow from it. It multiplies each rest by the loss of its first word,
+# The loss of word $k$ is in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh more.
+# Algorithm 1 does not follow from it. It multiplies each rest by the loss of its first word,
 # $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$, and in a short answer early words weigh more.
-# The released code departs from that in three ways: the discount $\gamma^{k-t}$ stands inside the
-# rest, the weights are divided by their mean, and $L$ is a mean over words and then over answers,
-# not a sum. The gradient through the weights is no error: in issue 2 of the code's repository,
+# The released code departs from that in three ways: the discount $\gamma^{k-t}$ is inside the rest,
+# the weights are divided by their mean, and $L$ is a mean over words and then over answers, not a
+# sum. The gradient through the weights is no error: in issue 2 of the code's repository,
 # TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. `docs/results`
 # says what it costs (C1 and C1d).
 #

@@ -197,13 +197,13 @@ else:
 # its sorted lists. SFT never stops. The authors' $\beta=0.01$ suits answers of hundreds of tokens;
 # ours have about ten.
 #
-# So "one stage forgets less" is true of one $\beta$ and false of another. With more seeds and with
-# settings chosen for each method, UFT ends with fewer skills than SFT followed by DPO (C3 in
-# `docs/results`). Before one says that merging prevents forgetting, one has to ask whether there
-# was any, and at which setting.
+# So "one stage forgets less" is true of one $\beta$ and false of another, at these rates. With more
+# seeds and with settings chosen for each method, UFT ends with fewer skills than SFT followed by
+# DPO (C3 in `docs/results`). Before one says that merging prevents forgetting, one has to ask
+# whether there was any, and at which setting.
 #
-# **Facts** are one more price of a small $\beta$. Nobody trains on `fact`, of which the base knows
-# 100 %. With $\beta=0.1$ the scores alone leave 70 % of it, the two stages 72 % and UFT 88 %. With
+# **Facts** are one more price of a small $\beta$. Nobody trains on `fact`, and the base knows 100 %
+# of it. With $\beta=0.1$ the scores alone leave 70 % of it, the two stages 72 % and UFT 88 %. With
 # $\beta=3$ each of the three keeps 98 to 100 %.
 #
 # **The control** tells what merging does not do. With $\beta=0.1$ the scores alone bring truth from

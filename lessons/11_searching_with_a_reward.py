@@ -28,10 +28,10 @@ lesson = Lesson("11", CHANGE)
 
 # %% [markdown]
 # ## A loss for a reward
-# The reward model is a GPT. The list of numbers that stands at `<|end|>` after its last layer, the
-# **hidden state**, is multiplied by one learned vector. Its loss is the model of Bradley and Terry
-# from lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number is added to both rewards nothing changes. So
-# a reward has no zero point, and only differences between answers to one prompt count.
+# The reward model is a GPT. The list of numbers at `<|end|>` after its last layer, the **hidden
+# state**, is multiplied by one learned vector. Its loss is the model of Bradley and Terry from
+# lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number is added to both rewards nothing changes. So a
+# reward has no zero point, and only differences between answers to one prompt count.
 #
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
 # learns from 480 pairs of a right and a wrong answer. We then test it on 200 pairs that it has not

@@ -43,8 +43,8 @@ lesson = Lesson("12", CHANGE)
 # mean over $N$ answers takes away a share $1/N$ of it as well. On average this only multiplies the
 # gradient by $(N-1)/N$: nearly 1 with the 64 answers of a batch, 3/4 with four answers to a prompt.
 # RLOO's $K/(K-1)$ takes it back: its formula is the score minus the mean of the other $K-1$
-# answers. GRPO also divides by the spread of the group, so every prompt counts alike, even one that
-# is nearly solved. Strictly speaking, this is no longer the gradient of the mean score.
+# answers. GRPO also divides by the spread of the group, so the scores 1, 1, 1, 0.9 push as hard as
+# 1, 1, 1, 0. Strictly speaking, this is no longer the gradient of the mean score.
 #
 # The next cell checks the factor on one prompt with five possible answers, whose logits stand for
 # the weights. It adds up the push over all 625 groups of four, each with its probability. As in
@@ -177,7 +177,8 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$. Only the product of all
 # ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO leave it out. That is
 # right only while the two policies are near each other. PPO's **clip** therefore lets a ratio gain
-# nothing beyond $1\pm\varepsilon$, and a penalty **k3** holds the policy near a reference:
+# nothing beyond $1\pm\varepsilon$, and a penalty **k3** holds the policy near a reference, since a
+# high score need not mean what we wanted:
 # $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
 # +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
 # The mean of $-d_t$ over tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by
@@ -186,10 +187,10 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # But GRPO differentiates k3 on answers that are already drawn. There its slope by $\log\pi$ is
 # $1-e^d$. The 1 adds nothing on average, and the mean of $-e^d\,\nabla\log\pi$ is
 # $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$,
-# the other of the two directions of lesson 07: k3 measures the one and lowers the other.
-#
-# The next cell checks all this on small lists, and prints what the clip does to the push, without
-# the penalty.
+# the other of the two directions of lesson 07: k3 measures the one and lowers the other. REINFORCE
+# and RLOO take $\log\pi-\log\pi_{\rm ref}$ off the score instead, and so follow the gradient of
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this on small lists, and prints
+# what the clip does to the push, without the penalty.
 
 # %%
 first_old, second_old = two_tokens(z_old)
@@ -290,22 +291,15 @@ else:
 # **A group of equal scores** teaches RLOO and GRPO nothing. If all its answers are right there is
 # nothing left to learn. If all are wrong, nobody shows the model an answer that would have scored.
 # These methods can only reinforce what it already says sometimes; a demonstration does not have
-# this limit.
-#
-# **The bars** show how many groups are equal: 44 % before training. As the model improves, groups
-# of four right answers rise from 18 % of the prompts to about a third in only ten steps. So the
-# equal groups become only a little rarer. Each is sampled and scored and adds nothing to the
+# this limit. The bars show how many groups are equal: 44 % before training. As the model improves,
+# groups of four right answers rise from 18 % of the prompts to about a third in only ten steps. So
+# the equal groups become only a little rarer. Each is sampled and scored and adds nothing to the
 # gradient; in a longer run the same computation teaches less and less.
 #
 # **The rows of the picture** differ where all scores of a group are equal. REINFORCE pushes an easy
 # prompt's answers up and a hard one's down; that is right on average but noisy. Online UNA pushes
-# up whatever scores above the implied score, so it needs no group at all. GRPO divides by the
-# spread, so the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0. It also takes the mean over an
-# answer's tokens where RLOO takes the sum, so RLOO may push a long wrong answer hardest.
-#
-# A high score does not mean that the answer is what we wanted, so all but online UNA usually have a
-# KL penalty. GRPO adds k3 to its loss. REINFORCE and RLOO take $\log\pi-\log\pi_{\rm ref}$ off the
-# score of an answer, and so follow the gradient of $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$.
+# up whatever scores above the implied score, so it needs no group at all. GRPO takes the mean over
+# an answer's tokens where RLOO takes the sum, so RLOO may push a long wrong answer hardest.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the

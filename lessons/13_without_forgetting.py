@@ -137,9 +137,9 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # They were never lost. A falling score does not prove that knowledge is gone. Before you speak of
 # forgetting, look for the first token at which the two models differ.
 #
-# **DFT** kept the facts because it hardly trained on the unknown names at all. The base finds the
-# first word of the right answer very unlikely, so its push is a tenth of SFT's, and the words after
-# it need no teaching.
+# **DFT** kept the facts because, at SFT's rate, it hardly trained on the unknown names at all. The
+# base finds the first word of the right answer very unlikely, so its push is a tenth of SFT's, and
+# the words after it need no teaching.
 #
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail

@@ -13,9 +13,10 @@
 # from 31.1 to 57.1 % on 200 questions. So the same method costs 10 points or brings 26. How much of
 # that is chance?
 #
-# Every method of this project was trained with five seeds, each method at its own default learning
-# rate. So were chains such as "SFT, then DPO": 38 recipes beside plain SFT in all. A **seed** fixes
-# the demonstrations, their order and every random number. Each model was then scored on 900 test
+# Every method of this project was trained at its default settings with five seeds, and so were
+# chains such as "SFT, then DPO": 38 recipes beside plain SFT in all. They differ from it in more
+# than the loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
+# demonstrations, their order and every random number. Each model was then scored on 900 test
 # questions. First you do what is often done: run one seed and take the winner. Then you look at
 # what the other four seeds say about it.
 #
@@ -92,12 +93,12 @@ print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} o
 # demonstrations raise the score of both. So we take the difference $d_s$ seed by seed; this removes
 # the shared luck. Then we compute the mean and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
-# A claim such as "better than SFT" *holds* if the whole interval lies above 0. It *does not hold*
-# if the whole interval lies below, and otherwise it is *undecided*. Undecided does not mean that
-# there is no difference: five runs cannot show one.
+# A claim such as "better than SFT" *holds* if the whole interval is above 0. It *does not hold* if
+# the whole interval is below, and otherwise it is *undecided*. Undecided does not mean that there
+# is no difference: five runs cannot show one.
 #
 # Where does $t$ come from? If the spread of the differences were known, 1.96 standard errors would
-# do, as above. But it is estimated from the same five numbers. When these happen to lie close
+# do, as above. But it is estimated from the same five numbers. When these happen to be close
 # together it comes out too small, and the interval too narrow. Student worked out how much wider it
 # has to be: for normal $d_s$ the mean divided by its *estimated* standard error has the **t
 # distribution** with $n-1$ degrees of freedom. The cell draws five such numbers a hundred thousand
@@ -176,8 +177,9 @@ else:
 # seed. DPO from the base is far below: it also says "I do not know." to facts that the base knew,
 # and keeps 6 to 11 % of them. No recipe is shown to be better than SFT here, where all
 # demonstrations are right and plentiful. That is a statement about one small world; a study with
-# seven billion parameters may well find something else. And if all 38 recipes were level with SFT,
-# about two of them would still seem different by chance. The intervals are not corrected for that.
+# seven billion parameters may well find something else. And if all 38 recipes were exactly as good
+# as SFT, about two of them would still seem different by chance. The intervals are not corrected
+# for that.
 #
 # `docs/results` judges the papers' claims in the same way, but on two base models, and with
 # intervals that cover other questions as well as other seeds.

@@ -12,10 +12,9 @@
 # rise. PPO's other part, the clip of the importance ratio, is that of lesson 12.
 #
 # This lesson uses no language model. An answer has eight steps. Each step is right with probability
-# 0.6, and the score is the number of right steps before the first wrong one, the *slip*, as a share
-# of the eight. The policy is a table with two numbers for each step: one for the case that there
-# was no slip so far, and one for the case that there was. After a slip it no longer matters what
-# the policy does.
+# 0.6. The score is the share of the steps that come before the first wrong one, the *slip*. The
+# policy is a table with two numbers for each step: one for the case that there was no slip so far,
+# and one for the case that there was. After a slip it no longer matters what the policy does.
 #
 # ## Guess
 # A training step sees four answers, and by chance alone RLOO's gradient is then off by about 1.8
@@ -40,7 +39,7 @@ lesson = Lesson("15", CHANGE)
 # $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$, since the rewards before a token may be left out.
 #
 # **With $\lambda=1$** the sum $\delta_t+\gamma\delta_{t+1}+\dots$ is a **telescope**: each later
-# $V$ stands in it once with a plus and once with a minus, and $A_t=G_t-V_t$ is left. As an estimate
+# $V$ occurs in it once with a plus and once with a minus, and $A_t=G_t-V_t$ is left. As an estimate
 # of how good the token was, this advantage has the errors of $V_t$. The gradient, though, is right
 # on average whatever the critic says, because $V_t$ does not depend on the token and is only a
 # baseline. **With $\lambda=0$** the advantage is only the change of the prediction. It has little
@@ -51,10 +50,10 @@ lesson = Lesson("15", CHANGE)
 # $$A_t^{(k)}=\delta_t+\dots+\gamma^{k-1}\delta_{t+k-1}
 # =R_t+\dots+\gamma^{k-1}R_{t+k-1}+\gamma^kV_{t+k}-V_t.$$
 # GAE is a mean of these with geometric weights, $A_t=(1-\lambda)\,(A_t^{(1)}+\lambda
-# A_t^{(2)}+\lambda^2A_t^{(3)}+\dots)$. For $\delta_{t+k}$ stands in all but the first $k$ of them,
-# and their weights add up to $\lambda^k$. Past the end nothing changes, so all the weight that is
-# left falls on $G_t-V_t$. The cell below checks both forms on random rewards and predictions before
-# it turns to the answers of eight steps.
+# A_t^{(2)}+\lambda^2A_t^{(3)}+\dots)$. For $\delta_{t+k}$ is in all but the first $k$ of them, and
+# their weights add up to $\lambda^k$. Past the end nothing changes, so all the weight that is left
+# falls on $G_t-V_t$. The cell below checks both forms on random rewards and predictions before it
+# turns to the answers of eight steps.
 
 # %%
 import draw

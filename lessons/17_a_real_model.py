@@ -94,8 +94,8 @@ if present:
 
 # %% [markdown]
 # ## Write down the limit first
-# A comparison needs its rule before its result. Ours is that of lesson 14, with a limit that stands
-# in the next cell. You may choose another one as long as you have seen no score.
+# A comparison needs its rule before its result. Ours is that of lesson 14, with the limit in the
+# next cell. You may choose another one as long as you have seen no score.
 #
 # The kept scores are those of claim R1: 768 rows, five seeds, 360 questions. With `CHANGE = "mine"`
 # the cell trains `METHOD` and SFT instead, on the same 192 rows for each of three seeds and at one
@@ -218,11 +218,11 @@ for steps in (48, 96):
               f"better: {verdict(mean, half)}")
 
 # %% [markdown]
-# After 48 steps IFT is shown to be worse in both: 6 points behind, and a fifth fewer of its answers
-# stop. Five seeds agree, the interval is narrow, and the sentence "IFT forgets how to stop" would
-# have passed a review. After 96 steps nothing of it is left on this base. The interval covers other
-# seeds and other questions, and nothing else. It does not say what twice the steps would have
-# shown, so a curve that still rises is no place for a verdict.
+# Five seeds agree after 48 steps, and the interval is narrow: IFT is 6 points behind, and a fifth
+# fewer of its answers stop. The sentence "IFT forgets how to stop" would have passed a review.
+# After 96 steps nothing of it is left on this base. The interval covers other seeds and other
+# questions, and nothing else. It does not say what twice the steps would have shown, so a curve
+# that still rises is no place for a verdict.
 #
 # This is why the claims on SmolLM2 were asked again. There, at SFT's own rate, the detached form is
 # no longer shown to be worse than SFT, neither after 96 steps (R5) nor after 256 (R6,
@@ -244,8 +244,8 @@ for steps in (48, 96):
 # </details>
 #
 # ## Two questions
-# 1. After 48 steps the interval lies far below 0. What would five other seeds probably show, and
-#    what can no number of seeds show?
+# 1. After 48 steps the interval is far below 0. What would five other seeds probably show, and what
+#    can no number of seeds show?
 # 2. What may you conclude if both methods were trained at one rate?
 #
 # <details><summary>Answers</summary>
