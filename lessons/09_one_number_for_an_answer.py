@@ -12,9 +12,8 @@
 # with the best score, 1. So imitation and alignment, usually two stages of training, become one
 # loss on one set of rows.
 #
-# You will derive their equation and see what it does with an answer that is half right. Then ask:
-# if one stage is better or worse than two, is that because the rows were merged, because of the
-# scores, or because of a setting that nobody mentions?
+# If one stage is then better or worse than two, is that because the rows were merged, because of
+# the scores, or because of a setting that nobody mentions?
 #
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. One model learns
@@ -42,11 +41,10 @@ lesson = Lesson("09", CHANGE)
 # all answers:
 # $$1=\sum_y\pi(y|x)=e^{-f(x)/\beta}\sum_y\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta},
 # \quad\text{so}\quad f(x)=\beta\log Z(x).$$
-# Nobody can compute this sum over all answers. Two answers to one question share it, so in a pair
-# it cancels. One answer with a score has no partner. UNA therefore sets $f=0$ in its Eq. 6, as if
-# $Z(x)$ were 1, and UFT does so in its Eq. 6 and 7. What is left is the **implicit reward** $i$.
-# The sigmoid turns it into the policy's own score for the answer, between 0 and 1, and UNA makes
-# that equal to the given score (Eq. 13):
+# Two answers to one question share this sum, so in a pair it cancels. One answer with a score has
+# no partner. UNA therefore sets $f=0$ in its Eq. 6, as if $Z(x)$ were 1, and UFT does so in its Eq.
+# 6 and 7. What is left is the **implicit reward** $i$. The sigmoid turns it into the policy's own
+# score for the answer, between 0 and 1, and UNA makes that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
 #
 # Setting $f=0$ has a price. The scores of several answers to one question may ask for probabilities
