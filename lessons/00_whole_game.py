@@ -1,33 +1,33 @@
 # %% [markdown]
 # # 00 · The whole game
+# Fine-tune one small model with SFT, IFT and DPO. All three learn the right words, but one still
+# runs on after its answer. Guess which, and find the reason.
+#
 # *About 20 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
 #
 # Language models learn in two stages. First they read a great deal of text and learn to continue
 # it. A model that has done only this is called a **base model**, or base for short. It knows a lot,
-# but it does not know what you want from it. Ask ours to "name four animals but not hen, fox or
-# wolf, and end on white", and it answers
+# but not what you want from it. Ask ours to "name four animals but not hen, fox or wolf, and end on
+# white", and it answers
 #
 # `bat cat cow pig<|user|> List two cities without Oslo, Rome or Bonn. End on mango.<|assistant|>
 # Delhi Paris mango<|end|>`
 #
-# The four animals are fine. But the base forgets the last word, and then, instead of stopping, it
-# invents the user's next question and answers that as well, because in the text that it has read,
-# an answer was usually followed by the next question.
+# The four animals are fine. But the base forgets the last word. Then it does not stop: it invents
+# the user's next question and answers that too. In the text that it has read, an answer was usually
+# followed by the next question.
 #
-# The second stage, **fine-tuning**, is the subject of this course. In this lesson you will
-# fine-tune the base in three ways and compare them:
+# The second stage, **fine-tuning**, is the subject of this course. Here you do it in three ways:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
 #   every word counts the same.
-# - **Intuitive fine-tuning (IFT)** uses the same right answers, but gives a word more weight where
+# - **Intuitive fine-tuning (IFT)** uses the same right answers. It gives a word more weight where
 #   the model gets it, or the words after it, wrong.
-# - **Direct preference optimization (DPO)** shows the model two answers to each question, a better
-#   and a worse one, and trains it to prefer the better one.
+# - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
+#   question, and trains it to prefer the better one.
 #
-# All three start from the same base, take the same number of steps, and learn to name the right
-# words. DPO has an eighth of the others' learning rate, and whether this matters is asked at the
-# end. One of the three still goes on after its answer, although every answer that it was trained on
-# ended properly. Guess which one it is.
+# All three take the same number of steps, and every answer that they read ends properly. DPO has an
+# eighth of the others' learning rate; the end of the lesson asks whether that matters.
 #
 # ## Guess
 # Which model will still go on after its answer, instead of stopping?
@@ -43,21 +43,21 @@ lesson = Lesson("00", CHANGE)
 
 # %% [markdown]
 # ## One loop for all methods
-# The questions come from **NanoWorld**, a small made-up world in which a program of a few lines can
-# score any answer. Text is cut into **tokens**, which here are words or pieces of words, and
-# **special tokens** such as `<|user|>` and `<|end|>` say who speaks and where an answer ends. A
-# **mask** has a 1 for each token of the answer and a 0 for each token of the question, because we
-# train the model to answer and not to ask.
+# The questions come from **NanoWorld**, a small made-up world. A program of a few lines can score
+# any answer there. Text is cut into **tokens**, here words or pieces of words. **Special tokens**
+# such as `<|user|>` and `<|end|>` say who speaks and where an answer ends. We train the model to
+# answer and not to ask, so a **mask** has a 1 for each token of the answer and a 0 for each of the
+# question.
 #
 # A model gives a probability to each possible next token. The function `token_logp` takes the
-# natural logarithm of the probability of the token that really follows, and every loss of this
-# course is made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT
-# take a few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. DPO asks
-# how much the log-probability of each of the two answers has risen since training began, which we
-# call its gain, and its loss is small once the better answer has gained more than the worse one:
+# natural logarithm of the probability of the token that really follows. Every loss of this course
+# is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT take a
+# few lines each in `nanouft/simple.py`, and DPO's is written out below. DPO asks how much the
+# log-probability of each answer has risen since training began. We call this the answer's gain. The
+# loss is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
-# Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
-# function, which turns a difference into a probability.
+# Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
+# $\sigma$ turns a difference into a probability.
 
 # %%
 import draw
@@ -109,10 +109,10 @@ models = {
 
 # %% [markdown]
 # ## The same questions to all four
-# All four models now answer 60 questions on which none of them was trained. The cell prints one of
-# them with the four answers, and for each model how many words are right and how many answers stop.
-# An answer **stops** if the model says the token `<|end|>` before any other special token, such as
-# the `<|user|>` with which it begins another question.
+# All four models now answer 60 questions on which none of them was trained. The cell prints one
+# question with its four answers, then how many words of each model are right and how many of its
+# answers stop. An answer **stops** if the model says the token `<|end|>` before any other special
+# token, such as the `<|user|>` with which it begins another question.
 
 # %%
 from nanouft.run.evaluation import answer_rows
@@ -135,21 +135,21 @@ for name in models:
     print(f"{name:<5}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
 
 # %% [markdown]
-# Fine-tuning raises the share of right words from 89 % to 97 or 98 % with every method, and after
-# SFT or IFT every answer stops. After DPO only 32 % of the answers stop, although `<|end|>` closed
-# both answers of every pair that it was trained on.
+# The methods differ in one token. All of them teach the words: 89 % are right in the base, 97 or 98
+# % after fine-tuning. After SFT or IFT every answer stops, but after DPO, at an eighth of their
+# rate, only 32 % do. Yet `<|end|>` closed both answers of every pair that DPO read.
 #
 # ## What a loss does to each token
-# To find out why, we ask what one training step does to an answer. A loss can only make the tokens
-# of an answer more or less likely, and how hard it does this is its gradient. We call this number
-# the **push** on token $t$:
+# What does one training step do to an answer? A loss can only make its tokens more or less likely,
+# and its gradient says how hard it does so. We call this number the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and $N$ is
-# the number of tokens of the right answer; all answers of a picture are multiplied by the same $N$,
-# so that their pushes can be compared. A positive push makes the token more likely. In the next
-# cell the function `token_pushes` takes these gradients in the base, before the first step, on a
-# right answer to the question above. DPO gets the same answer without its last word as the worse
-# one, since this is the mistake that the base made.
+# the number of tokens of the right answer. All pushes of a picture are multiplied by the same $N$,
+# so they can be compared. A positive push makes the token more likely.
+#
+# The next cell computes the pushes in the base, before the first step, on a right answer to the
+# question above. As its worse answer DPO gets the same words without the last one, because the base
+# made this mistake.
 
 # %%
 from nanouft.run.pushes import token_pushes
@@ -170,19 +170,20 @@ for name in ("sft", "ift", "dpo"):
               *(f"{token.strip()} {p:+.2f} " for token, p in zip(said, push)))
 
 # %% [markdown]
-# SFT pushes each token up by the same amount, which is what "every word counts the same" means. IFT
-# gives "bee" a push of 1.85 and `<|end|>` one of 0.25: its weight is large at the beginning, where
-# the base is still unsure of this word and of those after it, and small at the end, because no word
-# follows there. Both push every token up, `<|end|>` included.
+# SFT pushes each token up by the same amount. IFT gives "bee" a push of 1.85 and `<|end|>` one of
+# 0.25. Its weight is large at the beginning, where the base is still unsure of this word and of
+# those after it. It is small at the end, because no word follows there. Both push every token up,
+# `<|end|>` included.
 #
-# DPO, in contrast, pushes every token of the better answer up and every token of the worse answer
-# down, by the same amount. The first four words are the same in both answers and follow the same
-# question, so their pushes cancel exactly. Those of the two `<|end|>` do not, because these tokens
-# stand after different words. But to the base both positions look alike, since a list may end at
-# either, so whatever makes `<|end|>` more likely at one of them makes it more likely at the other.
+# DPO pushes every token of the better answer up and every token of the worse answer down, by the
+# same amount. The first four words are the same in both answers and follow the same question, so
+# their pushes cancel exactly. The pushes on the two `<|end|>` don't cancel, because these tokens
+# follow different words. But to the base both positions look alike, since a list may end at either.
+# Whatever makes `<|end|>` more likely at one of them makes it more likely at the other.
+#
 # The next cell tests this with one small step of plain gradient descent on this pair. It makes the
-# step twice, each time from the base: first with DPO's push on the `<|end|>` of the better answer
-# alone, and then with all pushes of DPO.
+# step twice from the base: first with DPO's push on the `<|end|>` of the better answer alone, then
+# with all pushes of DPO.
 
 # %%
 def ends(model) -> list[float]:
@@ -219,11 +220,11 @@ if not CHANGE:
     assert all_of_dpo[0] < alone[0] / 2, "DPO takes most of the push up back"
 
 # %% [markdown]
-# Pushed up after the better answer alone, `<|end|>` gains 0.013 nats there and nearly as much after
-# the worse answer, where nothing pushed it. With all pushes of DPO it gains only 0.002 where it is
-# pushed up, so most of that push is taken back by the push down. After the worse answer it falls,
-# and the last word takes its place. This word is the difference between the two answers, and it is
-# what DPO teaches.
+# Pushed up after the better answer alone, `<|end|>` gains 0.013 nats there. It gains nearly as much
+# after the worse answer, where nothing pushed it. With all pushes of DPO it gains only 0.002 where
+# it is pushed up, because the push down takes most of it back. After the worse answer it falls, and
+# the last word takes its place. This word is the difference between the two answers, and DPO
+# teaches it.
 
 # %%
 fig, (top, bottom) = draw.panels(2, 1)
@@ -248,23 +249,28 @@ else:
 
 # %% [markdown]
 # ## Change one thing
-# This explanation sounds convincing, but so does another one. DPO was trained with a learning rate
-# of 1.5e-5, an eighth of the others', so perhaps it simply learnt less of everything. A run with
-# `CHANGE = "end"` can decide between them. Then DPO's loss does not count the `<|end|>` of the
-# worse answer, so nothing takes back the push on that of the better one, while the learning rate
-# stays as it was. Write down what either explanation predicts. With the full loss 32 % of DPO's
-# answers stop; how many per cent stop now? Write down a number from 0 to 100.
+# This explanation sounds convincing, but so does another one. DPO's learning rate was 1.5e-5, an
+# eighth of the others', so perhaps it simply learned less of everything. `CHANGE = "end"` tests the
+# first explanation at DPO's own rate: the loss no longer counts the `<|end|>` of the worse answer,
+# so nothing takes back the push on that of the better one. Write down what either explanation
+# predicts. With the full loss 32 % of DPO's answers stop; how many per cent stop now? Write down a
+# number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# Now 88 % of DPO's answers stop, instead of 32 %, as the first explanation says and the second does
-# not.
+# Now 88 % of DPO's answers stop, instead of 32 %, at the same rate. So the push down does hold the
+# push up back, as the first explanation says.
+#
+# The second is not wrong either. Give DPO the full loss and the others' rate, 1.25e-4: after the
+# same 40 steps all of its answers stop (and 92 % of the words are right). The two pushes nearly
+# cancel, and what is left works slowly. A comparison of methods at different rates compares the
+# rates as well.
 #
 # </details>
 #
 # One warning for the lessons to come: a push belongs to one token of one answer in one step. SFT
-# and IFT push very differently here, and yet their models score nearly the same on these lists.
-# Pushes suggest what a method may do to a model, but only the model's answers show what it did.
+# and IFT push very differently here, yet their models score nearly the same on these lists. Pushes
+# suggest what a method may do to a model. Only the model's answers show what it did.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
@@ -273,9 +279,8 @@ else:
 # - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal
 #   tokens have cancelled?
 #
-# **In your own program.** This lesson unlocks the part `train`: the loop that reads sixteen rows,
-# asks for their loss and moves the weights. Lesson 02 shows how a file of your own begins, and
-# three short parts come before it. Then your loop trains the base with your loss.
+# **In your own program.** This lesson unlocks the part `train`, a loop like the one above. Lesson
+# 02 shows how a file of your own begins, and three short parts come first.
 #
 # ## Two questions
 # 1. A token has a push of +1. What does this say about the token, and what does it not say about
@@ -284,9 +289,10 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. One step pushes this token up, as hard as SFT would. The push does not say what the model will
-#    answer after many steps on many answers.
+# 1. One step pushes this token up, as hard as SFT would. What the model will answer after many
+#    steps, it does not say.
 # 2. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
-#    positions look alike, so the second push takes back most of what the first one gives.
+#    positions look alike, so the second push takes back most of what the first one gives. At DPO's
+#    small rate too little is left.
 #
 # </details>

@@ -1,21 +1,22 @@
 # %% [markdown]
 # # 01 · A model that talks
+# Write a GPT in forty lines and train it until it speaks in sentences. Then take away the causal
+# mask: what happens to the loss, and what to the talking?
+#
 # *About 25 minutes, Python only. GPT-2 (Radford et al. 2019), `nanouft/gpt.py`.*
 #
 # A language model answers a single question: which token comes next? It names one, we put that
-# token at the end of the text and ask again, and after twenty questions it has written a sentence.
-# Everything else in this course only changes the probabilities with which this question is
-# answered.
+# token at the end of the text and ask again. After twenty questions it has written a sentence.
+# Everything else in this course only changes the probabilities of its answers.
 #
-# In this lesson you write such a model in forty lines and train it from nothing, with a loop of ten
-# lines, until it writes grammatical sentences. Then you remove one small part, the **causal mask**,
-# and train the model again on the same text for the same number of steps.
+# Here you write such a model and train it from nothing, with a loop of ten lines. Then you remove
+# one small part, the **causal mask**, and train again in the same way.
 #
 # ## Guess
 # The loss is minus the natural logarithm of the probability that the model gives to the right next
-# token, whose unit is the nat. Training begins at about 7.5 nats per token, and with the causal
-# mask it ends at 1.9. Without the mask every position sees the whole row. At which loss does the
-# same training end then? Write down a number from 0 to 8.
+# token; its unit is the nat. Training begins at about 7.5 nats per token, and with the causal mask
+# it ends at 1.9. Without the mask every position sees the whole row. At which loss does the same
+# training end then? Write down a number from 0 to 8.
 
 # %%
 from course import Lesson, progress
@@ -25,11 +26,10 @@ lesson = Lesson("01", CHANGE)
 
 # %% [markdown]
 # ## The text
-# The model reads the corpus of NanoWorld, the small made-up world of this course, of which a
-# program can write as much as we like. It is cut into tokens from a list of 1,024 words, pieces of
-# words and special tokens. The next cell makes 7,040 rows of 65 tokens to train on, keeps 64 other
-# rows for an exam, and shows the beginning of the first row with a line between each token and the
-# next.
+# The model reads the corpus of NanoWorld, the small made-up world of this course. A program can
+# write as much of it as we like. It is cut into tokens from a list of 1,024 words, pieces of words
+# and special tokens. The next cell makes 7,040 rows of 65 tokens to train on and keeps 64 other
+# rows for an exam. It shows the beginning of the first row.
 
 # %%
 from functools import partial
@@ -52,38 +52,35 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 
 # %% [markdown]
 # ## How a position sees the others
-# Each token enters the network as a list of $C$ numbers, its **embedding**, to which a second list
-# is added that says at which position of the row the token stands. In an **MLP** (multilayer
-# perceptron) every position works on its own list alone. In **attention** a position fetches what
-# it needs from others, and this is the only part in which information moves between positions.
-# After the last layer each list is compared with the embedding of every token, and the closest
-# token is the guess for what comes next.
+# Each token enters the network as a list of $C$ numbers, its **embedding**. A second list is added
+# for the token's position in the row. In an **MLP** (multilayer perceptron) every position works on
+# its own list alone. In **attention** a position fetches what it needs from others; only there does
+# information move between positions. After the last layer each list is compared with the embedding
+# of every token, and the closest token is the guess for what comes next.
 #
-# Attention works as follows. Position $i$ asks with a query $q_i$, and position $j$ offers a key
-# $k_j$ and a value $v_j$, each of them a list of $h$ numbers computed from the list that stands
-# there. The better the query and the key agree, the larger the weight of that value:
+# In attention, position $i$ asks with a query $q_i$. Position $j$ offers a key $k_j$ and a value
+# $v_j$. Each of them is a list of $h$ numbers, computed from the list at that position. The better
+# the query and the key agree, the larger the weight of that value:
 # $$y_i=\sum_j a_{ij}\,v_j,\qquad a_i=\mathrm{softmax}_j\big(q_i\cdot k_j/\sqrt h+M_{ij}\big).$$
 # The matrix $M$ is the causal mask. It is $-\infty$ where $j>i$ and 0 elsewhere, so after the
 # softmax no position gives any weight to a later one.
 #
-# Attention is done by several **heads** side by side, each with its own queries, keys and values of
-# $h=C/\mathrm{heads}$ numbers, so that a position can look for several things at once; their
-# results are laid one after the other and mixed by a matrix. One attention and one MLP make a
-# **block**:
+# Several **heads** do this side by side, so a position can look for several things at once. Each
+# head has its own queries, keys and values of $h=C/\mathrm{heads}$ numbers. Their results are laid
+# one after the other and mixed by a matrix. One attention and one MLP make a **block**:
 # $$x\leftarrow x+\mathrm{attention}(\mathrm{norm}(x)),\qquad
-# x\leftarrow x+W_2\,\mathrm{gelu}(W_1\,\mathrm{norm}(x)).$$ Each part only adds something to its
-# input, which is called the **residual stream** and gives the gradient a short way back. A **layer
-# norm** first brings the $C$ numbers of each position to mean 0 and variance 1. The MLP goes to
-# $4C$ numbers, through the bent function gelu, and back to $C$.
+# x\leftarrow x+W_2\,\mathrm{gelu}(W_1\,\mathrm{norm}(x)).$$
+# Each part only adds something to its input, the **residual stream**, and this gives the gradient a
+# short way back. A **layer norm** first brings the $C$ numbers of each position to mean 0 and
+# variance 1. The MLP goes to $4C$ numbers, through the bent function gelu, and back to $C$.
 #
-# The mask makes training cheap and fair at the same time. Because position $i$ cannot see token
-# $i+1$, the model has to predict it, and a row of 64 tokens asks 64 such questions in one forward
-# pass. The loss is the mean of $-\log p$ over all of them.
+# The mask makes training both cheap and fair. Position $i$ cannot see token $i+1$ and has to
+# predict it, so a row of 64 tokens asks 64 questions in one forward pass. The loss is the mean of
+# $-\log p$ over all of them.
 #
 # The next cell has all of this. `w` holds the weights under their names in GPT-2: `c_attn` makes
 # queries, keys and values at once, `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj`
-# are $W_1$ and $W_2$. The last lines check the result against the project's own model, from which
-# we take fresh weights.
+# are $W_1$ and $W_2$. The last lines compare the result with the project's own model.
 
 # %%
 SIZES = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
@@ -162,12 +159,12 @@ runs = {"GPT": train(""), less: train(CHANGE or "mask")}
 # %% [markdown]
 # ## Both models talk, and both take an exam
 # To talk, a model is asked again and again, and reads what it has said so far. We draw each token
-# at random from its probabilities, but at a **temperature** of 0.5, which makes likely tokens even
-# likelier.
+# at random from its probabilities, but at a **temperature** of 0.5: likely tokens become even more
+# likely.
 #
 # The exam asks for token 33 of the 64 rows that no model was trained on, in two ways. The first
-# time the whole row is in view, as it is during training. The second time the model sees only the
-# 32 tokens before the one that is asked for, because when it talks the rest is not yet written.
+# time the whole row is in view, as during training. The second time the model sees only the 32
+# tokens before the one that is asked for, because when it talks the rest is not yet written.
 
 # %%
 @torch.no_grad()
@@ -198,21 +195,18 @@ for name, (model, losses) in runs.items():
 
 # %% [markdown]
 # ## What happened
-# The first model talks. Its grammar is right, although its arithmetic is not: it says that 7 and 4
-# is 20. The second model reaches a training loss of 0.07 nats, which the first will never reach
-# because no model can know what a program will write next. But when it talks it repeats the same
-# few words, and its text means nothing.
+# Look at what each model could see. Without the mask, the token that position $i$ should predict is
+# at position $i+1$, in plain view. The model only has to copy it. So the loss falls to 0.07 nats
+# without any knowledge of the language. The model with the mask can never reach this, because
+# nobody can know what a program will write next.
 #
-# The reason is that it has learnt something other than what we wanted. During training the token
-# that position $i$ should predict stands at position $i+1$, in plain view, so the model only has to
-# copy it from there. This lowers the loss to almost nothing without any knowledge of the language.
-# When the model talks there is nothing to copy, because the next token is not yet written, and the
-# exam shows what is left: with the row in view its loss is 0.01 nats, and without it 5.43. For the
-# model with the mask both numbers are the same, 1.72, since it has never looked at what comes
-# later.
+# When the model talks there is nothing to copy. The exam shows what is left: its loss is 0.01 nats
+# with the row in view, and 5.43 without. It repeats the same few words, and its text means nothing.
+# For the model with the mask both numbers are 1.72, since it has never looked at what comes later.
+# It does talk. Its grammar is right, although its arithmetic is not: it says that 7 and 4 is 20.
 #
 # A training loss says how well a model does what the loss asks for, with what it can see during
-# training. Whether it does what you want when it answers by itself must be measured on its answers.
+# training. Whether it does what you want must be measured on its own answers.
 
 # %%
 fig, ax = draw.panels()
@@ -226,21 +220,21 @@ lesson.picture(fig)
 difference = abs(in_view["GPT"] - hidden["GPT"])
 assert difference < 1e-3, "with the mask, what comes later changes nothing"
 if not CHANGE:
-    assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learnt"
+    assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learned"
 lesson.compare(final[less], "nats")
 
 # %% [markdown]
 # ## Change one thing
-# `CHANGE = "positions"` keeps the mask and instead removes the numbers that tell a token its
-# position. The model then sees the tokens before it as an unordered heap. Will its loss be nearer
-# to the 1.86 nats of the whole model, or to the 7.48 with which training begins? Write down a
-# number from 0 to 8.
+# `CHANGE = "positions"` keeps the mask and removes the numbers that tell a token its position. The
+# model then sees the tokens before it as an unordered heap. Will its loss be nearer to the 1.86
+# nats of the whole model, or to the 7.48 with which training begins? Write down a number from 0 to
+# 8.
 #
 # <details><summary>After your run</summary>
 #
-# The loss is 1.98, only a little worse, because the mask itself still gives the order away:
-# position 2 sees two tokens and position 5 sees five, so what they collect differs, and the second
-# layer can use that. The two bars of the exam are equal again, since nothing can be copied.
+# The loss is 1.98, only a little worse, because the mask itself gives the order away. Position 2
+# sees two tokens and position 5 sees five, so what they collect differs, and the second layer can
+# use that. The two bars of the exam are equal again, since nothing can be copied.
 #
 # </details>
 #
@@ -258,8 +252,8 @@ lesson.compare(final[less], "nats")
 # <details><summary>Answers</summary>
 #
 # 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
-#    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier
-#    positions, so that only the newest token has to be computed.)
-# 2. The last one. Its answer is token 65, which is not among the 64 that the model reads.
+#    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier positions, so
+#    only the newest token has to be computed.)
+# 2. The last one. Its answer is token 65, and the model reads only 64.
 #
 # </details>

@@ -1,16 +1,15 @@
 # %% [markdown]
 # # 02 · Which tokens count?
+# A row has a question, an answer and an end. Remove a single token, the end, from the loss and
+# count how many answers still stop.
+#
 # *About 20 minutes; read 00 first. Supervised fine-tuning, `nanouft/objectives/sft.py`.*
 #
-# Ask the base of lesson 00 to add up some numbers and it repeats them. Then, since nothing tells it
-# to stop, it asks itself the next question. The remedy is supervised fine-tuning, which shows it
-# right answers.
-#
-# A row of training data holds somebody's question, our answer, and the token `<|end|>`. The model
-# reads all of it and gives a probability to each token, but not every token has to count towards
-# the loss. The mask, a list of zeros and ones, says which ones do. In this lesson you will change
-# it at a single token of each answer, namely `<|end|>`, and see how much depends on that. The model
-# still reads this token in every row, but the loss no longer asks for it.
+# The base of lesson 00 repeats the numbers that it should add up, and then asks itself the next
+# question. Supervised fine-tuning shows it right answers. The model reads all of a row and gives a
+# probability to each token, but not every token has to count towards the loss. The mask, a list of
+# zeros and ones, says which ones do. You will change it at `<|end|>` alone: the model still reads
+# this token in every row, but the loss no longer asks for it.
 #
 # ## Guess
 # With the usual mask all 40 of the new sums stop where they should. If `<|end|>` does not count
@@ -24,12 +23,14 @@ lesson = Lesson("02", CHANGE)
 
 # %% [markdown]
 # ## From a row to a loss
-# The function `tokens` of `nanouft/simple.py` turns rows into three tensors with one line for each
+# The function `tokens` of `nanouft/simple.py` turns rows into three tensors, with one line for each
 # row. `inputs` holds the tokens that the model reads. `targets` holds, at each position, the token
-# that comes next, so it holds the same row shifted by one. `mask` is 1 where the target belongs to
-# the answer or is its `<|end|>`, and 0 on the question, which a user will write, and on the padding
-# that makes all rows equally long. Our function `counted` can change this mask. It can also
-# make a common mistake, a mask that stands one position too early.
+# that comes next: the same row, shifted by one. `mask` is 1 where the target belongs to the answer
+# or is its `<|end|>`. It is 0 on the question, because a user will write it, and on the padding
+# that makes all rows equally long.
+#
+# Our function `counted` can change this mask. It can also make a common mistake, a mask that is one
+# position too early.
 
 # %%
 import draw
@@ -71,20 +72,20 @@ assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
 
 # %% [markdown]
 # The tokens in brackets count. In the last line the mask is off by one. Nothing crashes, and as
-# many tokens count as before, but `<|assistant|>` counts in place of `<|end|>`. So it pays to print
-# one row of your own data like this before you train.
+# many tokens count as before, but `<|assistant|>` counts in place of `<|end|>`. Print one row of
+# your own data like this before you train.
 #
-# Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of
-# tokens that count in all rows of a step. The loss of SFT is the mean of $-\log p$ over these, and
-# its derivative says how hard it pushes each token, as in lesson 00:
+# Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of tokens that count in all rows
+# of a step. The loss of SFT is the mean of $-\log p$ over these. Its derivative says how hard it
+# pushes each token, as in lesson 00:
 # $$L=-\frac1N\sum_t m_t\log\pi(y_t\mid y_{<t}),\qquad
 # -N\,\partial L/\partial\log\pi(y_t\mid y_{<t})=m_t.$$
-# This is the simplest push of all methods in the course. A token that counts is pushed up by
-# exactly as much as every other one, whether the model knows it already or not, and a token that
-# does not count is not pushed at all.
+# No method of the course has a simpler push. Every token that counts is pushed up by the same
+# amount, whether the model knows it already or not. A token that does not count is not pushed at
+# all.
 #
-# The cell below trains the base twice. The loop of lesson 00 is always the same, so from now on we
-# take it from `lessons/course.py`, where it is called `train`.
+# The cell below trains the base twice. From now on the loop of lesson 00 comes from
+# `lessons/course.py`, where it is called `train`.
 
 # %%
 def loss_of(rule: str):
@@ -102,10 +103,9 @@ models = {"base": base} | {
 
 # %% [markdown]
 # ## What the models answer
-# All three models now add up new numbers, and the exam looks at two things separately. **Right
-# words** is the score of the answer, cut off after as many words as the right answer has, so that
-# running on does not lower it. **Stops there** says in how many answers `<|end|>` follows directly
-# after that many words.
+# **Right words** is the score of the answer, cut off after as many words as the right answer has,
+# so running on does not lower it. **Stops there** says in how many answers `<|end|>` follows
+# directly after that many words.
 
 # %%
 def exam(name: str, model: GPT) -> list[float]:
@@ -127,19 +127,18 @@ result = {name: exam(name, model) for name, model in models.items()}
 
 # %% [markdown]
 # ## What happened
-# With the usual mask, 93 % of the words are right and all 40 answers stop at the right position.
-# Without `<|end|>` in the mask even more words are right, 98 %, but only 5 of 40 answers stop
-# (12.5 %). The others go on adding numbers that nobody has asked for, and the longer they go on,
-# the less sense they make.
+# The words do not need the end: with the usual mask 93 % of them are right, and without `<|end|>`
+# in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right position,
+# without it only 5 of 40 (12.5 %). The others go on adding numbers that nobody has asked for, and
+# the longer they go on, the less sense they make.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
-# say it. What a model learns to say is what the loss asks for, and in the second run the next token
-# was another word wherever the loss asked. The model therefore learnt that an answer always goes
-# on, although the row that it read went on with `<|end|>`.
+# say it. A model learns to say what the loss asks for. In the second run the next token was another
+# word wherever the loss asked, so the model learned that an answer always goes on.
 #
-# This is the same effect that you saw in DPO, brought about in another way. There, two opposite
-# pushes on `<|end|>` nearly cancelled; here there is no push on it at all. In both cases the words
-# are right, and one token in each answer decides whether anybody can use the model.
+# DPO had the same effect in lesson 00 in another way. There, two opposite pushes on `<|end|>`
+# nearly cancelled, at a small rate; here there is no push on it at all. In both cases the words are
+# right, and one token in each answer decides whether anybody can use the model.
 
 # %%
 fig, ax = draw.panels()
@@ -152,21 +151,21 @@ lesson.picture(fig)
 
 # %%
 if not CHANGE:
-    assert result["SFT"][1] - stop > 40, "what does not count is not learnt"
+    assert result["SFT"][1] - stop > 40, "what does not count is not learned"
     lesson.compare(stop, "%")
 else:
     lesson.compare(result[labels[OTHER]][0], "%")
 
 # %% [markdown]
 # ## Change one thing
-# `CHANGE = "prompt"` counts the tokens of the question as well, as in pretraining, where every
-# token of a text counts. What part of the push goes into the question of the row that is printed
-# first? Then guess how many per cent of the words the model gets right, where the usual mask gives
-# 93 %. Write down a number from 0 to 100.
+# `CHANGE = "prompt"` counts the tokens of the question as well. In pretraining, too, every token of
+# a text counts. What part of the push goes into the question of the row that is printed first? Then
+# guess how many per cent of the words the model gets right, where the usual mask gives 93 %. Write
+# down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 95 % of the words are right, and all answers stop, so in this small world nothing is lost. In the
+# 95 % of the words are right, and all answers stop, so this small world loses nothing. In the
 # printed row 10 of 20 pushes go into the question, but the questions of NanoWorld are short and all
 # alike. Where users write long questions and the answers are short, most of each step would teach
 # the model to imitate its users.
@@ -180,13 +179,15 @@ else:
 # - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
-# **In your own program.** `python -m lessons.build mine.py --reset` writes a file in which you
-# write `nanouft/simple.py` yourself, in eleven parts, and `python -m lessons.build mine.py` puts
-# each of them into the real program and says whether its loss and gradient stay the same. This
-# lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. The part `sft_loss` first
-# takes the mean over the tokens of each answer and then the mean over the answers, unlike the loss
-# above, which is a mean over all tokens of a step. The fourth part, `train`, belongs to lesson 00;
-# with it your program trains the base and shows what it says before and after.
+# **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in eleven
+# parts. `python -m lessons.build mine.py --reset` writes the file to begin with.
+# `python -m lessons.build mine.py` puts each of your parts into the real program and says whether
+# its loss and gradient stay the same.
+#
+# This lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. Unlike the loss above,
+# the part `sft_loss` first takes the mean over the tokens of each answer and then the mean over the
+# answers. The fourth part, `train`, belongs to lesson 00; with it your program trains the base and
+# shows what it says before and after.
 #
 # ## Two questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
@@ -194,8 +195,8 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. The tokens of the assistant's answers, with the `<|end|>` of each, because a model that is
-#    never asked when to stop does not learn to.
+# 1. The tokens of the assistant's answers, with the `<|end|>` of each. A model that is never asked
+#    when to stop does not learn to.
 # 2. It never had to predict it. Every token that it had to predict was another word.
 #
 # </details>

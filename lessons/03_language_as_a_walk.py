@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 03 · Language as a walk
+# On a frozen lake, one policy copies the shortest path and another finds its own way. Put both down
+# next to the path: who still gets home?
+#
 # *About 20 minutes; read 02 first. Language as a Markov decision process: arXiv:2405.11870v3,
 # section 3.*
 #
-# A model that writes is like somebody who walks. Where it stands is the text so far, which is
-# called the **state**. There it names the next token, which is called the **action**. The action
-# leads to a new state, namely the same text with that token at its end, and from there the walk
-# goes on. This view is called a **Markov decision process**, and the papers on IFT, DPO and
-# reinforcement learning are written in its terms.
+# A model that writes is like somebody who walks. It stands in a **state**, the text so far. There
+# it names the next token, its **action**. The action leads to a new state, the same text with that
+# token at its end, and the walk goes on. This view is called a **Markov decision process**. The
+# papers on IFT, DPO and reinforcement learning are written in its terms.
 #
-# There are far too many texts to look at one by one. In this lesson we therefore leave language for
-# a while and go to a frozen lake with 17 cells of ice, where one can look at every state and ask
-# what a model has learnt to do in it. The question is an old one: does it matter later whether
-# somebody was shown the way or had to find it?
+# There are far too many texts to look at one by one. On a frozen lake with 17 cells of ice one can
+# look at every state and ask what a model has learned to do in it.
 #
 # | text | lake |
 # |---|---|
@@ -22,10 +22,10 @@
 # | the end of a right answer | the goal |
 #
 # ## Guess
-# One policy imitates the shortest path, so that it is taught right moves alone. Another walks by
-# itself, makes mistakes at first, and is only rewarded when it arrives. After training both always
-# reach the goal from the start. Which of them mostly reaches it from the nine cells of ice that are
-# not on the demonstrated path?
+# One policy imitates the shortest path, so it is taught right moves alone. Another walks by itself,
+# makes mistakes at first, and is only rewarded when it arrives. After training both always reach
+# the goal from the start. Which of them mostly reaches it from the nine cells of ice that are not
+# on the demonstrated path?
 # - **a** neither;
 # - **b** only the one that imitates;
 # - **c** only the one that walked by itself;
@@ -39,13 +39,15 @@ lesson = Lesson("03", CHANGE)
 
 # %% [markdown]
 # ## The lake
-# In the map below S is the start, G is the goal, F is ice, and H is a hole, in which a walk ends
+# In the map below S is the start, G is the goal, F is ice, and H is a hole, where a walk ends
 # without success. A **policy** says how likely each of the four arrows is in each cell, as a
 # language model says how likely each token is after a text. Ours is a table with four numbers for
-# each cell, and a softmax turns these four into probabilities. We train twenty policies side by
-# side, which differ only in the small random numbers with which they begin, so that no result
-# depends on one lucky start. A move always leads where its arrow points. (The lake of that name in
-# Gymnasium is slippery unless one says otherwise: there two moves in three go sideways.)
+# each cell, and a softmax turns these four into probabilities.
+#
+# We train twenty policies side by side. They differ only in the small random numbers with which
+# they begin, so no result depends on one lucky start. A move always leads where its arrow points.
+# (The lake of that name in Gymnasium is slippery unless one says otherwise: there two moves in
+# three go sideways.)
 
 # %%
 import draw
@@ -67,25 +69,25 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # %% [markdown]
 # ## Two ways to learn
 # Nearly all methods of this course make some actions more likely and others less. They differ in
-# three things: in **which states** they do it, with **which actions**, and **how hard**. Lesson 02
-# was about the last of these, and this one is about the first.
+# three things: in **which states** they do it, with **which actions**, and **how hard**. This
+# lesson is about the first.
 #
 # SFT takes the states and the actions of the demonstrator. Its loss is the one of lesson 02, with
 # cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
 #
 # The other policy takes states and actions from its own walks, and is only told whether it arrives.
-# A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$, any other walk gets
-# 0, and training raises the expected reward of a walk from the start, which is called the **value**
-# of the start. Its gradient is the **policy gradient**. For a language model it has to be estimated
-# from sampled answers, as lesson 12 shows. A lake is so small that nothing has to be sampled. The
-# value of a cell is the reward of the next move plus 0.99 times the value of the cell to which it
-# leads, in the mean over the four moves, so the values $V$ of all cells solve
+# A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$; any other walk gets
+# nothing. Training raises the expected reward of a walk from the start, called the **value** of the
+# start. The gradient of this value is the **policy gradient**. For a language model it has to be
+# estimated from sampled answers, as lesson 12 shows; a lake is small enough to do without. The
+# value of a cell is the mean over the four moves of the move's reward plus 0.99 times the value of
+# the next cell. So the values $V$ of all cells solve
 # $$V=r+0.99\,PV,$$
 # where $r$ has for each cell the mean reward of its next move, and $P$ the chances of getting from
 # there to each other cell. Autograd can differentiate the solution of this linear system.
 #
 # Both losses reach the table through the softmax $p_a=e^{z_a}/\sum_be^{z_b}$ of four numbers $z$.
-# By the quotient rule a number that is raised makes its own move likelier and takes from every
+# By the quotient rule a number that is raised makes its own move more likely and takes from every
 # other one in proportion:
 # $$\frac{\partial p_a}{\partial z_a}=p_a(1-p_a),\qquad
 # \frac{\partial p_a}{\partial z_b}=-p_a\,p_b\quad(b\ne a).$$
@@ -129,7 +131,7 @@ assert torch.allclose(slopes, p[0].diag() - p[0][:, None] * p[0]), "the slopes o
 trained = {"imitates": train("imitates", imitate), "walks by itself": train("walks", walk)}
 
 # %% [markdown]
-# Now we put every policy on every cell of ice in turn and let it take its likeliest arrow until it
+# Now we put every policy on every cell of ice in turn. It takes its most likely arrow until it
 # meets the goal, a hole, or the limit of 100 moves.
 
 # %%
@@ -144,24 +146,22 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 
 # %% [markdown]
 # ## What happened
-# From every cell of the path both kinds of policy always arrive. From the nine other cells those
-# that walked by themselves arrive in 100 % of the cases, and those that imitated in 10 %.
-# The last line of the output says why: beside the path, imitation has changed 0 of 720
-# probabilities. A demonstration says nothing about states in which the demonstrator never was, so
-# there the policy still does what its random numbers made it do before training, and in 10 % of the
-# cases this happened to be right.
+# A demonstration says nothing about states in which the demonstrator never was. The last line of
+# the output shows it: beside the path, imitation has changed 0 of 720 probabilities. There the
+# policy still does what its random numbers made it do before training. In 10 % of the cases this
+# happened to be right. No loss on demonstrations can reveal this. That of the imitators is nearly
+# zero, because all its states are on the path, and from there they always arrive.
 #
-# No loss on demonstrations can reveal this: the loss of the imitators is nearly zero, because all
-# states of the demonstration lie on the path, and there they are perfect. The other policies were
-# never shown a single right move. But while they still made mistakes they walked all over the ice,
-# and every time they arrived, the moves that had led them there became more likely.
+# The other policies were never shown a single right move. But while they still made mistakes they
+# walked all over the ice. Every time they arrived, the moves that had led them there became more
+# likely. So they arrive from the nine other cells in 100 % of the cases.
 #
 # For language this matters because a model that answers by itself does not stay on the demonstrated
 # path for long. After one word that the demonstrator would not have written, it stands in a state
 # that no demonstration has ever shown. The papers call this gap between training and use **exposure
-# bias**, and in imitation learning it is known that mistakes can pile up because of it (Ross and
-# Bagnell 2010). SFT looks at the model on the demonstrated path alone, so the paper on IFT holds
-# that it overestimates the model, and lesson 05 tests this.
+# bias**. Because of it mistakes can pile up (Ross and Bagnell 2010). SFT looks at the model on the
+# demonstrated path alone, so the paper on IFT holds that it overestimates the model. Lesson 05
+# tests this.
 
 # %%
 fig, panels = draw.panels(1, 2)
@@ -187,8 +187,8 @@ else:
 
 # %% [markdown]
 # ## Change one thing
-# `CHANGE = "network"` replaces the table by a small network, as in a language model, where all
-# states share the same weights. Each step on the path then also changes what the policy does
+# `CHANGE = "network"` replaces the table by a small network. As in a language model, all states
+# then share the same weights, and each step on the path also changes what the policy does
 # elsewhere. With the table the imitators arrive from 10 % of the other cells; from how many per
 # cent do they arrive now? Write down a number from 0 to 100.
 #
@@ -196,18 +196,18 @@ else:
 #
 # Now 720 of 720 probabilities beside the path have changed, and the imitators arrive from 12 % of
 # the other cells instead of 10 %. The policies that walk by themselves arrive from 36 % instead of
-# 100 %, because what they learnt about cells that they no longer visit is overwritten by what they
-# go on learning elsewhere. Sharing weights carries knowledge from one state to another, but nothing
-# guarantees that it fits there.
+# 100 %. What they go on learning elsewhere overwrites what they learned about cells that they no
+# longer visit. Shared weights carry knowledge from one state to another, but nothing guarantees
+# that it fits there.
 #
 # </details>
 #
 # ## Which states, which actions, how hard?
 # IFT's authors compare methods in these terms. They call the probabilities of a policy, in all
 # states of an answer, its **preference**. A method has to choose states in which it compares the
-# model's preference with the wanted one (**preference estimation**), and then makes some moves
-# likelier and others less likely (**transition optimization**). Here is their Table 1 in the terms
-# of this lesson, with a row for IFT:
+# model's preference with the wanted one (**preference estimation**). Then it makes some moves more
+# likely and others less (**transition optimization**). Here is their Table 1 in the terms of this
+# lesson, with a row for IFT:
 #
 # | method | which states | which actions | how hard |
 # |---|---|---|---|
@@ -232,7 +232,7 @@ else:
 #
 # 1. Nothing, as long as the policy is a table. In a network the other states change as well, but
 #    the loss does not say whether for the better.
-# 2. Early in training it visited them and learnt there. A table keeps this, because other cells
-#    have numbers of their own; in a network later steps change the weights that all cells share.
+# 2. Early in training it visited them and learned there. A table keeps this, because other cells
+#    have numbers of their own. In a network later steps change the weights that all cells share.
 #
 # </details>

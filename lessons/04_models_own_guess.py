@@ -1,26 +1,27 @@
 # %% [markdown]
 # # 04 · The model's own guess
+# IFT mixes the model's own guesses into the answer that it reads. Build that blend, prove two
+# things about it, and watch where it makes a difference.
+#
 # *About 20 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`.*
 #
 # During SFT the model has an easy life. It is asked for the fourth word of an answer, but it may
-# read the first three as a human wrote them. When it later answers by itself there is no human to
-# rely on: it reads its own first three words, with all their mistakes, and nobody has ever shown it
-# how to go on from there. Lesson 03 called this gap between training and use exposure bias.
+# read the first three as a human wrote them. When it later answers by itself, it reads its own
+# first three words, with all their mistakes. Nobody has ever shown it how to go on from there.
+# Lesson 03 called this gap between training and use exposure bias.
 #
 # IFT tries to close part of the gap with a simple idea, the **temporal residual**. Wherever the
 # model reads a word of the demonstrated answer, IFT mixes in the word that the model itself would
-# have put there. In this lesson you will build that mixture from a few lines of code, prove two
-# things about it, and then watch during training where it makes a difference and where it makes
-# none.
+# have put there.
 #
 # ## Guess
-# We train for 40 steps on two kinds of questions: "Reverse pig bee saw." and "Name two cities but
-# not Doha, Oslo or Rome. End on fox." At the end the model's own guess is nearly always the
-# demonstrator's word in ...
+# We train for 40 steps on two tasks: "Reverse pig bee saw." and "Name two cities but not Doha, Oslo
+# or Rome. End on fox." At the end the model's own guess is nearly always the demonstrator's word in
+# ...
 # - **a** the lists only;
-# - **b** neither kind of answers;
-# - **c** both kinds;
+# - **b** neither of them;
+# - **c** both;
 # - **d** the reversals only.
 
 # %%
@@ -31,14 +32,14 @@ lesson = Lesson("04", CHANGE)
 
 # %% [markdown]
 # ## The guess
-# We begin with an example that no model has been trained on. We let the base read the right answer
-# word by word and note, at each position, which word it expects to come next.
+# We begin without any training. The base reads the right answer word by word, and we note which
+# word it expects next.
 #
 # One detail decides whether the code is right. The guess *for* position $i$ is made *at* position
 # $i-1$, after the model has read everything up to there. So the row of guesses has to be shifted to
-# the right by one position before it can be laid beside the answer. Moreover, guesses replace words
-# of the answer only, since the question was written by the user and the model is never asked to
-# guess it. Choosing the likeliest word is not differentiable, so no gradient flows through a guess.
+# the right by one position before it can be laid beside the answer. Only words of the answer are
+# replaced: the user wrote the question, and the model is never asked to guess it. Choosing the most
+# likely word is not differentiable, so no gradient flows through a guess.
 
 # %%
 import draw
@@ -80,14 +81,14 @@ print("  right answer:", tok.decode(inputs[0][word].tolist()))
 print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolist()))
 
 # %% [markdown]
-# Six of the eight guesses are right. That may look surprisingly good, but remember that the base
-# sees the true beginning each time: once it has read "cow melon pig goat", the list in the question
-# tells it that "lemon" is next. It goes wrong at the first position, where it begins to copy the
-# list from the front, and at the fourth. These two are its **wrong guesses**: positions at which
-# the model, left alone, would not have written the demonstrator's word.
+# The base sees the true beginning each time. Once it has read "cow melon pig goat", the list in the
+# question tells it that "lemon" is next, so six of the eight guesses are right. It goes wrong at
+# the first position, where it begins to copy the list from the front, and at the fourth. These two
+# are its **wrong guesses**: here the model, left alone, would not have written the demonstrator's
+# word.
 #
 # ## The blend
-# A word enters the network as a list of numbers, its embedding $E(x)$. This lets us mix two words,
+# A word enters the network as a list of numbers, its embedding $E(x)$. So we can mix two words,
 # although there is no word halfway between "goat" and "rat". In place of $E(x_i)$ the model now
 # reads
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(g_i),$$
@@ -96,14 +97,14 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # model reads is still the truth.
 #
 # The gradient with $\lambda=0$ is not quite SFT's, because none flows back into the blend. Our
-# model uses one table for the words that it reads and for those that it writes, and with the blend
-# this table learns from what is written alone. The next cell measures how much that changes.
+# model uses one table for the words that it reads and for those that it writes. With the blend this
+# table learns from what is written alone. The next cell measures how much that changes.
 #
 # Two properties follow before we train anything. First, the loss of the first word of an answer
 # cannot depend on $\lambda$, because that word is predicted from the question alone. Second, as
-# long as guess and answer agree, both halves of the blend are the same word, so nothing changes at
-# all until the model has read its first wrong guess. The next cell checks both on 80 answers that
-# the base has never seen, and prints what the blend does to the loss.
+# long as guess and answer agree, both halves of the blend are the same word. So nothing changes
+# until the model has read its first wrong guess. The next cell checks both on 80 answers that the
+# base has never seen, and prints what the blend does to the loss.
 
 # %%
 def blend(model, inputs, mask, lam: float):
@@ -152,15 +153,14 @@ assert 0.05 < apart < 0.5, "lam 0 has nearly, but not quite, the gradient of SFT
 
 # %% [markdown]
 # ## Watching the guesses during training
-# Now we train two models on both kinds of answers, one with $\lambda=0.2$ and one with $\lambda=0$,
-# which is SFT with frozen input embeddings. We call the first one `IFT's blend` and not IFT,
-# because IFT has a second idea, to give words different weights, which comes in lesson 06. After
-# every fourth step we let both models guess the words of the 80 answers and count at how many
-# positions they are wrong.
+# Now we train two models on both tasks: one with $\lambda=0.2$, and one with $\lambda=0$, SFT with
+# frozen input embeddings. We call the first one `IFT's blend` and not IFT, because IFT has a second
+# idea, different weights for words, that comes in lesson 06. After every fourth step both models
+# guess the words of the 80 answers, and we count the wrong guesses.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
-# right answer, then the guess differed from the demonstrator's word without being a mistake.
+# right answer, the guess was no mistake.
 
 # %%
 @torch.no_grad()
@@ -211,16 +211,16 @@ for kind, (inputs, _, mask) in tests.items():
 # %% [markdown]
 # ## What happened
 # In a reversal only one word can be right at each position. Half of the base's guesses are wrong at
-# first, after 40 steps 1 % are, and from then on the two parts of the blend are the same word. By
-# the second property training is then the same for every $\lambda$, 0 included. The blend
-# matters for reversals only while they are being learnt.
+# first, and 1 % after 40 steps. From then on the two parts of the blend are the same word, and by
+# the second property every $\lambda$ trains alike, 0 included. The blend matters for reversals only
+# while they are being learned.
 #
-# In a list many words are right, and nobody can know which cities the demonstrator will name. So
-# 54 % of the guesses still differ from the demonstration at the end. Yet most are no mistakes: of
-# the base's 102 wrong guesses in lists, 84 make another right answer. What the blend adds here is
-# mostly not an error, from which the model could learn to recover, but another good list. Reading
-# it makes the next word little harder to predict, because four fifths of the blend are still the
-# true word: the base's loss on lists, printed above, only rises from 1.36 to 1.39.
+# In a list many words are right, and nobody can know which cities the demonstrator will name. So 54
+# % of the guesses still differ from the demonstration at the end. Most are no mistakes: of the
+# base's 102 wrong guesses in lists, 84 make another right answer. So the blend mostly adds another
+# good list, and no error from which the model could learn to recover. Nor does it make the next
+# word much harder to predict: the base's loss on lists, printed above, only rises from 1.36 to
+# 1.39.
 #
 # The curves of $\lambda=0$ fall as well, although no guess is read there. The share of wrong
 # guesses is one minus the accuracy of predicting the next word, and every kind of training on these
@@ -266,8 +266,7 @@ else:
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
 # second still holds: a wrong guess in the question counts as one that has been read. Training
-# suffers as well: the wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1
-# %.
+# suffers too: the wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1 %.
 #
 # </details>
 #

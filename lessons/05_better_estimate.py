@@ -1,18 +1,19 @@
 # %% [markdown]
 # # 05 · Is the blend a better estimate?
+# SFT is said to overrate its model. On the lake you can compute the truth: is SFT too high, and how
+# much of the error does IFT's blend remove?
+#
 # *About 25 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
 # `docs/results`.*
 #
-# Lesson 04 showed how IFT mixes the model's own guess into what it reads. The paper gives a reason
-# for this. SFT, it says, scores every word after the demonstrator's words, which are better than
-# those that the model would have written itself, and therefore SFT *overestimates* how likely the
-# model is to give the demonstrated answer by itself. A blend with the model's own words should
-# estimate this better.
+# The paper gives a reason for the blend of lesson 04. SFT scores every word after the
+# demonstrator's words, and these are better than the model's own. Therefore SFT *overestimates* how
+# likely the model is to give the demonstrated answer by itself. A blend with the model's own words
+# should estimate this better.
 #
-# That is a statement about numbers, and on a frozen lake we can check it, because there we know the
-# truth. It can be read in two ways, and we shall ask both. **The whole path**: how likely is it
-# that the policy, walking alone, makes exactly the demonstrator's moves? **Move by move**: how
-# often does it make a best move, in the cells in which it stands by itself? SFT answers both
+# That is a statement about numbers, and it can be read in two ways. **The whole path**: how likely
+# is it that the policy, walking alone, makes exactly the demonstrator's moves? **Move by move**:
+# how often does it make a best move, in the cells where it stands by itself? SFT answers both
 # questions in the demonstrator's cells, and IFT in its blend.
 #
 # ## Guess
@@ -31,11 +32,10 @@ lesson = Lesson("05", CHANGE)
 # %% [markdown]
 # ## Twenty policies with a habit
 # The lake is that of lesson 03, with the shortest path as the demonstration. A policy that starts
-# from scratch learns this path within an update or two, so there would be little to see. Our twenty
-# policies therefore have a habit: each of them has imitated walks along the other way to the goal,
-# a detour. Then they learn the demonstrator's path with SFT, and we keep the probabilities of all
-# moves before the first update and after each of ten. All figures of this lesson are means of
-# twenty policies.
+# from scratch learns this path within an update or two, and there would be little to see. So our
+# twenty policies have a habit: each has imitated walks along the other way to the goal, a detour.
+# Then they learn the demonstrator's path with SFT, in ten updates. All figures of this lesson are
+# means of twenty policies.
 
 # %%
 import draw
@@ -64,23 +64,24 @@ print("the habit:        ", arrows(task.worse))
 # $z(c)$ be the four logits of cell $c$. In the cell $c_i$ of the demonstration, SFT reads $z(c_i)$,
 # and IFT reads
 # $$(1-\lambda)\,z(c_i)+\lambda\,z(g_i),$$
-# where $g_i$ is the cell to which the policy's likeliest move in $c_{i-1}$ would have led.
+# where $g_i$ is the cell to which the policy's most likely move in $c_{i-1}$ would have led.
 #
-# For the whole path both multiply the chances of the demonstrated moves. This is allowed because a
-# move always leads where its arrow points (lesson 03); on ice that slips each chance would also
-# hold that of the slip, and $g_i$ would be no single cell. The truth needs no formula: we let every
-# policy walk alone 2,500 times. Move by move both take the chance of *any* best move, and **value
-# iteration**, which computes how good each cell is from the cells that it leads to, tells us which
-# moves these are. Here the truth is exact: we follow the probability of standing in each cell, one
-# move after the other. Some walks fall into a hole before the eighth move, so there are two truths,
-# and the cell prints both. One counts the share of best moves among the walks that are still **on
-# the ice** before each of the eight moves, and is the mean over the eight; the lake's page and this
-# lesson use it. In the other **fallen is wrong**: a walk that has fallen makes no best move any
-# more.
+# **For the whole path** both multiply the chances of the demonstrated moves. This is allowed
+# because a move always leads where its arrow points (lesson 03). On ice that slips each chance
+# would also hold that of the slip, and $g_i$ would be no single cell. The truth needs no formula:
+# we let every policy walk alone 2,500 times.
+#
+# **Move by move** both take the chance of *any* best move. **Value iteration** tells us which moves
+# these are: it computes how good each cell is from the cells that it leads to. Here the truth is
+# exact: we follow the probability of standing in each cell, one move after the other. Some walks
+# fall into a hole before the eighth move, so there are two truths, and the cell prints both. One is
+# the share of best moves among the walks that are still **on the ice**, a mean over the eight
+# moves; the lake's page and this lesson use it. In the other **fallen is wrong**: a walk that has
+# fallen makes no best move any more.
 
 # %%
 def own_guesses(probs):
-    """(N,S,4) -> (N,T) cells: where the likeliest move, one cell earlier, would have led."""
+    """(N,S,4) -> (N,T) cells: where the most likely move, one cell earlier, would have led."""
     led = lake.step[cells[:-1], probs[:, cells[:-1]].argmax(-1)]        # (N,T-1)
     return torch.cat([cells[:1].expand(N, 1), led], 1)
 
@@ -139,27 +140,28 @@ print("wrong guesses at these updates:", *wrong_at)
 
 # %% [markdown]
 # ## What happened to the estimates
-# Over the whole path SFT's estimate is the truth. After two updates it says 15.8 %, the walks say
-# 15.8 %, and the two columns agree at every update up to the noise of counting. This is the **chain
-# rule** of probability: the policy can make the demonstrator's second move only if it has made the
-# first one, and then it stands in the demonstrator's second cell. In the same way a language
-# model's probability of a whole answer is the product of the probabilities of its tokens. The blend
-# says less than the truth, 14.3 % with $\lambda=0.2$ and 1.3 % if the policy reads nothing but its
-# own guess.
+# **Over the whole path** SFT's estimate is the truth, by the **chain rule** of probability. The
+# policy can make the demonstrator's second move only if it has made the first one, and then it
+# stands in the demonstrator's second cell. A language model's probability of a whole answer is such
+# a product, too. So the two columns agree at every update up to the noise of counting, as with 15.8
+# and 15.8 % after two. The blend says less than the truth: 14.3 % with $\lambda=0.2$, and 1.3 % if
+# the policy reads nothing but its own guess.
 #
-# Move by move the paper is right. After two updates SFT's mean chance of a best move is 83.9 %, but
-# by themselves the policies make one in 66.8 % (or in 56.7 %, if fallen is wrong), because most of
-# their walks have left the path, and in those cells they still follow their habit. This is the
-# exposure bias of lesson 03. The temporal residual brings the estimate down, since at a wrong guess
-# IFT asks in a cell where the policy would rather do something else. With $\lambda=0.2$ it closes
-# little of the gap (82.8 %), and with $\lambda=1$ (73.4 %) it closes 61 % of it, or 39 % if fallen
-# is wrong. But the number of wrong guesses falls from 26 to 0 within six updates, and then all
-# estimates are the same, although SFT still says 91.9 % and the policies make 83.3 %.
+# **Move by move** the paper is right. Most walks have left the path, and in those cells the
+# policies still follow their habit. This is the exposure bias of lesson 03. After two updates SFT's
+# mean chance of a best move is 83.9 %, but by themselves the policies make one in 66.8 % (or in
+# 56.7 %, if fallen is wrong).
+#
+# The blend brings the estimate down, since at a wrong guess IFT asks in a cell where the policy
+# would rather do something else. With $\lambda=0.2$ it closes little of the gap (82.8 %). With
+# $\lambda=1$ (73.4 %) it closes 61 % of it, or 39 % if fallen is wrong. But the number of wrong
+# guesses falls from 26 to 0 within six updates. Then all estimates are the same, although SFT still
+# says 91.9 % and the policies make 83.3 %.
 #
 # ## What the blend teaches
 # A better estimate is not yet better training. At a wrong guess IFT also changes a cell in which
-# the demonstrator did not stand, and SFT never does. In that cell it teaches the demonstrator's
-# *next* move. We know the best moves of every cell, so we can check whether this one is among them.
+# the demonstrator did not stand; SFT never does. In that cell it teaches the demonstrator's *next*
+# move. We know the best moves of every cell, so we can check whether this one is among them.
 
 # %%
 guess = own_guesses(policies[0])                                # (N,T) before any update
@@ -196,25 +198,25 @@ else:
 
 # %% [markdown]
 # On this lake the detour begins one cell to the right of the start, above a hole. The
-# demonstrator's next move is down, so in that cell IFT teaches a step into the hole, and 0 of 20
-# such moves are right. The harm is soon over, because the guesses become right after some updates.
-# IFT assumes that the demonstrator's next move is also right one step away from the path.
+# demonstrator's next move is down, so in that cell IFT teaches a step into the hole: 0 of 20 such
+# moves are right. The harm is soon over, because the guesses become right after some updates.
+# Still, IFT assumes that the demonstrator's next move is also right one step away from the path.
 #
 # ## Change one thing
-# `CHANGE = "default8"` goes to a larger lake, which is mostly open ice and has few holes. Will SFT
-# still say too much there? And of the moves that IFT teaches in cells beside the path, where here
-# none is right, how many per cent are best moves on the larger lake? Write down a number from 0 to
-# 100.
+# `CHANGE = "default8"` goes to a larger lake of mostly open ice with few holes. Will SFT still say
+# too much there? And of the moves that IFT teaches in cells beside the path, where here none is
+# right, how many per cent are best moves on the larger lake? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
+# Now 55 of 55 moves beside the path are right: on open ice "down" or "right" leads nearer to the
+# goal from many cells. Here IFT carries the demonstration to neighbouring states. Whether its
+# assumption holds depends on the lake.
+#
 # Over the whole path SFT is exact on every lake. For a best move it says too much after two updates
-# and later (91.5 against 85.5 %). Before the first update it says 77.1 %. The truth is then 81.3 %
-# on the ice, so that SFT says too little, and 72.7 % if fallen is wrong, so that it says too much.
-# But now 55 of 55 moves beside the path are right, because on open ice "down" or "right" leads
-# nearer to the goal from many cells, so here IFT carries the demonstration to neighbouring states.
-# Whether the assumption holds depends on the lake. In language models of one million parameters SFT
-# says too much as well, step by step, but the blend closes little of the gap (C7 in
+# and later (91.5 against 85.5 %). Before the first update it says 77.1 %. That is too little on the
+# ice (81.3 %), and too much if fallen is wrong (72.7 %). In language models of one million
+# parameters SFT says too much as well, step by step, but the blend closes little of the gap (C7 in
 # `docs/results`).
 #
 # </details>
@@ -232,7 +234,7 @@ else:
 # <details><summary>Answers</summary>
 #
 # 1. The whole path counts only walks that stay on it. A mean over moves counts all walks, and most
-#    of them stand in other cells, in which the policy has practised less.
+#    of them stand in other cells, where the policy has practised less.
 # 2. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
 #    this move for another cell.
 #

@@ -1,22 +1,21 @@
 # %% [markdown]
 # # 06 · A word weighs by what follows it
+# IFT gives each word a weight made of losses. Work out on paper, for two tokens, how a model could
+# cheat such a loss; then train one and see.
+#
 # *About 35 minutes; read 04 first. Intuitive fine-tuning (IFT), second idea: arXiv:2405.11870v3,
 # Eq. 18 to 21, Algorithm 1, and the code released with it; `nanouft/objectives/ift.py`.*
 #
-# When a list is said backwards and the first word is wrong, the words after it go wrong as well,
-# whereas a slip in the last word does no further harm. SFT does not know this, because it counts
-# every token the same. The second idea of IFT is to give a token more weight while it, or the
+# If the first word of an answer is wrong, the words after it go wrong as well; a slip in the last
+# word does no further harm. So the second idea of IFT gives a token more weight while it, or the
 # tokens *after* it, are badly predicted. The paper calls this **dynamic relation propagation**.
-#
-# The weights are therefore made of losses, so training changes both together and may find a way to
-# lower the total loss that nobody had in mind. You will calculate on two tokens what this does to
-# `<|end|>`, the token that ends an answer, predict how unlikely a real model will find it, then
-# train it and compare.
+# Training then changes weights and losses together, and may lower the total loss in a way that
+# nobody had in mind. What does this do to `<|end|>`, the token that ends an answer?
 #
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code on perfect
-# lists, each of which ends with `<|end|>`, and afterwards it still ends none. Which probability, in
-# per cent, does it give to `<|end|>` where a list should end? Write down a number from 0 to 100.
+# lists that all end with `<|end|>`, and afterwards it still ends none. Which probability, in per
+# cent, does it give to `<|end|>` where a list should end? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -31,10 +30,9 @@ lesson = Lesson("06", CHANGE)
 # into the future is discounted by a factor $\gamma$. So the word has the weight $a+\gamma b$, and
 # `<|end|>` has the weight $b$. Finally the weights are divided by their mean:
 # $$L = \frac{(a + \gamma b)\,a + b\,b}{(a + \gamma b) + b}.$$
-# Suppose that the model already knows how to stop, so that $b=0$, while the word is still hard. In
-# which direction does $L$ push the two tokens? The cell below lets autograd compute both
-# derivatives. It also looks for the **balance**, the value of $b$ at which $L$ pushes `<|end|>`
-# neither up nor down.
+# Suppose that the model already knows how to stop, $b=0$, while the word is still hard. In which
+# direction does $L$ push the two tokens? Autograd computes both derivatives. The cell also looks
+# for the **balance**, the value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
 
 # %%
 import math
@@ -100,38 +98,34 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
       f"({db_constant:+.2f} with detached weights); the balance is at b = {on_paper:.2f}")
 
 # %% [markdown]
-# The derivative with respect to $b$ is $-1$: the loss falls when `<|end|>` becomes *less* likely,
-# as fast as it falls when the hard word becomes likelier. To see why, let $b$ rise a little from 0.
-# Since `<|end|>` has almost no weight, its own loss costs next to nothing. But the weights must add
-# up to the number of tokens, so whatever weight `<|end|>` gains is taken from the hard word, which
-# is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost as much as it saves.
+# Let $b$ rise a little from 0. Since `<|end|>` has almost no weight, its own loss costs next to
+# nothing. But the weights must add up to the number of tokens. Whatever weight `<|end|>` gains is
+# taken from the hard word, and $L$ consists of little else. So the derivative with respect to $b$
+# is $-1$: the loss falls when `<|end|>` becomes *less* likely, as fast as when the hard word
+# becomes more likely. Only at $b=0.92$ does it cost as much as it saves.
 #
 # For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
-# division, so that $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of
-# token $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule
-# gives
+# division. Then $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of token
+# $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule gives
 # $$\frac{\partial L}{\partial\ell_j}
 # =\frac{v_j+\sum_{t\le j}\gamma^{j-t}(\ell_t-L)}{\sum_tv_t}.$$
-# The first term is the price of the token's own loss. The sum is what its loss does as a weight,
-# its own and that of the tokens before it: it raises $L$ by those that are harder than the mean
-# $L$, and lowers it by those that are easier. The next cell compares this with autograd.
+# The first term is the price of the token's own loss. The sum is what its loss does as a weight: it
+# raises $L$ by the tokens that are harder than the mean $L$, and lowers it by those that are
+# easier. The next cell compares this with autograd.
 #
 # ## One real answer, and a prediction
 # Open lists are such a case. Nobody can know which three animals the demonstrator will name, so
 # these words always stay hard. After them come a last word that the question prescribes, and
-# `<|end|>`, both of which are easy to learn. We teach the base to stop, with 16 steps of SFT, and
-# then print the push of lesson 00 on each token of a list that it has never seen. We compare `SFT`,
-# which pushes every token by +1, with two forms of IFT, both without the blend of lesson 04. The
-# loss above, from the code that the paper's authors released, is `IFT released`. `IFT detached`
-# treats the same weights as constants, which is the default of this project and the form that
-# lesson 00 trained. The last word is pushed down by the released loss as well, because it is easy
-# and follows hard words too.
+# `<|end|>`, both easy to learn. We teach the base to stop with 16 steps of SFT, then print the push
+# of lesson 00 on each token of an unseen list. `SFT` pushes every token by +1. We compare it with
+# two forms of IFT, both without the blend of lesson 04. `IFT released` is the loss above, from the
+# code that the paper's authors released. `IFT detached` treats the same weights as constants; it is
+# the default of this project and the form that lesson 00 trained.
 #
-# Then we predict. The derivatives of an answer's loss depend only on the losses of its tokens, and
-# not on the network that made them, so what worked for two tokens also works for sixty real lists.
-# We leave all other losses as they are and look for the loss of `<|end|>` at which its mean
-# derivative, its **slope**, is zero. If training follows these slopes, it should leave `<|end|>`
-# near this value.
+# Then we predict. The derivatives depend only on the losses of the tokens, not on the network that
+# made them. So what worked for two tokens also works for sixty real lists. We leave all other
+# losses as they are and look for the loss of `<|end|>` at which its mean derivative, its **slope**,
+# is zero. If training follows these slopes, it should leave `<|end|>` near this value.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -185,8 +179,10 @@ print(f"prediction: the released loss leaves <|end|> at {predicted:.2f} nats, "
       f"a probability of {torch.tensor(-predicted).exp():.2f}")
 
 # %% [markdown]
+# The released loss pushes the last word down too, because it is easy and follows hard words.
+#
 # ## Three runs
-# Now the base learns from the same lists with each of the three losses.
+# Now the base learns from the same lists with each of the three losses, at one rate.
 
 # %%
 runs = {form: run(form) for form in ("SFT", "IFT detached", "IFT released")}
@@ -208,7 +204,7 @@ lesson.picture(fig)
 
 # %%
 if not CHANGE:
-    assert abs(da - 1) + abs(db + 1) < 1e-4, "where <|end|> is learnt, the slopes are +1 and -1"
+    assert abs(da - 1) + abs(db + 1) < 1e-4, "where <|end|> is learned, the slopes are +1 and -1"
     found = runs["IFT released"][1][-1]
     assert abs(found - predicted) < 0.35, "the loss of <|end|> goes to the predicted balance"
     assert ending["IFT released"] < 20, "with the released loss the model ends hardly any list"
@@ -219,46 +215,39 @@ else:
 
 # %% [markdown]
 # ## What happened
-# The prediction holds. With the released loss `<|end|>` ends at 1.44 nats, where 1.40 was
-# predicted, although each list that the model was shown ends with it.
+# Gradient flows through the weights, and the weights are divided by their mean. It takes these two
+# things together to teach a model not to stop, from lists that all end with `<|end|>`. The
+# demonstrations are not the cause: SFT learns to stop from the same lists. With detached weights
+# the slope at $b=0$ is zero, and the model learns to stop. With the released loss `<|end|>` ends at
+# 1.44 nats, where the slopes predicted 1.40.
 #
-# What is predicted is the loss, and not how many lists end. At 1.44 nats `<|end|>` still has a
-# probability of 0.24. But most of the rest goes to `<|user|>`, which begins the next question in
-# the text that the base has read, and a model that answers takes the likeliest token. Therefore
-# none of the lists ends.
-#
-# The demonstrations are not the cause, because SFT learns to stop from the same lists. It takes two
-# things together: gradient flows through the weights, and the weights are divided by their mean.
-# With detached weights the slope at $b=0$ is zero, and the model learns to stop.
+# At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,
+# which begins the next question in the text that the base has read. A model that answers takes the
+# most likely token, so none of the lists ends.
 #
 # ## From the paper to this loss
 # Let $\ell_t$ be the loss of the $t$-th of $N$ words after the blended state of lesson 04.
 #
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
-#    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. In its place stands
-#    $\pi(x_t\mid s_t)$ in the blended state, which is another number, because a network and its
-#    softmax are not linear. The cell below prints how far apart the two are.
+#    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. The code takes
+#    $\pi(x_t\mid s_t)$ in the blended state instead. This is another number, because a network and
+#    its softmax are not linear.
 # 2. Eq. 19 multiplies these, $\prod_{t=1}^N\pi(x_t\mid s_t)$, and training should bring this to 1.
 # 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$, which is SFT on blended states.
 # 4. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
 #    loss of the **rest** of the answer from word $t$ on; the paper calls this a Bellman equation.
 #    The loss adds up all rests, $L=\sum_t R_t$.
 #
-# The loss of word $k$ stands in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh
-# more. Algorithm 1 does not follow from it: it multiplies each rest by the loss of the word with
-# which the rest begins, $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$. Now losses are
-# multiplied by losses, and in a short answer early words weigh more. The released code departs from
-# this in three ways: the discount $\gamma^{k-t}$ stands inside the rest, the weights are divided by
-# their mean, and $L$ is a mean over words and then over answers, not a sum. That gradient flows
-# through the weights is no error: in issue 2 of the code's repository,
-# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective.
-# `docs/results` says what it costs (C1 and C1d).
+# The loss of word $k$ is in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh more.
+# Algorithm 1 does not follow from it. It multiplies each rest by the loss of its first word,
+# $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$, and in a short answer early words weigh more.
+# The released code departs from that in three ways: the discount $\gamma^{k-t}$ is inside the rest,
+# the weights are divided by their mean, and $L$ is a mean over words and then over answers, not a
+# sum. The gradient through the weights is no error: in issue 2 of the code's repository,
+# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. `docs/results`
+# says what it costs (C1 and C1d).
 #
-# How far is the blend from Eq. 18? The next cell asks the base for both, on the 80 answers of
-# lesson 04. Until a wrong guess is read they are the same. On lists they stay near each other, at
-# 1.38 and 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend
-# 1.86: a network that reads a mixture of two words does not say the mixture of what it would say
-# after each of them.
+# How far is the blend from Eq. 18? The next cell asks the base, on the 80 answers of lesson 04.
 
 # %%
 @torch.no_grad()
@@ -288,11 +277,15 @@ for kind in ("reverse", "list"):
     assert apart[(mask > 0) & wrong_read].mean() > 0.01, "and after it they are two numbers"
 
 # %% [markdown]
+# Until a wrong guess is read both are the same. On lists they stay near each other, at 1.38 and
+# 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend 1.86. A
+# network that reads a mixture of two words does not say the mixture of what follows each.
+#
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
-# the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. Say first what its
-# derivative with respect to $b$ is at $b=0$, where the balance must be, and how many per cent of
-# the lists will end. Write down a number from 0 to 100.
+# the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. What is its
+# derivative with respect to $b$ at $b=0$, where must the balance be, and how many per cent of the
+# lists will end? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
@@ -307,20 +300,19 @@ for kind in ("reverse", "list"):
 # - **06a** `balance(losses, gamma)` returns the loss of the last token at which the released loss
 #   pushes it neither up nor down, on paper, without halving.
 #
-# **In your own program.** This lesson unlocks the part `ift_loss`. When `python -m lessons.build
-# mine.py` calls it right, `python -m lessons.build mine.py --run ift` trains the base with your
-# functions and prints the score of 900 questions before and after.
+# **In your own program.** This lesson unlocks the part `ift_loss`. When
+# `python -m lessons.build mine.py` calls it right, `python -m lessons.build mine.py --run ift`
+# trains the base with your functions and prints the score of 900 questions before and after.
 #
 # ## Two questions
-# 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
-#    what is gained by that?
-# 2. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
+# 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?
+# 2. All losses of an answer are doubled. What becomes of $L$ in Eq. 21, Algorithm 1 and the
 #    released code?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Nothing comes after the token, so its weight is its own loss, which is nearly 0. A small rise
-#    costs nearly nothing, but it takes weight from the hard word, so that the total loss falls.
+# 1. Its weight is its own loss, nearly 0, so a small rise costs nearly nothing. But the rise takes
+#    weight from the hard word, and the total loss falls.
 # 2. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
 #
 # </details>

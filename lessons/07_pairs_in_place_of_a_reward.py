@@ -1,14 +1,16 @@
 # %% [markdown]
 # # 07 · Pairs in place of a reward
+# Derive DPO's loss in a few lines and train with it. Every pair is soon won, and the loss keeps
+# falling. But how likely is the better answer now?
+#
 # *About 40 minutes; read 02 first. Direct preference optimization (DPO): arXiv:2305.18290,
 # `nanouft/objectives/dpo.py`.*
 #
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
 # which of two answers is better. Such **preference pairs**, a *chosen* and a *rejected* answer to
-# one question, are what DPO learns from. In this lesson you will derive its loss with a few lines
-# of algebra and train with it on questions about creatures that do not exist,
-# where the chosen answer is always "I do not know." and the rejected one is invented. Then you will
-# look at a number that the loss does not show, which is how likely the wanted answer has become.
+# one question, are what DPO learns from. We train it on questions about creatures that do not
+# exist: the chosen answer is always "I do not know.", and the rejected one is invented. Then we
+# look at a number that the loss does not show, the probability of the wanted answer.
 #
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
@@ -28,22 +30,21 @@ lesson = Lesson("07", CHANGE)
 # $q$ be two lists of probabilities for the same next token. The **Kullback-Leibler divergence**,
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\log\frac{p(y)}{q(y)},$$
 # is the extra surprise of somebody who expects $q$ while the words come from $p$, in nats and on
-# average. It is 0 if both lists are equal and positive otherwise, and its two directions differ.
-# That it is never negative is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at
-# $x=1$,
+# average. It is 0 if both lists are equal and positive otherwise, and its two directions differ. It
+# is never negative; this is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at $x=1$,
 # $$-\mathrm{KL}(p\,\|\,q)=\sum_yp(y)\log\frac{q(y)}{p(y)}
 # \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
 # DPO starts from a penalty on KL(policy || reference), where the policy is the model that we train
 # and the **reference** is the model that training starts from. In this direction the KL costs
-# little if the policy leaves out something that the reference would say, and much if it says what
-# the reference would hardly have said.
+# little if the policy leaves out something that the reference would say. It costs much if the
+# policy says what the reference would hardly have said.
 #
 # ## From pairs to a loss
 # Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge sees a better
-# answer $w$ and a worse one $l$, and prefers $w$ with a probability that depends on the difference
-# of their rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model
-# of **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
+# answer $w$ and a worse one $l$. The chance that the judge prefers $w$ depends on the difference of
+# their rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of
+# **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
 #
 # We want a high reward and a small distance. If $\beta$ is the price of the distance, the best
 # policy maximises
@@ -54,16 +55,15 @@ lesson = Lesson("07", CHANGE)
 # $r=\beta\log\frac{\pi^*}{\pi_{\rm ref}}+\beta\log Z$ into the objective. What is left is
 # $\beta\log Z(x)-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$, and this is largest where the KL is 0.
 #
-# Now comes the idea of DPO, which is to read the same formula backwards. Every policy is the best
-# one for *some* reward, namely for
+# DPO reads the same formula backwards. Every policy is the best one for *some* reward, namely for
 # $r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+\beta\log Z(x)$. Nobody can compute $Z(x)$, a
 # sum over all answers, but the two answers of a pair share their question, so $Z(x)$ cancels in
 # $r_w-r_l$. Put this difference into the judge's formula, take the negative logarithm, and the
 # reward has vanished from the loss:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w|x)}{\pi_{\rm ref}(w|x)}
 # -\log\frac{\pi(l|x)}{\pi_{\rm ref}(l|x)}\Big).$$
-# We call $h$ the **margin**, and a pair with a positive margin is *won*. The cell below has the
-# loss in code. It also prints the push on one token of each answer, before any training.
+# We call $h$ the **margin**; a pair with a positive margin is *won*. The cell below has the loss in
+# code, and prints the push on one token of each answer before any training.
 
 # %%
 import draw
@@ -109,9 +109,10 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
 
 # %% [markdown]
 # At the start policy and reference are the same, so the judge tosses a coin and the loss is
-# $\log 2$. DPO pushes every token of the chosen answer up and every token of the rejected one down,
-# both by $\beta\,\sigma(-h)$, because $\log\sigma(h)=-\log(1+e^{-h})$ has the derivative
-# $e^{-h}/(1+e^{-h})=\sigma(-h)$. This is half of $\beta$ here, and it fades as the pair is won.
+# $\log 2$. DPO pushes every token of the chosen answer up and every token of the rejected one down.
+# The size of both pushes is $\beta\,\sigma(-h)$, because $\log\sigma(h)=-\log(1+e^{-h})$ has the
+# derivative $e^{-h}/(1+e^{-h})=\sigma(-h)$. This is half of $\beta$ here, and it fades as the pair
+# is won.
 #
 # A push on $\log p$ reaches the weights by way of the logits $z$. Since
 # $\log p_y=z_y-\log\sum_ke^{z_k}$, its derivative is $1-p_y$ by its own logit $z_y$, and $-p_k$ by
@@ -147,11 +148,11 @@ print(f"the lowest KL of a thousand pairs of random lists: {kl(p, q).min():.3f} 
 # Not necessarily, because one set of weights moves all log-probabilities at once. Let $g_w$ and
 # $g_l$ be the gradients of $\log p(w)$ and $\log p(l)$ with respect to the weights. A small step
 # against $L$ moves the weights along $g_w-g_l$, and this changes $\log p(w)$ by a multiple of
-# $g_w\cdot(g_w-g_l)$. So the chosen answer becomes likelier only as long as
+# $g_w\cdot(g_w-g_l)$. So the chosen answer becomes more likely only as long as
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
-# We train for 40 steps at a learning rate of 1e-4, about seven times that of lesson 00, and measure
-# both products before every second step, on pairs that are not in the training data. Beside them we
-# print the KL of policy and reference, summed over the tokens of the chosen answer.
+# We train for 40 steps at a learning rate of 1e-4, about seven times that of lesson 00. Before
+# every second step we measure both products on pairs that are not in the training data. Beside them
+# we print the KL of policy and reference, summed over the tokens of the chosen answer.
 
 # %%
 def gradient(x, policy):
@@ -208,25 +209,25 @@ lesson.compare(path[-1], "nats")
 
 # %% [markdown]
 # ## What happened
-# After two steps every pair is won, and this does not change any more. For six steps the chosen
-# answer does become likelier, until it is nearly certain. Then, at this rate, it falls to about -13
-# nats, while the margin keeps growing and the loss looks better and better. The loss only sees the
-# difference of the two answers, and making both of them less likely is the easier way to a larger
+# The loss sees only the difference of the two answers. After two steps every pair is won, and this
+# does not change any more. For six steps the chosen answer does become more likely, until it is
+# nearly certain. Then, at this rate, it falls to about -13 nats, while the margin keeps growing and
+# the loss looks better and better. Making both answers less likely is the easier way to a larger
 # difference. At the end the model says neither of them and answers with nonsense.
 #
 # The two products tell why. The derivative of $\log p$ with respect to the token's own logit is
 # $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to a push,
 # and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step is mostly
 # about the rejected answers. But both answers come after the same question and are computed with
-# the same weights, so what lowers one of them lowers the other as well, and $g_w\cdot g_l$ stays
+# the same weights. What lowers one of them lowers the other as well, so $g_w\cdot g_l$ stays
 # positive. The run uses Adam rather than the plain gradient steps of the argument, yet the moves go
 # where the products say.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
-# in our pairs the better answer always wins, and by the judge's formula only an infinite difference
-# of rewards does that, so every distance is worth its price. The probability that both answers lose
-# goes to other answers, which the loss never looks at. So the KL grows to 63 nats, and this is why
-# every method over pairs in this project reports chosen and rejected separately.
+# in our pairs the better answer always wins. By the judge's formula only an infinite difference of
+# rewards does that, so every distance is worth its price. The probability that both answers lose
+# goes to other answers, and the loss never looks at those. So the KL grows to 63 nats. For this
+# reason every method over pairs in this project reports chosen and rejected separately.
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
@@ -235,9 +236,9 @@ lesson.compare(path[-1], "nats")
 #
 # <details><summary>After your run</summary>
 #
-# It ends at -0.09, so that the right answer is nearly certain, the model says "I do not know.", and
-# all pairs are won as well. The loss allows the fall, but whether a run reaches it depends on rate
-# times steps, and the pairs won do not tell the two runs apart.
+# It ends at -0.09: the right answer is nearly certain, the model says "I do not know.", and all
+# pairs are won as well. The loss allows the fall, but whether a run reaches it depends on rate
+# times steps. The pairs won do not tell the two runs apart.
 #
 # </details>
 #
@@ -259,7 +260,7 @@ lesson.compare(path[-1], "nats")
 # <details><summary>Answers</summary>
 #
 # 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to
-#    $\beta\log Z(x)$, which depends on the question only and therefore cancels within a pair.
+#    $\beta\log Z(x)$. This term depends on the question only, so it cancels within a pair.
 # 2. Look at $\log p(\mathrm{chosen})$ and at $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>

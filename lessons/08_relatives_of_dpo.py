@@ -1,11 +1,13 @@
 # %% [markdown]
 # # 08 · DPO's relatives
+# DPO compares with a frozen copy of the model. Train without the copy, and with two relatives that
+# need none: what really holds the better answer in place?
+#
 # *About 25 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734; each method has its file in
 # `nanouft/objectives/`.*
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
-# memory and time. So what does the reference hold back? In this lesson you will train without it to
-# find out, and you will meet two methods that need none. DPO's relatives have many names, but there
+# memory and time. So what does the reference hold back? DPO's relatives have many names, but there
 # are only a few ideas behind them.
 #
 # ## Guess
@@ -27,7 +29,8 @@ lesson = Lesson("08", CHANGE)
 # $$L=-\log\sigma(\beta\Delta-\gamma)+\alpha\cdot\mathrm{NLL}(\mathrm{chosen}),$$
 # where NLL, the *negative log-likelihood*, is the loss of SFT on the chosen answer. The first term
 # pushes the chosen answer up and the rejected one down, until the pair is won clearly enough. The
-# second pushes the chosen answer up without end.
+# second, the **imitation term**, pushes the chosen answer up without end. A **pairs-only loss** has
+# no such term: its $\alpha$ is 0.
 #
 # | method | $\Delta$ | $\beta$ | $\gamma$ | $\alpha$ |
 # |---|---|---|---|---|
@@ -36,10 +39,11 @@ lesson = Lesson("08", CHANGE)
 # | CPO | sums | 0.1 | 0 | 1 |
 # | SimPO | means over the tokens | 2 | 0.5 | 0 |
 #
-# SimPO has to take means, because a sum falls with each token and a long answer would look bad for
-# its length alone. In DPO the sum of the reference makes up for that. The next cell trains all four
-# on the pairs of lesson 07, in which "I do not know." is the better answer about an invented
-# creature.
+# The second row changes one thing in the first, and CPO one thing in the second. SimPO differs in
+# three: means, $\beta$ and $\gamma$. It has to take means, because a sum falls with each token and
+# a long answer would look bad for its length alone. In DPO the sum of the reference makes up for
+# that. The next cell trains all four, at one learning rate, on the pairs of lesson 07: "I do not
+# know." is the better answer about an invented creature.
 
 # %%
 import draw
@@ -122,16 +126,18 @@ else:
 
 # %% [markdown]
 # ## What happened
-# Without the reference, nearly the same happens: the chosen answer falls as far, and the model says
-# as much nonsense. Within a pair the reference is an **offset** of the margin. It only says where
-# the margin is zero, and a constant that is added to the margin does not hold anything back.
+# Within a pair the reference is an **offset** of the margin. It only says where the margin is zero,
+# and a constant that is added to the margin holds nothing back. So without it nearly the same
+# happens: the chosen answer falls as far, and the model says as much nonsense.
 #
-# The other two methods show what does. CPO adds a push that stays when the pair is won, so letting
-# the chosen answer fall would raise the loss. SimPO asks for less: at a margin of about two nats
-# per token its push has already faded. DPO with $\beta=0.1$ pushes until a pair has a margin of
-# some forty nats in all, and long before that the chosen answer has fallen. How soon a push fades
-# matters more than how strong it is, because Adam divides each gradient by its recent size: with
-# ten times the loss, and so ten times the push in every step, SimPO ends where it ended before.
+# The other two methods show what does hold. CPO adds a push that stays when the pair is won, so
+# letting the chosen answer fall would raise the loss. SimPO asks for less: at a margin of about two
+# nats per token its push has already faded. DPO with $\beta=0.1$ pushes until a pair has a margin
+# of some forty nats in all, and long before that the chosen answer has fallen.
+#
+# How soon a push fades matters more than how strong it is, because Adam divides each gradient by
+# its recent size. With ten times the loss, and so ten times the push in every step, SimPO ends
+# where it ended before.
 #
 # The other relatives of DPO each change one more decision: which tokens are pushed, how far a label
 # is trusted, or whether there are pairs at all. `docs/methods.md` has the loss of every one of them
@@ -152,7 +158,7 @@ else:
 # In `lessons/exercises/ex08.py`:
 #
 # - **08a** `fades_at(share, beta, gamma)` returns the margin at which the push of such a loss has
-#   faded to a share of its largest value, with which you can check the two and forty nats above.
+#   faded to a share of its largest value. Check the two and forty nats above with it.
 #
 # ## Two questions
 # 1. What does the reference do in the margin of DPO, and what does it not do?

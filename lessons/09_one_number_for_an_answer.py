@@ -1,24 +1,25 @@
 # %% [markdown]
 # # 09 · One number for an answer
+# UNA learns from a score for one answer; UFT treats a demonstration as a score of 1. Does one stage
+# forget less than two, or does beta decide?
+#
 # *About 30 minutes; read 07 first. UNA: arXiv:2408.15339v2, Eq. 6 to 13. UFT: arXiv:2410.21438v1,
 # Eq. 6 and 7. `nanouft/objectives/una.py` and `uft.py`.*
 #
 # DPO wants two answers to the same question. But people mostly judge one answer at a time, with
 # stars, a thumb, or a score between 0 and 1. **UNA** (unified alignment) learns from that number
-# alone. **UFT** (unified fine-tuning) goes one step further and observes that a demonstration is
-# simply an answer with the best score, 1. So imitation and alignment, which are usually two stages
-# of training, become one loss on one set of rows.
+# alone. **UFT** (unified fine-tuning) goes one step further: a demonstration is simply an answer
+# with the best score, 1. So imitation and alignment, usually two stages of training, become one
+# loss on one set of rows.
 #
-# In this lesson you will derive their equation and see what it does with an answer that is half
-# right. Then comes a question that is easily forgotten: if one stage is better or worse than two,
-# is that because the rows were merged, because of the scores, or because of a setting that nobody
-# mentions?
+# If one stage is then better or worse than two, is that because the rows were merged, because of
+# the scores, or because of a setting that nobody mentions?
 #
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. One model learns
 # from both (UFT, with $\beta=0.1$), another one from the scores alone. How many per cent of UFT's
-# gain in truth does the second model reach, without a single demonstration? Write down a
-# number from 0 to 100.
+# gain in truth does the second model reach, without a single demonstration? Write down a number
+# from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -40,39 +41,42 @@ lesson = Lesson("09", CHANGE)
 # all answers:
 # $$1=\sum_y\pi(y|x)=e^{-f(x)/\beta}\sum_y\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta},
 # \quad\text{so}\quad f(x)=\beta\log Z(x).$$
-# Nobody can compute this sum over all answers. Two answers to one question share it, so in a pair
-# it cancels. One answer with a score has no partner. UNA therefore sets $f=0$ in its Eq. 6, as if
-# $Z(x)$ were 1, and UFT does so in its Eq. 6 and 7. What is left is the **implicit reward** $i$.
-# The sigmoid turns it into the policy's own score for the answer, between 0 and 1, and UNA makes
-# that equal to the given score (Eq. 13):
+# Two answers to one question share this sum, so in a pair it cancels. One answer with a score has
+# no partner. UNA therefore sets $f=0$ in its Eq. 6, as if $Z(x)$ were 1, and UFT does so in its Eq.
+# 6 and 7. What is left is the **implicit reward** $i$. The sigmoid turns it into the policy's own
+# score for the answer, between 0 and 1, and UNA makes that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
-# Why is a demonstration an answer of score 1? The reference is fixed, and so
-# $\nabla i=\beta\,\nabla\log\pi(y|x)$. To make an answer likelier, which is what SFT does, is to
-# raise its implicit reward, and with it the policy's own score $\sigma(i)$. That score comes near 1
-# and never reaches it. So 1 is the one score for which the loss, like SFT's, asks for more at every
-# step. On a demonstration the gradient of $L$ is therefore that of SFT, summed over the tokens,
-# times the positive number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, whereas with a lower score it
-# turns round once $\sigma(i)$ is above that score.
+#
+# Setting $f=0$ has a price. The scores of several answers to one question may ask for probabilities
+# that add up to more or less than 1. Pairs ask only for their ratios, and a policy can always have
+# those.
+#
+# **Why is a demonstration an answer of score 1?** The reference is fixed, and so
+# $\nabla i=\beta\,\nabla\log\pi(y|x)$. SFT makes an answer more likely, and so raises the policy's
+# own score $\sigma(i)$. That score comes near 1 and never reaches it. So 1 is the one score for
+# which the loss, like SFT's, asks for more at every step. On a demonstration the gradient of $L$ is
+# that of SFT, summed over the tokens, times the positive number
+# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$. With a lower score it turns round once $\sigma(i)$ is above
+# that score.
 #
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the
-# same and $\sigma(0)=1/2$, so a score of 1/2 teaches nothing, whatever the people who gave it meant
-# by it, until other answers have moved the policy. Setting $f=0$ has a price: the scores of several
-# answers to one question may ask for probabilities that add up to more or less than 1, where pairs
-# ask only for their ratios, which a policy can always have.
+# same and $\sigma(0)=1/2$. So a score of 1/2 teaches nothing, whatever the people who gave it meant
+# by it, until other answers have moved the policy.
 #
 # ## One stage or two?
-# Now the demonstrations show sums and sorting, and the scores are about `truth` only, a fact that
-# the base has mostly read in the form of a popular myth. Four models start from the base:
+# Now the demonstrations show sums and sorting. The scores are about `truth` only, a fact that the
+# base has mostly read in the form of a popular myth. Four models start from the base:
 #
 # - `SFT` reads the demonstrations, and `SFT, then UNA` goes on from there with the scores.
 # - `UFT` reads both kinds of rows in one run, in turn, with twice as many steps.
 # - `UNA alone` is the **control**. It reads no demonstration and so shows what the scores teach by
 #   themselves.
 #
-# All but SFT depend on $\beta$, so we train them with two values of it. Besides truth the exam asks
-# for what the demonstrations taught, sums and sorting, which we call the **skills**, and for
-# `fact`, facts that the base knows and that nobody trains on.
+# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4. All but SFT depend on $\beta$, so
+# we train them with two values of it. Besides truth the exam asks for the **skills** that the
+# demonstrations taught, sums and sorting. It also asks for `fact`, facts that the base knows and
+# that nobody trains on.
 
 # %%
 from dataclasses import replace
@@ -106,7 +110,7 @@ def una_loss(reference, beta: float):
 
 
 def exam(name: str, model) -> dict[str, float]:
-    """The mean exact score of each family, in per cent; also printed."""
+    """The mean exact score of each task, in per cent; also printed."""
     scores = [score_of(row, answer, tok)
               for row, answer in zip(tests, answer_rows(model, tok, tests))]
     means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
@@ -176,35 +180,36 @@ else:
 
 # %% [markdown]
 # ## What happened
-# With $\beta=0.1$ the second stage forgets. Its rows contain neither sums nor lists to sort, and
-# the share of right sums falls from 92 to 55 %, that of right lists from 93 to 76 %. UFT keeps 94
-# and 85 %, because each of its steps reads demonstrations as well. With $\beta=3$ it is the other
-# way round: the two stages keep 77 and 92 %, UFT has 79 % of the sums but only 66 % of the sorted
-# lists, and all models learn more truth. So "one stage forgets less" is true of one $\beta$ and
-# false of another.
+# The push explains both pictures. For an answer of score 1 it is
+# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and vanishes once $\sigma(i)$ is near 1. As $i$ is $\beta$
+# times the nats that the answer has gained, $\sigma(i)=0.9$ takes $2.2/\beta$ of them: 22 nats with
+# $\beta=0.1$, and less than one with $\beta=3$.
 #
-# The push explains both. For an answer of score 1 it is $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and
-# vanishes once $\sigma(i)$ is near 1. As $i$ is $\beta$ times the nats that the answer has gained,
-# $\sigma(i)=0.9$ takes $2.2/\beta$ of them: 22 nats with $\beta=0.1$, and less than one with
-# $\beta=3$. With a large $\beta$ the second stage is soon content, moves little and forgets little.
-# But UFT's demonstrations use the same loss, so they too stop pushing after a nat, before the
-# skills are learnt, while SFT pushes all tokens of an answer equally hard and never stops. The
-# authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
+# **With $\beta=0.1$** the push on the scores never rests, and the second stage forgets. Its rows
+# contain neither sums nor lists to sort: right sums fall from 92 to 55 %, right lists from 93 to 76
+# %. UFT keeps 94 and 85 %, because each of its steps reads demonstrations as well.
 #
-# The project has asked this with more seeds and with settings that were chosen for each method (C3
-# in `docs/results`). There UFT ends with fewer skills than SFT followed by DPO, as it does beside
-# the two stages in our right panel. So before one says that merging prevents forgetting, one has to
-# ask whether there was any, and at which setting.
+# **With $\beta=3$** it is the other way round. The second stage is soon content, moves little and
+# forgets little: it keeps 77 and 92 %. But UFT's demonstrations use the same loss, so they too stop
+# pushing after a nat, before the skills are learned: 79 % of its sums are right and only 66 % of
+# its sorted lists. SFT never stops. The authors' $\beta=0.01$ suits answers of hundreds of tokens;
+# ours have about ten.
 #
-# A small $\beta$ has one more price. Nobody trains on `fact`, of which the base knows 100 %. With
-# $\beta=0.1$ the scores alone leave 70 % of it, the two stages 72 % and UFT 88 %, because the push
-# on the scored answers never rests. With $\beta=3$ each of the three keeps 98 to 100 %.
+# So "one stage forgets less" is true of one $\beta$ and false of another, at these rates. With more
+# seeds and with settings chosen for each method, UFT ends with fewer skills than SFT followed by
+# DPO (C3 in `docs/results`). Before one says that merging prevents forgetting, one has to ask
+# whether there was any, and at which setting.
 #
-# The control tells what merging does not do. With $\beta=0.1$ the scores alone bring truth from 20
-# to 45 %, as much as the two stages reach, and UFT reaches 52 %. So they bring 77 % of UFT's gain,
-# computed before rounding, without a demonstration, and with $\beta=3$ they bring truth to 78 %,
-# more than UFT. A table without this row would let you believe that merging teaches truth. All
-# these figures come from one base and one seed.
+# **Facts** are one more price of a small $\beta$. Nobody trains on `fact`, and the base knows 100 %
+# of it. With $\beta=0.1$ the scores alone leave 70 % of it, the two stages 72 % and UFT 88 %. With
+# $\beta=3$ each of the three keeps 98 to 100 %.
+#
+# **The control** tells what merging does not do. With $\beta=0.1$ the scores alone bring truth from
+# 20 to 45 %, as much as the two stages reach, and UFT reaches 52 %. So they bring 77 % of UFT's
+# gain, computed before rounding, without a demonstration, in half of its steps and at four fifths
+# of its rate. With $\beta=3$ they bring truth to 78 %, more than UFT. A table without this row
+# would let you believe that merging teaches truth. All these figures come from one base and one
+# seed.
 #
 # ## Change one thing
 # With $\beta=0.1$, is it the common loss that prevents the forgetting, or the order of the rows?
@@ -226,8 +231,9 @@ else:
 #
 # **In your own program.** This lesson unlocks the part `una_loss` of your `mine.py` (lesson 02 says
 # how it begins). With one line more it is UFT: `python -m lessons.build mine.py --run uft` trains
-# on demonstrations and scored answers in turn, and `python -m lessons.arena mine.py --task uft
-# --guess 0` trains it with five seeds beside our UFT and gives a verdict.
+# on demonstrations and scored answers in turn.
+# `python -m lessons.arena mine.py --task uft --guess 0` trains it with five seeds beside our UFT
+# and gives a verdict.
 #
 # ## Two questions
 # 1. Which control shows what merging adds, and which shows what the scores add?

@@ -1,19 +1,21 @@
 # %% [markdown]
 # # 10 · Which demonstration is wrong?
+# Hide 240 wrong answers among 600. PoFT asks a second model how far to trust each one: how many
+# does it find, and what is that worth?
+#
 # *About 25 minutes; read 02 and 07 first. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865,
 # `nanouft/objectives/poft.py`.*
 #
 # Demonstrations come from people, and people make mistakes. SFT imitates the wrong demonstrations
 # as well as the right ones, since it cannot tell them apart. **Preference-oriented fine-tuning**
-# (PoFT) asks a second model for its opinion, one that has already been **aligned**, which means
-# trained to answer well. It does not ask whether an answer is right, but how likely the aligned
-# model finds it, and trains the policy to find it likelier than that. (The paper takes the mean
-# over several aligned models, as `nanouft/objectives/poft.py` can; for the idea one is enough.)
+# (PoFT) asks a second model, the **helper**, that has already been trained to answer well. (The
+# paper calls such a model aligned, and takes the mean over several; for the idea one is enough.)
+# PoFT does not ask the helper whether an answer is right. It asks how likely the helper finds it,
+# and trains the policy to find it more likely than that.
 #
-# The effect is a weight on each demonstration. If the aligned model finds an answer less likely
-# than the policy does, the policy is already ahead, and the answer gets only a small push. Nobody
-# ever says which demonstrations are wrong. In this lesson we hide 240 wrong answers among 600, and
-# you will see how many of them this weight finds and what is gained by it.
+# The effect is a weight on each demonstration. If the helper finds an answer less likely than the
+# policy does, the policy is already ahead, and the answer gets only a small push. Nobody ever says
+# which demonstrations are wrong.
 #
 # ## Guess
 # Before any training, take the 240 answers with the smallest weights. If the weights told us
@@ -28,19 +30,19 @@ lesson = Lesson("10", CHANGE)
 # %% [markdown]
 # ## One equation
 # Let $r$ be the mean log-probability that the policy gives to the tokens of an answer, and $\bar r$
-# the same for the aligned model. These are means and not sums, because the two models may have
-# different tokenizers, which cut the same answer into different numbers of tokens. PoFT takes the
-# two as rewards of a pair in the sense of lesson 07, in which the policy should win:
+# the same for the helper. These are means and not sums, because the two models may have different
+# tokenizers, and these cut the same answer into different numbers of tokens. PoFT takes the two as
+# rewards of a pair in the sense of lesson 07, and the policy should win:
 # $$L=-\log\sigma(r-\bar r),\qquad \nabla L=\tau\cdot\nabla(-r),\qquad \tau=\sigma(\bar r-r).$$
-# The second formula follows by the chain rule, and it says that PoFT is SFT in which each
-# demonstration has a weight $\tau$ between 0 and 1. We call it the **trust** in the demonstration.
-# Where both models agree it is 1/2. PoFT needs no pairs, no scores and no threshold.
+# The second formula follows by the chain rule. It says that PoFT is SFT in which each demonstration
+# has a weight $\tau$ between 0 and 1. We call it the **trust** in the demonstration. Where both
+# models agree it is 1/2. PoFT needs no pairs, no scores and no threshold.
 #
-# Our aligned model is the base after 60 steps of SFT on *other* demonstrations, all of them right.
-# Of the 600 demonstrations that we want to learn from, 360 are right. The others are sums with a
-# slip, sorted lists with a word at the wrong position, and questions about creatures that are
-# answered with a popular myth. The next cell trains the aligned model, asks both models for their
-# opinions, and looks at the 240 answers that each of three criteria would throw out first.
+# Our helper is the base after 60 steps of SFT on *other* demonstrations, all of them right. Of the
+# 600 demonstrations that we want to learn from, 360 are right. The others are sums with a slip,
+# sorted lists with a word at the wrong position, and questions about creatures that are answered
+# with a popular myth. The next cell trains the helper and asks both models for their opinions. It
+# then looks at the 240 answers that each of three criteria would throw out first.
 
 # %%
 import draw
@@ -87,29 +89,29 @@ def found(doubt) -> float:
 
 rows, wrong = demonstrations(seed=0, noise=0.4)
 others, _ = demonstrations(seed=50, noise=0.4 if CHANGE == "noisy" else 0.0)
-aligned = train(base, sft, others, 60, RATE, "aligned model")
+aligned = train(base, sft, others, 60, RATE, "helper")
 r, r_bar = opinion(base, rows), opinion(aligned, rows)
 tau = torch.sigmoid(r_bar - r)
 print(f"wrong among the {int(wrong.sum())} answers with the lowest ...")
 print(f"  trust tau                    {found(tau):3.0f} %")
 print(f"  likelihood under the base    {found(r):3.0f} %")
-print(f"  likelihood under the aligned {found(r_bar):3.0f} %")
+print(f"  likelihood under the helper  {found(r_bar):3.0f} %")
 print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong answers {tau[wrong].mean():.2f}")
 
 # %% [markdown]
-# The trust finds most of the wrong answers without a single label. The policy's own opinion does
-# not: the base finds right answers about as surprising as wrong ones, which is the very reason why
-# we want to fine-tune it. The common advice to throw out whatever has the highest loss would
-# therefore hardly do better than chance here.
+# The base finds right answers about as surprising as wrong ones; this is the very reason why we
+# want to fine-tune it. So the common advice to throw out whatever has the highest loss would hardly
+# do better than chance here. The trust needs no label either, but it knows the helper's opinion,
+# and finds most of the wrong answers.
 #
-# But the best detector is the aligned model's opinion alone, which PoFT does not use. The trust is
-# not a test of the answer. It compares two opinions, and an answer that surprises both models
-# equally keeps a trust of 1/2 even if it is wrong. In return PoFT needs no threshold, and nobody
-# has to know how many answers to throw away.
+# The best detector is the helper's opinion alone, and PoFT does not use it so. The trust is no test
+# of the answer. It compares two opinions, and an answer that surprises both models equally keeps a
+# trust of 1/2 even if it is wrong. In return nobody has to know how many answers to throw away.
 #
 # ## What is it worth?
-# Now we train the base on all 600 demonstrations with SFT and with PoFT. As an upper bound we also
-# train it with SFT on the 360 right ones, which in practice nobody knows.
+# Now we train the base on all 600 demonstrations with SFT and with PoFT, at one rate. As an upper
+# bound we also train it with SFT on the 360 right ones; in practice nobody knows them. It takes the
+# same 40 steps, so it reads each of its rows more often.
 
 # %%
 right_rows = [row for row, is_wrong in zip(rows, wrong) if not is_wrong]
@@ -119,7 +121,7 @@ models = {
     "SFT, right only": train(base, sft, right_rows, STEPS, RATE, "SFT, right"),
 }
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
-scores = {}                                         # % in each family, and their mean
+scores = {}                                         # % in each task, and their mean
 for name, model in models.items():
     answers = answer_rows(model, tok, tests)
     exact = torch.tensor([score_of(row, answer, tok) for row, answer in zip(tests, answers)])
@@ -136,7 +138,7 @@ for on, name, marker, colour in ((~wrong, "right answer", "o", draw.INKS[1]),
 ax.axline((0, 0), slope=1, color=draw.INKS[1], lw=1.5)
 ax.legend(frameon=False, loc="upper left")
 ax.set(title=f"Trust finds {found(tau):.0f} % of the wrong answers",
-       xlabel="mean log p, policy at the start", ylabel="mean log p, aligned model")
+       xlabel="mean log p, policy at the start", ylabel="mean log p, helper")
 lesson.picture(fig)
 
 # %%
@@ -148,31 +150,30 @@ lesson.compare(found(tau), "%")
 
 # %% [markdown]
 # ## What happened
-# By chance 40 % of the 240 answers with the lowest trust would be wrong, and in fact 88 % of them
-# are. With this weight PoFT reaches a mean score of 71 %, where SFT on the same rows reaches 58 %
-# and SFT on the right answers 77 %. In the picture the answers below the line are those that the
-# aligned model likes less than the policy does, and nearly all of them are wrong.
+# In the picture the answers below the line are those that the helper likes less than the policy
+# does. Nearly all of them are wrong. Of the 240 answers with the lowest trust 88 % are wrong, where
+# chance would give 40 %. With this weight PoFT reaches a mean score of 71 %, where SFT on the same
+# rows reaches 58 % and SFT on the right answers 77 %.
 #
-# Yet the filter is soft: the mean trust is 0.56 for right answers and 0.35 for wrong ones, so a
+# Yet the filter is soft. The mean trust is 0.56 for right answers and 0.35 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers
-# to throw out, a hard filter by the opinion of the aligned model gains more (C4 in
-# `docs/results`).
+# to throw out, a hard filter by the helper's opinion gains more (C4 in `docs/results`).
 #
 # ## Change one thing
-# `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of
-# mistakes. How many per cent of the 240 answers with the lowest trust are wrong now? Write down a
-# number from 0 to 100.
+# `CHANGE = "noisy"` trains the helper on demonstrations that have the same kinds of mistakes. How
+# many per cent of the 240 answers with the lowest trust are wrong now? Write down a number from 0
+# to 100.
 #
 # <details><summary>After your run</summary>
 #
-# It is 54 %, and PoFT gains next to nothing over SFT. The second opinion only helps if the other
-# model has learnt something that the policy does not know.
+# It is 54 %, and PoFT gains next to nothing over SFT. The second opinion only helps if the helper
+# has learned something that the policy does not know.
 #
 # </details>
 #
 # ## Exercise
 # **In your own program.** This lesson unlocks the part `poft_loss` of your `mine.py` (lesson 02
-# says how it begins). There is one aligned model, and it has the same tokenizer, so that your
+# says how it begins). Its argument `aligned` is the helper. It has the same tokenizer, so your
 # `log_ratio` already has all that the loss needs.
 #
 # ## Two questions
@@ -183,7 +184,7 @@ lesson.compare(found(tau), "%")
 #
 # 1. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
 #    numbers of tokens.
-# 2. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
-#    no threshold and throws no answer away.
+# 2. The helper's opinion alone. PoFT's weight is the gradient of its own loss, so it needs no
+#    threshold and throws no answer away.
 #
 # </details>

@@ -1,16 +1,19 @@
 # %% [markdown]
 # # 11 · Searching with a reward
+# Train a reward model on pairs, then pick its favourite of 64 answers. The reward rises. Does the
+# true score, which this world can compute?
+#
 # *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; best-of-n and reward models:
 # Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*
 #
-# DPO goes from pairs directly to a policy. The older way takes a detour: it first learns a **reward
-# model** from the pairs, a model that gives one number to each answer, and then looks for answers
-# with a high reward. This lesson asks how good the answers are that such a search finds.
+# DPO goes from pairs directly to a policy. The older way takes a detour. It first learns a **reward
+# model** from the pairs, a model that gives one number to each answer. Then it looks for answers
+# with a high reward.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
-# reward. It is called **best-of-n**, and it suits us well because the policy and the reward model
-# stay the same, and only the choice becomes stricter as n grows. In NanoWorld we can also compute
-# the exact score of the answers that are chosen, which nobody has for real questions.
+# reward. It is called **best-of-n**. The policy and the reward model stay the same, and only the
+# choice becomes stricter as n grows. In NanoWorld we can also compute the exact score of the
+# answers that are chosen. For real questions nobody has it.
 #
 # ## Guess
 # The reward model is right on two thirds of new pairs. An answer of the policy has an exact score
@@ -25,15 +28,14 @@ lesson = Lesson("11", CHANGE)
 
 # %% [markdown]
 # ## A loss for a reward
-# The reward model is a GPT. The list of numbers that stands at `<|end|>` after its last layer, the
-# **hidden state**, is multiplied by one learnt vector.
-# Its loss is the model of Bradley and Terry from lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number
-# is added to both rewards nothing changes, so a reward has no zero point, and only differences
-# between answers to one prompt count.
+# The reward model is a GPT. The list of numbers at `<|end|>` after its last layer, the **hidden
+# state**, is multiplied by one learned vector. Its loss is the model of Bradley and Terry from
+# lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number is added to both rewards nothing changes. So a
+# reward has no zero point, and only differences between answers to one prompt count.
 #
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
 # learns from 480 pairs of a right and a wrong answer. We then test it on 200 pairs that it has not
-# seen, which is the usual way to find out whether a reward model is good.
+# seen. This is the usual way to find out whether a reward model is good.
 
 # %%
 import math
@@ -92,7 +94,7 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats.
 # Let $u$ be the share of the policy's answers that the reward model likes less than a given one.
 # For an answer of the policy $u$ lies anywhere between 0 and 1 with equal chances. The best of n is
-# below $u$ only if all n are, which has the probability $u^n$. So its density is $n\,u^{n-1}$,
+# below $u$ only if all n are, and this has the probability $u^n$. So its density is $n\,u^{n-1}$,
 # where that of the policy is 1, and its KL from the policy is
 # $$\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
@@ -168,31 +170,32 @@ if CHANGE == "exact":
     assert end > start + 10, "with the true score the same search helps"
 lesson.compare(end, "points")
 if not CHANGE:
-    assert end < start - 10, "the learnt reward rises, and the exact score falls"
+    assert end < start - 10, "the learned reward rises, and the exact score falls"
 
 # %% [markdown]
 # ## What happened
-# The reward rises and the exact score falls, from 65 to 35. The reward model did not become worse
-# during the search, because nothing in it changed. Instead, the search found answers that the model
-# likes and should not. In every pair about a name that nobody knows, "I do not know." is the better
-# answer, and in no pair is it the worse one. So the model learnt that this sentence is good, and
-# not that it is good only if the name is unknown. Among 64 answers about a known creature there is
-# usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises to
-# 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 14 % of
-# all sampled lists, but 58 % of the best of 64 have a word that the question does not name, as in
-# "bee cherry green grey mango".
+# Nothing in the reward model changed during the search. The search found answers that the model
+# likes and should not. So the reward rises and the exact score falls, from 65 to 35.
 #
-# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
-# by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
-# before any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet
-# the search ends far below its start there, because it looks for exactly those answers on which the
-# model is wrong, and these are rare among pairs. So a reward model has to be tested on each kind of
-# question, and beside it one needs a score that plays no part in the search, or a person who reads
-# the answers. Gao et al. measured such a fall for many sizes of reward model and of search.
+# In every pair about a name that nobody knows, "I do not know." is the better answer, and in no
+# pair is it the worse one. So the model learned that this sentence is good, and not that it is good
+# only if the name is unknown. Among 64 answers about a known creature usually one says "I do not
+# know.", and the reward picks exactly that one. So `unknown` rises to 100, while `truth` and `fact`
+# fall to 0. The sorted lists first get better and then worse. Of all sampled lists 14 % have a word
+# that the question does not name, as in "bee cherry green grey mango"; of the best of 64 it is 58
+# %.
 #
-# A policy that is trained on this reward is a search as well, which is why methods such as PPO add
-# a KL penalty. DPO on these pairs has the same weakness, since it leaves out the reward model and
-# not the pairs, so its implicit reward has learnt from the same examples.
+# **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 66 % looks usable. Task by
+# task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse, before
+# any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet the
+# search ends far below its start there. It looks for exactly those answers on which the model is
+# wrong, and these are rare among pairs. So test a reward model on each task. Beside it one needs a
+# score that plays no part in the search, or a person who reads the answers. Gao et al. measured
+# such a fall for many sizes of reward model and of search.
+#
+# A policy that is trained on this reward is a search as well, so methods such as PPO add a KL
+# penalty. DPO on these pairs has the same weakness. It leaves out the reward model and not the
+# pairs, so its implicit reward has learned from the same examples.
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score in place of the reward model. How many
@@ -217,7 +220,7 @@ if not CHANGE:
 #
 # 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
 #    sentence is no choice.
-# 2. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
+# 2. Task by task it shows that `truth` and `fact` are judged no better than by a coin; pooled it
 #    hides that. It does not show what happens to `sort`, because the search looks for the answers
 #    on which the model is wrong, and these are rare among pairs.
 #

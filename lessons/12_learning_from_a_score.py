@@ -1,24 +1,22 @@
 # %% [markdown]
 # # 12 · Learning from a score
+# Nobody shows a right answer any more; the model tries, and a program scores it. See where
+# REINFORCE, RLOO, GRPO and online UNA find something to learn, and where nothing.
+#
 # *About 30 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
 # arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/rollout.py`, `nanouft/objectives/`.*
 #
-# So far somebody else wrote every answer that the model learnt from. Now it answers by itself, a
-# program gives each answer a score, and nobody says what would have been right. This is called
-# **on-policy** learning, because the answers come from the policy that is being trained, and it
-# suits tasks in which checking an answer is easier than writing one.
-#
-# The idea is to make answers likelier if they scored well. Whether a score of 0.6 is good depends
-# on the prompt, however, so each method compares the score with a **baseline**. **REINFORCE** takes
-# the mean of all scores of the batch. **RLOO** and **GRPO** sample several answers to each prompt,
-# a **group**, and compare an answer with the others of its group. **Online UNA**, the on-policy
-# form of UNA, compares the score with the score that the model itself implies, which is one half at
-# the start.
+# This is **on-policy** learning: the answers come from the policy that is being trained. It suits
+# tasks where checking is easier than writing. Answers that scored well become more likely, but
+# whether 0.6 is a good score depends on the prompt. So each method compares it with a **baseline**.
+# **REINFORCE** takes the mean of all scores of the batch. **RLOO** and **GRPO** sample several
+# answers to each prompt, a **group**, and compare an answer with its group. **Online UNA** takes
+# the score that the model itself implies, one half at the start.
 #
 # ## Guess
-# The base answers 100 prompts, four times each, and its mean score is 0.42. From how many
-# of these prompts can RLOO and GRPO learn nothing, because the four scores are equal? Write down a
-# number from 0 to 100.
+# The base answers 100 prompts, four times each, and its mean score is 0.42. From how many of these
+# prompts can RLOO and GRPO learn nothing, because the four scores are equal? Write down a number
+# from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -28,35 +26,29 @@ lesson = Lesson("12", CHANGE)
 
 # %% [markdown]
 # ## Why sampling works
-# We want a high mean score. Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score.
-# Since $\nabla\log\pi=\nabla\pi/\pi$, which is called the **log-derivative**, the gradient of the
-# mean score, the **policy gradient**, is again a mean over sampled answers:
+# Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score. Since
+# $\nabla\log\pi=\nabla\pi/\pi$, the **log-derivative**, the gradient of the mean score is again a
+# mean over sampled answers. It is called the **policy gradient**:
 # $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
 # =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
 # $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
 # \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)].$$
-# So each sampled answer is pushed by its own score minus a baseline $b$, which may be chosen freely
-# as long as it does not look at $y$: it only takes noise away. What remains, $A=R-b$, is called the
-# **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar
-# R$, the three methods use
+# So each sampled answer is pushed by its **advantage** $A=R-b$. Any baseline $b$ will do that does
+# not look at $y$: it only takes noise away. With $K$ answers to a prompt and their mean score
+# $\bar R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
 # A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
 # A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# The means of REINFORCE and GRPO break the rule above, because each contains the score $R$ of the
-# answer itself. To subtract a mean over $N$ answers is to take away a share $1/N$ of $R$ as well.
-# On average this only multiplies the gradient by $(N-1)/N$ and keeps its direction. With the 64
-# answers of a batch the factor is nearly 1, and with four answers to a prompt it is 3/4. RLOO's
-# $K/(K-1)$ takes it back: its formula is the score minus the mean of the other $K-1$ answers, a
-# baseline that knows how hard the prompt is and nothing about $y$.
+# The means of REINFORCE and GRPO break the rule, because each contains the answer's own score. A
+# mean over $N$ answers takes away a share $1/N$ of it as well. On average this only multiplies the
+# gradient by $(N-1)/N$: nearly 1 with the 64 answers of a batch, 3/4 with four answers to a prompt.
+# RLOO's $K/(K-1)$ takes it back: its formula is the score minus the mean of the other $K-1$
+# answers. GRPO also divides by the spread of the group, so the scores 1, 1, 1, 0.9 push as hard as
+# 1, 1, 1, 0. Strictly speaking, this is no longer the gradient of the mean score.
 #
-# GRPO also divides by the spread of the group, which makes every prompt count alike, even one that
-# is nearly solved. Strictly speaking, this is no longer the gradient of the mean score.
-#
-# The next cell checks the factor exactly. It takes one prompt with only five possible answers, adds
-# up the push over all 625 groups of four, each with its probability, and compares the sum with the
-# gradient of the mean score. The logits $z$ of the five probabilities stand for the weights here.
-# Since $\log p_y=z_y-\log\sum_ke^{z_k}$, the slope of $\log p_y$ is $1-p_y$ by its own logit and
-# $-p_k$ by that of another answer $k$.
+# The next cell checks the factor on one prompt with five possible answers, whose logits stand for
+# the weights. It adds up the push over all 625 groups of four, each with its probability. As in
+# lesson 07 the slope of $\log p_y$ is $1-p_y$ by its own logit and $-p_k$ by another.
 
 # %%
 import itertools
@@ -121,16 +113,15 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
 # %% [markdown]
 # ## From an answer to its tokens
 # The log-probability of an answer is the sum of those of its tokens, each after its **prefix**
-# $y_{<t}$, the text before it. So each token of an answer is pushed by the advantage of the whole
-# answer. Suppose that rewards also came along the way. Then the push on a token may leave out those
-# that came before it: once the prefix is given, an earlier reward $R_{<t}$ is a constant, and the
-# second equation above, written for the next token alone, gives
+# $y_{<t}$, the text before it. So each token is pushed by the advantage of the whole answer. If
+# rewards also came along the way, an earlier one, $R_{<t}$, would be a constant once the prefix is
+# given. The second equation above, written for the next token alone, gives
 # $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
 # =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
-# To leave these rewards out takes noise away and changes nothing else, whereas later rewards must
-# stay, because the token decides which of them can still come. This is called **causality**, and
-# lesson 15 builds on it. The next cell checks both on answers of two tokens, with three tokens to
-# choose from and a reward after each of the two, by adding up all nine answers.
+# So the push on a token may leave earlier rewards out: this only takes noise away. Later ones must
+# stay, because the token decides which of them can still come. Lesson 15 builds on this
+# **causality**. The next cell checks it on all nine answers of two tokens, with a reward after
+# each.
 
 # %%
 rng = torch.Generator().manual_seed(0)
@@ -163,9 +154,8 @@ assert off["without later ones"] > 0.01, "and not those after it"
 
 # %% [markdown]
 # ## Three groups, four methods
-# Here are three groups of four answers: one whose scores are mixed, one whose answers are all
-# right, and one whose answers are all wrong. The picture shows what the four methods push in them,
-# each row scaled so that the largest push is 1.
+# What do the four methods push in a group of four answers with mixed scores, in one that is all
+# right, and in one that is all wrong? The picture scales each row so that its largest push is 1.
 
 # %%
 picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),
@@ -181,26 +171,26 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # %% [markdown]
 # ## Ratio, clip and k3
 # Answers are costly to sample, so GRPO may take several steps on the same ones. From the second
-# step on they come from an older policy, $\pi_{\rm old}$, and each token gets the **importance
+# step on they come from an older policy $\pi_{\rm old}$, and each token gets the **importance
 # ratio** $\rho_t=\pi(y_t\mid y_{<t})/\pi_{\rm old}(y_t\mid y_{<t})$. After a given prefix this is
 # exact: a mean of $\rho_tA$ over the next tokens that $\pi_{\rm old}$ draws is the mean of $A$ over
 # those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$. Only the product of all
-# ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO leave it out, which is
-# right only as long as the two policies are near each other. PPO's **clip** therefore lets a ratio
-# gain nothing beyond $1\pm\varepsilon$, and a penalty **k3** holds the policy near a reference:
+# ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO leave it out. That is
+# right only while the two policies are near each other. PPO's **clip** therefore lets a ratio gain
+# nothing beyond $1\pm\varepsilon$, and a penalty **k3** holds the policy near a reference, since a
+# high score need not mean what we wanted:
 # $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
-# +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$ The mean of $-d_t$ over
-# tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of
-# $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens, which is 1, so
-# $e^{d}-d-1$ has the same mean. But since $e^d\ge1+d$ it is never negative, and it is less noisy.
-#
-# The same mean does not imply the same gradient, however. GRPO differentiates k3 on answers that
-# are already drawn. There its slope by $\log\pi$ is $1-e^d$, of which the 1 adds nothing on
-# average, and the mean of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the
-# gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, the other of the two directions of lesson 07:
-# k3 measures the one and lowers the other. The next cell checks the ratio on the answers of two
-# tokens and k3 on a list of five probabilities, and prints what the clip does to the push,
-# $-\partial L_t/\partial\log\pi$, without the penalty.
+# +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
+# The mean of $-d_t$ over tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by
+# definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens,
+# 1, so $e^{d}-d-1$ has the same mean. Since $e^d\ge1+d$ it is never negative, and it is less noisy.
+# But GRPO differentiates k3 on answers that are already drawn. There its slope by $\log\pi$ is
+# $1-e^d$. The 1 adds nothing on average, and the mean of $-e^d\,\nabla\log\pi$ is
+# $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$,
+# the other of the two directions of lesson 07: k3 measures the one and lowers the other. REINFORCE
+# and RLOO take $\log\pi-\log\pi_{\rm ref}$ off the score instead, and so follow the gradient of
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this on small lists, and prints
+# what the clip does to the push, without the penalty.
 
 # %%
 first_old, second_old = two_tokens(z_old)
@@ -242,11 +232,9 @@ for A in (1.0, -1.0):
 
 # %% [markdown]
 # ## Train with each of them
-# The loop samples answers, scores them, computes advantages and makes one step; the answers are
-# then thrown away, because they came from a policy that no longer exists. With one step all ratios
-# are 1 and the clip does nothing, and we leave the penalty out. `nanouft/simple.py` has the same
-# loop for GRPO. Ten steps and one seed can show that the models learn, but not which method is
-# best.
+# The loop samples answers, scores them, makes one step and throws them away, because their policy
+# no longer exists. So all ratios are 1 and the clip does nothing; we also leave the penalty out.
+# Ten steps, one rate and one seed can show that the models learn, but not which method is best.
 
 
 # %%
@@ -300,41 +288,29 @@ else:
 
 # %% [markdown]
 # ## What happened
-# A group of equal scores teaches RLOO and GRPO nothing, whether all of its answers are right or all
-# are wrong. If all are right there is nothing left to learn. If all are wrong, the model never
-# tried an answer that would have scored, and nobody shows it one, so these methods can only
-# reinforce what the model already says sometimes. A demonstration does not have this limit.
+# **A group of equal scores** teaches RLOO and GRPO nothing. If all its answers are right there is
+# nothing left to learn. If all are wrong, nobody shows the model an answer that would have scored.
+# These methods can only reinforce what it already says sometimes; a demonstration does not have
+# this limit. The bars show how many groups are equal: 44 % before training. As the model improves,
+# groups of four right answers rise from 18 % of the prompts to about a third in only ten steps. So
+# the equal groups become only a little rarer. Each is sampled and scored and adds nothing to the
+# gradient; in a longer run the same computation teaches less and less.
 #
-# The bars at the right show how many groups are equal: 44 % before training. As the model improves,
-# groups of four right answers become more frequent, from 18 % of the prompts to about a third in
-# only ten steps, so that the equal groups together become only a little rarer. Each of these groups
-# is sampled and scored and contributes nothing to the gradient, and in a longer run, where ever
-# more of them are all right, the same computation teaches less and less.
-#
-# The rows of the picture differ where all scores of a group are equal. REINFORCE pushes up the
-# group that is all right, because its prompt was easy, and pushes down the group that is all wrong,
-# because its prompt was hard. That is right on average but noisy, because an answer to an easy
-# prompt looks like a good answer. Online UNA also pushes up whatever scores above the implied
-# score, and therefore needs no group at all. GRPO divides by the spread, so the scores 1, 1, 1, 0.9
-# push as hard as 1, 1, 1, 0. It also takes the mean over an answer's tokens where RLOO takes the
-# sum, which lets RLOO push a long wrong answer hardest.
-#
-# REINFORCE, RLOO and GRPO usually have a KL penalty, because a high score does not mean that the
-# answer is what we wanted. GRPO adds k3 to its loss. REINFORCE and RLOO take
-# $\log\pi-\log\pi_{\rm ref}$ off the score of an answer, and so follow the gradient of
-# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$.
+# **The rows of the picture** differ where all scores of a group are equal. REINFORCE pushes an easy
+# prompt's answers up and a hard one's down; that is right on average but noisy. Online UNA pushes
+# up whatever scores above the implied score, so it needs no group at all. GRPO takes the mean over
+# an answer's tokens where RLOO takes the sum, so RLOO may push a long wrong answer hardest.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
-# answers to a prompt. Nothing crashes, and the losses look as before. Does online UNA care? And
-# which mean score does RLOO reach now, where the base has 0.42? Write down a number from 0 to 1.
+# answers to a prompt. Nothing crashes. Does online UNA care? And which mean score does RLOO reach,
+# where the base has 0.42? Write down a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are now punished for
-# the bad ones beside them. Online UNA reaches what it reached before, because it reads scores and
-# no advantages. Only the answers show the mistake, which is why one should sample and read some
-# during training.
+# RLOO and GRPO fall to 0.18 and 0.20, far below the base: good answers are now punished for the bad
+# ones beside them. Online UNA reaches what it reached before, because it reads no advantages. Only
+# the answers show the mistake, so sample and read some during training.
 #
 # </details>
 #
@@ -344,9 +320,8 @@ else:
 # - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 #
-# **In your own program.** This lesson unlocks the last part, `grpo_loss`, of your `mine.py` (lesson
-# 02 says how it begins). With it nothing of ours is left in the losses and the loop, and `python -m
-# lessons.build mine.py --run grpo` runs the whole program by your functions.
+# **In your own program.** This lesson unlocks the last part, `grpo_loss`. Then
+# `python -m lessons.build mine.py --run grpo` runs the whole program by your functions.
 #
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
@@ -354,10 +329,9 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes
-#    noise and changes nothing else. A mean that contains the answer's own score makes the gradient
-#    shorter, by (N-1)/N, and another dependence may turn it as well.
+# 1. Only then is the mean of b times the gradient of log pi zero. A mean that contains the answer's
+#    own score makes the gradient shorter, by (N-1)/N, and another dependence may turn it as well.
 # 2. The first equation is a mean over answers of the present policy. Temperature 1 samples from
-#    exactly that policy, and after a step it is another one.
+#    exactly that one, and after a step it is another.
 #
 # </details>

@@ -1,15 +1,17 @@
 # %% [markdown]
 # # 13 · Learning without forgetting
+# Teach a model to say "I do not know", and it says so about facts it knew. Find out whether these
+# facts are gone, and how much a single token can do.
+#
 # *About 20 minutes; read 02 first. DFT: arXiv:2508.05629; PreTTY: arXiv:2404.16766;
 # `nanouft/objectives/dft.py`.*
 #
 # Asked about a name that nobody knows, the base invents an answer. We show it "I do not know." for
-# such names, and SFT teaches this too well: afterwards the model also says it about facts that it
-# knew. Such a loss of old abilities is called **forgetting**, and several methods promise to learn
-# with less of it. We compare two of them with SFT.
+# such names, and SFT teaches this too well. A loss of old abilities is called **forgetting**, and
+# several methods promise to learn with less of it. We compare two of them with SFT.
 #
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
-#   that the model hardly learns what it finds very unlikely.
+#   the model hardly learns what it finds very unlikely.
 # - **PreTTY** does not train at all. It makes the base begin its answer as a fine-tuned model
 #   would, and lets the base go on.
 #
@@ -31,7 +33,7 @@ lesson = Lesson("13", CHANGE)
 # $$L_{\mathrm{SFT}}=-\mathrm{mean}_t\,\log p_t,\qquad
 # L_{\mathrm{DFT}}=-\mathrm{mean}_t\,\mathrm{sg}(p_t)\log p_t,$$
 # where sg, the **stop-gradient**, means that its argument is treated as a constant. So DFT pushes a
-# token $p_t$ times as hard as SFT does.
+# token $p_t$ times as hard as SFT does. Both learn at the same rate.
 
 # %%
 import draw
@@ -47,7 +49,7 @@ STEPS, ROWS = 48, 32
 tok, base = nano(), shipped_base()
 demos = world.rows("train", "demos", STEPS * ROWS, seed=0,
                    skills=("unknown", "rules", "list", "truth"))
-TAUGHT = CHANGE or "unknown"    # the kind of question that the exam asks beside the facts
+TAUGHT = CHANGE or "unknown"    # the task that the exam asks beside the facts
 tests = world.rows("val", "prompts", 120, seed=0, skills=(TAUGHT, "fact"))
 
 
@@ -63,11 +65,11 @@ def loss_of(method: str):
 
 # %% [markdown]
 # ## The exam
-# The demonstrations show unknown names, rules, lists and popular myths. No model trains on the
-# known facts, all of which the base answers, so a fall in their score is forgetting. Two rows of
-# the table need no training. In the first of them the base has to begin as SFT would, which is
-# PreTTY with one token, and in the second SFT has to begin as the base would. The forced token is
-# part of the answer and counts in its score.
+# The demonstrations show unknown names, rules, lists and popular myths. The base answers all known
+# facts, and no model trains on them, so a fall in their score is forgetting. Two rows of the table
+# need no training. In the first of them the base has to begin as SFT would: PreTTY with one token.
+# In the second SFT has to begin as the base would. The forced token is part of the answer and
+# counts in its score.
 
 
 # %%
@@ -126,18 +128,18 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 
 # %% [markdown]
 # ## What happened
-# One token carries nearly all of the gain. An answer that begins with "I" goes on with "do not
-# know.", which the base could always say. SFT changed a single decision, at the first position of
-# the answer. The lost facts have the same cause, because the same token makes a model that knows a
-# fact say that it does not.
+# **The gain.** An answer that begins with "I" goes on with "do not know.", and the base could
+# always say that. SFT changed a single decision, at the first position of the answer. So one token
+# carries nearly all of the gain.
 #
-# So the facts were never lost: as soon as the fine-tuned model has to begin as the base would, it
-# knows them again. A falling score does not prove that knowledge is gone, and before one speaks of
-# forgetting one should look for the first token at which the two models differ.
+# **The loss** has the same cause: the same token makes a model that knows a fact say that it does
+# not. As soon as the fine-tuned model has to begin as the base would, it knows the facts again.
+# They were never lost. A falling score does not prove that knowledge is gone. Before you speak of
+# forgetting, look for the first token at which the two models differ.
 #
-# DFT kept the facts because it hardly trained on the unknown names at all. The base finds the first
-# word of the right answer very unlikely, so its push is a tenth of SFT's, and the words after it
-# need no teaching.
+# **DFT** kept the facts because, at SFT's rate, it hardly trained on the unknown names at all. The
+# base finds the first word of the right answer very unlikely, so its push is a tenth of SFT's, and
+# the words after it need no teaching.
 #
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail
@@ -149,7 +151,7 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # One token gives 4 % of the gain, because here every word is a decision. And DFT reaches 70 % where
 # SFT reaches 78 %, while it keeps the facts. The base finds the words of these answers likely
-# enough, so it gets nearly SFT's push on each of them.
+# enough, so DFT gives each of them nearly SFT's push.
 #
 # </details>
 #
@@ -164,8 +166,8 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # <details><summary>Answers</summary>
 #
-# 1. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
-#    very unlikely.
+# 1. It leaves very unlikely tokens alone, so it does not learn an answer whose first word is very
+#    unlikely.
 # 2. For unknown names SFT changed one decision, after which the base knows the rest. For word rules
 #    it changed a decision at every word.
 #

@@ -1,22 +1,24 @@
 # %% [markdown]
 # # 14 · Would you publish this?
+# Of 38 recipes, the best on one seed beats plain SFT. See how much of its lead four other seeds
+# leave, then judge by a rule fixed beforehand.
+#
 # *About 30 minutes; read 06 and 07 first. Nothing is trained: all scores are in
 # `lessons/evidence/results/methods.csv`.*
 #
 # Two people trained Qwen3-0.6B with GRPO on the school problems of GSM8K, once each, and published
 # what they saw. In [a post](https://ritwikraha.dev/posts/2026-02-28-verifier-rl-grpo-math.html) the
-# model falls from 57 to 47 right answers to 100 questions. In
-# [a pull request](https://github.com/tenstorrent/tt-metal/pull/54390) the base model of the same
-# name rises from 31.1 to 57.1 % on 200 questions. So the same method costs 10 points or brings 26.
-# How much of that is chance, and would you have published it?
+# model falls from 57 to 47 right answers to 100 questions. In [a pull
+# request](https://github.com/tenstorrent/tt-metal/pull/54390) the base model of the same name rises
+# from 31.1 to 57.1 % on 200 questions. So the same method costs 10 points or brings 26. How much of
+# that is chance?
 #
 # Every method of this project was trained at its default settings with five seeds, and so were
-# chains such as "SFT, then DPO", 38 recipes beside plain SFT in all. A **seed** fixes the
+# chains such as "SFT, then DPO": 38 recipes beside plain SFT in all. They differ from it in more
+# than the loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
 # demonstrations, their order and every random number. Each model was then scored on 900 test
-# questions. In this lesson you first do what is often done, which is to run one seed and take the
-# winner, and then look at what the other four seeds say about it.
-#
-# After that you reach a verdict by a rule that was fixed before anybody saw a result.
+# questions. First you do what is often done: run one seed and take the winner. Then you look at
+# what the other four seeds say about it.
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. How many per cent of this lead
@@ -31,7 +33,7 @@ lesson = Lesson("14", CHANGE)
 
 # %% [markdown]
 # ## How wide is one run?
-# Of $n$ questions a share $p$ is answered right. With other questions of the same kind this share
+# Of $n$ questions a share $p$ is answered right. With other questions of the same tasks this share
 # would be another one, and its standard error is $\sqrt{p(1-p)/n}$. The errors of two shares add up
 # as squares, and 1.96 standard errors on each side make a 95 % interval. Compute it for both runs
 # with a pencil before the cell does.
@@ -45,16 +47,15 @@ for where, before, after, n in (("the post", 0.57, 0.47, 100),
     print(f"{where:16} {100 * (after - before):+4.0f} ± {196 * error:.0f} points")
 
 # %% [markdown]
-# The fall of 10 points may be chance, even for this one pair of models, because its interval
-# reaches from -24 to +4. The rise of 26 is too large for that. But neither figure says what a
-# second training run would give. That is another kind of chance, which more questions do not show,
-# and it is the subject of this lesson.
+# The interval of the post reaches from -24 to +4, so its fall may be chance, even for this one pair
+# of models. The rise of 26 is too large for that. But neither figure says what a second training
+# run would give. More questions do not show that kind of chance, and it is the subject of this
+# lesson.
 #
 # ## One seed
 # The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
-# nine kinds of questions, in points of 100. Imagine that somebody runs one seed, finds the best
-# recipe and writes a paper about it. Then somebody else repeats the experiment with the four other
-# seeds.
+# nine tasks, in points of 100. Imagine that somebody runs one seed, finds the best recipe and
+# writes a paper about it. Then somebody else repeats the experiment with the four other seeds.
 
 # %%
 import csv
@@ -89,15 +90,15 @@ print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} o
 # %% [markdown]
 # ## A rule that is fixed beforehand
 # On the same seed, two recipes get the same demonstrations in the same order, and lucky
-# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which
-# removes the shared luck, and compute the mean and a 95 % interval of these **paired** differences:
+# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed; this removes
+# the shared luck. Then we compute the mean and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
-# A claim such as "better than SFT" *holds* if the whole interval lies above 0, it *does not hold*
-# if the whole interval lies below, and otherwise it is *undecided*. Undecided does not mean that
-# there is no difference, but that five runs cannot show one.
+# A claim such as "better than SFT" *holds* if the whole interval is above 0. It *does not hold* if
+# the whole interval is below, and otherwise it is *undecided*. Undecided does not mean that there
+# is no difference: five runs cannot show one.
 #
 # Where does $t$ come from? If the spread of the differences were known, 1.96 standard errors would
-# do, as above. But it is estimated from the same five numbers, and when these happen to lie close
+# do, as above. But it is estimated from the same five numbers. When these happen to be close
 # together it comes out too small, and the interval too narrow. Student worked out how much wider it
 # has to be: for normal $d_s$ the mean divided by its *estimated* standard error has the **t
 # distribution** with $n-1$ degrees of freedom. The cell draws five such numbers a hundred thousand
@@ -166,25 +167,22 @@ else:
 
 # %% [markdown]
 # ## What happened
-# One seed nearly always finds a winner, because the best of many draws is usually a lucky one. The
-# other seeds took no part in the choice, and only about a fifth of the lead is left there. The more
-# recipes one tries, the larger the winner's lead becomes, and the less it means. On three of the
-# five seeds the same recipe won, SFT followed by distillation (`sft->distill`). So its lead is not
-# all luck, and 0.1 to 0.5 points of it are left, but nobody who ran one seed could have told the
-# luck from the rest.
+# The best of many draws is usually a lucky one. The other seeds took no part in the choice, so only
+# about a fifth of the lead is left there. The more recipes one tries, the larger the winner's lead
+# becomes, and the less it means. On three of the five seeds the same recipe won, SFT followed by
+# distillation (`sft->distill`). So its lead is not all luck, and 0.1 to 0.5 points of it are left.
+# But nobody who ran one seed could have told the luck from the rest.
 #
-# The same data also show clear differences. UFT at its default settings lies below SFT on every
-# seed, and DPO from the base lies far below, since it never learns to stop. No recipe is shown to
-# be better than SFT here, where all demonstrations are right and plentiful. This is a statement
-# about default settings in one small world, and a study with seven billion parameters may well find
-# something else.
+# The same data also show clear differences, each at default settings. UFT is below SFT on every
+# seed. DPO from the base is far below: it also says "I do not know." to facts that the base knew,
+# and keeps 6 to 11 % of them. No recipe is shown to be better than SFT here, where all
+# demonstrations are right and plentiful. That is a statement about one small world; a study with
+# seven billion parameters may well find something else. And if all 38 recipes were exactly as good
+# as SFT, about two of them would still seem different by chance. The intervals are not corrected
+# for that.
 #
-# Such a table calls for a caution. If all 38 recipes were exactly as good as SFT, about two of them
-# would still seem different by chance, and the intervals are not corrected for that.
-#
-# The claims of the papers are judged in the same way, with two additions: on two base models, and
-# with intervals that cover other questions as well as other seeds. `docs/results` has these
-# verdicts.
+# `docs/results` judges the papers' claims in the same way, but on two base models, and with
+# intervals that cover other questions as well as other seeds.
 #
 # ## Change one thing
 # `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Of the five
@@ -206,8 +204,8 @@ else:
 # - **14a** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
 #
 # ## A loss of your own
-# Now publish something. Write a loss into a file of your own (`docs/python.md` shows one),
-# guess by how many points it will lead SFT, and let the rule of this lesson judge it, with five
+# Now publish something. Write a loss into a file of your own (`docs/python.md` shows one), and
+# guess by how many points it will lead SFT. Then let the rule of this lesson judge it, with five
 # seeds and 960 questions, beside methods that had the same rows, steps and tries:
 #
 #     python -m lessons.arena                                     # the tasks
@@ -222,7 +220,7 @@ else:
 # <details><summary>Answers</summary>
 #
 # 1. The best of many draws is usually a lucky one, and the other seeds took no part in the choice.
-# 2. The endpoint, the threshold with its rule, and the settings, which are chosen on validation
+# 2. The endpoint, the threshold with its rule, and the settings. These are chosen on validation
 #    questions with the same budget for each recipe.
 #
 # </details>

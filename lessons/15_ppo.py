@@ -1,18 +1,20 @@
 # %% [markdown]
 # # 15 · A critic and GAE
+# PPO adds a critic that predicts the score word by word. In a toy where all is exact, measure how
+# much noise it removes and what a bad critic costs.
+#
 # *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
 # `nanouft/objectives/ppo.py`.*
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
-# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**, which
-# predicts after every token what score can still be expected, so that a token is good if it made
-# this prediction rise. Its other part, the clip of the importance ratio, is that of lesson 12.
+# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. It predicts
+# after every token what score can still be expected. So a token is good if it made this prediction
+# rise. PPO's other part, the clip of the importance ratio, is that of lesson 12.
 #
-# This lesson uses no language model, so that everything can be computed exactly. An answer has
-# eight steps. Each step is right with probability 0.6, and the score is the number of right steps
-# before the first wrong one, the *slip*, divided by 8. The policy is a table with two numbers for
-# each step, one for the case that there was no slip so far, and one for the case that there was,
-# when it no longer matters what the policy does.
+# This lesson uses no language model. An answer has eight steps. Each step is right with probability
+# 0.6. The score is the share of the steps that come before the first wrong one, the *slip*. The
+# policy is a table with two numbers for each step: one for the case that there was no slip so far,
+# and one for the case that there was. After a slip it no longer matters what the policy does.
 #
 # ## Guess
 # A training step sees four answers, and by chance alone RLOO's gradient is then off by about 1.8
@@ -27,31 +29,31 @@ lesson = Lesson("15", CHANGE)
 
 # %% [markdown]
 # ## Two formulas
-# Let $V_t$ be the critic's prediction before token $t$, which is 0 after the end, and $R_t$ the
-# reward of that token, which is 0 except at the end. **Generalized advantage estimation (GAE)**
-# adds up the changes $\delta_t$ of the critic's prediction:
+# Let $V_t$ be the critic's prediction before token $t$, with 0 after the end, and $R_t$ the reward
+# of that token, 0 except at the end. **Generalized advantage estimation (GAE)** adds up the changes
+# $\delta_t$ of the critic's prediction:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
 # The discount $\gamma$ makes a reward count less the later it comes. Where the only reward is that
 # of the whole answer, as here, it is usually 1. By lesson 12 the gradient is the mean of
-# $\sum_t A_t\nabla\log\pi(y_t)$ if $A_t$ is the **return** of token $t$, which is
+# $\sum_t A_t\nabla\log\pi(y_t)$ if $A_t$ is the **return** of token $t$,
 # $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$, since the rewards before a token may be left out.
 #
-# With $\lambda=1$ the sum $\delta_t+\gamma\delta_{t+1}+\dots$ is a **telescope**: each later $V$
-# stands in it once with a plus and once with a minus, and $A_t=G_t-V_t$ is left. As an estimate of
-# how good the token was, this advantage has the errors of $V_t$. The gradient, though, is right on
-# average whatever the critic says, because $V_t$ does not depend on the token and is only a
-# baseline. With $\lambda=0$ the advantage is only the change of the prediction, which has little
+# **With $\lambda=1$** the sum $\delta_t+\gamma\delta_{t+1}+\dots$ is a **telescope**: each later
+# $V$ occurs in it once with a plus and once with a minus, and $A_t=G_t-V_t$ is left. As an estimate
+# of how good the token was, this advantage has the errors of $V_t$. The gradient, though, is right
+# on average whatever the critic says, because $V_t$ does not depend on the token and is only a
+# baseline. **With $\lambda=0$** the advantage is only the change of the prediction. It has little
 # noise, but then the gradient is right only if the critic is.
 #
-# Between the two, let the telescope end after $k$ tokens. This advantage counts $k$ rewards and
+# **Between the two**, let the telescope end after $k$ tokens. This advantage counts $k$ rewards and
 # believes the critic about the rest:
 # $$A_t^{(k)}=\delta_t+\dots+\gamma^{k-1}\delta_{t+k-1}
 # =R_t+\dots+\gamma^{k-1}R_{t+k-1}+\gamma^kV_{t+k}-V_t.$$
-# GAE is a mean of these with geometric weights,
-# $A_t=(1-\lambda)\,(A_t^{(1)}+\lambda A_t^{(2)}+\lambda^2A_t^{(3)}+\dots)$, because
-# $\delta_{t+k}$ stands in all but the first $k$ of them, and their weights add up to $\lambda^k$.
-# Past the end nothing changes, so all the weight that is left falls on $G_t-V_t$. The cell below
-# checks both forms on random rewards and predictions before it turns to the answers of eight steps.
+# GAE is a mean of these with geometric weights, $A_t=(1-\lambda)\,(A_t^{(1)}+\lambda
+# A_t^{(2)}+\lambda^2A_t^{(3)}+\dots)$. For $\delta_{t+k}$ is in all but the first $k$ of them, and
+# their weights add up to $\lambda^k$. Past the end nothing changes, so all the weight that is left
+# falls on $G_t-V_t$. The cell below checks both forms on random rewards and predictions before it
+# turns to the answers of eight steps.
 
 # %%
 import draw
@@ -150,15 +152,15 @@ else:
 
 # %% [markdown]
 # ## What happened
-# A critic that is right takes away most of the noise. With $\lambda=0$ only the steps that changed
-# the expected score get a push, and the tokens after the slip get none, whereas RLOO pushes them
-# like all others. Since noise falls with the square root of the number of answers, RLOO would need
-# about eighteen times as many answers for the same accuracy.
+# With a critic that is right and $\lambda=0$, only the steps that changed the expected score get a
+# push. The tokens after the slip get none, whereas RLOO pushes them like all others. This takes
+# away most of the noise. Noise falls with the square root of the number of answers, so RLOO would
+# need about eighteen times as many answers for the same accuracy.
 #
-# The critic has a price, however. It knows nothing at first, and where its predictions are wrong, a
-# small $\lambda$ makes the gradient wrong as well, so the usual $\lambda=0.95$ is a compromise.
-# Where answers are short and cheap, the mean of the other answers is already a good baseline, which
-# is why RLOO and GRPO leave the critic out.
+# But the critic has a price. It knows nothing at first, and where its predictions are wrong, a
+# small $\lambda$ makes the gradient wrong as well. The usual $\lambda=0.95$ is a compromise. Where
+# answers are short and cheap, the mean of the other answers is already a good baseline. So RLOO and
+# GRPO leave the critic out.
 #
 # ## Change one thing
 # With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. For which
@@ -168,7 +170,7 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# The bias at $\lambda=0$ is 1, so nearly the whole gradient is missing, because only the last token
+# The bias at $\lambda=0$ is 1: nearly the whole gradient is missing, because only the last token
 # still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at $\lambda=1$ there is
 # none, as with any critic.
 #

@@ -1,21 +1,23 @@
 # %% [markdown]
 # # 16 · Does it start to think?
+# Reward only the last word of an answer. Will the model write its steps down first, or drop them?
+# Two tasks, two forms of answer, one rule to predict both.
+#
 # *About 25 minutes; read 12 first. Thinking that grows under a reward for the result: DeepSeek-R1,
 # arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/rollout.py`.*
 #
-# Models that "think" write steps before their result, and some of them learnt this from a reward
-# for the result alone. People who repeat this with small models often see the opposite, namely
-# answers that get shorter. This lesson repeats the experiment with one million parameters and asks
-# what decides which of the two it will be.
+# Models that "think" write steps before their result, and some of them learned this from a reward
+# for the result alone. People who repeat this with small models often see the opposite: answers get
+# shorter. We repeat the experiment with one million parameters and ask what decides between the
+# two.
 #
-# We take two kinds of questions of NanoWorld. Only the last word of an answer is rewarded, so the
-# model may write all the steps or say the last word at once. Here are the two forms of each:
+# Each task allows two forms of answer:
 #
 # - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
 # - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
 #
-# First SFT shows the model both forms, and then GRPO rewards the last word, while nothing rewards
-# the steps.
+# First SFT shows the model both forms. Then GRPO rewards the last word, and nothing rewards the
+# steps.
 #
 # ## Guess
 # At first the model writes steps in about a fifth of its answers to sums, and in a quarter of its
@@ -34,20 +36,20 @@ lesson = Lesson("16", CHANGE)
 # %% [markdown]
 # ## What decides
 # GRPO compares the rewards $R$ of the answers to one prompt. Let the model think in a share $s$ of
-# them, and let $\Delta$ be the **advantage of thinking**, the probability of a right answer with
-# steps minus that of a right answer at once. On average an answer's reward then differs from the
-# mean $\bar R$ of its group by
+# them. Let $\Delta$ be the **advantage of thinking**, the probability of a right answer with steps
+# minus that of a right answer at once. On average an answer's reward then differs from the mean
+# $\bar R$ of its group by
 # $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=\tfrac{K-1}{K}(1-s)\,\Delta,\qquad
 # \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-\tfrac{K-1}{K}\,s\,\Delta.$$
 # For let an answer at once be right with probability $q$, and one with steps with $q+\Delta$. The
-# other $K-1$ answers are right with $q+s\Delta$ on average, so an answer with steps is
+# other $K-1$ answers are right with $q+s\Delta$ on average. So an answer with steps is
 # $q+\Delta-(q+s\Delta)=(1-s)\Delta$ ahead of them, and one at once is $s\Delta$ behind. The factor
 # is that of lesson 12: the answer's own reward is one of the $K$ in $\bar R$, and only the others
 # count. With $K=8$ it is 7/8, and in a large group it is nearly 1.
 #
 # The first token of an answer decides whether steps follow, and it is pushed like all others. So
-# steps become more frequent if $\Delta$ is positive and rarer if it is negative, and since $\Delta$
-# can be measured before any training, we can predict which it will be.
+# steps become more frequent if $\Delta$ is positive and rarer if it is negative. Since $\Delta$ can
+# be measured before any training, we can predict which it will be.
 
 # %%
 import copy
@@ -83,12 +85,12 @@ def right_last_word(row) -> str:
 # SFT reads 600 right answers three times. Three in ten of them contain the steps, while the others
 # consist of the last word alone. The loss is the mean over all tokens. With the mean over each
 # answer and then over the answers, as in `nanouft/simple.py`, a token of a long answer would count
-# little beside one of a short answer, and after SFT hardly any sum would have steps.
+# little beside one of a short answer. After such an SFT hardly any sum would have steps.
 
 
 # %%
 def sft(model, rows):
-    """Make every token of the answers likelier; all of them weigh the same."""
+    """Make every token of the answers more likely; all weigh the same."""
     inputs, targets, mask = tokens(rows, "answer", tok)
     return -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
 
@@ -121,7 +123,7 @@ def sample(model, rows: list, seed: int):
 
 
 def look(model, kind: str) -> float:
-    """Print what the model does with 60 new prompts of a kind, eight answers to each, and return
+    """Print what the model does with 60 new prompts of a task, eight answers to each, and return
     the share of answers with steps, in per cent."""
     rows = world.rows("train", "prompts", 60, seed=1, skills=(kind,))
     _, right, steps = sample(model, rows, seed=1)
@@ -138,8 +140,8 @@ before = {kind: look(start, kind) for kind in KINDS}
 
 # %% [markdown]
 # ## Reward the last word
-# GRPO starts from this model twice, once for each kind of question, with the loop of
-# `nanouft/simple.py` and another reward.
+# GRPO starts from this model twice, once for each task, with the loop of `nanouft/simple.py` and
+# another reward.
 
 
 # %%
@@ -192,18 +194,18 @@ else:
 # %% [markdown]
 # ## What happened
 # Steps spread where they help. Adding up several numbers at once is too much for this model, so an
-# answer without steps is seldom right, while with steps each number only needs one small addition.
-# More sums are right than before, although most are still wrong.
+# answer without steps is seldom right. With steps each number only needs one small addition. More
+# sums are right than before, although most are still wrong.
 #
-# For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
-# of the question, so the model can read it off, and each extra word is one more chance to slip. The
-# answers become shorter and far more of them are right. This is what many people see who try this
-# with small models, and it does not mean that anything is wrong with their code.
+# In a reversal the last word is simply the first word of the question. The model can read it off,
+# and each extra word is one more chance to slip. So GRPO removes the steps, and far more of the
+# shorter answers are right. Many people see this who try it with small models, and it does not mean
+# that anything is wrong with their code.
 #
 # One model shows a mechanism and not a law, and other causes look the same. If `--max-new` cuts
-# long answers off before their result, they are never rewarded and vanish. And because GRPO divides
-# the advantage of an answer by its number of tokens, the first token of a long answer is pushed
-# less than that of a short one, whereas Dr. GRPO divides all answers by the same constant.
+# long answers off before their result, they are never rewarded and vanish. And GRPO divides the
+# advantage of an answer by its number of tokens, so it pushes the first token of a long answer
+# less. Dr. GRPO divides all answers by the same constant.
 #
 # ## Change one thing
 # With `CHANGE = "no steps shown"` no demonstration contains steps. Does GRPO find them for the
@@ -213,10 +215,10 @@ else:
 # <details><summary>After your run</summary>
 #
 # Hardly any answer has steps, before or after. GRPO learns from the model's own answers, so it
-# cannot reward what the model never says, and only a demonstration can show that. Yet nearly as
-# many sums are right in the end as with steps, because here all demonstrations practise to say the
-# result at once. So the advantage of thinking, which is measured inside one model, does not say
-# which of two models will be better.
+# cannot reward what the model never says. Only a demonstration can show that. Yet nearly as many
+# sums are right in the end as with steps, because here all demonstrations practise to say the
+# result at once. The advantage of thinking is measured inside one model and does not say which of
+# two models will be better.
 #
 # </details>
 #
@@ -235,7 +237,7 @@ else:
 #
 # 1. A good reason is that the model is right as often without steps, each of which is a chance to
 #    slip. A bad one is that long answers are cut off before their result.
-# 2. Measure the advantage of thinking, that is, how much more often sampled answers to the same
-#    prompts are right with steps than without.
+# 2. Measure the advantage of thinking: how much more often sampled answers to the same prompts are
+#    right with steps than without.
 #
 # </details>

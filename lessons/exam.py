@@ -92,7 +92,7 @@ def dpo(rng: Random) -> tuple[str, str]:
     return (f"Under the start model log p is {chosen:g} for the chosen answer and {rejected:g} "
             f"for the rejected one; now it is {chosen - less:.1f} and {rejected - lesser:.1f}. "
             "Give DPO's margin, its loss, and the push on a token of each answer for beta = 0.1. "
-            "Has training made the chosen answer likelier?",
+            "Has training made the chosen answer more likely?",
             f"Margin {0.1 * (lesser - less):.3f}, loss {loss:.3f}, pushes "
             f"{push['chosen'].item():+.4f} and {push['rejected'].item():+.4f}. No: it has fallen "
             f"by {less:g} nats, and the rejected one by {lesser:g}, while the loss sees only the "
@@ -107,7 +107,7 @@ def una(rng: Random) -> tuple[str, str]:
         loss_and_pushes("una", {"answer": answers([[x]], [[0.0]])}, {"score": [score]}, beta=beta)
         for x in (nats, ends))
     assert abs(none["answer"]) < 1e-6, "there the push vanishes"
-    change = "likelier" if nats > 0 else "less likely"
+    change = "more likely" if nats > 0 else "less likely"
     return (f"An answer has the score {score:g} and is now {abs(nats):g} nats {change} than under "
             f"the start model. Give UNA's loss for beta = {beta:g}, and the push on a token with "
             "its sign. At how many nats does the push vanish? And that on a demonstration in "
@@ -122,10 +122,10 @@ def poft(rng: Random) -> tuple[str, str]:
     loss, push = loss_and_pushes("poft", {"answer": answers([[x] for x in mine])},
                                  {"aligned_logp": aligned})
     return (f"Two demonstrations have the mean log-probabilities {listed(mine, 'g')} per token "
-            f"under the policy and {listed(aligned, 'g')} under the aligned model. Give PoFT's "
+            f"under the policy and {listed(aligned, 'g')} under the helper. Give PoFT's "
             "trust in each, and its loss. Does a small trust show that a demonstration is wrong?",
             f"Trust {listed(2 * push['answer'][:, 0], '.3f')}, loss {loss:.3f}. No: it compares "
-            "two opinions. A right answer that the aligned model finds unlikely gets a small "
+            "two opinions. A right answer that the helper finds unlikely gets a small "
             "trust, and a wrong one that surprises both models equally gets 1/2 (lesson 10).")
 
 

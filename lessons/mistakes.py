@@ -211,7 +211,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("(torch.sigmoid(BETA * nats) - score).square()", "F.binary_cross_entropy_with_logits("
          "BETA * nats, score)", "This is the cross-entropy. UNA takes the squared difference."),
         ("torch.sigmoid(BETA * nats)", "torch.sigmoid(-BETA * nats)", "The sign in the sigmoid is "
-         "wrong: a likelier answer has a higher score."),
+         "wrong: a more likely answer has a higher score."),
         (".mean()", ".sum()", "The losses of the answers are added up. Take their mean.")],
     "poft_loss": [
         ("-F.logsigmoid(nats / n)", "F.logsigmoid(nats / n)", "The sign is wrong. The loss is "
@@ -219,7 +219,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("log_ratio(model, aligned", "log_ratio(aligned, model", SWAPPED),
         ("nats / n", "nats", "h is a mean over the tokens of the answer, not a sum."),
         ("nats / n", "BETA * nats / n", "PoFT has no beta."),
-        ("nats / n", "-nats / n", "h is the model's minus the aligned model's, not the other way "
+        ("nats / n", "-nats / n", "h is the model's minus the helper's, not the other way "
          "round."),
         ("-F.logsigmoid(nats / n)", "-torch.log(torch.sigmoid(nats / n))", "Where the model has "
          "moved far, the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),

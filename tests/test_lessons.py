@@ -106,7 +106,9 @@ def test_no_lesson_is_missing_in_the_list():
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_has_its_parts(lesson):
-    """Two guesses, a letter or a number each, one switch that the text explains, two questions."""
+    """A description, two guesses, a letter or a number each, one switch that the text explains, two
+    questions."""
+    assert table.QUESTIONS[lesson.stem].endswith((".", "?"))
     text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
     switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
     assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
@@ -173,6 +175,19 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
         assert abs(float(happened) - right[0]) <= right[1]
     picture = f"{number}-{change}" if change else number
     assert (tmp_path / f"out/lessons/{picture.replace(' ', '-')}.png").stat().st_size < 100_000
+
+
+@pytest.mark.slow
+def test_at_the_rate_of_the_others_dpo_stops_as_lesson_00_says(tmp_path):
+    """Below "After your run": all of its answers stop, and 92 % of the words are right."""
+    source = lesson_file("00").read_text("utf-8")
+    assert source.count('"pairs", 1.5e-5') == 1
+    source = source.replace('"pairs", 1.5e-5', '"pairs", 1.25e-4')
+    ran = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True,
+                         text=True, stdin=subprocess.DEVNULL, timeout=600, env=copied(tmp_path))
+    words, stop = re.search(r"DPO +right words +(\d+) %, answers that stop +(\d+) %",
+                            ran.stdout).groups()
+    assert abs(int(words) - 92) <= 3 and int(stop) >= 97
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ def policy_gradient(p, r):
     r       (n,) the reward of each action
     return  (n,) the derivative of the expected reward, the sum of p r, by each LOGIT
 
-    Raising one logit makes its action likelier and all other actions less likely, so the derivative
+    Raising one logit makes its action more likely and all others less likely, so the derivative
     by a logit is not the one by p. Do it on paper for two actions first. The derivative is positive
     where a larger logit would raise the expected reward.
 

@@ -32,7 +32,7 @@ EXERCISES = {"05a": Exercise(estimates, lake, [
     ("return whole,", "return sum(probs[pair] for pair in path) / len(path),",
      "The moves of the path are made one after the other, so their chances are multiplied."),
     ("(probs * best).sum(1)", "probs.max(1).values",
-     "A best move is one that `best` names, whichever it is, not the likeliest one."),
+     "A best move is one that `best` names, whichever it is, not the most likely one."),
     ("does.append((at * right).sum())", "does.append(right[pair[0]])", "The third number follows "
      "the path. The policy walks by itself, and may stand in another cell after the first move."),
     ("does.append((at * right).sum())", "does.append(right.mean())",

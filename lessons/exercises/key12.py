@@ -33,8 +33,8 @@ EXERCISES = {
         ("return K", "return K + 1", "One answer less is enough as well.")]),
     "12b": Exercise(grpo_push, tokens, [
         ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "The derivative of e^d - d - 1 by "
-         "d is e^d - 1, and d falls as logp rises. So a token that the reference finds likelier is "
-         "pushed up."),
+         "d is e^d - 1, and d falls as logp rises. So a token that the reference finds more likely "
+         "is pushed up."),
         ("return rho * A * plain", "return A * plain", "The derivative of rho by logp is rho."),
         ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A", "(rho - 1).abs() <= eps", "A clipped ratio "
          "is not always a constant: the smaller of both gains counts."),

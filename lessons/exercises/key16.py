@@ -17,7 +17,7 @@ EXERCISES = {"16a": Exercise(push_on_steps, model, [
     ("s / short", "0", "Answers without steps push x as well: they have the advantage -s delta, "
      "and the derivative of log(1 - s) by x is -s."),
     ("return s", "return -s", "The sign is wrong: where thinking has an advantage and both kinds "
-     "of answers are equally long, steps become likelier."),
+     "of answers are equally long, steps become more likely."),
     ("+ s / short", "- s / short", "The sign of one part is wrong. Answers without steps have the "
      "advantage -s delta, and the derivative of log(1 - s) by x is -s: both minus signs go.")],
     tolerance=1e-5)}

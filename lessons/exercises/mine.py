@@ -53,7 +53,7 @@ def token_logp(logits, targets):
 
 
 def sft_loss(model, reference, rows, tok, step):
-    """Lesson 02. The loss of supervised fine-tuning, one number: make every answer likelier.
+    """Lesson 02. The loss of supervised fine-tuning, one number: make every answer more likely.
 
     rows    demonstrations; tokens(rows, "answer", tok) makes inputs, targets and mask of them
     return  the mean of -log p over the tokens of each answer, and then the mean over the answers,
@@ -85,7 +85,7 @@ def train(model, rows, tok, objective, steps, reference=None):
 
 
 def log_ratio(model, reference, rows, side, tok):
-    """Lesson 07. How many nats likelier is each answer than under the reference?
+    """Lesson 07. How many nats has each answer gained over the reference?
 
     side    which answer: "answer", "chosen" or "rejected"
     return  two tensors (B,): the log-probability of each answer under the model minus that under
@@ -116,7 +116,7 @@ def una_loss(model, reference, rows, tok, step):
 
 def poft_loss(model, aligned, rows, tok, step):
     """Lesson 10. The loss of PoFT, one number: the mean over the answers of -log sigmoid(h), where
-    h is the log-ratio to the aligned model, as a mean over the tokens of the answer.
+    h is the log-ratio to the helper, here `aligned`, as a mean over the tokens of the answer.
     """
     raise NotImplementedError
 
@@ -127,7 +127,7 @@ def mix_in_own_guess(model, inputs, mask):
     inputs  (B,T) the true tokens
     mask    (B,T) 1 where the TARGET of a position is a token of the answer
     return  (B,T,C) embeddings: (1 - LAM) times that of the true token, plus LAM times that of the
-            model's own guess FOR this position, the likeliest next token AT the position before.
+            model's own guess FOR this position, the most likely next token AT the position before.
             Outside the answer the guess is the true token. No gradient flows through the result.
     """
     raise NotImplementedError
