@@ -7,6 +7,7 @@ Where nothing is given, the rate, the batch, the steps and beta follow from the 
 """
 import math
 import statistics
+import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,13 +52,14 @@ class Plan:
             [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
         parameters = f"{size:.2f}M parameters"
         if trained < size:
-            parameters = f"{trained:.2f}M of {parameters} are trained"
+            parameters = f"{trained:.2f}M of {parameters} trained"
         unit = "prompts" if self.objective.on_policy else "rows"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-        of_step = counted(self.batch_size, unit)
-        return (f"{self.objective}: {counted(self.steps, 'steps')} of {of_step} = "
-                f"{as_passes(self.epochs)} over the data, learning rate {self.rate:.2g}\n"
-                f"{len(self.train):,} {unit}, {parameters}, on {device.name}{precision}")
+        lines = (f"{self.objective}: {counted(self.steps, 'steps')} of "
+                 f"{counted(self.batch_size, unit)}, {as_passes(self.epochs)} over "
+                 f"{counted(len(self.train), unit)}",
+                 f"learning rate {self.rate:.2g}, {parameters}, on {device.name}{precision}")
+        return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
     def chosen_here(self) -> str:
         """Which flags of steps, batch size and rate were not given."""
@@ -178,7 +180,7 @@ def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
         return objective
     median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
     beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
-    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta)")
+    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta changes it)")
     return replace(objective, **{"beta": beta})
 
 
