@@ -34,7 +34,7 @@ class DPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
     swap: bool = False              # prefer the rejected answers, for the second model of tis_dpo
     reduction: Literal["sum", "mean"] = "sum"   # an answer's log-ratio: sum or mean over its tokens
@@ -78,7 +78,7 @@ class Pairs(Objective, hooks=("reward", "each")):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
 
     check = check_settings
 

@@ -56,7 +56,7 @@ class GRPO(Objective):
     scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
     eps: float | None = None        # how far a ratio may move on one rollout [0.2; gspo 3e-4]
     eps_high: float | None = None   # upper clip, if different (DAPO: 0.28) [eps; gspo 4e-4]
-    length: int = 44  # with dr_grpo, the constant that sums over tokens are divided by
+    length: int = 44  # with dr_grpo: divides the sum over an answer's tokens
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 

@@ -57,9 +57,9 @@ Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
 
 class IFT(Objective):
-    variant: Variant = "detached"   # how the tokens are weighed
-    lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
-    gamma: float = 0.95  # discount of later tokens' losses in a weight; 0 = all weights 1
+    variant: Variant = "detached"   # which weights the tokens of an answer get
+    lam: float = 0.2                # share of the model's own guess in what it reads; 0 = none
+    gamma: float = 0.95  # how much the losses of later tokens count in a weight; 0 = all weights 1
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)

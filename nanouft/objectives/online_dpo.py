@@ -28,7 +28,7 @@ class OnlineDPO(Objective):
     lr = 1e-5
     reference = True
     samples: int = 4                # answers to each prompt; the best and the worst are used
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
 
     def check(self) -> None:
         check_sampling(self, least=2)

@@ -35,8 +35,8 @@ from nanouft.plumbing.errors import in_range
 class PoFT(Objective):
     first_models = FirstModels("aligned", "an aligned model, made first",
                                ("--objective sft --rows 4080 --seed 900",), inherits=False)
-    aligned: list[str] | None = None  # folders of aligned models [NanoWorld: one is trained first]
-    beta: float = 1.0               # factor of A - A_aligned, the lead over the aligned models
+    aligned: list[str] | None = None  # folders of helper models [NanoWorld: one is trained first]
+    beta: float = 1.0               # factor of A - A_aligned, the lead over the helpers
     margin: float = 0.0             # added to this lead; larger = every row weighs less
 
     def check(self) -> None:

@@ -46,7 +46,7 @@ class PPO(Objective):
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
     gamma: float = 1.0              # discount of later rewards
-    lam: float = 0.95               # of GAE: 1 = whole returns, 0 = one step, then the critic
+    lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step, then the critic
     eps: float = 0.2                # how far a token's chance may move on one rollout
     eps_value: float = 0.2          # how far a value may move on one rollout
     vf: float = 1.0                 # weight of the critic's loss

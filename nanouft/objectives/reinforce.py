@@ -33,7 +33,7 @@ class Reinforce(Objective):
     reference = True
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
-    baseline: Literal["mean", "none"] = "mean"  # what a reward is compared with: a mean, or 0
+    baseline: Literal["mean", "none"] = "mean"  # compare a reward with the mean, or with 0
 
     def check(self) -> None:
         check_sampling(self)

@@ -26,7 +26,7 @@ class RobustDPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
     check = check_settings

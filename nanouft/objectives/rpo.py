@@ -34,7 +34,7 @@ class RPO(Objective):
     lr = 3e-5
     reference = True
     coupled = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     temperature: float = 0.5  # of the weights of other prompts; small = only similar prompts count
 
     check = check_settings

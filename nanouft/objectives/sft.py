@@ -21,7 +21,7 @@ from nanouft.objective import Batch, Objective
 
 
 class SFT(Objective):
-    reduction: Literal["token", "sequence"] = "token"   # what weighs the same: tokens, or answers
+    reduction: Literal["token", "sequence"] = "token"   # what counts alike: tokens or answers
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]

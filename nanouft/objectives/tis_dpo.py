@@ -35,7 +35,7 @@ class TISDPO(Objective):
     reference = True
     first_models = FirstModels("estimates", "two DPO runs, made first",
                                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def check(self) -> None:

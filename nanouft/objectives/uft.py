@@ -45,7 +45,7 @@ KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos +
 class UFT(Objective):
     data = "demos + scores"             # with --feedback score
     reference = True
-    feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demos
+    feedback: Literal["score", "binary", "pair", "none"] = "score"  # rows beside demonstrations
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
     beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
 

@@ -40,7 +40,7 @@ class UNA(Objective):
     data = "scores"                     # with --feedback score
     lr = 5e-4
     reference = True
-    feedback: Literal["score", "binary", "pair"] = "score"  # what is known: score, label or pair
+    feedback: Literal["score", "binary", "pair"] = "score"  # what the rows say of answers
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
     beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
 

@@ -31,33 +31,33 @@ SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out",
 
 @dataclass
 class Train:
-    data: list[str] | None = None       # your rows, JSON lines of prompt and response [NanoWorld]
-    eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
-    max_length: int | None = None   # longest row in tokens, without its last [the model's context]
-    init: str = "base"                  # start from a run, a model folder or hub:owner/name
+    data: list[str] | None = None       # your rows: JSON lines with prompt and response [NanoWorld]
+    eval_data: list[str] | None = None  # files of rows to hold out [a tenth of --data]
+    max_length: int | None = None   # longest row in tokens, not counting the last [the context]
+    init: str = "base"                  # start model: a run, a model folder or hub:owner/name
     rows: int = 1020                    # NanoWorld rows to train on
-    skills: str = "all"     # NanoWorld families: A (skills), B (honesty), all, or names with commas
+    skills: str = "all"     # NanoWorld tasks: A (skills), B (honesty), all, or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
-    noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
-    steps: int | None = None            # optimizer steps [as many as suit, which the run prints]
+    noise: float = 0.0                  # share of NanoWorld's demonstrations to make wrong, 0 to 1
+    steps: int | None = None            # optimizer steps [chosen to suit the rows, and printed]
     epochs: float | None = None         # passes over the data, in place of --steps
-    batch_size: int | None = None       # rows or prompts of a step [32; with --data mostly 8 or 4]
-    accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
+    batch_size: int | None = None       # rows (or prompts) per step [32; with --data often 8 or 4]
+    accumulate: int = 1                 # micro-batches per step; more of them take less memory
     activation_checkpointing: bool = False      # save memory by computing activations twice
     lr: float | None = None             # peak learning rate [the method's own]
-    warmup: float = 0.1                 # share of the steps in which the rate rises
-    lora: int = 0                       # rank of LoRA; with 0 all weights are trained
-    seed: int = 0                       # seed of the data, their order and all sampling
+    warmup: float = 0.1                 # share of the steps in which the learning rate rises
+    lora: int = 0                       # rank of LoRA; 0 trains all weights
+    seed: int = 0                       # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"    # auto is fp32; on CUDA bf16 if large
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: bf16 if large on GPU
     compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
-    threads: int | None = None          # CPU threads
-    save_every: int | None = None       # steps between saves, 0: none [50, or a rollout, or more]
+    threads: int | None = None          # CPU threads [PyTorch's choice]
+    save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: int = 0                 # steps between held-out losses [only before and after]
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
-    max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
-    items: int = 100                    # NanoWorld prompts per family in the table; 0 leaves it out
-    plain: bool = False                 # only train, without evaluation and without curves
+    max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
+    items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
+    plain: bool = False                 # only train: no evaluation, no curves
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 
@@ -115,13 +115,14 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
                         "setting another name")
     what_and_how = "\n\n".join(about.split("\n\n")[:2])
     parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,
-                    epilog="--objective NAME --help shows the settings of that method too, and "
+                    epilog="--objective NAME --help adds the settings of that method.\n"
                            "--help all shows every flag.")
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
     add_flags(parser, Train, "the run" if every else "", None if every else SHORT)
-    add_flags(parser, cls, title_of(cls).rstrip("."), None if every or chosen else ())
+    title = textwrap.fill(title_of(cls).rstrip("."), 79)
+    add_flags(parser, cls, title, None if every or chosen else ())
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
