@@ -310,7 +310,7 @@ def test_the_network_is_asked_only_for_what_the_command_line_names(
 def test_a_name_of_the_hub_that_the_run_never_had_is_refused(run, place, capsys):
     for more in (["--init", "hub:me/x"], ["--data", "hub:me/x"]):
         assert command(train.main, ["--resume", str(run), *more]) == 2
-        assert f"{more[0]} is of the hub, and that run was given something else" in \
+        assert f"{more[0]} is a hub: name, and that run was given something else" in \
             one_error(capsys)
     assert command(train.main, ["--resume", str(run), "--init", "me"]) == 2
     assert "--resume takes no other flag" in one_error(capsys)
