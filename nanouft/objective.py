@@ -1,6 +1,6 @@
-"""What an objective is: a pure loss over batches, its settings, and what it declares of itself.
+"""An objective: a pure loss over batches, its settings, and what it declares about itself.
 
-Each file of objectives/ is one. One training step uses it like this:
+Each file in objectives/ holds one. A training step uses it like this:
 
     objective = OBJECTIVES["dpo"](beta=0.2)     # objectives/dpo.py, with its settings
     batch = collate(encoded, picked, tok.pad)   # data/batches.py: these rows
@@ -8,12 +8,12 @@ Each file of objectives/ is one. One training step uses it like this:
     loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
 Three rules, with which one interface serves every method:
-1. A loss never calls another model. What that model says is computed earlier and stored beside
-   the tokens: before training (run/reference.py), or when answers are sampled (rollout.py).
-   Seqs.ref_logp is shared by many methods. What only one method reads is prepared by its file.
+1. A loss never calls another model. Its numbers are computed earlier and stored beside the tokens:
+   before training (run/reference.py), or when answers are sampled (rollout.py). Many methods share
+   Seqs.ref_logp. Numbers that only one method reads are prepared in its own file.
 2. A method reaches the network through GPT.forward alone.
-3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   a step's micro-batches (--accumulate) add up to its loss.
+3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of a
+   step's micro-batches (--accumulate) add up to the loss of the step.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -29,15 +29,15 @@ from nanouft.plumbing.check_class import check_class
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import counted
 
-NOT_SET: Any = None                 # the value of a field until somebody writes it
+NOT_SET: Any = None                 # the value of a field that nobody has written yet
 
 
 @dataclass
 class Seqs:
     """One role of a batch, as padded sequences: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    Losses reduce tokens by `sum` or `mean` alone, both masked, and each shows which of the two.
-    Log-probs are natural logarithms, whose unit is the nat."""
+    A loss adds up tokens only by `sum` or `mean`. Both are masked, so a loss shows which it takes.
+    Log-probs are natural logarithms; their unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
@@ -50,7 +50,7 @@ class Seqs:
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)
-    extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) for one method alone
+    extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) numbers of one method
     positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
 
     def __post_init__(self) -> None:
@@ -85,20 +85,21 @@ class Seqs:
 
 @dataclass(frozen=True)
 class FirstModels:
-    """Models that must be trained first, once; a setting of the method holds their folders."""
-    setting: str                        # its name
-    what: str                           # which models they are, in words
-    flags: tuple[str, ...]              # for each of them: those of train that make it
-    inherits: bool = True               # do these take start model, rows and seed from the run?
+    """Models that must be trained once, before the method. A setting holds their folders."""
+    setting: str                        # name of that setting
+    what: str                           # the models in words
+    flags: tuple[str, ...]              # for each model: the flags of train that make it
+    inherits: bool = True               # True: they take start model, rows and seed from the run
 
     def stand_in(self, folder: str) -> dict[str, list[str]]:
-        """The setting with one model in place of them all: a method can be shown without them."""
+        """The setting with one model in place of them all, to show a method without training
+        them."""
         return {self.setting: [folder] * len(self.flags)}
 
 
 @dataclass
 class Batch:
-    """The rows of one optimizer step, or a micro-batch that knows the whole step's totals."""
+    """The rows of one optimizer step; or a micro-batch of it, with the totals of the whole step."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
