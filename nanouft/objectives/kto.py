@@ -19,8 +19,8 @@ Each row carries a mismatched answer, that of the next row with another prompt. 
 batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the
 last). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %. With TRL's
 partners, loss and gradient are TRL's.
-The mismatched answers should be the good and bad answers of the data, in the same shares. If the
-rows are pairs, all chosen answers come before all rejected ones, as in TRL. Otherwise the next
+The mismatched answers should be the good and bad answers that the method learns from. If the rows
+are pairs, all chosen answers come before all rejected ones, as in TRL. Otherwise the next
 prompt's chosen answer would be borrowed twice and its rejected one never. Rows with labels keep
 their order, unless the borrowed answers would be good far more or less often than all answers are.
 That happens if each prompt has its good answer first. Then a shuffled order decides who lends.

@@ -93,7 +93,7 @@ def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, mode
 
 # ---- rate, batch and steps, if they are not given ------------------------------------------------
 PASSES = 3              # over the rows; more passes learn a small file by heart (docs/data.md)
-SMALL_STEP = 8          # rows of a step; fewer rows a step make more steps of PASSES
+SMALL_STEP = 8          # rows of a step: small steps make more steps out of PASSES
 FEW_PROMPTS = 4         # prompts of a step, because each has several answers
 SOME = (20, 20)         # least number of steps: fewer change nothing
 MANY = (200, 400)       # least number of steps for a narrow model and few demonstrations:
