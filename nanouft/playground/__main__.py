@@ -1,12 +1,12 @@
 """A page on which any two methods learn side by side, with a map of all of them.
 
-    python -m nanouft.playground                    # writes out/playground/index.html
-    python -m nanouft.playground --also mine.py     # and a method of your own
+    python -m nanouft.playground                # writes out/playground
+    python -m nanouft.playground --also mine.py # and a method of your own
 
-The page is one file that needs no network. It shows the shipped base, and what four training steps
-make of it with every method of objectives/ and of --also, at three learning rates and at the
-method's own. This command computes all of it with the project's own losses in about a minute, and
-the page shows what it kept. Equations and papers are those in the heads of the methods' files.
+The page is one file that needs no network. It shows the shipped base, and the same model after each
+of four training steps: with every method of objectives/ and of --also, at three learning rates and
+at the method's own. This command computes it all in about a minute, with the project's own losses.
+Equations and papers come from the heads of the methods' files.
 """
 import sys
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from nanouft.run.flags import parse
 
 @dataclass
 class Playground:
-    out: str = "out/playground"     # folder of the page
-    also: list[str] | None = None   # files of more methods [none]
+    out: str = "out/playground"     # folder to write the page into
+    also: list[str] | None = None   # files with methods of your own
 
 
 def main(argv: list[str] | None = None) -> int:
