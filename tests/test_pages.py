@@ -799,6 +799,20 @@ def test_a_printed_page_shows_all_answers_and_code_on_white(made, browser):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == f"rgb{light}"
 
 
+def test_bars_and_map_are_seen_in_a_visitors_own_colours(made, browser):
+    """Windows paints no backgrounds then, and gives its own colour for text."""
+    page, _ = at(browser, made[1], "#right=ift&step=4")
+    page.emulate_media(forced_colors="active")
+    page.click("summary")
+    back, text = page.evaluate("""() => ["Canvas", "CanvasText"].map((x) => {
+        document.body.style.cssText = `forced-color-adjust: none; color: ${x}`;
+        return getComputedStyle(document.body).color; })""")
+    page.evaluate("document.body.style.cssText = ''")
+    bar = page.locator(".bars i").first
+    assert bar.evaluate("(x) => getComputedStyle(x).backgroundColor") == text != back
+    assert page.locator("#map-dpo").evaluate("(x) => getComputedStyle(x).color") == text
+
+
 def test_whole_answers_can_be_chosen_on_a_phone(made, browser):
     page, _ = opened(browser, made[1], width=390)
     page.check("#whole")
