@@ -24,7 +24,7 @@ STRIP_RATE = 1e-4                       # both methods' in the picture
 class Playground:
     out: str = "out/playground"     # folder of the page
     also: list[str] | None = None   # files of more methods [none]
-    strip: str = ""                 # write a strip of SFT's and DPO's steps to this SVG, no page
+    strip: str = ""                 # write the steps of SFT and DPO to this SVG, and no page
 
 
 def main(argv: list[str] | None = None) -> int:
