@@ -13,8 +13,8 @@ from nanouft.pictures.colours import css
 
 def write_page(web: Path, data: Any, out: Path, head: str = "", navigation: str = "") -> Path:
     """web/page.html -> out/index.html. `data` is the script's DATA. In page.html, /*STYLE*/ becomes
-    pictures/page.css with the colours, /*SCRIPT*/ the data and the scripts of web/, and <!--HEAD--> and
-    <!--NAVIGATION--> the additions of a site."""
+    pictures/page.css with the colours, /*SCRIPT*/ the data and the scripts of web/, <!--HEAD-->
+    and <!--NAVIGATION--> the additions of a site."""
     def text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
