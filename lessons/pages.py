@@ -21,7 +21,6 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from lessons.guess_form import with_forms
 from lessons.table import LESSONS, QUESTIONS, head_of
 from lessons.website import FOLD, Site, read, with_contents
 from nanouft.plumbing.entry import command
@@ -105,6 +104,8 @@ def run(file: Path):
 def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     """The page of a lesson, with links to those of `files`."""
     from nbconvert import HTMLExporter
+
+    from lessons.guess_form import with_forms
     for cell in notebook.cells:
         if cell.cell_type == "code":
             fold(cell, title(file))
