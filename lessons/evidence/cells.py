@@ -27,7 +27,7 @@ import torch
 from lessons.evidence import measures
 from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
 from lessons.evidence.claims import CLAIMS, is_kept, packed
-from lessons.evidence.judge import place
+from lessons.evidence.judge import MODELS, place
 from lessons.evidence.verdicts import weights
 from nanouft import train, world
 from nanouft.models import folders
@@ -252,7 +252,7 @@ def groups_of(claim: Claim) -> np.ndarray:
 
 
 def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
-    """For each row and base: how many of each seed's scores are as kept?"""
+    """For each row and model: how many of each seed's scores are as kept?"""
     claim, kept = CLAIMS[name], packed(name)
     out = [f"{name}: scores that are as kept, in % of each seed's"]
     for r, row in enumerate(claim.rows):
@@ -260,6 +260,6 @@ def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
             mine = trained["scores"][r, base]
             was = kept["scores"][place(kept, claim, row, base), base, :len(mine)]
             same = " ".join(f"{100 * x:.4g}" for x in (mine == was).mean((1, 2)))
-            out.append(f"{row:14}{base_name:>8}   {same}   mean {100 * mine.mean() / UNIT:.1f}, "
+            out.append(f"{row:14}{MODELS[base_name]:>8}   {same}   mean {100 * mine.mean() / UNIT:.1f}, "
                        f"kept {100 * was.mean() / UNIT:.1f}")
     return out
