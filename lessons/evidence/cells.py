@@ -260,6 +260,6 @@ def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
             mine = trained["scores"][r, base]
             was = kept["scores"][place(kept, claim, row, base), base, :len(mine)]
             same = " ".join(f"{100 * x:.4g}" for x in (mine == was).mean((1, 2)))
-            out.append(f"{row:14}{MODELS[base_name]:>8}   {same}   mean {100 * mine.mean() / UNIT:.1f}, "
-                       f"kept {100 * was.mean() / UNIT:.1f}")
+            out.append(f"{row:14}{MODELS[base_name]:>8}   {same}   "
+                       f"mean {100 * mine.mean() / UNIT:.1f}, kept {100 * was.mean() / UNIT:.1f}")
     return out

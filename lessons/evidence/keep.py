@@ -4,8 +4,9 @@
     python -m nanouft.train --objective sft --data out/kept/demos.jsonl
     python -m lessons.evidence.keep --data my.jsonl --share 0.8 --aligned DIR --out out/kept
 
-The helper, a second model, says how likely each answer is, as the mean log-probability of its tokens. PoFT
-reads the same number and gives each row a weight; here the least likely rows are left out.
+The helper, a second model, says how likely each answer is, as the mean log-probability of its
+tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are left
+out.
 """
 import sys
 from dataclasses import dataclass
