@@ -42,8 +42,9 @@ Figure = tuple[float, float]                        # mean, half of its 95 % int
 
 
 def filled(text: str, found: dict[str, Line]) -> str:
-    """The text with its figures. `found` has all questions by key."""
-    return FIELD.sub(lambda field: form(found, *field.groups()), text)
+    """The text with its figures. `found` has all questions by key. No line ends before a "%"."""
+    text = FIELD.sub(lambda field: form(found, *field.groups()), text)
+    return text.replace(" %", "\u00a0%")
 
 
 def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> str:
@@ -118,6 +119,8 @@ def cells(found: dict[str, Line], keys: list[str], way: int, left: bool, models:
             without.append(", ".join(bold(signed(100 * way * x.without),
                                           x.rests and line.verdict != "undecided")
                                      for x in line.findings))
+        elif len(keys) > 1:
+            without.append(DASH)
     out += ["; ".join(verdicts)]
     out += ["; ".join(without)] if left else []
     return " | ".join([*out, ", ".join(dict.fromkeys(runs))])

@@ -87,7 +87,7 @@ def row_lines(name: str) -> list[str]:
     width = max(map(len, claim.rows))
     stop = "the answers" if "ended" in kept else "list answers"
     out = ["Score of each training in points of 100, in all tasks and in each, and how many per",
-           f"cent of {stop} stop (means over seeds; below each training its flags for nanouft.train)",
+           f"cent of {stop} stop (means over seeds; below each its flags for nanouft.train)",
            " " * (width + 10) + "".join(f"{column:>10}" for column in columns)]
     for row, flags in claim.rows.items():
         for base, base_name in enumerate(claim.names):
