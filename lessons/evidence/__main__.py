@@ -8,7 +8,8 @@
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
-scores. C is for our own models N1 and N2, R for a real model, SmolLM2-135M.
+scores. C is for our own models N1 and N2, R for a real model, SmolLM2-135M. What was expected is
+printed as it was written then: there the first base is N1, a family is a task.
 """
 import argparse
 import sys

@@ -204,7 +204,7 @@ def search(name: str, workers: int, rows: list[str]) -> list[str]:
                if (name, job[1], claim.names[job[2]], job[4]) not in kept}
     make_cells(claim, f"{name}, tries", untried, workers)
     keep_tries(claim, {key: file for key, file in files.items() if file in untried})
-    return [f"{row:14}{claim.names[base]:>8}   {claim.best_try(row, base)}"
+    return [f"{row:14}{MODELS[claim.names[base]]:>8}   {claim.best_try(row, base)}"
             for row in dict.fromkeys(row for row, _, _ in tries)
             for base in range(len(claim.bases))]
 

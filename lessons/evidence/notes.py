@@ -43,6 +43,12 @@ def moved(*rows: str) -> str:
     return f"{min(found):.3f} to {max(found):.3f}"
 
 
+def logp(row: str) -> str:
+    """ "−0.87, −0.71": nats a token of right answers, on N1 and N2."""
+    return ", ".join(f"{mechanism.points(packed('C13'), row, base).right.mean():.2f}"
+                     for base in (0, 1)).replace("-", "−")
+
+
 def fall(losses: tuple[str, ...]) -> str:
     """ "4.8 to 39.4": by how much tries of second stages at the highest rate are below those at the
     lowest, in points on validation prompts; 0.0 for those that are not."""
@@ -193,6 +199,7 @@ def betas() -> str:
 SECOND_PAIRS = [f"sft, {loss}" for loss in which_loss.CONTRAST]
 NOTES: dict[str, Callable[[], str]] = {
     "correlation": correlation, "margin": margin, "fragile": fragile,
+    "logp of dose 0": lambda: logp("dose 0"), "logp of base": lambda: logp("base"),
     "kl of pairs": lambda: moved(*SECOND_PAIRS), "kl of more SFT": lambda: moved("sft, sft"),
     "fall of pairs": lambda: fall(which_loss.CONTRAST),
     "fall of imitation": lambda: fall(which_loss.ANCHORED),
