@@ -1,4 +1,6 @@
 """Figures of docs/results that are no difference of two rows: {note correlation}, in a text."""
+import csv
+import gzip
 import re
 from collections.abc import Callable
 from functools import cache
@@ -7,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from lessons.evidence import judge, mechanism, reads, searches, stats, verdicts, which_loss
-from lessons.evidence.claim import FAMILIES, NO_FACTS, UNIT, tries_of
+from lessons.evidence.claim import FAMILIES, NO_FACTS, RESULTS, UNIT, tries_of
 from lessons.evidence.claims import ALIGNED, CLAIMS, is_kept, packed
 
 HELPERS_ROWS = int(re.search(r"--rows (\d+)", ALIGNED)[1])
@@ -156,6 +158,14 @@ def share(part: tuple[str, ...], whole: tuple[str, ...]) -> str:
                         for lead in leads)
 
 
+def searched_on_n1() -> str:
+    """ "C1, C2 and C4": runs whose settings were searched on N1 and not on N2."""
+    with gzip.open(RESULTS / "searches.csv.gz", "rt", encoding="utf-8") as file:
+        bases = {(line["claim"], line["base"]) for line in csv.DictReader(file)}
+    found = sorted(name for name, base in bases if base == "base" and (name, "base-1") not in bases)
+    return f"{', '.join(found[:-1])} and {found[-1]}"
+
+
 def closed_by_the_blend() -> str:
     """ "4 and 5": how many per cent of SFT's error IFT's blend (lam .2) removes, word by word."""
     error, nearer, *_ = judge.lines("C7")
@@ -217,6 +227,7 @@ NOTES: dict[str, Callable[[], str]] = {
     "closed by the blend": closed_by_the_blend,
     "below on N2": below_on_n2, "others at the lowest rate": others_at_the_lowest_rate,
     "lead of imitation": lead_of_imitation,
+    "searched on N1": searched_on_n1,
     "losses": lambda: str(len(which_loss.FROM_BASE) - 1),           # ts_dpo is in no question
     "rates": lambda: str(len(which_loss.RATES)),
     "second stages": lambda: str(len(which_loss.SECOND)),
