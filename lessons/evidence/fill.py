@@ -78,7 +78,7 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
     if name in ("size", "six", "broad"):
         assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
         figures = [(abs(mean), half) for mean, half in figures]
-        return between.join(f"{mean:.1f}" + (f" ± {half:.1f}" if name == "broad" else "")
+        return between.join(f"{mean:.1f}" + (f"\u00a0±\u00a0{half:.1f}" if name == "broad" else "")
                             for mean, half in figures)
     return between.join(interval(x) if name == "wide" else signed(x[0]) for x in figures)
 
