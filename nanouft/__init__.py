@@ -3,6 +3,7 @@
 Start at README.md. The files in reading order:
     simple.py       seven methods with their loop on one page
     gpt.py          the model
+    batch.py        the rows of one step, as a loss reads them
     objective.py    what a method is made of; objectives/ has all of them, a file each
     loop.py         the training loop
     generate.py     how a model answers; rollout.py has its answers scored and learned from

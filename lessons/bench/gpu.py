@@ -27,13 +27,13 @@ from torch._dynamo.utils import counters
 from lessons.bench.beside_trl import METHODS, against_trl, if_installed
 from lessons.bench.subjects import Subject, nano, on_gpu, our_steps, quiet, real
 from nanouft import train, world
+from nanouft.batch import Batch
 from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from nanouft import world
+from nanouft.batch import Batch
 from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import generate, stops
@@ -27,7 +28,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Update, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
 from nanouft.objectives.own import find, own_file
