@@ -23,10 +23,7 @@ from typing_extensions import dataclass_transform
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
-from nanouft.gpt import GPT
 from nanouft.plumbing.check_class import check_class
-
-WIDTH = 128                             # of the model for which default learning rates were chosen
 
 
 @dataclass(frozen=True)
@@ -98,11 +95,6 @@ class Objective:
     def on_policy(self) -> bool:
         """True if it learns from answers that the model samples."""
         return self.data == "prompts"
-
-    def rate(self, model: GPT, lora: bool = False) -> float:
-        """The learning rate for a model of this width: half the rate for twice the width. LoRA's
-        thin matrices need ten times as much."""
-        return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
     def setup(self, model: Any, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights. Called before the

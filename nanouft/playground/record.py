@@ -36,6 +36,7 @@ from nanouft.pictures.colours import FAMILY, look
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.rollout import Rollouts, Sampler
+from nanouft.run.defaults import learning_rate
 from nanouft.run.pushes import chance_to_end, token_pushes
 from nanouft.run.reference import Models
 
@@ -129,8 +130,8 @@ def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
     model = deepcopy(base)
     objective.check()
     objective.setup(model, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), objective.rate(base), betas=(0.9, 0.95),
-                                  weight_decay=0)
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate(objective, base),
+                                  betas=(0.9, 0.95), weight_decay=0)
     source = source_of(objective, model, base, tok)
     yield model
     for _ in steps(model, objective, source, Update(optimizer, clip=1.0), range(STEPS)):
