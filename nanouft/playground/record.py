@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nanouft import world
 from nanouft.batch import Batch
@@ -25,7 +24,7 @@ from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
-from nanouft.loop import Update, steps
+from nanouft.loop import Update, make_optimizer, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
@@ -130,8 +129,7 @@ def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
     model = deepcopy(base)
     objective.check()
     objective.setup(model, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate(objective, base),
-                                  betas=(0.9, 0.95), weight_decay=0)
+    optimizer = make_optimizer(model, learning_rate(objective, base))
     source = source_of(objective, model, base, tok)
     yield model
     for _ in steps(model, objective, source, Update(optimizer, clip=1.0), range(STEPS)):
