@@ -7,6 +7,7 @@ Start at README.md. The files in reading order:
     objective.py    what a method is made of; objectives/ has all of them, a file each
     loop.py         the training loop
     generate.py     how a model answers; rollout.py has its answers scored and learned from
+    flat.py         one method on your rows, in one plain loop
     train.py        a whole run
 Other programs are pretrain, reward, sample, evaluate and pushes. These files use the folders data,
 models, world and run. plumbing serves every program and has no machine learning in it.

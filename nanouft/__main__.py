@@ -14,6 +14,7 @@ COMMANDS = {
     "nanouft.reward": "trains a reward model on pairs of answers",
     "nanouft.pretrain": "pretrains a base on your text or on NanoWorld",
     "nanouft.simple": "trains with seven methods, on one page of code",
+    "nanouft.flat": "trains on your rows, in one plain loop to read",
     "nanouft.playground": "writes a page on which any two methods learn",
     "frozen_lake": "shows what SFT and IFT estimate, exactly",
 }
