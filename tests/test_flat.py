@@ -1,4 +1,4 @@
-"""flat.py is train.py in one loop: on the same rows both have the same losses and the same model."""
+"""flat.py is train.py in one loop: on the same rows both have the same losses and weights."""
 import json
 from dataclasses import replace
 
