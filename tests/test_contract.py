@@ -14,9 +14,9 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import OF_RUN, OF_SAMPLES, find
-from nanouft.plumbing.disk import write_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import write_json
 from nanouft.run.folder import read_lines
 from nanouft.run.pushes import parse_methods
 from nanouft.run.settings import read_flags

@@ -11,7 +11,7 @@ from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import Update, steps
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast
-from nanouft.plumbing.disk import read_json
+from nanouft.plumbing.files import read_json
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 

@@ -10,8 +10,8 @@ from made import NANO, tiny
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.run import rewards
 from nanouft.run.folder import hash_of, read_lines
 

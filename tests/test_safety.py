@@ -17,9 +17,9 @@ from nanouft import train
 from nanouft.loop import Device, Step, grad_scaler
 from nanouft.models import folders
 from nanouft.models.folders import read_tokenizer, save_model, start_model
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
+from nanouft.plumbing.files import read_json
 from nanouft.run import folder as run_folder
 from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step

@@ -11,9 +11,9 @@ from made import killed_in_step, one_error, start_and_pairs, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft import pretrain, reward, train
-from nanouft.plumbing.disk import read_json, remove, write_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run.first_models import remove_unfinished, with_first_models
 from nanouft.run.folder import check_free, read_lines
 from nanouft.run.settings import read_flags

@@ -19,8 +19,9 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.own import own_file
-from nanouft.plumbing.disk import holds_tensors, read_json, remove, write_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.tensors import holds_tensors
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
 from nanouft.run.settings import AS_WELL, named_objective, to_name

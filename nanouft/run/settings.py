@@ -18,8 +18,8 @@ from nanouft import world
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.own import find, own_file, spelt
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError, flag, in_range
+from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.folder import hash_of
