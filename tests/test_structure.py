@@ -1,6 +1,7 @@
 """Each file imports only what stands above it, every command that is named exists, and every
 program and page keeps the promises that all of them make."""
 import ast
+import os
 import re
 import runpy
 import subprocess
@@ -131,6 +132,32 @@ def test_importing_changes_nothing():
     code = ("import os, signal; before = dict(os.environ), signal.getsignal(signal.SIGINT); "
             "import nanouft; assert before == (dict(os.environ), signal.getsignal(signal.SIGINT))")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_face_of_the_package_is_read_when_it_is_asked_for():
+    """A name of FACE is that of its file, and until then `import nanouft` has read no torch."""
+    code = """
+import sys
+import nanouft
+assert not {"torch", "numpy"} & {*sys.modules}
+from nanouft import OBJECTIVES, world
+assert world.rows and OBJECTIVES["sft"]
+for name, file in nanouft.HOME.items():
+    assert getattr(nanouft, name) is getattr(sys.modules["nanouft." + file], name), name
+assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name")"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_command_nanouft_begins_as_python_m_does(tmp_path):
+    """Installed, `nanouft` is a file of this name that calls console()."""
+    script = tmp_path / "nanouft"
+    script.write_text("import os, sys\nfrom nanouft.__main__ import console\n"
+                      "print(os.environ['OMP_WAIT_POLICY'])\nsys.exit(console())\n")
+    env = {name: x for name, x in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, script, "train", "--objective", "nope"],
+                          env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "PASSIVE\n")
+    assert done.stderr.startswith("error: unknown objective 'nope'"), done.stderr
 
 
 def test_the_package_lists_its_commands():
