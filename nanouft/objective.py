@@ -96,6 +96,14 @@ class Objective:
         """True if it learns from answers that the model samples."""
         return self.data == "prompts"
 
+    @property
+    def family(self) -> str:
+        """The family of methods that it belongs to, by what it learns from: "demos", "pairs",
+        "graded" (answers with scores or labels, and perhaps demonstrations) or "sampled"."""
+        if self.kinds() == ["demos"]:
+            return "demos"
+        return {"pairs": "pairs", "prompts": "sampled"}.get(self.kinds()[0], "graded")
+
     def setup(self, model: Any, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights. Called before the
         optimizer is made. A second call with the same seed changes nothing."""

@@ -31,7 +31,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
 from nanouft.objectives.own import find, own_file
-from nanouft.pictures.colours import FAMILY, look
+from nanouft.pictures.colours import family, look
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.rollout import Rollouts, Sampler
@@ -104,14 +104,14 @@ def file_of(cls: type[Objective]) -> str:
 def about(name: str, cls: type[Objective], form: dict[str, Any],
           scores: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `scores`: its part of web/scores.json."""
-    family, head = FAMILY.get(name, name), head_of(cls)
+    of_family, head = family(name), head_of(cls)
     lines = {line.name.removeprefix(name).strip(): line.equation_lines()
              for line in equations(name, head)}
     variant = form.get("variant", getattr(cls(), "variant", "") if not cls.first_models else "")
     called = CALLED.get(name, cls.__name__)
     return {"called": called + (f" as {form['variant']}" if form else ""),
             "file": file_of(cls), "mark": look(name).mark, "own": rate_text(cls.lr),
-            "family": family if family in LEARNS_FROM else "truth", "code": code_of(cls),
+            "family": of_family if of_family in LEARNS_FROM else "truth", "code": code_of(cls),
             "idea": idea(head), "paper": paper(head),
             "equation": lines.get(f"--variant {variant}") or next(iter(lines.values()), []),
             "scores": {} if form else scores}
