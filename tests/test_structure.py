@@ -21,8 +21,8 @@ ORDER = {
     "nanouft": """plumbing gpt objective loop models generate data objectives world simple rollout
         run trainer pictures evaluate pretrain reward sample train pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw marks table mistakes calling exercise exercises submissions limits grade
-        check parts judging own_program programs build course evidence NN arena_runs arena bench
+    "lessons": """draw marks table mistakes calling judge exercise exercises submissions limits
+        grade check parts own_program programs build course evidence NN arena_runs arena bench
         extras exam guesses methods website pages slides"""}
 # Objective.choose alone reads a table of a later file, when it is called.
 LATER = ("nanouft.objective", "nanouft.data.selection.CHOOSE")
