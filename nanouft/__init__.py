@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 
-__version__ = "2.1.1"
+__version__ = "2.2.0"
 
 
 def _leave(number: int, frame: object) -> None:

@@ -564,6 +564,19 @@ def test_controls_used_while_the_steps_run(made, browser):
     assert not faults
 
 
+@pytest.mark.parametrize("step", ["1", "2"])
+def test_the_step_that_a_run_shows_can_be_held(step, made, browser):
+    """A click on the step that is chosen already changes nothing but ends the run."""
+    page, _ = opened(browser, made[1], calm=False)
+    page.clock.install()
+    page.click("#teach")
+    while state(page)["step"] < step:
+        page.clock.run_for(100)
+    page.click(f"#step-{step}")
+    page.clock.run_for(6000)
+    assert state(page)["step"] == step
+
+
 def test_the_address_is_the_state(made, browser):
     """A link opens a state, Back leads to the one before, and a broken address to the first."""
     page, faults = at(browser, made[1], "#left=sft&right=dpo&rate=2.5e-4&step=4")

@@ -79,7 +79,7 @@ def row_lines() -> list[str]:
     """What each estimate says, in percent, against the truth: step by step, and whole answers."""
     columns = ("model", *ESTIMATES, "whole", "product")
     out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
-    for b, base in enumerate(("base", "base-1")):
+    for b, base in enumerate(("N1", "N2")):
         for size, rows in enumerate(PASSES):
             x = {name: array[b, size].astype(float) for name, array in packed("C7").items()}
             numbers = [(x["right"] / x["steps"]).mean(), *x["chance"].mean((0, 1)),

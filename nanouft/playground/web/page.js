@@ -219,7 +219,8 @@ const radios = (key, words) => VALUES[key].map((value) => `<label><input type="r
 $("rates").innerHTML += radios("rate", (x) => x === "own" ? "each at its own rate" : x);
 $("steps").innerHTML += radios("step", (x) => x);
 $("rates").onchange = ({ target }) => go({ rate: target.value });
-$("steps").onchange = ({ target }) => {
+$("steps").onclick = ({ target }) => {      // of the step that is shown, too: it ends the run
+  if (!VALUES.step.includes(target.value)) return;
   clearTimeout(clock);
   go({ step: target.value });
 };
