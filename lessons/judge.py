@@ -69,7 +69,8 @@ def judge(subject: Subject, function, seed=None) -> str:
 
 
 def verdict(subject: Subject, seen: dict, function=None) -> str:
-    """The same for what was seen in each case. Without the function no smaller case is tried."""
+    """The same for what was seen in each case. The function is called in smaller cases, if the
+    subject has any."""
     def is_wrong(case) -> str:
         if case not in seen:
             seen[case] = subject.attempt(function, case)
