@@ -32,15 +32,9 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from lessons.judging import (
-    NOT_YET,
-    TooLong,
-    at_most,
-    judge_part,
-    samples_remembered,
-)
-from lessons.limits import SECONDS, how_it_ended, run_limited
-from lessons.parts import OURS, PARTS, base, needed, put
+from lessons.judge import NOT_STARTED, judge, state
+from lessons.limits import SECONDS, TooLong, at_most, how_it_ended, run_limited
+from lessons.parts import OURS, PARTS, Part, base, needed, put, samples_remembered
 from lessons.programs import IN_ALL, WAITING, grade_programs
 from nanouft import simple, world
 from nanouft.generate import stops
@@ -61,21 +55,22 @@ SHOWN = Path("out/build/sft.txt")                               # its first step
 
 
 # ---- all parts, and the whole program -----------------------------------------------------------
+@samples_remembered()
 def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
-    """What is wrong with each part: nothing, NOT_YET, or words. It is printed as soon as it is
-    known. The right parts stand in simple.py afterwards."""
+    """What is wrong with each part, in the judge's words. It is printed as soon as it is known.
+    The right parts stand in simple.py afterwards."""
     right: dict[str, Callable] = {}
     found: dict[str, str] = {}
     theirs = {name: vars(mine).get(name) for name in PARTS}
     for name, function in progress(len(PARTS), "parts tried", theirs.items()):
         note(f"trying {name}")
         written = function is not None and function is not OURS[name]
-        wrong = judge_part(name, function, right, mine, seed) if written else NOT_YET
-        if not wrong:
+        told = judge(Part(name, right, mine), function, seed) if written else NOT_STARTED
+        if not told:
             right[name] = function
-        found[name] = wrong
-        state = {"": "right", NOT_YET: NOT_YET}.get(wrong, f"wrong: {wrong}")
-        say(f"{name:<18}{state}", write=tqdm.write)             # above the bar
+        found[name] = told
+        said = f"\n{told}" if state(told) == "wrong" else ""
+        say(f"{name:<18}{state(told)}{said}", write=tqdm.write)     # above the bar
     put(right, mine)
     return found
 
@@ -179,10 +174,9 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
     note(f"reading {shown}")
     mine = read_program(path, shown)
-    with samples_remembered():
-        found = try_parts(mine, int(seed))
+    found = try_parts(mine, int(seed))
     missing = [name for name, wrong in found.items() if wrong]
-    failed = any(wrong != NOT_YET for wrong in found.values() if wrong)
+    failed = "wrong" in map(state, found.values())
     following = (f" Next: {missing[0]}, lesson {PARTS[missing[0]][0]}."
                  if missing else " The whole program is yours.")
     again = f" The same rows again: --seed {seed}." if failed else ""
@@ -210,19 +204,15 @@ def read_program(path: str, shown: str) -> ModuleType:
                         f"{' '.join(error_line(error, path).split())}") from None
 
 
-def try_program(path: str, written: str, seed: str) -> None:
-    """In the process of a class's student: write what is wrong with each part."""
+def try_program(path: str, seed: str, written: str) -> None:
+    """In the process of a class's student: write what is told of each part."""
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
     try:
         mine = read_program(path, Path(path).name)
+        found = try_parts(mine, int(seed))
     except UserError as error:
-        told = dict.fromkeys(PARTS, f"wrong: {error}")
-    else:
-        with samples_remembered():
-            found = try_parts(mine, int(seed))
-        told = {name: {"": "right", NOT_YET: NOT_YET}.get(words, f"wrong: {words}")
-                for name, words in found.items()}
-    Path(written).write_text(json.dumps(told), encoding="utf-8")
+        found = dict.fromkeys(PARTS, str(error))
+    Path(written).write_text(json.dumps(found), encoding="utf-8")
 
 
 # ---- the file to begin with ---------------------------------------------------------------------
@@ -268,13 +258,7 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.reset:
         reset(cfg.file)
         return 0
-    source = read_text(cfg.file, f"; python -m lessons.build {cfg.file} --reset writes one to "
-                       "begin with")
-    try:
-        compile(source, str(cfg.file), "exec")
-    except SyntaxError as e:
-        raise UserError(f"{cfg.file}, line {e.lineno}: cannot be read (SyntaxError: {e.msg})"
-                        ) from None
+    read_text(cfg.file, f"; python -m lessons.build {cfg.file} --reset writes one to begin with")
     return in_own_process(cfg.file, cfg)
 
 

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from nanouft.plumbing.own_code import error_line, load
 
 WORDS, BYTES_OF_A_CALL = 2000, 2**20            # of an error, and of what one call gives
-KEYS = re.compile(r"lessons\.(exercise|grade|judging|mistakes)|(^|\.)key\d\d$")
+KEYS = re.compile(r"lessons\.(\w+\.)?(exercise|grade|judge|mistakes)|(^|\.)key\d\d$")
 
 
 # ---- what is looked at --------------------------------------------------------------------------
@@ -184,9 +184,11 @@ class NoKeys:
             raise ImportError(f"{name} cannot be imported while a program is graded")
 
 
-def run(name: str, file: str, folder: str, written: str, calls: bytes) -> None:
-    """Call the function `name` of a file, and write a line for each call. folder: where the file
-    was handed in, or the notebook from which it was taken. calls: how to look, and arguments."""
+def run(name: str, file_name: str, source: bytes, folder: str, calls: bytes, written: str) -> None:
+    """Call the function `name` of a file with this source, and write a line for each call. folder:
+    where it was handed in, alone or in a notebook. calls: how to look, and arguments."""
+    file = Path(file_name).resolve()
+    file.write_bytes(source)
     out = os.open(written, os.O_WRONLY)
     if os.name == "posix":
         os.unlink(written)                              # no other program finds it
@@ -197,7 +199,7 @@ def run(name: str, file: str, folder: str, written: str, calls: bytes) -> None:
     sys.modules["lessons.check"] = checker
     sys.path.insert(0, folder)                          # a file may import its neighbour
     os.write(out, line_of(Seen()))                      # from here on it is the student's program
-    function, missing = function_in(Path(file), name)
+    function, missing = function_in(file, name)
     os.write(out, line_of(Seen(words=missing)))
     for args in draws if function else []:
         seen = attempt_call(name, look, function, args)

@@ -29,7 +29,8 @@ from nanouft.plumbing.printing import say
 
 def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
-    from lessons.exercise import exercises, judge
+    from lessons.exercise import exercises
+    from lessons.judge import judge
     by_name = {exercise.name: exercise for exercise in exercises().values()}
     if function.__name__ in by_name:
         say(judge(by_name[function.__name__], function) or "right")
@@ -50,8 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Here, so that --help does not wait for torch.
     import torch
 
-    from lessons.exercise import HERE, NOT_STARTED, exercises, judge_file
+    from lessons.exercise import HERE, exercises, judge_file
     from lessons.grade import grade_class
+    from lessons.judge import state
     known, folder = exercises(), flags.folder or HERE
     for which in flags.which:
         if not any(name.startswith(which) for name in known):
@@ -66,9 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in asked:
         file = folder / f"ex{name[:2]}.py"
         wrong = judge_file(known[name], file)
-        state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
-        say(f"{name} {known[name].name:<22} {state}")
-        if flags.which and state == "not yet":
+        say(f"{name} {known[name].name:<22} {state(wrong)}")
+        if flags.which and state(wrong) == "wrong":
             say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []
     print(f"{len(asked) - len(missing)} of {len(asked)} right.",

@@ -14,11 +14,9 @@ import csv
 import json
 import os
 import pickle
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -26,8 +24,9 @@ import torch
 from tqdm import tqdm
 
 from lessons.calling import Seen, out_of_memory, run
-from lessons.exercise import HERE, NOT_STARTED, Draw, draws, exercises, verdict
-from lessons.limits import BYTES, GIGABYTES, SECONDS, how_it_ended, run_limited
+from lessons.exercise import HERE, exercises
+from lessons.judge import NOT_STARTED, state, verdict
+from lessons.limits import GIGABYTES, SECONDS, how_it_ended, run_and_read
 from lessons.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import check_writable
@@ -44,46 +43,56 @@ COLUMNS = ["student", "exercise", "points", "what the check says", "the same pro
 Job = tuple[Path, str]                              # a student's folder and an exercise
 
 
-@dataclass
-class Cell:
-    """One exercise of one student."""
-    words: str                                      # "right", or what is wrong
-    program: Program | None = None
-
-
 def grade_class(folder: Path, names: list[str], table: Path) -> None:
-    """A row for each student and exercise, and one with the total. UserError without students."""
-    students = folders_of(folder)
-    check_writable(table)
-    seed, jobs = Random().random(), [(student, name) for student in students for name in names]
-    programs = {(student, name): submission(student, name) for student, name in jobs}
+    """Points for exercises."""
+    seed = Random().random()
     keys = {name: handed_in(HERE, f"key{name[:2]}.py", exercises()[name].name) for name in names}
+    write_class(folder, table, [[name] for name in names], submission, keys,
+                lambda group, program: [grade(*group, program, seed=seed)])
+
+
+def write_class(folder: Path, table: Path, groups: list[list[str]], submitted: Callable,
+                keys: dict[str, Program | None], graded: Callable) -> None:
+    """A row for each student and name, and one with the total. UserError without students.
+
+    groups                      names that are graded in one process
+    submitted(student, name)    -> his program, or None
+    graded(group, program)      -> for each name "right", or what is wrong
+    """
+    students, names = folders_of(folder), [name for group in groups for name in group]
+    check_writable(table)
+    programs = {(student, name): submitted(student, name) for student in students
+                for name in names}
     same = same_programs(programs, keys)
+    jobs = [(student, group) for student in students for group in groups]
+
+    def lines(job: tuple[Path, list[str]]) -> list[list]:
+        student, group = job
+        words = graded(group, programs[student, group[0]])
+        return [[student, name, said, same[student, name], *told(student, programs[student, name])]
+                for name, said in zip(group, words)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        graded = pool.map(lambda job: grade(*job, seed=seed, program=programs[job]), jobs)
-        done = progress(len(jobs), "grading", graded)
-        write_table(table, names, students, zip(jobs, done), same)
+        done = progress(len(jobs), "grading", pool.map(lines, jobs))
+        write_table(table, names, (line for some in done for line in some))
+    say(f"{len(students)} students in {table}")
 
 
-def write_table(table: Path, names: list[str], students: list[Path],
-                graded: Iterable[tuple[Job, Cell]], same: dict[Job, str]) -> None:
+def write_table(table: Path, names: list[str], lines: Iterable[list]) -> None:
     """Each line as soon as it is known. An earlier table stays until all lines are there."""
     part, points = table.with_name(table.name + ".part"), 0
     with part.open("w", newline="", encoding="utf-8") as file:
         write = csv.writer(file).writerow
         write(COLUMNS)
-        for (student, name), cell in graded:
-            right = cell.words == "right"
+        for student, name, words, *more in lines:
+            right = words == "right"
             points += right
-            write(cells(student.name, name, int(right), cell.words, same[student, name],
-                        *told(student, cell.program)))
+            write(cells(student.name, name, int(right), words, *more))
             if name == names[-1]:
                 write(cells(student.name, "total", points, f"of {len(names)}", "", "", ""))
                 say(f"{cells(student.name)[0]:<24} {points} of {len(names)}", write=tqdm.write)
                 points = 0
             file.flush()
     part.replace(table)
-    say(f"{len(students)} students in {table}")
 
 
 def folders_of(folder: Path) -> list[Path]:
@@ -134,40 +143,25 @@ def submission(student: Path, name: str) -> Program | None:
     return handed_in(student, f"ex{name[:2]}.py", exercises()[name].name)
 
 
-def grade(student: Path, name: str, seconds: int = SECONDS, seed: float = 0,
-          program: Program | None = None) -> Cell:
-    """Judge one exercise of one student."""
+def grade(name: str, program: Program | None, seconds: int = SECONDS, seed: float = 0) -> str:
+    """Judge a student's program for an exercise."""
     exercise, file_name = exercises()[name], f"ex{name[:2]}.py"
-    program = program or submission(student, name)
     if program is None:
-        return Cell(f"wrong: there is no file {file_name}, and no notebook with {exercise.name}")
-    keys = draws(seed)
-    calls = pickle.dumps((exercise.look, [exercise.draw(Draw(k)) for k in keys]))
+        return f"wrong: there is no file {file_name}, and no notebook with {exercise.name}"
+    cases = exercise.cases(seed)
+    calls = pickle.dumps((exercise.look, [*map(exercise.arguments, cases)]))
+    words = [exercise.name, file_name, program.source, str(program.file.resolve().parent), calls]
     for _ in range(TRIES):
-        lines, code = call_program(exercise.name, program, file_name, calls, seconds)
+        written, code = run_and_read(run, words, seconds, WAITING)
         if code != LOST:
             break
     try:
-        return Cell(grade_words(exercise, lines, code, seconds, keys), program)
+        return grade_words(exercise, written.splitlines(), code, seconds, cases)
     except Exception as error:                          # one result must not end the table of all
-        return Cell(f"no result: what it gives cannot be compared ({type(error).__name__})",
-                    program)
+        return f"no result: what it gives cannot be compared ({type(error).__name__})"
 
 
-def call_program(name: str, program: Program, file_name: str, calls: bytes, seconds: int
-                 ) -> tuple[list[bytes], int | None]:
-    """The lines that a program's process writes, and its exit code."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        file, out = Path(scratch, file_name), Path(scratch, "out")
-        file.write_bytes(program.source)
-        out.touch()
-        words = [name, str(file), str(program.file.resolve().parent), str(out), calls]
-        with out.open("rb") as written:                 # the process removes its name
-            code = run_limited(run, words, seconds, WAITING, Path(scratch), Path(os.devnull))
-            return written.read(BYTES).splitlines(), code
-
-
-def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]
+def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, cases: list[str]
                 ) -> str:
     """"right", or what is wrong, in one line: from what a process wrote, and how it ended."""
     if not lines:
@@ -180,11 +174,17 @@ def grade_words(exercise, lines: list[bytes], code: int | None, seconds: int, ke
         return f"no result: out of memory, it asked for more than {GIGABYTES} GB"
     if calls and calls[-1].error == "NotImplementedError":
         return NOT_STARTED
-    if first is None or (not first.words and len(calls) != len(keys)):
-        begun = f"in call {len(calls) + 1} of {len(keys)}" if first else "while it was read"
+    if first is None or (not first.words and len(calls) != len(cases)):
+        begun = f"in call {len(calls) + 1} of {len(cases)}" if first else "while it was read"
         return f"no result: {how_it_ended(code, seconds, WAITING)} {begun}"
-    wrong = first.words or verdict(exercise, dict(zip(keys, calls)))
-    return f"wrong: {' '.join(wrong.split())[:600]}" if wrong else "right"
+    compared = map(exercise.compared, calls, cases)
+    return in_words(first.words or verdict(exercise, dict(zip(cases, compared))))
+
+
+def in_words(told: str) -> str:
+    """What was told of a program, for a cell of the table."""
+    lines = " ".join(told.split())[:600]
+    return f"wrong: {lines}" if state(told) == "wrong" else told or "right"
 
 
 # ---- plain data of the other process ------------------------------------------------------------

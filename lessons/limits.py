@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -53,6 +54,19 @@ def run_limited(function: Callable, words: list, seconds: int, waiting: int, fol
             os.killpg(child.pid, signal.SIGKILL)        # what it has started, too
         child.kill()
         child.join()
+
+
+def run_and_read(function: Callable, words: list, seconds: int, waiting: int
+                 ) -> tuple[bytes, int | None]:
+    """What function(*words, file) writes into this file, in an empty folder, and its exit code. The
+    process may remove the file's name."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        out = Path(scratch, "out")
+        out.touch()
+        with out.open("rb") as written:
+            code = run_limited(function, [*words, str(out)], seconds, waiting, Path(scratch),
+                               Path(os.devnull))
+            return written.read(BYTES), code
 
 
 def how_it_ended(code: int | None, seconds: int, waiting: int) -> str:
@@ -150,3 +164,25 @@ def limit(seconds: int) -> None:
         hard = resource.getrlimit(kind)[1]
         soft, most = (x if hard == resource.RLIM_INFINITY else min(x, hard) for x in wanted)
         resource.setrlimit(kind, (soft, most))
+
+
+class TooLong(BaseException):
+    """What should have ended still runs."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """TooLong after this much computing, at the line that still runs. Windows has no such clock."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number, frame):
+        raise TooLong(f"it had not ended after {seconds} seconds of computing")
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

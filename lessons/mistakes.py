@@ -7,7 +7,7 @@ nanouft/simple.py. Those of an exercise stand in its key.
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 Mistake = tuple[str, str, str]
 
@@ -38,11 +38,10 @@ def source_with(function: Callable, mistakes: tuple[Mistake, ...]) -> str | None
     return source
 
 
-def with_mistakes(function: Callable, mistakes: tuple[Mistake, ...], space: dict
-                  ) -> Callable | None:
-    """The function with these mistakes, made in this name space; None if they do not go together
-    or make no program."""
+def with_mistakes(function: Callable, *mistakes: Mistake) -> Callable | None:
+    """The function with these mistakes; None if they do not go together or make no program."""
     source = source_with(function, mistakes)
+    space = dict(inspect.unwrap(function).__globals__)
     if source is None:
         return None
     try:
@@ -50,22 +49,6 @@ def with_mistakes(function: Callable, mistakes: tuple[Mistake, ...], space: dict
     except SyntaxError:
         return None
     return space[function.__name__]
-
-
-def named_mistakes(right: Callable, mistakes: list[Mistake], make: Callable, does: Callable,
-                   cases: Iterable) -> list[str]:
-    """The sentence of the mistake, or of the two together, that do what was seen in every case;
-    an empty list if none do.
-
-    right                   our function, without mistakes
-    make(some)              the same with these mistakes, or None
-    does(function, case)    does it in this case what was seen there?
-    """
-    for some in alone_and_in_pairs(right, mistakes):
-        function = make(some)
-        if function and all(does(function, case) for case in cases):
-            return [sentence for _, _, sentence in some]
-    return []
 
 
 BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
@@ -223,7 +206,7 @@ MISTAKES: dict[str, list[Mistake]] = {
          "round."),
         ("-F.logsigmoid(nats / n)", "-torch.log(torch.sigmoid(nats / n))", "Where the model has "
          "moved far, the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
-        ("-F.logsigmoid(nats / n)", "-nats / n", "The log sigmoid is missing."),
+        ("-F.logsigmoid(nats / n)", "-(nats / n)", "The log sigmoid is missing."),
         ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
         ("(nats / n).mean()", "(nats.sum() / n.sum())", "The mean is taken over all tokens of the "
          "batch at once. Each answer has an h of its own."),

@@ -1,20 +1,26 @@
 """The eleven parts of one's own program (lessons/build.py): whose they are, and what each of them
 is tried on.
 
-A part is tried inside the real program, nanouft/simple.py: as the loss of a method on some rows
-(Batch) or as a few steps of training (Run). Both say what they saw, as numbers, and how they become
-smaller.
+A part is tried inside the real program, nanouft/simple.py, beside the student's other right parts:
+as the loss of a method on some rows (Batch) or as a few steps of training (Run). Both say what they
+saw, as numbers, and how they become smaller. lessons/judge.py compares.
 """
 import copy
 import functools
-import inspect
+import io
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from lessons.calling import Seen, attempt
+from lessons.judge import Measure, Subject
+from lessons.limits import SECONDS, at_most
+from lessons.mistakes import MISTAKES
 from nanouft import simple, world
 from nanouft.gpt import GPT, GPTConfig, shipped_base
 from nanouft.models.tokenizer import nano
@@ -25,7 +31,21 @@ PARTS = {   # in the order in which they are written: the lesson, and methods th
     "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
     "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]), "grpo_loss": ("12", ["grpo"])}
 OURS = {name: getattr(simple, name) for name in PARTS}
-CALLS = {name: (*inspect.signature(ours).parameters,) for name, ours in OURS.items()}
+GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "
+                   "something not a constant that should be one (detach), or the other way round?")
+MEASURES = {    # of what a Batch and a Run see, in place of the usual one
+    "gradient": GRADIENT,
+    "flows": Measure(0, 0, words="the loss is right, but no gradient reaches the model"),
+    "into the reference": Measure(
+        1e-3, 0, whole=True, words="loss and gradient are right, but gradient reaches the "
+        "reference as well, which should be a constant (detach)"),
+    "weights": Measure(1e-5, 0, whole=True, words="the losses are right, but the weights at the "
+                       "end are not"),
+    "plain": Measure(0, 0, words="the numbers are right, but the losses are no plain numbers"),
+    # of grpo, where only the gradient counts
+    "value": Measure(counts=False),
+    "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
+                    "count here). Is something not a constant that should be one (detach)?")}
 
 
 # ---- your functions in the place of ours --------------------------------------------------------
@@ -60,25 +80,22 @@ class Batch:
     reference: GPT
     step: int = 0
 
-    def look(self) -> dict[str, Tensor]:
+    def look(self) -> dict:
         model, reference = copy.deepcopy(self.model), copy.deepcopy(self.reference)
         loss = simple.METHODS[self.method][0](model, reference, list(self.rows), nano(), self.step)
-        if not isinstance(loss, Tensor):
-            if not isinstance(loss, (int, float)):
-                raise TypeError(f"the loss is {loss!r:.40}. Is there a `return`?")
-            loss = torch.tensor(float(loss))
+        if not isinstance(loss, (Tensor, int, float)):
+            raise TypeError(f"the loss is {loss!r:.40}. Is there a `return`?")
+        loss = torch.as_tensor(loss)
+        if loss.ndim:
+            raise TypeError(f"the loss is a tensor of the shape {tuple(loss.shape)} and should be "
+                            "one number")
         weights = [*model.parameters(), *reference.parameters()]
-        if loss.requires_grad and loss.ndim == 0:
-            slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        else:
-            slopes = tuple(torch.zeros_like(p) for p in weights)
-        half, through = len(weights) // 2, torch.tensor(1.0 * loss.requires_grad)
-        seen = {"loss": loss.detach().double(), "flows": through,
-                "gradient": flat(slopes[:half]), "into the reference": flat(slopes[half:])}
-        if self.method == "grpo" and loss.ndim == 0:    # only its gradient counts
-            seen["value"] = seen.pop("loss")
-            seen["push"] = seen.pop("gradient")
-        return seen
+        slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True) \
+            if loss.requires_grad else [torch.zeros_like(p) for p in weights]
+        half = len(weights) // 2
+        value, slope = ("value", "push") if self.method == "grpo" else ("the loss is", "gradient")
+        return {value: loss.item(), "flows": loss.requires_grad, slope: flat(slopes[:half]),
+                "into the reference": flat(slopes[half:])}
 
     def smaller(self) -> Iterator["Batch"]:
         """Each row alone, which is mostly enough; then all rows but one."""
@@ -91,7 +108,7 @@ class Batch:
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
         count = "1 row" if len(lines) == 1 else f"{len(lines)} rows"
-        return "\n".join([f"    The smallest such batch has {count} ({self.method}):", *lines])
+        return "\n".join([f"    A batch of {count} ({self.method}):", *lines, ""])
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,7 @@ class Run:
     given: bool                                 # is there a reference?
     steps: int
 
-    def look(self) -> dict[str, Tensor]:
+    def look(self) -> dict:
         model, other = small(0), small(1)
         kept, began = simple.METHODS[self.method], flat(model.parameters())
         loss = OURS[loss_of(self.method)]
@@ -118,10 +135,11 @@ class Run:
             simple.METHODS[self.method] = kept
         if losses is None:
             raise TypeError("it gives None. Is there a `return`?")
+        if len(losses) != self.steps:
+            raise TypeError(f"it gives {len(losses)} losses for {self.steps} steps")
         plain = not any(isinstance(x, Tensor) and x.requires_grad for x in losses)
-        return {"losses": torch.tensor([torch.as_tensor(x).item() for x in losses]).double(),
-                "weights": flat(model.parameters()) - began,
-                "plain": torch.tensor(1.0 * plain)}
+        return {"the losses are": [torch.as_tensor(x).item() for x in losses],
+                "weights": flat(model.parameters()) - began, "plain": plain}
 
     def smaller(self) -> Iterator["Run"]:
         if self.steps > 1:
@@ -130,7 +148,7 @@ class Run:
     def __str__(self) -> str:
         count = "1 step" if self.steps == 1 else f"{self.steps} steps"
         reference = ", with a reference that is given" if self.given else ""
-        return f"    The shortest such run has {count} of {self.method}{reference}."
+        return f"    A run of {count} of {self.method}{reference}.\n"
 
 
 def flat(tensors) -> Tensor:
@@ -202,3 +220,50 @@ def fresh_rows(method: str, many: int, seed: int) -> tuple:
                  next(row for row in scored if 0 < row.score < 1)]
         drawn[-1] = first + [row for row in drawn[-1] if row not in first]
     return tuple(row for together in zip(*drawn) for row in together)[:many]
+
+
+# ---- a part as a subject of the judge -----------------------------------------------------------
+class Part(Subject):
+    """One part of a student's file, beside his other right parts."""
+
+    def __init__(self, name: str, others: dict[str, Callable], mine: ModuleType):
+        self.name, self.others, self.mine = name, others, mine
+        self.right, self.mistakes = OURS[name], MISTAKES[name]
+
+    def cases(self, seed: int) -> list:
+        return cases(self.name, seed)
+
+    def attempt(self, function: Callable, case) -> Seen:
+        def look() -> dict:
+            with at_most(SECONDS), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return case.look()
+        put(self.others | {self.name: function}, self.mine)
+        return attempt(look, str(self.mine.__file__))
+
+    def show(self, case) -> str:
+        return str(case)
+
+    def smaller(self, case) -> Iterator:
+        return case.smaller()
+
+    def measure(self, what: str) -> Measure:
+        return MEASURES.get(what, Measure())
+
+
+@contextmanager
+def samples_remembered() -> Iterator[None]:
+    """Answers are sampled once for each model, rows and step: each mistake is tried on them."""
+    sample, kept = simple.sample_answers, {}
+
+    @functools.wraps(sample)
+    def sample_answers(model, rows, tok, step):
+        key = (model.wpe.weight.sum().item(), *(row.prompt for row in rows), step)
+        if key not in kept:
+            kept[key] = sample(model, rows, tok, step)
+        return tuple(x.clone() for x in kept[key])
+    simple.sample_answers = sample_answers
+    try:
+        yield
+    finally:
+        simple.sample_answers = sample

@@ -8,16 +8,13 @@ with limits. Its parts are compared there, because simple.py has to be there, so
 changes the check can forge its points: read the column "reaches for". simple.py holds the keys.
 """
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
-from lessons.grade import Cell, folders_of, same_programs, write_table
-from lessons.limits import BYTES, how_it_ended, run_limited
+from lessons.grade import in_words, write_class
+from lessons.limits import how_it_ended, run_and_read
 from lessons.parts import PARTS
 from lessons.submissions import (
     BROKEN,
@@ -31,54 +28,44 @@ from lessons.submissions import (
     read,
 )
 from nanouft import simple
-from nanouft.plumbing.files import check_writable
-from nanouft.plumbing.progress import progress
 
 IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; on the clock
-Try = Callable[[str, str, str], None]   # (a program's path, file for what is told, seed)
-KEYS = re.compile(rf"\bkey\d\d\b|\blessons\.exercise|nanouft\.simple\.({'|'.join(PARTS)}|\*)$")
-NO_FILE = "wrong: there is no file mine.py"
+Try = Callable[[str, str, str], None]   # (a program's path, seed, file for what is told)
+KEYS = re.compile(r"\bkey\d\d\b|\blessons\.(\w+\.)?exercise|"
+                  rf"nanouft\.simple\.({'|'.join(PARTS)}|\*)$")
 
 
 def grade_programs(folder: Path, table: Path, try_program: Try) -> None:
-    """A row for each student and part, and one with the total. UserError without students."""
-    students, names = folders_of(folder), list(PARTS)
-    check_writable(table)
-    seed, programs = str(Random().randrange(10**6)), {}
-    for student in students:
-        file = next((x for x in files(student, "mine.py") if x.suffix == ".py"), None)
-        programs |= {(student, name): part_of(file, name) if file else None for name in names}
-    same = same_programs(programs, {name: part_of(Path(simple.__file__), name) for name in names})
-
-    def graded(student: Path) -> list[tuple[tuple[Path, str], Cell]]:
-        told = tried(programs[student, names[0]], seed, try_program)
-        return [((student, name), Cell(told[name], programs[student, name])) for name in names]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = progress(len(students), "grading", pool.map(graded, students))
-        write_table(table, names, students, (line for lines in done for line in lines), same)
+    """Points for the parts."""
+    seed, keys = str(Random().randrange(10**6)), Path(simple.__file__)
+    write_class(folder, table, [list(PARTS)], submission,
+                {name: part_of(keys, name) for name in PARTS},
+                lambda _, program: tried(program, seed, try_program))
 
 
-def tried(program: Program | None, seed: str, try_program: Try) -> dict[str, str]:
+def submission(student: Path, name: str) -> Program | None:
+    """The student's program, in which this part is looked at."""
+    found = (x for x in files(student, "mine.py") if x.suffix == ".py")
+    return next((part_of(file, name) for file in found), None)
+
+
+def tried(program: Program | None, seed: str, try_program: Try) -> list[str]:
     """What is told of each part, by a process of its own."""
     if program is None:
-        return dict.fromkeys(PARTS, NO_FILE)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        out = Path(scratch, "out")
-        out.touch()
-        words = [str(program.file.resolve()), str(out), seed]
-        code = run_limited(try_program, words, IN_ALL, WAITING, Path(scratch), Path(os.devnull))
-        written = out.read_bytes()[:BYTES] if out.is_file() else b""
+        return ["wrong: there is no file mine.py"] * len(PARTS)
+    words = [str(program.file.resolve()), seed]
+    written, code = run_and_read(try_program, words, IN_ALL, WAITING)
     ended = f"no result: {how_it_ended(code, IN_ALL, WAITING)} while parts were tried"
-    return words_of(written) or dict.fromkeys(PARTS, ended)
+    return words_of(written) or [ended] * len(PARTS)
 
 
-def words_of(written: bytes) -> dict[str, str]:
+def words_of(written: bytes) -> list[str]:
     """What a process wrote of each part; nothing if it is something else."""
     try:
         told = json.loads(written)
-        return {name: " ".join(str(told[name]).split())[:600] for name in PARTS}
+        return [in_words(str(told[name])) for name in PARTS]
     except (ValueError, RecursionError, KeyError, TypeError):
-        return {}
+        return []
 
 
 def part_of(file: Path, name: str) -> Program:

@@ -13,11 +13,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from lessons import build, exercise, judging, parts
-from lessons.mistakes import MISTAKES
+from lessons import build, judge, parts
+from lessons.mistakes import MISTAKES, with_mistakes
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.own_code import load
 
 HEAD = """import copy, math, statistics
 import numpy as np
@@ -140,7 +141,7 @@ def grpo_loss(model, reference, rows, tok, step):
 def _simple_stays_as_it_is(monkeypatch):
     """What a test puts into simple.py is taken out again."""
     before, methods = dict(vars(simple)), dict(simple.METHODS)
-    with judging.samples_remembered():
+    with parts.samples_remembered():
         yield
     vars(simple).update(before)
     simple.METHODS.update(methods)
@@ -148,7 +149,7 @@ def _simple_stays_as_it_is(monkeypatch):
 
 def of_text(text: str, folder: Path) -> ModuleType:
     (folder / "mine.py").write_text(text)
-    return exercise.load(folder / "mine.py")
+    return load(folder / "mine.py")
 
 
 def tried(mine: ModuleType) -> dict[str, str]:
@@ -156,12 +157,17 @@ def tried(mine: ModuleType) -> dict[str, str]:
     return build.try_parts(mine, seed=5)
 
 
-def judged(name: str, *mistakes: tuple[str, str, str], seed: int = 5) -> str:
+def part(name: str) -> parts.Part:
+    """Beside our other parts."""
     mine = ModuleType("mine")
     mine.__file__ = __file__
-    function = judging.with_mistakes(judging.OURS[name], mistakes, vars(simple) | judging.OURS)
+    return parts.Part(name, {}, mine)
+
+
+def judged(name: str, *mistakes: tuple[str, str, str], seed: int = 5) -> str:
+    function = with_mistakes(parts.OURS[name], *mistakes)
     assert function, f"{name}: this mistake is not in the source: {mistakes}"
-    return judging.judge_part(name, function, {}, mine, seed)
+    return judge.judge(part(name), function, seed)
 
 
 @pytest.fixture
@@ -182,35 +188,14 @@ def a_small_base(monkeypatch):
     parts.changed.cache_clear()
 
 
-@pytest.fixture
-def each_mistake_once(monkeypatch):
-    """A mistake in our own source gives the same in each try of a case."""
-    made, kept, make, plain = {}, {}, judging.with_mistakes, judging.with_part
-
-    def with_mistakes(function, mistakes, space):
-        if (function, mistakes) not in made:
-            made[function, mistakes] = make(function, mistakes, space)
-        return made[function, mistakes]
-
-    def with_part(name, function, case, others):
-        if (function, case) not in kept:
-            kept[function, case] = plain(name, function, case, others)
-        return kept[function, case]
-    monkeypatch.setattr(judging, "with_mistakes", with_mistakes)
-    monkeypatch.setattr(judging, "with_part", with_part)
-
-
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=pytest.mark.slow) if name == "train" else name
     for name in parts.PARTS])
-def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, each_mistake_once,
-                                                  a_small_base):
+def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, a_small_base):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
-    judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
     for mistake in MISTAKES[name]:
         assert judged(name, mistake).endswith("\n    " + mistake[2]), mistake
-    judging.as_it_should_be.cache_clear()
 
 
 # ---- what a student wrote in his own style, and what he is told ---------------------------------
@@ -287,6 +272,11 @@ def poft_loss(model, aligned, rows, tok, step):
     nats, n = log_ratio(aligned, model, rows, "answer", tok)
     return -F.logsigmoid(nats / n).mean()
 """,
+    ("poft_loss", "The log sigmoid is missing"): """
+def poft_loss(model, aligned, rows, tok, step):
+    nats, n = log_ratio(model, aligned, rows, "answer", tok)
+    return -(nats / n).mean()
+""",
     ("mix_in_own_guess", "The mask is shifted the wrong way"): """
 def mix_in_own_guess(model, inputs, mask):
     with torch.no_grad():
@@ -329,14 +319,14 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
 def test_fresh_rows_always_show_it(name, words):
     """Whichever rows are drawn. The first case that differs is enough."""
     mistake = next(mistake for mistake in MISTAKES[name] if words in mistake[2])
-    function = judging.with_mistakes(judging.OURS[name], (mistake,), vars(simple) | judging.OURS)
+    one, function = part(name), with_mistakes(parts.OURS[name], mistake)
     for seed in range(8):
-        assert any(judging.differs(judging.with_part(name, function, case, {}),
-                                   judging.as_it_should_be(case))
-                   for case in reversed(parts.cases(name, seed))), seed
+        assert any(judge.difference(one, *(one.attempt(x, case) for x in (function, one.right)))
+                   for case in reversed(one.cases(seed))), seed
 
 
-@pytest.mark.parametrize("call", ["build.main(['ex02.py'])", "grade.grade(Path(), '02a')"])
+@pytest.mark.parametrize("call", [
+    "build.main(['ex02.py'])", "grade.grade('02a', grade.submission(Path(), '02a'))"])
 def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_path):
     """Also if that one is killed, when nothing can be done at its end. One of these processes is
     spawned, and one is a copy of another (limits.run_limited)."""
@@ -382,8 +372,7 @@ def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
     """No check of values could see it."""
     mistake = next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
     told = {"grpo_loss": "the gradient of the loss is not right"}
-    assert judged(name, mistake).startswith(
-        told.get(name, "the loss is right, but its gradient is not"))
+    assert told.get(name, "the loss is right, but its gradient is not") in judged(name, mistake)
 
 
 def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):
@@ -400,7 +389,7 @@ def sft_loss(*args):
 
 
 """ + inspect.getsource(simple.log_ratio).replace(".detach()", ""), tmp_path))
-    assert said["sft_loss"].startswith("the loss is right, but no gradient reaches the model")
+    assert "the loss is right, but no gradient reaches the model" in said["sft_loss"]
     assert "gradient reaches the reference as well" in said["log_ratio"]
 
 
@@ -411,7 +400,7 @@ def test_every_part_may_be_written_otherwise(tmp_path):
 
 def test_an_empty_file_has_no_part_yet_and_ours_are_not_his(tmp_path):
     for text in ("", "from nanouft.simple import *", build.skeleton()):
-        assert set(tried(of_text(text, tmp_path)).values()) == {judging.NOT_YET}
+        assert set(tried(of_text(text, tmp_path)).values()) == {judge.NOT_STARTED}
 
 
 def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
@@ -427,21 +416,22 @@ def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
 def test_the_smallest_batch_is_shown():
     mistake = next(x for x in MISTAKES["sft_loss"] if "all tokens of the batch" in x[2])
     said = judged("sft_loss", mistake)
-    assert "The smallest such batch has 2 rows (sft):" in said and said.count('answer "') == 2
+    assert said.startswith(f"{judge.SMALLEST}    A batch of 2 rows (sft):")
+    assert said.count('answer "') == 2
     mistake = next(x for x in MISTAKES["sft_loss"] if x[2].startswith("The sign"))
-    assert "has 1 row (sft)" in judged("sft_loss", mistake)
+    assert "A batch of 1 row (sft)" in judged("sft_loss", mistake)
 
 
 @pytest.mark.parametrize("source, words", [
     ("sft_loss = 3", "sft_loss is no function"),
-    ("def sft_loss(model, rows):\n    pass", "calls sft_loss(model, reference, rows, tok, step)"),
+    ("def sft_loss(model, rows):\n    pass", "as sft_loss(model, reference, rows, tok, step): too"),
     ("def sft_loss(*x):\n    pass", "the loss is None. Is there a `return`?"),
     ("def sft_loss(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2: "),
     ("def sft_loss(*x):\n    exit()", "it ends Python with exit()"),
     ("def sft_loss(m, *x):\n    while True: pass", "computing\n    line 2: while True: pass"),
     ("import torch\ndef sft_loss(m, *x):\n    return m.wte.weight[0]", "should be one number")])
 def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "SECONDS", 0.5)
+    monkeypatch.setattr(parts, "SECONDS", 0.5)
     assert words in tried(of_text(source, tmp_path))["sft_loss"]
 
 
@@ -510,7 +500,7 @@ def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
 
 @pytest.mark.parametrize("source, words", [
     (None, "mine.py: cannot be read (no such file)"),
-    ("x = 1\ndef f(:", "mine.py, line 2: cannot be read (SyntaxError: "),
+    ("x = 1\ndef f(:", "(mine.py, line 2) line 2: def f(:"),
     ("import os\nos._exit(0)", "mine.py: it ended Python (exit code 0) while reading "),
     ("x = 1 / 0", "mine.py: cannot be read. ZeroDivisionError: division by zero line 1: x = 1 /")])
 def test_a_file_that_cannot_be_read_gets_one_line(source, words, tmp_path, capfd):
@@ -539,7 +529,8 @@ def test_the_skeleton_says_what_the_program_calls(tmp_path):
     mine = of_text(build.skeleton(), tmp_path)
     for name, (lesson, _) in parts.PARTS.items():
         stub = vars(mine)[name]
-        assert (*inspect.signature(stub).parameters,) == parts.CALLS[name]
+        assert [*inspect.signature(stub).parameters] == [*inspect.signature(
+            parts.OURS[name]).parameters]
         assert stub.__doc__.startswith(f"Lesson {lesson}. ")
 
 

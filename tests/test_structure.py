@@ -23,8 +23,8 @@ ORDER = {
         rollout run flat trainer pictures evaluate pretrain reward sample train pushes playground
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw marks table mistakes calling exercise exercises submissions limits grade
-        check parts judging own_program programs build course evidence NN arena_runs arena bench
+    "lessons": """draw marks table mistakes calling judge exercise exercises submissions limits
+        grade check parts own_program programs build course evidence NN arena_runs arena bench
         extras exam guesses methods website guess_form pages slides"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 
