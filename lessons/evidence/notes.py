@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lessons.evidence import judge, mechanism, reads, verdicts, which_loss
+from lessons.evidence import frozen, judge, mechanism, verdicts, which_loss
 from lessons.evidence.claim import NO_FACTS, UNIT, tries_of
 from lessons.evidence.claims import CLAIMS, is_kept, packed
 
@@ -77,7 +77,7 @@ def inner_rates() -> str:
 
 def farther() -> str:
     """ "23 of 24": settings of Frozen Lake in which DPO ends farther away than IFT."""
-    ends = reads.endings()
+    ends = frozen.endings()
     return f"{sum(legs['IFT - DPO'][0] < 0 for legs in ends)} of {len(ends)}"
 
 
