@@ -37,12 +37,8 @@ def test_what_the_command_writes_stands_on_the_pages():
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_no_interval_is_typed_by_hand(text):
+def test_no_interval_is_typed_by_hand_and_every_field_is_filled(text):
     assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_every_field_of_a_text_is_filled(text):
     left = re.findall(r"\{[^}\"]*\}", write.page(text))
     assert not left
 

@@ -196,18 +196,6 @@ def test_the_trainer_calls_every_hook(name, tmp_path, monkeypatch):
     assert seen == [("check",), ("setup", model, 7)] and trainer.optimizer is None
 
 
-def test_hft_freezes_half_of_the_matrices_in_the_trainer(tmp_path):
-    """Of seven in each layer of a Llama: three in the first, four in the second, which stay what
-    they were bit for bit."""
-    model, objective, data = prepared("hft", False)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    Trainer(model, objective, data, NANO.pad, arguments(tmp_path)).train()
-    kept = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    assert all(before[name].dim() == 2 for name in kept)
-    assert [sum(f".{layer}." in name for name in kept) for layer in (0, 1)] == [3, 4]
-    assert len(kept) == 7, "embeddings, the head and norms learn"
-
-
 def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
     """Saving merges the adapters of a copy."""
     pytest.importorskip("peft")
