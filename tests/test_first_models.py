@@ -86,18 +86,6 @@ def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
         assert {name: getattr(cfg, name) for name in given} == given
 
 
-def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
-    line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
-           "--accumulate 2 --out "
-    assert call(line + "t1") == 0
-    first = [x for x in capsys.readouterr().out.splitlines()
-             if x.startswith("needed first, made once: python")]
-    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
-    assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
-    same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
-    assert same[0] == same[1]
-
-
 def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):
     """But not while another process makes it."""
     line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
