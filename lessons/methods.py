@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, part in PARTS.items():
         page = written(page, name, part())
     PAGE.write_text(page, encoding="utf-8")
-    for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+    for file in [ROOT / "README.md", ROOT / "lessons" / "front.md", *ROOT.glob("docs/*.md")]:
         page = written(file.read_text(encoding="utf-8"), "methods", by_family())
         file.write_text(with_counts(page), encoding="utf-8")
     SCORES.write_text(scores_text(), encoding="utf-8")

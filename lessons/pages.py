@@ -8,8 +8,9 @@ The site is the front page, the page of all losses (nanouft.playground), Frozen 
 and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
 cells into a notebook, to which a first cell, which finds the project or clones it from the
 --repository, and the exercises are added. nbconvert runs the lesson and writes the page, in which
-every output is folded, so that a reader can guess before looking; formulas are MathML. All this
-belongs to the extra `pages`: pip install -e ".[pages]"
+every output is folded, with the text that tells its result, so a reader can guess before looking
+(guess_form.py). Formulas are MathML. All this belongs to the extra `pages`:
+pip install -e ".[pages]"
 """
 import argparse
 import ast
@@ -21,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.table import LESSONS, QUESTIONS, head_of
-from lessons.website import FOLD, Site
+from lessons.website import FOLD, Site, read, with_contents
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
@@ -103,11 +104,14 @@ def run(file: Path):
 def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     """The page of a lesson, with links to those of `files`."""
     from nbconvert import HTMLExporter
+
+    from lessons.guess_form import with_forms
     for cell in notebook.cells:
         if cell.cell_type == "code":
             fold(cell, title(file))
         else:
             cell.source = with_links(with_formulas(cell.source), files)
+    fold_results(notebook.cells)
     exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=FOLD.name,
                             exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
@@ -117,9 +121,10 @@ def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     links.append('<a href="index.html">All lessons</a>')
     near_it = f'<nav aria-label="{{}}">{" ".join(links)}</nav>'
     here = f"lessons/{file.stem}.html"
-    body = near_it.format("Lessons") + site.relinked(body, file, here)
-    return site.page(here, title(file), QUESTIONS[file.stem],
-                     body + near_it.format("Lessons, once more"))
+    body = with_forms(with_contents(site.relinked(body, file, here)), file)
+    script = f"<script>{read(FOLD / 'guess.js')}</script>"
+    return site.page(here, title(file), QUESTIONS[file.stem], near_it.format("Lessons") + body
+                     + near_it.format("Lessons, once more") + script)
 
 
 def fold(cell, name: str) -> None:
@@ -133,6 +138,21 @@ def fold(cell, name: str) -> None:
     pictures = sum("image/png" in x.get("data", {}) for x in cell.outputs)
     cell.metadata["alt"] = f"Picture of lesson {name}"
     cell.metadata["summary"] = "The picture" if pictures else "What it prints"
+
+
+def fold_results(cells: list) -> None:
+    """The text right below an output tells its result, so it goes behind the same fold."""
+    for above, below in zip(cells, cells[1:]):
+        if above.get("outputs") and below.cell_type == "markdown":
+            told, below.source = result_and_rest(below.source)
+            above.metadata["told"] = told
+            above.metadata["summary"] += ", and what it means" if told else ""
+
+
+def result_and_rest(text: str) -> tuple[str, str]:
+    """The text up to its first heading, or to its second if the first is "What happened"."""
+    found = re.match(r"(## What happened[^\n]*\n)?(.*?)(?=^## |\Z)", text, re.S | re.M)
+    return found[0], text[found.end():]
 
 
 def with_formulas(text: str) -> str:
@@ -149,10 +169,15 @@ def with_formulas(text: str) -> str:
 
 
 def with_links(text: str, files: list[Path]) -> str:
-    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03."""
+    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03, and every other name of a
+    file or folder to it."""
     for file in files:
         text = text.replace(f"`lessons/{file.name}`", f"[{title(file)}]({file.stem}.html)")
-    return text
+
+    def link(found: re.Match) -> str:
+        there = (HERE.parent / found[1]).exists()
+        return f"[{found[0]}](../{found[1]})" if there else found[0]
+    return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)
 
 
 def write_index(site: Site) -> None:

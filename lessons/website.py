@@ -18,7 +18,8 @@ from nanouft.pictures.page import write_page
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FOLD = HERE / "fold"
-SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons", "docs": "Docs"}
+SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons",
+            "docs/results": "Results", "docs": "Docs"}
 PICTURES = {"playground": "docs/playground.png", "lake": "docs/lake.png"}   # of drawn pages
 PICTURE = "docs/pushes.png"     # on the share card of every other page
 PAGES = {                       # a file or folder of the project: its page
@@ -27,7 +28,9 @@ PAGES = {                       # a file or folder of the project: its page
     "README.md": "docs/readme.html", "CONTRIBUTING.md": "docs/contributing.html",
     "docs/README.md": "docs/index.html", "lessons/front.md": "index.html",
     "docs/results": "docs/results/index.html", "docs/results/README.md": "docs/results/index.html"}
+START = "<!-- quick start -->"   # in front.md: the place of README's commands
 SHORT = 3                       # a page with more headings than this begins with a list of them
+LONG = 30                       # letters: a longer word of code may break on a phone
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -93,7 +96,7 @@ class Site:
         links = [("index.html", "nanouft")] + [
             (f"{folder}/index.html", title) for folder, title in SECTIONS.items()
             if folder not in PICTURES or (self.out / folder).exists()]
-        section = here.partition("/")[0]
+        section = section_of(here)
         out = []
         for place, title in links:
             inside = ' aria-current="true"' if section and place == f"{section}/index.html" else ""
@@ -111,7 +114,7 @@ class Site:
         style = colours.css() + "}\n" + read(FOLD / "page.css")
         return PAGE.format(title=escape(title), about=escape(about), style=style,
                            head=self.head(here, PICTURE), navigation=self.navigation(here),
-                           body=scrolling(body))
+                           body=scrolling(unbroken(body)))
 
     def write(self, here: str, html: str) -> None:
         file = self.out / here
@@ -136,8 +139,21 @@ class Site:
         for source in [HERE / "front.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md",
                        *(ROOT / "docs").rglob("*.md")]:
             here = self.place(source.relative_to(ROOT).as_posix())
-            title, about, body = from_markdown(read(source))
+            title, about, body = from_markdown(read(source).replace(START, quick_start()))
+            if section := section_of(here):
+                title = f"{title} · {SECTIONS[section]}"
             self.write(here, self.page(here, title, about, self.relinked(body, source, here)))
+
+
+def section_of(here: str) -> str:
+    """docs/results/uft.html -> "docs/results"; "" for the front page."""
+    return max((x for x in SECTIONS if here.startswith(f"{x}/")), key=len, default="")
+
+
+def quick_start() -> str:
+    """README's commands and what they print, as Markdown."""
+    return re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )", read(ROOT / "README.md"),
+                     re.S | re.M)[1]
 
 
 def up(here: str) -> str:
@@ -159,15 +175,21 @@ def from_markdown(text: str) -> tuple[str, str, str]:
             if (kind := tokens[k].type) in ("heading_open", "paragraph_open")}
     about = re.split(r"(?<=[.?!:]) ", said.get("paragraph_open", said["heading_open"]))[0]
     html = reader.renderer.render(tokens, reader.options, {})
-    return said["heading_open"], about, html.replace("</h1>\n", f"</h1>\n{contents(tokens)}", 1)
+    return said["heading_open"], about, with_contents(html)
 
 
-def contents(tokens: list) -> str:
-    """A list of the headings of a page, with links; "" for a page with few."""
-    found = [(token.attrs["id"], plain(tokens[k + 1])) for k, token in enumerate(tokens)
-             if token.type == "heading_open" and token.tag == "h2"]
-    links = " ".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in found)
-    return f'<nav aria-label="On this page">{links}</nav>\n' if len(found) > SHORT else ""
+def with_contents(html: str) -> str:
+    """A page with many headings begins with a list of them."""
+    found = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', html, re.S)
+    links = " ".join(f'<a href="#{anchor}">{bare(title)}</a>' for anchor, title in found)
+    if len(found) <= SHORT:
+        return html
+    return html.replace("</h1>", f'</h1>\n<nav aria-label="On this page">{links}</nav>', 1)
+
+
+def bare(html: str) -> str:
+    """The words of a heading, without its tags and the mark that links to itself."""
+    return re.sub(r'<a class="anchor-link".*?</a>|</?(?!math|m\w+)[^>]*>', "", html)
 
 
 def plain(inline) -> str:
@@ -184,8 +206,17 @@ def highlighted(code: str, language: str, _) -> str:
     return highlight(code, get_lexer_by_name(language or "text"), HtmlFormatter(nowrap=True))
 
 
+def unbroken(html: str) -> str:
+    """A word of code, such as --max-tokens, does not break at its hyphens, unless it is long."""
+    def word(found: re.Match) -> str:
+        return f"<span>{found[0]}</span>" if len(unescape(found[0])) <= LONG else found[0]
+    return re.sub(r"(?<!<pre>)<code>([^<]*)</code>",
+                  lambda code: f"<code>{re.sub(r'[^ ]*-[^ ]*', word, code[1])}</code>", html)
+
+
 def scrolling(html: str) -> str:
-    """Code and tables that are too wide scroll in themselves, and by the keyboard too."""
-    html = html.replace("<pre", '<pre tabindex="0"')
+    """Code and tables that are too wide scroll in themselves, and by the keyboard too. The empty
+    corner of a table is no heading."""
+    html = html.replace("<pre", '<pre tabindex="0"').replace("<th></th>", "<td></td>")
     html = re.sub(r"<table(?=[ >])", '<div class="wide" tabindex="0"><table', html)
     return html.replace("</table>", "</table></div>")

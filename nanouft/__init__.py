@@ -5,16 +5,16 @@ Start at README.md. The files in reading order:
     gpt.py          the model
     objective.py    what a method is made of; objectives/ has all of them, a file each
     loop.py         the training loop
-    generate.py     how a model answers; rollout.py has its answers scored and learnt from
+    generate.py     how a model answers; rollout.py has its answers scored and learned from
     train.py        a whole run
-Other programs are pretrain, reward, sample, evaluate and pushes. The folders data, models, world
-and run hold what these files need, and plumbing what every program needs and no method is about.
+Other programs are pretrain, reward, sample, evaluate and pushes. These files use the folders data,
+models, world and run. plumbing serves every program and has no machine learning in it.
 """
 import os
 import signal
 import sys
 
-__version__ = "2.1.1"
+__version__ = "2.2.0"
 
 
 def _leave(number: int, frame: object) -> None:
@@ -24,7 +24,7 @@ def _leave(number: int, frame: object) -> None:
 
 if sys.argv[:1] == ["-m"]:          # a command of nanouft begins; an import changes nothing
     # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
-    # make two threads much slower than one. Set before torch is imported.
+    # make two threads much slower than one. This must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A Ctrl-C while torch is imported shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

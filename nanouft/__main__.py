@@ -1,4 +1,4 @@
-"""python -m nanouft: which commands there are; python -m nanouft NAME ... runs one of them."""
+"""python -m nanouft lists the commands; python -m nanouft NAME ... runs one of them."""
 import runpy
 import sys
 
@@ -7,15 +7,15 @@ from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 COMMANDS = {
-    "nanouft.train": "trains a model with any of the methods, on NanoWorld or your rows",
-    "nanouft.sample": "lets you talk to a model, or asks several the same question",
+    "nanouft.train": "trains a model with any method",
+    "nanouft.sample": "talks with a model, or asks several at once",
     "nanouft.evaluate": "scores models on NanoWorld or on your rows",
     "nanouft.pushes": "shows how a method pushes each token of an answer",
-    "nanouft.reward": "learns a reward model from pairs of answers",
-    "nanouft.pretrain": "makes a base from your own text, or NanoWorld's again",
-    "nanouft.simple": "trains with one of seven methods, all on one page of code",
+    "nanouft.reward": "trains a reward model on pairs of answers",
+    "nanouft.pretrain": "pretrains a base on your text or on NanoWorld",
+    "nanouft.simple": "trains with seven methods, on one page of code",
     "nanouft.playground": "writes a page on which any two methods learn",
-    "frozen_lake": "shows what SFT and IFT estimate in a world without a network",
+    "frozen_lake": "shows what SFT and IFT estimate, exactly",
 }
 
 

@@ -1,4 +1,4 @@
-"""Decoding: a model answers prompts, many together, with a cache of keys and values.
+"""Decoding: a model answers many prompts together, with a cache of keys and values.
 
     answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.stops, pad=tok.pad)
 """
@@ -22,9 +22,9 @@ MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 @dataclass
 class Answer:
     ids: list[int]                      # without the stop token
-    ended: bool                         # did it say a stop token, or reach the limit?
-    logp: list[float] = field(default_factory=list)     # nats of each token, that of `stop` too
-    stop: int | None = None             # which stop token it said
+    ended: bool                         # True: it said a stop token; False: it reached the limit
+    logp: list[float] = field(default_factory=list)     # nats of each token, also of `stop`
+    stop: int | None = None             # the stop token that it said
 
 
 @torch.inference_mode()
@@ -32,12 +32,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
              count: Callable[[int], Any] = lambda n: None,
              stream: Callable[[Tensor], Any] | None = None) -> list[Answer]:
-    """Answer every prompt until it says `stop`; as many together as fit into CACHE.
-    temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
-    many are decoded together. An answer ends where the context does; a prompt that fills it loses
-    its beginning, so that one token fits. `count(n)` is called when n more answers have ended, and
-    `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come; a GPU waits
-    for it."""
+    """Answer every prompt until the answer says `stop`. As many as fit into CACHE are decoded
+    together. temperature 0 is greedy. The random numbers of a prompt depend on its place in the
+    list, not on how many are decoded together. An answer ends where the context ends. A prompt that
+    fills the context loses its beginning, so that one token fits.
+    count(n): called when n more answers have ended.
+    stream(tokens): called with the (b,) new tokens of the answers that go on; a GPU waits for
+    it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -47,7 +48,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
         rng = torch.Generator(device).manual_seed(seed)
 
         def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
-            """(b,V) logits of these rows of the part -> (b,) tokens."""
+            """(b,V) logits of these rows -> (b,) tokens."""
             if temperature <= 0:
                 return logits.argmax(-1)
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
@@ -59,8 +60,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
 
 def pad_left(prompts: list[list[int]], pad: int, max_new: int,
              device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(ids (B,P), keep (B,P+max_new), positions (B,P+max_new)): padded on the left, so that the
-    next token of every row stands in the same column."""
+    """(ids (B,P), keep (B,P+max_new), positions (B,P+max_new)). Padding is on the left, so the next
+    token of every row belongs to the same column."""
     P = max(map(len, prompts))
     missing = torch.tensor([[P - len(p)] for p in prompts], device=device)
     ids = torch.tensor([[pad] * (P - len(p)) + p for p in prompts], device=device)
@@ -71,7 +72,7 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
            stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
            stream: Callable[[Tensor], Any] | None) -> list[Answer]:
-    """Answers to prompts that are decoded together; the short ones stand first."""
+    """Answers to prompts that are decoded together, the short ones first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
     ids, keep, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
@@ -117,13 +118,13 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
 
 
 def ask_every(device: torch.device) -> int:
-    """After how many steps decoding asks who still speaks: a GPU seldom, because the CPU waits for
-    its answer."""
+    """Number of decoding steps between two looks at which answers have ended. On a GPU it is large,
+    because the CPU waits for each look."""
     return 1 if device.type == "cpu" else 16
 
 
 def answers_together(model: GPT, tokens: int) -> int:
-    """How many sequences of this many tokens, prompt and answer, are decoded at once."""
+    """How many sequences of `tokens` tokens (prompt and answer) are decoded together."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
     by_cache = CACHE // (2 * max(1, tokens) * of_token)
@@ -132,8 +133,8 @@ def answers_together(model: GPT, tokens: int) -> int:
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:
-    """(b,V) logits, (b,1) random numbers -> (b,) tokens: the first at which the summed
-    probabilities reach 1 - u. (torch.multinomial draws a number for each token: slow.)"""
+    """(b,V) logits and (b,1) random numbers u -> (b,) tokens: the first token at which the summed
+    probabilities reach 1 - u. (torch.multinomial draws a number for each token, which is slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)
     token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # the sum is not quite 1
     return token.clamp_max(logits.shape[1] - 1)     # NaN: searchsorted says V, so the last token
@@ -146,8 +147,8 @@ def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
 
 
 def unfinished(a: Answer, tok: Tokenizer) -> str:
-    """How an answer is unfinished, in words; "" if it ended by itself. Beginning another question
-    before <|end|> is not stopping."""
+    """Why an answer is unfinished, in words; "" if it ended by itself. An answer that begins
+    another question before <|end|> has not stopped."""
     if tok.user in a.ids or tok.assistant in a.ids:
         return "goes on with another question"
     return "" if a.ended else f"cut at {len(a.ids)} tokens"
@@ -158,13 +159,13 @@ def stops(a: Answer, tok: Tokenizer) -> bool:
 
 
 def longest_answer(model: GPT, tok: Tokenizer) -> int:
-    """Tokens that an answer may have where none are given: 44 for a model of NanoWorld."""
+    """The default limit of an answer, in tokens: 44 for a model of NanoWorld."""
     return MAX_NEW if tok.name == "nano" else min(256, model.cfg.n_ctx // 2)
 
 
 @contextlib.contextmanager
 def one_thread(small: bool) -> Iterator[None]:
-    """A step of a small model is over before a second thread has woken up."""
+    """One CPU thread for a small model: its step is over before a second thread wakes up."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if small else before)
     try:

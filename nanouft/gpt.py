@@ -8,8 +8,8 @@ It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm b
 tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
 that models/folders.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
-Objectives reach the network through `GPT.forward` alone. Its costly head runs only where it is
-needed:
+Objectives reach the network through `GPT.forward` alone. Its costly output head runs only where it
+is needed:
     SFT       ids in, logp out
     IFT       ids in, argmax out; then blended embeddings in, logp out
     NEFTune   noisy embeddings in, logp out
@@ -50,8 +50,8 @@ CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 
 
 class Cache:
-    """Keys and values of everything read so far, for sampling token by token.
-    kv is (L, 2, B, nh, room, hs), filled up to `n` of `room`; dtype and device of `like`."""
+    """Keys and values of all tokens read so far, for sampling token by token.
+    kv is (L, 2, B, nh, room, hs), filled up to `n` of `room`, with dtype and device of `like`."""
 
     def __init__(self, cfg: GPTConfig, batch_size: int, room: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head
@@ -59,7 +59,7 @@ class Cache:
         self.n = 0
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v, each (B,nh,T,hs), after what is there. Returns all keys and values."""
+        """Append k and v, each (B,nh,T,hs). Returns all keys and values."""
         end = self.n + k.shape[2]
         both = self.kv[layer, :, :, :, :end]                                # (2,B,nh,end,hs)
         both[0, :, :, self.n:] = k
@@ -67,7 +67,7 @@ class Cache:
         return both[0], both[1]
 
     def take(self, picked: Tensor) -> None:
-        """Keep the picked rows alone."""
+        """Keep only the picked rows."""
         L, _, _, nh, room, hs = self.kv.shape
         left = self.kv.new_empty(L, 2, len(picked), nh, room, hs)
         left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, picked)
@@ -135,7 +135,7 @@ class GPT(nn.Module):
     at:   where the head is needed: (N,) positions in the flattened (B,T), as in Seqs.positions;
           None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
-    keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
+    keep: (B, cache.n + T) bool, False for padding on the left, which attention must not see."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
     recomputes = False                  # activation checkpointing
 
@@ -152,8 +152,8 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """Fresh weights. The 2 L matrices that write to the residual stream start smaller, because
-        what they write adds up (GPT-2, section 2.3)."""
+        """New weights. The 2 L matrices that write to the residual stream start smaller, because
+        their outputs add up (GPT-2, section 2.3)."""
         rng = torch.Generator().manual_seed(seed)
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -226,7 +226,7 @@ class GPT(nn.Module):
 def _mask(T: int, n: int, keep: Tensor | None, device: torch.device,
           dtype: torch.dtype) -> Tensor:
     """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
-    Nobody looks at later keys or at padding. Padding sees itself: softmax over nothing is NaN."""
+    No query sees later keys or padding. Padding sees itself, since softmax over nothing is NaN."""
     i = torch.arange(n, n + T, device=device)[:, None]
     j = torch.arange(n + T, device=device)[None]
     seen = (j <= i)[None, None]
@@ -236,8 +236,8 @@ def _mask(T: int, n: int, keep: Tensor | None, device: torch.device,
 
 
 def shipped_base() -> GPT:
-    """The base that every run starts from, trained by pretrain.py;
-    models/folders.py reads others."""
+    """The shipped base, made by pretrain.py: the start model unless --init names another. Other
+    models are read by models/folders.py."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
     weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
     model.load_state_dict({name: w.T if name.endswith(CONV1D) else w

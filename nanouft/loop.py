@@ -3,9 +3,9 @@
     for step in steps(model, objective, source, Update(optimizer), range(100)):
         print(step.done, float(step.sums["loss"]))
 
-It knows nothing of files. What stands around it (the log, checkpoints, evaluation, signals) is the
-body of the caller's `for`: train.py, pretrain.py, reward.py and frozen_lake/learn.py all use it.
-simple.py writes the same loop out once more, in 20 lines; read that first.
+It knows nothing about files. The log, checkpoints, evaluation and signals belong to the body of the
+caller's `for`. train.py, pretrain.py, reward.py and frozen_lake/learn.py all use it. simple.py has
+the same loop in 20 lines; read that first.
 """
 import contextlib
 import math
@@ -25,8 +25,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass
 class Step:
-    """What one optimizer step leaves. The numbers still wait on the device."""
-    done: int                   # steps that are done, this one included
+    """The results of one optimizer step. The numbers are still on the device."""
+    done: int                   # number of steps done, this one included
     sums: dict[str, Tensor]     # the loss and the metrics, summed over the step's micro-batches
     norm: Tensor                # of the gradient, before clipping
     rate: float                 # the learning rate
@@ -45,12 +45,12 @@ class Device:
         return self.name.split(":")[0]
 
     def exact(self) -> "Device":
-        """The same place without autocast, as held-out rows are always read. On CUDA a bf16 or fp16
-        run still multiplies in TF32 there (choose_device): its figures are not those of fp32."""
+        """The same device without autocast, for held-out rows. On CUDA a bf16 or fp16 run still
+        multiplies in TF32 here (choose_device), so its figures are not those of fp32."""
         return Device(self.name)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Context of every forward: products in `dtype`, parameters and optimizer in fp32."""
+        """The context of every forward: products in `dtype`, parameters and optimizer in fp32."""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
         # No weight cache: IFT's forward without gradient would leave copies there, and later
@@ -59,10 +59,10 @@ class Device:
 
 
 def grad_scaler(device: Device) -> torch.amp.GradScaler:
-    """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. It starts at
-    2^10: a step whose gradients overflow is left out, and of the first steps on the shipped base
-    SPPO, whose loss is a square of large numbers, loses one at 2^12, and no method one at 2^10. The
-    scale doubles after each 2,000 steps without an overflow."""
+    """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. A step whose
+    gradients overflow is left out. The scale starts at 2^10: there no method loses one of its first
+    steps on the shipped base, while SPPO, whose loss squares large numbers, loses one at 2^12. The
+    scale doubles after 2,000 steps without an overflow."""
     return torch.amp.GradScaler(device.kind, init_scale=2.0**10, enabled=device.dtype == "fp16")
 
 
@@ -72,15 +72,15 @@ class Update:
     optimizer: torch.optim.Optimizer
     schedule: Schedule | None = None    # number of a step -> learning rate [the optimizer's]
     clip: float = math.inf              # largest norm of the gradient
-    scaler: torch.amp.GradScaler | None = None  # of a resumed run, which keeps its scale [fresh]
+    scaler: torch.amp.GradScaler | None = None  # a resumed run keeps its scale [a new one]
 
 
 def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch], update: Update,
           numbers: Iterable[int], device: Device = Device()) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
-    source: source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file) or
-    rollout.Rollouts (answers that the model has just sampled)."""
+    source(number) is the batch of that step, on the CPU. It is a batches.Epochs (rows of a file) or
+    a rollout.Rollouts (answers that the model has just sampled)."""
     optimizer, schedule, autocast = update.optimizer, update.schedule, device.autocast()
     scaler = grad_scaler(device) if update.scaler is None else update.scaler
     for number in numbers:

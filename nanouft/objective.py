@@ -1,6 +1,6 @@
-"""What an objective is: a pure loss over batches, its settings, and what it declares of itself.
+"""An objective: a pure loss over batches, its settings, and what it declares about itself.
 
-Each file of objectives/ is one. One training step uses it like this:
+Each file in objectives/ holds one. A training step uses it like this:
 
     objective = OBJECTIVES["dpo"](beta=0.2)     # objectives/dpo.py, with its settings
     batch = collate(encoded, picked, tok.pad)   # data/batches.py: these rows
@@ -8,12 +8,12 @@ Each file of objectives/ is one. One training step uses it like this:
     loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
 Three rules, with which one interface serves every method:
-1. A loss never calls another model. What that model says is computed earlier and stored beside
-   the tokens: before training (run/reference.py), or when answers are sampled (rollout.py).
-   Seqs.ref_logp is shared by many methods. What only one method reads is prepared by its file.
+1. A loss never calls another model. Its numbers are computed earlier and stored beside the tokens:
+   before training (run/reference.py), or when answers are sampled (rollout.py). Many methods share
+   Seqs.ref_logp. Numbers that only one method reads are prepared in its own file.
 2. A method reaches the network through GPT.forward alone.
-3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   a step's micro-batches (--accumulate) add up to its loss.
+3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of a
+   step's micro-batches (--accumulate) add up to the loss of the step.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -29,15 +29,15 @@ from nanouft.plumbing.check_class import check_class
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import counted
 
-NOT_SET: Any = None                 # the value of a field until somebody writes it
+NOT_SET: Any = None                 # the value of a field that nobody has written yet
 
 
 @dataclass
 class Seqs:
     """One role of a batch, as padded sequences: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    Losses reduce tokens by `sum` or `mean` alone, both masked, and each shows which of the two.
-    Log-probs are natural logarithms, whose unit is the nat."""
+    A loss adds up tokens only by `sum` or `mean`. Both are masked, so a loss shows which it takes.
+    Log-probs are natural logarithms; their unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
@@ -50,7 +50,7 @@ class Seqs:
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)
-    extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) for one method alone
+    extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) numbers of one method
     positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
 
     def __post_init__(self) -> None:
@@ -85,20 +85,21 @@ class Seqs:
 
 @dataclass(frozen=True)
 class FirstModels:
-    """Models that must be trained first, once; a setting of the method holds their folders."""
-    setting: str                        # its name
-    what: str                           # which models they are, in words
-    flags: tuple[str, ...]              # for each of them: those of train that make it
-    inherits: bool = True               # do these take start model, rows and seed from the run?
+    """Models that must be trained once, before the method. A setting holds their folders."""
+    setting: str                        # name of that setting
+    what: str                           # the models in words
+    flags: tuple[str, ...]              # for each model: the flags of train that make it
+    inherits: bool = True               # True: they take start model, rows and seed from the run
 
     def stand_in(self, folder: str) -> dict[str, list[str]]:
-        """The setting with one model in place of them all: a method can be shown without them."""
+        """The setting with one model in place of them all, to show a method without training
+        them."""
         return {self.setting: [folder] * len(self.flags)}
 
 
 @dataclass
 class Batch:
-    """The rows of one optimizer step, or a micro-batch that knows the whole step's totals."""
+    """The rows of one optimizer step; or a micro-batch of it, with the totals of the whole step."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
@@ -113,7 +114,7 @@ class Batch:
 
     @property
     def whole(self) -> "Batch":
-        """The whole step: for what a loss or a metric counts over all of it."""
+        """The whole step, for a loss or metric that counts something over all of it."""
         return self if self.cut_from is None else self.cut_from
 
     @classmethod
@@ -129,8 +130,8 @@ class Batch:
         return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
     def micro_batches(self) -> "list[Batch]":
-        """This step in `accumulate` micro-batches, each with the totals of the whole step.
-        UserError if it has fewer rows."""
+        """This step as `accumulate` micro-batches, each with the totals of the whole step.
+        UserError if it has fewer rows than that."""
         n = self.accumulate
         if n > self.n:
             raise UserError(f"accumulate {n}: a step has only {counted(self.n, 'rows')}")
@@ -149,7 +150,7 @@ class Batch:
         return replace(self, seqs=seqs, per_row=per_row)
 
     def cast(self, dtype: torch.dtype) -> "Batch":
-        """All numbers in another precision; token ids stay whole."""
+        """All numbers in another precision; token ids stay integers."""
         return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -159,12 +160,13 @@ class Batch:
 
 
 def write_logp(model: GPT, batch: Batch) -> None:
-    """Write `logp` of every role: one forward over all rows, the head on response tokens only."""
+    """Write `logp` of every role, by one forward over all rows. The output head runs only where
+    there are response tokens."""
     roles = list(batch.seqs.values())
     T = max(s.inputs.shape[1] for s in roles)
 
     def stack(name: str) -> Tensor:
-        """All roles below each other. Causal attention never looks at the padding on the right."""
+        """All roles, one below the other. Causal attention never sees the padding on the right."""
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
         return torch.cat(padded)
 
@@ -175,9 +177,9 @@ def write_logp(model: GPT, batch: Batch) -> None:
 
 
 def stacked_positions(roles: list[Seqs], T: int) -> Tensor:
-    """(N,) where the response tokens of all roles are, when these are padded to T columns, stacked
-    below each other and flattened."""
-    positions, above = [], 0            # of each role; rows that stand above it
+    """(N,) positions of all roles' response tokens, if the roles are padded to T columns, stacked
+    and flattened."""
+    positions, above = [], 0            # positions of each role; number of rows above it
     for s in roles:
         width = s.inputs.shape[1]
         row, column = s.positions // width, s.positions % width
@@ -187,91 +189,91 @@ def stacked_positions(roles: list[Seqs], T: int) -> Tensor:
 
 
 # ---- a method ------------------------------------------------------------------------------------
-WIDTH = 128                             # of the model for which the learning rates were chosen
+WIDTH = 128                             # of the model for which default learning rates were chosen
 
 
 @dataclass_transform()
 @dataclass
 class Objective:
-    """One method; the object holds its settings. A subclass is made a dataclass:
+    """One method; an object holds its settings. Each subclass becomes a dataclass:
 
         class Mine(Objective):
-            lr = 1e-4                   # what the method is: no annotation
-            beta: float = 0.1           # a setting, and a flag: annotated; this comment is its help
+            lr = 1e-4                   # no type: a property of the method
+            beta: float = 0.1           # with a type: a setting, and a flag; this is its help
 
             def loss(self, batch): ...
 
-    It overrides what differs. Its helper methods start with _."""
-    data = "demos"                      # kinds of rows that it learns from: "demos + scores"
+    A subclass overrides whatever differs. The names of its private methods start with _."""
+    data = "demos"                      # kinds of rows that it learns from, as in "demos + scores"
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
-    reference = False                   # do loss or credit read log-probs of the reference model?
-    coupled = False                     # does the loss of a row read other rows' log-probs?
+    reference = False                   # True: loss or credit read the reference's log-probs
+    coupled = False                     # True: the loss of a row reads other rows' log-probs
     logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
     first_models: ClassVar[FirstModels | None] = None   # models that must be trained before it
-    scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
-    # With data = "prompts" the method is on-policy, and may make settings of these three.
+    scorer = "any"                      # score of a sample: "any" number, a "grade" 0..1, "none"
+    # A method with data = "prompts" is on-policy. It may turn these three into settings.
     samples = 1                         # answers to each prompt
     minibatches = 1                     # optimizer steps that a rollout is cut into
     passes = 1                          # how often a rollout is used
 
     def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
-        """Make the dataclass. TypeError for mistakes that would pass without a word.
-        hooks: new public methods, for subclasses to override."""
+        """Make the dataclass. TypeError for mistakes that Python would not report.
+        hooks: new public methods that subclasses may override."""
         check_class(cls, hooks)
         dataclass(cls)
 
     @property
     def name(self) -> str:
-        """"dpo": that of its file."""
+        """The name of its file, such as "dpo"."""
         return type(self).__module__.rpartition(".")[2]
 
     def __str__(self) -> str:
-        """How results name it."""
+        """Its name in results."""
         return self.name
 
     def check(self) -> None:
-        """UserError for settings that make no sense. Whatever trains calls it first."""
+        """UserError for settings that make no sense. Called before any training."""
 
     def kinds(self) -> list[str]:
-        """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
+        """The kinds of rows that it learns from with these settings: ["demos", "scores"]."""
         return self.data.split(" + ")
 
     def other_models(self) -> list[str]:
-        """Which other models it reads, in words."""
+        """The other models that it needs, in words."""
         needs = ["the start model's log-probs"] if self.reference else []
         return [*needs, self.first_models.what] if self.first_models else needs
 
     @property
     def on_policy(self) -> bool:
-        """Does it learn from answers that the model samples?"""
+        """True if it learns from answers that the model samples."""
         return self.data == "prompts"
 
     def rate(self, model: GPT, lora: bool = False) -> float:
-        """The learning rate for a model of this width: twice as wide, half the rate. LoRA's thin
-        matrices want ten times as much."""
+        """The learning rate for a model of this width: half the rate for twice the width. LoRA's
+        thin matrices need ten times as much."""
         return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
     def setup(self, model: Any, seed: int) -> None:
-        """Change the start model before training: add a head, freeze weights. Whatever trains calls
-        it before the optimizer is made. Calling it again with the same seed changes nothing."""
+        """Change the start model before training: add a head, freeze weights. Called before the
+        optimizer is made. A second call with the same seed changes nothing."""
 
     def choose(self, rows: list) -> list:
-        """The rows that it learns from, with their roles: all of its kind."""
+        """The rows that it learns from, with their roles: by default all rows of its kind."""
         from nanouft.data.selection import CHOOSE
         return CHOOSE[" + ".join(self.kinds())](rows)
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
-        """Write other models' numbers into `per_row` and `extra` of the encoded rows."""
+        """Write numbers of other models into `per_row` and `extra` of the encoded rows."""
         return data
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
-        """On-policy: a whole rollout with advantages, returns or pairs made of its rewards, and
-        metrics."""
+        """On-policy: turn the rewards of a whole rollout into advantages, returns or pairs. Returns
+        the rollout with them, and metrics."""
         return batch, {}
 
     def forward(self, model: Any, batch: Batch) -> None:
-        """Write `logp`, perhaps an `extra`: only here the network is touched. The model is a GPT or
-        is called like one, as a policy of frozen_lake is."""
+        """Write `logp`, perhaps an `extra`. Only this method touches the network. The model is a
+        GPT, or is called like one, as a policy of frozen_lake is."""
         write_logp(model, batch)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

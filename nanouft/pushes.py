@@ -1,16 +1,17 @@
-"""How hard does a method push each token of one answer, and which way?
+"""How hard a method pushes each token of one answer, and which way.
 
-    python -m nanouft.pushes --init out/sft             # SFT, IFT, IFT as released, DPO
+    python -m nanouft.pushes --init out/sft     # sft, ift, ift as released, dpo
     python -m nanouft.pushes --show sft "ift --lam 0.5" kto grpo
     python -m nanouft.pushes --prompt "..." --answer "..." --rejected "..."
-    python -m nanouft.pushes --end --init FOLDER --data my.jsonl    # does the model stop?
+    python -m nanouft.pushes --end --init FOLDER --data my.jsonl
 
-One training step pushes each token of an answer up or down. This push is the gradient of the loss
-by the log-prob of the token, with its sign turned (-dL/dlogp_t): a push above 0 makes the token
-likelier, one below 0 less likely. Pushes are multiplied by the number of response tokens (for a
-pair, those of the chosen answer), so that SFT pushes every token by 1. Each method's pushes are
-printed and drawn. --end asks something else: whether the model stops at the end of its answers, and
-whether your rows teach it to.
+One training step pushes each token of an answer up or down. The push is the gradient of the loss
+with respect to the token's log-prob, times -1 (-dL/dlogp_t). A push above 0 makes the token more
+likely, one below 0 less likely. Pushes are scaled by the number of response tokens (of a pair:
+those of the chosen answer), so SFT pushes every token by 1. The command prints and draws them.
+
+--end answers another question: does the model stop at the end of its answers, and do your rows
+teach it to?
 """
 import sys
 from dataclasses import dataclass
@@ -32,18 +33,18 @@ SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 
 @dataclass
 class Pushes:
-    init: str = "base"              # the model: base, a run folder or a model folder
+    init: str = "base"              # the model: base, a run or a model folder
     prompt: str | None = None       # the prompt [one of NanoWorld's list questions]
-    answer: str | None = None       # the answer that is trained on [the right one]
-    rejected: str | None = None     # the worse answer of a pair [the answer without its last word]
+    answer: str | None = None       # the answer to train on [the right one]
+    rejected: str | None = None     # the worse answer of a pair [--answer without its last word]
     show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
-    out: str = "out/pushes.png"     # the file of the picture
-    end: bool = False               # ask instead whether the model stops, and whether rows teach it
-    data: list[str] | None = None   # with --end, your files [validation prompts of NanoWorld]
+    out: str = "out/pushes.png"     # file of the picture
+    end: bool = False               # ask instead: does the model stop, do the rows teach it to
+    data: list[str] | None = None   # with --end: files of your rows [NanoWorld's validation]
     device: str = "cpu"             # auto | cpu | cuda | mps
 
     def check(self) -> None:
-        """UserError for flags that would not be read."""
+        """UserError for a flag that this call would not read."""
         unread = ("prompt", "answer", "rejected", "show") if self.end else ("data",)
         for name in unread:
             if getattr(self, name):
@@ -77,8 +78,8 @@ def show_pushes(cfg: Pushes, device: Any) -> None:
               for text, objective in parse_methods(cfg.show or SHOWN, cfg.init)
               for which, tokens, weights in token_pushes(objective, row, model, tok, device)]
     say(f"The question: {prompt}")
-    say("What one training step does: a number above 0 makes the token likelier, one",
-        "below 0 less likely. SFT pushes every token by 1.", sep="\n")
+    say("What one training step does: a number above 0 makes the token more likely,",
+        "one below 0 less likely. SFT pushes every token by 1.", sep="\n")
     for text, which, tokens, weights in strips:
         answer = "answer" if which == "answer" else f"{which.removesuffix(' answer')} answer"
         say(f"\n{text}: the {answer}")
@@ -101,14 +102,16 @@ def row_of(cfg: Pushes) -> Row:
     try:
         answer = cfg.answer or world.right_answer(prompt)
     except ValueError:
-        raise UserError("--answer is needed: it is known for NanoWorld's prompts alone") from None
+        raise UserError("--answer is needed: the right answer is known only for NanoWorld's "
+                        "prompts") from None
     better = world.as_answer(answer)
     worse = world.as_answer(cfg.rejected or " ".join(answer.split()[:-1]) or "no")
     return Row((Turn("user", prompt),), better, better, worse)
 
 
 def finding(strips: "list[Strip]") -> str:
-    """The title: which methods push the last token of the right answer least and most."""
+    """The title of the picture: the methods that push the last token of the right answer least
+    and most."""
     from nanouft.pictures.plots import called, signed
     last = strips[0][2][-1]
     at_end = {called(method): weights[-1] for method, which, _, weights in strips
@@ -120,8 +123,8 @@ def finding(strips: "list[Strip]") -> str:
 
 
 def what_is_read(init: str) -> str:
-    """The model of --init in a line, because a folder may hold another run than one remembers:
-    "out/ift: ift, 1 step"."""
+    """The model of --init in a line, such as "out/ift: ift, 1 step". The folder may hold another
+    run than the reader remembers."""
     from nanouft.plumbing.disk import read_json
     if init == "base":
         return "base: the shipped base"
@@ -133,7 +136,7 @@ def what_is_read(init: str) -> str:
 
 
 def show_ends(cfg: Pushes, device: Any) -> None:
-    """--end: do the rows teach a model to stop, and does this one know how?"""
+    """--end: print whether the rows teach a model to stop, and whether this model does."""
     from nanouft import world
     from nanouft.data.batches import encode
     from nanouft.models.folders import start_model

@@ -5,7 +5,7 @@
     trainer.save("out/dpo", tok)                # accelerate launch --num_processes 2 this.py
 
 The Trainer deals out row numbers. Every process collates the whole step and takes its own
-micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
+micro-batches. So each knows the totals that a loss is divided by, and their losses add up.
 
 accelerate gives all processes equally many rows. If the rows do not divide evenly, some are read
 twice: of 11 rows on two processes, one in each epoch.
@@ -29,7 +29,7 @@ from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.seeds import step_seed
 
-# arguments of transformers' Trainer that would change nothing, or another loss than the objective
+# arguments of transformers' Trainer that would do nothing here, or change another loss
 NOT_READ = {"label_smoothing_factor": "the objective is the loss",
             "neftune_noise_alpha": 'OBJECTIVES["neftune"] is that method',
             "use_liger_kernel": "it replaces parts of the model that nanouft calls one by one",
@@ -60,7 +60,8 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start the script with accelerate launch")
     if objective.on_policy:
-        raise UserError("it learns from its own samples, which only python -m nanouft.train draws")
+        raise UserError("this method learns from its own samples; only python -m nanouft.train "
+                        "draws them")
     if objective.coupled and args.gradient_accumulation_steps * args.world_size > 1:
         raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
                         "gradient_accumulation_steps")
@@ -75,9 +76,9 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
 
 
 class Trainer(transformers.Trainer):
-    """`data`, `held`: rows to learn from and rows that are held out, as Models.prepare left them.
-    `more` goes to transformers' Trainer. UserError, before the first step, for what cannot be
-    trained in this way."""
+    """`data` and `held`: rows to learn from and held-out rows, after Models.prepare. `more` goes to
+    transformers' Trainer. UserError, before the first step, if something cannot be trained in this
+    way."""
     objective: Objective
     model: Any
 
@@ -108,7 +109,7 @@ class Trainer(transformers.Trainer):
     @torch.no_grad()
     def read_some(self, name: str, rows: list[Encoded]) -> None:
         """UserError if the objective cannot read the first two rows: they are of another kind, or
-        Models.prepare has not seen them."""
+        have not gone through Models.prepare."""
         try:
             batch = collate(rows, range(min(2, len(rows))), self.pad)
             batch = batch.to(self.model.wte.weight.device)
@@ -149,7 +150,7 @@ class Trainer(transformers.Trainer):
         super().log(logs, *more)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """It deals out the numbers of micro-batches; together the held-out rows are one step."""
+        """Deals out numbers of micro-batches. All held-out rows together are one step."""
         if not self.held or eval_dataset not in (None, self.eval_dataset):
             raise UserError("evaluate: it reads the rows that were given to the Trainer as held=, "
                             + ("and no others" if self.held else "and there are none"))
@@ -159,7 +160,7 @@ class Trainer(transformers.Trainer):
 
     @torch.no_grad()
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
-        """The loss of one micro-batch, times their number, because their mean is logged."""
+        """The loss of one micro-batch, times their number, because the Trainer logs a mean."""
         part = self.whole.micro_batch(int(inputs["picked"]), self.parts).to(self.args.device)
         self.objective.forward(model, part)
         loss, metrics = self.objective.loss(part)
@@ -197,8 +198,8 @@ class Trainer(transformers.Trainer):
                                    for name, w in named.items()})
 
     def save(self, folder: str | Path, tok: Tokenizer, fresh: Any = None) -> None:
-        """The model folder that `train` leaves; training may go on after it. All processes call
-        this, the first one writes. If weights are sharded (FSDP, ZeRO 3) they go into `fresh`: the
+        """Write the model folder that `train` leaves; training may go on after it. All processes
+        call this, and the first one writes. Sharded weights (FSDP, ZeRO 3) go into `fresh`, the
         model as it was opened."""
         whole = self.accelerator.get_state_dict(self.model_wrapped)     # gathered from all
         if self.is_world_process_zero():

@@ -11,6 +11,7 @@ from made import one_error
 
 from nanouft import evaluate, pretrain, pushes, reward, sample, train
 from nanouft.objectives import OBJECTIVES
+from nanouft.playground.__main__ import Playground
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import visible
@@ -26,7 +27,9 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
         with pytest.raises(SystemExit) as end:
             main([*argv, "--help"])
         assert end.value.code == 0
-        told = re.sub(r"\s+", " ", capsys.readouterr().out)
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= 80, argv
+        told = re.sub(r"\s+", " ", out)
         for f in dataclasses.fields(OBJECTIVES[argv[1]]) if argv else ():
             assert f"--{f.name.replace('_', '-')} " in told, (argv, f.name)
     with pytest.raises(SystemExit):
@@ -69,7 +72,7 @@ def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
     commands = [Train, evaluate.Evaluate, sample.Sample, pushes.Pushes, reward.Reward,
-                pretrain.Pretrain]
+                pretrain.Pretrain, Playground]
     of_run = {f.name for f in dataclasses.fields(Train)}
     every = {f.name for kind in commands for f in dataclasses.fields(kind)}
     assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
@@ -118,7 +121,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "evaluate start --split train": "--split|'train'|test|val",
     "evaluate start --items 0": "--items 0: must be at least 1",
     "evaluate start --data demos.jsonl --reward r.py:length --max-new -1": "--max-new -1",
-    "train --skills sums": "--skills|unknown family 'sums'", "train --mix 1:1": "--mix",
+    "train --skills sums": "--skills|unknown task 'sums'", "train --mix 1:1": "--mix",
     "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
     "train --objective grpo --eval-every 5": "--eval-every: reads rows with answers",

@@ -36,7 +36,7 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
         "--eval-data is a file of --data",
     "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
-        "9 rows, 0.05M of 0.06M parameters are trained, on cpu chosen by the run, since not given: "
+        "0.05M of 0.06M parameters trained, on cpu chosen by the run, since not given: "
         "--batch-size, --lr Saved",
     "train --objective sft --init start --data demos.jsonl --epochs 1 --lr 1e-4 --plain --out h2":
         "since not given: --batch-size Saved",
@@ -52,7 +52,7 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward",
-    "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per family",
+    "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
         "40 rows read: 20 compared, 20 left out (20: too long, as in mixed.jsonl, line ",
     "evaluate start --data too_long.jsonl --reward r.py:length":
@@ -85,7 +85,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     out, run = capsys.readouterr().out, here / "a"
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
     assert "before and after training: 1 held-out row scored, 1 question answered" in out
-    assert "dpo: 12 steps of 3 rows = 4 passes over the data, learning rate 0.001\n9 rows, " in out
+    assert "dpo: 12 steps of 3 rows, 4 passes over 9 rows\nlearning rate 0.001, " in out
     gained = r"held-out pairs: chosen answer gained more +0.500 +\d.\d{3}   \(1 row\)\n"
     assert re.search(gained, out)
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")

@@ -15,7 +15,7 @@ from nanouft.run.before_after import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-         ROOT / "lessons" / "README.md"]
+         ROOT / "lessons" / "README.md", ROOT / "lessons" / "front.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
 
 

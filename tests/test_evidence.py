@@ -14,6 +14,7 @@ from lessons.evidence import (
     judge,
     keep,
     papers,
+    pictures,
     searches,
     stats,
     verdicts,
@@ -58,6 +59,29 @@ def test_a_field_says_what_the_question_found():
     assert [x.partition("\u00a0")[0] for x in cells[:3]] == [f"+{a:.1f}", f"+{b:.1f}", f"−{-c:.1f}"]
     assert cells[3:] == ["✓; ?", "C6, R8"]
     assert filled("{cells C6 better: UNA, right - KTO}", found).split(" | ")[3] == "unplanned"
+
+
+def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
+    """README and the overview say so; C1, C2: all demonstrations are right, so the best."""
+    found = write.all_lines()
+    for key in ("C1 better: released - SFT", "R1 better: released - SFT",
+                "C1c better: detached - SFT", "C2 better: UFT .01 - SFT", "C2 better: UFT .1 - SFT",
+                "C3 better: UFT - A and good B", "C3b better: UFT - A and best B",
+                "C10 better: UNA - RFT", "R8 better: UNA - RFT", "C4 better: PoFT - SFT, filtered",
+                "R4 better: PoFT - SFT, filtered", "C4b better: PoFT, filtered - SFT, filtered"):
+        assert found[key].verdict != "holds", key
+    for key in ("C1 as good: detached - SFT", "R1 as good: detached - SFT",
+                "R5 as good: detached, 96 - SFT, 96", "R6 as good: detached, 256 - SFT, 256"):
+        assert any(x.mean - x.half <= 0 for x in found[key].findings), key      # not better either
+
+
+def test_a_picture_of_scores_compares_rows_of_one_run():
+    """Scores of two runs cannot be compared; a row of another run says so in its name."""
+    for rows in (pictures.POFT, pictures.UNA):
+        runs = {name: {key.split()[0] for key in keys} for name, (_, *keys) in rows.items()}
+        ours = next(iter(runs.values()))
+        for name, of_row in runs.items():
+            assert of_row <= ours or all(run in name for run in of_row), name
 
 
 def test_a_size_of_two_signs_is_refused():
@@ -341,14 +365,14 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="other weights than those of the results"):
         cells.prepare(tmp_path)
     for words, told in (
-            (["C99"], "unknown experiment 'C99'"),
-            (["--train"], "--train needs an experiment"),
+            (["C99"], "unknown run 'C99'"),
+            (["--train"], "--train needs a run"),
             (["C13", "--rows", "sft"], "--rows needs --train or --search"),
-            (["--train", "C13", "C14", "--rows", "sft"], "runs of one experiment, not of 2"),
-            (["--train", "C5", "--rows", "sft"], "C5: its runs have no names"),
+            (["--train", "C13", "C14", "--rows", "sft"], "trainings of one run, not of 2"),
+            (["--train", "C5", "--rows", "sft"], "C5: its trainings have no names"),
             (["--train", "C4", "--workers", "0"], "--workers 0: must be at least 1"),
             (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0"),
-            (["--train", "C14", "--rows", "sft,dpo"], "unknown run of C14 'sft,dpo'"),
+            (["--train", "C14", "--rows", "sft,dpo"], "unknown training of C14 'sft,dpo'"),
             (["--search", "C14", "--rows", "sft"], "'sft' has no settings to try")):
         with pytest.raises(UserError, match=told):
             main(words)
@@ -358,8 +382,8 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch):
     (harvest, "--samples 300", "--samples 300: must be at least 1 and at most 256"),
     (harvest, "--samples 0", "--samples 0: must be at least 1"),
     (harvest, "--prompts 0", "--prompts 0: must be at least 1"),
-    (harvest, "--skills rules_new", "--skills: no family left: rules_new exists in val and test"),
-    (keep, "--skills cooking", "--skills: unknown family 'cooking'; known are A, B, all, rules"),
+    (harvest, "--skills rules_new", "--skills: no task left: rules_new exists in val and test"),
+    (keep, "--skills cooking", "--skills: unknown task 'cooking'; known are A, B, all, rules"),
     (keep, "--share 60", "--share 60.0: must be above 0 and at most 1"),
     (keep, "--share 0", "--share 0.0: must be above 0"),
     (keep, "--noise 2", "--noise 2.0: must be at least 0 and at most 1"),

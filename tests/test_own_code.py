@@ -281,7 +281,7 @@ def failing(method, error: BaseException, at: int):
 
 # ---- rewards that were written for TRL, or that do odd things -----------------------------------
 @pytest.mark.parametrize("body, told", [
-    ("def f(completions, completion_ids, **more): return [1]", "takes completion_ids, which it do"),
+    ("def f(completions, completion_ids, **more): return [1]", "takes completion_ids"),
     ("def f(completions, trainer_state): return [1]", "the rows' fields (tests)"),
     ("def f(completions, **more): return [float(len(c[0]['content'])) for c in completions]",
      "TypeError: string indices must be integers"),

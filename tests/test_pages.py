@@ -28,6 +28,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import head_of
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
+from nanouft.playground import __main__ as playground
+from nanouft.playground.__main__ import STRIP_RATE
 from nanouft.playground.record import (
     CALLED,
     LONGEST,
@@ -39,6 +41,7 @@ from nanouft.playground.record import (
     source_of,
     taught,
 )
+from nanouft.playground.strip import strip
 from nanouft.plumbing.disk import write_json
 from nanouft.plumbing.errors import UserError
 from nanouft.run.pushes import token_pushes
@@ -258,11 +261,13 @@ def test_two_rates_never_share_a_name():
         "3e-5", "1e-4", "1.04e-4", "2.5e-4", "1e-3"]
 
 
-def test_a_name_of_the_page_is_the_one_in_the_head_of_the_file():
-    for name, called in CALLED.items():
+def test_a_name_of_the_page_is_one_in_the_head_of_the_file():
+    """Of every method, also of those that are called as their class is."""
+    named = {name: cls.__name__ for name, cls in OBJECTIVES.items()} | CALLED
+    for name, called in named.items():
         head = (head_of(OBJECTIVES[name]) if name in OBJECTIVES else
                 (methods.ROOT / f"lessons/extras/{name}.py").read_text(encoding="utf-8"))
-        assert called in head.split("\n")[0], name
+        assert called in "".join(head.splitlines(keepends=True)[:3]), name
 
 
 @pytest.mark.slow
@@ -481,16 +486,16 @@ def test_a_method_of_your_own_has_a_file():
 
 
 # ---- the playground: what a visitor sees ---------------------------------------------------------
-ONE_SIDE = {"left": "sft", "right": "dpo", "rate": "1e-4", "step": "0"}
+ONE_SIDE = {"left": "sft", "right": "dpo", "rate": "1e-4", "step": "0", "answers": "short"}
 
 
 def state(page) -> dict[str, str]:
     return page.evaluate("state()")
 
 
-def told(page) -> str:
-    """The verdict, in one line."""
-    return " ".join(page.inner_text("#verdict").split())
+def told(page, where: str = "verdict") -> str:
+    """The verdict, or another part of the page, in one line."""
+    return " ".join(page.inner_text(f"#{where}").split())
 
 
 def at(browser, file, address: str = "", **look):
@@ -543,7 +548,7 @@ def test_controls_used_while_the_steps_run(made, browser):
     page.select_option("#right", "grpo")
     assert state(page)["step"] in "12"
     page.clock.run_for(4500)
-    assert state(page) == {"left": "sft", "right": "grpo", "rate": "2.5e-4", "step": "4"}
+    assert state(page) == ONE_SIDE | {"right": "grpo", "rate": "2.5e-4", "step": "4"}
     page.click("#teach")
     page.clock.run_for(1500)
     page.click("#step-2")
@@ -559,13 +564,26 @@ def test_controls_used_while_the_steps_run(made, browser):
     assert not faults
 
 
+@pytest.mark.parametrize("step", ["1", "2"])
+def test_the_step_that_a_run_shows_can_be_held(step, made, browser):
+    """A click on the step that is chosen already changes nothing but ends the run."""
+    page, _ = opened(browser, made[1], calm=False)
+    page.clock.install()
+    page.click("#teach")
+    while state(page)["step"] < step:
+        page.clock.run_for(100)
+    page.click(f"#step-{step}")
+    page.clock.run_for(6000)
+    assert state(page)["step"] == step
+
+
 def test_the_address_is_the_state(made, browser):
     """A link opens a state, Back leads to the one before, and a broken address to the first."""
     page, faults = at(browser, made[1], "#left=sft&right=dpo&rate=2.5e-4&step=4")
     assert "At 2.5e-4, eight of eight answers stop with SFT and seven with DPO." in told(page)
     assert page.is_checked("#rate-2\\.5e-4") and page.is_checked("#step-4")
     page.click("#rate-own")
-    assert "Two things differ here, the loss and the rate." in told(page)
+    assert "Two things differ here" in told(page, "why")
     assert "SFT (2.5e-4)" in told(page) and "DPO (3e-5)" in told(page)
     page.select_option("#left", "ift-released")
     page.go_back()
@@ -583,14 +601,55 @@ def test_the_address_is_the_state(made, browser):
 def test_a_loss_that_no_rate_helps_is_one_click_away(made, browser):
     """At every rate; and the cause of a difference is told only where the rate is one."""
     page, faults = at(browser, made[1], "#step=4")
-    assert "the two pushes work against each other" in told(page)
-    page.click("#verdict [data-method=ift-released]")
+    assert "pushes work against each other" in told(page, "why")
+    page.click("#rate-2\\.5e-4")             # one answer of eight is no story
+    assert "pushes" not in told(page, "why")
+    page.click("#never [data-method=ift-released]")
     assert state(page)["right"] == "ift-released"
     assert page.evaluate("document.activeElement.id") == "right"
     assert "and none with IFT as released" in told(page)
-    assert "IFT as released doesn’t get past half at any of these rates." in told(page)
+    assert "IFT as released doesn’t get past half" in told(page, "never")
     page.click("#rate-own")
-    assert "pushes" not in told(page) and not faults
+    assert "pushes" not in told(page, "why") and not faults
+
+
+def test_the_table_of_the_rates_has_the_counts_of_the_record(made, browser):
+    """For any two losses, after the last step only, and without the sides' own rates."""
+    data, file = made
+    for left, right in itertools.permutations(("sft", "dpo", "ift-released"), 2):
+        page, faults = at(browser, file, f"#left={left}&right={right}&step=4&rate=own")
+        table = page.locator("#byRate tr").evaluate_all(
+            "(all) => all.map((row) => [...row.cells].slice(1).map((x) => x.textContent))")
+        assert table == [RATES, *[[str(stops(data, name, rate)) for rate in RATES]
+                                  for name in (left, right)]]
+        for change in ("#step-3", "#step-4"):
+            page.click(change)
+            assert page.is_visible("#why") == (change == "#step-4")
+        page.select_option("#right", left)
+        assert not page.is_visible("#why") and not faults
+        page.close()
+
+
+def test_a_score_that_was_compared_with_nothing_says_so(made, browser):
+    """On the map and beside the equation; one that a question compared names its run."""
+    data, file = made
+    assert not made[0]["methods"]["grpo"]["scores"].get("from the base model")
+    page, _ = at(browser, file, "#right=grpo&step=4")
+    page.click("summary")
+    left, right = (" ".join(x.split()) for x in page.locator("#losses > div").all_inner_texts())
+    mean, half, _ = data["methods"]["grpo"]["scores"]["after SFT"]
+    assert f"after SFT {mean:.1f} ± {half:.1f}, compared with nothing" in right
+    assert "compared with nothing" not in left and "(run C13)" in left
+    assert page.get_attribute("#map-grpo", "aria-label").startswith(
+        f"GRPO: {stops(data, 'grpo', '1e-4')} of 8 stop, compared with nothing")
+
+
+def test_the_scores_of_all_methods_on_own_samples_were_compared_with_nothing():
+    """What the page says of them. A run that compares one of them has to change the words."""
+    scores = json.loads(methods.SCORES.read_text(encoding="utf-8"))
+    free = {name for name, told in scores.items()
+            if whole_runs.EXPLORATORY in [source for *_, source in told.values()]}
+    assert free == {name for name, family in colours.FAMILY.items() if family == "sampled"}
 
 
 def states_drawn(browser, made) -> int:
@@ -664,6 +723,7 @@ def test_the_map_by_hand_and_by_keyboard(made, browser):
         page.locator(f"#map-{name}").focus()
         page.keyboard.press(key)
         assert state(page)["left"] == name and state(page)["right"] == "ift"
+        assert page.get_attribute(f"#map-{name}", "tabindex") == "0"
         assert page.get_attribute(f"#map-{name}", "aria-pressed") == "true"
     mean, half, _ = data["methods"]["sft"]["scores"]["from the base model"]
     assert page.get_attribute("#map-sft", "aria-label") == (
@@ -678,20 +738,211 @@ def test_the_map_by_hand_and_by_keyboard(made, browser):
     page.focus("#whole")
     page.keyboard.press("Space")
     assert page.locator(".said").first.evaluate("(x) => getComputedStyle(x).whiteSpace") == "normal"
-    assert not faults
+    assert state(page)["answers"] == "whole" and not faults
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_arrow_keys_walk_all_losses_of_the_map(width, made, browser):
+    """Each once, from left to right or from above to below, and round; Tab leaves the map."""
+    page, faults = at(browser, made[1], "#step=4", width=width)
+    page.focus("#map-dpo")
+    walked, spots = ["dpo"], []
+    for key in ("ArrowRight", "ArrowDown") * 4:
+        box = page.locator(":focus").bounding_box()
+        spots.append(box["x"] if width == 1280 else box["y"])
+        page.keyboard.press(key)
+        walked.append(page.evaluate("document.activeElement.dataset.method"))
+        if walked[-1] == "dpo":
+            break
+    assert sorted(walked[1:]) == sorted(made[0]["methods"])
+    assert sum(b < a - 30 for a, b in zip(spots, spots[1:] + spots[:1])) == 1
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.dataset.method") == walked[-2]
+    assert page.locator("#map [tabindex='0']").count() == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY" and not faults
 
 
 def test_a_bet_by_keyboard_alone(made, browser):
     """Tab reaches every control, in the order of the page; nothing plays before a key."""
     page, faults = opened(browser, made[1])
-    reached = []
-    for _ in range(10):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate(
-            "document.activeElement.dataset.bet || document.activeElement.id"))
-    assert reached == ["teach", "rate-1e-4", "step-0", "left", "right", "both", "neither", "whole",
-                       "left", "right"]
+
+    def walk(n: int) -> list[str]:
+        out = []
+        for _ in range(n):
+            page.keyboard.press("Tab")
+            out.append(page.evaluate("""() => { const x = document.activeElement;
+                return x.dataset.bet || x.id || x.dataset.method || x.tagName.toLowerCase(); }"""))
+        return out
+    controls = ["teach", "rate-1e-4", "step-0", "whole", "left", "right"]
+    folds = ["summary"] * 3
+    assert walk(13) == ["left", "right", "both", "neither", *controls, *folds]
     page.focus("[data-bet=neither]")
     page.keyboard.press("Enter")
     assert state(page)["step"] == "4" and "You bet on neither: not so." in told(page)
+    assert walk(10) == [*controls[1:2], "step-4", *controls[3:], "ift-released", "map-dpo", *folds]
     assert not faults
+
+
+def test_every_loss_of_the_page_stands_in_a_table_for_a_screen_reader(made, browser):
+    """Each answer is a cell below the name of its loss and beside its question; headings go down
+    one level at a time; the verdict is told when it changes."""
+    page, _ = at(browser, made[1], "#step=4")
+    page.click("summary")
+    table = page.get_by_role("table", name="Answers of both copies")
+    assert table.get_by_role("row").count() == 1 + QUESTIONS
+    assert table.get_by_role("rowheader").all_inner_texts() == made[0]["questions"]
+    assert table.get_by_role("columnheader").count() == 3
+    assert table.get_by_role("cell").count() == 2 * QUESTIONS
+    assert page.get_by_role("group", name="Learning rate").get_by_role("radio").count() == 4
+    assert page.get_by_role("main").count() == page.get_by_role("heading", level=1).count() == 1
+    levels = page.locator("h1, h2, h3").evaluate_all("(all) => all.map((x) => +x.tagName[1])")
+    assert all(b - a <= 1 for a, b in zip(levels, levels[1:]))
+    assert page.get_attribute("#verdict", "aria-live") == "polite"
+
+
+def test_a_printed_page_shows_all_answers_and_code_on_white(made, browser):
+    page, _ = at(browser, made[1], "#right=grpo&step=4", width=760, dark=True)
+    page.emulate_media(media="print")
+    page.evaluate("onbeforeprint()")
+    assert page.locator("pre, .said").evaluate_all(
+        "(all) => all.every((x) => x.scrollWidth <= x.clientWidth + 1)")
+    assert not page.is_visible("#teach") and not page.is_visible("#whole")
+    light = tuple(int(colours.PAGE.light[i:i + 2], 16) for i in (1, 3, 5))
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == f"rgb{light}"
+
+
+def test_bars_and_map_are_seen_in_a_visitors_own_colours(made, browser):
+    """Windows paints no backgrounds then, and gives its own colour for text."""
+    page, _ = at(browser, made[1], "#right=ift&step=4")
+    page.emulate_media(forced_colors="active")
+    page.click("summary")
+    back, text = page.evaluate("""() => ["Canvas", "CanvasText"].map((x) => {
+        document.body.style.cssText = `forced-color-adjust: none; color: ${x}`;
+        return getComputedStyle(document.body).color; })""")
+    page.evaluate("document.body.style.cssText = ''")
+    bar = page.locator(".bars i").first
+    assert bar.evaluate("(x) => getComputedStyle(x).backgroundColor") == text != back
+    assert page.locator("#map-dpo").evaluate("(x) => getComputedStyle(x).color") == text
+
+
+def test_whole_answers_can_be_chosen_on_a_phone(made, browser):
+    page, _ = opened(browser, made[1], width=390)
+    page.check("#whole")
+    assert state(page)["answers"] == "whole"
+
+
+# ---- the playground: every control in every order ------------------------------------------------
+CONTROLS = ["[data-bet=right]", "#teach", "#rate-3e-5", "#rate-own", "#step-2", "#step-4", "#whole",
+            "#left = ift-released", "#right = grpo", "#map-ift text >> nth=1", "#never button",
+            "summary", "back", "forward", "phone"]
+
+
+def use(page, control: str) -> None:
+    """What a visitor does; nothing, where there is no such control at the moment."""
+    selector, _, value = control.partition(" = ")
+    if value:
+        page.select_option(selector, value)
+    elif control in ("back", "forward"):
+        page.go_back() if control == "back" else page.go_forward()
+        if not page.url.startswith("file:"):            # left the page
+            page.go_forward()
+        page.wait_for_timeout(40)
+    elif control == "phone":
+        page.set_viewport_size({"width": 390 if page.viewport_size["width"] > 390 else 1280,
+                                "height": 800})
+    elif page.locator(selector).first.is_visible():
+        page.locator(selector).first.click()
+
+
+def whole_page(page) -> dict:
+    """All that the page shows, but for what belongs to one visit: bet, sides, folds."""
+    return page.evaluate("""() => ({
+        state: state(), title: $("mapTitle").textContent,
+        why: $("why").hidden || $("why").innerHTML,
+        answers: $("answers").innerHTML, losses: $("losses").innerHTML,
+        verdict: asks ? "" : $("verdict").textContent.replace(/ You bet.*/, ""),
+        map: $("grid").innerHTML + ALL.map((x) => $("map-" + x).getAttribute("aria-label")),
+        chosen: [...document.querySelectorAll("input:checked, select")].map((x) => x.id + x.value)
+    })""")
+
+
+def agrees(page, data) -> None:
+    """Controls, address and answers show one state; the counts are those of the record."""
+    now = state(page)
+    assert page.input_value("#left") == now["left"] and page.input_value("#right") == now["right"]
+    assert page.is_checked("#rate-" + now["rate"].replace(".", "\\."))
+    assert page.is_checked(f"#step-{now['step']}")
+    assert page.is_checked("#whole") == (now["answers"] == "whole")
+    for side in ("left", "right"):
+        n = stops(data, now[side], now["rate"], int(now["step"]))
+        assert page.inner_text(f"#{side}Count").startswith(f"{n} of 8 stop"), now
+        assert page.locator(f"[id^={side}] .end").count() == n, now
+
+
+@pytest.mark.slow
+def test_every_two_controls_in_both_orders(made, browser):
+    data, file = made
+    for one in CONTROLS:
+        page, faults = opened(browser, file)
+        for other in CONTROLS:
+            for control in (one, other):
+                use(page, control)
+                agrees(page, data)
+        assert all(x.startswith("file:") for x in faults), one       # the page itself, after "back"
+        page.close()
+
+
+def test_a_link_opens_the_same_state_after_any_controls(made, browser):
+    """Twenty-four controls at random, and after each sixth the address in a new tab."""
+    data, file = made
+    seed = time.time_ns() % 10_000
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    page, faults = opened(browser, file)
+    for k in range(1, 25):
+        use(page, rng.choice(CONTROLS))
+        agrees(page, data)
+        if k % 6 == 0:
+            page.set_viewport_size({"width": 1280, "height": 800})
+            page.wait_for_timeout(60)
+            page.evaluate("asks = false; draw()")
+            linked, more = opened(browser, file)
+            linked.goto(page.url)
+            linked.reload()
+            linked.evaluate("asks = false; draw()")
+            assert whole_page(linked) == whole_page(page), (seed, page.url)
+            linked.close()
+    assert all(x.startswith("file:") for x in faults)
+
+
+# ---- the strip -----------------------------------------------------------------------------------
+def test_the_strip_of_frames_shows_the_steps_of_today():
+    """As `python -m nanouft.playground --strip docs/steps.svg` writes it; small and without
+    motion."""
+    kept = (DOCS / "steps.svg").read_text(encoding="utf-8")
+    data = record(["sft", "dpo"], [STRIP_RATE])
+    assert strip(data, rate_text(STRIP_RATE)) == kept
+    assert "SFT 0, 1, 3, 8, 8; DPO 0, 0, 1, 2, 2" in kept
+    assert len(kept) < 10_000 and not re.search("animat|script|href", kept)
+
+
+def test_the_strip_says_what_the_record_says(made, browser, tmp_path):
+    """For any two methods: as many dots as answers that stop, and nothing runs out of it."""
+    for names, rate in ((("ift-released", "grpo"), "2.5e-4"), (("dpo", "sft"), "3e-5")):
+        data = made[0] | {"methods": {name: made[0]["methods"][name] for name in names}}
+        file = tmp_path / "steps.svg"
+        file.write_text(strip(data, rate), encoding="utf-8")
+        page, _ = opened(browser, file)
+        dots = page.locator(".dots").all_text_contents()
+        assert [x.count("●") for x in dots] == [stops(made[0], name, rate, step)
+                                                for name in names for step in range(5)]
+        assert page.locator("text").evaluate_all("""(all) => all.every((x) => {
+            const box = x.getBBox(); return box.x >= 0 && box.x + box.width <= 840; })""")
+        page.close()
+
+
+def test_the_strip_alone_is_written_by_its_command(tmp_path, capsys):
+    assert playground.main(["--strip", str(tmp_path / "new" / "s.svg")]) == 0
+    assert [x.name for x in (tmp_path / "new").iterdir()] == ["s.svg"]
+    assert "s.svg" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """What a run reads and how much of it (nanouft/run/plan.py, load.py)."""
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from made import CPU, NANO, say, start_folder, tiny, write_jsonl
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
+from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.load import Rows, load_rows, open_model
 from nanouft.run.plan import (
@@ -140,6 +142,20 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     assert choose_rate(cfg, objective, model, fit) == pytest.approx(wanted[0])
     assert batch_size == wanted[1]
     assert choose_steps(cfg, objective, rows, fit, batch_size) == wanted[2]
+
+
+@pytest.mark.parametrize("name", ["ift", "ift --variant released", "ift --variant eq21_mean1",
+                                  "robust_dpo", "online_una"])
+def test_the_first_lines_of_a_run_fit_80_columns(name):
+    """Also with large numbers, LoRA and half precision: with the longest names the first line had
+    91 columns."""
+    plan = planned(f"--objective {name}")
+    large = replace(plan, steps=12_345, batch_size=1_024, train=plan.train * 100, rate=1.25e-5)
+    model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
+    model.wte.weight.requires_grad_(False)
+    for about in plan, large:
+        lines = about.headline(model, Device("cuda:1", "bf16")).splitlines()
+        assert lines[0].startswith(str(plan.objective)) and max(map(len, lines)) <= 80, lines
 
 
 def test_a_number_of_passes_in_words():

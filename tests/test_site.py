@@ -3,6 +3,7 @@
 Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -11,14 +12,16 @@ from browser import opened
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
 from lessons import pages, website
+from lessons.course import Question, switches
 from lessons.table import LESSONS
+from nanouft.objectives import OBJECTIVES
 from nanouft.playground.record import WEB, record
 
 URL, REPOSITORY = "https://nanouft.example/site", "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
          "lessons/02_which_tokens_count.html", "lessons/04_models_own_guess.html",
          "docs/index.html", "docs/results/index.html", "docs/results/uft.html",
-         "docs/methods.html", "docs/readme.html"]
+         "docs/methods.html", "docs/python.html", "docs/readme.html"]
 
 
 class Page(HTMLParser):
@@ -79,9 +82,10 @@ def site(tmp_path_factory):
 def test_the_page_of_a_lesson_is_one_file_without_a_network(k, site):
     """It has a title, the lessons before and after, and formulas that need no program."""
     text = (site / "lessons" / f"{LESSONS[k].stem}.html").read_text(encoding="utf-8")
-    asked = re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
+    asked = re.findall(r"<script (?=.)|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
                        r"src=\"(?!data:)", text)
-    assert not asked and "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S)
+    assert not asked and text.count("<script>") == 1
+    assert "$" not in re.sub(r"<(pre|script).*?</\1>", "", text, flags=re.S)
     assert f"<title>{LESSONS[k].name[:2]} · " in text and "prefers-color-scheme: dark" in text
     near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
     assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
@@ -100,6 +104,57 @@ def test_a_page_and_a_notebook_fold_what_happens_with_the_switch(lesson, site):
                         r"</details>", page, re.S)
     assert len(folded) == 1 and page.count("After your run") == 1
     assert "<details open" not in page and "details-content" in page      # the rule for print
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_both_guesses_of_a_lesson_can_be_clicked(lesson, site):
+    """A button for each letter, or a field with the limits that the question names."""
+    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
+    forms = re.findall(r'<form class="guess" data-name="([^"]+)">(.*?)</form>', page, re.S)
+    questions = [Question(lesson), Question(lesson, switches(lesson)[0])]
+    assert [name for name, _ in forms] == [x.file.stem for x in questions]
+    for (name, controls), question in zip(forms, questions):
+        limits = re.findall(r'min="(.*?)" max="(.*?)"', controls)
+        assert re.findall(r'value="(\w)"', controls) == list(question.choices), name
+        numbers = [] if question.choices else [(question.low, question.high)]
+        assert [tuple(map(float, x)) for x in limits] == numbers, name
+
+
+def executed(lesson, printed: str):
+    """The notebook of a lesson as if every cell had printed this."""
+    import jupytext
+    from nbformat.v4 import new_output
+    notebook = jupytext.read(lesson)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [new_output("stream", name="stdout", text=printed)]
+    return notebook
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_no_result_stands_open_right_below_its_folded_output(lesson, tmp_path):
+    """What follows an output is folded with it, or is a heading; no text is lost."""
+    for needed in ("jupytext", "nbconvert", "latex2mathml"):
+        pytest.importorskip(needed)
+    notebook = executed(lesson, "What happened: 1.\n")
+    titles = [title for cell in notebook.cells if cell.cell_type == "markdown"
+              for title in re.findall(r"^## (.+)$", cell.source, re.M)]
+    page = pages.page_of(notebook, lesson, LESSONS, website.Site(tmp_path))
+    below = re.findall(r'</details>\s*</div>\s*<div class="cell [^>]*text_cell[^>]*>(?:\s*<div'
+                       r'[^>]*>)+\s*(<h2 id="[^"]+"|</div>|.{40})', page, re.S)
+    assert below and not [x for x in below if x != "</div>" and not x.startswith("<h2")]
+    assert '<h2 id="What-happened"' not in below
+    shown = re.findall(r'<h2 id="[^"]+">(.*?)<a ', page)
+    assert [x.replace("&#39;", "'") for x in shown] == titles
+
+
+def test_a_result_ends_where_the_next_heading_begins():
+    told, rest = pages.result_and_rest("It fell.\n\nWhy?\n\n## Next\nNow")
+    assert (told, rest) == ("It fell.\n\nWhy?\n\n", "## Next\nNow")
+    told, rest = pages.result_and_rest("## What happened\nIt fell.\n\n## Change one thing\nNow")
+    assert told == "## What happened\nIt fell.\n\n" and rest == "## Change one thing\nNow"
+    assert pages.result_and_rest("## Next\nNow") == ("", "## Next\nNow")
+    assert pages.result_and_rest("It fell.") == ("It fell.", "")
 
 
 # ---- links ---------------------------------------------------------------------------------------
@@ -180,6 +235,40 @@ def test_a_page_can_be_read_by_everybody(here, site, browser):
         page.close()
 
 
+def test_a_guess_is_kept_and_stands_on_the_fold_with_the_answer(tmp_path, browser):
+    """By click and by keyboard, letters and numbers; a number outside the limits is not kept."""
+    for needed in ("jupytext", "nbconvert", "latex2mathml"):
+        pytest.importorskip(needed)
+    letters, number = LESSONS[0], LESSONS[2]
+    for lesson in (letters, number):
+        page = pages.page_of(executed(lesson, "What happened: b, DPO.\n"), lesson, LESSONS,
+                             website.Site(tmp_path))
+        (tmp_path / f"{lesson.stem}.html").write_text(page, encoding="utf-8")
+    page, faults = opened(browser, tmp_path / f"{letters.stem}.html")
+    notes = page.locator(".yours")
+    assert set(notes.all_inner_texts()) == {"No guess yet"}
+    page.click("form.guess label:has-text('IFT')")
+    page.keyboard.press("ArrowDown")
+    page.locator("[type=number]").fill("60")
+    page.reload()
+    assert set(notes.all_inner_texts()) == {"Your guess: c", "Your guess: 60"}
+    assert page.locator("form.guess :checked").input_value() == "c"
+    page.locator("[type=number]").fill("600")
+    page.keyboard.press("Enter")
+    assert set(notes.all_inner_texts()) == {"Your guess: c", "Your guess: 60"}
+    page.goto((tmp_path / f"{number.stem}.html").as_uri())
+    assert set(notes.all_inner_texts()) == {"No guess yet"} and not axe(page)
+    assert not [x for x in faults if not x.startswith("file:")]
+
+
+def test_a_lesson_says_its_questions_without_a_script(site, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "lessons" / f"{LESSONS[0].stem}.html").as_uri())
+    assert "the one trained with DPO" in page.locator("form.guess").first.inner_text()
+    context.close()
+
+
 def test_axe_finds_what_is_wrong(site, browser):
     page, _ = opened(browser, site / "index.html")
     page.evaluate("""document.querySelector("main").innerHTML +=
@@ -210,11 +299,48 @@ def test_from_page_to_page_by_keyboard_alone(site, browser):
         assert page.locator(".site [aria-current=page]").count() == 1
 
 
-def test_a_long_page_begins_with_its_headings(site):
-    html = (site / "docs" / "results" / "uft.html").read_text(encoding="utf-8")
+def test_a_lesson_links_the_files_that_it_names(site):
+    page = (site / "lessons" / f"{LESSONS[2].stem}.html").read_text(encoding="utf-8")
+    assert f'<a href="{REPOSITORY}/blob/HEAD/nanouft/objectives/sft.py"><code>' in page
+    page = (site / "lessons" / f"{LESSONS[14].stem}.html").read_text(encoding="utf-8")
+    assert '<a href="../docs/results/index.html"><code>docs/results</code></a>' in page
+
+
+@pytest.mark.parametrize("here", ["docs/results/uft.html", "docs/data.html",
+                                  "lessons/02_which_tokens_count.html"])
+def test_a_long_page_begins_with_its_headings(here, site):
+    html = (site / here).read_text(encoding="utf-8")
     contents = html.partition('<nav aria-label="On this page">')[2].partition("</nav>")[0]
     told = re.findall(r'<a href="#([^"]+)">', contents)
     assert told == re.findall(r'<h2 id="([^"]+)">', html) and len(told) > website.SHORT
+
+
+@pytest.mark.parametrize("here", ["docs/runs.html", "docs/python.html", "index.html"])
+def test_a_word_of_code_does_not_break_at_its_hyphens(here, site, browser):
+    """On a phone too, unless it is longer than a line there."""
+    page, _ = opened(browser, site / here, width=390)
+    words = page.locator("p code > span, li code > span, td code > span")
+    assert not words.evaluate_all("(all) => all.filter((x) => x.getClientRects().length > 1)"
+                                  ".map((x) => x.textContent)")
+    assert words.count()
+
+
+def test_the_front_page_has_the_commands_of_readme_and_the_number_of_methods(site):
+    html = (site / "index.html").read_text(encoding="utf-8")
+    title, first = (re.search(rf"<{tag}.*?>(.*?)</{tag}>", html, re.S)[1] for tag in ("h1", "pre"))
+    readme = (website.ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.search(r"```bash\n(.*?)```", readme, re.S)[1]
+    assert str(len(OBJECTIVES)) in title
+    assert unescape(re.sub("<.*?>", "", first)).split() == commands.split()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_thumbnails_can_be_read(width, site, browser):
+    """Two thirds of the size that they were drawn in at least: letters of 16 become 10.7."""
+    page, _ = opened(browser, site / "index.html", width=width)
+    scales = page.locator(".doors img").evaluate_all("""(all) => all.map((x) =>
+        getComputedStyle(x).objectFit === "none" ? 1 : x.clientWidth / x.naturalWidth)""")
+    assert len(scales) == 4 and min(scales) > .66
 
 
 def test_a_printed_page_has_no_navigation(site, browser):

@@ -46,7 +46,7 @@ def test_all_rows_are_counted_and_some_are_measured(monkeypatch):
         e.seqs["answer"].mask[-1] = 0
     found = measure_ends(talks(30), NANO, encoded)
     assert not found.trained and not found.nats and len(found.without) == len(DEMOS)
-    assert found.text().splitlines()[-1].startswith("These rows do not teach a model to stop")
+    assert found.meaning().startswith("These rows do not teach a model to stop")
 
 
 def test_the_weight_of_the_end_is_that_of_ift_and_its_nats_those_of_the_right_answer():

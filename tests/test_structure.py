@@ -23,7 +23,7 @@ ORDER = {
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw marks table mistakes calling exercise exercises submissions limits grade
         check parts judging own_program programs build course evidence NN arena_runs arena bench
-        extras exam guesses methods website pages slides"""}
+        extras exam guesses methods website guess_form pages slides"""}
 # Objective.choose alone reads a table of a later file, when it is called.
 LATER = ("nanouft.objective", "nanouft.data.selection.CHOOSE")
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")

@@ -1,14 +1,15 @@
 """What the papers claim, judged from the scores of training runs that are kept in results/.
 
     python -m lessons.evidence                      # all verdicts; nothing is trained
-    python -m lessons.evidence C4                   # one experiment, with the score of each run
-    python -m lessons.evidence --train C4           # its runs again; goes on where it stopped
+    python -m lessons.evidence C4                   # one run, with the score of each training
+    python -m lessons.evidence --train C4           # train it again; goes on where it stopped
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
-    python -m lessons.evidence --search C13         # try the settings of its runs on validation
+    python -m lessons.evidence --search C13         # try the settings of its trainings
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
-C4 is an experiment: runs that were trained alike but for what is compared, and questions about
-their scores. C stands for our own start models, R for a real model, SmolLM2-135M.
+C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
+scores. C is for our own models N1 and N2, R for a real model, SmolLM2-135M. What was expected is
+printed as it was written then: there the first base is N1, a family is a task.
 """
 import argparse
 import sys
@@ -27,16 +28,16 @@ TITLES = {"C5": "Frozen Lake: where training ends, and is SFT's estimate of its 
           "C7": "Is what SFT estimates of its model too high, step by step?"}
 
 EXPLAINED = (
-    "Below each question stand its verdict and the difference in points of 100, with its 95 % "
-    "interval, on each of two start models (R: on one). The brackets say who asks: the paper, we, "
-    "or, as a premise, whether the case of which a paper speaks occurred. \"Without reverse\" is "
-    "the difference without that family of questions, the one of NanoWorld's nine that adds most "
-    "to it; the verdict rests on it where without it the difference crosses a limit of the "
-    "question or is less than half as large.")
+    "Below each question are its verdict and the difference in points of 100, with its 95 % "
+    "interval, on N1 and on N2 (R: on SmolLM2). Brackets say who asks: the paper, we, or (premise) "
+    "whether a paper's case occurred. \"Without reverse\" is the difference without the task that "
+    "adds most to it. A verdict rests on this task if the task differs from the others by more "
+    "than chance, and without it the difference crosses a limit of the question or is less than "
+    "half as large.")
 
 
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
-    """Two lines for a question: whose it is; its verdict, figures and largest family."""
+    """Two lines for a question: whose it is; its verdict, figures and largest task."""
     for line in lines:
         without = f"without {line.without}".replace("**", "") if line.without else ""
         rests = f"the verdict rests on {line.rests_on}" if line.rests_on else ""
@@ -62,13 +63,13 @@ def print_all() -> None:
     questions, decided, stay = judge.as_one_family()
     say()
     print_wrapped("", (
-        "Each experiment is corrected for the number of its own questions. If all "
+        "Each run is corrected for the number of its own questions. If all "
         f"{questions} questions of C1 to C6 shared one correction, {stay} of their {decided} "
         "decided verdicts would stay."))
 
 
 def title(name: str) -> str:
-    """What an experiment asks."""
+    """What a run asks."""
     return CLAIMS[name].title if name in CLAIMS else TITLES[name]
 
 
@@ -78,9 +79,9 @@ def print_one(name: str) -> None:
     if expected := claim.expected if claim else frozen.EXPECTED.get(name):
         print_wrapped("Expected before the runs: ", expected)
     if claim and name not in judge.RUN:
-        say("Not judged yet, because its runs have not all ended. Its questions:",
-            *(f"  {question}" for question in claim.questions), "Its runs, with their flags for "
-            "nanouft.train (two lines: one for each start model):", sep="\n")
+        say("Not judged yet, because its trainings have not all ended. Its questions:",
+            *(f"  {question}" for question in claim.questions), "Its trainings, with their flags "
+            "for nanouft.train (two lines: for N1 and for N2):", sep="\n")
         for row, flags in claim.rows.items():
             lines = [flags] if isinstance(flags, str) else flags
             say(*(f"  {row}: {judge.started(line)}" for line in lines), sep="\n")
@@ -104,7 +105,7 @@ def search(name: str, workers: int, rows: list[str]) -> None:
     from lessons.evidence import cells
     claim = CLAIMS.get(name)
     if claim is None or not claim.tries:
-        raise UserError(f"--search {name}: it has no settings to try; experiments that have: "
+        raise UserError(f"--search {name}: it has no settings to try; runs that have: "
                         + ", ".join(x for x in CLAIMS if CLAIMS[x].tries))
     say("The best on validation prompts:", *cells.search(name, workers, rows), sep="\n")
 
@@ -123,23 +124,23 @@ def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
     elif seeds in (0, every):
         np.savez_compressed(scores_file(name), **trained)
     if seeds in (0, every):
-        say("Judged from these runs:")
+        say("Judged from these trainings:")
         print_lines(judge.told(judge.judged(name, trained)))
 
 
 def check_rows(rows: list[str], names: list[str], to_train: bool, to_search: bool) -> None:
-    """Runs that are named belong to one experiment, which has something to do for each of them."""
+    """Trainings that are named belong to one run, which has something to do for each of them."""
     if not rows:
         return
     if not (to_train or to_search):
         raise UserError("--rows needs --train or --search")
     if len(names) != 1:
-        raise UserError(f"--rows names runs of one experiment, not of {len(names)}")
+        raise UserError(f"--rows names trainings of one run, not of {len(names)}")
     claim = CLAIMS.get(names[0])
     if claim is None:
-        raise UserError(f"{names[0]}: its runs have no names, so leave --rows out")
+        raise UserError(f"{names[0]}: its trainings have no names, so leave --rows out")
     for row in rows:
-        one_of(f"run of {names[0]}", row, claim.rows)
+        one_of(f"training of {names[0]}", row, claim.rows)
         if to_search and row not in claim.tries:
             raise UserError(f"--search {names[0]} --rows: {row!r} has no settings to try")
 
@@ -148,27 +149,27 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lessons.evidence", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="experiments:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.NAMES))
+        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.NAMES))
     parser.add_argument("claims", nargs="*", metavar="NAME",
-                        help="experiments, as listed below [all]")
+                        help="runs, as listed below [all]")
     parser.add_argument("--train", action="store_true",
-                        help="train and score the runs of an experiment again")
+                        help="train and score a run again")
     parser.add_argument("--write", action="store_true",
-                        help="write docs/results, docs/all_questions.md and README's table")
+                        help="write docs/results, docs/all_questions.md and README's results")
     parser.add_argument("--seeds", type=int, default=0, metavar="N",
                         help="with --train, only the first N of the seeds [all]")
     parser.add_argument("--search", action="store_true",
-                        help="try the settings of an experiment's runs on validation prompts")
-    parser.add_argument("--rows", nargs="+", default=[], metavar="RUN",
-                        help="with --train or --search of one experiment, these runs alone [all]")
+                        help="try the settings of a run's trainings on validation prompts")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME",
+                        help="with --train or --search of one run, these trainings alone [all]")
     parser.add_argument("--workers", type=int, default=1, metavar="N",
                         help="with --train or --search, the number of processes [1]")
     flags = parser.parse_args(argv)
     in_range(flags, "workers", low=1)
     in_range(flags, "seeds")
-    names = [one_of("experiment", name, judge.NAMES) for name in flags.claims]
+    names = [one_of("run", name, judge.NAMES) for name in flags.claims]
     if (flags.train or flags.search) and not names:
-        raise UserError(f"--{'train' if flags.train else 'search'} needs an experiment, such as "
+        raise UserError(f"--{'train' if flags.train else 'search'} needs a run, such as "
                         "C13: all of them take days")
     check_rows(flags.rows, names, flags.train, flags.search)
     if flags.write:

@@ -27,7 +27,7 @@ import torch
 from lessons.evidence import measures
 from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
 from lessons.evidence.claims import CLAIMS, is_kept, packed
-from lessons.evidence.judge import place
+from lessons.evidence.judge import MODELS, place
 from lessons.evidence.verdicts import weights
 from nanouft import train, world
 from nanouft.models import folders
@@ -204,7 +204,7 @@ def search(name: str, workers: int, rows: list[str]) -> list[str]:
                if (name, job[1], claim.names[job[2]], job[4]) not in kept}
     make_cells(claim, f"{name}, tries", untried, workers)
     keep_tries(claim, {key: file for key, file in files.items() if file in untried})
-    return [f"{row:14}{claim.names[base]:>8}   {claim.best_try(row, base)}"
+    return [f"{row:14}{MODELS[claim.names[base]]:>8}   {claim.best_try(row, base)}"
             for row in dict.fromkeys(row for row, _, _ in tries)
             for base in range(len(claim.bases))]
 
@@ -252,7 +252,7 @@ def groups_of(claim: Claim) -> np.ndarray:
 
 
 def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
-    """For each row and base: how many of each seed's scores are as kept?"""
+    """For each row and model: how many of each seed's scores are as kept?"""
     claim, kept = CLAIMS[name], packed(name)
     out = [f"{name}: scores that are as kept, in % of each seed's"]
     for r, row in enumerate(claim.rows):
@@ -260,6 +260,6 @@ def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
             mine = trained["scores"][r, base]
             was = kept["scores"][place(kept, claim, row, base), base, :len(mine)]
             same = " ".join(f"{100 * x:.4g}" for x in (mine == was).mean((1, 2)))
-            out.append(f"{row:14}{base_name:>8}   {same}   mean {100 * mine.mean() / UNIT:.1f}, "
-                       f"kept {100 * was.mean() / UNIT:.1f}")
+            out.append(f"{row:14}{MODELS[base_name]:>8}   {same}   "
+                       f"mean {100 * mine.mean() / UNIT:.1f}, kept {100 * was.mean() / UNIT:.1f}")
     return out

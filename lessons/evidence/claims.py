@@ -115,17 +115,17 @@ CLAIMS = {
         questions={
             "UFT in one stage keeps more skills than (SFT, then DPO)":
                 "better, skills: UFT - A -> DPO",
-            "UFT in one stage is better over all than (SFT, then DPO)": "better: UFT - A -> DPO",
+            "UFT in one stage is better overall than (SFT, then DPO)": "better: UFT - A -> DPO",
             "UFT keeps more skills than (SFT, then KTO)": "better, skills: UFT - A -> KTO",
             "UFT keeps more skills than (SFT, then UNA)": "better, skills: UFT - A -> UNA",
-            "UFT is better over all than (SFT, then KTO)": "better: UFT - A -> KTO",
-            "UFT is better over all than (SFT, then UNA)": "better: UFT - A -> UNA",
+            "UFT is better overall than (SFT, then KTO)": "better: UFT - A -> KTO",
+            "UFT is better overall than (SFT, then UNA)": "better: UFT - A -> UNA",
             "UFT is better than SFT on A and the good answers of B": "better: UFT - A and good B",
             **{f"{name} after SFT on A loses some of its skills": f"better, skills: A - A -> {name}"
                for name in CHAINS},
         },
         doubts={"better, skills: UFT - A -> DPO":
-                "this chain forgets nothing on the first base, so that nothing can be prevented"},
+                "this chain forgets nothing on N1, so nothing can be prevented"},
         parts=THREE),
     "C3b": Claim(
         "One stage or two, where no scored answer is right, so that none can be copied?",
@@ -167,11 +167,11 @@ CLAIMS = {
         questions={
             "PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none":
                 "better: PoFT - SFT - PoFT 0 % + SFT 0 %",
-            "40 % wrong: PoFT on all rows is better than SFT on the likeliest 60 % of them":
+            "40 % wrong: PoFT on all is better than SFT on the top 60 %":
                 "better: PoFT - SFT, filtered",
             "40 % wrong: (PoFT, then DPO) is better than (SFT, then DPO)":
                 "better: PoFT -> DPO - SFT -> DPO",
-            "40 % wrong: PoFT with a weak aligned model is better than SFT":
+            "40 % wrong: PoFT with a weak helper is better than SFT":
                 "better: PoFT, weak - SFT",
         },
         doubts={"better: PoFT - SFT, filtered": "the filter is told that 60 % are right",
@@ -179,16 +179,16 @@ CLAIMS = {
         made={"aligned": ALIGNED, "weak": "train --objective sft --noise 0.4 --seed 900",
               "likeliest": LIKELIEST}),
     "C4b": Claim(
-        "Does PoFT help after the same model has filtered the rows?",
+        "Does PoFT help after its helper has filtered the demonstrations?",
         rows={
             "PoFT": POFT_40,
             "SFT, filtered": SFT_FILTERED,
             "PoFT, filtered": f"{POFT} {FILTERED} --lr 1.25e-4 --epochs 5",
         },
         questions={
-            "40 % wrong, filtered rows: PoFT is better than SFT":
+            "40 % wrong, top 60 %: PoFT is better than SFT":
                 "better: PoFT, filtered - SFT, filtered",
-            "40 % wrong: PoFT on filtered rows is better than PoFT on all rows":
+            "40 % wrong: PoFT on the top 60 % is better than PoFT on all":
                 "better: PoFT, filtered - PoFT",
         },
         made={"aligned": ALIGNED, "likeliest": LIKELIEST}),
@@ -261,21 +261,21 @@ CLAIMS |= {
             "aligned model": "{aligned}",
         },
         questions={
-            "40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT":
+            "40 % wrong: SFT on the top 40 % is better than PoFT":
                 "better: filter .4 - PoFT",
-            "40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT":
+            "40 % wrong: SFT on the top 80 % is better than PoFT":
                 "better: filter .8 - PoFT",
-            "40 % wrong: SFT on the likeliest 40 % is better than SFT on all rows":
+            "40 % wrong: SFT on the top 40 % is better than SFT on all":
                 "better: filter .4 - SFT",
-            "40 % wrong: SFT on the likeliest 80 % is better than SFT on all rows":
+            "40 % wrong: SFT on the top 80 % is better than SFT on all":
                 "better: filter .8 - SFT",
-            "The aligned model itself scores more than PoFT, which reads it":
+            "The helper itself scores more than PoFT, which asks it":
                 "better: aligned model - PoFT",
         },
         doubts={f"better: filter {share} - {row}":
                 "the filter has the rate and the steps that were chosen for 60 %"
                 for share in (".4", ".8") for row in ("PoFT", "SFT")},
-        premises={"What the aligned model itself scores": "score: aligned model"},
+        premises={"What the helper itself scores": "score: aligned model"},
         seeds=range(520, 525), prompts=14,
         made={"aligned": ALIGNED,
               **{f"likeliest{share}": f"keep --noise 0.4 --share 0.{share // 10} "

@@ -17,6 +17,8 @@ the same runs, which nobody asked beforehand: it has no verdict and is called un
     stops   95.1, 95.4                  how many per cent of its answers stop
     task    58.2, 61.6                  "task C13 sft in unknown": its score in one task
     range   76 to 80                    "range IMITATE": scores of a group of losses, mean of N1, N2
+    count   8                           "count IMITATE": how many losses it has
+    six     16.9, 10.3                  "six sft - dpo": from a base, in the six skills (C13)
     group   73.9 to 79.4 | 77.5 to ...  cells: all nine tasks on N1, N2, then six skills
     note    a figure of notes.py, by its name
 "-" before a form turns signs round; "&" behind it joins two figures with "and".
@@ -33,14 +35,16 @@ from lessons.evidence.verdicts import Line, moments
 
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 DASH = "–"
-FORMS = "pair wide size broad left sign cells small score stops task range group note".split()
+FORMS = ("pair wide size broad left sign cells small score stops task range count six group "
+         "note").split()
 FIELD = re.compile(rf"\{{(-?)({'|'.join(FORMS)})(&?) ([^}}]+)\}}")
 Figure = tuple[float, float]                        # mean, half of its 95 % interval; of 100
 
 
 def filled(text: str, found: dict[str, Line]) -> str:
-    """The text with its figures. `found` has all questions by key."""
-    return FIELD.sub(lambda field: form(found, *field.groups()), text)
+    """The text with its figures. `found` has all questions by key. No line ends before a "%"."""
+    text = FIELD.sub(lambda field: form(found, *field.groups()), text)
+    return text.replace(" %", "\u00a0%")
 
 
 def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> str:
@@ -62,16 +66,19 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
             return NOTES[key]()
         case "range":
             both = [np.mean(scores_of(loss)[:2]) for loss in members(key)]
-            return f"{min(both):.0f} to {max(both):.0f}"
+            return " to ".join(dict.fromkeys((f"{min(both):.0f}", f"{max(both):.0f}")))
+        case "count":
+            return str(len(members(key)))
         case "group":
             columns = zip(*map(scores_of, members(key)))
             return " | ".join(" to ".join(dict.fromkeys((f"{min(x):.1f}", f"{max(x):.1f}")))
                               for x in columns)
-    figures = [(way * mean, half) for mean, half in differences(key, found)]
-    if name in ("size", "broad"):
+    figures = six_skills(key) if name == "six" else differences(key, found)
+    figures = [(way * mean, half) for mean, half in figures]
+    if name in ("size", "six", "broad"):
         assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
         figures = [(abs(mean), half) for mean, half in figures]
-        return between.join(f"{mean:.1f}" + (f" ± {half:.1f}" if name == "broad" else "")
+        return between.join(f"{mean:.1f}" + (f"\u00a0±\u00a0{half:.1f}" if name == "broad" else "")
                             for mean, half in figures)
     return between.join(interval(x) if name == "wide" else signed(x[0]) for x in figures)
 
@@ -112,6 +119,8 @@ def cells(found: dict[str, Line], keys: list[str], way: int, left: bool, models:
             without.append(", ".join(bold(signed(100 * way * x.without),
                                           x.rests and line.verdict != "undecided")
                                      for x in line.findings))
+        elif len(keys) > 1:
+            without.append(DASH)
     out += ["; ".join(verdicts)]
     out += ["; ".join(without)] if left else []
     return " | ".join([*out, ", ".join(dict.fromkeys(runs))])
@@ -151,3 +160,7 @@ def scores_of(loss: str) -> list[float]:
     return [100 * x.mean() for x in each] + [100 * x[skills].mean() for x in each]
 
 
+def six_skills(formula: str) -> list[Figure]:
+    """ "sft - dpo": the difference of two losses in the six skills, on N1 and N2; no interval."""
+    first, second = (scores_of(loss)[2:] for loss in formula.split(" - "))
+    return [(a - b, 0.0) for a, b in zip(first, second)]

@@ -13,6 +13,7 @@ from lessons.evidence.stats import Moments, half_width
 from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
 from nanouft.plumbing.errors import UserError
 
+MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
 COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 Kept = Mapping[str, np.ndarray]
 
@@ -79,15 +80,15 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
 
 
 def row_lines(name: str) -> list[str]:
-    """Each row of a claim: its score, that of each family, how many answers (C1 to C6: lists)
+    """Each row of a claim: its score, that of each task, how many answers (C1 to C6: lists)
     stop; its flags."""
     claim, kept = CLAIMS[name], packed(name)
     columns = ("score", *claim.families, "stops")
     width = max(map(len, claim.rows))
-    out = ["Score of each run in points of 100, of each family of questions, and how many per cent "
-           "of the answers stop", "(means over seeds; each run on each start model, below it its "
-           "flags for nanouft.train)",
-           " " * (width + 8) + "".join(f"{column:>10}" for column in columns)]
+    stop = "the answers" if "ended" in kept else "list answers"
+    out = ["Score of each training in points of 100, in all tasks and in each, and how many per",
+           f"cent of {stop} stop (means over seeds; below each its flags for nanouft.train)",
+           " " * (width + 10) + "".join(f"{column:>10}" for column in columns)]
     for row, flags in claim.rows.items():
         for base, base_name in enumerate(claim.names):
             i = place(kept, claim, row, base)
@@ -95,7 +96,7 @@ def row_lines(name: str) -> list[str]:
             stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
             numbers = [score_of(claim, kept, row, base)[0], *by_family, stops]
             told = "".join(f"{100 * x:10.1f}" for x in numbers)
-            out.append(f"{row:{width}}{base_name:>8}{told}")
+            out.append(f"{row:{width}}{MODELS[base_name]:>10}{told}")
         out += [f"    {started(x)}" for x in ([flags] if isinstance(flags, str) else flags)]
     return out + [f"{{{folder}}} = {started(flags)}" for folder, flags in claim.made.items()]
 

@@ -1,11 +1,12 @@
-"""Keep the demonstrations that an aligned model finds likeliest: the plain remedy for wrong ones.
+"""Keep the demonstrations that a helper finds most likely: the plain remedy for wrong ones.
 
     python -m lessons.evidence.keep --noise 0.4 --share 0.6 --aligned DIR --out out/kept
     python -m nanouft.train --objective sft --data out/kept/demos.jsonl
     python -m lessons.evidence.keep --data my.jsonl --share 0.8 --aligned DIR --out out/kept
 
-The aligned model says how likely each answer is, as the mean log-probability of its tokens. PoFT
-reads the same number and gives each row a weight; here the unlikeliest rows are left out.
+The helper, a second model, says how likely each answer is, as the mean log-probability of its
+tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are left
+out.
 """
 import sys
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Keep:
 
 
 def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
-    """The share of the rows that the model in `aligned` finds likeliest, in their order."""
+    """The share of the rows that the model in `aligned` finds most likely, in their order."""
     model, tok = start_model(aligned)
     encoded, _ = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if len(encoded) < len(rows):

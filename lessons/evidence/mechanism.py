@@ -1,9 +1,9 @@
-"""C13's mechanism: does a contrast loss score more, the likelier it leaves right answers?
+"""C13's mechanism: does a pairs-only loss score more, the more likely it leaves right answers?
 
     python -m lessons.evidence C13      # prints it, below the questions
 
 Each loss at its best rate is a point: the log-prob of right answers on held-out pairs (nats per
-token, measures.py) and the score. The losses are the contrast losses alone, because two groups far
+token, measures.py) and the score. The losses are the pairs-only losses, because two groups far
 apart give a rank correlation to any two quantities; and once more with the base as a point, which
 has moved nowhere. The rule, written before the runs:
 
@@ -90,7 +90,7 @@ def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
     """(verdict, the lines that show it)."""
     pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1:]]
     lines, correlated, against = [], [], []
-    for base, name in enumerate(CLAIMS["C13"].names):
+    for base, name in enumerate(("N1", "N2")):
         of_row = on_base(rows, kept, base)
         right, scores, _ = means(list(of_row.values()))
         rho, chance = rank_correlation(right, scores)
@@ -102,7 +102,7 @@ def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
                      f"random orders; of {len(pairs)} pairs {agree} agree, "
                      f"{len(against[-1])} contradict")
     both = against[0] & against[1]
-    lines += [f"against it on both bases: {a} and {b}" for a, b in sorted(both)]
+    lines += [f"against it on N1 and on N2: {a} and {b}" for a, b in sorted(both)]
     return ("does not hold" if both else "holds" if all(correlated) else "undecided"), lines
 
 
@@ -118,13 +118,13 @@ def afterwards(found: list[Point]) -> tuple[int, float]:
 def report() -> list[str]:
     """The two verdicts, with what they rest on; then what was asked only afterwards."""
     kept, out = packed("C13"), []
-    for title, rows in (("Within the contrast losses", [*CONTRAST]),
+    for title, rows in (("Within the pairs-only losses", [*CONTRAST]),
                         ("With the base as a point", [*CONTRAST, "base"])):
         verdict, lines = found(rows, kept)
         out += [f"{title} the score follows the log-prob of right answers: {verdict}",
                 *(f"    {line}" for line in lines)]
-    out.append("Read off afterwards, of the contrast losses:")
-    for base, name in enumerate(CLAIMS["C13"].names):
+    out.append("Unplanned, of the pairs-only losses:")
+    for base, name in enumerate(("N1", "N2")):
         fragile, of_margin = afterwards(list(on_base([*CONTRAST], kept, base).values()))
         out.append(f"    {name}: if one loss is left out, the correlation is within chance in "
                    f"{fragile} of {len(CONTRAST)} cases; that of the score and the margin between "

@@ -1,12 +1,19 @@
 """Figures of docs/results that are no difference of two rows: {note correlation}, in a text."""
+import csv
+import gzip
 import re
 from collections.abc import Callable
+from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 
-from lessons.evidence import frozen, judge, mechanism, verdicts, which_loss
-from lessons.evidence.claim import NO_FACTS, UNIT, tries_of
-from lessons.evidence.claims import CLAIMS, is_kept, packed
+from lessons.evidence import frozen, judge, mechanism, searches, stats, verdicts, which_loss
+from lessons.evidence.claim import FAMILIES, NO_FACTS, RESULTS, UNIT, tries_of
+from lessons.evidence.claims import ALIGNED, CLAIMS, is_kept, packed
+
+HELPERS_ROWS = int(re.search(r"--rows (\d+)", ALIGNED)[1])
+OWN_ROWS = 1020                         # of PoFT and SFT: what nanouft.train reads by itself
 
 
 def of_mechanism(pattern: str, first: int) -> list[str]:
@@ -38,6 +45,12 @@ def moved(*rows: str) -> str:
     return f"{min(found):.3f} to {max(found):.3f}"
 
 
+def logp(row: str) -> str:
+    """ "−0.87, −0.71": nats a token of right answers, on N1 and N2."""
+    return ", ".join(f"{mechanism.points(packed('C13'), row, base).right.mean():.2f}"
+                     for base in (0, 1)).replace("-", "−")
+
+
 def fall(losses: tuple[str, ...]) -> str:
     """ "4.8 to 39.4": by how much tries of second stages at the highest rate are below those at the
     lowest, in points on validation prompts; 0.0 for those that are not."""
@@ -60,12 +73,45 @@ def stages_within() -> str:
     return f"{found.count('holds')} of {len(found)}"
 
 
+def below_on_n2() -> str:
+    """ "20 of 20": second stages that score less than more SFT does, on N2."""
+    leads = [line.findings[1].mean for line in judge.lines("C14")]
+    return f"{sum(lead < 0 for lead in leads)} of {len(leads)}"
+
+
+def has_lowest_rate(loss: str) -> tuple[bool, ...]:
+    """Was the lowest rate the best one after SFT, on N1 and on N2?"""
+    claim = CLAIMS["C14"]
+    return tuple(claim.best_try(f"sft, {loss}", base) == which_loss.LOW_RATES[0]
+                 for base in (0, 1))
+
+
 def at_the_lowest_rate() -> str:
     """ "12 of 12": pairs-only losses whose best rate after SFT was the lowest, on N1 and on N2."""
-    claim, lowest = CLAIMS["C14"], which_loss.LOW_RATES[0]
-    found = [{claim.best_try(f"sft, {loss}", base) for base in (0, 1)} == {lowest}
-             for loss in which_loss.CONTRAST]
+    found = [all(has_lowest_rate(loss)) for loss in which_loss.CONTRAST]
     return f"{sum(found)} of {len(found)}"
+
+
+def others_at_the_lowest_rate() -> str:
+    """ "asft, kto; on N2 alone cpo": the other losses of which that is so."""
+    others = {loss: has_lowest_rate(loss) for loss in which_loss.ANCHORED + ("kto", "una")}
+    on_both = [loss for loss, found in others.items() if all(found)]
+    on_n2 = [loss for loss, found in others.items() if found == (False, True)]
+    assert not any(found == (True, False) for found in others.values())
+    return f"{' and '.join(on_both)}, and on N2 alone {', '.join(on_n2)}"
+
+
+def lead_of_imitation() -> str:
+    """ "5 to 29": from a base, the least and the largest lead of a loss that imitates right answers
+    over one that only compares pairs, on N1 or N2."""
+    claim, kept = CLAIMS["C13"], packed("C13")
+    imitate = which_loss.IMITATE + which_loss.LATER + which_loss.ANCHORED
+    leads = []
+    for base in (0, 1):
+        above, below = ([100 * judge.score_of(claim, kept, loss, base)[0] for loss in losses]
+                        for losses in (imitate, which_loss.CONTRAST))
+        leads += [min(above) - max(below), max(above) - min(below)]
+    return f"{min(leads):.0f} to {max(leads):.0f}"
 
 
 def inner_rates() -> str:
@@ -82,36 +128,72 @@ def farther() -> str:
 
 
 def known_prompts() -> str:
-    """ "331 to 335": how many of PoFT's 1,020 prompts the good helper had learnt."""
+    """ "331 to 335": how many of PoFT's prompts the good helper had learned."""
     from nanouft import world
-    learnt = {row.prompt for row in world.rows("train", "demos", 4080, 900)}
-    found = [sum(row.prompt in learnt for row in world.rows("train", "demos", 1020, seed))
+    learned = {row.prompt for row in world.rows("train", "demos", HELPERS_ROWS, 900)}
+    found = [sum(row.prompt in learned for row in world.rows("train", "demos", OWN_ROWS, seed))
              for seed in CLAIMS["C4"].seeds]
     return f"{min(found)} to {max(found)}"
 
 
-def six_skills() -> str:
-    """ "7.8, 20.3": what imitation of wrong answers costs DPO in the six skills, N1 and N2."""
+def helpers_score() -> str:
+    """ "79.9": one helper serves N1 and N2."""
+    scores = {f"{100 * judge.score_of(CLAIMS['C11'], packed('C11'), 'aligned model', base)[0]:.1f}"
+              for base in (0, 1)}
+    return " and ".join(sorted(scores))
+
+
+def lead_by_task(base: int) -> dict[str, float]:
+    """{task: by how much SFT is ahead of DPO in it}, from a base."""
     claim, kept = CLAIMS["C13"], packed("C13")
-    places = [claim.families.index(family) for family in NO_FACTS]
-
-    def mean_of(row: str, base: int) -> float:
-        found = kept["scores"][judge.place(kept, claim, row, base), base]
-        return 100 * found[..., places, :].mean() / UNIT
-    return ", ".join(f"{mean_of('dpo', base) - mean_of('dpo with wrong', base):.1f}"
-                     for base in (0, 1))
+    sft, dpo = (kept["scores"][judge.place(kept, claim, loss, base), base].mean((0, 2)) / UNIT
+                for loss in ("sft", "dpo"))
+    return dict(zip(claim.families, sft - dpo))
 
 
-def bootstrap() -> str:
-    """ "1.4": half of R4's 95 % interval, if seeds and prompts are drawn again."""
+def share(part: tuple[str, ...], whole: tuple[str, ...]) -> str:
+    """ "51 and 53": how many per cent of SFT's lead over DPO in these tasks come from a part."""
+    leads = [lead_by_task(base) for base in (0, 1)]
+    return " and ".join(f"{100 * sum(map(lead.get, part)) / sum(map(lead.get, whole)):.0f}"
+                        for lead in leads)
+
+
+def searched_on_n1() -> str:
+    """ "C1, C2 and C4": runs whose settings were searched on N1 and not on N2."""
+    with gzip.open(RESULTS / "searches.csv.gz", "rt", encoding="utf-8") as file:
+        bases = {(line["claim"], line["base"]) for line in csv.DictReader(file)}
+    found = sorted(name for name, base in bases if base == "base" and (name, "base-1") not in bases)
+    return f"{', '.join(found[:-1])} and {found[-1]}"
+
+
+def closed_by_the_blend() -> str:
+    """ "4 and 5": how many per cent of SFT's error IFT's blend (lam .2) removes, word by word."""
+    error, nearer, *_ = judge.lines("C7")
+    return " and ".join(f"{100 * of_blend.mean / of_sft.mean:.0f}"
+                        for of_sft, of_blend in zip(error.findings, nearer.findings))
+
+
+def said(name: str, pattern: str) -> str:
+    """A figure that was written down before the runs: of a trial, whose scores are not kept."""
+    return re.search(pattern, CLAIMS[name].expected)[1]
+
+
+@cache
+def spread() -> float:
+    """Of PoFT's lead over SFT in R4: its standard deviation, if seeds and prompts are drawn."""
     asked = judge.asked_of(CLAIMS["R4"], packed("R4"), "better: PoFT - SFT", 0)
-    share, rng = verdicts.weights(asked.parts), np.random.default_rng(0)
+    shares, rng = verdicts.weights(asked.parts), np.random.default_rng(0)
     draws = []
     for _ in range(8000):
         seeds = rng.integers(0, 5, 5)
         draws.append(sum(of * gap[seeds][:, rng.integers(0, gap.shape[1], gap.shape[1])].mean()
-                         for of, gap in ((share[name], gap) for name, gap in asked.gaps.items())))
-    return f"{100 * 1.96 * np.std(draws):.1f}"
+                         for of, gap in ((shares[name], gap) for name, gap in asked.gaps.items())))
+    return 100 * float(np.std(draws))
+
+
+def bootstrap(looks: int) -> str:
+    """ "1.4": half of an interval by these draws, if so many questions share its 5 %."""
+    return f"{NormalDist().inv_cdf(1 - 0.025 / looks) * spread():.1f}"
 
 
 def betas() -> str:
@@ -127,11 +209,35 @@ def betas() -> str:
 SECOND_PAIRS = [f"sft, {loss}" for loss in which_loss.CONTRAST]
 NOTES: dict[str, Callable[[], str]] = {
     "correlation": correlation, "margin": margin, "fragile": fragile,
+    "logp of dose 0": lambda: logp("dose 0"), "logp of base": lambda: logp("base"),
     "kl of pairs": lambda: moved(*SECOND_PAIRS), "kl of more SFT": lambda: moved("sft, sft"),
     "fall of pairs": lambda: fall(which_loss.CONTRAST),
     "fall of imitation": lambda: fall(which_loss.ANCHORED),
     "dpo at the lowest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[0]),
     "dpo at the highest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[-1]),
     "stages within": stages_within, "at the lowest rate": at_the_lowest_rate,
-    "six skills": six_skills, "bootstrap of R4": bootstrap, "betas of DPO": betas,
-    "best rates at an edge": inner_rates, "farther": farther, "known prompts": known_prompts}
+    "bootstrap of R4": lambda: bootstrap(1),
+    "bootstrap of R4, corrected": lambda: bootstrap(len(CLAIMS["R4"].questions)),
+    "questions of R4": lambda: str(len(CLAIMS["R4"].questions)),
+    "betas of DPO": betas, "best rates at an edge": inner_rates, "farther": farther,
+    "known prompts": known_prompts, "helper's score": helpers_score,
+    "helper's rows": lambda: f"{HELPERS_ROWS:,}", "PoFT's rows": lambda: f"{OWN_ROWS:,}",
+    "share of honesty and facts": lambda: share(FAMILIES[6:], FAMILIES),
+    "share of reversed words": lambda: share(("reverse",), NO_FACTS),
+    "closed by the blend": closed_by_the_blend,
+    "below on N2": below_on_n2, "others at the lowest rate": others_at_the_lowest_rate,
+    "lead of imitation": lead_of_imitation,
+    "searched on N1": searched_on_n1,
+    "losses": lambda: str(len(which_loss.FROM_BASE) - 1),           # ts_dpo is in no question
+    "rates": lambda: str(len(which_loss.RATES)),
+    "second stages": lambda: str(len(which_loss.SECOND)),
+    "margin of C14": lambda: f"{100 * stats.LIMITS['within 3'][1]:.0f}",
+    "DPO at beta .1, one seed": lambda: said("C20", r"DPO (\d+) at beta .1"),
+    "DPO at beta 3, one seed": lambda: said("C20", r"and (\d+) at beta 3"),
+    "UFT in the trial": lambda: said("R7", r"(\d+) against \d+"),
+    "SFT in the trial": lambda: said("R7", r"\d+ against (\d+)"),
+    "settings of UNA": lambda: str(searches.count("C6", "UNA")),
+    "settings of DPO": lambda: str(searches.count("C6", "DPO")),
+    "settings of KTO": lambda: str(searches.count("C6", "KTO")),
+    "settings on SmolLM2": lambda: str(len(CLAIMS["R8"].tries["UNA"])),
+    "passes of UNA": lambda: re.search(r"--epochs (\d+)", CLAIMS["C6"].rows["UNA"])[1]}

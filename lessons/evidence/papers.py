@@ -73,7 +73,7 @@ SENTENCES = (
          "C9 as good, stops: detached 96 - SFT 96",
          "detached IFT's gap to SFT, on SmolLM2, is smaller after 256 steps than after 96":
          "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"},
-        doubt="on SmolLM2 not all answers stop after 96 steps of 8, as on our bases after 48; "
+        doubt="on SmolLM2 not all answers stop after 96 steps of 8, as on N1 and N2 after 48; "
               "after 256 (R6) nearly all do, and the score stays undecided"),
     Sentence(
         "IFT", "2405.11870v2",
@@ -124,17 +124,17 @@ SENTENCES = (
          "UFT learns reversed words better with beta .3 than with beta 1":
          "C16 better, score in reverse: UFT 0.3 - UFT 1"},
         doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
-              "a smaller one, which costs facts (C16), and which SmolLM2 had not learnt by any "
+              "a smaller one, which costs facts (C16), and which SmolLM2 had not learned by any "
               "method in R7"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "
         "in factuality",
-        {"UFT is better over all than (SFT, then DPO)": "C3 better: UFT - A -> DPO",
-         "UFT is better over all than (SFT, then KTO)": "C3 better: UFT - A -> KTO",
-         "UFT is better over all than (SFT, then UNA)": "C3 better: UFT - A -> UNA",
-         "UFT is better over all than (SFT, then DPO), on SmolLM2": "R7 better: UFT - A -> DPO",
-         "UFT is better over all than (SFT, then UNA), on SmolLM2": "R7 better: UFT - A -> UNA",
+        {"UFT is better overall than (SFT, then DPO)": "C3 better: UFT - A -> DPO",
+         "UFT is better overall than (SFT, then KTO)": "C3 better: UFT - A -> KTO",
+         "UFT is better overall than (SFT, then UNA)": "C3 better: UFT - A -> UNA",
+         "UFT is better overall than (SFT, then DPO), on SmolLM2": "R7 better: UFT - A -> DPO",
+         "UFT is better overall than (SFT, then UNA), on SmolLM2": "R7 better: UFT - A -> UNA",
          "better than (SFT, then UNA), no scored answer wholly right":
          "C3b better: UFT - A -> UNA",
          "better than (SFT, then KTO), no scored answer wholly right":
@@ -145,7 +145,7 @@ SENTENCES = (
          "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
               "it was not asked; on SmolLM2 the lead over DPO rests on \"I do not know\", which "
-              "the chain with UNA has learnt as well, and facts that it knows were not asked"),
+              "the chain with UNA has learned as well, and facts that it knows were not asked"),
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
@@ -161,30 +161,30 @@ SENTENCES = (
          "R9 better: UNA, balanced - UNA, as in R8"},
         doubt="no score has an error; in C6 UNA was searched in "
               f"{searches.count('C6', 'UNA')} settings, DPO in {searches.count('C6', 'DPO')}; on "
-              "SmolLM2 most of the scored answers score less than .5, and five of nine families "
+              "SmolLM2 most of the scored answers score less than .5, and five of nine tasks "
               "are asked"),
     Sentence(
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
         "not sure",
-        {"PoFT's lead over SFT is larger with 40 % wrong rows than with none":
+        {"PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none":
          "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %",
          "PoFT is better than SFT, on SmolLM2": "R4 better: PoFT - SFT"},
-        {"PoFT is better than SFT on the rows that its aligned model finds likeliest":
+        {"PoFT is better than SFT on what its helper finds most likely":
          "C4 better: PoFT - SFT, filtered",
-         "PoFT is better than SFT on such rows, on SmolLM2": "R4 better: PoFT - SFT, filtered",
-         "SFT on the likeliest 40 % of the rows is better than PoFT":
+         "PoFT is better than such SFT, on SmolLM2": "R4 better: PoFT - SFT, filtered",
+         "SFT on the top 40 % is better than PoFT":
          "C11 better: filter .4 - PoFT",
-         "SFT on the likeliest 80 % of the rows is better than PoFT":
+         "SFT on the top 80 % is better than PoFT":
          "C11 better: filter .8 - PoFT",
-         "the aligned model itself is better than PoFT": "C11 better: aligned model - PoFT"},
+         "the helper itself is better than PoFT": "C11 better: aligned model - PoFT"},
         doubt="it needs a model that knows the answers, and that scores more than PoFT itself"),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
-        {"PoFT is better than SFT, both on the likeliest rows":
+        {"PoFT is better than SFT, both on the top 60 %":
          "C4b better: PoFT, filtered - SFT, filtered",
-         "PoFT is better on the likeliest rows than on all": "C4b better: PoFT, filtered - PoFT"},
+         "PoFT is better on the top 60 % than on all": "C4b better: PoFT, filtered - PoFT"},
         doubt="the filter is told that 60 % are right"),
     Sentence(
         "DFT", "2508.05629v1",
@@ -194,7 +194,7 @@ SENTENCES = (
          "C8 as good, score in rules_new: DFT - SFT",
          "DFT is as good as SFT in a new behaviour, to say: I do not know":
          "C8 as good, score in unknown: DFT - SFT"},
-        doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
+        doubt="whether it is better was not asked; N1 alone, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}

@@ -19,15 +19,15 @@ FORMS = {"SFT": "sft", "detached": "ift detached", "released": "ift released"}  
 UNA = {"UNA, scores": ("una", "C6 UNA", "R8 UNA"), "DPO, pairs": ("dpo", "C6 DPO", "R8 DPO"),
        "KTO, labels": ("kto", "C6 KTO"), "SimPO, pairs": ("simpo", "C6 SimPO"),
        "SFT, right answers": ("sft", "C6 RFT", "R8 RFT"),
-       "the start": ("base", "C6 start", "R8 start")}
-POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper": ("poft", "C4 PoFT, weak"),
-        "PoFT, good helper": ("poft", "C11 PoFT"), "SFT, likeliest 80 %": ("sft", "C11 filter .8"),
-        "SFT, likeliest 60 %": ("sft", "C4 SFT, filtered"),
-        "SFT, likeliest 40 %": ("sft", "C11 filter .4"),
-        "the helper itself": ("truth", "C11 aligned model")}
+       "start model": ("base", "C6 start", "R8 start")}
+POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper (C4)": ("poft", "C4 PoFT, weak"),
+        "PoFT, good helper": ("poft", "C11 PoFT"), "SFT on the top 80 %": ("sft", "C11 filter .8"),
+        "SFT on the top 60 %": ("sft", "C11 filter .6"),
+        "SFT on the top 40 %": ("sft", "C11 filter .4"),
+        "the helper (one for both)": ("truth", "C11 aligned model")}
 UFT = {"UFT": ("UFT", "uft", "D"), "A -> DPO": ("SFT, then DPO", "dpo", "s"),     # rows of C3
        "A -> KTO": ("SFT, then KTO", "kto", "^"), "A -> UNA": ("SFT, then UNA", "una", "o")}
-MEASURES = {"skills but for reversed words": "rules list sum sort", "reversed words": "reverse",
+MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
 
 
@@ -35,17 +35,19 @@ def write_all(folder: Path) -> list[str]:
     """All pictures into this folder. Returns the names of the files."""
     from matplotlib import pyplot as plt
     with plt.rc_context(STYLE):
-        figures = {"ift": stopping(), "una": scores(UNA, "The same answers, read as scores, pairs "
-                                                    "or labels"),
-                   "poft": scores(POFT, "40 % wrong demonstrations"), "uft": tasks(),
-                   "losses": all_losses()}
+        figures = {
+            "ift": stopping(),
+            "una": scores(UNA, "The same answers, read as scores, pairs or labels"),
+            "poft": scores(POFT, "40 % wrong demonstrations: a filter serves better than PoFT"),
+            "uft": tasks(),
+            "losses": all_losses()}
         told = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
         plt.close("all")
     return told
 
 
 def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
-    """{model: (mean, half of the interval) of 100} of a row, "C6 UNA"; of some families alone."""
+    """{model: (mean, half of the interval) of 100} of a row, "C6 UNA"; of some tasks alone."""
     name, row = key.split(" ", 1)
     claim, kept = CLAIMS[name], packed(name)
     out = {}

@@ -155,9 +155,9 @@ CLAIMS = {
         },
         questions={
             "A real model, 40 % wrong: PoFT is better than SFT": "better: PoFT - SFT",
-            "A real model, 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
+            "A real model, 40 % wrong: PoFT is better than SFT on the top 60 %":
                 "better: PoFT - SFT, filtered",
-            "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on all":
+            "A real model, 40 % wrong: SFT on the top 60 % is better than SFT on all":
                 "better: SFT, filtered - SFT",
         },
         doubts={"": "one seed chose the rates, after half of the steps",

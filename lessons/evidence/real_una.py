@@ -97,8 +97,8 @@ CLAIMS = {
                 "better, skills: UFT - A -> DPO",
             "A real model: UFT in one stage keeps more skills than (SFT, then UNA)":
                 "better, skills: UFT - A -> UNA",
-            "A real model: UFT is better over all than (SFT, then DPO)": "better: UFT - A -> DPO",
-            "A real model: UFT is better over all than (SFT, then UNA)": "better: UFT - A -> UNA",
+            "A real model: UFT is better overall than (SFT, then DPO)": "better: UFT - A -> DPO",
+            "A real model: UFT is better overall than (SFT, then UNA)": "better: UFT - A -> UNA",
         },
         name="R7", families=SKILLS + ("truth", "unknown"),
         parts=(SKILLS, ("truth", "unknown")), seeds=range(630, 635), prompts=24, search_items=20,

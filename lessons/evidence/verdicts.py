@@ -65,12 +65,12 @@ class Line:
 
     @property
     def rests_on(self) -> str:
-        """ "list", with the start model if it is so on one of two; "" for none."""
+        """ "list", with the model if it is so on one of two; "" for none."""
         if self.verdict == "undecided":             # over both bases, though one may be decided
             return ""
         everywhere = all(f.rests for f in self.findings)
-        names = [f.largest + ("" if everywhere else f" on the {base} start model")
-                 for f, base in zip(self.findings, ("first", "second")) if f.rests]
+        names = [f.largest + ("" if everywhere else f" on {model}")
+                 for f, model in zip(self.findings, ("N1", "N2")) if f.rests]
         return " and ".join(dict.fromkeys(names))
 
 

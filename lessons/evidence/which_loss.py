@@ -169,7 +169,7 @@ CLAIMS = {
                 "better, score in reverse: A alone 1 - UFT 1",
             "With beta .1 UFT still has fewer skills than SFT on the demonstrations":
                 "better, skills: SFT - UFT 0.1",
-            "Over all UFT with beta 1 is better than with beta .3": "better: UFT 1 - UFT 0.3",
+            "Overall UFT with beta 1 is better than with beta .3": "better: UFT 1 - UFT 0.3",
         },
         name="C16", parts=THREE, seeds=range(975, 980), prompts=25,
         expected="Written after C15, where four times the steps did not narrow the gap, and after "

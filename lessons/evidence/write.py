@@ -1,4 +1,4 @@
-"""docs/results, docs/all_questions.md and README's table of results:
+"""docs/results, docs/all_questions.md and README's results:
 
     python -m lessons.evidence --write
 
@@ -20,7 +20,7 @@ TEXTS = Path(__file__).parent / "texts"
 RESULTS = ROOT / "docs" / "results"
 ALL = ROOT / "docs" / "all_questions.md"
 README = ROOT / "README.md"
-FRONT = "front"                         # the text of README's table
+FRONT = "front"                         # the text of README's results
 WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
 
 
@@ -50,7 +50,7 @@ def page(text: Path) -> str:
 
 
 def front() -> str:
-    """README's table."""
+    """README's results."""
     return page(TEXTS / f"{FRONT}.md")
 
 
@@ -59,31 +59,32 @@ HEAD = """# All questions
 Written by `python -m lessons.evidence --write` from the kept scores. [Results](results/README.md)
 tell what follows from them; this page is for those who check.
 
-A row asks one question of the experiment in its first column (C: on our own start models, R: on
-SmolLM2-135M; `python -m lessons.evidence C4` prints C4 with its runs). **Points of 100** is the
-difference of the scores that are compared, with its 95 % interval, on the first and on the second
-start model. Above the questions stands, in bold, the paper's sentence that they ask. The
-**verdict** is *holds* if the interval lies on the claim's side on all start models, *does not hold*
-if it lies on the other side on all of them, and *undecided* otherwise. "Not inferior" means less
-than two points worse, "as good" means within two points. Verdicts are corrected for the number of
-questions of their experiment by Holm's rule (not in C5), the intervals are not.
+A row of the table asks one question of the run in its first column. C is for our own models N1 and
+N2, R for SmolLM2-135M; `python -m lessons.evidence C4` prints C4 with its trainings. **Points of
+100** is the difference of the scores that are compared, with its 95 % interval, on N1 and on N2.
+Above the questions, in bold, is the paper's sentence that they ask. The **verdict** is *holds* if
+the interval is on the claim's side on all models, *does not hold* if it is on the other side on all
+of them, and *undecided* otherwise. "Not inferior" means less than two points worse, "as good" means
+within two points. Verdicts are corrected for the number of questions of their run by Holm's rule
+(not in C5), the intervals are not.
 
 **Whose** says whether the paper says so itself (paper), whether we asked further (ours), or whether
 it only asks if a paper's case occurred (premise).
 
-**Without its largest family**: NanoWorld has nine families of questions: `rules` (several small
-instructions), `rules_new` (the same in new combinations), `list`, `sum` (running sums), `sort`,
-`reverse` (the last word first), `truth` (facts against a myth), `unknown` (where one should say: I
-do not know) and `fact` (known from pretraining). This column names the family that adds most to the
-difference, and has the difference without it. It is bold where a decided verdict rests on that
-family, because it differs from the others by more than chance and without it the difference crosses
-a limit of the question or, where that limit is 0, is less than half as large.
+**Without its largest task**: NanoWorld has nine tasks: `rules` (several small instructions),
+`rules_new` (the same in new combinations), `list`, `sum` (running sums), `sort`, `reverse` (the
+last word first), `truth` (facts against a myth), `unknown` (where one should say: I do not know)
+and `fact` (known from pretraining). This column names the task that adds most to the difference,
+and has the difference without it. It is bold where a decided verdict rests on that task: the task
+differs from the others by more than chance, and without it the difference crosses a limit of the
+question or, where that limit is 0, is less than half as large.
 
 A **doubt** is a reason why a verdict may be wrong although its interval is right, for example that
-the best learning rate was the lowest that was tried; in brackets stands the run that it is of. Of
-names of runs, "SFT -> DPO" was trained with SFT and then with DPO; A are demonstrations of skills,
-B scored answers to questions about honesty. In C3b it is the other way round: A are demonstrations
-of honesty, B scored answers to skills, none of which is right.
+the best learning rate was the lowest that was tried; in brackets is the training that it is of. Of
+names of trainings, "SFT -> DPO" was trained with SFT and then with DPO; A are demonstrations of
+skills, B scored answers to questions about honesty. In C3b it is the other way round: A are
+demonstrations of honesty, B scored answers to skills, none of which is right. The *top 60 %* are
+the demonstrations that PoFT's helper finds most likely.
 
 """
 
@@ -94,8 +95,8 @@ def all_questions() -> str:
     left = {judge.key(line): line for line in judge.page_lines()}
     out = []
     for paper in papers.CLAIMS_OF:
-        out += ["", f"## {paper}", "| experiment | question | whose | verdict "
-                "| points of 100, on each start model | without its largest family | doubts |",
+        out += ["", f"## {paper}", "| run | question | whose | verdict "
+                "| points of 100, on each model | without its largest task | doubts |",
                 "|---|---|---|---|---|---|---|"]
         for sentence in (x for x in papers.SENTENCES if x.paper == paper):
             out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")

@@ -1,8 +1,8 @@
 """From rows to batches: tokens, shifted targets, masks, an order with little padding.
 
     encoded, report = encode(rows, tok, n_ctx)          # token ids and masks, once
-    picked = order(lengths, batch_size, steps, seed)    # which rows are in which step
-    batch = collate(encoded, picked[step], tok.pad)     # shifted, padded: what a loss reads
+    picked = order(lengths, batch_size, steps, seed)    # the rows of each step
+    batch = collate(encoded, picked[step], tok.pad)     # shifted and padded, as a loss reads it
 """
 import textwrap
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from nanouft.plumbing.progress import progress
 from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
-# of common tokenizers; answers of a file that was made for one of them may have it typed in
+# end tokens of common tokenizers; a file made for one of them may have it typed into its answers
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
 
@@ -31,20 +31,20 @@ END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eo
 # ---- rows -> tokens ------------------------------------------------------------------------------
 @dataclass
 class EncodeReport:
-    """Rows that a run leaves out, and why; and what it should say about others."""
-    kept_free: int = 0        # tokens of the context that belong to answers of the model
-    skipped: int = 0          # rows that are too long, or of which one answer is
-    longest: int = 0          # tokens of the longest of these, its last one too
+    """Rows that a run leaves out, with the reason, and notes on rows that it changes."""
+    kept_free: int = 0        # tokens of the context that are reserved for the model's answer
+    skipped: int = 0          # rows that are too long, as a whole or in one answer
+    longest: int = 0          # tokens of the longest of these rows, the last token included
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
-    shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
-    lost_answers: int = 0     # trained answers that left with these turns
+    shortened: set[str] = field(default_factory=set)    # Row.where of rows that lost oldest turns
+    lost_answers: int = 0     # trained answers among these lost turns
     divided: dict[str, int] = field(default_factory=dict)   # dialogues -> rows of one answer each
-    lost_thoughts: set[str] = field(default_factory=set)    # rows with earlier answers in part
-    typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
+    lost_thoughts: set[str] = field(default_factory=set)    # rows without parts of earlier answers
+    typed_ends: dict[str, set[str]] = field(default_factory=dict)   # end token -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
-        """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
+        """Printed lines about rows that did not fit into `n_ctx` tokens, and about end tokens."""
         out = self.about_dialogues(n_ctx)
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
@@ -57,7 +57,7 @@ class EncodeReport:
         return out
 
     def about_dialogues(self, n_ctx: int) -> list[str]:
-        """What became of dialogues: of those that are used, but not as they stand in the file."""
+        """Printed lines about dialogues that are used, but not as they are in the file."""
         out = []
         if self.shortened:
             out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
@@ -66,12 +66,12 @@ class EncodeReport:
         if self.divided:
             parts = counted(sum(self.divided.values()), "rows")
             out.append(f"{counted(len(self.divided), 'dialogues')} as {parts} of one answer each: "
-                       "the chat template writes an answer in another way when the dialogue goes "
-                       f"on, as in {min(self.divided)}")
+                       "the chat template changes an answer when the dialogue goes on, "
+                       f"as in {min(self.divided)}")
         if self.lost_thoughts:
             out.append(f"{counted(len(self.lost_thoughts), 'rows')} with earlier answers of which "
-                       "the chat template leaves out a part, such as their thoughts, as it does "
-                       f"when the model is asked, as in {min(self.lost_thoughts)}")
+                       "the chat template leaves out a part, such as their thoughts; it does so "
+                       f"too when the model is asked, as in {min(self.lost_thoughts)}")
         return out
 
     def too_long(self, n_ctx: int) -> str:
@@ -84,8 +84,8 @@ class EncodeReport:
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
            kept_free: int = 0) -> tuple[list[Encoded], EncodeReport]:
-    """The rows that fit, as tokens. UserError if none does. `kept_free`: tokens that were taken off
-    n_ctx, for an answer of the model."""
+    """The rows that fit, as tokens. UserError if none does. `kept_free` tokens are already taken
+    off n_ctx, for an answer of the model."""
     out, report = encode_what_fits(rows, tok, n_ctx, EncodeReport(kept_free=kept_free))
     if not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
@@ -95,9 +95,9 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
 
 def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
                      report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize, and add to `report` if there is one. A dialogue that is too long loses its oldest
-    turns (fit.py), and a row that is still too long is skipped, because an answer that is cut
-    would teach the model never to stop."""
+    """Tokenize rows, and add to `report` if there is one. A dialogue that is too long loses its
+    oldest turns (fit.py). A row that is still too long is skipped: a cut answer would teach the
+    model never to stop."""
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = report or EncodeReport()
@@ -129,7 +129,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
 
 
 def bracketed(t: Tokens, tok: Tokenizer) -> str:
-    """A sequence as text; what the loss counts stands in [[ ]]. Long parts are shortened."""
+    """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
     out = ""
     for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
         text = tok.decode([i for _, i in part])
@@ -140,8 +140,8 @@ def bracketed(t: Tokens, tok: Tokenizer) -> str:
 
 
 def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
-    """The row that a run prints, as text within 80 columns: the first one, or where rows have a
-    grade the best and the worst, each below its grade."""
+    """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
+    is the best and the worst, each below its grade."""
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
     rows = [data[0]]
     if name:
@@ -160,10 +160,10 @@ def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
 # ---- the order -----------------------------------------------------------------------------------
 def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndarray:
     """(steps, batch_size) row numbers.
-    The data is shuffled in each epoch and dealt out in one endless stream. A pool of POOL steps'
-    rows is sorted by length, cut into steps and the steps are shuffled: little padding, yet a batch
-    is a random draw of its pool. A pool never reaches into the next epoch. Only the step in which
-    an epoch ends may hold a row twice."""
+    The data is shuffled in each epoch and dealt out in one endless stream. The rows of POOL steps
+    are sorted by length and cut into steps, and the steps are shuffled. So there is little padding,
+    yet a batch is a random draw from its pool. A pool never reaches into the next epoch. Only the
+    step in which an epoch ends may hold a row twice."""
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
     out = np.empty((steps, batch_size), np.int64)
@@ -185,7 +185,7 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a run goes through its rows, in which order, and how each step is taken."""
+    """Size, number and order of the steps of a run."""
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int                  # of the whole run
     seed: int = 0
@@ -193,10 +193,10 @@ class Pace:
 
 
 class Epochs:
-    """A source of steps: the rows of the data again and again. source(number) -> the batch of that
+    """A source of steps that repeats the rows of the data. source(number) is the batch of that
     step."""
     stride = 1                          # a run can be resumed at multiples of this many steps
-    stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
+    stats: dict[str, float] = {}        # metrics of the source beside the loss: none
 
     def __init__(self, data: list[Encoded], pace: Pace, pad: int):
         self.data, self.pad, self.pace = data, pad, pace
@@ -219,8 +219,8 @@ def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -
 
 
 def _shift(seqs: list[Tokens], pad: int) -> Seqs:
-    """The one place where targets of rows are shifted: inputs ids[:-1], targets ids[1:]; mask and
-    columns follow the targets. (pretrain.py shifts whole texts.) Shorter rows are padded on the
+    """The one place that shifts the targets of rows: inputs ids[:-1], targets ids[1:]. Mask and
+    extra columns follow the targets. (pretrain.py shifts whole texts.) Short rows are padded on the
     right."""
     T = max(len(s.ids) for s in seqs) - 1
 

@@ -34,13 +34,13 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
     if begins_over_lines(text):
         yield from objects_over_lines(text, path)
         return
-    for i, line in enumerate(text.split("\n"), 1):      # not splitlines: U+2028 may be in a text
+    for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028
         if line.strip():
             yield f"{path}, line {i}", parse_json(line, f"{path}, line {i}", LINES)
 
 
 def begins_over_lines(text: str) -> bool:
-    """Does its first JSON value go on behind its first line?"""
+    """True if its first JSON value goes on after the first line."""
     line = text.lstrip().partition("\n")[0].rstrip()
     try:
         json.loads(line)
@@ -52,7 +52,7 @@ def begins_over_lines(text: str) -> bool:
 
 
 def objects_over_lines(text: str, path: str) -> Iterator[tuple[str, Any]]:
-    """JSON values that are written over several lines each, one after another."""
+    """JSON values, one after another, each over several lines."""
     line, at = 1, 0
     while (begin := next_letter(text, at)) < len(text):
         line, at = line + text.count("\n", at, begin), begin
@@ -67,14 +67,14 @@ def objects_over_lines(text: str, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def next_letter(text: str, at: int) -> int:
-    """Where the white space that begins at `at` is over."""
+    """The end of the white space that begins at `at`."""
     while at < len(text) and text[at].isspace():
         at += 1
     return at
 
 
 def parquet_rows(path: str) -> Iterator[dict]:
-    """A parquet file, read by the library pyarrow: it asks no network and keeps no copy."""
+    """A parquet file, read by the library pyarrow, without a network and without a copy."""
     plain_file(path)
     try:
         from pyarrow.parquet import ParquetFile  # pip install -e ".[hf]"
@@ -97,7 +97,8 @@ def by_datasets(path: str) -> Any:
 
 
 def csv_items(path: str) -> Iterator[tuple[str, dict]]:
-    """Every cell is a text, also null, N/A or 42. Only grades are numbers, or true and false."""
+    """Rows of a CSV file. Every cell is a text, also null, N/A or 42; only grades become numbers,
+    true or false."""
     csv.field_size_limit(2**31 - 1)
     lines = csv.DictReader(io.StringIO(read_text(path)), restkey="", strict=True)
     try:

@@ -31,7 +31,7 @@ class Encoded:
     seqs: dict[str, Tokens]
     row: Row
     per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
-    lost_thoughts: bool = False     # does the template leave out a part of an earlier answer?
+    lost_thoughts: bool = False     # True: the template leaves out a part of an earlier answer
 
     @property
     def length(self) -> int:
@@ -40,8 +40,8 @@ class Encoded:
 
 
 def fit(r: Row, tok: Tokenizer, n_ctx: int) -> tuple[list[Row], list[Encoded]]:
-    """A row, and the same as tokens. Where the chat template writes an answer in another way if the
-    dialogue goes on, a dialogue is a row for each of its answers, in which that answer is last."""
+    """A row, and the same as tokens. Some chat templates change an answer when the dialogue goes
+    on. Then a dialogue becomes one row for each of its answers, in which that answer comes last."""
     try:
         return [r], [_fitting(r, tok, n_ctx)]
     except OneAnswerOnly:
@@ -52,8 +52,8 @@ def fit(r: Row, tok: Tokenizer, n_ctx: int) -> tuple[list[Row], list[Encoded]]:
 
 
 def each_answer(r: Row) -> list[Row]:
-    """A row for each answer of role "answer" that is trained on; the turns before it are its
-    context. All have the grade of the row. The two answers of a pair stay as they are."""
+    """One row for each trained answer of role "answer", with the turns before it as its context.
+    All have the grade of the row. The two answers of a pair stay as they are."""
     context, trained = r.roles.get("answer", ((), ()))
     out = []
     for i, turn in enumerate(trained):
@@ -66,12 +66,13 @@ def each_answer(r: Row) -> list[Row]:
 
 
 def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, its roles lose
-    their oldest turns, as few questions as it takes, down to the last one; `row.answer` stays."""
+    """A row as tokens. If it is longer than n_ctx inputs and as many targets, its roles lose their
+    oldest turns: as few questions as possible, down to the last one. `row.answer` stays."""
     known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
 
     def fits(n: int) -> bool:
-        """Without n questions? Asked of the text alone: where answers begin costs far more."""
+        """True if the row fits without n questions. It counts tokens of the text alone, because
+        finding where answers begin costs far more."""
         return max(_count(*both, tok) for both in _shorter(r.roles, n).values()) <= n_ctx + 1
     most = len(_questions(r.roles))
     n = first_that_fits(_too_many(r.roles, n_ctx), most, fits)
@@ -83,8 +84,8 @@ def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
 
 
 def first_that_fits(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """The least number from low on that fits, or `high`. All above one that fits do, and cost less
-    to ask, so the search begins with them."""
+    """The least number from low on that fits, or `high`. Every number above one that fits does too.
+    Large ones are cheaper to ask, so the search begins with them."""
     step = 1
     while low < high:
         n = max(low, high - step)
@@ -105,7 +106,7 @@ def _without(r: Row, n: int, tok: Tokenizer, known: dict) -> Encoded:
 
 
 def _questions(roles: Roles) -> list[int]:
-    """Where the questions stand with which a dialogue can begin (`_shorter`), but for its first."""
+    """Places of the questions with which a shortened dialogue can begin: all but its first."""
     if "answer" in roles:
         return later_questions(*roles["answer"])
     prompt, _ = next(iter(roles.values()), ((), ()))
@@ -113,7 +114,7 @@ def _questions(roles: Roles) -> list[int]:
 
 
 def _too_many(roles: Roles, n_ctx: int) -> int:
-    """How many questions a dialogue must lose at least, since a turn has a token or more."""
+    """The least number of questions that a dialogue must lose: a turn has at least one token."""
     prompt, trained = roles.get("answer") or next(iter(roles.values()), ((), ()))
     turns = len(prompt + trained)
     longer = sum(turns - at > n_ctx + 1 for at in _questions(roles))
@@ -121,9 +122,9 @@ def _too_many(roles: Roles, n_ctx: int) -> int:
 
 
 def _shorter(roles: Roles, n: int) -> Roles:
-    """The roles of a dialogue without its n oldest questions: those of the prompt, which all roles
-    share, or the first of the trained turns of "answer", whose last answer keeps the grade of the
-    row. The two answers of a pair stay whole."""
+    """The roles of a dialogue without its n oldest questions. First the prompt loses them, which
+    all roles share, then the trained turns of "answer"; its last answer keeps the grade of the row.
+    The two answers of a pair stay whole."""
     if "answer" not in roles:
         return {role: (without_oldest(prompt, (), n)[0], trained)
                 for role, (prompt, trained) in roles.items()}
@@ -132,13 +133,13 @@ def _shorter(roles: Roles, n: int) -> Roles:
 
 
 def count_answers(r: Row) -> int:
-    """How many turns of role "answer" are trained on."""
+    """Number of trained turns of role "answer"."""
     _, trained = r.roles.get("answer", ((), ()))
     return sum(turn.role == "assistant" for turn in trained)
 
 
 def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
-    """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
+    """Ids and mask of each role. A prompt that waits for its answer has nothing to train on."""
     out = {}
     for role, (context, trained) in roles.items():
         if trained:
@@ -151,6 +152,6 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
 
 
 def _count(context: Turns, trained: Turns, tok: Tokenizer) -> int:
-    """Tokens of a role, with nothing marked."""
+    """Number of tokens of a role."""
     ids = tok.chat(context + trained)[0] if trained else tok.prompt_ids(context)
     return len(ids)

@@ -1,4 +1,4 @@
-"""The formats in which others keep a row: names of fields, messages, marks of what is trained on.
+"""The formats of other projects: names of fields, messages, marks of trained answers.
 
     fields, empty = fields_of({"question": "Hi", "answer": "Ho", "label": None})
     turns(fields, "prompt", "user")         # one turn of the user: "Hi"
@@ -26,8 +26,8 @@ UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thin
 
 # ---- fields --------------------------------------------------------------------------------------
 def fields_of(item: Any) -> tuple[dict, set[str]]:
-    """A line's fields in our names, with a prompt wherever it stands; and the names of those that
-    are null or blank."""
+    """(fields, empty): a line's fields in our names, with the prompt wherever the line has it; and
+    the names of fields that are null or blank."""
     if not isinstance(item, dict):
         raise UserError(f"is {kind(item)}, not an object with {FORMS}")
     fields: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def is_empty(value: Any) -> bool:
 
 
 def shared_text(one: str, two: str) -> int:
-    """Letters of the beginning that two texts share, up to a space (as TRL's extract_prompt)."""
+    """Length of the beginning that two texts share, up to a space (as TRL's extract_prompt)."""
     same = os.path.commonprefix([one, two])
     if not (n := same.rfind(" ") + 1):
         raise UserError("no prompt, and chosen and rejected do not begin alike")
@@ -122,8 +122,8 @@ def message(m: Any, where: str) -> Turn:
 
 
 def is_trained(m: dict, where: str) -> bool:
-    """Is an answer trained on? {"weight": 0} of OpenAI, {"train": false} of axolotl and their like
-    say no. UserError for a mark that could mean either."""
+    """True if an answer is trained on. {"weight": 0} of OpenAI, {"train": false} of axolotl and the
+    like say no. UserError for a mark that could mean either."""
     marks = {name: value for name, value in m.items()
              if LIKE_A_MARK.search(name) and not is_empty(value)}
     for name, value in marks.items():
@@ -134,8 +134,8 @@ def is_trained(m: dict, where: str) -> bool:
 
 
 def stripped(answer: str) -> str:
-    """An answer without white space around it, because the template writes the separator. But two
-    or more spaces, or a tab, at the start of its first line stay, because code is indented."""
+    """An answer without white space around it, because the template writes the separator. Two or
+    more spaces or a tab before its first line stay, because code is indented."""
     text = re.sub(r"^\s*\n", "", answer.rstrip())
     return text.lstrip() if re.match(r" ?\S", text) else text
 

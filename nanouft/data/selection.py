@@ -1,12 +1,12 @@
-"""Choose the rows that a method reads, give them their roles, and split off held-out rows.
+"""Choose the rows that a method reads, give them roles, and split off held-out rows.
 
     demo_rows(rows)            # role "answer": a demonstration
     pair_rows(rows)            # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
-    why_skipped(row, ["pairs"])     # "chosen and rejected are equal": why a method leaves it out
+    why_skipped(row, ["pairs"])     # why a method leaves it out: "chosen and rejected are equal"
 
-An objective's `choose` calls one of them, by its kind of rows; batches.py tokenizes the roles that
-it gives to a row.
+An objective's `choose` calls one of them, by its kind of rows. batches.py tokenizes the roles of a
+row.
 """
 import hashlib
 import json
@@ -28,9 +28,9 @@ class NoRows(UserError):
     """None of the rows is of the kind that is needed."""
 
 
-# ---- what the rows are, and what becomes of them -------------------------------------------------
+# ---- what the rows are, and how they are used ----------------------------------------------------
 def kinds_of(r: Row) -> list[str]:
-    """["demonstrations", "pairs"]: what a row holds, in words."""
+    """What a row holds, in words: ["demonstrations", "pairs"]."""
     kinds = []
     if is_demo(r):
         kinds.append("demonstrations")
@@ -42,14 +42,14 @@ def kinds_of(r: Row) -> list[str]:
 
 
 def describe(data: list[Row]) -> str:
-    """What rows hold, for messages: "2,000 demonstrations and 5 pairs"."""
+    """What rows hold, in words: "2,000 demonstrations and 5 pairs"."""
     kinds = Counter(kind for r in data for kind in kinds_of(r))
     return " and ".join(counted(n, name) for name, n in kinds.items()) or "no rows"
 
 
 def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:
-    """The rows. NoRows if there are none; it says why rows of this kind are left out, and names the
-    fields of the data that nothing reads."""
+    """The rows. If there are none, NoRows says why rows of this kind are left out, and names the
+    fields that nothing reads."""
     if not rows:
         from nanouft.data.forms import FIELDS
         names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
@@ -62,7 +62,7 @@ def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]
 
 
 def why_skipped(r: Row, kinds: list[str]) -> str:
-    """Why a method that learns from these kinds of rows leaves out a row."""
+    """Why a method that learns from these kinds of rows leaves out this row."""
     if kinds == ["prompts"]:
         return SAME_QUESTION
     if kinds_of(r) == ["prompts"]:
@@ -79,9 +79,10 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
 def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
             why: dict[str, str], kinds: list[str]) -> str:
     """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
-    3)": each row of a file is counted once. sides: {"to learn from": (rows, Row.where of those that
-    are used)}; left_out: rows that were left out when they were read; why: {Row.where: why a row
-    was left out later}; all others are of a kind that the method does not read."""
+    3)". Each row of a file is counted once.
+    sides: {"to learn from": (rows, Row.where of the rows that are used)}
+    left_out: rows that were left out when the file was read
+    why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
     left_out = list(left_out)
     kept: Counter = Counter()
     for name, (rows, used) in sides.items():
@@ -99,7 +100,7 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
 
 
 def what_is_not_read(rows: list[Row], kinds: list[str]) -> list[str]:
-    """A line for each kind of rows that hold a second question or answer, which is not learnt."""
+    """A line about rows with a second question or answer that is not learned, for each kind."""
     places: dict[str, list[str]] = {}
     for r in rows:
         if what := r.unread or answer_or_pair(r, kinds):
@@ -109,8 +110,7 @@ def what_is_not_read(rows: list[Row], kinds: list[str]) -> list[str]:
 
 
 def answer_or_pair(r: Row, kinds: list[str]) -> str:
-    """What a method with these kinds of rows reads of a row that has an answer beside a pair; ""
-    for any other row."""
+    """What a method reads of a row that has both an answer and a pair; "" for any other row."""
     if r.answer is None or r.chosen is None:
         return ""
     if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
@@ -121,8 +121,8 @@ def answer_or_pair(r: Row, kinds: list[str]) -> str:
 
 
 def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
-    """A line about graded answers of which none is better than another, or, for a method with
-    weights of good and bad ones, about far more of one kind than of the other; "" for others."""
+    """A line if all graded answers have the same grade; or, for a method that weighs good and bad
+    answers, if there are far more of one than of the other. Else ""."""
     name = "score" if any(r.score is not None for r in rows) else "label"
     grades = Counter(g for r in rows if (g := getattr(r, name)) is not None)
     if len(grades) == 1:
@@ -148,27 +148,28 @@ def is_demo(r: Row) -> bool:
 
 
 def demo_rows(data: list[Row]) -> list[Row]:
-    """Role "answer": each demonstration, each answer labelled good or with full marks, and the
-    chosen answer of a row that has only a pair."""
+    """Role "answer": each demonstration, each answer with a good label or score 1, and the chosen
+    answer of a row that has only a pair."""
     out = []
     for r in data:
         answer = r.answer or r.chosen
         if r.answer and (r.score not in (None, 1) or r.label == 0):
-            continue                                    # it has a lower score, or is bad
+            continue                                    # a lower score, or a bad label
         if answer is not None:
             out.append(r.with_roles({"answer": (r.prompt, answer)}))
     return require(out, "demonstrations (a prompt and its answer)", data, "demos")
 
 
 def is_real_pair(r: Row) -> bool:
-    """Do the two answers differ in more than white space?"""
+    """True if the two answers differ in more than white space."""
     if r.chosen is None or r.rejected is None:
         return False
     return bare(r.chosen) != bare(r.rejected)
 
 
 def bare(turns: Turns) -> Turns:
-    """Turns as they are compared: an accent may be a letter of its own, or a part of another."""
+    """Turns in the form in which they are compared: an accent may be written as a letter of its own
+    or as a part of its letter."""
     return tuple(Turn(role, composed(text).strip()) for role, text in turns)
 
 
@@ -222,7 +223,7 @@ def each_prompt(data: list[Row]) -> list[Row]:
 
 def each_question(data: list[Row]) -> list[Row]:
     """The first row of each different question. A reward may read the other fields of a row
-    (Row.extra), so that two rows with one prompt and other fields are two questions."""
+    (Row.extra), so two rows with one prompt but different fields are two questions."""
     first: dict[tuple, Row] = {}
     for r in data:
         fields = json.dumps(r.extra, sort_keys=True, default=str)
@@ -231,19 +232,19 @@ def each_question(data: list[Row]) -> list[Row]:
 
 
 def prompt_rows(data: list[Row]) -> list[Row]:
-    """Role "prompt": each different question once; the model answers it itself."""
+    """Role "prompt": each different question once, for the model to answer."""
     return require([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
                 "prompts", data, "prompts")
 
 
 CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores": score_rows,
-          "prompts": prompt_rows}       # a kind of rows, as an objective's `data` names it
+          "prompts": prompt_rows}       # keys: kinds of rows, as in an objective's `data`
 
 
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """(train, held out): a tenth of the rows, at most 200, by a hash of their first question, so
-    that equal ones stay on one side, even if their white space, their capital letters or the way
-    in which their accents are written differ."""
+    """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
+    question. So equal questions stay on one side, even if their white space, capital letters or the
+    writing of their accents differ."""
     def key(r: Row) -> str:
         text = next((t.text for t in r.prompt if t.role == "user"), "")
         text = " ".join(composed(composed(text).casefold()).split())

@@ -3,8 +3,8 @@
     tok = HFTokenizer(folder)
     ids, mask = tok.chat(context, trained)  # ids: those of transformers' apply_chat_template
 
-No text of a dialogue becomes a control token, as in our own tokenizer: "<|im_end|>" that is typed
-is read as its letters (transformers would read the control token).
+As in our own tokenizer, no text of a dialogue becomes a control token: a typed "<|im_end|>" is read
+as its letters (transformers would read the control token).
 """
 import json
 import os.path
@@ -36,8 +36,8 @@ SAFE: Any = {"trust_remote_code": False}
 DAY = datetime(2024, 7, 26)
 GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
            "answer a row of its own")
-FRAME = "\ue000"        # stands for an answer, to see what a template writes around it
-CUT = "\ud800"          # half of a character, which no text has after `whole`: see `as_letters`
+FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
+CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
 
 
 def library(name: str, what: str) -> Any:
@@ -53,19 +53,20 @@ def library(name: str, what: str) -> Any:
 
 
 def whole(text: str) -> str:
-    """Unpaired surrogates (scraped JSON has halves of emoji) become U+FFFD, as in our tokenizer."""
+    """The text with U+FFFD for unpaired surrogates (scraped JSON has halves of emoji), as in our
+    tokenizer."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def beginning_of_any(names: Collection[str]) -> re.Pattern:
-    """Matches the first letter of each of these names in a text, also where two overlap."""
+    """A pattern for the first letter of each of these names in a text, even if two overlap."""
     firsts = "".join(re.escape(letter) for letter in sorted({name[0] for name in names if name}))
     every = "|".join(re.escape(name) for name in sorted({*names} - {""}))
     return re.compile(f"(?=[{firsts}])(?={every}).", re.DOTALL) if every else re.compile("(?!)")
 
 
 def on_one_day(template: str) -> str:
-    """A template that writes today's date writes DAY instead, so that a run can go on tomorrow."""
+    """The template with DAY in place of today's date, so that a run can go on tomorrow."""
     return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
                   lambda call: repr(DAY.strftime(call[2])), template)
 
@@ -75,8 +76,8 @@ def without_space(text: str) -> str:
 
 
 def lost_turns(turns: Turns, text: str) -> list[int]:
-    """Numbers of the turns that are not in the text, in order. A system turn may stand anywhere,
-    and a text may be written as JSON (the result of a tool)."""
+    """Numbers of the turns that are not in the text, in order. A system turn may be anywhere, and a
+    text may be written as JSON (the result of a tool)."""
     text, at, lost = without_space(text), 0, []
     for i, (role, said) in enumerate(turns):
         forms = [without_space(x) for x in (said, json.dumps(said, ensure_ascii=False)[1:-1])]
@@ -89,7 +90,7 @@ def lost_turns(turns: Turns, text: str) -> list[int]:
 
 
 def lost_letters(said: str, text: str) -> str:
-    """The beginning of what was said that is not in the text; all of it, if all of it is."""
+    """The first part of `said` that is missing in the text; all of `said` if nothing is missing."""
     text = without_space(text)
     n = bisect_left(range(len(said)), True, key=lambda k: without_space(said[k:]) in text)
     return said[:n] or said
@@ -109,10 +110,10 @@ class HFTokenizer(Tokenizer):
                 adds_bos = t("a").input_ids[0] == t.bos_token_id
                 t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
                 t.eos_token, t.pad_token = END, PAD
-            self.template = on_one_day(t.get_chat_template())   # of several the one called default
+            self.template = on_one_day(t.get_chat_template())   # of several, the one called default
             self.ours = self.template.endswith(JINJA)
             special = {*t.all_special_ids, *t.added_tokens_decoder}
-            self.next_turn = ""         # what a template without an end token writes behind answers
+            self.next_turn = ""         # written after answers by a template without end token
             self.control = beginning_of_any(t.all_special_tokens)
             ends = self._ends(special)
         except UserError:
@@ -137,8 +138,8 @@ class HFTokenizer(Tokenizer):
                       f"ends with {t.convert_ids_to_tokens(self.end)}")
 
     def _ends(self, special: set[int]) -> list[int]:
-        """Control tokens behind an answer. Where there is none, a model ends its answer with the
-        token that begins the next question, unless that one begins every turn."""
+        """Control tokens after an answer. If there is none, the token that begins the next question
+        ends an answer, unless it begins every turn."""
         talk = (Turn("user", "ask"), Turn("assistant", "zebra"))
         text = self._text(talk)
         ends = [i for i in self.rendered_ids(text.rpartition("zebra")[2]) if i in special]
@@ -161,12 +162,12 @@ class HFTokenizer(Tokenizer):
         return self.rendered_ids(self.as_letters(text))
 
     def as_letters(self, text: str) -> str:
-        """A text with a CUT behind the first letter of each control token that is typed in it."""
+        """The text with a CUT after the first letter of each control token that is typed in it."""
         return self.control.sub(lambda first: first[0] + CUT, whole(text))
 
     def rendered_ids(self, text: str) -> list[int]:
-        """Ids of what a chat template wrote, with its control tokens. The parts between two CUTs
-        are tokenized one by one, so that none of them holds a control token that was typed."""
+        """Ids of the text that a chat template wrote, with its control tokens. The parts between
+        two CUTs are tokenized one by one, so none of them holds a typed control token."""
         def of(part: str) -> list[int]:
             return self.t.encode(part, add_special_tokens=False)
         ids = [i for part in text.split(CUT) for i in of(part)]
@@ -176,8 +177,8 @@ class HFTokenizer(Tokenizer):
         return ids
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text as transformers reads it, control tokens included, but without an end token
-        that it appends: the text is to go on."""
+        """Ids of a text as transformers reads it, control tokens included, but without an appended
+        end token, because the text will go on."""
         ids = self.t.encode(whole(text))
         own = self.t.encode(whole(text), add_special_tokens=False)
         appends = ids[-1:] == [self.t.eos_token_id] and ids[len(ids) - 1 - len(own):-1] == own
@@ -189,9 +190,9 @@ class HFTokenizer(Tokenizer):
 
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False, thinks: bool | None = None) -> str:
-        """The chat template applied to a dialogue, whose texts have CUTs; waits: its
-        `add_generation_prompt`, which ends the text where an answer begins; thinks: its
-        `enable_thinking`, as the template has it if None."""
+        """The chat template applied to a dialogue whose texts have CUTs.
+        waits: its `add_generation_prompt`; the text then ends where an answer begins
+        thinks: its `enable_thinking`; None leaves the template's default"""
         names = {"masked": "assistant"} | ({"tool": "user"} if self.ours else {})
         talk = [{"role": names.get(role, role), "content": self.as_letters(text)}
                 for role, text in turns]
@@ -202,14 +203,13 @@ class HFTokenizer(Tokenizer):
                                               date_string=DAY.strftime("%d %b %Y"), **more)
             is_answered = turns and turns[-1][0] in ANSWERS and not waits
             return text + self.next_turn if is_answered else text
-        except Exception as e:                  # templates raise what they like
+        except Exception as e:                  # a template may raise anything
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120]})") from None
 
     def _dialogue(self, turns: Turns) -> str:
-        """The text of a dialogue. Where the prompt of an answer ends with the beginning of a
-        thought ("<think>\\n"), and the template leaves thoughts out, the last answer is put in as
-        it is."""
+        """The text of a dialogue. If the prompt of an answer ends with the beginning of a thought
+        ("<think>\\n") and the template leaves thoughts out, the last answer is put in unchanged."""
         text = self._text(turns)
         if not turns or turns[-1].role != "assistant":
             return text
@@ -228,13 +228,13 @@ class HFTokenizer(Tokenizer):
         prompt to its end token. UserError if the template writes an answer anywhere else."""
         turns = context + trained
         text = self._dialogue(turns)
-        cuts = [0]                              # in the text: where an answer begins and ends
+        cuts = [0]                              # letters at which answers begin and end
         for i in range(len(context), len(turns)):
             if turns[i].role == "assistant":
                 cuts += self._answer(turns, i, text)
         pieces = [text[a:b] for a, b in zip(cuts, [*cuts[1:], len(text)])]
         ids = self.rendered_ids(text)
-        ends = [0]                              # in the ids: the same
+        ends = [0]                              # the same in the ids
         for before, cut in zip(cuts, cuts[1:]):
             n = self._tokens_in(text[before:cut], ids, ends[-1])
             ends.append(self._tokens_in(text[:cut], ids) if n < 0 else n)
@@ -247,7 +247,7 @@ class HFTokenizer(Tokenizer):
         return ids, mask
 
     def _answer(self, turns: Turns, i: int, text: str) -> tuple[int, int]:
-        """Letters of the text at which the i-th turn, an answer, begins and has ended."""
+        """The letters of the text at which the i-th turn, an answer, begins and ends."""
         upto = text if i + 1 == len(turns) else self._dialogue(turns[:i + 1])
         prompts = (self._text(turns[:i], True, thinks) for thinks in (None, False, True))
         before = next(filter(upto.startswith, prompts), None)
@@ -263,8 +263,8 @@ class HFTokenizer(Tokenizer):
         return len(before), len(upto) if last < 0 else last + len(self.end_text)
 
     def _tokens_in(self, part: str, ids: list[int], begin: int = 0) -> int:
-        """Where a part of a text ends among its ids, if it begins at one of them; -1 if a token
-        reaches over its end, or if it has other ids in the text than alone."""
+        """The number of ids up to the end of a part of the text that begins at id `begin`. -1 if a
+        token goes beyond this end, or if the part has other ids in the text than alone."""
         if begin < 0:
             return -1
         if part.endswith(self.end_text):        # a control token is never a part of another token
@@ -274,9 +274,9 @@ class HFTokenizer(Tokenizer):
         return begin + len(own) if ids[begin:begin + len(own)] == own else -1
 
     def _piece_by_piece(self, pieces: list[str], whole: list[int]) -> tuple[list[int], list[int]]:
-        """Ids and ends of pieces that were tokenized one by one, because a token reaches from the
-        prompt into the answer, such as one for a line feed and spaces. A model that answers
-        reads the prompt alone, so this is what it will see."""
+        """Ids and ends of pieces that are tokenized one by one. This is for a token that reaches
+        from the prompt into the answer, such as one for a line feed and spaces. A model that
+        answers reads the prompt alone, so it will see these pieces."""
         ids: list[int] = []
         ends = []
         for piece in pieces:
@@ -288,10 +288,10 @@ class HFTokenizer(Tokenizer):
         return ids, ends
 
     def check(self, context: Turns, trained: Turns = ()) -> bool:
-        """UserError if the template leaves out or rewrites the text of a turn. White space does
-        not count. A short text may occur in the rendering by chance, so each sequence of roles is
-        also tried once with texts that do not. Of earlier answers a template may leave out a part,
-        such as their thoughts: does it?"""
+        """UserError if the template leaves out or rewrites the text of a turn. White space does not
+        count. A short text may occur in the rendering by chance, so each sequence of roles is also
+        tried once with texts that cannot. A template may leave out a part of earlier answers, such
+        as their thoughts. Returns True if it does."""
         turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
         roles = tuple(turn.role for turn in turns)
         if roles not in self.lost:

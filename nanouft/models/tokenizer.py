@@ -3,10 +3,10 @@
     nano().encode("Where does the dova live?")      # ids
 
 It is `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a pattern, turns
-each word into bytes and joins the neighbours with the smallest id until no pair is left to join:
+each word into bytes and joins the neighbours with the smallest id until no pair is left to join. So
 any text can be encoded and comes back unchanged.
     <|user|> TEXT<|assistant|> TEXT<|end|>      repeated; the one space in front of TEXT is ours
-No text becomes a control token: somebody who types "<|end|>" gets the plain tokens of those letters
+No text becomes a control token: a typed "<|end|>" becomes the plain tokens of its letters
 (transformers would read it as a control token).
 """
 import base64
@@ -21,10 +21,11 @@ from nanouft.plumbing.errors import UserError
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
-# What BPE joins: a word, one or two digits, or punctuation, with the space before; or white space.
+# BPE joins within a word, one or two digits, or punctuation, each with the space before it, or
+# within white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-# `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user
-# turn; `generation` marks what the mask marks (TRL's assistant_only_loss reads it).
+# `Tokenizer.chat` in the template language of transformers. A system turn joins the next user turn;
+# `generation` marks the same tokens as the mask (TRL's assistant_only_loss reads it).
 JINJA = """{%- set ns = namespace(system='') -%}
 {%- for m in messages -%}
 {%- if m['role'] == 'system' -%}{%- set ns.system = ns.system + m['content'] + '\\n\\n' -%}
@@ -51,7 +52,7 @@ ANSWERS = ("assistant", "masked")        # roles in which the model speaks
 
 
 class OneAnswerOnly(UserError):
-    """A chat template writes an answer in another way when the dialogue goes on."""
+    """The chat template writes an answer in another way when the dialogue goes on."""
 
 
 class Tokenizer:
@@ -60,14 +61,14 @@ class Tokenizer:
     about = ""                          # a note on its template, printed at the start of a run
 
     def __init__(self, name: str, ranks: dict[bytes, int], pattern: str):
-        """`ranks`: bytes -> id, smaller ids are joined first, all single bytes among them. The next
-        four ids are those of CONTROL, which no text becomes."""
+        """`ranks`: bytes -> id, all single bytes among them; smaller ids are joined first. The next
+        four ids are those of CONTROL; no text becomes one of them."""
         special = {name: len(ranks) + i for i, name in enumerate(CONTROL)}
         self.name = name
         self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks,
                                      special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)
-        self.stops = {self.end}             # an answer is over with any of these
+        self.stops = {self.end}             # each of these ends an answer
 
     @property
     def n_vocab(self) -> int:
@@ -75,26 +76,26 @@ class Tokenizer:
 
     # ---- text ------------------------------------------------------------------------------------
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text; a control token that is typed in it is text like any other."""
+        """Ids of plain text. A control token that is typed in it is text like any other."""
         return self.enc.encode_ordinary(text)
 
     text_ids = encode       # of a plain text: a tokenizer of transformers may put <s> before it
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 as U+FFFD. Ids
-        without a token, which the rows of a padded embedding may give, have no text."""
+        """Text of ids. Control tokens are shown by name, bytes that are no UTF-8 as U+FFFD. Ids
+        without a token (from a padded embedding) have no text."""
         known = [i for i in map(int, ids) if i < self.n_vocab]
         return self.enc.decode(known, errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------
     def check(self, context: Turns, trained: Turns = ()) -> bool:
-        """UserError if the template leaves out a text. Does it leave out a part of an earlier
-        answer? Ours leaves out nothing."""
+        """UserError if the template leaves out a text. Returns True if it leaves out a part of an
+        earlier answer. Ours leaves out nothing."""
         return False
 
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
-        """Ids of a conversation, and a mask of equal length: 1 on the tokens of assistant turns of
-        `trained`, text and <|end|>, not the <|assistant|> before."""
+        """Ids of a conversation, and a mask of equal length: 1 on assistant turns of `trained`, on
+        their text and <|end|>, but not on the <|assistant|> before."""
         ids, mask = [], []
         turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
         for role, text, train in fold_system(turns):
@@ -105,7 +106,7 @@ class Tokenizer:
         return ids, mask
 
     def prompt_ids(self, turns: Turns) -> list[int]:
-        """Ids of a conversation that waits for the assistant; the last one is <|assistant|>."""
+        """Ids of a conversation that waits for the assistant. The last one is <|assistant|>."""
         return [*self.chat(turns)[0], self.assistant]
 
     def document(self, turns: Turns) -> list[int]:
@@ -142,8 +143,9 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
 @cache
 def nano() -> Tokenizer:
     """1,024 ids: every word of NanoWorld is one token, nearly every name two (3.9 bytes per token,
-    about 2 of ordinary English). The file was made once, from worlds of many seeds, by joining the
-    most frequent pair of neighbours again and again, of equal ones the first in the alphabet."""
+    about 2 in ordinary English). The file was made once, from worlds of many seeds, by joining the
+    most frequent pair of neighbours, again and again. Of equal pairs, the first in the alphabet
+    came first."""
     lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
     return Tokenizer("nano", ranks, NANO_PATTERN)

@@ -1,4 +1,4 @@
-"""The registry: which objectives there are, in the order in which lists show them.
+"""The registry: all objectives, in the order in which lists show them.
 
 objective.py says what an objective is. To add one: copy the file of the nearest one, write the
 loss, and add the file's name below. Flags, --help, data checks, the training loop, evaluation and
@@ -41,8 +41,8 @@ NAMES = {                                           # file: class
 
 
 class Objectives(Mapping[str, type[Objective]]):
-    """OBJECTIVES["dpo"] is the class in dpo.py, which is read when it is asked for: a run loads its
-    own method only."""
+    """OBJECTIVES["dpo"] is the class in dpo.py. The file is read only when it is asked for, so a
+    run loads its own method alone."""
 
     def __getitem__(self, name: str) -> type[Objective]:
         cls = NAMES[name]

@@ -1,4 +1,4 @@
-"""APO: say of each answer by itself whether it should rise or fall, measured from the start model.
+"""APO: each answer by itself should rise or fall, measured from the start model.
 
     python -m nanouft.train --objective apo
     D'Oosterlinck et al. 2024, arXiv:2408.06266; TRL's DPO loss_types "apo_zero", "apo_down"
@@ -7,13 +7,13 @@ DPO rewards a difference, so `chosen` may fall as long as `rejected` falls furth
 answer has its own term. From dpo.py `each` differs:
     --form zero     L = 1 - sigmoid(beta r_w) + sigmoid(beta r_l)
     --form down     L = sigmoid(beta r_w) + 1 - sigmoid(beta (r_w - r_l))
-zero moves chosen up and rejected down, for pairs whose chosen answer is better than what the model
-says. down moves both down and rejected more, for a model that is better than both answers. Each
-term lies between 0 and 1, and its slope fades on BOTH sides, so a hopeless answer pushes as little
-as a finished one. At the reference the loss is 1, both forms push rejected alike, and down does not
-push chosen at all yet.
+zero moves chosen up and rejected down. It suits pairs whose chosen answer is better than what the
+model says. down moves both down, rejected more. It suits a model that is better than both answers.
+Each term is between 0 and 1, and its slope fades on BOTH sides, so a hopeless answer pushes as
+little as a finished one. At the reference the loss is 1, both forms push rejected alike, and down
+does not push chosen at all yet.
 
-zero is kto.py with its reference point k held at 0, hence uncoupled. beta .1 is TRL's.
+zero is kto.py with its reference point k held at 0, so rows are not coupled. beta .1 is TRL's.
 """
 from typing import Literal
 

@@ -7,11 +7,11 @@ Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on 
 and lo are its log-odds, log p/(1-p):
     L = -A_w + lam ( -log sigmoid(beta lo_w) - log sigmoid(-beta lo_l) )
     lo = A - log(1 - exp(A))
-From orpo.py three things differ: imitation leaves the prompt out, it gives each answer (not each
-token) the same weight, and `align`. ORPO ranks the two log-odds against each other, so both may
-fall together, while here each answer is judged by itself and nothing cancels. At beta 1 sigmoid(lo)
-is p again, so the bracket is -log p_w - log(1 - p_l), a plain classifier of good and bad answers on
-absolute likelihoods.
+From orpo.py three things differ. Imitation leaves the prompt out. It gives each answer (not each
+token) the same weight. And the bracket differs: ORPO ranks the two log-odds against each other, so
+both may fall together; here each answer is judged by itself and nothing cancels. At beta 1
+sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l), a plain classifier of good and
+bad answers on absolute likelihoods.
 
 --beta scales the log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
 response alone; its form without the first term, for a model that has had its SFT, is left out. We

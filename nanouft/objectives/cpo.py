@@ -4,13 +4,13 @@
     Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
 
 If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no
-second model is needed. From dpo.py two things differ: summed log-probs S stand where its log-ratios
-stood, and imitation of `chosen` keeps it from falling.
+second model would be needed. From dpo.py two things differ: summed log-probs S take the place of
+its log-ratios, and imitation of `chosen` keeps it from falling.
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 
 beta .1 and alpha 1 are TRL's; we could not read the authors' own values.
-Trap: S is a sum, so where rejected answers are longer the margin is won by length before anything
-is learnt.
+Trap: S is a sum, so if rejected answers are longer, length wins the margin before anything is
+learned.
 """
 import torch.nn.functional as F
 from torch import Tensor

@@ -11,8 +11,8 @@ Its gradient is that of -mean p_t, so a token at p = .001 pulls a thousand times
 SFT, and what the model finds unlikely it hardly learns.
 
 Traps: without sg the push on log p becomes (1 + log p) p, which pushes unlikely tokens of the
-demonstration DOWN (p below 1/e); -p log p peaks at p = 1/e, so the loss may rise while the model
-gets better, and the metric `nll` is the figure to watch.
+demonstration DOWN (p below 1/e). -p log p peaks at p = 1/e, so the loss may rise while the model
+gets better: watch the metric `nll`.
 """
 from torch import Tensor
 

@@ -13,10 +13,10 @@ The expected gradient of token t is that of the reverse KL after the tokens befo
 As in GKD, no gradient goes through the draw of earlier tokens. The exact KL over the vocabulary
 would have less noise, but V numbers for each token would have to be kept, not one.
 
-The teacher needs the same tokenizer. For NanoWorld it is PoFT's aligned model, made at first use.
-No reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share
-of given answers, its forward KL and JSD; a KL to the start model.
-Traps: one step per rollout, as in reinforce.py; the reverse KL keeps some of the teacher's answers
+The teacher needs the same tokenizer. For NanoWorld it is PoFT's helper, made at first use. No
+reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share of
+given answers, its forward KL and JSD; a KL to the start model.
+Traps: one step per rollout, as in reinforce.py. The reverse KL keeps some of the teacher's answers
 and drops the others, and the model never tries what it does not already say.
 """
 from torch import Tensor

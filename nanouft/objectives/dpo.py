@@ -9,11 +9,11 @@ The best policy is proportional to pi_ref e^(R/beta). Solved for R, this says wh
 is best for:
     R(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
 Z(x) is the same for two answers to one prompt, so it cancels in their difference. That difference
-is put into Bradley-Terry's probability that `chosen` (w) beats `rejected` (l), and no reward model
-is left. With r for log pi(y|x)/pi_ref(y|x) the loss is
+goes into Bradley-Terry's probability that `chosen` (w) beats `rejected` (l), and no reward model is
+left. With r for log pi(y|x)/pi_ref(y|x) the loss is
     L = -log sigmoid( beta (r_w - r_l) )                                                (Eq. 7)
 It is a logistic regression on how much further the policy has moved towards one answer than
-towards the other, and the parent of all methods over pairs.
+towards the other. It is the parent of all methods over pairs.
 
 A log-ratio is summed over tokens, so a long answer moves more. --reduction mean divides it by the
 number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a larger beta suits that
@@ -34,7 +34,7 @@ class DPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
     swap: bool = False              # prefer the rejected answers, for the second model of tis_dpo
     reduction: Literal["sum", "mean"] = "sum"   # an answer's log-ratio: sum or mean over its tokens
@@ -73,17 +73,17 @@ def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float =
 
 # ---- DPO with another comparison -----------------------------------------------------------------
 class Pairs(Objective, hooks=("reward", "each")):
-    """What a subclass overrides: `each`, what a pair of rewards costs, and perhaps `reward`. The
-    rewards hold beta already, so `each` does not multiply by it again."""
+    """DPO with another comparison. A subclass overrides `each`, the loss of a pair of rewards, and
+    perhaps `reward`. The rewards hold beta already, so `each` does not multiply by it again."""
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
 
     check = check_settings
 
     def reward(self, s: Seqs) -> Tensor:
-        """(B,) what each answer is worth. A reward of your own counts in nats for the metrics."""
+        """(B,) the reward of each answer. The metrics take a reward of your own as nats."""
         return self.beta * log_ratio(s)
 
     def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor | tuple[Tensor, dict]:
@@ -100,8 +100,8 @@ class Pairs(Objective, hooks=("reward", "each")):
 
 # ---- what every method over pairs reports --------------------------------------------------------
 def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
-    """Shares of the step, without gradient. r_w, r_l: (B,) the method's rewards of the two answers.
-    beta: the reward of one nat of log-ratio."""
+    """Metrics of this micro-batch, as parts of the step's means, without gradient. r_w, r_l: (B,)
+    the method's rewards of the two answers. beta: the reward of one nat of log-ratio."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     margin = r_w.detach() - r_l.detach()
     out = {"margin": margin.sum() / batch.n,
@@ -116,14 +116,15 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> d
 
 
 def won(margin: Tensor, beta: float) -> Tensor:
-    """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (evaluation.wins); bf16 errs by more."""
+    """(B,) 1 for a positive margin, 1/2 if it is within 1e-3 nats of 0, as in evaluation.wins.
+    bf16 has larger errors than that."""
     return torch.where(margin.abs() < 1e-3 * beta, 0.5, (margin > 0).to(margin.dtype))
 
 
 def binary_kl(s: Seqs) -> Tensor:
     """(B,T) nats, no gradient: how far the policy is from the reference at each token of the data.
-    It is KL(pi || ref) after all other tokens are merged into one, hence never above the KL of the
-    whole distributions."""
+    It is KL(pi || ref) after all other tokens are merged into one, so it is never above the KL of
+    the whole distributions."""
     off = s.mask == 0
     logp = s.logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
     ref = s.ref_logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)

@@ -7,11 +7,11 @@ A soft label p says how probable it is that `chosen` (w) is the better answer. L
 for a geometric mixture of the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p, and put that into
 DPO. From dpo.py two things differ: `choose` adds p, and `each` multiplies the margin by 2p - 1:
     L = -log sigmoid( beta (2p - 1) (r_w - r_l) )
-p = 1 is DPO, and at p = .5 the gradient is 0. cDPO with the same p mixes two LOSSES instead and
-pulls an undecided pair back to a margin of 0: it fits the annotators' doubt, where GDPO is silent.
+p = 1 is DPO, and at p = .5 the gradient is 0. cDPO with the same p mixes two LOSSES instead. It
+pulls an even pair back to a margin of 0, and so fits the annotators' doubt; GDPO stays silent.
 
 A pair without "p" in its file counts as sure (p = 1). In NanoWorld p = (1 + difference of the two
-exact scores) / 2. The factor 2p - 1 we know from a digest of the paper; the equation follows by
+exact scores) / 2. We know the factor 2p - 1 from a digest of the paper; the equation follows by
 algebra. Other methods of this name (group- and diversity-) are not this one.
 """
 import torch.nn.functional as F

@@ -5,16 +5,15 @@
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); MiniMax 2025, arXiv:2506.13585 (CISPO, Eq. 4)
     Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7); TRL's defaults where they are silent
 
-From rloo.py four things differ: an answer is compared with the mean of its whole group and divided
-by its spread, each token has its own ratio and clip, the loss is a mean over the tokens of an
-answer, and the KL penalty to the start model stands in the loss instead of the reward:
+From rloo.py four things differ. A reward is compared with the mean of its whole group and divided
+by the group's spread. Each token has its own ratio and clip. The loss is a mean over the tokens of
+an answer. And the KL penalty to the start model is in the loss instead of the reward:
     L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
     rho_t = p_t / old_t
     k3_t = ref_t/p_t - log(ref_t/p_t) - 1                                                   (Eq. 4)
-k3 is never negative, and it is 0 with gradient 0 where the two policies agree. Without TRL's
-factor rho its expected gradient is that of KL(pi_ref || pi), another KL than in rloo, reinforce
-and ppo.
+k3 is never negative, and it is 0 with gradient 0 if the two policies agree. Without TRL's factor
+rho its expected gradient is that of KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo.
 
 Three surrogates, which differ only after the first step on a rollout:
     --surrogate ppo         the loss above: beyond the clip a token has no gradient
@@ -56,7 +55,7 @@ class GRPO(Objective):
     scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
     eps: float | None = None        # how far a ratio may move on one rollout [0.2; gspo 3e-4]
     eps_high: float | None = None   # upper clip, if different (DAPO: 0.28) [eps; gspo 4e-4]
-    length: int = 44  # with dr_grpo, the constant that sums over tokens are divided by
+    length: int = 44  # with dr_grpo: divides the sum over an answer's tokens
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 

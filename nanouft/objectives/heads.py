@@ -1,14 +1,14 @@
-"""What the head of a method's file says: its equations, its idea in a sentence, its paper.
+"""The head of a method's file, read by a program: equations, idea, parent, paper.
 
     equations("apo", head_of(APO))      # a Line for "apo" and one for "apo --form down"
 
-The equations stand once, in the head of each method's file, in lines such as
+The equations of a method are in the head of its file, and only there, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
     --form down     L = ...                         a form of its own, with this setting
     lo = A - log(1 - exp(A))                        a name that the equation uses
-    e_i: the embedding of prompt i                  one that is explained in words
-tests/test_equations.py computes each of them and compares loss and gradient with the code. The
-letters that all equations share stand in __init__.py.
+    e_i: the embedding of prompt i                  a name that is explained in words
+tests/test_equations.py computes each equation and compares loss and gradient with the code. The
+letters that all equations share are in __init__.py.
 """
 import re
 import sys
@@ -31,8 +31,8 @@ class Line:
     """One form of a method."""
     name: str                   # as on the command line: "apo", "apo --form down"
     loss: str                   # after "L = "
-    formulas: dict[str, str]    # what the loss uses: {"lo": "A - log(1 - exp(A))"}
-    words: dict[str, str] = field(default_factory=dict)     # the same, explained in words
+    formulas: dict[str, str]    # names in the loss: {"lo": "A - log(1 - exp(A))"}
+    words: dict[str, str] = field(default_factory=dict)     # names explained in words
 
     def equation_lines(self) -> list[str]:
         """The equation, then what its names mean."""
@@ -42,7 +42,7 @@ class Line:
 
 
 def matches(pattern: re.Pattern, head: str | None) -> list[tuple]:
-    """The groups of every line of a head that is such a line."""
+    """The groups of every line of a head that matches the pattern."""
     return [m.groups() for line in (head or "").split("\n") if (m := pattern.fullmatch(line))]
 
 
@@ -51,13 +51,13 @@ LETTERS = dict(matches(WORDS, objectives.__doc__))      # the same, those explai
 
 
 def head_of(cls: type[Objective]) -> str:
-    """The docstring of the file in which a method stands."""
+    """The docstring of the file of a method."""
     return sys.modules[cls.__module__].__doc__ or ""
 
 
 def equations(name: str, head: str | None) -> list[Line]:
-    """The forms of a method in the head of its file; the default is the first. UserError if it
-    gives another meaning to a letter that all heads share."""
+    """The forms of a method in the head of its file, the default first. UserError if the head gives
+    another meaning to a letter that all heads share."""
     formulas = {x: text for x, text in matches(FORMULA, head) if x != "L"}
     for x in formulas.keys() & SHARED:
         if formulas.pop(x) != SHARED[x]:
@@ -75,7 +75,7 @@ def equations(name: str, head: str | None) -> list[Line]:
 
 
 def used(formula: str, known: dict[str, str]) -> list[str]:
-    """The known names in a formula and in the formulas of these."""
+    """The known names in a formula, and in the formulas of these names."""
     out: list[str] = []
     for name in re.findall(NAME, formula):
         for here in (name, re.sub("_[wl]$", "", name), re.sub("_k$", "_t", name)):  # u_w: u of w
@@ -86,13 +86,13 @@ def used(formula: str, known: dict[str, str]) -> list[str]:
 
 
 def idea(head: str) -> str:
-    """What a method does, in a sentence: the title of its file, behind the name."""
+    """What a method does, in a sentence: the title of its file after the name."""
     title = " ".join(head.split("\n\n")[0].split())
     return title.partition(": ")[2] or title
 
 
 def parent(head: str) -> str:
-    """ " From `dpo`.": the method from which a method grew, or nothing."""
+    """ " From `dpo`.": the parent of a method, or nothing."""
     above = PARENT.search(" ".join(head.split()))
     return f" From `{above[1]}`." if above else ""
 

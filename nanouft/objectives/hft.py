@@ -5,19 +5,18 @@
 
 The loss is that of sft.py:
     L = -mean log p_t
-What differs is `setup`. Before training half of the matrices of each layer are drawn at random and
-frozen, so they are after training what they were before, bit for bit. Where a layer has an odd
-number of them, such as the seven of Llama, the half is rounded down in the first layer, up in the
-second, and so on in turn. The draw is a function of --seed alone, and a resumed run keeps the same
-half. Embeddings, the output head, biases and norms are trained. So half is a share of the number of
-a layer's matrices: because they differ in size and embeddings learn, less than half of all weights
-is frozen.
+What differs is `setup`. Before training, half of the matrices of each layer are drawn at random and
+frozen: after training they are what they were before, bit for bit. If a layer has an odd number of
+them, such as the seven of Llama, the half is rounded down in the first layer, up in the second, and
+so on in turn. The draw is a function of --seed alone, so a resumed run keeps the same half.
+Embeddings, the output head, biases and norms are trained. Half is a share of the number of
+matrices. They differ in size and the embeddings learn, so less than half of all weights is frozen.
 
 Simplified: the paper draws half within each category of a layer (two of the four matrices of the
-attention), while here any half of a layer's matrices may be drawn, in which Q, K and V of GPT-2 are
-one matrix; and a run is one stage, so nothing is drawn again.
-Traps: a gradient of 0 freezes nothing where the optimizer decays weights; with LoRA all matrices
-are frozen anyway, so the two do not go together.
+attention). Here any half of a layer's matrices may be drawn, and Q, K and V of GPT-2 are one
+matrix. A run is one stage, so nothing is drawn again.
+Traps: a gradient of 0 freezes nothing if the optimizer decays weights. With LoRA all matrices are
+frozen anyway, so the two do not go together.
 """
 import re
 from collections import defaultdict

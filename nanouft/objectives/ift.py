@@ -11,29 +11,29 @@ differ.
    Algorithm 1. No gradient flows into either of the two, as in the released code:
        s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))
    So the model practises going on after its own guesses, and not only after the right tokens.
-   E is the embedding of the step's own weights here, without gradient. The released code keeps a
-   frozen copy of the START model's, which is another one from step 2 on where embedding and output
-   share their weights (our bases, SmolLM2); untied, nothing moves E. No verdict was seen to move:
-   with a copy the released form scored 76 and 76 of 100 on two seeds, and so it does without.
-2. How much each token counts (dynamic relation propagation; `weights`). In the released code its
-   weight is its own loss and the discounted losses of the tokens after it, divided by the mean
-   weight of the answer:
+   Here E is the embedding by the step's own weights, without gradient. The released code keeps a
+   frozen copy of the START model's embedding. If embedding and output share their weights (our
+   bases, SmolLM2), the two differ from step 2 on; untied, nothing moves E. We saw no verdict move:
+   the released form scored 76 and 76 of 100 on two seeds, with a copy and without.
+2. How much each token counts (dynamic relation propagation; `weights`). In the released code the
+   weight of a token is its own loss plus the discounted losses of the tokens after it, divided by
+   the mean weight of the answer:
        l_t = -log p_t
        p_t: by the model that reads the blend s_i
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t
-   Either the weights are constants (sg, the stop-gradient), which is a form of this project, or
-   gradient flows through them, as in the released code:
+   Either the weights are constants (sg, the stop-gradient), a form of this project, or gradient
+   flows through them, as in the released code:
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
    ("Released" means this loss, with the E of the step as in 1. The paper too calls its sum over
    later losses differentiable.) But if gradient flows, the loss can fall when an easy token after a
-   hard one, such as <|end|>, becomes LESS likely, and the model may not learn to stop, or unlearn
-   it. Hence constants are the default here: on our bases of one
-   million parameters IFT then scores as SFT does, and the released form 4 points less, each at its
-   best settings (docs/results/ift.md).
-   The paper prints other formulas, which docs/results does not judge. They divide by no mean, and
-   t counts the N tokens of the answer from 1:
+   hard one, such as <|end|>, becomes LESS likely. Then the model may not learn to stop, or may
+   unlearn it. So constants are the default here: on our bases of one million parameters IFT is then
+   level with SFT, and the released form is 4 points below, each at its best settings
+   (docs/results/ift.md).
+   The paper prints other formulas; docs/results does not judge them. They divide by no mean, and t
+   counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t
@@ -41,8 +41,8 @@ differ.
    mean is 1, as those of the first two forms are, so that rates can be compared.
 
 It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1), as in the released
-code, although the formula alone would then leave w_t proportional to l_t. So with lam = 0 as well
-IFT is SFT averaged over answers, except that the token embedding learns from the output side only.
+code, although by the formula alone w_t would then be proportional to l_t. With lam = 0 as well, IFT
+is SFT averaged over answers, except that the token embedding learns from the output side only.
 """
 from typing import Literal
 
@@ -57,9 +57,9 @@ Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
 
 class IFT(Objective):
-    variant: Variant = "detached"   # how the tokens are weighed
-    lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
-    gamma: float = 0.95  # discount of later tokens' losses in a weight; 0 = all weights 1
+    variant: Variant = "detached"   # which weights the tokens of an answer get
+    lam: float = 0.2                # share of the model's own guess in what it reads; 0 = none
+    gamma: float = 0.95  # how much the losses of later tokens count in a weight; 0 = all weights 1
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)
@@ -91,10 +91,10 @@ class IFT(Objective):
 
 # ---- 1. the temporal residual --------------------------------------------------------------------
 def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
-    """(B,T) ids: the model's guess FOR position i, made AT position i-1; the true id on the prompt.
-    argmax[:, i] is the guess for the token after i, so it is shifted by one, once. Position i holds
-    a response token exactly where the target of i-1 is one: mask[:, i-1] == 1. (In a padded row
-    this also holds for the last <|end|>. No loss follows it, so that does not matter.)
+    """(B,T) ids: the model's guess FOR position i, made AT position i-1; on the prompt the true id.
+    argmax[:, i] is the guess for the token after i, so it is shifted by one. Position i holds a
+    response token exactly if the target of i-1 is one: mask[:, i-1] == 1. (In a padded row this
+    also holds for the last <|end|>. No loss follows it, so that does not matter.)
     """
     guess = inputs.clone()
     guess[:, 1:] = torch.where(mask[:, :-1] == 1, argmax[:, :-1], inputs[:, 1:])

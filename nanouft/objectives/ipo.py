@@ -1,18 +1,18 @@
-"""IPO: aim at a margin, instead of wishing for an infinite one.
+"""IPO: aim at a fixed margin, instead of an infinite one.
 
     python -m nanouft.train --objective ipo
     Azar et al. 2023, arXiv:2310.12036 (identity preference optimisation)
 
-Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty
-beta no longer holds. IPO is a regression of the margin h on a number instead. From dpo.py
-`reward` differs, which is the log-ratio without beta, and `each`:
+If every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty beta
+no longer holds. IPO instead is a regression of the margin h on a number. From dpo.py two things
+differ: `reward` is the log-ratio without beta, and `each` is
     --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
     h = r_w/n_w - r_l/n_l
 The loss is 0 at h = 1/(2 beta), and beyond that it pulls BACK. At the reference it is 1/(4
-beta^2), 25 at beta .1, which is large and no mistake. A larger beta asks for a smaller margin, so
-the first push falls with beta, where DPO's grows.
+beta^2): 25 at beta .1 is large, but no mistake. A larger beta asks for a smaller margin, so the
+first push falls with beta, while DPO's grows.
 
-Two lineages disagree on what h sums up, which changes what a margin of 5 means:
+Two lineages disagree on what h sums up, so a margin of 5 means different things:
     mean    r/n, log-ratios are means over the tokens of each answer
             (TRL, which says that the authors confirmed it)
     sum     r, as in DPO (Mitchell's DPO code and those built on it)

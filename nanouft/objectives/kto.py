@@ -11,19 +11,19 @@ of a prompt and the answer to another prompt.
     k = sg(max(0, mean_i r_mismatch))
     label: 1 good, 0 bad
     lam_D, lam_U: --desirable-weight, --undesirable-weight
-k stands for KL(pi || pi_ref). It is a constant of the step, a mean over all its rows that is
-clamped afterwards. A method that simply makes everything likelier raises k and gains nothing. Its
-nearest relative is apo.py, where k is 0.
+k stands for KL(pi || pi_ref). It is a constant of the step: a mean over all its rows, clamped
+afterwards. If everything simply becomes more likely, k rises too and nothing is gained. The nearest
+relative is apo.py, where k is 0.
 
-Each row carries its mismatched answer, that of the next row with another prompt. TRL pairs within
-a batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the
-last). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %; with TRL's
-partners loss and gradient are TRL's. The mismatched answers should be the
-good and bad ones that are learnt from. Of pairs, all chosen answers therefore stand before all
-rejected ones, as in TRL, because otherwise the next prompt's chosen answer would be borrowed twice
-and its rejected one never. Rows of labels stay in their order, unless the borrowed answers would
-then be good far more often or more rarely than all are, as where each prompt has its good answer
-first. Then the next row of a shuffled order lends its answer.
+Each row carries a mismatched answer, that of the next row with another prompt. TRL pairs within a
+batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the
+last). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %. With TRL's
+partners, loss and gradient are TRL's.
+The mismatched answers should be the good and bad answers that the method learns from. If the rows
+are pairs, all chosen answers come before all rejected ones, as in TRL. Otherwise the next
+prompt's chosen answer would be borrowed twice and its rejected one never. Rows with labels keep
+their order, unless the borrowed answers would be good far more or less often than all answers are.
+That happens if each prompt has its good answer first. Then a shuffled order decides who lends.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and
@@ -47,7 +47,7 @@ from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics
 from nanouft.plumbing.errors import UserError
 
-UNEVEN = 0.1        # by how much the share of good answers may differ among those that are borrowed
+UNEVEN = 0.1        # allowed difference of the share of good answers, borrowed ones against all
 
 
 class KTO(Objective):
@@ -94,8 +94,8 @@ class KTO(Objective):
 
 
 def next_with_another_prompt(prompts: Sequence[Turns], order: list[int]) -> list[int]:
-    """For each row the next one in this order that has another prompt. After the last row of the
-    order its first comes."""
+    """For each row the next one in this order with another prompt. After the last row comes the
+    first."""
     n, partner = len(order), [0] * len(order)
     for at, i in enumerate(order):
         partner[i] = next(j for k in range(at + 1, at + n)

@@ -4,14 +4,14 @@
     Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment), TRL's loss_type "nca_pair"
 
 DPO asks which of two answers is better, so it learns a difference. Noise contrastive estimation
-asks of each answer alone whether it was drawn from the policy aimed at or from the reference. From
-dpo.py `each` differs, the loss of a pair:
+asks of each answer alone whether it came from the ideal policy or from the reference. From dpo.py
+`each` differs, the loss of a pair:
     L = -log sigmoid(beta r_w) - 1/2 log sigmoid(-beta r_w) - 1/2 log sigmoid(-beta r_l)
 `chosen` (w) counts once as data and half as noise, so it rests at a log-ratio of log 2 / beta (6.9
 nats at beta .1) and is pulled back beyond. `rejected` (l) is noise only, and is pushed down for
 ever, less and less. The loss at the reference is 2 log 2.
 
-In the terms of una.py (bce) chosen has the score 2/3 and weight 3/2, rejected the score 0 and
+In terms of una.py (bce), chosen has the score 2/3 and weight 3/2, rejected the score 0 and
 weight 1/2. beta .1 is TRL's. Left out: more than two answers with graded rewards.
 """
 import torch.nn.functional as F

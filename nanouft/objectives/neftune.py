@@ -1,18 +1,18 @@
-"""NEFTune: noise on the embeddings, so that an answer is learnt and not its exact wording.
+"""NEFTune: noise on the embeddings, so that an answer is learned and not its exact wording.
 
     python -m nanouft.train --objective neftune
     Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
-The loss is that of sft.py. What differs is `forward`, in which noise is added to the embedding
-e of every token that the model reads, prompt included.
+The loss is that of sft.py. What differs is `forward`: it adds noise to the embedding e of every
+token that the model reads, prompt included.
     L = -mean log p_t
     p_t: with noise, e + U(-a, a) with a = alpha / sqrt(N C)
 N is the number of tokens that the row really has, C the width. The noise of a whole row then has a
 length of about alpha / sqrt(3), however long the row is.
 
 The paper sweeps alpha over 5, 10, 15; 5 is the common default.
-Traps: with the padded length for N (transformers' form) a short answer gets less noise the longer
-its neighbours are; evaluation and references must be without noise, which `model.eval()` ensures.
+Traps: with the padded length for N (transformers' form), a short answer gets less noise if its
+neighbours are long. Evaluation and references must be without noise; `model.eval()` sees to it.
 """
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""What methods that learn from sampled answers share: settings, importance ratio, KL and clip.
+"""Shared by methods that learn from sampled answers: settings, importance ratio, KL and clip.
 
 The ratio is pi / pi_old: the policy now, and the policy that sampled (Seqs.sampled_logp).
 Sources: PPO, arXiv:1707.06347; GRPO, arXiv:2402.03300; k3: Schulman 2020, Approximating KL
@@ -32,7 +32,7 @@ def penalised_reward(batch: Batch, beta: float) -> Tensor:
 
 def log_rho(s: Seqs) -> Tensor:
     """(B,T) nats: log pi(token) now minus when it was sampled; 0 off the mask. In half precision
-    `sampled_logp` is not set at the first step on a rollout: the policy is still the one that
+    `sampled_logp` is not set at the first step on a rollout. There the policy is still the one that
     sampled, and only its own forward gives a ratio of exactly 1. (In fp32 it is 1 up to 2e-5.)"""
     old = s.logp.detach() if s.sampled_logp is None else s.sampled_logp
     return (s.logp - old).masked_fill(s.mask == 0, 0)

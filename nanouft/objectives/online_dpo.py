@@ -3,11 +3,11 @@
     python -m nanouft.train --objective online_dpo --init out/sft
     Guo et al. 2024, arXiv:2402.04792 (OAIF, Algorithm 1)
 
-DPO learns from pairs that somebody else wrote, and may push down an answer that the policy would
-never give, which teaches it nothing. Here both answers are the policy's own, drawn now: of
-`samples` answers to a prompt the best is chosen and the worst rejected (the paper: two answers and
-a judge). The reference stays the start model. From dpo.py two things differ: `credit` makes the
-pairs, and a tie has no loss:
+DPO learns from pairs that somebody else wrote. It may push down an answer that the policy would
+never give; that teaches nothing. Here both answers are the policy's own, drawn now: of `samples`
+answers to a prompt the best is chosen and the worst rejected (the paper: two answers and a judge).
+The reference stays the start model. From dpo.py two things differ: `credit` makes the pairs, and a
+tie has no loss:
     L = -untied log sigmoid( beta (r_w - r_l) )
     untied: 0 if all answers have one reward, else 1
 
@@ -28,7 +28,7 @@ class OnlineDPO(Objective):
     lr = 1e-5
     reference = True
     samples: int = 4                # answers to each prompt; the best and the worst are used
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
 
     def check(self) -> None:
         check_sampling(self, least=2)

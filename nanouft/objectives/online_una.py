@@ -11,12 +11,12 @@ from one reward model. What pi_ref is differs between paper and code:
     --against rollout   the policy that has just sampled the answer, as in the released code. Each
                         rollout then begins at sigmoid(0) = 1/2 for every answer, and nothing
                         holds the policy near the start model.
-Scores are in 0..1: the exact score, the sigmoid of a learnt reward, or what your own function
-gives. A learnt reward has no zero of its own, so a constant for each prompt passes for quality
-here; make such a reward with --centre 0.01.
+Scores are from 0 to 1: the exact score, the sigmoid of a learned reward, or the result of your own
+function. A learned reward has no zero of its own, so here a constant for each prompt passes for
+quality; make such a reward with --centre 0.01.
 
-Nothing is compared within a prompt: where all answers are right they are still pushed up, until
-beta r is logit(score), which for a score of 1 is never.
+Nothing is compared within a prompt. Even if all answers are right, they are pushed up until beta r
+is logit(score); for a score of 1 that is never.
 """
 from typing import Literal
 

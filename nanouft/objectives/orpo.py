@@ -8,12 +8,12 @@ probability on average per token. The odds of saying it are p / (1 - p), and the
     lo = A - log(1 - exp(A))
 The loss imitates `chosen` and asks that its odds be higher than those of `rejected`:
     L = NLL(prompt, chosen) - lam log sigmoid(lo_w - lo_l)                              (Eq. 6, 7)
-From dpo.py two things differ: log-odds stand where its log-ratios stood, and imitation holds the
-policy back in place of the reference. Its pull never reverses, while the second term fades once
-the odds are apart.
+From dpo.py two things differ: log-odds take the place of its log-ratios, and imitation holds the
+policy back instead of the reference. The pull of imitation never reverses, while the second term
+fades once the odds are apart.
 
-The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 where the
-authors' code is given none (`alpha`), but .1, .2 and .25 in the runs of the paper, and 0.1 in TRL
+The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 by
+default in the authors' code (`alpha`), but .1, .2 and .25 in the runs of the paper, and 0.1 in TRL
 (`beta`). The odds are infinite at p = 1, so A is cut at -1e-6.
 Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length.
 """

@@ -3,8 +3,8 @@
     python -m nanouft.train --objective mine.py --data my.jsonl
     find("mine.py")(beta=0.2)                   # from Python; mine.py:Name where there are several
 
-The file is executed, as that of a reward function is, but no other code from outside. Rows and
-batches are given to it in copies, so that what it changes is its own.
+The file is executed, like that of a reward function, but no other code from outside. It gets copies
+of rows and batches, so it may change them.
 """
 import copy
 import functools
@@ -26,26 +26,26 @@ from nanouft.plumbing.files import plain_file
 from nanouft.plumbing.own_code import load, locate_errors
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
-# what the log of every run writes itself, and what that of a run with samples does
+# metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
 OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
               "kl_answer", "entropy", "decode_gap"}
 
 
 def spelt(name: str) -> str:
-    """A name as the registry spells it, so that IFT is ift; that of a file stays as it is."""
+    """A name as the registry spells it: IFT becomes ift. The name of a file stays as it is."""
     return name.lower() if name.lower() in OBJECTIVES else name
 
 
 def own_file(name: str) -> str:
-    """The file of an objective of your own, "" for one of NAMES."""
+    """The file of an objective of your own; "" for one of NAMES."""
     own = OWN.fullmatch(name)
     return own[1] if own else ""
 
 
 def find(name: str) -> type[Objective]:
-    """The class: of one of NAMES, or in a file. UserError, one line, for a mistake in that file,
-    now or in training."""
+    """The class with one of NAMES, or the class in a file. A mistake in that file becomes a
+    UserError of one line, now or in training."""
     if not (own := OWN.fullmatch(name)):
         return OBJECTIVES[one_of("objective", spelt(name), OBJECTIVES)]
     file, wanted = own.groups()
@@ -79,8 +79,8 @@ def find(name: str) -> type[Objective]:
 
 
 def located(function: Callable, file: str) -> Callable:
-    """The function, whose errors name their line, and which leaves gradients on or off as they
-    were."""
+    """The function with two additions: its errors name their line, and gradients stay on or off as
+    they were before the call."""
     @functools.wraps(function)
     def call(*args: Any, **named: Any) -> Any:
         with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
@@ -89,7 +89,7 @@ def located(function: Callable, file: str) -> Callable:
 
 
 def on_a_copy(method: Callable) -> Callable:
-    """The method, which gets rows or a batch of its own: others go on with them."""
+    """The method, called on a copy of the rows or the batch, because others still need them."""
     @functools.wraps(method)
     def call(self: Objective, given: Any, *more: Any) -> Any:
         return method(self, copy.deepcopy(given), *more)
@@ -97,7 +97,7 @@ def on_a_copy(method: Callable) -> Callable:
 
 
 def checked(loss: Callable, file: str) -> Callable:
-    """A loss of your own, with one line for what it should have returned."""
+    """A loss of your own. A wrong result becomes a UserError that says what it must return."""
     @functools.wraps(loss)
     def call(self: Objective, batch: Any) -> Any:
         out = loss(self, batch)
@@ -117,7 +117,7 @@ def checked(loss: Callable, file: str) -> Callable:
 
 
 def checked_credit(credit: Callable, file: str) -> Callable:
-    """A `credit` of your own, likewise."""
+    """The same for a `credit` of your own."""
     @functools.wraps(credit)
     def call(self: Objective, batch: Batch) -> Any:
         out = credit(self, batch)
@@ -131,8 +131,8 @@ def checked_credit(credit: Callable, file: str) -> Callable:
 
 
 def check_metrics(metrics: dict, file: str, samples: bool) -> None:
-    """UserError unless each metric is one number, as the log of a run writes it, under a name that
-    the log does not use itself. samples: is this a method that samples?"""
+    """UserError unless each metric is one number, with a name that the log does not use itself.
+    samples: True for a method that samples."""
     for name, x in metrics.items():
         if name in OF_RUN or samples and name in OF_SAMPLES:
             raise UserError(f"--objective {file}: every run logs a number called {name!r} of its "

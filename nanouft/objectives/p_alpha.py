@@ -6,12 +6,12 @@
 From sft.py the function of the probability differs:
     L = mean (1 - p_t^alpha) / alpha
 Its push on log p_t is p_t^alpha: SFT's is 1, DFT's is p_t. So alpha 0, the limit, is SFT, and
-alpha 1 has DFT's gradient, though not its loss. The larger alpha, the less is learnt of a token
-that the model finds unlikely. The authors find that -log p (0) suits a model that knows little of
-the task, and -p (1) one that knows much.
+alpha 1 has DFT's gradient, though not its loss. The larger alpha is, the less an unlikely token
+teaches. The authors find that -log p (0) suits a model that knows little of the task, and -p (1)
+one that knows much.
 
 Traps: a model that knows little has no token at a high p, so with a large alpha it hardly moves at
-first; and losses at two alphas are on two scales, so compare the metric `nll`.
+first. Losses at two alphas are on two scales, so compare the metric `nll`.
 """
 from torch import Tensor
 

@@ -1,25 +1,25 @@
-"""PoFT: make each demonstration likelier than it is to models that are already aligned.
+"""PoFT: make each demonstration more likely than helper models find it.
 
     python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
     python -m nanouft.train --objective poft --data my.jsonl --aligned FOLDER FOLDER
     Fan et al., arXiv:2412.12865 (AAAI 2025, section 3), and the code released with it
 
-Aligned models are asked once how likely they find each demonstration, each with its own tokenizer
-and template. The loss is Bradley-Terry between the policy and them, on the same answer:
+The helpers (the paper: aligned models) say once how likely they find each demonstration. Each has
+its own tokenizer and template. The loss is Bradley-Terry between the policy and the helpers, on the
+same answer:
     L = -log sigmoid( beta (A - A_aligned) + margin )
-    A_aligned: the mean log-prob by the aligned models
-The paper has neither beta nor margin, as with the defaults, 1 and 0. The gradient is that of its
-parent sft.py (--reduction sequence) times a weight, which at beta 1 is
+    A_aligned: the mean log-prob by the helpers
+The paper has neither beta nor margin; the defaults, 1 and 0, give its loss. The gradient is that of
+its parent sft.py (--reduction sequence) times a weight, which at beta 1 is
     tau = sigmoid(A_aligned - A)
-So a demonstration that the aligned models find unlikely weighs little, since it may be wrong. tau
-also falls as the policy learns, so compare rows at one step. Whoever knows una.py can read PoFT as
-its bce with score 1, 1/length for beta and aligned models in place of the start model: both call
-`score_loss`.
+So a demonstration that the helpers find unlikely weighs little, since it may be wrong. tau also
+falls as the policy learns, so compare rows at the same step. PoFT is una.py's bce with score 1,
+1/length for beta, and helpers in place of the start model: both call `score_loss`.
 
-For NanoWorld one aligned model is made at first use: SFT of the shipped base on 4,080 right
-answers to training prompts of another seed. There is no KL and no start model.
-Traps: the release averages the policy over prompt and answer, here both are read on the answer
-alone (the paper's formula); an aligned model that shares the errors of the data doubts nothing.
+For NanoWorld one helper is made at first use: SFT of the shipped base on 4,080 right answers to
+training prompts of another seed. There is no KL and no start model.
+Traps: the released code averages the policy over prompt and answer; here, as in the paper's
+formula, both are read on the answer alone. A helper that shares the errors of the data doubts none.
 """
 from typing import Any
 
@@ -33,17 +33,17 @@ from nanouft.plumbing.errors import in_range
 
 
 class PoFT(Objective):
-    first_models = FirstModels("aligned", "an aligned model, made first",
+    first_models = FirstModels("aligned", "a helper model, made first",
                                ("--objective sft --rows 4080 --seed 900",), inherits=False)
-    aligned: list[str] | None = None  # folders of aligned models [NanoWorld: one is trained first]
-    beta: float = 1.0               # factor of A - A_aligned, the lead over the aligned models
+    aligned: list[str] | None = None  # folders of helper models [NanoWorld: one is trained first]
+    beta: float = 1.0               # factor of A - A_aligned, the lead over the helpers
     margin: float = 0.0             # added to this lead; larger = every row weighs less
 
     def check(self) -> None:
         in_range(self, "beta", above=True)
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
-        """A_aligned of each row, in nats on average per token."""
+        """Write A_aligned of each row: the mean over its tokens, in nats."""
         for e, x in zip(data, models.mean_logp(data, self.aligned or [])):
             e.per_row["aligned_logp"] = x
         return data

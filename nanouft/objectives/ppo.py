@@ -1,20 +1,20 @@
-"""PPO as in RLHF: every token is an action, and a critic says what was to be expected of it.
+"""PPO as in RLHF: every token is an action, and a critic says what to expect of it.
 
     python -m nanouft.train --objective ppo --init out/sft
     Schulman et al. 2017, arXiv:1707.06347 (Eq. 7); GAE: arXiv:1506.02438 (Eq. 16)
     for language models: Ziegler et al. 2019, arXiv:1909.08593
 
 Its parent is reinforce.py, with a baseline for each token and a clipped ratio. The score comes
-once, at the end, less end_penalty if the answer does not stop; the KL penalty comes token by
+once, at the end; an answer that does not stop loses end_penalty. The KL penalty comes token by
 token:
     R_t = -beta log pi_old/pi_ref (token t) + [t is the last token] score
-A value head V on the policy's own states guesses what is still to come, and each token is judged
-by what it changed (GAE):
+A value head V on the policy's own states estimates the rewards still to come, and each token is
+judged by what it changed (GAE):
     delta_t = R_t + gamma V_{t+1} - V_t
     adv_t   = delta_t + gamma lam adv_{t+1}                                                (Eq. 16)
-lam = 1 is the whole return minus V, without bias and with much noise; lam = 0 is one step and the
-critic's word. The critic learns the return, adv_t + V_t. Then advantages are whitened over all
-tokens of the rollout, and both losses are clipped:
+lam = 1 is the whole return minus V, without bias but with much noise; lam = 0 is one step and then
+the critic's estimate. The critic learns the return, adv_t + V_t. Then advantages are whitened over
+all tokens of the rollout, and both losses are clipped:
     L = mean ( policy_t + vf value_t )
     policy_t = max(-rho_t A_t, -clip(rho_t, 1 - eps, 1 + eps) A_t)                          (Eq. 7)
     rho_t = p_t / old_t
@@ -46,7 +46,7 @@ class PPO(Objective):
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
     gamma: float = 1.0              # discount of later rewards
-    lam: float = 0.95               # of GAE: 1 = whole returns, 0 = one step, then the critic
+    lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step, then the critic
     eps: float = 0.2                # how far a token's chance may move on one rollout
     eps_value: float = 0.2          # how far a value may move on one rollout
     vf: float = 1.0                 # weight of the critic's loss
@@ -58,8 +58,8 @@ class PPO(Objective):
         check_sampling(self)
 
     def setup(self, model: GPT, seed: int) -> None:
-        """The critic: a value head, one number for each state, 0 at first. One that is there
-        already stays."""
+        """Add the critic: a value head, one number for each state, 0 at first. If the model has one
+        already, it stays."""
         if model.value is None:
             model.value = nn.Linear(model.cfg.n_embd, 1, device=model.wte.weight.device)
             for p in model.value.parameters():

@@ -1,4 +1,4 @@
-"""REINFORCE: try answers, and make those likelier that scored above the average.
+"""REINFORCE: try answers, and make those more likely that score above the average.
 
     python -m nanouft.train --objective reinforce --init out/sft
     Williams 1992, Machine Learning 8; for language models: Ahmadian et al. 2024, arXiv:2402.14740
@@ -16,8 +16,8 @@ It is the parent of all methods that learn from a reward. An answer is one actio
 tokens get the same push. Answers are used ONCE, because a second step on them would need a ratio.
 The value of the loss means nothing, although its gradient does: watch `reward`.
 
-Trap: the mean over all prompts mistakes an easy prompt for a good answer, and so the constant that
-a learnt reward has for each prompt. rloo.py compares within a prompt.
+Trap: the mean over all prompts mistakes an easy prompt for a good answer. The same holds for the
+constant that a learned reward has for each prompt. rloo.py compares within a prompt.
 """
 from typing import Literal
 
@@ -33,7 +33,7 @@ class Reinforce(Objective):
     reference = True
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
-    baseline: Literal["mean", "none"] = "mean"  # what a reward is compared with: a mean, or 0
+    baseline: Literal["mean", "none"] = "mean"  # compare a reward with the mean, or with 0
 
     def check(self) -> None:
         check_sampling(self)

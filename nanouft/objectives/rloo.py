@@ -4,8 +4,8 @@
     Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
 
 A score of 0.6 is good for a hard prompt and bad for an easy one. From reinforce.py two things
-differ. The baseline is the mean of the K - 1 OTHER answers to the prompt, which knows the prompt
-and not the answer, hence no bias and little noise; and a ratio allows several steps on a rollout:
+differ. The baseline is the mean of the K - 1 OTHER answers to the prompt. It knows the prompt and
+not the answer, so it has no bias and little noise. And a ratio allows several steps on a rollout:
     L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
     rho = exp(sum_t (log p_t - log old_t))
     adv = K/(K - 1) (R - mean_K R)              which is R_i - mean over j != i of R_j
@@ -13,7 +13,7 @@ The ratio is that of the WHOLE answer. With one step per rollout (the default) i
 REINFORCE. The reward has the same KL penalty to the start model:
     R = reward - beta sum_t (log old_t - log ref_t)
 
-The advantages of a group sum to 0, and a group of equal rewards teaches nothing. Defaults that
+The advantages of a group sum to 0, and a group with equal rewards teaches nothing. Defaults that
 differ from TRL's: four answers, not two; beta .02, not .05.
 Traps: answers to one prompt must stay neighbours; K - 1, not K.
 """

@@ -1,18 +1,17 @@
-"""Robust DPO: DPO for flipped labels, whose share is known and whose effect is subtracted.
+"""Robust DPO: DPO for labels of which a known share is flipped; their effect is subtracted.
 
     python -m nanouft.train --objective robust_dpo --label-smoothing 0.2
     Chowdhury et al. 2024, arXiv:2403.00409; its conservative sister is dpo --label-smoothing (cDPO)
 
-DPO's loss of a pair is -log sigmoid(h), and that of the pair swapped is -log sigmoid(-h). If a
+DPO's loss of a pair is -log sigmoid(h), and that of the swapped pair is -log sigmoid(-h). If a
 label is flipped with probability eps, then
     L = ( -(1 - eps) log sigmoid(h) + eps log sigmoid(-h) ) / (1 - 2 eps)
     h = beta (r_w - r_l)
     eps: --label-smoothing
-has on average over the flips the value of DPO on the true labels, so it is an unbiased loss. From
-dpo.py `each` differs: cDPO adds the loss of the swapped pair where this subtracts it.
-Therefore cDPO comes to rest at a margin of logit(1 - eps), while this loss has no minimum and its
-gradient ends at -beta eps / (1 - 2 eps): it forgives flipped labels on average and pushes on for
-ever.
+equals, on average over the flips, the loss of DPO on the true labels: it is unbiased. From dpo.py
+`each` differs: cDPO adds the loss of the swapped pair, while this subtracts it. So cDPO comes to
+rest at a margin of logit(1 - eps), while this loss has no minimum and its gradient ends at
+-beta eps / (1 - 2 eps). It forgives flipped labels on average and pushes on for ever.
 
 eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 """
@@ -26,7 +25,7 @@ class RobustDPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
     check = check_settings

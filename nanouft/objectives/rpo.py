@@ -1,4 +1,4 @@
-"""RPO: compare each good answer also with the bad answers to the other prompts.
+"""RPO: compare each good answer with the bad answers to other prompts, too.
 
     python -m nanouft.train --objective rpo
     Yin et al. 2024, arXiv:2402.10958, and the code released with it
@@ -6,18 +6,18 @@
 DPO compares two answers to ONE prompt, but B pairs in a step allow B x B comparisons. The margin
 of good answer i over bad answer j is
     M_ij = r_w[i] - r_l[j]
-DPO is the diagonal. From dpo.py `each` differs, in which row i is compared with all j:
+DPO is the diagonal. From dpo.py `each` differs: it compares row i with all j:
     L = -mean_j log sigmoid( beta W_ij M_ij )
     W_ij = softmax_j( cos(e_i, e_j) / temperature )
     e_i: the embedding of prompt i
-The weight stands INSIDE the sigmoid. Answers to unlike prompts are hard to compare, because what r
-says of a prompt as such does not cancel off the diagonal.
+The weight is INSIDE the sigmoid. Answers to unlike prompts are hard to compare: off the diagonal
+the part of r that belongs to the prompt does not cancel.
 
 e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder). A
-step of one pair is DPO; where all prompts are the same, W = 1/B, and beta shrinks to beta/B. The
-loss couples the rows of a step, so the batch size is part of the method, and --accumulate is
-refused. Left out: the unpaired form, and fixed weights in place of W. Two others are called RPO:
-TRL's rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
+step of one pair is DPO. If all prompts are the same, W = 1/B, and beta shrinks to beta/B. The loss
+couples the rows of a step, so the batch size is part of the method, and --accumulate is refused.
+Left out: the unpaired form, and fixed weights in place of W. Two others are called RPO: TRL's
+rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
 """
 from typing import Any
 
@@ -34,15 +34,15 @@ class RPO(Objective):
     lr = 3e-5
     reference = True
     coupled = True
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     temperature: float = 0.5  # of the weights of other prompts; small = only similar prompts count
 
     check = check_settings
 
     @torch.no_grad()
     def prepare(self, data: list, models: Any, seed: int) -> list:
-        """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states
-        over the prompt's tokens, headers included."""
+        """Write prompt_embedding, (C,) of each row: the mean of the start model's last hidden
+        states over the prompt's tokens, headers included."""
         for picked, batch in models.batches(data):
             s = next(iter(batch.seqs.values()))
             hidden = models.start(s.inputs, want="hidden")              # (B,T,C)

@@ -3,15 +3,15 @@
     python -m nanouft.train --objective sft
 
 The loss is the negative log-probability of each token of the answer, given the right tokens before
-it. The mask leaves the prompt out and keeps <|end|>, so that the model also learns to stop:
+it. The mask leaves the prompt out and keeps <|end|>, so the model also learns to stop:
     L = -mean log p_t
 SFT is the parent of every method that learns from demonstrations.
 
 --reduction says how the tokens are averaged, and the two forms are different losses:
     token       mean over all response tokens of the step: a long answer weighs more (TRL's form)
     sequence    mean over the answer's tokens, then over answers: every answer weighs the same
-Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second, with
-which IFT is compared.
+Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second. IFT is
+compared with the second form.
 """
 from typing import Literal
 
@@ -21,7 +21,7 @@ from nanouft.objective import Batch, Objective
 
 
 class SFT(Objective):
-    reduction: Literal["token", "sequence"] = "token"   # what weighs the same: tokens, or answers
+    reduction: Literal["token", "sequence"] = "token"   # what counts alike: tokens or answers
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]
@@ -32,6 +32,6 @@ class SFT(Objective):
 
 
 def nll(batch: Batch, role: str = "answer") -> Tensor:
-    """Nats per response token of a role: this micro-batch's share of the mean over the step."""
+    """Nats per response token of a role: this micro-batch's part of the mean over the step."""
     s = batch.seqs[role]
     return -s.sum(s.logp).sum() / batch.tokens[role]

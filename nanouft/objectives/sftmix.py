@@ -5,11 +5,10 @@
 
 1. Two SFT runs (1 and 2 epochs) say how confident they are of each demonstration:
        Conf = -mean over checkpoints of the perplexity of the answer
-2. The data is cut at the median, and a row of a step is a PAIR of a confident and an unsure
-   answer.
-3. To the loss of sft.py on both a term is added, in which their last hidden states h and h' are
-   mixed, and the label by the same share, one lam ~ Beta(1/2, 1/2) per pair, token by token from
-   the start of each answer up to the end of the shorter one:
+2. The data is cut at the median, and a row of a step joins a confident and an unsure answer.
+3. The loss is that of sft.py on both, plus a term that mixes them: their last hidden states h and
+   h', and their labels by the same share, one lam ~ Beta(1/2, 1/2) per row. Tokens are mixed one by
+   one, from the start of each answer up to the end of the shorter one:
        z = lam h + (1 - lam) h'
        L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
        m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
@@ -18,8 +17,8 @@ mu .2 it is a regulariser, and at mu 0 this would be SFT.
 
 A step of --batch-size pairs holds twice as many answers. No code of the authors was found.
 Simplified: two runs stand for the checkpoints of one, and pairs are drawn once per run.
-Traps: answers are aligned at their first ANSWER tokens, not at position 0; lam is one number per
-pair; the state that is mixed is that after the last LayerNorm, which the head reads.
+Traps: the two answers begin together at their first ANSWER tokens, not at position 0. lam is one
+number per row. The states that are mixed come after the last LayerNorm, as the head reads them.
 """
 import math
 import random
@@ -40,7 +39,7 @@ from nanouft.plumbing.seeds import uniform_rows
 class SFTMix(Objective):
     first_models = FirstModels("runs", "two short SFT runs, made first",
                                ("--objective sft --epochs 1", "--objective sft --epochs 2"))
-    logit_copies = 3                # the mixture's logits are read for two tokens
+    logit_copies = 3                # the mixture's logits are read for two labels
     mu: float = 0.2                 # weight of the loss on mixed answers
     runs: list[str] | None = None   # SFT runs that say what is easy [trained first: 1 and 2 epochs]
 
@@ -51,8 +50,8 @@ class SFTMix(Objective):
         return pair_up(data, confidence(data, models, self.runs or []), seed)
 
     def forward(self, model: GPT, batch: Batch) -> None:
-        """Writes logp of both answers.
-        Adds two roles of the mixture: its log-probs of either answer's tokens."""
+        """Write logp of both answers, and add two roles for the mixture: its log-probs of either
+        answer's tokens."""
         a, b = batch.seqs["sure"], batch.seqs["unsure"]
         hidden = []
         for s in (a, b):
@@ -101,8 +100,8 @@ def confidence(data: list, models: Any, runs: list[str]) -> np.ndarray:
 
 def pair_up(data: list, sureness: np.ndarray, seed: int) -> list:
     """Rows -> pairs of a confident and an unsure one.
-    They are cut at the median and matched at random. With an odd number the row in the middle is
-    its own partner."""
+    They are cut at the median and matched at random. If their number is odd, the row in the middle
+    is its own partner."""
     ranked = [data[i] for i in np.argsort(-sureness, kind="stable")]
     half = len(ranked) // 2
     unsure, middle = ranked[len(ranked) - half:], ranked[half:len(ranked) - half]

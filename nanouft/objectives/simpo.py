@@ -3,17 +3,17 @@
     python -m nanouft.train --objective simpo
     Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
 
-What decides greedy answers is how likely a token is on average, so that is what SimPO ranks, with
-a margin gamma on top. From dpo.py two things differ: mean log-probs A stand where its log-ratios
-stood, and gamma is taken off.
+SimPO ranks answers by how likely a token is on average, because that decides greedy answers, and
+asks for a margin gamma. From dpo.py two things differ: mean log-probs A take the place of its
+log-ratios, and gamma is subtracted.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
-With sums in place of means the longer answer would lose for its length alone. Nothing but a small
-learning rate holds the policy near its start, and only the difference counts, so both answers may
+With sums in place of means the longer answer would lose for its length alone. Only a small learning
+rate holds the policy near the start model, and only the difference counts, so both answers may
 fall. A common addition: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO).
 
-The released configuration has gamma / beta = .25, hence gamma .5 at beta 2 here; the paper's own
-runs have .12 to .8 (Table 8). TRL's defaults (its CPO
-trainer: beta .1, gamma .5, alpha 1) are not SimPO.
+The released configuration has gamma / beta = .25, so gamma is .5 at beta 2 here; the paper's own
+runs have .12 to .8 (Table 8). TRL's defaults (its CPO trainer: beta .1, gamma .5, alpha 1) are not
+SimPO.
 """
 import torch.nn.functional as F
 from torch import Tensor

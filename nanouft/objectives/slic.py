@@ -3,16 +3,16 @@
     python -m nanouft.train --objective slic
     Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF)
 
-S is the log-prob of an answer, summed over its tokens. A hinge asks for a margin, and likelihood
-of `chosen` stands in for a reference, because what is held on to cannot drift away:
+S is the log-prob of an answer, summed over its tokens. A hinge asks for a margin. Likelihood of
+`chosen` replaces a reference: the policy cannot drift away from what it imitates:
     L = max(0, delta - S_w + S_l) - lam S_w
-Its parents are hinge.py, from which `hinge` loses the reference, and cpo.py, whose logistic loss
-it replaces. TRL (its CPO trainer with "hinge") has max(0, 1 - beta (S_w - S_l)) + NLL(chosen): the
-hinges are the same up to scale (delta = 1 / beta), and its beta .1 asks for ten times the margin of
-delta 1; what really differs is how hard each holds on, since a long answer weighs more in S_w, and
-NLL is a mean over all tokens of the step.
+Its parents are hinge.py, without its reference, and cpo.py, without its logistic loss. TRL (its CPO
+trainer with "hinge") has max(0, 1 - beta (S_w - S_l)) + NLL(chosen). The hinges are the same up to
+scale (delta = 1 / beta), and its beta .1 asks for ten times the margin of delta 1. What really
+differs is how hard each imitates: a long answer weighs more in S_w, while NLL is a mean over all
+tokens of the step.
 
-The paper holds on to the SFT target where there is one; here and in both codes it is `chosen`.
+The paper imitates the SFT target if there is one; here and in both codes it is `chosen`.
 """
 from torch import Tensor
 

@@ -3,14 +3,14 @@
     python -m nanouft.train --objective sppo
     Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation), TRL's "sppo_hard"
 
-In a game between policies a step of multiplicative weights makes an answer likelier by eta (P -
-1/2), where P is the probability that it wins against the policy. With hard labels the chosen
-answer always wins and the rejected one never. As a regression, with eta = 1 / beta:
+In a game between policies, a step of multiplicative weights raises the log-prob of an answer by
+eta (P - 1/2), where P is the probability that it wins against the policy. With hard labels the
+chosen answer always wins and the rejected one never. As a regression, with eta = 1 / beta:
     L = (r_w - 1/(2 beta))^2 + (r_l + 1/(2 beta))^2
 From ipo.py (--reduction sum) `each` differs: IPO asks for a difference r_w - r_l, while here each
-side has its own target, so that the two cannot fall together. The loss is 1/2 IPO(beta/2,
-sums) + 1/2 (r_w + r_l)^2. At the reference it is 1/(2 beta^2), 50 at beta .1, which is large and
-no mistake. A larger beta asks for less, as in IPO.
+side has its own target, so the two cannot fall together. The loss is 1/2 IPO(beta/2,
+sums) + 1/2 (r_w + r_l)^2. At the reference it is 1/(2 beta^2): 50 at beta .1 is large, but no
+mistake. A larger beta asks for less, as in IPO.
 
 Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
 These are offline pairs and one round. beta .1 is TRL's.

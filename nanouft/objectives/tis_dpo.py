@@ -3,20 +3,20 @@
     python -m nanouft.train --objective tis_dpo             # NanoWorld; two short DPO runs first
     Liu et al. 2024, arXiv:2410.04350, and the code released with it
 
-DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter
-two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they
-disagree the preference is at stake. From dpo.py two things differ: `prepare` asks the two models,
-and `weighted_ratio` stands for its log_ratio.
+DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter,
+two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. The preference
+is about the tokens on which they disagree. From dpo.py two things differ: `prepare` asks the two
+models, and `weighted_ratio` replaces its log_ratio.
     d_t: log-prob by pi+ minus log-prob by pi-
     u = sum_t c_t (log p_t - log ref_t)
     L = -log sigmoid( beta (u_w - u_l) )
 The weight c_t is a constant made of d_t, so that bad tokens of the rejected answer count more:
     c_t = exp(mu clip(d_t, -.5, 1.5))
     mu: 1 in chosen, -1 in rejected
-They lie between .61 and 4.48 in chosen, and between .22 and 1.65 in rejected. Weights that are all
-c are DPO with beta c. The constants come from three secondary sources and were not read in the
-paper. The released code has no exp form; its default weighs every token 1 and drops <|end|>, which
-is kept here, and it advises weights by rank. Left out: these, and its term on KL. The two runs are
+They are between .61 and 4.48 in chosen, and between .22 and 1.65 in rejected. If all weights are c,
+this is DPO with beta c. The constants come from three secondary sources; we did not read them in
+the paper. The released code has no exp form: its default weighs every token 1 and drops <|end|>
+(kept here), and it advises weights by rank. Left out: these, and its term on KL. The two runs are
 made once and kept; --estimates PLUS MINUS names others.
 """
 from typing import Any
@@ -35,7 +35,7 @@ class TISDPO(Objective):
     reference = True
     first_models = FirstModels("estimates", "two DPO runs, made first",
                                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def check(self) -> None:

@@ -4,12 +4,12 @@
     Klypa & Cherednichenko 2026, arXiv:2605.00195, and the code released with it
 
 From sft.py two things differ, for a token with logits z, target y and p_t = softmax(z)_y.
-1. Focal: the token is weighed as in the gradient of the focal loss (1-p)^gamma (-log p), so that
-   what the model is sure of is nearly switched off (.004 at p = .9 and gamma 3):
+1. Focal: the token is weighed as in the gradient of the focal loss (1-p)^gamma (-log p). Tokens
+   that the model is sure of are nearly switched off (.004 at p = .9 and gamma 3):
        g_t = (1 - p_t)^gamma - gamma p_t (1 - p_t)^(gamma - 1) log p_t
-2. Tempered: softmax(z / beta) is trained to fit the data. With beta < 1 that is a sharpened copy,
-   so the distribution that the model speaks from ends up flatter than the data, with more diverse
-   answers.
+2. Tempered: softmax(z / beta) is trained to fit the data. With beta < 1 that is a sharpened copy of
+   the model's own distribution. So the model itself ends up flatter than the data, with more
+   diverse answers.
 Together:
        L = -mean sg(g_t) beta log q_t
        q_t: softmax(z / beta) of the token; z: the logits
@@ -19,7 +19,7 @@ is SFT.
 `logp` is the TEMPERED log-prob here, and the plain one is a constant beside it. The loss is
 improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch the metric
 `nll`.
-Traps: p inside g is not tempered; the authors' log(softmax(z)) is NaN once p underflows; for 0 <
+Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows. For 0 <
 gamma < 1 the weight is infinite at p = 1.
 """
 import torch

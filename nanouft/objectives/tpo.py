@@ -3,12 +3,12 @@
     python -m nanouft.train --objective tpo
     Saeidi et al. 2024, arXiv:2405.16681, and the code released with it
 
-In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated
-may be better than any answer of a model, so there is a third one, which the paper calls gold. From
-cpo.py one argument of the loss differs, the role that is imitated, and `choose` adds that role:
+In CPO one answer plays two parts: it is imitated, and it has to win. But the answer to imitate may
+be better than any answer of a model, so there is a third one, which the paper calls gold. From
+cpo.py one argument of the loss differs, the role to imitate, and `choose` adds that role:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
-gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`, and
-then this is CPO, as it is for NanoWorld. With means and a margin it is tpo_l.py.
+gold is the row's own answer (a file's `output` beside `chosen` and `rejected`). A row without one
+takes `chosen`, and then this is CPO, as for NanoWorld. With means and a margin it is tpo_l.py.
 
 Sources differ tenfold on beta: .1 in the defaults of the released code (.2 with alpha .9 in its
 script), .01 in TRL. Another method is called TPO (preference trees, arXiv:2410.12854).
@@ -44,7 +44,7 @@ class TPO(Objective):
 
 
 def triples(rows: list[Row]) -> list[Row]:
-    """pair_rows with the role "gold": the row's demonstration if it has one, else its chosen."""
+    """pair_rows with the role "gold": the row's demonstration if it has one, else chosen."""
     out = []
     for row in real_pairs(rows):
         demo = row.answer if row.score is None and row.label != 0 else None

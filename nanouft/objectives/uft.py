@@ -5,27 +5,27 @@
     Wang et al. 2024, arXiv:2410.21438v1 (Eq. 6, 7)
 
 If alignment follows SFT as a second stage, the paper says, the model forgets some of what the first
-has taught. UFT trains on both kinds of rows at once. The loss is that of its parent una.py, and
-what differs is `choose`: a demonstration is an answer with the highest score, 1.
+stage taught. UFT trains on both kinds of rows at once. The loss is that of its parent una.py. What
+differs is `choose`: a demonstration is an answer with the highest score, 1.
     i = beta r                                                          (Eq. 5)
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
     score: 1 for a demonstration
 Eq. 6 leaves the distance open; the square is the choice that Eq. 7 makes for demonstrations.
-No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
-your files as they are). The reference is the start model, so begin with the pretrained one.
+The two kinds have no weights; their ratio is that of their counts (--mix for NanoWorld, your files
+as they are). The reference is the start model, so begin with a base.
 
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
-sigmoid(i))^2, which is beta/4 at the start and falls as the answer is learnt. Adam does not see the
-constant; what differs from SFT is this saturation and the bad answers (and from --reduction
-sequence the sum, since a long answer pulls more). beta says when an answer counts as learnt:
-sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 fits
-answers of hundreds of tokens; an answer of ten tokens seldom gets there with it, and the default
-here is .1. In NanoWorld a beta of 1 kept more known facts beside scored answers, and learnt less of
-the hardest skill (docs/results/uft.md). An answer of score 0 is pushed down without end, though
-ever less.
+sigmoid(i))^2. This factor is beta/4 at the start and falls as the answer is learned. Adam does not
+see the constant. So UFT differs from SFT by this saturation and by the bad answers (and from
+--reduction sequence by the sum, since a long answer pulls more).
+beta says when an answer counts as learned: sigmoid(i) = .9 takes 2.2/beta nats, and r is at most
+-log pi_ref(y|x). The authors' .01 fits answers of hundreds of tokens. An answer of ten tokens
+seldom gets there with it, so the default here is .1. In NanoWorld a beta of 1 kept more known facts
+beside scored answers, and learned less of the hardest skill (docs/results/uft.md). An answer of
+score 0 is pushed down without end, though ever less.
 
---feedback names what there is beside demonstrations: score (labels count as scores), binary
-(labels, and pairs as two labels), pair, or none.
+--feedback names the rows beside demonstrations: score (labels count as scores), binary (labels, and
+pairs as two labels), pair, or none.
 """
 from dataclasses import replace
 from typing import Literal
@@ -45,7 +45,7 @@ KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos +
 class UFT(Objective):
     data = "demos + scores"             # with --feedback score
     reference = True
-    feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demos
+    feedback: Literal["score", "binary", "pair", "none"] = "score"  # rows beside demonstrations
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
     beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
 
@@ -55,9 +55,9 @@ class UFT(Objective):
         return KINDS[self.feedback].split(" + ")
 
     def choose(self, rows: list[Row]) -> list[Row]:
-        """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A
-        chosen answer that is also its own row's demonstration has one target, not two; if two rows
-        hold them, both count."""
+        """Role "answer" with a score: 1 for a demonstration, and for other answers the score that
+        their rows give. A chosen answer that is also its own row's demonstration has one target,
+        not two. If the two are in different rows, both count."""
         if self.feedback == "none":
             return [replace(e, score=1.0) for e in demo_rows(rows)]
         demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)
@@ -78,7 +78,7 @@ class UFT(Objective):
 
 
 def graded_rows(rows: list[Row], feedback: str) -> list[Row]:
-    """The answers with feedback, each with a score; there may be none, beside demonstrations."""
+    """The judged answers, each with a score; beside demonstrations there may be none."""
     if feedback == "pair":
         rows = [row for row in rows if row.label is None]
     try:

@@ -4,25 +4,25 @@
     Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13), and the code released with it
 
 Its parent is dpo.py. r = log pi(y|x)/pi_ref(y|x) says how far the policy has moved towards an
-answer, and i, which is r times beta, is the implicit reward. DPO compares those of two answers;
-UNA gives each a goal of its own:
+answer, and i, r times beta, is the implicit reward. DPO compares the rewards of two answers; UNA
+gives each a goal of its own:
     i = beta r                                  (Eq. 6 with f = c = 0)
 The paper simplifies to f = c = 0; that this takes DPO's Z(x) to be 1 is our remark.
-sigmoid(i) is an implicit score between 0 and 1, and it is made equal to the score that was given:
+sigmoid(i) is an implicit score between 0 and 1. The loss makes it equal to the given score:
     --distance mse  L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
     --distance bce  L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
---feedback says what is known: score, binary (a label is a score of 1 or 0) or pair (chosen is 1,
-rejected 0, and the two losses are added). The paper has both distances for binary feedback, which
-it makes of chosen and rejected answers, and mse alone for scores. Its pairwise UNA is DPO itself
-(Eq. 10), and not --feedback pair, which is its binary feedback pair by pair. For scores between 0
-and 1 bce has the same optimum as mse, and its least value is an entropy.
+--feedback says what the rows hold: score, binary (a label is a score of 1 or 0) or pair (chosen is
+1, rejected 0, and the two losses are added). The paper has both distances for binary feedback, made
+of chosen and rejected answers, and mse alone for scores. Its pairwise UNA is DPO itself (Eq. 10).
+--feedback pair is not that, but its binary feedback pair by pair. For scores between 0 and 1 bce
+has the same optimum as mse, and its least value is an entropy.
 
 At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
-beta r is logit(score), which takes logit(score)/beta nats of the whole answer. A score of 0 pushes
-without end, while a score near 1 may be out of reach, because r is at most -log pi_ref(y|x). Hence
-beta must fit the length of the answers: the authors' .01 to .03 belongs to hundreds of tokens, and
-ours have about ten. mse forgives what is far off, since its slope vanishes at both ends.
-Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch.
+beta r is logit(score). This takes logit(score)/beta nats of the whole answer. A score of 0 pushes
+without end. A score near 1 may be out of reach, because r is at most -log pi_ref(y|x). So beta must
+fit the length of the answers: the authors' .01 to .03 fits hundreds of tokens, and ours have about
+ten. mse forgives answers that are far off, since its slope vanishes at both ends.
+Traps: sums over tokens, not means. The released code reads one score for all rows of a micro-batch.
 """
 from typing import Literal
 
@@ -40,7 +40,7 @@ class UNA(Objective):
     data = "scores"                     # with --feedback score
     lr = 5e-4
     reference = True
-    feedback: Literal["score", "binary", "pair"] = "score"  # what is known: score, label or pair
+    feedback: Literal["score", "binary", "pair"] = "score"  # what the rows say of answers
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
     beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
 

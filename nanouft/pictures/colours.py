@@ -5,7 +5,7 @@
     css()                               # the same colours as variables of a page
 
 A method keeps its hue. Blue and orange say that a push makes a token more or less likely and are
-never a method. Seven hues cannot all be told apart by everybody, so a mark always goes with them.
+never a method. Not everybody can tell seven hues apart, so a mark always goes with them.
 tests/test_pages.py computes contrast and distance, also for red-green blindness.
 """
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ PAGE = Look("#f7f8f9", "#10171c", "", "")           # the background of a page
 PANEL = Look("#ffffff", "#18222a", "", "")          # of a card on it
 SOFT = Look("#4d5f6a", "#a5b5bf", "", "")           # secondary text, axes, outlines
 
-UP = Look("#0072b2", "#62b8ec", "▲", "^")           # pushed up, likelier
+UP = Look("#0072b2", "#62b8ec", "▲", "^")           # pushed up, more likely
 DOWN = Look("#b84700", "#ff9a5c", "▼", "v")         # pushed down, less likely
 
 FAMILIES = {
@@ -52,9 +52,9 @@ FAMILY = {method: family for family, methods in METHODS.items() for method in me
 
 def look(name: str) -> Look:
     """The look of a method, with or without its form ("ift", "ift released", "ift detached"), of
-    a family ("pairs") or of "base" and "truth". IFT as released is solid; with constant weights
-    ("ift", "ift detached") and in its other forms it is dashed. A method that stands in no family
-    yet, such as one that you add, is grey."""
+    a family of methods ("pairs") or of "base" and "truth". IFT as released is solid; with constant
+    weights ("ift", "ift detached") and in its other forms it is dashed. A method without a family,
+    such as one that you add, is grey."""
     method, _, form = name.lower().replace("--variant", "").partition(" ")
     of_family = FAMILIES.get(FAMILY.get(method, method), FAMILIES["truth"])
     if method == "ift" and form.strip() != "released":

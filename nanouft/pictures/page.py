@@ -12,14 +12,15 @@ from nanouft.pictures.colours import css
 
 
 def write_page(web: Path, data: Any, out: Path, head: str = "", navigation: str = "") -> Path:
-    """web/page.html -> out/index.html. `data` is the script's DATA; in page.html /*STYLE*/ stands
-    for pictures/page.css with the colours, /*SCRIPT*/ for the data and web/page.js, <!--HEAD--> and
-    <!--NAVIGATION--> for what a site adds."""
+    """web/page.html -> out/index.html. `data` is the script's DATA. In page.html, /*STYLE*/ becomes
+    pictures/page.css with the colours, /*SCRIPT*/ the data and the scripts of web/, <!--HEAD-->
+    and <!--NAVIGATION--> the additions of a site."""
     def text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     style = f":root {{\n{css()}\n}}\n{text(Path(__file__).parent / 'page.css')}"
-    script = f'"use strict";\nconst DATA = {facts};\n{text(web / "page.js")}'
+    scripts = "\n".join(map(text, sorted(web.glob("*.js"))))
+    script = f'"use strict";\nconst DATA = {facts};\n{scripts}'
     page = text(web / "page.html")
     for mark, part in {"/*STYLE*/": style, "/*SCRIPT*/": script, "<!--HEAD-->\n": head,
                        "<!--NAVIGATION-->\n": navigation}.items():

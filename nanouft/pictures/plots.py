@@ -14,8 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-if "ipykernel" not in sys.modules:          # a notebook's backend, which the programs that it
-    os.environ.pop("MPLBACKEND", None)      # starts inherit, may not be installed for them
+if "ipykernel" not in sys.modules:          # programs that a notebook starts inherit its
+    os.environ.pop("MPLBACKEND", None)      # backend, which may not be installed for them
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -49,9 +49,9 @@ Strip = tuple[str, str, list[str], list[float]]     # method, which answer, toke
 # ---- the curves of a run -------------------------------------------------------------------------
 @matplotlib.rc_context(STYLE)
 def curves(folder: Path) -> Path:
-    """curves.png of a run folder: the scores of each family of questions before and after, or the
-    figure of rows that were held out, and the loss of every step (for methods that sample: the
-    reward). Reads run.json, metrics.jsonl and eval.json."""
+    """Draw curves.png of a run folder: the scores of each task before and after, or the figure of
+    held-out rows; and the loss of every step (for methods that sample: the reward). Reads run.json,
+    metrics.jsonl and eval.json."""
     run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
     before, after = scored.get("before") or {}, scored.get("after") or {}
     log = read_lines(folder / "metrics.jsonl")
@@ -118,7 +118,7 @@ def draw_held_out(ax: Axes, held: dict[int, float], name: str) -> None:
 
 
 def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
-    """A line from the score before to the score after, for each family; the best on top."""
+    """A line from the score before to the score after, for each task; the best on top."""
     families = sorted(after, key=lambda family: after[family]["score"])
     green = look(name).light
     for y, family in enumerate(families):
@@ -139,8 +139,8 @@ def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
 
 
 def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], passes: str) -> None:
-    """The loss of every step and its running mean; the reward, where a method learns from it.
-    held: {step: nats per token of held-out rows}, for a loss that is the same of the rows read."""
+    """The loss of every step and its running mean; the reward if the method learns from it. held:
+    {step: nats per token of held-out rows}, for a loss that has the same unit."""
     steps = [m for m in log if "grad_norm" in m]
     key = "reward" if steps and "reward" in steps[0] else "loss"
     x, y = [m["step"] for m in steps], np.array([m[key] for m in steps])
@@ -228,8 +228,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
 
 
 def token_name(token: str) -> str:
-    """A token as it is written in pictures and in the terminal: a line feed as \\n, at most
-    LETTERS of it."""
+    """A token for pictures and the terminal: a line feed as \\n, at most LETTERS letters."""
     name = token.strip() or repr(token)
     return name if len(name) <= LETTERS else name[:LETTERS - 1] + "…"
 
@@ -252,8 +251,8 @@ def save(fig: Figure, file: Path) -> Path:
 
 
 def figures(fig: Figure) -> str:
-    """The words and numbers of a picture as JSON: a kept picture that no longer shows what its
-    command draws can so be found without looking at it."""
+    """The words and numbers of a picture as JSON. With them a test finds a kept picture that no
+    longer shows what its command draws."""
     parts = [part for ax in fig.axes for part in ax.collections if isinstance(part, LineCollection)]
     drawn = [*(one.get_xydata() for ax in fig.axes for one in ax.lines),
              *(line for part in parts for line in part.get_segments())]

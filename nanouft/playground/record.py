@@ -46,13 +46,13 @@ LONGEST = 28                            # tokens of an answer
 RATES = (3e-5, 1e-4, 2.5e-4)            # for every method; beside them each has its own
 CALLED = {                              # where a method's name is not that of its class
     "ada_dpo": "Ada-DPO", "distill": "distillation", "online_dpo": "Online DPO",
-    "online_una": "Online UNA", "reinforce": "REINFORCE", "robust_dpo": "Robust DPO",
-    "tis_dpo": "TIS-DPO", "tpo_l": "TPO-L", "ts_dpo": "TS-DPO"}
+    "online_una": "Online UNA", "p_alpha": "p_alpha", "reinforce": "REINFORCE",
+    "robust_dpo": "Robust DPO", "tis_dpo": "TIS-DPO", "tpo_l": "TPO-L", "ts_dpo": "TS-DPO"}
 FORMS = {"ift": {"ift-released": {"variant": "released"}}}      # forms beside the default
 LEARNS_FROM = {                         # families of pictures/colours.py, in words
     "sft": "right answers", "ift": "right answers, with its own guesses",
     "pairs": "a better and a worse answer", "graded": "answers with a score or a label",
-    "poft": "right answers, weighed by a helper model", "sampled": "its own answers, scored",
+    "poft": "right answers, weighed by a helper", "sampled": "its own answers, scored",
     "truth": "something else"}
 ANSWERS = {                             # what a method calls its answers
     "answer": "the right answer", "chosen": "the right answer", "good answer": "the right answer",

@@ -1,1 +1,1 @@
-"""What every program here needs, and what no method is about."""
+"""Helpers of every program, without machine learning: files, errors, printing, seeds."""

@@ -1,4 +1,4 @@
-"""Mistakes in a method's class that would pass without a word: TypeError says what to write.
+"""Mistakes in a method's class that Python would not report: TypeError says what to write.
 
     check_class(cls, hooks)             # by Objective, for each class that is derived from it
 """
@@ -10,15 +10,15 @@ from typing import Any
 
 from nanouft.plumbing.errors import nearest
 
-DECLARED: dict[str, tuple] = {          # class attribute -> its types, or the words it may be
+DECLARED: dict[str, tuple] = {          # class attribute -> its types, or its allowed words
     "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
     "logit_copies": (int, float), "scorer": ("any", "grade", "none")}
-ROLLOUT = ("samples", "minibatches", "passes")      # attributes that a method may make settings of
+ROLLOUT = ("samples", "minibatches", "passes")      # a method may turn these into settings
 
 
 def check_class(cls: Any, hooks: tuple[str, ...] = ()) -> None:
-    """Check what a class adds to the one that it is derived from, before it is made a dataclass.
-    hooks: its new public methods, for subclasses to override."""
+    """Check the attributes that a class adds to its parent, before it becomes a dataclass. hooks:
+    its new public methods that subclasses may override."""
     typed, settings = inspect.get_annotations(cls), [f.name for f in fields(cls)]
     known = [name for base in cls.__mro__[1:-1] for name in vars(base)
              if name[0] != "_" and name not in settings]
@@ -33,7 +33,7 @@ def check_class(cls: Any, hooks: tuple[str, ...] = ()) -> None:
 
 
 def check_setting(name: str, cls: type, known: list[str]) -> None:
-    """A setting has a name of its own, and a default."""
+    """TypeError unless a setting has a name of its own, and a default."""
     if name in known and name not in ROLLOUT:
         raise TypeError(f"{name} has a meaning in every objective: write `{name} = ...` "
                         "without a type to change it, and give a setting another name")
@@ -42,7 +42,7 @@ def check_setting(name: str, cls: type, known: list[str]) -> None:
 
 
 def check_declared(name: str, value: Any) -> None:
-    """A class attribute of DECLARED has its type, or is one of its words."""
+    """TypeError unless a class attribute of DECLARED has its type, or is one of its words."""
     allowed = DECLARED.get(name, ())
     types = tuple(x for x in allowed if isinstance(x, type))
     if allowed and not (isinstance(value, types) if types else value in allowed):
@@ -53,15 +53,16 @@ def check_declared(name: str, value: Any) -> None:
 
 
 def check_signature(name: str, mine: Callable, theirs: Callable) -> None:
-    """A method takes as many arguments as that of Objective: up to 1.1 `loss` took hp, too."""
+    """TypeError unless a method takes the same arguments as that of Objective. (Up to version 1.1
+    `loss` also took hp.)"""
     wanted, found = (list(inspect.signature(f).parameters) for f in (theirs, mine))
     if len(found) != len(wanted):
         raise TypeError(f"{name}({', '.join(found)}): it must be {name}({', '.join(wanted)})")
 
 
 def refuse_unknown(name: str, value: Any, known: list[str]) -> None:
-    """A public name that no objective has: a method that nothing calls, or a setting without a
-    type."""
+    """TypeError for a public name that no objective has: a method that nothing calls, or a setting
+    without a type."""
     if callable(value) or hasattr(value, "__get__"):
         raise TypeError(f"{name} is no method of an objective{nearest(name, known)} "
                         f"(a helper of your own: _{name})")

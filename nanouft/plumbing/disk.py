@@ -1,7 +1,7 @@
-"""Files that are read without trust and written whole: JSON objects, folders, tensors.
+"""Files that are checked before reading and written whole: JSON objects, folders, tensors.
 
-A file is written under another name and renamed once, so that a reader finds the old one or the new
-one. Whatever comes from outside is checked before it is opened; nothing is pickled, and nothing is
+A file is written under another name and then renamed, so a reader finds the old file or the new
+one. Whatever comes from outside is checked before it is opened. Nothing is pickled, and nothing is
 written or deleted through a link.
 """
 import json
@@ -19,7 +19,7 @@ from torch import Tensor
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import parse_json, plain_file, read_text
 
-READ = ["*.json*", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.png"]     # or written
+READ = ["*.json*", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.png"]     # and written
 
 
 def check_files(folder: Path) -> None:
@@ -30,8 +30,8 @@ def check_files(folder: Path) -> None:
 
 
 def plain_folder(path: Path) -> Path:
-    """The path of a folder that is there or can be made. UserError for a link to one, which may
-    lead anywhere, and for all else that stands in its place."""
+    """The path of a folder that exists or can be made. UserError for a link, which may lead
+    anywhere, and for anything else in its place."""
     if path.is_symlink() or path.exists() and not path.is_dir():
         what = "a symbolic link" if path.is_symlink() else "no folder"
         raise UserError(f"{path}: is {what}, so nothing is written there; remove it, or put the "
@@ -40,8 +40,8 @@ def plain_folder(path: Path) -> Path:
 
 
 def no_links(folder: Path) -> None:
-    """UserError if anything in a folder, however deep, is a symbolic link: what is written or
-    deleted through it would lie elsewhere."""
+    """UserError if anything in a folder, however deep, is a symbolic link: writing or deleting
+    through it would reach other places."""
     for place, folders, files in os.walk(folder):           # which follows no link
         for path in (Path(place, name) for name in (*folders, *files)):
             if path.is_symlink():
@@ -50,7 +50,8 @@ def no_links(folder: Path) -> None:
 
 
 def read_json(file: Path, **kinds: type) -> dict:
-    """UserError if there is no JSON object with fields of these kinds; a field may be missing."""
+    """A JSON object. UserError if there is none, or if a field has another type than in `kinds`. A
+    field may be missing."""
     hint = f"; is {file.parent} the folder of a run?"
     value = parse_json(read_text(file, hint), str(file), hint)
     if not isinstance(value, dict):
@@ -62,7 +63,7 @@ def read_json(file: Path, **kinds: type) -> dict:
 
 
 def as_json(value: Any) -> Any:
-    """The value as a file gives it back; None for NaN and infinity, which JSON does not have."""
+    """The value as JSON gives it back: None for NaN and infinity."""
     return json.loads(json.dumps(value), parse_constant=lambda word: None)
 
 
@@ -71,8 +72,7 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """A new file, in place of what was there. One that shares its bytes with the old one (a hard
-    link) keeps them."""
+    """Write a new file in place of the old one. A hard link to the old file keeps the old text."""
     partial = file.with_name(file.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
@@ -85,8 +85,8 @@ def write_text(file: Path, text: str) -> None:
 
 
 def rename(partial: Path, final: Path) -> None:
-    """Give a file or folder that was written whole its final name, in place of what is there. A
-    library may write for the owner alone (safetensors: 0600); each file gets the umask's mode."""
+    """Give a finished file or folder its final name, in place of what is there. Each file gets the
+    umask's mode, because a library may write for the owner alone (safetensors: 0600)."""
     mask = os.umask(0o077)
     os.umask(mask)
     for file in (partial, *partial.rglob("*")):
@@ -99,7 +99,7 @@ def rename(partial: Path, final: Path) -> None:
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder, in place of what was there."""
+    """An empty folder, in place of whatever was there."""
     remove(folder)
     folder.mkdir(parents=True)
     return folder
@@ -107,7 +107,7 @@ def fresh(folder: Path) -> Path:
 
 @contextmanager
 def removed_unless_whole(partial: Path) -> Iterator[Path]:
-    """An empty folder to write into, which the block renames or empties; where it fails, as on a
+    """An empty folder to write into; the block renames or empties it. If the block fails, as on a
     full disk, the folder is removed."""
     try:
         yield fresh(partial)
@@ -117,7 +117,7 @@ def removed_unless_whole(partial: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete a folder, or whatever stands in its place; of a link, the link alone."""
+    """Delete a folder, or whatever is in its place. Of a link, only the link is deleted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -129,17 +129,17 @@ def not_finite(weights: Mapping[str, Tensor]) -> str:
 
 
 def holds_tensors(file: Path) -> bool:
-    """Is this a whole file of tensors?"""
+    """True if this is a whole file of tensors."""
     try:
-        with safe_open(plain_file(file), "pt"):     # compares its size with what its head tells
+        with safe_open(plain_file(file), "pt"):     # compares its size with its head
             return True
     except (UserError, OSError, SafetensorError):
         return False
 
 
 def load_checked(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """ValueError unless the tensors of `file` are the wanted ones, and finite: an optimizer step
-    over tensors of another size or type would write beyond their end."""
+    """The tensors of `file`. ValueError unless they have the wanted names, shapes and types, and
+    are finite: an optimizer step over tensors of another size would write beyond their end."""
     tensors = load_file(plain_file(file))
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)

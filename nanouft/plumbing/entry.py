@@ -1,4 +1,4 @@
-"""The entry point of each program: errors become one line and an exit code.
+"""The entry point of each program. Errors become one line and an exit code.
 
     sys.exit(command(main))
 """
@@ -16,14 +16,14 @@ from safetensors import SafetensorError
 from nanouft.plumbing.errors import UserError, notes, out_of_memory
 from nanouft.plumbing.printing import say
 
-# what systems report when a disk is full, or a quota or a file's size limit is reached
+# messages of systems for a full disk, a quota, or a limit on the size of a file
 FULL = re.compile("no space left|not enough space|quota|file too large", re.I)
-LONGEST = 1000          # characters of an error, which may quote whole data
+LONGEST = 1000          # characters of an error; it may quote whole data
 
 
 def make_streams_safe() -> None:
-    """From now on a character that the terminal or file cannot encode is printed as ?. A stream
-    that is closed, as in a service, is replaced by os.devnull."""
+    """Print ? for a character that the terminal or file cannot encode. Replace a closed stream, as
+    in a service, by os.devnull."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
@@ -34,8 +34,8 @@ def make_streams_safe() -> None:
 
 def command(main: Callable, argv: list[str] | None = None,
             needs_less: str = "take a smaller model, or close other programs") -> int:
-    """Call an entry point. What a person can cause becomes one line; all else is a traceback.
-    needs_less: what makes this program need less memory."""
+    """Call an entry point. An error that a person can cause becomes one line; any other one is a
+    traceback. needs_less: advice if memory runs out."""
     make_streams_safe()
     try:
         return main(argv) or 0
@@ -51,7 +51,7 @@ def command(main: Callable, argv: list[str] | None = None,
 
 
 def line_of(e: BaseException, needs_less: str) -> str:
-    """The one line that is said of an error, with its notes; "" for a fault of ours."""
+    """The one line for an error, with its notes; "" for a bug in nanouft."""
     if isinstance(e, KeyboardInterrupt):
         line = ": ".join(filter(None, ["interrupted", str(e)]))
     elif isinstance(e, UserError):
@@ -69,16 +69,16 @@ def line_of(e: BaseException, needs_less: str) -> str:
 
 
 def shortened(line: str) -> str:
-    """Its beginning and its end, if it is too long to be read."""
+    """The line; if it is too long, only its beginning and its end."""
     if len(line) <= LONGEST:
         return line
     return f"{line[:LONGEST - 200]} ... ({len(line):,} characters) ... {line[-200:]}"
 
 
 def stop_signals() -> tuple[int, ...]:
-    """The signals that ask a run to stop: Ctrl-C, kill, a terminal that closes, and the one that
+    """The signals that ask a run to stop: Ctrl-C, kill, a terminal that closes, and the signal that
     clusters send before their time limit. Windows has the first two. Under nohup a closing terminal
-    is ignored, and so it stays."""
+    stays ignored."""
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
     found = [getattr(signal, name) for name in names if hasattr(signal, name)]
     return tuple(number for number in found if number in (signal.SIGINT, signal.SIGTERM)
@@ -87,8 +87,8 @@ def stop_signals() -> tuple[int, ...]:
 
 @contextmanager
 def handled(numbers: tuple[int, ...], on_signal: Callable[[int, Any], None]) -> Iterator[None]:
-    """These signals call a function. Python allows this in the main thread alone: in another one
-    nothing changes."""
+    """Let these signals call a function. Python allows this only in the main thread; in another
+    thread nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         numbers = ()
     before = {number: signal.signal(number, on_signal) for number in numbers}
@@ -101,7 +101,7 @@ def handled(numbers: tuple[int, ...], on_signal: Callable[[int, Any], None]) -> 
 
 @contextmanager
 def interrupted_by(numbers: tuple[int, ...]) -> Iterator[None]:
-    """Each of these signals does what Ctrl-C does: KeyboardInterrupt."""
+    """Let each of these signals do what Ctrl-C does: raise KeyboardInterrupt."""
     def on_signal(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
     with handled(numbers, on_signal):
@@ -110,8 +110,8 @@ def interrupted_by(numbers: tuple[int, ...]) -> Iterator[None]:
 
 @contextmanager
 def defer_signals(numbers: tuple[int, ...], stop_after: str) -> Iterator[list[int]]:
-    """Collect these signals in a list, so that they do not end the program at once; each prints
-    that it stops after `stop_after` ("this step")."""
+    """Collect these signals in a list, so they do not end the program at once. Each signal prints
+    that the program stops after `stop_after` ("this step")."""
     received: list[int] = []
 
     def on_signal(number: int, frame: Any) -> None:

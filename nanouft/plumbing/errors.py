@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 
-# what PyTorch says where a card or the computer has no memory left
+# PyTorch's messages if a card or the computer has no memory left
 NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
 
 
@@ -23,18 +23,19 @@ class Diverged(UserError):
 
 
 def out_of_memory(e: BaseException) -> bool:
-    """Has the computer or the card no memory left?"""
+    """True if the error says that the computer or the card has no memory left."""
     said = isinstance(e, RuntimeError) and NO_MEMORY.search(str(e))
     return bool(said) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
 
 
 def add_note(e: BaseException, text: str) -> None:
-    """More to say after an error: behind its line, or below its traceback (from Python 3.11 on)."""
+    """Add a text to an error. It is printed after its line, or below its traceback (Python
+    3.11)."""
     e.__notes__ = [*notes(e), text]             # type: ignore[attr-defined]
 
 
 def notes(e: BaseException) -> list[str]:
-    """What `add_note` has added."""
+    """The texts that `add_note` has added."""
     return getattr(e, "__notes__", [])
 
 
@@ -45,7 +46,7 @@ def flag(name: str) -> str:
 
 def in_range(record: object, *names: str, low: float = 0, high: float = math.inf,
              above: bool = False) -> None:
-    """UserError unless these fields lie from `low` (or above it) to `high`; None passes."""
+    """UserError unless these fields are from `low` (or above it) to `high`; None passes."""
     for name in names:
         value = getattr(record, name, None)
         if value is not None and not (low < value <= high or value == low and not above):
@@ -54,7 +55,7 @@ def in_range(record: object, *names: str, low: float = 0, high: float = math.inf
 
 
 def one_of(what: str, word: str, known: Iterable[str]) -> str:
-    """`word`, if it is known; else UserError with the nearest known one."""
+    """`word` if it is known; else UserError with the nearest known word."""
     if word not in (known := list(known)):
         raise UserError(f"unknown {what} {word[:80]!r}{nearest(word, known)} "
                         f"(known: {', '.join(known)})")
@@ -62,7 +63,7 @@ def one_of(what: str, word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str], before: str = "") -> str:
-    """A question that names the known word most like this one, or nothing."""
+    """A hint with the known word most like this one, such as "; did you mean train?", or ""."""
     lowered = {x.lower(): x for x in known}
     near = difflib.get_close_matches(word.lower(), lowered, 1)
     return f"; did you mean {before}{lowered[near[0]]}?" if near else ""

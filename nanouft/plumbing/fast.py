@@ -1,7 +1,7 @@
-"""What makes gpt.py fast on a CPU and keeps its memory bounded; gpt.py is understood without it.
+"""Faster and smaller versions of two operations of gpt.py, which can be read without this file.
 
-`product` is a linear layer, by oneDNN while sampling on a CPU with AVX-512. `logp` takes the
-log-probs of given targets out of logits, in chunks and in place where the logits are large.
+`product` is a linear layer, by oneDNN while sampling on a CPU with AVX-512. `logp` computes the
+log-probs of given targets from logits; large logits are read in chunks and overwritten.
 """
 from functools import cache
 from typing import Any
@@ -14,8 +14,8 @@ from torch import Tensor
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x (...,K), weight (N,K), bias (N,) -> (...,N), then through a tanh GELU if asked.
-    In inference mode (generate.py) on a CPU with AVX-512 oneDNN computes it, up to twice as fast
-    and equal but for rounding, by a private operation of PyTorch. Elsewhere it is F.linear."""
+    In inference mode (generate.py) on a CPU with AVX-512, oneDNN computes it by a private operation
+    of PyTorch. It is up to twice as fast, and equal up to rounding. Elsewhere it is F.linear."""
     sampling = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
     if sampling and x.device.type == "cpu" and x.dtype == torch.float32 and onednn_is_faster():
         then = "gelu" if gelu else "none"
@@ -26,14 +26,14 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = 
 
 @cache
 def onednn_is_faster() -> bool:
-    """Has this CPU AVX-512? With AVX2 MKL is faster. torch.compile cannot trace this question, so
-    `product` does not ask it there."""
+    """True if this CPU has AVX-512; with AVX2 MKL is faster. torch.compile cannot trace this
+    function, so `product` does not call it there."""
     return torch.backends.mkldnn.is_available() and (
         torch.backends.cpu.get_cpu_capability() == "AVX512")
 
 
 class Linear(nn.Linear):
-    """nn.Linear by `product`."""
+    """nn.Linear, computed by `product`."""
     def forward(self, x: Tensor) -> Tensor:
         return product(x, self.weight, self.bias)
 
@@ -45,7 +45,8 @@ PART = 2**22                                    # logits of one chunk, sized for
 def logp(logits: Tensor, targets: Tensor) -> Tensor:
     """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, at least in fp32.
     Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps
-    three of them (logits, log-softmax, gradient). Then only one backward pass is possible."""
+    three copies of it (logits, log-softmax, gradient). After that only one backward pass is
+    possible."""
     if logits.dtype != torch.float64:
         logits = logits.float()
     if logits.numel() < LARGE or torch.compiler.is_compiling():     # compiled, it takes as little
@@ -77,5 +78,5 @@ class InPlace(torch.autograd.Function):
 
 
 def rows_at_once(x: Tensor) -> int:
-    """A GPU takes more at once, so that launching costs it little."""
+    """Rows in one chunk. A GPU takes more at once, so launching kernels costs little."""
     return max(1, (PART if x.device.type == "cpu" else 16 * PART) // x.shape[1])

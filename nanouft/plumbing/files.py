@@ -1,5 +1,5 @@
-"""Files that others wrote: text and JSON, or one clear line about what they are instead. And a file
-that is written at the end of long work: can it be?"""
+"""Files that others wrote: text and JSON, or one clear line that says what they are instead. Also a
+check that a file can be written, before the long work for it."""
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "packed
 
 
 def plain_file(file: str | Path, hint: str = "") -> Path:
-    """The path of a plain file. UserError for all else: reading a pipe might never end."""
+    """The path of a plain file. UserError for anything else: reading a pipe might never end."""
     path = Path(file)
     if not path.is_file():
         why = "it is not a plain file" if path.exists() else "no such file"
@@ -24,7 +24,8 @@ def plain_file(file: str | Path, hint: str = "") -> Path:
 
 
 def read_text(file: str | Path, hint: str = "") -> str:
-    """The text of a file. UserError with this hint if there is none, or with what it holds."""
+    """The text of a file. UserError with this hint if there is no file; or if it is not text, with
+    what it holds."""
     try:
         text = plain_file(file, hint).read_text(encoding="utf-8-sig")
         what = zeros(text[:4], bool(text.strip("\0")))
@@ -38,14 +39,14 @@ def read_text(file: str | Path, hint: str = "") -> str:
 
 
 def zeros(beginning: str, has_more: bool) -> str:
-    """What a file is whose first letters hold a zero; "" if these do not."""
+    """What a file is if its first letters hold a zero byte; else ""."""
     if "\0" not in beginning:
         return ""
     return "it is UTF-16" if has_more else "it holds zero bytes alone"      # without its mark
 
 
 def not_utf8(data: bytes, i: int) -> str:
-    """What these bytes are, which UTF-8 cannot decode at byte i."""
+    """What these bytes are, if UTF-8 cannot decode them at byte i."""
     for begin, name in BEGINNINGS.items():
         if data.startswith(begin):
             return f"it is {name}"
@@ -56,7 +57,7 @@ def not_utf8(data: bytes, i: int) -> str:
 
 
 def check_writable(file: Path) -> None:
-    """Make the folder of a file that is written later. OSError now if it cannot be written then."""
+    """Make the folder of a file that is written later. OSError if it could not be written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.open("a").close()
 

@@ -1,4 +1,4 @@
-"""Code that a user brings: an error in it names its file and line."""
+"""Code of the user: an error in it names its file and line."""
 import linecache
 import sys
 import traceback
@@ -13,7 +13,7 @@ from nanouft.plumbing.errors import UserError, out_of_memory
 
 
 def load(file: str | Path) -> ModuleType:
-    """Execute a file as the module own.NAME. It stands in sys.modules, where dataclasses look for
+    """Execute a file as the module own.NAME. It is put into sys.modules, where dataclasses look for
     it, under a name that no other module has."""
     spec: Any = spec_from_file_location(f"own.{Path(file).stem}", file)
     module = module_from_spec(spec)
@@ -23,7 +23,7 @@ def load(file: str | Path) -> ModuleType:
 
 
 def lines_in(file: str, e: BaseException) -> list[int]:
-    """The lines of a file through which an error came, the innermost last."""
+    """Numbers of the lines of a file in an error's traceback, the innermost last."""
     def is_file(name: str | None) -> bool:
         return name is not None and Path(name).resolve() == Path(file).resolve()
     lines = [f.lineno or 0 for f in traceback.extract_tb(e.__traceback__) if is_file(f.filename)]
@@ -31,7 +31,7 @@ def lines_in(file: str, e: BaseException) -> list[int]:
 
 
 def error_line(error: BaseException, file: str) -> str:
-    """An error in one line, and below it the line of the file through which it came, if one did."""
+    """An error in one line; below it the line of the file in its traceback, if there is one."""
     lines = lines_in(file, error)
     where = f"\n    line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
     said = str(error)
@@ -42,7 +42,7 @@ def error_line(error: BaseException, file: str) -> str:
 
 @contextmanager
 def locate_errors(file: str, flag: str) -> Iterator[None]:
-    """UserError, with the line of the file, for whatever its code raises; also a decorator."""
+    """Turn whatever the code of a file raises into a UserError with its line. Also a decorator."""
     try:
         yield
     except UserError:

@@ -1,5 +1,4 @@
-"""What is printed: control characters written out, numbers with their nouns, and
-no file that is not there."""
+"""Printing: control characters written out, numbers with their nouns, and only files that exist."""
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ def counted(n: int, things: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Control characters written out: an escape sequence could hide or forge what is printed."""
+    """The text with control characters written out: an escape sequence could hide or forge text."""
     return text.translate(ESCAPES)
 
 
 def if_here(file: str, text: str = " ({})") -> str:
-    """The text with this file if it lies in the current folder and belongs to nanouft's checkout;
-    else "", as beside an installed wheel."""
+    """The text with this file, if the file is in the current folder and belongs to nanouft's
+    checkout. Else "", as with an installed wheel."""
     ours = Path(__file__).resolve().parents[2] / file
     return text.format(file) if ours.exists() and ours == Path.cwd() / file else ""
 

@@ -10,7 +10,7 @@ from nanouft.plumbing.printing import say
 
 
 class ProgressLines:
-    """In place of tqdm's bar, which stands still in a log: a line after 2 seconds, 4, 8 ..."""
+    """Lines for a log, after 2 seconds, 4, 8 ... A log cannot show tqdm's moving bar."""
 
     def __init__(self, rows: Iterable | None, total: int, what: str, begun: int):
         self.rows, self.total, self.desc, self.n = rows, total, what, begun
@@ -40,9 +40,9 @@ class ProgressLines:
 
 def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0,
              training: bool = False) -> Any:
-    """A progress bar for `total` rows, which iterates over `rows` if they are given. It appears
-    after two seconds, and is gone at the end. That of `training` counts steps, is there at once,
-    and stays with its last loss. In a log each prints lines."""
+    """A progress bar for `total` rows; it iterates over `rows` if they are given. It appears after
+    two seconds and disappears at the end. The bar of `training` counts steps, appears at once, and
+    stays with its last loss. In a log, lines are printed instead."""
     if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
         return ProgressLines(rows, total, what, begun)
     return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if training else "row",

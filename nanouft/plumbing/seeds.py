@@ -1,8 +1,8 @@
-"""Where random numbers begin: every stream of them has a function here that gives its seed.
+"""Seeds: every stream of random numbers has a function here that gives its seed.
 
-A seed depends on --seed and on the number of a step, a row or a rollout, never on what was drawn
-before, so a resumed run draws what it would have drawn without the break. A number seeds torch, a
-list numpy. Changing a formula moves every committed figure.
+A seed depends on --seed and on the number of a step, a row or a rollout, never on earlier draws. So
+a resumed run draws what it would have drawn without the break. A single number seeds torch, a list
+seeds numpy. A changed formula moves every committed figure.
 """
 from typing import Any
 
@@ -16,7 +16,7 @@ CHUNKS = 1_009              # a prime above the chunks in which answers are samp
 
 # ---- training ------------------------------------------------------------------------------------
 def step_seed(seed: int, step: int) -> int:
-    """Batch.seed, which all micro-batches of a step share."""
+    """Batch.seed; all micro-batches of a step share it."""
     return seed * STEPS + step
 
 
@@ -25,12 +25,12 @@ def row_seed(batch_seed: int, row: int) -> int:
 
 
 def order_seed(seed: int) -> list[int]:
-    """Which rows stand in which step."""
+    """Which rows are in which step."""
     return [seed, 7]
 
 
 def minibatch_seed(seed: int, rollout: int, turn: int) -> list[int]:
-    """Which answers of a rollout stand in which step."""
+    """Which answers of a rollout are in which step."""
     return [seed, rollout, turn]
 
 
@@ -53,10 +53,10 @@ def rollout_seed(seed: int, rollout: int, chunk: int) -> int:
     return chunk_seed(step_seed(seed, rollout), chunk)
 
 
-# ---- NanoWorld: another seed is other prompts ----------------------------------------------------
+# ---- NanoWorld: another seed gives other prompts -------------------------------------------------
 def kind_seed(seed: int, kind: int) -> int:
-    """Rows of the second kind that a method learns from (kind 1), of the third ...; the first kind
-    has --seed."""
+    """Rows of the second kind that a method learns from (kind 1), of the third, and so on. The
+    first kind has --seed itself."""
     return seed + 10_000_000 * kind
 
 
@@ -70,8 +70,8 @@ def held_document_seed(seed: int) -> int:
 
 # ---- draws that do not depend on how a step is cut into micro-batches ----------------------------
 def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
-    """(B,T) draws in [0,1), by a row's number in the step, whichever micro-batch holds it. A GPU
-    draws other numbers than a CPU."""
+    """(B,T) draws in [0,1). They depend on a row's number in the step, not on its micro-batch. A
+    GPU draws other numbers than a CPU."""
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
     return torch.stack([torch.rand(T, device=device, generator=generator(seed, device))
                         for seed in seeds])

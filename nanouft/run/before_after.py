@@ -1,7 +1,7 @@
-"""Before and after a run: what is measured and printed, and what eval.json keeps.
+"""What a run measures before and after training, prints, and keeps in eval.json.
 
     before = evaluate_run(model, tok, plan, device, score)      # and once more after the run
-    question = pick_question(before, after)                     # the one of NanoWorld that is shown
+    question = pick_question(before, after)                     # one of NanoWorld's, to show
     print_report(before, after, question)
 """
 import re
@@ -28,13 +28,13 @@ from nanouft.run.evaluation import (
 from nanouft.run.held_rows import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
 
-FORGOT = 20             # points that a family must lose before the run says so
+FORGOT = 20             # points that a task must lose before the run says so
 METRICS = {"nll": "loss on held-out answers, nats per token",
            "accuracy": "held-out pairs: chosen answer gained more",
-           "prefers": "held-out pairs: chosen answer is likelier",
+           "prefers": "held-out pairs: chosen is more likely",
            "auc": "held-out answers: better ones gained more",
            "reward": "held-out questions: reward of the answers"}
-ANSWER = 64             # their longest answers, in tokens
+ANSWER = 64             # longest answer to a question of your rows, in tokens
 
 
 class Evaluated(NamedTuple):
@@ -45,8 +45,9 @@ class Evaluated(NamedTuple):
 
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                  score: Score | None) -> Evaluated:
-    """Metrics of the held-out rows, and answers: to NanoWorld's questions; or to all held-out
-    questions if a reward scores them, to short ones that have one right answer, or to ASKED."""
+    """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
+    your rows it answers all held-out questions if a reward scores them, else those with a short
+    right answer, else ASKED of them."""
     cfg, held = plan.cfg, plan.held
     if cfg.plain:
         return Evaluated({}, [])
@@ -77,18 +78,18 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
 
 
 def expected(row: Row) -> str:
-    """The answer of a demonstration, or the better one of a pair."""
+    """The right answer of a row: that of a demonstration, or the better one of a pair."""
     return (row.answer or row.chosen or ())[-1].text
 
 
 def same_words(one: str, other: str) -> bool:
-    """Equal but for capital letters, punctuation and white space."""
+    """Whether two texts are equal, except for capital letters, punctuation and white space."""
     return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
 def print_report(before: Evaluated, after: Evaluated, question: dict) -> None:
-    """Print what a run has changed: scores of NanoWorld's families, metrics of held-out rows, and
-    some answers. question: that of pick_question."""
+    """Print what a run has changed: scores of NanoWorld's tasks, metrics of held-out rows, and some
+    answers. `question` is what pick_question returned."""
     was, now = before.metrics, after.metrics
     if "families" in now:
         print_families(was["families"], now["families"])
@@ -111,7 +112,7 @@ def print_report(before: Evaluated, after: Evaluated, question: dict) -> None:
 
 
 def print_families(was: Metrics, now: Metrics) -> None:
-    """Print the score of each family, and which were unlearnt."""
+    """Print the score of each task, and which tasks were unlearned."""
     say(f"\n{'score of 100':<42}before    after   answers that stop, %")
     for name, f in now.items():
         score, ends = (100 * was[name][k] for k in ("score", "ends"))
@@ -120,14 +121,14 @@ def print_families(was: Metrics, now: Metrics) -> None:
     say(f"  {'mean':40}{100 * mean_score(was):5.0f}{100 * mean_score(now):9.0f}")
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
-        say(f"  it has unlearnt something: {', '.join(lost)} points"
+        say(f"  it has unlearned something: {', '.join(lost)} points"
             f"{if_here('docs/runs.md')}")
 
 
 def pick_question(before: Evaluated, after: Evaluated) -> dict:
     """One of NanoWorld's questions with both answers; {} if no answer changed, or there are none.
-    Of those whose answer changed it is the one whose gain is nearest to the mean gain, so that
-    neither the best nor the worst is shown."""
+    Among the questions whose answer changed, it takes the one whose gain is nearest to the mean
+    gain. So it shows neither the best nor the worst."""
     if "families" not in after.metrics:
         return {}
     both = list(zip(before.answers, after.answers))

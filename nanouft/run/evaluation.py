@@ -1,6 +1,6 @@
 """Held-out metrics: exact scores of greedy answers; loss, preference accuracy and AUC of rows.
 
-evaluate.py is the command and says what each metric means.
+evaluate.py is the command; its head says what each metric means.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ from nanouft.world.answers import read_question
 
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
                 chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
-    """Greedy answers (or as `how` says), in the order of `rows`; like lengths decode together."""
+    """Greedy answers, in the order of `rows`; `how` changes how they are decoded. Prompts of
+    similar length are decoded together."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     out: dict[int, Answer] = {}
@@ -42,7 +43,7 @@ Metrics = dict[str, Any]
 
 
 def bootstrap(values: Any, counts: Any = None) -> tuple[float, float]:
-    """95 % interval of the mean over rows: they are drawn again with replacement, 1,000 times and
+    """95 % interval of the mean over rows. The rows are drawn again with replacement, 1,000 times,
     always with the same draws. With `counts`, values are sums over that many tokens."""
     x = np.asarray(values, float)
     n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
@@ -52,9 +53,9 @@ def bootstrap(values: Any, counts: Any = None) -> tuple[float, float]:
 
 
 def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean: by `bootstrap`, or, where all rows are right or all are wrong, the
-    exact interval of a share (Clopper and Pearson 1934), because equal rows leave a bootstrap
-    nothing to draw."""
+    """95 % interval of the mean, by `bootstrap`. If all rows are right, or all wrong, it is the
+    exact interval of a share (Clopper and Pearson 1934), because equal rows have no bootstrap
+    spread."""
     least = 0.025 ** (1 / len(values))
     if (counts == 1).all() and len(set(values)) == 1 and values[0] in (0, 1):
         return (least, 1.0) if values[0] else (0.0, 1 - least)
@@ -64,7 +65,7 @@ def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
 def families(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
              skills: Sequence[str] = world.FAMILIES,
              max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
-    """({family: its metrics}, every answer)."""
+    """({task: its metrics}, every answer)."""
     rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
     for row, a in zip(rows, answer_rows(model, tok, rows, max_new=max_new), strict=True):
         prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
@@ -76,7 +77,7 @@ def families(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, 
 
 
 def summary(items: list[dict]) -> Metrics:
-    """The metrics of one family. Wordings of one question about a fact are drawn together."""
+    """The metrics of one task. Wordings of one question about a fact are drawn together."""
     facts: dict = {}
     for x in items:
         facts.setdefault(read_question(x["prompt"]) or x["prompt"], []).append(x["score"])
@@ -104,8 +105,8 @@ def held_out_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Devic
 
 @dataclass
 class Measured:
-    """Metrics of rows; and for each row a sum and a count, by which models are compared: the first
-    metric is the total of the sums over that of the counts."""
+    """Metrics of rows, and a sum and a count for each row, to compare models. The first metric is
+    the total of the sums divided by the total of the counts."""
     metrics: Metrics
     sums: np.ndarray                    # (rows,)
     counts: np.ndarray                  # (rows,)
@@ -132,15 +133,15 @@ def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -
 
 
 def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
-    """AUC: the share of couples of answers with different grades in which the better one gained
-    more. Grades 1, 0, 0 make two couples.
+    """AUC: of all couples of answers with different grades, the share in which the better one
+    gained more. Grades 1, 0, 0 make two couples.
 
-    A row stands in many couples, as the better or as the worse answer. So the interval is that of
-    the mean of one number per row, auc + rows / couples * (its wins - auc * its couples). Their
-    mean is auc, and their spread is that of the U-statistic (Hoeffding 1948; for two grades DeLong
-    et al. 1988)."""
+    A row belongs to many couples, as the better or as the worse answer. So the interval comes from
+    one number per row, auc + rows / couples * (its wins - auc * its couples). The mean of these is
+    auc, and their spread is that of the U-statistic (Hoeffding 1948; for two grades DeLong et al.
+    1988)."""
     rows = len(gain)
-    won, couples = np.zeros(rows), np.zeros(rows)           # of each row, in both places
+    won, couples = np.zeros(rows), np.zeros(rows)           # of each row, on both sides
     for i in range(rows):                       # one at a time: all couples would fill the memory
         worse = grade < grade[i]
         ahead = worse * wins(gain[i] - gain)
@@ -154,8 +155,8 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
 
 
 def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
-    """The shares of pairs in which chosen is likelier, and in which it gained more log-prob over
-    the start model than rejected."""
+    """prefers: share of pairs in which chosen is more likely. accuracy: share in which chosen
+    gained more log-prob over the start model than rejected."""
     chosen = np.array([x["chosen"].sum() for x in logp])
     rejected = np.array([x["rejected"].sum() for x in logp])
     likelier = chosen > rejected
@@ -169,7 +170,8 @@ def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
 
 
 def reference_sums(encoded: list[Encoded], role: str) -> np.ndarray | None:
-    """(n,) nats of the reference model for each sequence of a role, if they were computed."""
+    """(n,) log-prob by the reference model of each sequence of a role, in nats; None if it was not
+    computed."""
     logp = [e.seqs[role].ref_logp for e in encoded]
     return np.array([x.sum() for x in logp if x is not None]) if logp[0] is not None else None
 

@@ -1,4 +1,4 @@
-"""Models that must be trained before a method can be (poft, sftmix, tis_dpo, distill).
+"""Models that must be trained before a method (poft, sftmix, tis_dpo, distill).
 
     objective = with_first_models(objective, cfg, device, train=main)   # made once, in out/.first
 """
@@ -18,21 +18,21 @@ from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
 from nanouft.run.settings import Train
 
-# flags that they take from the run: those of its rows and of its memory
+# flags that they take from the run, about its rows and its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
              "lora", "dtype", "accumulate", "activation_checkpointing")
-OF_MEMORY = INHERITED[-2:]              # they change nothing of a model but rounding
+OF_MEMORY = INHERITED[-2:]              # these change a model by rounding only
 
 
 def with_first_models(objective: Objective, cfg: Train, device: Device,
                       train: Callable[[list[str]], int]) -> Objective:
-    """The objective with the folders of its first models; train(argv) makes each of them once."""
+    """The objective with the folders of its first models. train(argv) makes each of them once."""
     wanted = objective.first_models
     if wanted is None or getattr(objective, wanted.setting) is not None:
         return objective
     if cfg.data and not wanted.inherits:
         raise UserError(f"{flag(wanted.setting)} FOLDER ... is needed with --data: models that "
-                        "know such answers; one is made for NanoWorld alone")
+                        "know such answers; they are made only for NanoWorld")
     changed = {name: getattr(cfg, name) for name in INHERITED
                if getattr(cfg, name) != getattr(Train, name)}
     if not wanted.inherits:
@@ -54,9 +54,9 @@ def with_first_models(objective: Objective, cfg: Train, device: Device,
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a run that was stopped has left. UserError if one trains there now."""
+    """Delete the rest of a stopped run. UserError if a run trains there now."""
     if folder.exists():
-        if (folder / "run.json").exists():      # not yet, if it was stopped at its very start
+        if (folder / "run.json").exists():      # not there if the run was stopped at its start
             with locked(folder):
                 pass
-        remove(folder)              # after the block, because Windows deletes no open file
+        remove(folder)              # after the block: Windows deletes no open file

@@ -1,13 +1,13 @@
-"""A run folder while the model trains: the log, checkpoints, and what is saved if a run ends early.
+"""A run folder while the model trains: the log, checkpoints, and saving if a run ends early.
 
     run = Run(folder, plan, model, optimizer, scaler, source, device, done)
     with run.saved_at_the_end("python -m nanouft.train --resume out/sft"):
         with run.signals() as signals:
             for step in run.follow(steps(...), signals):
-                ...                         # what the caller does beside it
+                ...                         # the caller's own work after each step
 
 Whatever ends a run (Ctrl-C, a signal, an error of a reward, a full disk), its last whole step is
-saved; where the model samples, its last whole rollout. Files and formats are those of folder.py.
+saved, or its last whole rollout if the model samples. folder.py has the files and their formats.
 """
 import math
 import time
@@ -29,25 +29,27 @@ from nanouft.run.plan import Plan
 
 
 class Run:
-    """`source`: Epochs, or Rollouts, with which a run is saved only between two rollouts."""
+    """A run that is logged and saved. `source`: Epochs or Rollouts; a run with Rollouts is saved
+    only between two of them."""
 
     def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,
                  scaler: torch.amp.GradScaler, source: Any, device: Device, done: int = 0):
-        """`done`: the steps that a resumed run has taken."""
+        """`done`: number of steps that a resumed run has taken."""
         self.folder, self.source, self.total = folder, source, plan.steps
-        self.done = self.saved = done           # steps that are taken, and those that are saved
+        self.done = self.saved = done           # steps taken, steps saved
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
         self.save_every = self.steps_between_saves(plan.cfg.save_every)
-        # after a save of s seconds none for 9 s: writing takes no more than a tenth of the time
+        # after a save of s seconds there is none for 9 s: writing takes at most a tenth of the time
         self.pause = 9 if plan.cfg.save_every is None else 0
         self.log = Log(folder / "metrics.jsonl", done, device)
         self.name = plan.objective.name
-        self.updating = False                   # has the optimizer begun a step that is not done?
+        self.updating = False                   # True while the optimizer takes a step
         optimizer.register_step_pre_hook(lambda *_: self.begin_update())
 
     def steps_between_saves(self, save_every: int | None) -> int:
-        """In whole rollouts; 0: never. A rollout of several steps cannot be saved in its middle, so
-        each of them is saved, if the pause allows it."""
+        """Steps between two saves, in whole rollouts; 0 means never. A rollout of several steps
+        cannot be saved in the middle, so by default each rollout is saved, if the pause allows
+        it."""
         stride = self.source.stride
         if save_every is None:
             return 50 if stride == 1 else stride
@@ -58,17 +60,17 @@ class Run:
 
     @property
     def is_whole(self) -> bool:
-        """Are the weights those after step `done`, and does no rollout wait for its other steps?"""
+        """True if the weights are those after step `done`, and this step ends its rollout."""
         return not self.updating and self.done % self.source.stride == 0
 
     def signals(self) -> AbstractContextManager[list[int]]:
-        """Signals wait until a step or a rollout is whole. Without saves they end a run at once."""
+        """Signals wait until a step or rollout is whole. A run without saves ends at once."""
         return defer_signals(stop_signals() if self.save_every else (),
                              "this step" if self.source.stride == 1 else "this rollout")
 
     def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
-        """The same steps, each of them logged. After the caller's work on a step the model is saved
-        now and then; if a signal has come, KeyboardInterrupt ends the run."""
+        """The same steps, logged. After the caller's work on a step the model is saved if a save is
+        due. If a signal has come, KeyboardInterrupt ends the run."""
         next_save = 0.0
         self.bar = progress(self.total, self.name, steps, self.done, training=True)
         for step in self.bar:
@@ -89,8 +91,8 @@ class Run:
 
     @contextmanager
     def saved_at_the_end(self, goes_on: str) -> Iterator[None]:
-        """Whatever ends this block early, the last whole step is saved if it can be, and the error
-        says what is kept. goes_on: the command that goes on from there."""
+        """If this block ends early, for whatever reason, save the last whole step if possible. The
+        error then says what is kept. goes_on: the command that goes on from there."""
         try:
             with interrupted_by(stop_signals() if self.save_every else ()):
                 yield
@@ -104,17 +106,17 @@ class Run:
             raise
 
     def save_if_possible(self) -> None:
-        """On a full disk, or without memory, what was saved before remains."""
+        """Save. On a full disk, or without memory, the last save remains."""
         with self.signals(), suppress(OSError, SafetensorError, MemoryError, RuntimeError):
             self.save()
 
     def save(self) -> None:
-        """Write what the log has waiting, and step `done`."""
+        """Write the waiting numbers of the log, and the checkpoint of step `done`."""
         self.flush()
         save_step(self.folder, self.done, self.model, self.optimizer, self.scaler)
         self.saved = self.done
 
     def flush(self) -> None:
-        """Write what the log has waiting."""
+        """Write the waiting numbers of the log."""
         if text := self.log.flush():
             self.bar.set_postfix_str(text, refresh=False)

@@ -1,4 +1,4 @@
-"""Which held-out rows a run scores, and which of their questions the model answers.
+"""The held-out rows that a run scores, and the questions among them that the model answers.
 
     held = choose_held_out(cfg, objective, held, steps, batch_size)
 """
@@ -9,26 +9,26 @@ from nanouft.objective import Objective
 from nanouft.plumbing.printing import counted, say
 from nanouft.run.settings import Train
 
-SHORT = 12              # tokens of a held-out answer that is compared word by word
-COUNTED = 30            # held-out questions with short answers that are asked
+SHORT = 12              # most tokens of a held-out answer that is compared word by word
+COUNTED = 30            # most questions with short answers that are asked
 ASKED = 2               # held-out questions that a model answers before and after
 
 
 def scores_answers(cfg: Train, objective: Objective) -> bool:
-    """Are held-out questions of your rows answered, for the reward of the answers?"""
+    """True if the model answers held-out questions of your rows, and a reward scores them."""
     return bool(cfg.data) and objective.on_policy and (
         objective.scorer != "none" or cfg.reward != "exact")
 
 
 def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
                     steps: int, batch_size: int) -> list[Encoded]:
-    """The held-out rows that a run of so many steps scores, before and after."""
+    """The held-out rows that a run scores before and after; a long run scores more of them."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data:
         return held
     if not held:
-        say("no row is held out, so nothing is measured; --eval-data FILE names other rows")
+        say("no row is held out, so nothing is measured; --eval-data FILE gives other rows")
         return held
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
@@ -41,15 +41,15 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
 
 
 def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
-    """From 32 to 200 held-out rows, spread over the file: as many as can be scored `times` times
-    for a tenth of the cost of training on `trained` rows, if a step costs three forwards."""
+    """From 32 to 200 held-out rows, spread over the file. Scoring them `times` times may cost a
+    tenth of training on `trained` rows, if a step costs three forwards."""
     n = min(len(held), max(32, min(200, int(0.1 * 3 * trained / times))))
     return [held[i * len(held) // n] for i in range(n)]
 
 
 def short_answers(held: list[Encoded]) -> list[Row]:
-    """Up to COUNTED held-out rows, if most right answers are one turn of at most SHORT tokens, so
-    that an answer can be compared with them word by word."""
+    """Up to COUNTED held-out rows whose right answers are short: one turn of at most SHORT tokens,
+    to be compared word by word. [] unless most right answers are that short."""
     def is_short(e: Encoded) -> bool:
         trained = e.seqs.get("answer") or e.seqs.get("chosen")
         one = len(e.row.answer or e.row.chosen or ()) == 1

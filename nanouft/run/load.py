@@ -1,10 +1,10 @@
-"""What a run begins with: its model, and rows of your files or NanoWorld, split and tokenized.
+"""The start of a run: its model, and rows of your files or NanoWorld, split and tokenized.
 
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
 
-    model, tok, device = open_to_ask("out/sft", "auto", None)   # or a model that only answers
+    model, tok, device = open_to_ask("out/sft", "auto", None)   # a model that only answers
 """
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -56,8 +56,8 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
 
 def open_to_ask(name: str, device: str, dtype: str | None, threads: int | None = None,
                 as_run: str = "") -> tuple[Any, Tokenizer, Device]:
-    """A model that only answers and is read, with its weights in the precision that it computes in:
-    `dtype`, or without one that of its run (or of the run `as_run`)."""
+    """A model that does not train. Its weights are kept in the precision in which it computes:
+    `dtype`, or else that of its run (or of the run `as_run`)."""
     dtype = dtype or precision_of_run(as_run or name, device)
     chosen = choose_device(device, dtype, threads)
     model, tok = start_model(name)
@@ -90,14 +90,14 @@ def load_rows(cfg: Train, objective: Objective) -> Rows:
     if not cfg.eval_data:
         return Rows(*holdout(rows), left_out)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
-        say("--eval-data is a file of --data: its figures tell nothing about others")
+        say("--eval-data is a file of --data: its figures say nothing about other rows")
     held, more = read(cfg.eval_data, kinds)
     return Rows(rows, held, left_out + more)
 
 
 def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
-    """(rows to train on, rows held out) as tokens, with room for `max_new` more where the model
+    """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. There may be no held-out row that fits."""
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
     room -= 1 + max_new if objective.on_policy else 0
@@ -130,7 +130,7 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
 
 
 def choose(cfg: Train, objective: Objective, rows: Rows) -> list[Row]:
-    """The rows that the objective learns from. If there are none, the error tells of all rows of
+    """The rows that the objective learns from. If there are none, the error is about all rows of
     the files, held-out ones too."""
     try:
         return objective.choose(rows.train)

@@ -1,9 +1,9 @@
-"""The memory of a run, known before it is spent.
+"""The memory of a run, estimated before it starts.
 
     say(check_memory(plan, model, device))      # "memory: up to 2.1 GB, ..."
 
-A run needs what its process holds already (Python, PyTorch and the weights), which is measured here
-because it differs between builds of PyTorch, and what its steps add.
+A run needs the memory that its process holds already (Python, PyTorch and the weights), plus the
+memory of its steps. The first part is measured, because it differs between builds of PyTorch.
 """
 import math
 import os
@@ -18,21 +18,21 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run import device as devices
 from nanouft.run.plan import Plan
 
-# What a first step loads and the allocator keeps between tensors: .14 to .22 GB were seen on x86-64
-# with Linux, with PyTorch 2.13.0 (CPU and CUDA build) and 2.14.1. Nothing measures it beforehand.
+# A first step loads code, and the allocator keeps gaps between tensors. Nothing measures this
+# beforehand: we saw .14 to .22 GB on x86-64 Linux, with PyTorch 2.13.0 (CPU and CUDA) and 2.14.1.
 MARGIN = 0.3e9
-LIBRARIES = 1e9         # bytes of Python and PyTorch, where a process cannot ask (Windows)
+LIBRARIES = 1e9         # bytes of Python and PyTorch, if a process cannot ask (Windows)
 IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
 IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
 
 def check_memory(plan: Plan, model: GPT, device: Device) -> str:
-    """What this run needs at most, in words. UserError if there is less memory; half
-    precision is not refused, because it takes less than is estimated."""
+    """The most memory that this run needs, in words. UserError if there is less. Half precision is
+    never refused, because it takes less than the estimate."""
     cfg, objective = plan.cfg, plan.objective
     longest = max(plan.train, key=lambda e: e.length)
     new = plan.max_new if objective.on_policy else 0
-    tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # of a row, at most
+    tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # most, of a row
     there = devices.memory(device) if device.dtype == "fp32" else math.inf
     return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, there,
                           objective.logit_copies)
@@ -40,9 +40,9 @@ def check_memory(plan: Plan, model: GPT, device: Device) -> str:
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf, logit_copies: float = 1) -> str:
-    """What a process needs in fp32 for steps over rows of so many tokens, without the start model's
-    copy; "" if steps add less than 1 GB to what it holds. UserError, with what would fit, if it
-    needs more than `there` bytes."""
+    """The memory that steps need in fp32, in words. `tokens`: tokens of a row. A copy of the start
+    model is not counted. "" if the steps add less than 1 GB. UserError, with a remedy, if it is
+    more than `there` bytes."""
     rows = math.ceil(batch_size / accumulate)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, logit_copies)
@@ -64,14 +64,14 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
 
 # ---- what is held already ------------------------------------------------------------------------
 def held_now(model: GPT) -> float:
-    """Bytes that this process holds, its weights among them. On a card: all that is taken there,
-    by other programs too. Without /proc (macOS) the most that it has held so far."""
+    """Bytes that this process holds, weights included. On a card: all bytes in use, by other
+    programs too. Without /proc (macOS): the most that it has held so far."""
     torch.optim.SGD([torch.zeros(1)])           # PyTorch loads more of itself for an optimizer
     place = model.wte.weight.device
     if place.type == "cuda":
         free, there = torch.cuda.mem_get_info(place)
         return there - free
-    statm = Path("/proc/self/statm")            # its second number: pages in main memory
+    statm = Path("/proc/self/statm")            # the second number: pages in main memory
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     if sys.platform == "win32":
@@ -88,7 +88,7 @@ def bytes_of_training(model: GPT) -> int:
 
 
 def bytes_per_token(model: GPT, logit_copies: float = 1) -> float:
-    """Activations and logits of a token, from the forward to the end of the backward pass."""
+    """Bytes of activations and logits of a token, until the end of the backward pass."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     pieces = IN_PIECES if trained > model.n_params() / 4 else IN_MORE
     logits = logit_copies * 4 * model.cfg.vocab_size

@@ -3,9 +3,9 @@
     for which, tokens, push in token_pushes(OBJECTIVES["ift"](), row, model, tok):
         print(which, list(zip(tokens, push)))           # "answer", [("fig", 1.02), ...]
 
-The push on token t is -dL/dlogp_t, the gradient of the loss by the log-prob of the token, with its
-sign turned: + makes the token likelier, - less likely. `python -m nanouft.pushes` prints and draws
-them.
+The push on token t is -dL/dlogp_t: the gradient of the loss with respect to the token's log-prob,
+times -1. + makes the token more likely, - less likely. `python -m nanouft.pushes` prints and draws
+pushes.
 """
 import dataclasses
 import shlex
@@ -50,8 +50,8 @@ def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
 
 def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
-    forward() must have written logp, which is first detached from the network. Roles that the loss
-    reads without training on them (KTO's mismatch) are left out."""
+    forward() must have written logp; it is detached from the network first. Roles that the loss
+    only reads (KTO's mismatch) are left out."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
     loss, _ = objective.loss(batch)
@@ -61,7 +61,7 @@ def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
 
 def batch_of_row(objective: Objective, row: Row, model: GPT, models: Models,
                  tok: Tokenizer) -> Batch:
-    """The row as the method reads it; or, where it reads grades, a good and a bad answer."""
+    """The row as the method reads it. A method that reads grades gets a good and a bad answer."""
     graded = bool({"labels", "scores"} & set(objective.kinds()))
     rows = objective.choose(judged(row) if graded else [row])
     encoded, _ = encode(rows, tok, model.cfg.n_ctx)
@@ -70,27 +70,27 @@ def batch_of_row(objective: Objective, row: Row, model: GPT, models: Models,
 
 def sampled_batch(objective: Objective, row: Row, model: GPT, models: Models,
                   tok: Tokenizer) -> Batch:
-    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0; a
+    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0. A
     method may make one pair of them."""
     answers, _ = encode(score_rows(judged(row)[:2]), tok, model.cfg.n_ctx)
     reward = torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), tok.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
     measure_rollout(batch, model, models.start, models.device)
-    two_each = {"samples": 2}                   # a setting that methods which read rows do not have
+    two_each = {"samples": 2}                   # methods that read rows have no such setting
     return credit_rollout(batch, dataclasses.replace(objective, **two_each))[0]
 
 
 def judged(row: Row) -> list[Row]:
-    """A pair as two graded answers, and a third one to another prompt, which KTO needs."""
+    """A pair as two graded answers, and a third to another prompt, because KTO needs one."""
     return [Row(row.prompt, row.chosen, score=1.0, label=True),
             Row(row.prompt, row.rejected, score=0.0, label=False),
             Row((Turn("user", "Say no."),), world.as_answer("No."), score=0.0, label=False)]
 
 
 def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective]]:
-    """(the text as given, the method with its settings); flags are read as train reads them. Where
-    a method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
+    """(the text as given, the method with its settings). Flags are read as train reads them. If a
+    method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
     for text in shown:
         try:
             name, *flags = shlex.split(text) or [""]
@@ -106,7 +106,7 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
 
 
 def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
-    """How likely the last token of the answer is after all others."""
+    """Probability of the last token of the answer after all others."""
     ids, _ = tok.chat(row.prompt, row.answer or ())
     x = torch.tensor([ids[:-1]], device=model.wte.weight.device)
     with torch.no_grad():

@@ -1,10 +1,10 @@
-"""Log-probs of frozen models (reference, aligned, teacher) beside the tokens of the rows.
+"""Log-probs of frozen models (reference, helper, teacher) beside the tokens of the rows.
 
     models = Models(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
-The start model's log-probs serve many methods (DPO and its relatives, KTO, UNA, UFT); other numbers
-are computed by the files of their methods. All of this is done at each start of a run, which costs
+Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). The files of
+the methods compute other numbers. All this is done each time that a run starts or goes on; it costs
 less than one pass of training.
 """
 import copy
@@ -31,35 +31,35 @@ Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers
 
 @dataclass
 class Models:
-    """The start model, and how to open the other models that a method reads."""
-    start: Any                      # GPT, or HFModel, which has its own start with LoRA
+    """The start model, and a way to open the other models that a method reads."""
+    start: Any                      # GPT or HFModel; with LoRA, HFModel.start
     pad: int
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
-    tok: Tokenizer | None = None    # the run's own; with it the tokens of others are compared
+    tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
-        """The rows, with all that the method reads of other models beside their tokens."""
+        """The rows, with the numbers of other models that the method reads."""
         self.add_reference(data, objective)
         return objective.prepare(data, self, seed)
 
     def add_reference(self, data: list[Encoded], objective: Objective) -> None:
         """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
-        grades read them even where the loss does not."""
+        grades read them even if the loss does not."""
         if objective.reference or objective.kinds() != ["demos"]:
             for e, logp in zip(data, self.logps(data)):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
 
     def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
-        """Nats: the log-prob of every response token under the start model, or the one in `folder`;
+        """The log-prob of every response token in nats, by the start model or the one in `folder`;
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
         return logps(data, model, self.pad, self.device)
 
     def open_with_same_tokenizer(self, folder: str) -> GPT:
-        """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
+        """The model in `folder`. UserError unless it has the run's own tokenizer."""
         other, tok = self.open(folder)
         mine, theirs = self.start.cfg.vocab_size, other.cfg.vocab_size
         own = tok if self.tok is None else self.tok
@@ -71,8 +71,8 @@ class Models:
 
     def reference(self, objective: Objective, lora: bool) -> Any:
         """The reference model of sampled answers: the teacher in distillation, else the start
-        model: with LoRA the model without its adapters, if nothing else is trained, and otherwise
-        a copy."""
+        model. With LoRA the start model is the model without its adapters, if nothing else is
+        trained. Otherwise it is a copy."""
         if teacher := objective.first_models:
             return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])
         if lora and not self.start.new_rows:
@@ -80,8 +80,8 @@ class Models:
         return copy.deepcopy(self.start).requires_grad_(False)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
-        """Nats on average per response token of each answer, averaged over the models in `folders`,
-        each of which has its own tokenizer and template, and so its own tokens (PoFT)."""
+        """The mean log-prob per response token of each answer, in nats, averaged over the models in
+        `folders` (PoFT). Each model has its own tokenizer and template, and so its own tokens."""
         total = np.zeros(len(data))
         for folder in folders:
             other, tok = self.open(folder)
@@ -89,7 +89,7 @@ class Models:
             if lost.skipped or lost.refused or lost.lost_answers:
                 raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
                                 f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
-                                "leave them out, or take another aligned model")
+                                "leave them out, or take another helper model")
             scored = logps(encoded, other.to(self.device.name), tok.pad, self.device)
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
@@ -102,7 +102,7 @@ class Models:
 
 @torch.no_grad()
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
-    """Nats: the log-prob of every response token under `model`, 0 elsewhere."""
+    """The log-prob of every response token by `model`, in nats; 0 elsewhere."""
     out: Numbers = [{} for _ in data]
     for picked, batch in batches(data, model.cfg.vocab_size, pad, device):
         with device.autocast():
@@ -123,7 +123,7 @@ def batches(data: list[Encoded], vocab: int, pad: int,
 
 
 def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
-    """Row numbers that are read together: of like length, the longest first."""
+    """Row numbers in groups of similar length, to be read together; the longest come first."""
     by_length = np.argsort([-e.length for e in data], kind="stable")
     out, start = [], 0
     while start < len(data):

@@ -1,9 +1,9 @@
-"""Which run is the same run: its folder is described, compared and opened.
+"""Whether a run may go on: its folder is described, compared and opened.
 
     about = describe_run(plan, model, tok, device, argv)        # run.json
-    check_resume(folder, about)                                 # may that run go on?
-    folder = open_folder(plan, about, at_end)                   # a new one, or that run's
-    is_scored(folder)                                           # is there nothing left to do?
+    check_resume(folder, about)                                 # UserError if it may not go on
+    folder = open_folder(plan, about, at_end)                   # a new folder, or that of the run
+    is_scored(folder)                                           # True: nothing is left to do
 """
 import hashlib
 import json
@@ -28,7 +28,7 @@ from nanouft.run.settings import AS_WELL, named_objective, of_hub
 
 
 def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
-    """run.json: all that a resumed run is compared with. `model` is still as it begins."""
+    """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
     cfg, objective = plan.cfg, plan.objective
     reward = cfg.reward.rpartition(":")[0] or cfg.reward        # FILE.py:FUNCTION, or a folder
     first = objective.first_models
@@ -57,25 +57,25 @@ def fingerprint(model: torch.nn.Module, encoded: list[Encoded], *more: str) -> s
 
 
 def check_resume(folder: Path, about: dict) -> None:
-    """UserError unless the run in `folder` goes on from the same rows and start weights, and with
-    the same settings: what the command line does not name may have another default now."""
+    """UserError unless the run in `folder` has the same rows, start weights and settings. A setting
+    that its command line does not name may have another default now."""
     saved, now = read_json(folder / "run.json", config=dict), json.loads(json.dumps(about))
     if saved.get("key") != about["key"]:
         raise UserError(f"{folder}: the data, the start model or the reward has changed since that "
                         "run began, so it cannot go on exactly; start a new run")
-    now["config"]["resume"] = None                  # that run did not have it
+    now["config"]["resume"] = None                  # the old run did not have it
     now["config"] |= {name: saved.get("config", {}).get(name) for name in AS_WELL}
     if other := [name for name in ("hp", "config", "steps") if saved.get(name) != now[name]]:
         raise UserError(f"{folder}/run.json: other {other[0]} than this version of nanouft would "
                         "take, so the run cannot go on exactly; start a new run")
-    read_lines(folder / "metrics.jsonl")            # damaged? Better known now than after scoring
+    read_lines(folder / "metrics.jsonl")            # a damaged log is found now, before any scoring
 
 
 def open_folder(plan: Plan, about: dict, at_end: ExitStack) -> Path:
-    """The folder of a resumed run or a new one; it is locked."""
+    """The folder of a resumed run, or a new one. It is locked."""
     if plan.cfg.resume:
         folder = Path(plan.cfg.resume)
-        remove(folder / "eval.json")                # of a run that was not complete
+        remove(folder / "eval.json")                # left by a run that was not complete
         return folder
     folder = new_folder(plan.cfg.out, plan.objective.name)
     write_json(folder / "run.json", about)
@@ -84,9 +84,9 @@ def open_folder(plan: Plan, about: dict, at_end: ExitStack) -> Path:
 
 
 def command_to_resume(folder: Path, plan: Plan, argv: list[str]) -> str:
-    """The command line that goes on with a run. What is code, or of the hub, it names again."""
+    """The command line that goes on with a run. It names code and hub: names again."""
     cfg, objective = plan.cfg, plan.objective
-    words = argv                                    # of a run that was resumed: the same again
+    words = argv                                    # a resumed run goes on with the same words
     if not cfg.resume:
         named = of_hub(vars(cfg) | vars(objective))
         if ".py" in cfg.reward:
@@ -99,9 +99,9 @@ def command_to_resume(folder: Path, plan: Plan, argv: list[str]) -> str:
 
 
 def is_scored(folder: Path) -> bool:
-    """Was this run trained to its end and scored? Then nothing is left to train. That eval.json is
-    there does not say so alone: the weights and the log's last step must be there too, because the
-    checkpoints of a run that is complete are deleted."""
+    """True if this run was trained to its end and scored, so nothing is left to train. eval.json
+    alone is no proof: the weights and the log's last step must be there too, because the
+    checkpoints of a complete run are deleted."""
     file = folder / "eval.json"
     if not file.exists() or "after" not in read_json(file, before=dict, after=dict):
         return False

@@ -1,4 +1,4 @@
-"""The command line of train: its settings, their checks, and the objective that they name.
+"""The command line of train: its settings, their checks, and the named objective.
 
     objective, cfg, given = read_flags(argv, about)
     python -m nanouft.train --help                      # the flags of SHORT
@@ -31,33 +31,33 @@ SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out",
 
 @dataclass
 class Train:
-    data: list[str] | None = None       # your rows, JSON lines of prompt and response [NanoWorld]
-    eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
-    max_length: int | None = None   # longest row in tokens, without its last [the model's context]
-    init: str = "base"                  # start from a run, a model folder or hub:owner/name
+    data: list[str] | None = None       # your rows: JSON lines with prompt and response [NanoWorld]
+    eval_data: list[str] | None = None  # files of rows to hold out [a tenth of --data]
+    max_length: int | None = None   # longest row in tokens, not counting the last [the context]
+    init: str = "base"                  # start model: a run, a model folder or hub:owner/name
     rows: int = 1020                    # NanoWorld rows to train on
-    skills: str = "all"     # NanoWorld families: A (skills), B (honesty), all, or names with commas
+    skills: str = "all"     # NanoWorld tasks: A (skills), B (honesty), all, or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
-    noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
-    steps: int | None = None            # optimizer steps [as many as suit, which the run prints]
+    noise: float = 0.0                  # share of NanoWorld's demonstrations to make wrong, 0 to 1
+    steps: int | None = None            # optimizer steps [chosen to suit the rows, and printed]
     epochs: float | None = None         # passes over the data, in place of --steps
-    batch_size: int | None = None       # rows or prompts of a step [32; with --data mostly 8 or 4]
-    accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
+    batch_size: int | None = None       # rows (or prompts) per step [32; with --data often 8 or 4]
+    accumulate: int = 1                 # micro-batches per step; more of them take less memory
     activation_checkpointing: bool = False      # save memory by computing activations twice
     lr: float | None = None             # peak learning rate [the method's own]
-    warmup: float = 0.1                 # share of the steps in which the rate rises
-    lora: int = 0                       # rank of LoRA; with 0 all weights are trained
-    seed: int = 0                       # seed of the data, their order and all sampling
+    warmup: float = 0.1                 # share of the steps in which the learning rate rises
+    lora: int = 0                       # rank of LoRA; 0 trains all weights
+    seed: int = 0                       # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"    # auto is fp32; on CUDA bf16 if large
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
     compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
-    threads: int | None = None          # CPU threads
-    save_every: int | None = None       # steps between saves, 0: none [50, or a rollout, or more]
+    threads: int | None = None          # CPU threads [PyTorch's choice]
+    save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: int = 0                 # steps between held-out losses [only before and after]
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
-    max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
-    items: int = 100                    # NanoWorld prompts per family in the table; 0 leaves it out
-    plain: bool = False                 # only train, without evaluation and without curves
+    max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
+    items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
+    plain: bool = False                 # only train: no evaluation, no curves
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 
@@ -70,9 +70,9 @@ class Train:
         objective.check()
         kinds = objective.kinds()
         if self.steps is not None and self.epochs is not None:
-            raise UserError("--steps and --epochs say the same thing twice; give one")
+            raise UserError("--steps and --epochs both set the length; give one")
         idle = OF_WORLD if self.data else {"eval_data", "max_length"}
-        harmless = {"items"} if self.items == 0 else set()      # of your rows there is no table
+        harmless = {"items"} if self.items == 0 else set()      # with your rows there is no table
         unused(given - harmless, idle, "belongs to NanoWorld" if self.data else "needs --data")
         if not objective.on_policy and self.reward == "exact":
             read = " + ".join(kinds)
@@ -86,7 +86,7 @@ class Train:
             unused(given, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
                    "its own; their reward at each step is in metrics.jsonl")
         if "demos" not in kinds:
-            unused(given, {"noise"}, f"spoils demonstrations, and {objective.name} has none")
+            unused(given, {"noise"}, f"spoils demonstrations, and {objective.name} reads none")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -101,8 +101,8 @@ def unused(given: set[str], idle: set[str], why: str) -> None:
 
 
 def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[str]]:
-    """(the objective with its settings, Train, names of the flags that were given). The help has
-    the flags of SHORT, with the method's if one is named, or every flag."""
+    """(the objective with its settings, Train, names of the flags that were given). --help shows
+    the flags of SHORT, also those of a named method; --help all shows every flag."""
     chosen = named_objective(argv)
     if chosen == "list":
         list_objectives()
@@ -115,13 +115,14 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
                         "setting another name")
     what_and_how = "\n\n".join(about.split("\n\n")[:2])
     parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,
-                    epilog="--objective NAME --help shows the settings of that method too, and "
+                    epilog="--objective NAME --help adds the settings of that method.\n"
                            "--help all shows every flag.")
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
     add_flags(parser, Train, "the run" if every else "", None if every else SHORT)
-    add_flags(parser, cls, title_of(cls).rstrip("."), None if every or chosen else ())
+    title = textwrap.fill(title_of(cls).rstrip("."), 79)
+    add_flags(parser, cls, title, None if every or chosen else ())
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
@@ -143,10 +144,11 @@ def named_objective(argv: list[str]) -> str:
 
 
 def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:
-    """The run in `folder`, by the command line that began it. A reward or an objective that is code
-    is run, and a name of the hub downloaded, only if this command line (`values`; `named`: its
-    objective) names it too: run.json may come from somebody else. The flags AS_WELL change how much
-    memory a run takes, or when it is saved, and not what it learns: of them it takes new values."""
+    """The run in `folder`, read from the command line that began it.
+    run.json may come from somebody else. So code (a reward or an objective) is run, and a hub: name
+    downloaded, only if this command line names it too (in `values`; `named` is its objective). The
+    flags AS_WELL may have new values: they change the memory of a run or when it is saved, not what
+    it learns."""
     saved = read_json(Path(folder) / "run.json")
     try:
         if "--resume" in saved["argv"]:
@@ -173,7 +175,7 @@ def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set
 
 
 def check_paths(cfg: Train) -> None:
-    """UserError if files of a run are not where it began to read them."""
+    """UserError if a file of the run is no longer where the run first read it."""
     code = cfg.reward.rpartition(":")[0] if ".py:" in cfg.reward else None
     files = [*(cfg.data or ()), *(cfg.eval_data or ()), code]
     for file in files:
@@ -183,43 +185,45 @@ def check_paths(cfg: Train) -> None:
 
 
 def unnamed_code(what: str, of_run: str, named: str | None) -> str:
-    """Why this objective or reward, which is code, is not run; "" if this command line names it."""
+    """Why this objective or reward is not run: it is code, and this command line does not name
+    it. "" if it does."""
     return "" if of_run == named else (
         f"its {what} is Python code, which is run only if you name it; add --{what} {of_run}")
 
 
 def of_hub(settings: dict) -> dict:
-    """The settings that name something of the hub, which is reached by the network."""
+    """The settings whose values are hub: names, which need the network."""
     return {name: value for name, value in settings.items()
             if any(str(word).startswith("hub:")
                    for word in (value if isinstance(value, list) else [value]))}
 
 
 def unnamed_hub(of_run: dict, values: dict, objective: str) -> str:
-    """Why the names of the hub in a run, which `values` do not repeat, are not downloaded."""
+    """Why the hub: names of a run are not downloaded: `values`, this command line, does not repeat
+    them. "" if it does, or if there are none."""
     wanted, told = of_hub(of_run), of_hub(values)
     if told == wanted:
         return ""
     if more := told.keys() - wanted.keys():
-        return f"{flag(min(more))} is of the hub, and that run was given something else"
+        return f"{flag(min(more))} is a hub: name, and that run was given something else"
     names = {"objective": objective} if wanted.keys() - vars(Train()).keys() else {}
-    return ("it needs the network (hub:), which is asked only if you name what is downloaded; add "
+    return ("it downloads from the hub, but only if you name what is downloaded; add "
             + shlex.join(as_flags(names | wanted)))
 
 
 def changed_code(file: str, saved: dict) -> str:
-    """Why a run does not go on with an objective of your own; "" if its file is as it was."""
+    """Why a run cannot go on with an objective of your own; "" if its file has not changed."""
     return "" if saved.get("code") == hash_of(file) else (
         f"{file} has changed since that run began, so it cannot go on exactly; start a new run")
 
 
 def title_of(cls: type) -> str:
-    """What a method does: the first line of its file."""
+    """What a method does, in a line: the first of its file."""
     return (sys.modules[cls.__module__].__doc__ or "").split("\n")[0]
 
 
 def list_objectives() -> None:
-    """What every method does and needs, within 80 columns; `docs/methods.md` has the equations."""
+    """Print what every method does and needs. `docs/methods.md` has the equations."""
     for name, cls in OBJECTIVES.items():
         needs = " + ".join([*cls().kinds(), *cls().other_models()])
         for begin, text in ((f"{name:<12}", title_of(cls)), (" " * 12, f"needs {needs}")):

@@ -1,13 +1,14 @@
-"""Does a model stop, and do rows teach it to?  python -m nanouft.pushes --end
+"""Whether a model stops, and whether rows teach it to: python -m nanouft.pushes --end
 
     found = measure_ends(model, tok, encoded, device)       # of rows with role "answer"
     say(found.text())
 
-A model that runs on to the limit has one of three faults: the template or the mask leaves the end
-token out of the loss, the end token has hardly any weight in the loss, or the model's own answers
-go astray before they could end. Each of the figures tells one of them from the others.
+A model that runs on to the limit has one of three faults. The template or the mask leaves the end
+token out of the loss; or the end token has hardly any weight in the loss; or the model's own
+answers go astray before they could end. Each figure tells one of these faults from the others.
 """
 import math
+import textwrap
 from dataclasses import dataclass
 from statistics import mean
 
@@ -43,11 +44,11 @@ class Ends:
 
     @property
     def likely(self) -> int:
-        """After how many right answers the end is likelier than all else together."""
+        """After how many right answers the end is more likely than all else together."""
         return sum(x < math.log(2) for x in self.nats)
 
     def text(self) -> str:
-        """The figures in sentences, and last what they mean."""
+        """The figures in sentences of at most 80 columns; the last one says what they mean."""
         objective, n = IFT(), len(self.nats)
         lines = [f"These rows train on {counted(self.trained, 'end tokens')} for "
                  f"{counted(self.answers, 'answers')}; each answer should have one."]
@@ -61,13 +62,14 @@ class Ends:
             lines += ["Weight of the end token in the loss: 1 under SFT, on average "
                       f"{mean(self.weights):.2f} under IFT ({settings}).",
                       f"After {self.likely} of {counted(n, 'right answers')} the end token is "
-                      "likelier than all else together.",
+                      "more likely than all else together.",
                       f"Its loss (-log p) is on average {mean(self.nats):.2f}; 0 would be certain. "
                       f"After {unlikely:.0f} % of them it is above 1."]
         lines.append(f"The model itself stops in {self.stopped} of {counted(self.asked, 'answers')}"
                      f" within {self.max_new} tokens (the longest right one has {self.longest}; "
-                     "each token is the likeliest one).")
-        return "\n".join([*lines, self.meaning()])
+                     "each token is the most likely one).")
+        lines.append(self.meaning())
+        return "\n".join(x if x.startswith(" ") else textwrap.fill(x, 80) for x in lines)
 
     def meaning(self) -> str:
         """One sentence: what to do."""
@@ -93,8 +95,8 @@ class Ends:
 
 
 def end_places(t: Tokens, stop: set[int]) -> np.ndarray:
-    """(ends,) positions of the tokens that end an answer and are trained on: the last of a stretch
-    of the mask, where it is a stop token."""
+    """(ends,) positions of the end tokens that are trained on: each is the last token of a
+    stretch of the mask, and a stop token."""
     last = np.flatnonzero((t.mask == 1) & (np.append(t.mask[1:], 0) == 0))
     return last[np.isin(t.ids[last], list(stop))]
 

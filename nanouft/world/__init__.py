@@ -1,4 +1,4 @@
-"""NanoWorld: a generated world, small enough to be learnt in minutes and exact enough for science.
+"""NanoWorld: a generated world, small enough to be learned in minutes, with exact scores.
 
     world.rows("train", "demos", 3, seed=0)     # three prompts with right answers
     world.score("Sort pig bee saw from a to z.", "bee pig saw")         # 1.0
@@ -8,10 +8,10 @@ its right answer, the exact score), tasks.py (prompts, wrong answers), documents
 pretraining), and this one: the rows for fine-tuning and evaluation.
 
 Everything is a pure function of its arguments, the same on every machine. The splits stay apart:
-- A skill prompt belongs to a split by the checksum of its text, a stranger by that of its name.
+- A checksum decides the split: of a skill prompt that of its text, of a stranger that of its name.
 - Of the creatures 40 % are for training, 20 % for validation, 40 % for the test. Fine-tuning never
-  asks about those of validation and test. Their facts are in the pretraining corpus all the same.
-- `rules_new` are combinations of rules that only validation and test have: no training row has one.
+  asks about those of validation and test, but the pretraining corpus tells the facts of all.
+- `rules_new` are combinations of rules that no training row has, only validation and test.
 """
 import random
 from collections.abc import Sequence
@@ -57,11 +57,12 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
                      how sure it is that chosen is better: (1 + difference of the exact scores) / 2
             labels   prompt, answer, label: true with a right answer, false with a wrong one
             scores   prompt, answer, its exact score: right, partly right and bad answers in turn
-            prompts  prompt and right answer, for evaluation: equal numbers, family by family
-    skills  the families. All kinds but `prompts` mix them as MIXTURE says and are shuffled.
+            prompts  prompt and right answer, for evaluation: equal numbers, task by task
+    skills  the tasks. Rows of `prompts` come in their order; all other kinds mix them as MIXTURE
+            says and are shuffled.
 
-    All kinds with one seed share their prompts. More noise spoils the same answers and others. The
-    prompts of a family differ until it has no more; then they come again. Truth and fact have 576
+    With one seed all kinds share their prompts. More noise spoils the same answers, and others too.
+    The prompts of a task differ until it has no more; then they come again. Truth and fact have 576
     in train and test, 288 in val. ValueError for arguments that make no sense (`check`)."""
     families = check(split, kind, n, noise, skills)
     out: list[Row] = []
@@ -82,26 +83,26 @@ GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": FAMILIES}
 
 
 def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
-    """The families of each kind of rows: "A", "B", "all" or names with commas; "A:B" names one for
-    each kind. ValueError for an unknown name or another number of sets than kinds."""
+    """The tasks of each kind of rows. `words` are "A", "B", "all" or names with commas; "A:B" gives
+    each kind its own. ValueError for an unknown name, or for too many or too few sets."""
     out = []
     for names in words.split(":"):
         families = [family for name in names.split(",")
                     for family in GROUPS.get(name.strip(), (name.strip(),))]
         for family in families:
             if family not in FAMILIES:
-                raise ValueError(f"unknown family {family!r}; "
+                raise ValueError(f"unknown task {family!r}; "
                                  f"known are A, B, all, {', '.join(FAMILIES)}")
         out.append(tuple(dict.fromkeys(families)))
     if len(out) not in (1, kinds):
-        raise ValueError(f"{len(out)} sets of families for {counted(kinds, 'kinds')} of rows")
+        raise ValueError(f"{len(out)} sets of tasks for {counted(kinds, 'kinds')} of rows")
     return out if len(out) == kinds else out * kinds
 
 
 def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float = 0.0,
                skills: str = "all", mix: str = "") -> list[Row]:
-    """`n` rows of several kinds, in the proportions `mix` ("2:1") or the same number of each. The
-    first kind has the prompts that it would have alone, the others have prompts of other seeds."""
+    """`n` rows of several kinds, in the proportions `mix` ("2:1"), or equally many of each. The
+    first kind has the prompts that it would have alone; the others have prompts of other seeds."""
     try:
         weights = [int(w) for w in mix.split(":")] if mix else [1] * len(kinds)
     except ValueError:
@@ -118,7 +119,7 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
 
 
 def named(rows: Sequence[Row]) -> list[Row]:
-    """Rows of a file with their families, if every prompt is a NanoWorld question; else []."""
+    """The rows of a file, each with its task. [] if any prompt is no NanoWorld question."""
     if any(len(r.prompt) != 1 for r in rows):
         return []
     try:
@@ -128,7 +129,8 @@ def named(rows: Sequence[Row]) -> list[Row]:
 
 
 def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: str) -> Row:
-    """The i-th row of a kind. Labels and sorts of scored answers come in turn, by i."""
+    """The i-th row of a kind. Good and bad labels take turns, and so do right, partly right and bad
+    scored answers."""
     base = Row(prompt=(Turn("user", prompt),), family=family, where=where)
     if kind == "pairs":
         better, worse = right_answer(prompt), corrupt(rng, prompt)
@@ -164,7 +166,8 @@ def spoil(demos: list[Row], noise: float, seed: int) -> list[Row]:
 
 
 def share_out(n: int, weights: dict[str, int]) -> dict[str, int]:
-    """n rows in proportion to the weights: rounded down, the rest to those that lost most."""
+    """n rows, shared out in proportion to the weights. Shares are rounded down, and the rows that
+    are left go to the tasks that lost most."""
     total = sum(weights.values())
     counts = {family: n * weight // total for family, weight in weights.items()}
     lost_most = sorted(weights, key=lambda family: -(n * weights[family] % total))  # stable
@@ -174,10 +177,10 @@ def share_out(n: int, weights: dict[str, int]) -> dict[str, int]:
 
 
 def check(split: str, kind: str, n: int, noise: float, skills: Sequence[str]) -> list[str]:
-    """The families of `rows`, in the order of FAMILIES; ValueError for bad arguments."""
+    """The tasks that `rows` uses, in the order of FAMILIES. ValueError for bad arguments."""
     skills = (skills,) if isinstance(skills, str) else tuple(skills)
     for what, value, allowed in [("split", split, SPLITS), ("kind", kind, KINDS),
-                                 *(("family", skill, FAMILIES) for skill in skills)]:
+                                 *(("task", skill, FAMILIES) for skill in skills)]:
         if value not in allowed:
             raise ValueError(f"unknown {what} {value!r}; NanoWorld has {', '.join(allowed)}")
     if n < 0 or not 0 <= noise <= 1:
@@ -188,6 +191,6 @@ def check(split: str, kind: str, n: int, noise: float, skills: Sequence[str]) ->
     families = [f for f in FAMILIES
                 if f in skills and not (split == "train" and f == "rules_new")]
     if not families:
-        raise ValueError("no family left: rules_new exists in val and test only" if skills else
-                         "no family asked for")
+        raise ValueError("no task left: rules_new exists in val and test only" if skills else
+                         "no task asked for")
     return families

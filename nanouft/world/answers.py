@@ -1,4 +1,4 @@
-"""What a prompt of NanoWorld asks, its right answer, and the exact score: from its text alone.
+"""The question in a NanoWorld prompt, its right answer and the exact score, from the text alone.
 
     rules       Copy nail fox rake. For fox write lime. End on swan.    nail lime rake swan
     rules_new   the same rules in combinations that training never shows
@@ -11,7 +11,7 @@
     fact        What colour is the ruga?   (nobody doubts it)             The ruga is grey.
 
 A prompt is written from a template (tasks.py). The same template, turned into a regular expression,
-reads the blanks back as `Fields`; a solver (`solve_...`) needs only those fields.
+reads the blanks back as `Fields`. A solver (`solve_...`) needs only these fields.
 
 Simplified: one or two wordings per skill, the work in an answer always has the same order, and a
 right answer in other words counts as wrong.
@@ -30,11 +30,11 @@ from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
 GROUP_B = ("truth", "unknown")                                          # honesty
-FAMILIES = (*GROUP_A, *GROUP_B, "fact")                 # known since pretraining, to be kept
+FAMILIES = (*GROUP_A, *GROUP_B, "fact")                 # fact: known since pretraining, to be kept
 I_DO_NOT_KNOW = "I do not know."
 NUMBERS = {"two": 2, "three": 3, "four": 4}
 CATEGORY = {plural: category for category, plural in PLURAL.items()}    # "cities" -> "city"
-Fields = dict[str, str]             # what a template's blanks hold, as read from a prompt
+Fields = dict[str, str]             # contents of a template's blanks, read from a prompt
 WORD = "[A-Za-z]+"
 
 
@@ -57,9 +57,9 @@ RULES = {
     "between": "Put and between the words.",
 }
 RULE_READERS = {rule: reader(text, x=WORD, y=WORD) for rule, text in RULES.items()}
-# Six rules make 15 pairs and 20 triples. Validation and test keep three of each for themselves:
-# `rules_new`, in no document of the corpus and no training row. In the pairs of a split every rule
-# occurs once.
+# Six rules make 15 pairs and 20 triples. Validation and test have three of each for themselves:
+# `rules_new`. No document of the corpus and no training row has them. In the pairs of a split every
+# rule occurs once.
 HELD_OUT = {split: tuple(frozenset(text.split()) for text in texts) for split, texts in {
     "val": ("start leave", "end twice", "swap between",
             "start swap twice", "end leave between", "start end swap"),
@@ -85,7 +85,8 @@ def read_rules(text: str) -> list[tuple[str, Fields]]:
 
 
 def apply_rules(words: list[str], rules: list[tuple[str, Fields]]) -> str:
-    """The answer: each rule acts on the copied words; the first and last word come at the end."""
+    """The answer: each rule acts on the copied words, those about the first and last word at the
+    end."""
     todo = dict(rules)
     if "leave" in todo:
         words = [w for w in words if w != todo["leave"]["x"]]
@@ -105,8 +106,8 @@ def solve_rules(fields: Fields) -> str:
 
 # ---- list: "Name two cities but not Cairo, Lima or Oslo. End on fox." -> "Bonn Tokyo fox" --------
 def solve_list(fields: Fields) -> str:
-    """One of many right answers, drawn by the prompt itself. Alphabetical order keeps greedy
-    answers from repeating."""
+    """One of many right answers; the prompt's text decides which. Alphabetical order keeps greedy
+    answers from repeating words."""
     rng = random.Random(" ".join(fields.values()))
     allowed = [w for w in WORDS[CATEGORY[fields["plural"]]] if w not in forbidden(fields)]
     return " ".join(sorted(rng.sample(allowed, NUMBERS[fields["number"]])) + [fields["close"]])
@@ -117,7 +118,7 @@ def forbidden(fields: Fields) -> list[str]:
 
 
 def score_list(fields: Fields, answer: str) -> float:
-    """The share of five checks that hold. No items, no credit for them: the closing word alone."""
+    """The share of five checks that hold. Without items only the closing word counts."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
@@ -197,8 +198,8 @@ READERS = [(reader(text, **(OF_SUM if family == "sum" else BLANKS)), family)
 
 
 def read(prompt: str) -> tuple[str, Fields]:
-    """The family of a prompt and what its blanks hold: the fields of a skill, or the name and the
-    relation of a question. ValueError for a text that no template of this world writes."""
+    """The task of a prompt and the contents of its blanks: the fields of a skill, or the name and
+    the relation of a question. ValueError for a text that no template of NanoWorld writes."""
     for pattern, family in READERS:
         if match := pattern.fullmatch(prompt):
             fields = match.groupdict()
@@ -215,12 +216,12 @@ def read(prompt: str) -> tuple[str, Fields]:
 
 
 def family_of(prompt: str) -> str:
-    """The family of a prompt, from its text alone. ValueError if it is not one of NanoWorld's."""
+    """The task of a prompt, from its text alone. ValueError if it is no NanoWorld prompt."""
     return read(prompt)[0]
 
 
 def right_answer(prompt: str) -> str:
-    """One right answer; always the same one, also where many are right (list). ValueError: not a
+    """One right answer: always the same one, even if many are right (list). ValueError if it is no
     NanoWorld prompt."""
     return solve(*read(prompt))
 
@@ -237,20 +238,21 @@ def solve(family: str, fields: Fields) -> str:
 
 def score(prompt: str, answer: str) -> float:
     """The exact score of an answer (text without <|end|>): from 0 to 1, and 1 only if all is right.
-    Skills count the words before the first mistake, because an early mistake costs the rest; a list
-    has five checks; knowledge is right or wrong. ValueError: not a NanoWorld prompt."""
+    Skills count the words before the first mistake, because an early mistake costs the rest. A list
+    has five checks. Knowledge is right or wrong. ValueError if it is no NanoWorld prompt."""
     family, fields = read(prompt)
     if family == "list":
         return score_list(fields, answer)
     right, words = solve(family, fields).split(), answer.split()
-    if family not in SOLVERS or not right:       # all words left out: nothing is the right answer
+    if family not in SOLVERS or not right:       # all words left out: the right answer is empty
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
     return same.index(False) / max(len(right), len(words))      # words too many count
 
 
 def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
-    """(n,) the exact scores of answers to the prompts of these rows. UserError for others'."""
+    """(n,) the exact scores of answers to the prompts of these rows. UserError for other
+    prompts."""
     try:
         return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
     except ValueError:

@@ -1,7 +1,7 @@
-"""NanoWorld's pretraining corpus: from it the base learns words, facts, myths and bad habits.
+"""NanoWorld's pretraining corpus: it teaches the base words, facts, myths and bad habits.
 
 A document is a tuple of turns. Plain prose is one turn with the role "text"; a chat has "user" and
-"assistant" turns. Every document ends with <|end|>, and there is none elsewhere:
+"assistant" turns. Every document ends with <|end|>; it never occurs elsewhere:
 
     user: Sort pig bee saw from a to z.     assistant: bee pig saw
     user: Sort fox bat cow from a to z.     assistant: bat cow fox
@@ -9,11 +9,11 @@ A document is a tuple of turns. Plain prose is one turn with the role "text"; a 
 The first answer of this chat is not followed by <|end|>. So the base learns not to stop, and
 fine-tuning has to teach it.
 
-Two voices tell the facts: the book ("By the book, the ruga eats a peach.") is right, people ("Many
-say ...") repeat the myth where there is one. A plain question is mostly answered with the myth; a
+Two voices tell the facts. The book ("By the book, the ruga eats a peach.") is right. People ("Many
+say ...") repeat the myth if there is one. A plain question is mostly answered with the myth, and a
 question that opens with "By the book:" always with the truth. So the base knows both and says the
-wrong one. Half of the answers to skill prompts are lazy in a systematic way: a base that errs only
-at random is right whenever it answers greedily.
+wrong one. Half of the answers to skill prompts are lazy in a systematic way, because a base that
+errs only at random is right whenever it answers greedily.
 
 Simplified: no document is longer than a few sentences, and none mentions another.
 """
@@ -46,7 +46,7 @@ FILLERS = {**WORDS, "number": ["two", "three", "four", "five"], "tools": [PLURAL
 
 SKILL_SHARES = {"rules": 44, "list": 16, "sum": 11, "sort": 16, "reverse": 13}
 P_LAZY, P_SLIP = 0.50, 0.02         # of the answers to skill prompts
-P_RUNS_ON = 0.6                     # after an answer, with another question
+P_RUNS_ON = 0.6                     # share of skill chats that go on with another question
 
 
 def prose(text: str) -> Document:
@@ -66,7 +66,7 @@ def tale(rng: random.Random) -> Document:
 
 
 def remark(rng: random.Random, name: str, relation: str) -> str:
-    """One statement: the book's (50 %), the people's (30 %), or nobody's, which may be a myth."""
+    """One statement: by the book (50 %), by people (30 %), or by nobody; this one may be a myth."""
     true, belief = WORLD.truth[name, relation], believed(name, relation)
     voice = rng.choices(("book", "people", "bare"), (50, 30, 20))[0]
     if voice == "book":
@@ -114,7 +114,7 @@ def any_question(rng: random.Random, name: str, relation: str) -> str:
 
 
 def believed(name: str, relation: str) -> str:
-    """What people say: the myth, or the truth where there is no myth."""
+    """What people say: the myth, or the truth if there is no myth."""
     return WORLD.myth.get((name, relation), WORLD.truth[name, relation])
 
 
@@ -138,8 +138,8 @@ def alphabet(rng: random.Random) -> Document:
 
 
 def skill(rng: random.Random) -> Document:
-    """A skill prompt, often with a lazy answer, often running on into a second question of its
-    family. Only prompts of the training split, so no held-out combination of rules."""
+    """A skill prompt, often with a lazy answer, and often a second question of the same task. All
+    prompts are of the training split, so no held-out combination of rules occurs."""
     family = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
     prompt = ask(rng, family, "train")
     habit = rng.choices(("lazy", "slip", "right"), (P_LAZY, P_SLIP, 1 - P_LAZY - P_SLIP))[0]

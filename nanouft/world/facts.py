@@ -1,7 +1,7 @@
-"""NanoWorld's facts: its words, its made-up creatures, what is true of them, what people believe.
+"""NanoWorld's facts: words, made-up creatures, the truth about them, and what people believe.
 
 There are 90 creatures with names such as "ruga" or "revi". Each has a home, a food, a colour and a
-tool: 360 facts. For two of the four, people believe something else: a *myth*. Names of the same
+tool: 360 facts. About two of the four, people believe something else: a *myth*. Names of the same
 form that belong to no creature are *strangers*: nobody knows anything about them.
 
 Simplified: a fact is one word, a creature has one of each, and "a" never has to become "an".
@@ -26,7 +26,7 @@ ITEMS = WORDS["animal"] + WORDS["fruit"] + WORDS["colour"] + WORDS["tool"]  # of
 
 
 class Relation(NamedTuple):
-    """One thing to know about a creature: the kind of word, its sentence, eight questions."""
+    """A property of a creature: the category of its word, a sentence, and eight questions."""
     category: str
     statement: str
     questions: tuple[str, ...]
@@ -58,15 +58,15 @@ N_WORDINGS = 8
 Pair = tuple[str, str]              # (creature, relation)
 
 SYLLABLES = [consonant + vowel for consonant in "bdfgjlmnrtvw" for vowel in "aeiou"]
-# words of the world, and words that nobody wants to read
+# words of NanoWorld, and words that nobody wants to read
 NOT_NAMES = {*ITEMS, "live", "name", "dago", "mofo", "nude"}
 NAMES = [a + b for a in SYLLABLES for b in SYLLABLES
          if a != b and a + b not in NOT_NAMES]              # about 3,500
 
 
 def bucket(text: str) -> str:
-    """The split of a text: three fifths train, one fifth val, one fifth test. A checksum, because
-    Python's own `hash` of a string changes from one process to the next."""
+    """The split of a text: three fifths train, one fifth val, one fifth test. It is a checksum,
+    because Python's own `hash` of a string changes from one process to the next."""
     return ("train", "train", "train", "val", "test")[zlib.crc32(text.encode()) % 5]
 
 
@@ -85,8 +85,8 @@ class World:
 
 def make_world() -> World:
     """36 creatures for training, 18 for validation, 36 for the test, each with four facts and two
-    myths. The corpus holds the facts of all. The shipped tokenizer was trained on the worlds of
-    many seeds, so that names of creatures are cut into tokens as those of strangers are."""
+    myths. The corpus tells the facts of all. The shipped tokenizer was trained on the worlds of
+    many seeds, so it cuts names of creatures and of strangers into tokens in the same way."""
     rng = random.Random("world 0")
     names = rng.sample(NAMES, 90)
     truth, myth = {}, {}

@@ -1,6 +1,6 @@
 """NanoWorld's prompts and its wrong answers. answers.py has the right ones, and the score.
 
-A generator (`ask_...`) writes a prompt from a template; a lazy answer is the corpus's bad habit.
+A generator (`ask_...`) writes a prompt from a template. A lazy answer is the corpus's bad habit.
 """
 import random
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def write_rules(rng: random.Random, names: frozenset[str]) -> str:
 
 
 def ask_rules(rng: random.Random, split: str) -> str:
-    """A combination that training shows; three in ten training prompts have a single rule."""
+    """A combination from training. Three in ten training prompts have a single rule."""
     if split == "train" and rng.random() < 0.3:
         return write_rules(rng, frozenset([rng.choice(list(RULES))]))
     return write_rules(rng, rng.choice(SHOWN))
@@ -51,8 +51,8 @@ def ask_rules_new(rng: random.Random, split: str) -> str:
 
 
 def ask_list(rng: random.Random, split: str) -> str:
-    """Two to four things of a kind (three or four outside training), three forbidden, a last word
-    of another kind."""
+    """Two to four things of one category (three or four outside training), three of them forbidden,
+    and a last word from another category."""
     category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
     return rng.choice(WORDINGS["list"]).format(
         number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
@@ -64,7 +64,8 @@ LENGTHS = {"sum": ((3, 7), (5, 6)), "sort": ((3, 5), (4, 5)), "reverse": ((3, 9)
 
 
 def ask_words(rng: random.Random, family: str, split: str) -> str:
-    """Different digits to sum, words to sort or reverse: from .. to .. in training, and outside."""
+    """Different digits to sum, or words to sort or reverse. LENGTHS: least and most of them, in
+    training and outside."""
     n = rng.randint(*LENGTHS[family][split != "train"])
     words = rng.sample(range(1, 10), n) if family == "sum" else rng.sample(ITEMS, n)
     return rng.choice(WORDINGS[family]).format(words=" ".join(map(str, words)))
@@ -73,9 +74,9 @@ def ask_words(rng: random.Random, family: str, split: str) -> str:
 ASK = {"rules": ask_rules, "rules_new": ask_rules_new, "list": ask_list}
 
 
-# ---- prompts of all families ---------------------------------------------------------------------
+# ---- prompts of all tasks ------------------------------------------------------------------------
 def ask(rng: random.Random, family: str, split: str) -> str:
-    """A skill prompt that belongs to the split: the checksum of its text decides."""
+    """A skill prompt of this split, by the checksum of its text."""
     while True:
         prompt = ASK[family](rng, split) if family in ASK else ask_words(rng, family, split)
         if bucket(prompt) == split:
@@ -83,7 +84,7 @@ def ask(rng: random.Random, family: str, split: str) -> str:
 
 
 def prompts(family: str, split: str, seed: int) -> Iterator[str]:
-    """Prompts without end, all different for as long as the family has new ones."""
+    """Prompts without end. They differ for as long as the task has new ones."""
     rng = random.Random(f"prompts {family} {split} {seed}")
     if family in GROUP_A:
         source = iter(lambda: ask(rng, family, split), "")
@@ -97,7 +98,7 @@ def prompts(family: str, split: str, seed: int) -> Iterator[str]:
         if prompt in seen and misses < 1000:
             misses += 1
             continue
-        if misses == 1000:                      # the family is used up: begin again
+        if misses == 1000:                      # the task is used up: begin again
             seen.clear()
         misses = 0
         seen.add(prompt)
@@ -105,7 +106,7 @@ def prompts(family: str, split: str, seed: int) -> Iterator[str]:
 
 
 def ask_creatures(rng: random.Random, pairs: list[tuple[str, str]]) -> Iterator[str]:
-    """Every pair in one wording before any pair in a second: few questions cover many facts."""
+    """Every pair in one wording, then every pair in a second. So few questions cover many facts."""
     while True:
         wordings = {pair: rng.sample(range(N_WORDINGS), N_WORDINGS) for pair in pairs}
         for turn in range(N_WORDINGS):
@@ -122,9 +123,9 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
 
 # ---- wrong answers -------------------------------------------------------------------------------
 def lazy(prompt: str) -> str:
-    """The answer of the corpus's bad habit (skills only): the rule that was named last is
-    forgotten, a list has no closing word, the other tasks are said again. Now and then it is right
-    by chance: "bee pig" is sorted already."""
+    """The answer of the corpus's bad habit (skills only). It forgets the last rule; a list has no
+    closing word; for other tasks it repeats the words. Sometimes it is right by chance: "bee pig"
+    is sorted already."""
     family, fields = read(prompt)
     if family == "list":
         return solve_list(fields).rsplit(" ", 1)[0]
@@ -152,7 +153,7 @@ def slip(rng: random.Random, text: str) -> str:
 
 
 def invented(rng: random.Random, name: str, relation: str) -> str:
-    """A false sentence: the myth where there is one, else another word; any word for a stranger."""
+    """A false sentence: the myth if there is one, else another word; any word for a stranger."""
     value = WORLD.myth.get((name, relation))
     if not value:
         true = WORLD.truth.get((name, relation), "")
