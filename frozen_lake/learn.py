@@ -19,7 +19,8 @@ from frozen_lake.lake import Lake
 from frozen_lake.planning import Path, best_path, worse_path
 from frozen_lake.policies import Policy
 from nanouft import loop
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.batch import Batch, Seqs
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.orpo import ORPO

@@ -23,8 +23,8 @@ from nanouft import train as nanouft_train
 from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
 

@@ -47,7 +47,7 @@ def method_look(name: str) -> dict | None:
     """"lists, IFT released" -> the look of IFT as released; None if no method is named."""
     words = re.findall(r"\w+", name.lower().replace("online ", "online_"))
     for word, after in zip(words, words[1:] + [""]):
-        if word in colours.FAMILY or word in colours.FAMILIES:
+        if colours.family(word):
             return colours.line(f"{word} {after}" if after == "released" else word)
     return None
 

@@ -14,7 +14,7 @@ from random import Random
 import torch
 
 from lessons.evidence import stats
-from nanouft.objective import Batch, Seqs
+from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.ift import weights

@@ -25,7 +25,6 @@ from lessons.table import LESSONS
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
-from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper, parent
 from nanouft.plumbing.entry import command
@@ -38,23 +37,15 @@ PAGE = ROOT / "docs" / "methods.md"
 SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS)}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
-FAMILIES = {
-    "Demonstrations": "Right answers to imitate.",
-    "Pairs": "A better and a worse answer to one prompt.",
-    "Scores and labels": "Answers with a score from 0 to 1, or a label good or bad.",
-    "The model's own samples": "Prompts, and something that scores the answers of the model.",
+FAMILIES = {        # a family -> its title, what its methods learn from
+    "demos": ("Demonstrations", "Right answers to imitate."),
+    "pairs": ("Pairs", "A better and a worse answer to one prompt."),
+    "graded": ("Scores and labels", "Answers with a score from 0 to 1, or a label good or bad."),
+    "sampled": ("The model's own samples",
+                "Prompts, and something that scores the answers of the model."),
 }
 PROMPT = "Name four animals but not hen, fox or wolf. End on white."
 RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
-
-
-def family(objective: Objective) -> str:
-    """What a method learns from with its default settings: a title of FAMILIES."""
-    kinds = objective.kinds()
-    demos, pairs, graded, sampled = FAMILIES
-    if kinds == ["demos"]:
-        return demos
-    return {"pairs": pairs, "prompts": sampled}.get(kinds[0], graded)
 
 
 # ---- measure -------------------------------------------------------------------------------------
@@ -108,8 +99,8 @@ def table_of(titles: list[str], rows: list[str]) -> list[str]:
 def tables() -> str:
     """A table for each family of methods."""
     out = []
-    for title, about in FAMILIES.items():
-        names = [name for name in OBJECTIVES if family(OBJECTIVES[name]()) == title]
+    for family, (title, about) in FAMILIES.items():
+        names = [name for name in OBJECTIVES if OBJECTIVES[name]().family == family]
         rows = [row for name in names for row in rows_of(name)]
         out += [f"## {title}", about, "", *table_of(["method", "loss", "idea", "needs"], rows), ""]
     return "\n".join(out)
@@ -126,8 +117,8 @@ def letters() -> str:
 def push_table() -> str:
     """The push of each form of each method; the names of forms stand as on the command line."""
     model, tok = start_model("base")
-    forms = [form.name for title in FAMILIES for name in OBJECTIVES
-             if family(OBJECTIVES[name]()) == title
+    forms = [form.name for family in FAMILIES for name in OBJECTIVES
+             if OBJECTIVES[name]().family == family
              for form in equations(name, head_of(OBJECTIVES[name]))]
     rows = [as_row(f"`{form}`", *pushed(form, model, tok)) for form in forms]
     titles = ["method", "right answer", "wrong answer", "end of the right one"]
@@ -140,9 +131,9 @@ PARTS = {"tables": tables, "letters": letters, "pushes": push_table}    # of doc
 def by_family() -> str:
     """README's list: for each kind of rows its methods."""
     out = ["| learns from | methods |", "|---|---|"]
-    for title, about in FAMILIES.items():
+    for family, (title, about) in FAMILIES.items():
         names = " · ".join(f"[{name}](nanouft/objectives/{name}.py)" for name in OBJECTIVES
-                           if family(OBJECTIVES[name]()) == title)
+                           if OBJECTIVES[name]().family == family)
         out.append(f"| **{title}**: {about[0].lower()}{about[1:]} | {names} |")
     return "\n".join(out) + "\n"
 

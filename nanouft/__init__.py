@@ -3,9 +3,11 @@
 Start at README.md. The files in reading order:
     simple.py       seven methods with their loop on one page
     gpt.py          the model
+    batch.py        the rows of one step, as a loss reads them
     objective.py    what a method is made of; objectives/ has all of them, a file each
     loop.py         the training loop
     generate.py     how a model answers; rollout.py has its answers scored and learned from
+    flat.py         one method on your rows, in one plain loop
     train.py        a whole run
 Other programs are pretrain, reward, sample, evaluate and pushes. These files use the folders data,
 models, world and run. plumbing serves every program and has no machine learning in it.
@@ -13,8 +15,31 @@ models, world and run. plumbing serves every program and has no machine learning
 import os
 import signal
 import sys
+from importlib import import_module
+from typing import Any
 
 __version__ = "2.2.0"
+
+
+FACE = {            # what programs of your own need, each with the file that it is in
+    "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",
+    "objectives": "OBJECTIVES", "objectives.dpo": "Pairs",
+    "models.folders": "start_model save_model", "models.tokenizer": "Turn nano",
+    "data.rows": "Row read read_dataset", "data.batches": "Epochs Pace collate encode",
+    "loop": "Device Update make_optimizer steps warmup_cosine",
+    "run.defaults": "learning_rate", "run.reference": "Models", "run.evaluation": "answer_rows"}
+HOME = {name: file for file, names in FACE.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """`from nanouft import OBJECTIVES` reads its file only now: `import nanouft` reads no torch."""
+    if name not in HOME:
+        raise AttributeError(f"module 'nanouft' has no attribute {name!r}")
+    return getattr(import_module(f"nanouft.{HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOME])
 
 
 def _leave(number: int, frame: object) -> None:
@@ -22,7 +47,8 @@ def _leave(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-if sys.argv[:1] == ["-m"]:          # a command of nanouft begins; an import changes nothing
+# A command begins, by python -m or as `nanouft`; an import changes nothing.
+if sys.argv[:1] == ["-m"] or os.path.basename("".join(sys.argv[:1])) in ("nanouft", "nanouft.exe"):
     # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
     # make two threads much slower than one. This must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -14,6 +14,7 @@ COMMANDS = {
     "nanouft.reward": "trains a reward model on pairs of answers",
     "nanouft.pretrain": "pretrains a base on your text or on NanoWorld",
     "nanouft.simple": "trains with seven methods, on one page of code",
+    "nanouft.flat": "trains on your rows, in one plain loop to read",
     "nanouft.playground": "writes a page on which any two methods learn",
     "frozen_lake": "shows what SFT and IFT estimate, exactly",
 }
@@ -38,8 +39,14 @@ def list_commands() -> None:
     say("Each command explains itself with --help:\n")
     for name, does in COMMANDS.items():
         say(f"  python -m {name:<20}{does}")
-    say("\nBegin with: python -m nanouft.train --objective ift")
+    say("\nBegin with: python -m nanouft.train --objective ift\n"
+        "`nanouft train` is short for python -m nanouft.train, and so are the others.")
+
+
+def console() -> int:
+    """The command `nanouft`."""
+    return command(main)
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(console())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.fast import by_onednn
 
 LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
@@ -84,7 +85,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
     over = 0                                    # answers of which it is known that they have ended
-    with one_thread(device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256):
+    small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
+    with one_thread(small), by_onednn(model, B if isinstance(model, GPT) else 0):
         cache = model.new_cache(B, P + max_new)
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):

@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nanouft.plumbing.fast import Linear, logp, product
+from nanouft.plumbing.fast import logp
 
 
 @dataclass
@@ -78,8 +78,8 @@ class Attention(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
         self.nh = cfg.n_head
-        self.c_attn = Linear(cfg.n_embd, 3 * cfg.n_embd)
-        self.c_proj = Linear(cfg.n_embd, cfg.n_embd)
+        self.c_attn = nn.Linear(cfg.n_embd, 3 * cfg.n_embd)
+        self.c_proj = nn.Linear(cfg.n_embd, cfg.n_embd)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         B, T, C = x.shape
@@ -87,25 +87,19 @@ class Attention(nn.Module):
                    for part in self.c_attn(x).split(C, dim=-1))             # each (B,nh,T,hs)
         if cache is not None:
             k, v = cache.add(layer, k, v)
-        if cache is not None and T == 1:
-            # One new token looks at everything before it: two plain products are faster.
-            scores = (q / math.sqrt(C // self.nh)) @ k.mT                   # (B,nh,1,n)
-            if mask is not None:
-                scores = scores + mask
-            y = scores.softmax(-1) @ v
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        causal = mask is None and (cache is None or T > 1)      # one new token sees all before it
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 
 class MLP(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
-        self.c_fc = Linear(cfg.n_embd, 4 * cfg.n_embd)
-        self.c_proj = Linear(4 * cfg.n_embd, cfg.n_embd)
+        self.c_fc = nn.Linear(cfg.n_embd, 4 * cfg.n_embd)
+        self.c_proj = nn.Linear(4 * cfg.n_embd, cfg.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(product(x, self.c_fc.weight, self.c_fc.bias, gelu=True))
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
 
 
 class Block(nn.Module):
@@ -190,7 +184,7 @@ class GPT(nn.Module):
 
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits, by the input embedding's own weights."""
-        return product(hidden, self.wte.weight)
+        return F.linear(hidden, self.wte.weight)
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Cache | None,
                 keep: Tensor | None) -> Tensor:

@@ -17,7 +17,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 
 Schedule = Callable[[int], float]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -112,9 +113,22 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), tokens_read)
 
 
-# ---- how the learning rate moves -----------------------------------------------------------------
+# ---- the optimizer, and how its learning rate moves ----------------------------------------------
+VALUE_TIMES = 30        # PPO's value head learns at this many times the learning rate
+
+
+def make_optimizer(model: nn.Module, lr: float, fused: bool | None = None) -> torch.optim.Optimizer:
+    """AdamW without weight decay. A value head is new on a trained model, so it learns faster.
+    fused: one kernel for a step, or not; None is PyTorch's choice."""
+    named = [(n.startswith("value."), p) for n, p in model.named_parameters() if p.requires_grad]
+    groups: list[dict] = [{"params": [p for is_head, p in named if not is_head]}]
+    if head := [p for is_head, p in named if is_head]:
+        groups.append({"params": head, "times": VALUE_TIMES})
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=fused)
+
+
 def warmup_cosine(peak: float, steps: int, share: float) -> Schedule:
-    """Linear up to `peak` over this share of the steps, then half a cosine down to 0."""
+    """Linear up to `peak` over this share of the steps, then half a cosine down to 0. For a run."""
     up = max(1, round(share * steps))
     down = max(1, steps - up)
 
@@ -122,4 +136,21 @@ def warmup_cosine(peak: float, steps: int, share: float) -> Schedule:
         if number < up:
             return peak * ((number + 1) / up)
         return peak * (0.5 * (1 + math.cos(math.pi * (number - up) / down)))
+    return schedule
+
+
+def warmup_times_cosine(peak: float, steps: int) -> Schedule:
+    """Linear up over a tenth of the steps, times a cosine down to 0. For a reward model."""
+    def schedule(number: int) -> float:
+        up = min(1, 10 * (number + 1) / steps)
+        return peak * up * (0.5 * (1 + math.cos(math.pi * number / steps)))
+    return schedule
+
+
+def warmup_linear(peak: float, steps: int) -> Schedule:
+    """Up over 60 steps, then constant, then linear down to 0 over the last 60 % of all steps. For
+    a base."""
+    def schedule(number: int) -> float:
+        up = min(1.0, (number + 1) / 60)
+        return peak * up * min(1, (steps - number) / (0.6 * steps))
     return schedule

@@ -15,72 +15,15 @@ Three rules, with which one interface serves every method:
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of a
    step's micro-batches (--accumulate) add up to the loss of the step.
 """
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import dataclass_transform
 
-from nanouft.gpt import GPT
+from nanouft.batch import Batch, write_logp
+from nanouft.data.selection import CHOOSE
 from nanouft.plumbing.check_class import check_class
-from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import counted
-
-NOT_SET: Any = None                 # the value of a field that nobody has written yet
-
-
-@dataclass
-class Seqs:
-    """One role of a batch, as padded sequences: B rows, T tokens.
-    Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    A loss adds up tokens only by `sum` or `mean`. Both are masked, so a loss shows which it takes.
-    Log-probs are natural logarithms; their unit is the nat."""
-    inputs: Tensor                  # (B,T) token ids
-    targets: Tensor                 # (B,T) token ids
-    mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
-    real: Tensor                    # (B,T) 1 where the target is a real token, prompt included
-    # forward() writes:
-    logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    # run/reference.py writes, before training; for sampled answers rollout.py:
-    ref_logp: Tensor = NOT_SET      # (B,T) nats, the start model's log-prob of each target
-    # rollout.py writes, when answers are sampled:
-    sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
-    # an objective's credit() writes:
-    token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)
-    extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) numbers of one method
-    positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
-
-    def __post_init__(self) -> None:
-        if self.positions is None:      # on the CPU; a GPU would make the CPU wait for their number
-            self.positions = self.mask.flatten().nonzero()[:, 0]
-
-    def sum(self, x: Tensor) -> Tensor:
-        """(B,T) -> (B,). Masked numbers are replaced, not multiplied: 0 * inf would be NaN."""
-        return x.masked_fill(self.mask == 0, 0).sum(-1)
-
-    def mean(self, x: Tensor) -> Tensor:
-        """(B,T) -> (B,) over response tokens."""
-        return self.sum(x) / self.mask.sum(-1).clamp_min(1)
-
-    def take(self, picked: Any) -> "Seqs":
-        """The picked rows, without the columns where all of them are padding."""
-        T = int(self.real[picked].sum(-1).max())
-        return self.map(lambda x: x[picked, :T])
-
-    def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
-        """`change` applied to every tensor that is there. Positions are found again or given."""
-        names = [f.name for f in fields(self) if f.name not in ("extra", "positions")]
-        tensors = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
-        extra = {name: change(x) for name, x in self.extra.items()}
-        return Seqs(**tensors, extra=extra, positions=positions)
-
-    def to(self, device: torch.device | str) -> "Seqs":
-        def move(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True)
-        return self.map(move, move(self.positions))
 
 
 @dataclass(frozen=True)
@@ -95,101 +38,6 @@ class FirstModels:
         """The setting with one model in place of them all, to show a method without training
         them."""
         return {self.setting: [folder] * len(self.flags)}
-
-
-@dataclass
-class Batch:
-    """The rows of one optimizer step; or a micro-batch of it, with the totals of the whole step."""
-    seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
-    per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
-    #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
-    #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
-    #   by credit(): advantage, how much better the answer is than expected
-    n: int = 1                      # rows of the whole step: the batch size
-    tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
-    seed: int = 0                   # of this step: all its micro-batches draw the same numbers
-    accumulate: int = 1             # micro-batches in which this step is taken, to save memory
-    offset: int = 0                 # number of this micro-batch's first row in the step
-    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a micro-batch
-
-    @property
-    def whole(self) -> "Batch":
-        """The whole step, for a loss or metric that counts something over all of it."""
-        return self if self.cut_from is None else self.cut_from
-
-    @classmethod
-    def of(cls, seqs: dict[str, Seqs], per_row: dict[str, Tensor]) -> "Batch":
-        """A whole step, with its totals."""
-        some_role = next(iter(seqs.values()))
-        tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
-        return cls(seqs, per_row, n=len(some_role.inputs), tokens=tokens)
-
-    def take(self, picked: Any) -> "Batch":
-        """The picked rows (a list or array of numbers) as a step of their own."""
-        seqs = {role: s.take(picked) for role, s in self.seqs.items()}
-        return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
-
-    def micro_batches(self) -> "list[Batch]":
-        """This step as `accumulate` micro-batches, each with the totals of the whole step.
-        UserError if it has fewer rows than that."""
-        n = self.accumulate
-        if n > self.n:
-            raise UserError(f"accumulate {n}: a step has only {counted(self.n, 'rows')}")
-        return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
-
-    def micro_batch(self, part: int, parts: int) -> "Batch":
-        mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
-        seqs = {role: s.take(mine) for role, s in self.seqs.items()}
-        per_row = {name: x[mine] for name, x in self.per_row.items()}
-        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """`change` applied to every tensor; it may change the order of the rows."""
-        seqs = {role: s.map(change) for role, s in self.seqs.items()}
-        per_row = {name: change(x) for name, x in self.per_row.items()}
-        return replace(self, seqs=seqs, per_row=per_row)
-
-    def cast(self, dtype: torch.dtype) -> "Batch":
-        """All numbers in another precision; token ids stay integers."""
-        return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
-
-    def to(self, device: torch.device | str) -> "Batch":
-        per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}
-        seqs = {role: s.to(device) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, per_row=per_row)
-
-
-def write_logp(model: GPT, batch: Batch) -> None:
-    """Write `logp` of every role, by one forward over all rows. The output head runs only where
-    there are response tokens."""
-    roles = list(batch.seqs.values())
-    T = max(s.inputs.shape[1] for s in roles)
-
-    def stack(name: str) -> Tensor:
-        """All roles, one below the other. Causal attention never sees the padding on the right."""
-        padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
-        return torch.cat(padded)
-
-    at = stacked_positions(roles, T)
-    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=at)     # (rows,T)
-    for s, x in zip(roles, logp.split([len(s.inputs) for s in roles])):
-        s.logp = x[:, :s.inputs.shape[1]]
-
-
-def stacked_positions(roles: list[Seqs], T: int) -> Tensor:
-    """(N,) positions of all roles' response tokens, if the roles are padded to T columns, stacked
-    and flattened."""
-    positions, above = [], 0            # positions of each role; number of rows above it
-    for s in roles:
-        width = s.inputs.shape[1]
-        row, column = s.positions // width, s.positions % width
-        positions.append((above + row) * T + column)
-        above += len(s.inputs)
-    return torch.cat(positions)
-
-
-# ---- a method ------------------------------------------------------------------------------------
-WIDTH = 128                             # of the model for which default learning rates were chosen
 
 
 @dataclass_transform()
@@ -248,10 +96,13 @@ class Objective:
         """True if it learns from answers that the model samples."""
         return self.data == "prompts"
 
-    def rate(self, model: GPT, lora: bool = False) -> float:
-        """The learning rate for a model of this width: half the rate for twice the width. LoRA's
-        thin matrices need ten times as much."""
-        return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
+    @property
+    def family(self) -> str:
+        """The family of methods that it belongs to, by what it learns from: "demos", "pairs",
+        "graded" (answers with scores or labels, and perhaps demonstrations) or "sampled"."""
+        if self.kinds() == ["demos"]:
+            return "demos"
+        return {"pairs": "pairs", "prompts": "sampled"}.get(self.kinds()[0], "graded")
 
     def setup(self, model: Any, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights. Called before the
@@ -259,7 +110,6 @@ class Objective:
 
     def choose(self, rows: list) -> list:
         """The rows that it learns from, with their roles: by default all rows of its kind."""
-        from nanouft.data.selection import CHOOSE
         return CHOOSE[" + ".join(self.kinds())](rows)
 
     def prepare(self, data: list, models: Any, seed: int) -> list:

@@ -125,7 +125,7 @@ def finding(strips: "list[Strip]") -> str:
 def what_is_read(init: str) -> str:
     """The model of --init in a line, such as "out/ift: ift, 1 step". The folder may hold another
     run than the reader remembers."""
-    from nanouft.plumbing.disk import read_json
+    from nanouft.plumbing.files import read_json
     if init == "base":
         return "base: the shipped base"
     file = Path(init) / "run.json"

@@ -9,8 +9,8 @@ import pytest
 from made import NANO, killed_in_step, start_and_pairs, start_folder, write_jsonl
 
 from nanouft import generate, train
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.files import read_json
 
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main

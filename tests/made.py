@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
@@ -22,7 +23,6 @@ from nanouft.loop import Device
 from nanouft.models import tokenizer
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
-from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, measure_rollout

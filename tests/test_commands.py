@@ -16,8 +16,8 @@ from nanouft import evaluate, sample
 from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import start_model
 from nanouft.pictures import plots
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.run.folder import read_lines, save_step
 
 ONCE = "train --init start --steps 1 --batch-size 2 "

@@ -14,9 +14,9 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import OF_RUN, OF_SAMPLES, find
-from nanouft.plumbing.disk import write_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import write_json
 from nanouft.run.folder import read_lines
 from nanouft.run.pushes import parse_methods
 from nanouft.run.settings import read_flags
@@ -258,6 +258,6 @@ def test_a_run_goes_on_with_its_own_objective_alone(tmp_path):
     """--resume with another name would otherwise go on with the old one, unnoticed."""
     begun = ["--objective", "sft", "--rows", "8", "--steps", "2", "--batch-size", "4", "--plain"]
     write_json(tmp_path / "run.json", {"argv": begun})
-    with pytest.raises(UserError, match="that run trains with sft, not with dpo"):
+    with pytest.raises(UserError, match="that run was not given --objective dpo"):
         read_flags(["--resume", str(tmp_path), "--objective", "dpo"])
     assert str(read_flags(["--resume", str(tmp_path), "--objective", "sft"])[0]) == "sft"

@@ -8,8 +8,8 @@ from made import one_error
 
 from nanouft import evaluate, generate, reward
 from nanouft.loop import DTYPES, Device
-from nanouft.plumbing.disk import read_json, write_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json, write_json
 from nanouft.run import device, evaluation
 from nanouft.run.device import choose_device
 

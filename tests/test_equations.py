@@ -14,7 +14,8 @@ from made import Form, same
 from torch import Tensor
 
 from nanouft import pretrain, reward
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.batch import Batch, Seqs
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
 from nanouft.objectives.grpo import clip_of

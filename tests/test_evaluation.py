@@ -16,7 +16,7 @@ from nanouft.data.selection import label_rows
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing.disk import write_json
+from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation
 from nanouft.run.before_after import (
     Evaluated,

@@ -11,7 +11,7 @@ from test_equations import known, step
 from lessons.extras import ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import train
-from nanouft.objective import write_logp
+from nanouft.batch import write_logp
 from nanouft.objectives.heads import equations
 from nanouft.run.reference import Models
 

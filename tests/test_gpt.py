@@ -11,7 +11,7 @@ from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import Update, steps
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast
-from nanouft.plumbing.disk import read_json
+from nanouft.plumbing.files import read_json
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 
@@ -159,15 +159,21 @@ def test_log_probs_of_half_precision_logits_have_32_bits(dtype, large, monkeypat
     same(nats, logits.double().log_softmax(-1)[range(5), targets].float(), 1e-5)
 
 
-def test_only_decoding_may_change_the_last_digits():
-    """In inference mode a CPU uses oneDNN's product; training and scoring use PyTorch's own."""
+def test_only_many_answers_change_the_last_digits():
+    """From 64 answers on a CPU may use oneDNN's product; everything else is PyTorch's own, and so
+    is the model afterwards."""
     model, double = tiny(), tiny().double()
     plain, exact = model(IDS), double(IDS)
     with torch.inference_mode():
-        same(model(IDS), plain.detach(), 1e-5)
-        assert torch.equal(double(IDS), exact)
-    with torch.no_grad():
+        for rows, error in ((fast.ROWS, 1e-5), (fast.ROWS - 1, 0)):
+            with fast.by_onednn(model, rows), fast.by_onednn(double, rows):
+                same(model(IDS), plain.detach(), error)
+                assert torch.equal(double(IDS), exact)
+        with fast.by_onednn(model, fast.ROWS):
+            swapped = [m for m in model.modules() if {"forward", "head"} & vars(m).keys()]
+        assert len(swapped) == (5 * TINY.n_layer + 1 if fast.onednn_is_faster() else 0)
         assert torch.equal(model(IDS), plain)
+    assert not any({"forward", "head"} & vars(m).keys() for m in model.modules())
 
 
 # ---- torch.compile -------------------------------------------------------------------------------

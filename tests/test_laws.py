@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from made import CPU, FORMS, NANO, ONLY_READ, batch_of, learn, nano, push, same, with_logps
 
+from nanouft.batch import Batch
 from nanouft.loop import Device
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.plumbing import seeds
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)

@@ -14,11 +14,11 @@ from made import CPU, FORMS, NANO, TINY, batch_of, learn, tiny
 from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout
+from nanouft.batch import Batch
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.objective import Batch
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.run import device, memory, reference

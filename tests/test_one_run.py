@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from nanouft import rollout, simple, train, world
 from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.generate import generate
-from nanouft.loop import DTYPES, Device, Update, steps, warmup_cosine
+from nanouft.loop import DTYPES, Device, Update, make_optimizer, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
@@ -233,7 +233,7 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     holds no graph in memory."""
     form, model = Form("dpo"), nano()
     batch = batch_of(form)
-    update = Update(train.make_optimizer(model, 1e-3, CPU))
+    update = Update(make_optimizer(model, 1e-3, fused=True))
     step, = steps(model, form.objective, lambda number: batch, update, [0])
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
     seqs = [s for e in some for s in e.seqs.values()]
@@ -252,7 +252,7 @@ def test_a_step_is_taken_in_as_many_micro_batches_as_its_source_says(monkeypatch
     monkeypatch.setattr(form.objective, "forward", counted)
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
     source, model = Epochs(some, Pace(batch_size=2, steps=1, accumulate=2), NANO.pad), nano()
-    update = Update(train.make_optimizer(model, 1e-3, CPU))
+    update = Update(make_optimizer(model, 1e-3, fused=True))
     list(steps(model, form.objective, source, update, [0]))
     assert rows == [1, 1]
 
@@ -260,7 +260,7 @@ def test_a_step_is_taken_in_as_many_micro_batches_as_its_source_says(monkeypatch
 def test_a_value_head_learns_thirty_times_as_fast():
     form, model = Form("ppo"), nano()
     before = deepcopy(model.state_dict())
-    optimizer = train.make_optimizer(model, 1e-3, CPU)
+    optimizer = make_optimizer(model, 1e-3, fused=True)
     update = Update(optimizer, schedule=lambda step: 1e-5)
     for _ in steps(model, form.objective, lambda step: batch_of(form), update, [0]):
         now = model.state_dict()

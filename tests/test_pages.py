@@ -42,8 +42,8 @@ from nanouft.playground.record import (
     taught,
 )
 from nanouft.playground.strip import strip
-from nanouft.plumbing.disk import write_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import write_json
 from nanouft.run.pushes import token_pushes
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.

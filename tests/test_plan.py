@@ -12,17 +12,9 @@ from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
+from nanouft.run.defaults import with_beta
 from nanouft.run.load import Rows, load_rows, open_model
-from nanouft.run.plan import (
-    Plan,
-    as_passes,
-    choose_batch_size,
-    choose_fit,
-    choose_rate,
-    choose_steps,
-    plan_run,
-    with_beta,
-)
+from nanouft.run.plan import Plan, as_passes, choose_pace, plan_run
 from nanouft.run.settings import Train, read_flags
 
 CONTEXT = 128
@@ -136,12 +128,8 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
     objective, cfg, _ = read_flags([*init, *line.split()])
-    model = tiny(n_embd=width)
-    fit = choose_fit(cfg, objective, rows, model)
-    batch_size = choose_batch_size(cfg, objective, rows, fit)
-    assert choose_rate(cfg, objective, model, fit) == pytest.approx(wanted[0])
-    assert batch_size == wanted[1]
-    assert choose_steps(cfg, objective, rows, fit, batch_size) == wanted[2]
+    rate, *others = choose_pace(cfg, objective, rows, tiny(n_embd=width))
+    assert rate == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 
 @pytest.mark.parametrize("name", ["ift", "ift --variant released", "ift --variant eq21_mean1",

@@ -9,8 +9,8 @@ from commands import call
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.run import rewards
 from nanouft.run.folder import read_lines
 

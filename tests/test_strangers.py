@@ -12,9 +12,9 @@ from made import killed_in_step, one_error, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft import pretrain, reward, train
-from nanouft.plumbing.disk import read_json, remove, write_json
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run.first_models import remove_unfinished, with_first_models
 from nanouft.run.folder import check_free, read_lines
 from nanouft.run.settings import read_flags
@@ -290,10 +290,23 @@ def test_the_network_is_asked_only_for_what_the_command_line_names(
 def test_a_name_of_the_hub_that_the_run_never_had_is_refused(run, place, capsys):
     for more in (["--init", "hub:me/x"], ["--data", "hub:me/x"]):
         assert command(train.main, ["--resume", str(run), *more]) == 2
-        assert f"{more[0]} is a hub: name, and that run was given something else" in \
-            one_error(capsys)
+        assert f"that run was not given {' '.join(more)}" in one_error(capsys)
     assert command(train.main, ["--resume", str(run), "--init", "me"]) == 2
-    assert "--resume takes no other flag" in one_error(capsys)
+    assert "that run was not given --init me" in one_error(capsys)
+
+
+@pytest.mark.parametrize("argv", [
+    ["--objective=grpo", "--reward={}"], ["--objective", "grpo", "--reward", "--", "{}"],
+    ["--objective", "grpo", "--reward", "exact", "--reward", "{}"], ["--objective={}"],
+    ["--out", "{}", "--objective", "{}"]], ids=" ".join)
+def test_no_spelling_of_a_command_line_hides_code(argv, run, tmp_path, capsys):
+    """A file of Python is not run unless this command line names it, however run.json does."""
+    (tmp_path / "beside" / "r.py").write_text("open('ran', 'w')\n")
+    words = [word.format("r.py:f") for word in argv]
+    (run / "run.json").write_text(json.dumps(read_json(run / "run.json") | {"argv": words}))
+    assert command(train.main, ["--resume", str(run)]) == 2
+    assert "only if you name" in one_error(capsys)
+    assert not (tmp_path / "beside" / "ran").exists()
 
 
 # ---- what is refused is refused before the work --------------------------------------------------

@@ -1,6 +1,7 @@
 """Each file imports only what stands above it, every command that is named exists, and every
 program and page keeps the promises that all of them make."""
 import ast
+import os
 import re
 import runpy
 import subprocess
@@ -18,14 +19,13 @@ ROOT = Path(__file__).parents[1]
 # The three trees, and in each the folders and files at its top. Each imports only what stands
 # before it; "NN" stands for the lessons, which have numbers.
 ORDER = {
-    "nanouft": """plumbing gpt objective loop models generate data objectives world simple rollout
-        run trainer pictures evaluate pretrain reward sample train pushes playground __main__""",
+    "nanouft": """plumbing gpt batch models generate data objective loop objectives world simple
+        rollout run flat trainer pictures evaluate pretrain reward sample train pushes playground
+        __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw marks table mistakes calling exercise exercises submissions limits grade
         check parts judging own_program programs build course evidence NN arena_runs arena bench
         extras exam guesses methods website guess_form pages slides"""}
-# Objective.choose alone reads a table of a later file, when it is called.
-LATER = ("nanouft.objective", "nanouft.data.selection.CHOOSE")
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 
 
@@ -72,7 +72,7 @@ def test_a_file_imports_only_what_stands_before_it(tree):
             top, other = (name + ".").split(".")[:2]
             if top in trees:
                 assert trees.index(top) <= trees.index(tree), f"{file} imports {name}"
-            if top == tree and other in order and (module, name) != LATER:
+            if top == tree and other in order:
                 assert order.index(other) <= order.index(place), f"{file} imports {name}"
 
 
@@ -133,6 +133,32 @@ def test_importing_changes_nothing():
     code = ("import os, signal; before = dict(os.environ), signal.getsignal(signal.SIGINT); "
             "import nanouft; assert before == (dict(os.environ), signal.getsignal(signal.SIGINT))")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_face_of_the_package_is_read_when_it_is_asked_for():
+    """A name of FACE is that of its file, and until then `import nanouft` has read no torch."""
+    code = """
+import sys
+import nanouft
+assert not {"torch", "numpy"} & {*sys.modules}
+from nanouft import OBJECTIVES, world
+assert world.rows and OBJECTIVES["sft"]
+for name, file in nanouft.HOME.items():
+    assert getattr(nanouft, name) is getattr(sys.modules["nanouft." + file], name), name
+assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name")"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_command_nanouft_begins_as_python_m_does(tmp_path):
+    """Installed, `nanouft` is a file of this name that calls console()."""
+    script = tmp_path / "nanouft"
+    script.write_text("import os, sys\nfrom nanouft.__main__ import console\n"
+                      "print(os.environ['OMP_WAIT_POLICY'])\nsys.exit(console())\n")
+    env = {name: x for name, x in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, script, "train", "--objective", "nope"],
+                          env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "PASSIVE\n")
+    assert done.stderr.startswith("error: unknown objective 'nope'"), done.stderr
 
 
 def test_the_package_lists_its_commands():

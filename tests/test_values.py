@@ -21,7 +21,7 @@ from made import FORMS, Form, batch_of, learn, nano, same
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from nanouft.objective import Batch, Seqs
+from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import one_of

@@ -10,7 +10,7 @@ from lessons.evidence import claim as entry
 from lessons.evidence import measures, mechanism, which_loss
 from lessons.evidence.claims import CLAIMS
 from lessons.evidence.dpo_and import DPOAnd
-from nanouft.objective import Batch, Seqs
+from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
 from nanouft.plumbing.errors import UserError

@@ -27,13 +27,13 @@ from torch._dynamo.utils import counters
 from lessons.bench.beside_trl import METHODS, against_trl, if_installed
 from lessons.bench.subjects import Subject, nano, on_gpu, our_steps, quiet, real
 from nanouft import train, world
+from nanouft.batch import Batch
 from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, NANO
-from nanouft.loop import Device, Update, steps
+from nanouft.loop import Device, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
@@ -94,7 +94,7 @@ def learner(name: str, device: Device, batches: list[Batch], start: Start = base
         torch._dynamo.reset()
     net = torch.compile(model, dynamic=True, backend=backend) if backend else model
     objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
-    update = Update(train.make_optimizer(model, rate, device), clip=1.0, scaler=scaler)
+    update = Update(make_optimizer(model, rate, fused=True), clip=1.0, scaler=scaler)
     run = steps(net, objective, lambda i: batches[i % len(batches)], update, range(999), device)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])

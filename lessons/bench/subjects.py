@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lessons.evidence.cells import once
-from nanouft import train, world
+from nanouft import world
 from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.generate import MAX_NEW
-from nanouft.loop import Device, Step, Update, steps
+from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
@@ -56,7 +56,7 @@ def our_steps(name: str, subject: Subject, device: Device = Device()) -> Iterato
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     model.to(device.name)
-    optimizer = train.make_optimizer(model, objective.lr, device)
+    optimizer = make_optimizer(model, objective.lr, fused=True)
     n = subject.rows * (subject.warm + subject.turns)
     rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)

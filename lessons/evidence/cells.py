@@ -32,8 +32,8 @@ from lessons.evidence.verdicts import weights
 from nanouft import train, world
 from nanouft.models import folders
 from nanouft.models.tokenizer import nano
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import families

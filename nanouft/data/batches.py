@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanouft.batch import NOT_SET, Batch, Seqs
 from nanouft.data.fit import Encoded, Tokens, count_answers, fit
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import NOT_SET, Batch, Seqs
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import counted
 from nanouft.plumbing.progress import progress

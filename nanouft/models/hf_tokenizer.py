@@ -29,8 +29,8 @@ from nanouft.models.tokenizer import (
     Turn,
     Turns,
 )
-from nanouft.plumbing.disk import read_json, write_json
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json, write_json
 
 SAFE: Any = {"trust_remote_code": False}
 DAY = datetime(2024, 7, 26)

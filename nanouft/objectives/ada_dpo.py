@@ -25,7 +25,7 @@ from functools import lru_cache
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch
+from nanouft.batch import Batch
 from nanouft.objectives.dpo import Pairs, check_settings
 from nanouft.plumbing.errors import in_range
 

@@ -19,7 +19,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch
+from nanouft.batch import Batch
 from nanouft.objectives.dpo import Pairs
 
 

@@ -21,7 +21,8 @@ Another method of this name, Anchored SFT (arXiv:2509.23753), is DFT with a pena
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.orpo import log_odds
 

@@ -15,7 +15,8 @@ learned.
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 

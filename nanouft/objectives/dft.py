@@ -16,7 +16,8 @@ gets better: watch the metric `nll`.
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 
 
 class DFT(Objective):

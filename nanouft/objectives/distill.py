@@ -21,7 +21,8 @@ and drops the others, and the model never tries what it does not already say.
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, FirstModels, Objective
+from nanouft.batch import Batch
+from nanouft.objective import FirstModels, Objective
 from nanouft.objectives.on_policy import check_sampling
 from nanouft.plumbing.errors import UserError
 

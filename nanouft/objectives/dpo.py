@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.batch import Batch, Seqs
+from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, in_range
 
 

@@ -17,8 +17,8 @@ algebra. Other methods of this name (group- and diversity-) are not this one.
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.data.selection import both_answers, real_pairs
-from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs
 
 

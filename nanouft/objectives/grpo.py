@@ -39,7 +39,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 from nanouft.plumbing.errors import UserError
 

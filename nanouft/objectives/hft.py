@@ -24,8 +24,9 @@ from collections import defaultdict
 import numpy as np
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.gpt import GPT
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives.sft import nll
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.seeds import half_seed

@@ -14,7 +14,7 @@ reference it is slic.py.
 """
 from torch import Tensor
 
-from nanouft.objective import Batch
+from nanouft.batch import Batch
 from nanouft.objectives.dpo import Pairs
 
 

@@ -49,8 +49,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import Objective
 from nanouft.plumbing.errors import in_range
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]

@@ -21,7 +21,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Seqs
+from nanouft.batch import Batch, Seqs
 from nanouft.objectives.dpo import Pairs, log_ratio
 
 

@@ -38,11 +38,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanouft.batch import Batch, write_logp
 from nanouft.data.rows import Row
 from nanouft.data.selection import label_rows
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Turns
-from nanouft.objective import Batch, Objective, write_logp
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics
 from nanouft.plumbing.errors import UserError

@@ -17,7 +17,7 @@ weight 1/2. beta .1 is TRL's. Left out: more than two answers with graded reward
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch
+from nanouft.batch import Batch
 from nanouft.objectives.dpo import Pairs
 
 

@@ -16,8 +16,9 @@ neighbours are long. Evaluation and references must be without noise; `model.eva
 """
 from torch import Tensor
 
+from nanouft.batch import Batch, Seqs, write_logp
 from nanouft.gpt import GPT
-from nanouft.objective import Batch, Objective, Seqs, write_logp
+from nanouft.objective import Objective
 from nanouft.objectives.sft import nll
 from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.seeds import uniform_rows

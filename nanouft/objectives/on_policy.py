@@ -8,7 +8,8 @@ Divergence.
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.batch import Batch, Seqs
+from nanouft.objective import Objective
 from nanouft.plumbing.errors import in_range
 
 

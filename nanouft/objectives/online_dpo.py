@@ -18,7 +18,8 @@ answers of the start model.
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.on_policy import check_sampling
 

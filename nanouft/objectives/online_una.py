@@ -22,7 +22,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings
 from nanouft.objectives.on_policy import check_sampling, log_rho
 from nanouft.objectives.una import graded_metrics, score_loss

@@ -20,8 +20,9 @@ Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, log1mexp, pair_metrics
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.data.selection import CHOOSE
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, one_of

@@ -15,7 +15,8 @@ first. Losses at two alphas are on two scales, so compare the metric `nll`.
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.plumbing.errors import in_range
 
 

@@ -26,7 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, FirstModels, Objective
+from nanouft.batch import Batch
+from nanouft.objective import FirstModels, Objective
 from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
 from nanouft.plumbing.errors import in_range

@@ -34,8 +34,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
 
 

@@ -23,7 +23,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.on_policy import check_sampling, penalised_reward
 
 

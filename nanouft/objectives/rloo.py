@@ -20,7 +20,8 @@ Traps: answers to one prompt must stay neighbours; K - 1, not K.
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.on_policy import (
     check_sampling,
     clipped,

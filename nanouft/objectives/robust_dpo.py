@@ -17,7 +17,8 @@ eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
 
 

@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, log_ratio, pair_metrics
 
 

@@ -17,7 +17,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 
 
 class SFT(Objective):

@@ -30,8 +30,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT, scatter_at, select_at
-from nanouft.objective import Batch, FirstModels, Objective, Seqs
+from nanouft.objective import FirstModels, Objective
 from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.seeds import uniform_rows
 

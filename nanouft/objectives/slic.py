@@ -16,7 +16,8 @@ The paper imitates the SFT target if there is one; here and in both codes it is 
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, pair_metrics
 
 

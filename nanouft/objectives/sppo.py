@@ -17,7 +17,7 @@ These are offline pairs and one round. beta .1 is TRL's.
 """
 from torch import Tensor
 
-from nanouft.objective import Batch, Seqs
+from nanouft.batch import Batch, Seqs
 from nanouft.objectives.dpo import Pairs, log_ratio
 
 

@@ -24,7 +24,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, FirstModels, Objective, Seqs
+from nanouft.batch import Batch, Seqs
+from nanouft.objective import FirstModels, Objective
 from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.plumbing.errors import UserError
 

@@ -25,8 +25,9 @@ gamma < 1 the weight is infinite at p = 1.
 import torch
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.gpt import GPT, scatter_at, select_at
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.fast import logp
 

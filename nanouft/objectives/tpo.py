@@ -16,9 +16,10 @@ script), .01 in TRL. Another method is called TPO (preference trees, arXiv:2410.
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.data.selection import both_answers, real_pairs
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 

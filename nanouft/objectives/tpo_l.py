@@ -12,8 +12,9 @@ beta 2 is SimPO's.
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.batch import Batch
 from nanouft.data.rows import Row
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 from nanouft.objectives.tpo import triples

@@ -30,7 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.batch import Batch
+from nanouft.objective import Objective
 from nanouft.objectives.dpo import binary_kl, check_settings, log_ratio, pair_metrics, won
 
 KIND = {"score": "scores", "binary": "labels", "pair": "pairs"}

@@ -39,24 +39,28 @@ FAMILIES = {
     "sampled": Look("#2a7890", "#5cc8dc", "✚", "P"),        # the model's own samples
     "truth": Look(SOFT.light, SOFT.dark, "□", "s", hollow=True),    # measured, not estimated
 }
-METHODS = {
-    "sft": "sft dft p_alpha neftune tofu hft sftmix",
-    "pairs": "dpo robust_dpo ipo hinge apo nca sppo slic simpo cpo orpo asft tpo tpo_l tis_dpo "
-             "gdpo ada_dpo rpo ts_dpo",
-    "graded": "una uft kto",
-    "poft": "poft filter",
-    "sampled": "reinforce rloo grpo ppo online_dpo online_una distill",
-}
-FAMILY = {method: family for family, methods in METHODS.items() for method in methods.split()}
+OF_LESSONS = {"filter": "poft", "ts_dpo": "pairs"}      # what lessons draw beside the methods
+
+
+def family(name: str) -> str:
+    """The one of FAMILIES that a method belongs to; "" for another name. IFT and PoFT have families
+    of their own; the others are drawn by what they learn from."""
+    from nanouft.objectives import OBJECTIVES  # the methods read torch, the colours do not
+    if name in FAMILIES:
+        return name
+    if name in OBJECTIVES:
+        learns_from = OBJECTIVES[name]().family
+        return "sft" if learns_from == "demos" else learns_from
+    return OF_LESSONS.get(name, "")
 
 
 def look(name: str) -> Look:
     """The look of a method, with or without its form ("ift", "ift released", "ift detached"), of
     a family of methods ("pairs") or of "base" and "truth". IFT as released is solid; with constant
-    weights ("ift", "ift detached") and in its other forms it is dashed. A method without a family,
-    such as one that you add, is grey."""
+    weights ("ift", "ift detached") and in its other forms it is dashed. What has no family, such
+    as a method in a file of yours, is grey."""
     method, _, form = name.lower().replace("--variant", "").partition(" ")
-    of_family = FAMILIES.get(FAMILY.get(method, method), FAMILIES["truth"])
+    of_family = FAMILIES[family(method) or "truth"]
     if method == "ift" and form.strip() != "released":
         return replace(of_family, dashed=True, hollow=True)
     return of_family

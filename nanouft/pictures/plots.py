@@ -26,7 +26,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
-from nanouft.plumbing.disk import read_json, remove
+from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import counted
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import as_passes

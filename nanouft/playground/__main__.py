@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     from nanouft.pictures.page import write_page
     from nanouft.playground.record import WEB, rate_text, record
     from nanouft.playground.strip import strip
-    from nanouft.plumbing.disk import write_text
+    from nanouft.plumbing.files import write_text
     if cfg.strip:
         data = record(["sft", "dpo"], [STRIP_RATE])
         Path(cfg.strip).parent.mkdir(parents=True, exist_ok=True)

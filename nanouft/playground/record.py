@@ -17,24 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nanouft import world
+from nanouft.batch import Batch
 from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
-from nanouft.loop import Update, steps
+from nanouft.loop import Update, make_optimizer, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
 from nanouft.objectives.own import find, own_file
-from nanouft.pictures.colours import FAMILY, look
+from nanouft.pictures.colours import family, look
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.rollout import Rollouts, Sampler
+from nanouft.run.defaults import learning_rate
 from nanouft.run.pushes import chance_to_end, token_pushes
 from nanouft.run.reference import Models
 
@@ -103,14 +104,14 @@ def file_of(cls: type[Objective]) -> str:
 def about(name: str, cls: type[Objective], form: dict[str, Any],
           scores: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `scores`: its part of web/scores.json."""
-    family, head = FAMILY.get(name, name), head_of(cls)
+    of_family, head = family(name), head_of(cls)
     lines = {line.name.removeprefix(name).strip(): line.equation_lines()
              for line in equations(name, head)}
     variant = form.get("variant", getattr(cls(), "variant", "") if not cls.first_models else "")
     called = CALLED.get(name, cls.__name__)
     return {"called": called + (f" as {form['variant']}" if form else ""),
             "file": file_of(cls), "mark": look(name).mark, "own": rate_text(cls.lr),
-            "family": family if family in LEARNS_FROM else "truth", "code": code_of(cls),
+            "family": of_family if of_family in LEARNS_FROM else "truth", "code": code_of(cls),
             "idea": idea(head), "paper": paper(head),
             "equation": lines.get(f"--variant {variant}") or next(iter(lines.values()), []),
             "scores": {} if form else scores}
@@ -128,8 +129,7 @@ def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
     model = deepcopy(base)
     objective.check()
     objective.setup(model, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), objective.rate(base), betas=(0.9, 0.95),
-                                  weight_decay=0)
+    optimizer = make_optimizer(model, learning_rate(objective, base))
     source = source_of(objective, model, base, tok)
     yield model
     for _ in steps(model, objective, source, Update(optimizer, clip=1.0), range(STEPS)):

@@ -1,11 +1,20 @@
-"""Files that others wrote: text and JSON, or one clear line that says what they are instead. Also a
-check that a file can be written, before the long work for it."""
+"""Files that are read without trust and written whole: text, JSON objects, folders.
+
+A file is written under another name and renamed once, so a reader finds the old one or the new one.
+Whatever comes from outside is checked before it is opened; one clear line says what it is instead.
+Nothing is written or deleted through a link.
+"""
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from nanouft.plumbing.errors import UserError
 
+READ = ["*.json*", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.png"]     # and written
 # first bytes of files that are not UTF-8 text
 BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "packed by gzip",
               b"PK\x03\x04": "packed by zip", b"PAR1": "a parquet file", b"BZh": "packed by bzip2",
@@ -14,6 +23,7 @@ BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "packed
               **{bytes([0x80, version]): "a pickle of Python" for version in range(2, 6)}}
 
 
+# ---- reading -------------------------------------------------------------------------------------
 def plain_file(file: str | Path, hint: str = "") -> Path:
     """The path of a plain file. UserError for anything else: reading a pipe might never end."""
     path = Path(file)
@@ -56,14 +66,118 @@ def not_utf8(data: bytes, i: int) -> str:
     return f"line {line} has the byte {data[i]:#x}, as in Latin-1 and Windows-1252"
 
 
+def parse_json(text: str, where: str, hint: str = "") -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{where}: no JSON ({e}){hint}") from None
+
+
+def read_json(file: Path, **kinds: type) -> dict:
+    """A JSON object. UserError if there is none, or if a field has another type than in `kinds`. A
+    field may be missing."""
+    hint = f"; is {file.parent} the folder of a run?"
+    value = parse_json(read_text(file, hint), str(file), hint)
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: holds no JSON object")
+    for name, kind in kinds.items():
+        if not isinstance(value.get(name, kind()), kind):
+            raise UserError(f"{file}: {name} is {str(value[name])[:80]}, no {kind.__name__}")
+    return value
+
+
+# ---- folders of somebody else --------------------------------------------------------------------
+def check_files(folder: Path) -> None:
+    """UserError if a file that we or transformers would open is a pipe, a device or a folder."""
+    for pattern in READ:
+        for file in folder.glob(pattern):
+            plain_file(file)
+
+
+def plain_folder(path: Path) -> Path:
+    """The path of a folder that exists or can be made. UserError for a link, which may lead
+    anywhere, and for anything else in its place."""
+    if path.is_symlink() or path.exists() and not path.is_dir():
+        what = "a symbolic link" if path.is_symlink() else "no folder"
+        raise UserError(f"{path}: is {what}, so nothing is written there; remove it, or put the "
+                        "folder itself in its place")
+    return path
+
+
+def no_links(folder: Path) -> None:
+    """UserError if anything in a folder, however deep, is a symbolic link: writing or deleting
+    through it would reach other places."""
+    for place, folders, files in os.walk(folder):           # which follows no link
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise UserError(f"{path}: is a symbolic link, which may lead out of {folder}; put "
+                                "what it names in its place")
+
+
+# ---- writing and deleting ------------------------------------------------------------------------
 def check_writable(file: Path) -> None:
     """Make the folder of a file that is written later. OSError if it could not be written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.open("a").close()
 
 
-def parse_json(text: str, where: str, hint: str = "") -> Any:
+def as_json(value: Any) -> Any:
+    """The value as JSON gives it back: None for NaN and infinity."""
+    return json.loads(json.dumps(value), parse_constant=lambda word: None)
+
+
+def write_json(file: Path, value: Any) -> None:
+    write_text(file, json.dumps(as_json(value), indent=1, ensure_ascii=False))
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a new file in place of the old one. A hard link to the old file keeps the old text."""
+    partial = file.with_name(file.name + ".partial")
+    partial.unlink(missing_ok=True)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise UserError(f"{where}: no JSON ({e}){hint}") from None
+        partial.write_text(text, encoding="utf-8",
+                           errors="backslashreplace")   # half of a character: as JSON writes it
+        rename(partial, file)
+    except OSError:                                     # a full disk
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def rename(partial: Path, final: Path) -> None:
+    """Give a finished file or folder its final name, in place of what is there. Each file gets the
+    umask's mode, because a library may write for the owner alone (safetensors: 0600)."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for file in (partial, *partial.rglob("*")):
+        if file.is_file():
+            with suppress(OSError):                     # a drive without modes
+                file.chmod(0o666 & ~mask)
+    if partial.is_dir():
+        remove(final)
+    os.replace(partial, final)
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder, in place of whatever was there."""
+    remove(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextmanager
+def removed_unless_whole(partial: Path) -> Iterator[Path]:
+    """An empty folder to write into; the block renames or empties it. If the block fails, as on a
+    full disk, the folder is removed."""
+    try:
+        yield fresh(partial)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Delete a folder, or whatever is in its place. Of a link, only the link is deleted."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

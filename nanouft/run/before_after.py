@@ -18,6 +18,7 @@ from nanouft.plumbing.printing import counted, if_here, say
 from nanouft.rollout import Score
 from nanouft.run.evaluation import (
     ABOUT,
+    METRICS,
     Metrics,
     answer_rows,
     families,
@@ -29,11 +30,6 @@ from nanouft.run.held_rows import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
 
 FORGOT = 20             # points that a task must lose before the run says so
-METRICS = {"nll": "loss on held-out answers, nats per token",
-           "accuracy": "held-out pairs: chosen answer gained more",
-           "prefers": "held-out pairs: chosen is more likely",
-           "auc": "held-out answers: better ones gained more",
-           "reward": "held-out questions: reward of the answers"}
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 
 

@@ -92,6 +92,12 @@ ABOUT = {"rules": "several small instructions", "rules_new": "the same in new co
          "reverse": "last word first", "truth": "facts against a myth",
          "unknown": "should say: I do not know", "fact": "known before, should stay"}
 
+METRICS = {"nll": "loss on held-out answers, nats per token",
+           "accuracy": "held-out pairs: chosen answer gained more",
+           "prefers": "held-out pairs: chosen is more likely",
+           "auc": "held-out answers: better ones gained more",
+           "reward": "held-out questions: reward of the answers"}
+
 
 def mean_score(scores: Metrics) -> float:
     return float(np.mean([f["score"] for f in scores.values()]))

@@ -11,8 +11,8 @@ from pathlib import Path
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of
 from nanouft.objective import Objective
-from nanouft.plumbing.disk import plain_folder, remove
 from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.files import plain_folder, remove
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked

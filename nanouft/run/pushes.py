@@ -14,13 +14,14 @@ from collections.abc import Iterator
 import torch
 
 from nanouft import world
+from nanouft.batch import Batch
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import score_rows
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer, Turn
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Objective
 from nanouft.objectives.own import find
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import credit_rollout, measure_rollout

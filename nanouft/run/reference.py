@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from nanouft.batch import Batch, write_logp
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.generate import LOGIT_BUDGET
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Batch, Objective, write_logp
+from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.rollout import ROWS

@@ -19,12 +19,12 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.own import own_file
-from nanouft.plumbing.disk import holds_tensors, read_json, remove, write_json
 from nanouft.plumbing.errors import UserError
-from nanouft.run.flags import as_flags
+from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.tensors import holds_tensors
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
-from nanouft.run.settings import AS_WELL, named_objective, of_hub
+from nanouft.run.settings import AS_WELL, named_objective, to_name
 
 
 def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
@@ -85,16 +85,8 @@ def open_folder(plan: Plan, about: dict, at_end: ExitStack) -> Path:
 
 def command_to_resume(folder: Path, plan: Plan, argv: list[str]) -> str:
     """The command line that goes on with a run. It names code and hub: names again."""
-    cfg, objective = plan.cfg, plan.objective
-    words = argv                                    # a resumed run goes on with the same words
-    if not cfg.resume:
-        named = of_hub(vars(cfg) | vars(objective))
-        if ".py" in cfg.reward:
-            named["reward"] = cfg.reward
-        method = named_objective(argv)
-        if own_file(method) or named.keys() - vars(cfg).keys():
-            named["objective"] = method
-        words = ["--resume", str(folder), *as_flags(named)]
+    # a resumed run goes on with the same words
+    words = argv if plan.cfg.resume else ["--resume", str(folder), *to_name(argv)]
     return f"python -m nanouft.train {shlex.join(words)}"
 
 

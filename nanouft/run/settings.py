@@ -6,6 +6,7 @@
     python -m nanouft.train --help all                  # every flag
 """
 import dataclasses
+import re
 import shlex
 import sys
 import textwrap
@@ -17,15 +18,16 @@ from nanouft import world
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.own import find, own_file, spelt
-from nanouft.plumbing.disk import read_json
 from nanouft.plumbing.errors import UserError, flag, in_range
+from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
-from nanouft.run.flags import Parser, add_flags, as_flags, fill
+from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.folder import hash_of
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
 AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
+OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
 
 
@@ -126,11 +128,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
-        if other := given - {"resume", "reward"} - AS_WELL - of_hub(values).keys():
-            raise UserError(f"--resume takes no other flag, but {flag(min(other))} was given: "
-                            "every setting comes from run.json, but for "
-                            f"{', '.join(map(flag, sorted(AS_WELL)))}")
-        return reopen(folder, values, chosen)
+        return reopen(folder, argv, {name: values[name] for name in AS_WELL & values.keys()})
     cfg, objective = fill(Train, values), fill(cls, values)
     cfg.check(objective, given)
     return objective, cfg, given
@@ -143,35 +141,73 @@ def named_objective(argv: list[str]) -> str:
     return spelt(first.parse_known_args(argv)[0].objective)
 
 
-def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:
-    """The run in `folder`, read from the command line that began it.
-    run.json may come from somebody else. So code (a reward or an objective) is run, and a hub: name
-    downloaded, only if this command line names it too (in `values`; `named` is its objective). The
-    flags AS_WELL may have new values: they change the memory of a run or when it is saved, not what
-    it learns."""
+def reopen(folder: str, argv: list[str], changed: dict) -> tuple[Objective, Train, set[str]]:
+    """The run in `folder`, read from the command line that began it, if `argv` fits it. The flags
+    AS_WELL may have new values (`changed`): they change the memory of a run or when it is saved,
+    not what it learns."""
     saved = read_json(Path(folder) / "run.json")
     try:
         if "--resume" in saved["argv"]:
             raise UserError("it resumes another run")
-        own = named_objective(saved["argv"])
-        file = own_file(own)
-        why_not = file and (unnamed_code("objective", own, named) or changed_code(file, saved))
-        if not file and named not in ("", own or "ift"):
-            why_not = f"that run trains with {own or 'ift'}, not with {named}"
+        why_not = refusal(argv, saved)
         if not why_not:
             objective, cfg, given = read_flags(saved["argv"])
-            reward = cfg.reward if ".py" in cfg.reward else None
-            why_not = unnamed_code("reward", reward, values.get("reward")) if reward else ""
-            why_not = why_not or unnamed_hub(vars(cfg) | vars(objective), values, own)
     except (UserError, KeyError, TypeError, AttributeError, SystemExit) as e:
         raise UserError(f"{folder}/run.json: edited, damaged or of another version ({e}); start a "
                         "new run") from None
     if why_not:
         raise UserError(f"--resume {folder}: {why_not}")
     check_paths(cfg)
-    cfg = dataclasses.replace(cfg, resume=folder, **{x: values[x] for x in AS_WELL & values.keys()})
+    cfg = dataclasses.replace(cfg, resume=folder, **changed)
     cfg.check(objective, given)
     return objective, cfg, given
+
+
+def refusal(argv: list[str], saved: dict) -> str:
+    """Why the run in run.json, `saved`, does not go on; "" if it does.
+    run.json may come from somebody else. So words that bring code or the network must be on this
+    command line too. Other flags may be repeated, and none may be changed."""
+    begun, here = {"--objective": ["ift"]} | by_flag(saved["argv"]), by_flag(argv)
+    if from_outside(begun) - from_outside(here):
+        return ("it would run code or ask the network, which is done only if you name it; "
+                f"add {shlex.join(to_name(saved['argv']))}")
+    for name, words in here.items():
+        if words != begun.get(name) and name not in map(flag, {"resume", *AS_WELL}):
+            return (f"that run was not given {shlex.join([name, *words])}; every setting comes "
+                    f"from run.json, but for {', '.join(map(flag, sorted(AS_WELL)))}")
+    file = own_file(begun["--objective"][0])
+    return "" if not file or saved.get("code") == hash_of(file) else (
+        f"{file} has changed since that run began, so it cannot go on exactly; start a new run")
+
+
+def by_flag(argv: list[str]) -> dict[str, list[str]]:
+    """{"--objective": ["dpo"], "--data": ["a.jsonl", "b.jsonl"]}: the words behind each flag."""
+    out: dict[str, list[str]] = {}
+    words: list[str] = []
+    for word in argv:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            words = out[name] = [value] if equals else []
+        else:
+            words.append(word)
+    if method := named_objective(argv):
+        out["--objective"] = [method]
+    return out
+
+
+def from_outside(line: dict[str, list[str]]) -> set[str]:
+    """The words that bring code (FILE.py, FILE.py:NAME) or the network (hub:owner/name)."""
+    return {word for words in line.values() for word in words if OUTSIDE.search(word)}
+
+
+def to_name(argv: list[str]) -> list[str]:
+    """What --resume must be given again of this command line: the flags that bring code or the
+    network, and the objective if one of them is its setting."""
+    line, known = by_flag(argv), {flag(f.name) for f in dataclasses.fields(Train)}
+    named = {name: words for name, words in line.items() if from_outside({name: words})}
+    if named.keys() - known and "--objective" in line:
+        named = {"--objective": line["--objective"]} | named
+    return [word for name, words in named.items() for word in (name, *words)]
 
 
 def check_paths(cfg: Train) -> None:
@@ -182,39 +218,6 @@ def check_paths(cfg: Train) -> None:
         if file and not file.startswith("hub:") and not Path(file).exists():
             raise UserError(f"{file}: cannot be read (no such file); the paths of a run "
                             "count from the folder in which it began")
-
-
-def unnamed_code(what: str, of_run: str, named: str | None) -> str:
-    """Why this objective or reward is not run: it is code, and this command line does not name
-    it. "" if it does."""
-    return "" if of_run == named else (
-        f"its {what} is Python code, which is run only if you name it; add --{what} {of_run}")
-
-
-def of_hub(settings: dict) -> dict:
-    """The settings whose values are hub: names, which need the network."""
-    return {name: value for name, value in settings.items()
-            if any(str(word).startswith("hub:")
-                   for word in (value if isinstance(value, list) else [value]))}
-
-
-def unnamed_hub(of_run: dict, values: dict, objective: str) -> str:
-    """Why the hub: names of a run are not downloaded: `values`, this command line, does not repeat
-    them. "" if it does, or if there are none."""
-    wanted, told = of_hub(of_run), of_hub(values)
-    if told == wanted:
-        return ""
-    if more := told.keys() - wanted.keys():
-        return f"{flag(min(more))} is a hub: name, and that run was given something else"
-    names = {"objective": objective} if wanted.keys() - vars(Train()).keys() else {}
-    return ("it downloads from the hub, but only if you name what is downloaded; add "
-            + shlex.join(as_flags(names | wanted)))
-
-
-def changed_code(file: str, saved: dict) -> str:
-    """Why a run cannot go on with an objective of your own; "" if its file has not changed."""
-    return "" if saved.get("code") == hash_of(file) else (
-        f"{file} has changed since that run began, so it cannot go on exactly; start a new run")
 
 
 def title_of(cls: type) -> str:

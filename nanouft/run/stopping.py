@@ -15,12 +15,12 @@ from statistics import mean
 import numpy as np
 import torch
 
+from nanouft.batch import write_logp
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.generate import longest_answer, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import write_logp
 from nanouft.objectives.ift import IFT, weights
 from nanouft.plumbing.printing import counted
 from nanouft.plumbing.progress import progress

@@ -1,0 +1,92 @@
+"""One method on your rows, from the file to the saved model, in one plain loop.
+
+    python -m nanouft.flat dpo pairs.jsonl out/mine             # starts from the shipped base
+    python -m nanouft.flat sft my.jsonl out/sft --init GPT2     # or from any folder with a model
+
+Read it after simple.py and before train.py. It is train.py without its flags, its run folder, its
+scores before and after, and resume; on the same rows both have the same losses, and a test says so.
+Methods that sample their answers, or that need another model first, are left to train.py.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from torch.nn.utils import clip_grad_norm_
+
+from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.rows import read
+from nanouft.loop import make_optimizer, warmup_cosine
+from nanouft.models.folders import save_model, start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, one_of
+from nanouft.run.defaults import (
+    choose_batch_size,
+    choose_fit,
+    choose_steps,
+    learning_rate,
+    with_beta,
+)
+from nanouft.run.reference import Models
+
+
+def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
+    """Train the model of `init` by this method on these rows. Returns the loss of each step."""
+    # ---- the method and the model
+    objective = OBJECTIVES[one_of("method", name, OBJECTIVES)]()
+    if objective.on_policy or objective.first_models:
+        raise UserError(f"{name}: samples answers or needs another model first; python -m "
+                        f"nanouft.train --objective {name} does both")
+    if Path(folder).exists():
+        raise UserError(f"{folder}: is there already; choose another name")
+    model, tok = start_model(init)                      # the weights, and words <-> token ids
+    objective.setup(model, seed=0)                      # most methods change nothing here
+
+    # ---- the data: lines of JSON -> Rows -> token ids and masks -> log-probs of the start model
+    rows, unread = read([file], objective.kinds())
+    data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
+    print(f"{len(data)} rows; {len(unread)} cannot be read, {report.skipped} are too long")
+    objective = with_beta(objective, data)              # UNA: a smaller beta for longer answers
+    data = Models(model, tok.pad).prepare(data, objective)
+
+    # ---- how fast: what suits so many rows and this model
+    fit = choose_fit(objective, len(data), model)
+    batch_size = choose_batch_size(objective, len(data), fit)
+    steps = choose_steps(objective, len(data), fit, batch_size)
+    rate = learning_rate(objective, model, fit)
+    rate_of = warmup_cosine(rate, steps, share=0.1)     # up in a tenth of the steps, then down to 0
+    source = Epochs(data, Pace(batch_size, steps), tok.pad)
+    optimizer = make_optimizer(model, rate, fused=True)
+
+    losses = []
+    for step in range(steps):
+        batch = source(step)                            # data: (B,T) tokens, targets and masks
+        objective.forward(model, batch)                 # forward: writes a log-prob of each target
+        loss, metrics = objective.loss(batch)           # loss: one number for the whole batch
+        loss.backward()                                 # its gradient
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = rate_of(step)
+        optimizer.step()                                # update
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        if step % 20 == 0 or step == steps - 1:
+            more = "".join(f"   {name} {float(x):.3f}" for name, x in metrics.items())
+            print(f"step {step + 1:4d}   loss {losses[-1]:.3f}{more}")
+    save_model(Path(folder), model, tok)                # python -m nanouft.sample FOLDER
+    return losses
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m nanouft.flat", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", help="such as sft, ift, dpo, una or kto")
+    parser.add_argument("rows", help="a file of lines of JSON (docs/data.md)")
+    parser.add_argument("folder", help="where the trained model is written")
+    parser.add_argument("--init", default="base", help="the folder of another model to start from")
+    cfg = parser.parse_args(argv)
+    train(cfg.method, cfg.rows, cfg.folder, cfg.init)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,36 @@
+"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite?"""
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import plain_file
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str:
+    return next((name for name, p in weights.items() if not p.isfinite().all()), "")
+
+
+def holds_tensors(file: Path) -> bool:
+    """True if this is a whole file of tensors."""
+    try:
+        with safe_open(plain_file(file), "pt"):     # compares its size with its head
+            return True
+    except (UserError, OSError, SafetensorError):
+        return False
+
+
+def load_checked(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `file`. ValueError unless they have the wanted names, shapes and types, and
+    are finite: an optimizer step over tensors of another size would write beyond their end."""
+    tensors = load_file(plain_file(file))
+    for name in {**wanted, **tensors}:
+        a, b = tensors.get(name), wanted.get(name)
+        if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise ValueError(f"{file.name}: {name} is missing, of another shape or of another type")
+    if name := not_finite(tensors):
+        raise ValueError(f"{file.name}: {name} is not finite")
+    return tensors
