@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import re
 import sys
-from importlib import import_module
 
 import pytest
 from commands import MAINS, call
@@ -170,18 +169,6 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
-
-
-def test_evaluate_explains_every_metric_of_rows_that_it_prints():
-    explained = re.findall(r"\b(nll|auc|prefers|accuracy)\b", evaluate.__doc__ or "")
-    assert sorted(explained) == ["auc", "nll", "prefers"]
-
-
-def test_the_head_of_a_method_says_where_accumulate_is_refused():
-    for name, objective in OBJECTIVES.items():
-        head = " ".join(str(import_module(f"nanouft.objectives.{name}").__doc__).split())
-        assert ("--accumulate is refused" in head) == objective.coupled, name
-        assert "--accumulate" not in head.replace("--accumulate is refused", ""), name
 
 
 def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):

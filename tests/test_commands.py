@@ -204,20 +204,6 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
     assert call(line) == 0 and b"?" in raw.getvalue()
 
 
-def test_a_command_starts_without_what_it_does_not_need():
-    """As a process of its own: one line on stderr, exit code 2, no pictures, no transformers."""
-    code = """
-import sys
-from nanouft import train
-from nanouft.plumbing.entry import command
-print({*sys.modules} & {"transformers", "matplotlib", "datasets", "nanouft.objectives.ppo"})
-sys.exit(command(train.main))"""
-    told = subprocess.run([sys.executable, "-c", code, "--objective", "itf"], capture_output=True,
-                          text=True, cwd=ROOT)
-    assert (told.returncode, told.stdout) == (2, "set()\n")
-    assert told.stderr.startswith("error: unknown objective 'itf'; did you mean ift?")
-
-
 @pytest.mark.skipif(os.name == "nt", reason="written for sh")
 @pytest.mark.parametrize("line, out", [
     ("sample start --device cpu <&-", "/new forgets the chat"),

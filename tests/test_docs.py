@@ -26,13 +26,6 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
             for module, words in COMMAND.findall(text)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file(page):
-    links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
-    assert not missing
-
-
 def anchors(page: Path) -> set[str]:
     """Those of its headings, as the web pages of repositories make them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
@@ -40,8 +33,12 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_into_a_page_leads_to_a_heading(page):
-    for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", page.read_text(encoding="utf-8")):
+def test_every_link_leads_to_a_file_and_its_heading(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", text)
+    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
+    assert not missing
+    for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", text):
         assert anchor in anchors(page.parent / file if file else page), f"{file}#{anchor}"
 
 

@@ -26,7 +26,7 @@ from nanouft.run.before_after import (
     same_words,
     show,
 )
-from nanouft.run.evaluation import Measured, answer_rows, held_out_metrics
+from nanouft.run.evaluation import Measured, held_out_metrics
 from nanouft.run.folder import Log
 from nanouft.run.held_rows import affordable, short_answers
 from nanouft.run.reference import Models, logps
@@ -79,15 +79,6 @@ def test_only_right_answers_are_compared_word_by_word():
                 label=i % 3 > 0) for i in range(12)]
     held, _ = encode(label_rows(rows), NANO, 128)
     assert [row.label for row in short_answers(held)] == [True] * 8
-
-
-def test_answers_stand_in_the_order_of_their_questions():
-    """Those of like length are decoded together."""
-    rows = [Row(say("user", f"Say {x}.")) for x in ("fig " * 9, "a", "pig bee", "fig", "the " * 5)]
-    model = nano()
-    alone = [answer_rows(model, NANO, [row], max_new=4)[0].ids for row in rows]
-    together = answer_rows(model, NANO, rows, max_new=4, chunk=2)
-    assert [a.ids for a in together] == alone and len({*map(tuple, alone)}) > 2
 
 
 @pytest.mark.parametrize("max_new", [3, 40])

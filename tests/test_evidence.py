@@ -9,12 +9,12 @@ import pytest
 
 from lessons.evidence import (
     cells,
+    frozen,
     harvest,
     judge,
     keep,
     papers,
     pictures,
-    reads,
     searches,
     stats,
     verdicts,
@@ -38,12 +38,8 @@ def test_what_the_command_writes_stands_on_the_pages():
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_no_interval_is_typed_by_hand(text):
+def test_no_interval_is_typed_by_hand_and_every_field_is_filled(text):
     assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_every_field_of_a_text_is_filled(text):
     left = re.findall(r"\{[^}\"]*\}", write.page(text))
     assert not left
 
@@ -126,14 +122,13 @@ def test_a_doubt_is_told_of_a_question_that_exists():
     assert [*searches.doubts("C1", "SFT -> DPO", 1).values()] == ["SFT -> DPO", "SFT"]
 
 
-def test_the_lake_is_told_as_it_was_measured():
-    ends = reads.endings()
-    (orpo, half), (sft, other) = ends[0]["ORPO - IFT"], ends[0]["SFT - IFT"]
-    assert orpo > half and abs(sft) < other         # nearer than ORPO, and as near as SFT
-    from_scratch = [f"C5 Move by move, SFT overestimates its policy (from scratch, {n} updates)"
-                    for n in reads.UPDATES]
-    above = [write.all_lines()[key].findings[0].mean > 0 for key in from_scratch]
-    assert above == [False, True, True, True, True]
+def test_the_words_of_a_frozen_line_are_its_numbers():
+    """And its verdict is that of all models."""
+    for line in [*frozen.lines("C5"), *frozen.page_lines(), *frozen.lines("C7")]:
+        for found in line.findings:
+            assert verdicts.points(found.mean, found.half) in line.figures
+        if line.findings:
+            assert line.verdict == verdicts.on_all([found.verdict for found in line.findings])
 
 
 # ---- the interval --------------------------------------------------------------------------------

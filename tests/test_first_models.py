@@ -73,6 +73,7 @@ OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 
 def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
     """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
     every = {f.name for f in dataclasses.fields(Train)}
+    assert all(getattr(Train, name) != value for name, value in given.items()), "no defaults"
     assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN
     argv = []
     for name, value in given.items():
@@ -83,22 +84,6 @@ def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
     for line in lines:
         cfg = read_flags(line[:line.index("--device")])[1]
         assert {name: getattr(cfg, name) for name in given} == given
-
-
-def test_the_flags_that_are_asked_of_are_not_the_defaults():
-    assert all(getattr(Train, name) != value for name, value in (OF_WORLD | OF_FILES).items())
-
-
-def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
-    line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
-           "--accumulate 2 --out "
-    assert call(line + "t1") == 0
-    first = [x for x in capsys.readouterr().out.splitlines()
-             if x.startswith("needed first, made once: python")]
-    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
-    assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
-    same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
-    assert same[0] == same[1]
 
 
 def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):

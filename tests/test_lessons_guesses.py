@@ -199,12 +199,3 @@ def test_a_damaged_record_is_told_and_kept(text, folder):
     with pytest.raises(UserError, match="02.txt"):
         guesses.main([])
     assert (folder / "out/guesses/02.txt").read_text() == text
-
-
-def test_a_lesson_without_a_terminal_stops_before_it_tells_the_answer(tmp_path):
-    """In a pipe or an editor's window nobody can be asked, so it says how to guess first."""
-    file = lesson_file("00")
-    ran = subprocess.run([sys.executable, str(file)], cwd=tmp_path, capture_output=True, text=True,
-                         stdin=subprocess.DEVNULL)
-    assert ran.returncode == 2 and f"python {file} --guess a" in ran.stderr
-    assert "What happened" not in ran.stdout and not list(tmp_path.iterdir())

@@ -7,7 +7,6 @@ import pytest
 from made import FORMS, Form
 
 import frozen_lake.__main__ as lake
-import lessons.evidence.__main__ as evidence
 from lessons import arena, build
 from lessons.evidence.harvest import Harvest
 from lessons.evidence.keep import Keep
@@ -86,8 +85,7 @@ def test_every_number_of_a_program_has_a_least_value(program):
 
 
 @pytest.mark.parametrize("main, words", [
-    (simple.main, "--steps -1"), (simple.main, "--steps 0"), (build.main, "mine.py --steps 0"),
-    (evidence.main, "C4 --seeds -1"), (evidence.main, "C4 --workers 0")])
+    (simple.main, "--steps -1"), (simple.main, "--steps 0"), (build.main, "mine.py --steps 0")])
 def test_a_number_that_makes_no_sense_is_one_line(main, words, capsys):
     assert command(main, words.split()) == 2
     out, told = capsys.readouterr()

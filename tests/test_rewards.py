@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 import torch
 from commands import call
-from made import NANO, tiny
 
 from nanouft.data.rows import Row, read
-from nanouft.models.folders import save_model, start_model
+from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
 from nanouft.run import rewards
-from nanouft.run.folder import hash_of, read_lines
+from nanouft.run.folder import read_lines
 
 
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
@@ -125,9 +124,3 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
     else:
         assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
     assert rewards.settings() == before and torch.is_grad_enabled()
-
-
-def test_a_folder_is_known_by_its_weights_not_by_its_name(tmp_path):
-    """So another reward model in its place is another run."""
-    assert len({hash_of(save_model(tmp_path, tiny(seed=seed), NANO) or str(tmp_path))
-                for seed in (0, 1)}) == 2

@@ -100,6 +100,7 @@ print(*sys.modules)"""
     assert not {f"nanouft.{name}" for name in unread} & {*simple.split()}
     unread = [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]
     assert not {f"nanouft.{name}" for name in unread} & {*run.split()}
+    assert not {"transformers", "matplotlib", "datasets"} & {*run.split()}
 
 
 def test_the_readme_names_both_commands():

@@ -33,7 +33,7 @@ ROWS, STEPS, RATE = 8, 4, 1e-3
 EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
 TRIED = [*product(["sft", "ift", "dpo"], [True, False]),        # objective, is its head tied?
          ("neftune", False),                    # one that draws random numbers in each step
-         ("hft", False)]                        # and one that freezes weights
+         ("hft", False)]                        # one that freezes weights in `setup`, by the seed
 ONCE = {}                                                       # what own_loop left
 
 
@@ -182,32 +182,7 @@ def test_metrics_of_held_out_rows_do_not_depend_on_the_evaluation_batch(name, tm
     same(found[0], found[1], 2e-5)
 
 
-# ---- the hooks of an objective -------------------------------------------------------------------
-@pytest.mark.parametrize("name", OF_ROWS)
-def test_the_trainer_calls_every_hook(name, tmp_path, monkeypatch):
-    """Before the optimizer is made."""
-    model, objective, data = prepared(name, False)
-    seen = []
-    for hook in ("check", "setup"):
-        real = getattr(type(objective), hook)
-        monkeypatch.setattr(type(objective), hook, lambda self, *told, hook=hook, real=real: (
-            seen.append((hook, *told)), real(self, *told))[1])
-    trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path, seed=7))
-    assert seen == [("check",), ("setup", model, 7)] and trainer.optimizer is None
-
-
-def test_hft_freezes_half_of_the_matrices_in_the_trainer(tmp_path):
-    """Of seven in each layer of a Llama: three in the first, four in the second, which stay what
-    they were bit for bit."""
-    model, objective, data = prepared("hft", False)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    Trainer(model, objective, data, NANO.pad, arguments(tmp_path)).train()
-    kept = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    assert all(before[name].dim() == 2 for name in kept)
-    assert [sum(f".{layer}." in name for name in kept) for layer in (0, 1)] == [3, 4]
-    assert len(kept) == 7, "embeddings, the head and norms learn"
-
-
+# ---- LoRA and checkpoints of activations ---------------------------------------------------------
 def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
     """Saving merges the adapters of a copy."""
     pytest.importorskip("peft")

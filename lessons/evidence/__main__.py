@@ -17,7 +17,7 @@ import textwrap
 
 import numpy as np
 
-from lessons.evidence import estimates, judge, mechanism, papers
+from lessons.evidence import frozen, judge, mechanism, papers
 from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
 from nanouft.plumbing.entry import command
@@ -76,7 +76,7 @@ def title(name: str) -> str:
 def print_one(name: str) -> None:
     claim = CLAIMS.get(name)
     say(f"{name}: {title(name)}")
-    if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
+    if expected := claim.expected if claim else frozen.EXPECTED.get(name):
         print_wrapped("Expected before the runs: ", expected)
     if claim and name not in judge.RUN:
         say("Not judged yet, because its trainings have not all ended. Its questions:",
@@ -86,8 +86,8 @@ def print_one(name: str) -> None:
             lines = [flags] if isinstance(flags, str) else flags
             say(*(f"  {row}: {judge.started(line)}" for line in lines), sep="\n")
         return
-    if name != "C5":
-        say(*(judge.row_lines(name) if claim else estimates.row_lines()), "", sep="\n")
+    if rows := judge.row_lines(name) if claim else frozen.row_lines(name):
+        say(*rows, "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     print_wrapped("", EXPLAINED)

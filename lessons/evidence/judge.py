@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from lessons.evidence import estimates, papers, reads, searches
+from lessons.evidence import frozen, papers, searches
 from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
 from lessons.evidence.claims import CLAIMS, is_kept, packed
 from lessons.evidence.stats import Moments, half_width
@@ -114,14 +114,14 @@ def number(name: str) -> tuple[str, int, str]:
     return letter, int(digits), rest
 
 
-NAMES = sorted([*CLAIMS, "C5", "C7"], key=number)
-RUN = [name for name in NAMES if is_kept(name)]
+NAMES = sorted([*CLAIMS, *frozen.NAMES], key=number)
+RUN = [name for name in NAMES if name in frozen.NAMES or is_kept(name)]
 
 
 @cache
 def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
-    return told(judged(name) if name in CLAIMS else {"C5": reads, "C7": estimates}[name].lines())
+    return told(judged(name) if name in CLAIMS else frozen.lines(name))
 
 
 def told(found: list[Line]) -> list[Line]:
@@ -167,7 +167,7 @@ def page_lines() -> list[Line]:
     """The tables of docs/all_questions.md: all questions of all claims, except those that ask one
     family of the question before them ("..."). Frozen Lake's stand there in four."""
     return [line for name in RUN
-            for line in (told(reads.page_lines()) if name == "C5" else lines(name))
+            for line in (told(frozen.page_lines()) if name == "C5" else lines(name))
             if not line.question.startswith("...")]
 
 

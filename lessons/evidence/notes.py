@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lessons.evidence import judge, mechanism, reads, searches, stats, verdicts, which_loss
+from lessons.evidence import frozen, judge, mechanism, searches, stats, verdicts, which_loss
 from lessons.evidence.claim import FAMILIES, NO_FACTS, RESULTS, UNIT, tries_of
 from lessons.evidence.claims import ALIGNED, CLAIMS, is_kept, packed
 
@@ -123,7 +123,7 @@ def inner_rates() -> str:
 
 def farther() -> str:
     """ "23 of 24": settings of Frozen Lake in which DPO ends farther away than IFT."""
-    ends = reads.endings()
+    ends = frozen.endings()
     return f"{sum(legs['IFT - DPO'][0] < 0 for legs in ends)} of {len(ends)}"
 
 

@@ -8,7 +8,7 @@ verdict in it is typed by hand. To change a sentence, change the text and run th
 from functools import cache
 from pathlib import Path
 
-from lessons.evidence import judge, papers, pictures, reads, searches
+from lessons.evidence import frozen, judge, papers, pictures, searches
 from lessons.evidence.fill import filled
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line
@@ -28,7 +28,7 @@ WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evid
 def all_lines() -> dict[str, Line]:
     """{its key: its line}, of all questions, and of Frozen Lake's as the page has them."""
     found = [line for name in judge.RUN for line in judge.lines(name)]
-    return {judge.key(line): line for line in found + judge.told(reads.page_lines())}
+    return {judge.key(line): line for line in found + judge.told(frozen.page_lines())}
 
 
 def link(sentence: Sentence) -> str:
