@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m nanouft.flat", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", help="such as sft, ift, dpo, una or kto")
-    parser.add_argument("rows", help="a file of lines of JSON (docs/data.md)")
+    parser.add_argument("rows", help="a file with a row of JSON in each line")
     parser.add_argument("folder", help="where the trained model is written")
     parser.add_argument("--init", default="base", help="the folder of another model to start from")
     cfg = parser.parse_args(argv)
