@@ -273,7 +273,7 @@ else:
 # suggest what a method may do to a model. Only the model's answers show what it did.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
+# Write it in `lessons/exercises/ex00.py`. `python -m lessons check 00` says whether it is right,
 # and if not, what it does instead.
 #
 # - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal

@@ -208,8 +208,8 @@ else:
 # guess by how many points it will lead SFT. Then let the rule of this lesson judge it, with five
 # seeds and 960 questions, beside methods that had the same rows, steps and tries:
 #
-#     python -m lessons.arena                                     # the tasks
-#     python -m lessons.arena mine.py --task stop --guess +3
+#     python -m lessons arena                                     # the tasks
+#     python -m lessons arena mine.py --task stop --guess +3
 #
 # The task `uft` judges the UFT of the program that you wrote over the course.
 #

@@ -10,7 +10,7 @@ thing". A guess is one of the letters that stand there, or, if there are none, a
 limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, and
 has to where nobody sits at a terminal; `--guess none` goes on without a guess. The first guess is
 kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again
-nor replaces it, and `python -m lessons.guesses` shows all of them. The folder out lies in the
+nor replaces it, and `python -m lessons guesses` shows all of them. The folder out lies in the
 project's folder, wherever a lesson is started. A lesson computes in fp32 on one thread with fixed
 seeds, so that its numbers are nearly the same on every machine.
 """
@@ -171,7 +171,7 @@ class Lesson:
         if not NOTEBOOK:
             where = '"After your run"' if self.change else "on"
             print(f"Why? Read {where} in {self.file.name}.")
-            print("All your guesses: python -m lessons.guesses")
+            print("All your guesses: python -m lessons guesses")
 
     def picture(self, fig) -> None:
         """Save the picture, 1080 x 525 pixels. With a changed switch it gets a name of its own."""

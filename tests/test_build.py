@@ -13,8 +13,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from lessons import build, judge, parts
-from lessons.mistakes import MISTAKES, with_mistakes
+from lessons.classroom import build, judge, parts
+from lessons.classroom.mistakes import MISTAKES, with_mistakes
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -384,7 +384,7 @@ def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):
 def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):
     said = tried(of_text(HEAD + """
 def sft_loss(*args):
-    from lessons.parts import OURS
+    from lessons.classroom.parts import OURS
     return OURS["sft_loss"](*args).item()
 
 

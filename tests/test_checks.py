@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from lessons.calling import as_tensor
-from lessons.check import check, main
-from lessons.exercise import HERE, Draw, exercises, judge_file
-from lessons.judge import NOT_STARTED, judge
-from lessons.mistakes import with_mistakes
+from lessons.classroom.calling import as_tensor
+from lessons.classroom.check import check, main
+from lessons.classroom.exercise import HERE, Draw, exercises, judge_file
+from lessons.classroom.judge import NOT_STARTED, judge
+from lessons.classroom.mistakes import with_mistakes
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.own_code import load
 
@@ -201,4 +201,4 @@ def test_masks_have_every_shape_of_real_rows():
 def test_an_exercise_that_does_not_exist_is_one_line(capsys):
     assert command(main, ["99"]) == 2
     assert capsys.readouterr().err == (
-        "error: there is no exercise 99; python -m lessons.check lists them\n")
+        "error: there is no exercise 99; python -m lessons check lists them\n")

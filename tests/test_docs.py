@@ -8,22 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from lessons import methods, table
+from lessons import table
+from lessons.__main__ import PROGRAMS
 from lessons.marks import between
+from lessons.website import methods
 from nanouft import __version__
 from nanouft.run.before_after import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-         ROOT / "lessons" / "README.md", ROOT / "lessons" / "front.md"]
+         ROOT / "lessons" / "README.md", ROOT / "lessons" / "website" / "front.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """(module, its words) of every command on a page."""
     text = page.read_text(encoding="utf-8")
-    return [(module.rstrip("."), shlex.split(words.split(" #")[0]))
-            for module, words in COMMAND.findall(text)]
+    found = [(module.rstrip("."), shlex.split(words.split(" #")[0]))
+             for module, words in COMMAND.findall(text)]
+    return [(f"lessons.{PROGRAMS[words[0]][0]}", words[1:]) if module == "lessons" and words
+            else (module, words) for module, words in found]
 
 
 def anchors(page: Path) -> set[str]:
@@ -43,7 +47,7 @@ def test_every_link_leads_to_a_file_and_its_heading(page):
 
 
 def test_readmes_tables_are_those_of_their_commands():
-    """`python -m lessons.methods` and `python -m lessons.table` write them."""
+    """`python -m lessons methods` and `python -m lessons.table` write them."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, text in (("methods", methods.by_family()), ("lessons", table.by_subject())):
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in readme, name
@@ -63,7 +67,7 @@ def test_the_code_of_readme_is_that_of_simple():
 def test_a_count_of_methods_or_lessons_is_written_by_the_command(page):
     """So that a method or a lesson more makes no page wrong."""
     text = page.read_text(encoding="utf-8")
-    assert text == methods.with_counts(text), "run python -m lessons.methods"
+    assert text == methods.with_counts(text), "run python -m lessons methods"
     for what, count in {**methods.COUNTS, "ways": methods.COUNTS["methods"]}.items():
         typed = re.search(rf"(?<!-->)\b{count} {what}\b", text)
         assert not typed, f"put <!-- count of methods --> or of lessons before {typed[0]!r}"
@@ -111,7 +115,7 @@ def test_the_page_of_methods_is_current(part):
     number = re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
     page, now = methods.PAGE.read_text(encoding="utf-8"), methods.PARTS[part]()
     there = between(part).search(page)[0]
-    assert number.sub("", there) == number.sub("", now), "run python -m lessons.methods"
+    assert number.sub("", there) == number.sub("", now), "run python -m lessons methods"
     pushes = [[float(x) for x in number.findall(text)] for text in (there, now)]
     assert pushes[0] == pytest.approx(pushes[1], abs=0.02)
 

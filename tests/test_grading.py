@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lessons import build, calling, grade
-from lessons.check import main
-from lessons.exercise import HERE, exercises
-from lessons.judge import NOT_STARTED, judge
-from lessons.limits import hide_cards, run_limited
-from lessons.submissions import fingerprint, handed_in, parsed, slice_of
+from lessons.classroom import build, calling, grade
+from lessons.classroom.check import main
+from lessons.classroom.exercise import HERE, exercises
+from lessons.classroom.judge import NOT_STARTED, judge
+from lessons.classroom.limits import hide_cards, run_limited
+from lessons.classroom.submissions import fingerprint, handed_in, parsed, slice_of
 from nanouft import simple
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -48,7 +48,7 @@ CHEATS = {
              "    for what in ('judge', 'verdict', 'difference', 'both_values', 'grade_words'):\n"
              "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
              + WRONG + "return 0.0",
-    "draws": "import torch\nfrom lessons.exercise import Draw\n"
+    "draws": "import torch\nfrom lessons.classroom.exercise import Draw\n"
              "Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
              "Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
              + WRONG + "return logp.sum()",

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lessons import guesses, pages, table, website
+from lessons import table
+from lessons.classroom import guesses
+from lessons.classroom.exercise import exercises
 from lessons.course import HERE, Question, switches
-from lessons.exercise import exercises
 from lessons.table import LESSONS, lesson_file
+from lessons.website import layout as website
+from lessons.website import pages
 
 ROOT = HERE.parent
 

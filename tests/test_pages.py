@@ -18,10 +18,10 @@ from PIL import Image
 
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
-from lessons import methods, pages
 from lessons.evidence import claim as claim_entry
 from lessons.evidence import claims, pictures, whole_runs
 from lessons.evidence.claims import CLAIMS
+from lessons.website import methods, pages
 from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -345,7 +345,7 @@ def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, mo
 
 def test_the_scores_of_the_page_are_current():
     there = methods.SCORES.read_text(encoding="utf-8")
-    assert there == methods.scores_text(), "run python -m lessons.methods"
+    assert there == methods.scores_text(), "run python -m lessons methods"
 
 
 @pytest.mark.slow

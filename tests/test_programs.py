@@ -8,9 +8,9 @@ from programs.right import HEAD as RIGHT_HEAD
 from programs.right import RIGHT
 from programs.wrong import HEAD, WRONG
 
-from lessons.exercise import Exercise, exercises, judge_file
-from lessons.judge import judge
-from lessons.mistakes import alone_and_in_pairs, with_mistakes
+from lessons.classroom.exercise import Exercise, exercises, judge_file
+from lessons.classroom.judge import judge
+from lessons.classroom.mistakes import alone_and_in_pairs, with_mistakes
 
 KNOWN = exercises()
 

@@ -7,7 +7,7 @@ import pytest
 from made import FORMS, Form
 
 import frozen_lake.__main__ as lake
-from lessons import arena, build
+from lessons.classroom import arena, build
 from lessons.evidence.harvest import Harvest
 from lessons.evidence.keep import Keep
 from nanouft import simple

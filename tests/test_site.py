@@ -1,4 +1,4 @@
-"""The site of `python -m lessons.pages`: links, navigation, share cards, accessibility.
+"""The site of `python -m lessons pages`: links, navigation, share cards, accessibility.
 
 Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
 import json
@@ -11,9 +11,10 @@ from browser import opened
 
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
-from lessons import pages, website
 from lessons.course import Question, switches
 from lessons.table import LESSONS
+from lessons.website import layout as website
+from lessons.website import pages
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.record import WEB, record
 

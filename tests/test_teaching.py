@@ -6,8 +6,9 @@ import statistics
 
 import pytest
 
-from lessons import arena, build, exam, limits, slides, table
-from lessons.exercise import exercises
+from lessons import table
+from lessons.classroom import arena, build, exam, limits, slides
+from lessons.classroom.exercise import exercises
 from lessons.table import LESSONS
 from nanouft.plumbing.errors import UserError
 
@@ -54,7 +55,7 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
 
 
 def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
-    named = re.findall(r"lessons\.arena (\S+/\S+\.py) --task (\w+)", PAGE)
+    named = re.findall(r"lessons arena (\S+/\S+\.py) --task (\w+)", PAGE)
     assert named
     for file, task in named:
         arena.check_entry(slides.ROOT / file, arena.TASKS[task])

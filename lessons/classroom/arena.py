@@ -1,14 +1,14 @@
 """A loss of your own gets a verdict.
 
-    python -m lessons.arena                                     # the tasks
-    python -m lessons.arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
-    python -m lessons.arena mine.py --task uft --guess 0        # una_loss of your own program
-    python -m lessons.arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
+    python -m lessons arena                                     # the tasks
+    python -m lessons arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
+    python -m lessons arena mine.py --task uft --guess 0        # una_loss of your own program
+    python -m lessons arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
 mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
 shows one). It learns from the same rows, in as many steps and with as many tries of
 the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/results.
-In the task uft mine.py is the program of lessons.build, and its una_loss trains in place of ours.
+In the task uft mine.py is the program of `lessons build`, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory. Only the weights that it
 trained are used, and this program scores them. Entries that leave equal weights are marked, because
@@ -25,10 +25,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons import own_program
-from lessons.arena_runs import ASKED, ITEMS, OUT, SECONDS, WAITING, Task, baselines, measure
+from lessons.classroom import own_program
+from lessons.classroom.arena_runs import (
+    ASKED,
+    ITEMS,
+    OUT,
+    SECONDS,
+    WAITING,
+    Task,
+    baselines,
+    measure,
+)
+from lessons.classroom.parts import loss_of
 from lessons.evidence.stats import half_width, moments, verdict
-from lessons.parts import loss_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import check_writable, read_text
@@ -67,11 +76,11 @@ def check_entry(file: Path, task: Task) -> None:
     if task.program:
         if (loss := loss_of(task.program)) not in parts:
             raise UserError(f"{file}: has no {loss} yet; this task judges a program of "
-                            "lessons.build")
+                            "lessons build")
         return
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if len(classes) != 1:
-        hint = " (--task uft judges a program of lessons.build)" if parts else ""
+        hint = " (--task uft judges a program of lessons build)" if parts else ""
         raise UserError(f"{file}: holds {len(classes)} classes; an entry is one{hint}")
     for node in classes[0].body:
         name = getattr(node, "name", "")
@@ -168,7 +177,7 @@ def mark_same_weights(lines: list[dict]) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.arena", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons arena", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py",
                         help="files with a loss, or folders of such files")

@@ -1,8 +1,8 @@
 """Writes the project as one small site, and every lesson as a notebook to run.
 
-    python -m lessons.pages                 # all of it: out/pages/index.html is the front page
-    python -m lessons.pages 04              # runs lesson 04: its page, its notebook and the docs
-    python -m lessons.pages --notebooks     # the notebooks only, nothing is run
+    python -m lessons pages                 # all of it: out/pages/index.html is the front page
+    python -m lessons pages 04              # runs lesson 04: its page, its notebook and the docs
+    python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
 The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
 and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
@@ -22,14 +22,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.table import LESSONS, QUESTIONS, head_of
-from lessons.website import FOLD, Site, read, with_contents
+from lessons.website.layout import FOLD, Site, read, with_contents
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 EXTRAS = [str(HERE / "extras" / "ts_dpo.py")]       # more methods for the page of all losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
@@ -86,7 +86,7 @@ def stubs(file: Path) -> list[str]:
     source = read_text(exercises)
     functions = [x for x in ast.parse(source).body if isinstance(x, ast.FunctionDef)]
     cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})" for x in functions]
-    return ["from lessons.check import check\n\n\n" + cells[0], *cells[1:]]
+    return ["from lessons.classroom.check import check\n\n\n" + cells[0], *cells[1:]]
 
 
 # ---- the page -----------------------------------------------------------------------------------
@@ -105,14 +105,14 @@ def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     """The page of a lesson, with links to those of `files`."""
     from nbconvert import HTMLExporter
 
-    from lessons.guess_form import with_forms
+    from lessons.website.guess_form import with_forms
     for cell in notebook.cells:
         if cell.cell_type == "code":
             fold(cell, title(file))
         else:
             cell.source = with_links(with_formulas(cell.source), files)
     fold_results(notebook.cells)
-    exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=FOLD.name,
+    exporter = HTMLExporter(extra_template_basedirs=[str(FOLD.parent)], template_name=FOLD.name,
                             exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
     k = files.index(file)
@@ -205,7 +205,7 @@ def write_drawn(site: Site) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.pages", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons pages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04 [all]")
     parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")

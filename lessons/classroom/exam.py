@@ -1,6 +1,6 @@
 """An exam with its answers, for the lecturer: eight questions, whose numbers a seed draws.
 
-    python -m lessons.exam --seed 71        # out/exam/questions.md and out/exam/answers.md
+    python -m lessons exam --seed 71        # out/exam/questions.md and out/exam/answers.md
 
 The losses of the project compute the answers, so nobody has to. Students can read this file, too:
 keep the seed to yourself, and take the questions as a model. A pocket calculator is enough.
@@ -174,7 +174,7 @@ def exam(seed: int) -> tuple[str, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.exam", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons exam", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, required=True, help="draws the numbers; keep it secret")
     cfg = parser.parse_args(argv)

@@ -1,6 +1,6 @@
 """All your guesses of the course, each beside what happened and a guess that knows nothing.
 
-    python -m lessons.guesses
+    python -m lessons guesses
 
 Every lesson asks twice, before its first run and before the run with its switch, and keeps your
 first guess and what happened in out/guesses. This command only reads these files. The guess that
@@ -92,7 +92,7 @@ def summary(judged: list[Judged]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.guesses", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons guesses", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(argv)
     asked = questions()

@@ -1,12 +1,12 @@
 """Is your exercise right? If it is not: in which call, and is it a mistake that many make?
 
-    python -m lessons.check                         # the list of all exercises: which are done?
-    python -m lessons.check 06a                     # one exercise
-    python -m lessons.check 06                      # the exercises of a lesson
-    python -m lessons.check 06a --folder ada        # the same, for the files in the folder ada
-    python -m lessons.check 06 --class all --csv points.csv     # points for each folder in `all`
+    python -m lessons check                         # the list of all exercises: which are done?
+    python -m lessons check 06a                     # one exercise
+    python -m lessons check 06                      # the exercises of a lesson
+    python -m lessons check 06a --folder ada        # the same, for the files in the folder ada
+    python -m lessons check 06 --class all --csv points.csv     # points for each folder in `all`
 
-    from lessons.check import check                 # in a notebook
+    from lessons.classroom.check import check                 # in a notebook
     check(balance)
 
 Write your functions in lessons/exercises/ex06.py. Inputs are drawn anew in each run and given to
@@ -29,8 +29,8 @@ from nanouft.plumbing.printing import say
 
 def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
-    from lessons.exercise import exercises
-    from lessons.judge import judge
+    from lessons.classroom.exercise import exercises
+    from lessons.classroom.judge import judge
     by_name = {exercise.name: exercise for exercise in exercises().values()}
     if function.__name__ in by_name:
         say(judge(by_name[function.__name__], function) or "right")
@@ -39,7 +39,7 @@ def check(function) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.check", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06 [all]")
     parser.add_argument("--folder", type=Path, help="where the files ex06.py are")
@@ -51,13 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
     # Here, so that --help does not wait for torch.
     import torch
 
-    from lessons.exercise import HERE, exercises, judge_file
-    from lessons.grade import grade_class
-    from lessons.judge import state
+    from lessons.classroom.exercise import HERE, exercises, judge_file
+    from lessons.classroom.grade import grade_class
+    from lessons.classroom.judge import state
     known, folder = exercises(), flags.folder or HERE
     for which in flags.which:
         if not any(name.startswith(which) for name in known):
-            raise UserError(f"there is no exercise {which}; python -m lessons.check lists them")
+            raise UserError(f"there is no exercise {which}; python -m lessons check lists them")
     asked = [name for name in known if name.startswith(tuple(flags.which) or "")]
     torch.set_num_threads(1)
     if flags.students:

@@ -1,7 +1,7 @@
 """docs/methods.md: every method on a line, written from the heads of the methods' files; and the
 number of methods and of lessons on every page.
 
-    python -m lessons.methods           # writes the pages; a test says when that is needed
+    python -m lessons methods           # writes the pages; a test says when that is needed
 
 README's list of methods is written too. A page that says how many methods or lessons there are has
 the number behind a mark, which readers do not see: <!-- count of methods -->36 or <!-- count of
@@ -32,7 +32,7 @@ from nanouft.plumbing.printing import say
 from nanouft.run.pushes import parse_methods, token_pushes
 from nanouft.world import as_answer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "methods.md"
 SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS)}
@@ -151,13 +151,13 @@ def scores_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
+    argparse.ArgumentParser(prog="python -m lessons methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     page = PAGE.read_text(encoding="utf-8")
     for name, part in PARTS.items():
         page = written(page, name, part())
     PAGE.write_text(page, encoding="utf-8")
-    for file in [ROOT / "README.md", ROOT / "lessons" / "front.md", *ROOT.glob("docs/*.md")]:
+    for file in [ROOT / "README.md", Path(__file__).with_name("front.md"), *ROOT.glob("docs/*.md")]:
         page = written(file.read_text(encoding="utf-8"), "methods", by_family())
         file.write_text(with_counts(page), encoding="utf-8")
     SCORES.write_text(scores_text(), encoding="utf-8")

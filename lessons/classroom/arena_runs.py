@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons import own_program
+from lessons.classroom import own_program
+from lessons.classroom.limits import how_it_ended, run_limited
 from lessons.evidence.cells import digest
-from lessons.limits import how_it_ended, run_limited
 from nanouft import train as nanouft_train
 from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
@@ -43,7 +43,7 @@ class Task:
     rates: tuple[str, ...]              # which everybody tries
     beside: dict[str, str]              # name: flags. The first is the one to beat
     doubt: str = ""                     # what must be known of those beside
-    program: str = ""                   # the method that one's own program of lessons.build trains
+    program: str = ""                   # the method that a student's program trains
 
 
 # ---- training, in a process that leaves weights --------------------------------------------------

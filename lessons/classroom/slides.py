@@ -1,7 +1,7 @@
 """The pictures of the course in one PDF, to be projected: out/slides.pdf.
 
-    python -m lessons.slides                # the pictures of the lessons that you have run
-    python -m lessons.slides --run          # first runs the lessons whose picture is missing
+    python -m lessons slides                # the pictures of the lessons that you have run
+    python -m lessons slides --run          # first runs the lessons whose picture is missing
 
 Before each picture stands the lesson's guess, because the picture gives it away. Pictures of a
 changed switch follow that of their lesson. At the end come the pictures of docs/.
@@ -18,14 +18,14 @@ from matplotlib.backends.backend_pdf import PdfPages
 
 from lessons.course import OUT, section
 from lessons.draw import SLIDE, plt
-from lessons.pages import title
 from lessons.table import LESSONS
+from lessons.website.pages import title
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PDF = Path("out/slides.pdf")
 
 
@@ -91,7 +91,7 @@ def write(pdf: Path, lessons: list[Path]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.slides", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons slides", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="store_true", help="run lessons without a picture first")
     cfg = parser.parse_args(argv)

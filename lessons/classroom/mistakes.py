@@ -1,7 +1,7 @@
 """Common mistakes: how a right function gets one, and which of them a wrong function has.
 
 Each is a part of the right source, what stands there instead, and the sentence by which it is told.
-MISTAKES are those of the parts of one's own program (lessons/build.py), whose right source is
+MISTAKES are those of the parts of one's own program (build.py), whose right source is
 nanouft/simple.py. Those of an exercise stand in its key.
 """
 import functools

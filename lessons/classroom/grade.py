@@ -1,10 +1,10 @@
 """Points for a class: each exercise of each student in a process of its own.
 
-    python -m lessons.check 02a 03a 06a --class class --csv points.csv
+    python -m lessons check 02a 03a 06a --class class --csv points.csv
 
 `class` holds one folder for each student, with ex02.py, ex06.py ... or notebooks, in it or in its
-folders (lessons/submissions.py). A process has limits (lessons/limits.py). It gets the arguments
-alone, calls the student's function and writes what each call gives as JSON (lessons/calling.py).
+folders (submissions.py). A process has limits (limits.py). It gets the arguments
+alone, calls the student's function and writes what each call gives as JSON (calling.py).
 This program computes the right results and compares, so that nothing that a program changes in its
 own process gives it a point. All students get the same inputs, which are drawn anew for each table.
 What all have handed in is read before the first program runs. Lines are written as they are known,
@@ -23,11 +23,11 @@ from random import Random
 import torch
 from tqdm import tqdm
 
-from lessons.calling import Seen, out_of_memory, run
-from lessons.exercise import HERE, exercises
-from lessons.judge import NOT_STARTED, state, verdict
-from lessons.limits import GIGABYTES, SECONDS, how_it_ended, run_and_read
-from lessons.submissions import Program, handed_in
+from lessons.classroom.calling import Seen, out_of_memory, run
+from lessons.classroom.exercise import HERE, exercises
+from lessons.classroom.judge import NOT_STARTED, state, verdict
+from lessons.classroom.limits import GIGABYTES, SECONDS, how_it_ended, run_and_read
+from lessons.classroom.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import check_writable
 from nanouft.plumbing.printing import say, visible

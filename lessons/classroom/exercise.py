@@ -1,7 +1,7 @@
 """What an exercise is: a right function, arguments that are drawn for it, and common mistakes.
 
-The keys (lessons/exercises/key06.py) say so of each. lessons/check.py asks for one student and
-lessons/grade.py for a class whether a function is right. lessons/judge.py answers: it calls the
+The keys (lessons/exercises/key06.py) say so of each. check.py asks for one student and
+grade.py for a class whether a function is right. judge.py answers: it calls the
 student's function and the right one with each draw of arguments.
 """
 import functools
@@ -12,12 +12,12 @@ from random import Random
 
 import torch
 
-from lessons.calling import Seen, as_call, attempt, attempt_call, function_in, result
-from lessons.judge import Measure, Subject, judge
-from lessons.mistakes import Mistake
+from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
+from lessons.classroom.judge import Measure, Subject, judge
+from lessons.classroom.mistakes import Mistake
 from nanouft.plumbing.own_code import load
 
-HERE = Path(__file__).parent / "exercises"
+HERE = Path(__file__).parents[1] / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise
 
 

@@ -1,9 +1,9 @@
 """Points for a class: the eleven parts of each student's own program.
 
-    python -m lessons.build --class class --csv points.csv
+    python -m lessons build --class class --csv points.csv
 
 `class` holds one folder for each student, with mine.py in it or in its folders. The table is that
-of lessons.check --class, with a line for each part. A program is tried in a process of its own,
+of `lessons check --class`, with a line for each part. A program is tried in a process of its own,
 with limits. Its parts are compared there, because simple.py has to be there, so a program that
 changes the check can forge its points: read the column "reaches for". simple.py holds the keys.
 """
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from lessons.grade import in_words, write_class
-from lessons.limits import how_it_ended, run_and_read
-from lessons.parts import PARTS
-from lessons.submissions import (
+from lessons.classroom.grade import in_words, write_class
+from lessons.classroom.limits import how_it_ended, run_and_read
+from lessons.classroom.parts import PARTS
+from lessons.classroom.submissions import (
     BROKEN,
     SHORT,
     Program,

@@ -1,4 +1,4 @@
-"""What joins the pages that `python -m lessons.pages` writes to one site.
+"""What joins the pages that `python -m lessons pages` writes to one site.
 
 Every page gets the same navigation, a description and a share card; the pages of docs/, README and
 CONTRIBUTING are made of their Markdown by markdown-it-py, and so is the front page, of front.md. A
@@ -16,7 +16,7 @@ from nanouft.pictures import colours
 from nanouft.pictures.page import write_page
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+ROOT = HERE.parents[1]
 FOLD = HERE / "fold"
 SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons",
             "docs/results": "Results", "docs": "Docs"}
@@ -26,7 +26,7 @@ PAGES = {                       # a file or folder of the project: its page
     "docs": "docs/index.html", "lessons": "lessons/index.html",
     "frozen_lake": "lake/index.html", "nanouft/playground": "playground/index.html",
     "README.md": "docs/readme.html", "CONTRIBUTING.md": "docs/contributing.html",
-    "docs/README.md": "docs/index.html", "lessons/front.md": "index.html",
+    "docs/README.md": "docs/index.html", "lessons/website/front.md": "index.html",
     "docs/results": "docs/results/index.html", "docs/results/README.md": "docs/results/index.html"}
 START = "<!-- quick start -->"   # in front.md: the place of README's commands
 SHORT = 3                       # a page with more headings than this begins with a list of them

@@ -1,6 +1,6 @@
-"""One's own program (lessons/build.py) as an entry of the arena: its loss in place of ours.
+"""One's own program (build.py) as an entry of the arena: its loss in place of ours.
 
-    python -m lessons.arena mine.py --task uft --guess 0
+    python -m lessons arena mine.py --task uft --guess 0
 
 The rows of each step are those of nanouft.train with the same flags, and the loop is that of
 simple.py, so that everybody takes the same steps. All else that the loss calls is the student's, if
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from lessons.parts import PARTS, put
-from lessons.submissions import is_stub
+from lessons.classroom.parts import PARTS, put
+from lessons.classroom.submissions import is_stub
 from nanouft import simple
 from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row

@@ -1,10 +1,10 @@
 """The judge of a student's function. Is it right? If not: in which case, and is it a mistake that
 many make?
 
-A Subject says what is judged: an exercise (lessons/exercise.py) or a part of one's own program
-(lessons/parts.py). The student's function and the right one are called in the same cases.
-lessons/calling.py keeps what they give as plain values under names. `verdict` compares these values
-and may do so in another process than the one that made the calls (lessons/grade.py).
+A Subject says what is judged: an exercise (exercise.py) or a part of one's own program
+(parts.py). The student's function and the right one are called in the same cases.
+calling.py keeps what they give as plain values under names. `verdict` compares these values
+and may do so in another process than the one that made the calls (grade.py).
 
 A refusal shows the smallest case that is wrong, and the first value that differs there. If a common
 mistake gives in every case what was seen there, or two of them together do, their sentences follow.
@@ -17,8 +17,8 @@ from random import Random
 import torch
 from torch import Tensor
 
-from lessons.calling import Seen, as_tensor, show
-from lessons.mistakes import Mistake, alone_and_in_pairs, with_mistakes
+from lessons.classroom.calling import Seen, as_tensor, show
+from lessons.classroom.mistakes import Mistake, alone_and_in_pairs, with_mistakes
 
 NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
 ENDLESS = ("KeyboardInterrupt", "TooLong")      # after these errors no other case is tried

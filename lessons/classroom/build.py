@@ -1,15 +1,15 @@
 """Your own program: nanouft/simple.py from an empty file, in eleven parts.
 
-    python -m lessons.build mine.py --reset         # writes a file to begin with
-    python -m lessons.build mine.py                 # which parts are right? After `train` it trains
-    python -m lessons.build mine.py --run ift       # the whole program with your parts, and scores
-    python -m lessons.build --class all --csv points.csv    # points for each folder in `all`
+    python -m lessons build mine.py --reset         # writes a file to begin with
+    python -m lessons build mine.py                 # which parts are right? After `train` it trains
+    python -m lessons build mine.py --run ift       # the whole program with your parts, and scores
+    python -m lessons build --class all --csv points.csv    # points for each folder in `all`
 
 Each of your functions takes the place of ours in the real program (nanouft/simple.py), together
 with your earlier parts. The loss of the program and its gradient are compared on fresh rows of
 NanoWorld, with the shipped base. You see the smallest batch on which a part is wrong, whether the
 loss or only its gradient is, and, if what you wrote does what a common mistake does, or two of
-them, their names (lessons/mistakes.py). As long as a part is not right, ours is used in its place,
+them, their names (mistakes.py). As long as a part is not right, ours is used in its place,
 also where your other functions call it. Any style will do: nothing but numbers is compared.
 
 A loss may differ by a ten-thousandth, a gradient by a thousandth of its length, and the weights
@@ -32,10 +32,10 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from lessons.judge import NOT_STARTED, judge, state
-from lessons.limits import SECONDS, TooLong, at_most, how_it_ended, run_limited
-from lessons.parts import OURS, PARTS, Part, base, needed, put, samples_remembered
-from lessons.programs import IN_ALL, WAITING, grade_programs
+from lessons.classroom.judge import NOT_STARTED, judge, state
+from lessons.classroom.limits import SECONDS, TooLong, at_most, how_it_ended, run_limited
+from lessons.classroom.parts import OURS, PARTS, Part, base, needed, put, samples_remembered
+from lessons.classroom.programs import IN_ALL, WAITING, grade_programs
 from nanouft import simple, world
 from nanouft.generate import stops
 from nanouft.gpt import shipped_base
@@ -49,7 +49,7 @@ from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import families, mean_score
 
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains
-SKELETON = Path(__file__).parent / "exercises" / "mine.py"
+SKELETON = Path(__file__).parents[1] / "exercises" / "mine.py"
 STEPS = 20                              # of SFT, as soon as it is written
 SHOWN = Path("out/build/sft.txt")                               # its first steps
 
@@ -232,11 +232,11 @@ def reset(file: Path) -> None:
     if file.exists() and read_text(file).strip() not in ("", skeleton().strip()):
         raise UserError(f"{file}: holds work of yours, over which --reset does not write")
     file.write_text(skeleton(), encoding="utf-8")
-    say(f"{file}: eleven parts to write. Begin with padded, then: python -m lessons.build {file}")
+    say(f"{file}: eleven parts to write. Begin with padded, then: python -m lessons build {file}")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.build", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons build", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", metavar="mine.py", help="your file")
     parser.add_argument("--class", type=Path, dest="students",
@@ -251,14 +251,14 @@ def main(argv: list[str] | None = None) -> int:
     cfg = parser.parse_args(argv)
     in_range(cfg, "steps", low=1)
     if bool(cfg.file) == bool(cfg.students):
-        raise UserError("give your file, as python -m lessons.build mine.py, or --class")
+        raise UserError("give your file, as python -m lessons build mine.py, or --class")
     if cfg.students:
         grade_programs(cfg.students, cfg.csv, try_program)
         return 0
     if cfg.reset:
         reset(cfg.file)
         return 0
-    read_text(cfg.file, f"; python -m lessons.build {cfg.file} --reset writes one to begin with")
+    read_text(cfg.file, f"; python -m lessons build {cfg.file} --reset writes one to begin with")
     return in_own_process(cfg.file, cfg)
 
 

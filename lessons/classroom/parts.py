@@ -1,9 +1,9 @@
-"""The eleven parts of one's own program (lessons/build.py): whose they are, and what each of them
+"""The eleven parts of one's own program (build.py): whose they are, and what each of them
 is tried on.
 
 A part is tried inside the real program, nanouft/simple.py, beside the student's other right parts:
 as the loss of a method on some rows (Batch) or as a few steps of training (Run). Both say what they
-saw, as numbers, and how they become smaller. lessons/judge.py compares.
+saw, as numbers, and how they become smaller. judge.py compares.
 """
 import copy
 import functools
@@ -17,10 +17,10 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from lessons.calling import Seen, attempt
-from lessons.judge import Measure, Subject
-from lessons.limits import SECONDS, at_most
-from lessons.mistakes import MISTAKES
+from lessons.classroom.calling import Seen, attempt
+from lessons.classroom.judge import Measure, Subject
+from lessons.classroom.limits import SECONDS, at_most
+from lessons.classroom.mistakes import MISTAKES
 from nanouft import simple, world
 from nanouft.gpt import GPT, GPTConfig, shipped_base
 from nanouft.models.tokenizer import nano
