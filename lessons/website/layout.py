@@ -70,7 +70,7 @@ class Site:
         where there is none."""
         found = PAGES.get(file) or re.sub(r"^(docs/[\w/]+)\.md$|^(lessons/\d\d_\w+)\.py$",
                                           lambda m: f"{m[1] or m[2]}.html", file)
-        is_page = found.endswith(".html") or re.fullmatch(r"docs/[\w/]+\.png", found)
+        is_page = found.endswith(".html") or re.fullmatch(r"docs/[\w/]+\.(png|svg)", found)
         always = found.startswith("docs/") or found in ("index.html", "lessons/index.html")
         return found if is_page and (always or (self.out / found).exists()) else ""
 
@@ -134,7 +134,7 @@ class Site:
     def write_texts(self) -> None:
         """Front page, docs, README and CONTRIBUTING, with their pictures."""
         (self.out / "docs" / "results").mkdir(parents=True, exist_ok=True)
-        for picture in (ROOT / "docs").rglob("*.png"):
+        for picture in [*(ROOT / "docs").rglob("*.png"), *(ROOT / "docs").rglob("*.svg")]:
             shutil.copy(picture, self.out / picture.relative_to(ROOT))
         for source in [HERE / "front.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md",
                        *(ROOT / "docs").rglob("*.md")]:
