@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.classroom import own_program
+from lessons.classroom import build_train
 from lessons.classroom.arena_runs import (
     ASKED,
     ITEMS,
@@ -36,7 +36,7 @@ from lessons.classroom.arena_runs import (
     baselines,
     measure,
 )
-from lessons.classroom.parts import loss_of
+from lessons.classroom.build_parts import loss_of
 from lessons.evidence.stats import half_width, moments, verdict
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
@@ -72,7 +72,7 @@ def check_entry(file: Path, task: Task) -> None:
         tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
-    parts = own_program.written_parts(tree)
+    parts = build_train.written_parts(tree)
     if task.program:
         if (loss := loss_of(task.program)) not in parts:
             raise UserError(f"{file}: has no {loss} yet; this task judges a program of "

@@ -16,7 +16,7 @@ from nanouft.plumbing.files import plain_folder, remove
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
-from nanouft.run.settings import Train
+from nanouft.run.settings import TrainFlags
 
 # flags that they take from the run, about its rows and its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
@@ -24,7 +24,7 @@ INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_leng
 OF_MEMORY = INHERITED[-2:]              # these change a model by rounding only
 
 
-def with_first_models(objective: Objective, cfg: Train, device: Device,
+def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
                       train: Callable[[list[str]], int]) -> Objective:
     """The objective with the folders of its first models. train(argv) makes each of them once."""
     wanted = objective.first_models
@@ -34,7 +34,7 @@ def with_first_models(objective: Objective, cfg: Train, device: Device,
         raise UserError(f"{flag(wanted.setting)} FOLDER ... is needed with --data: models that "
                         "know such answers; they are made only for NanoWorld")
     changed = {name: getattr(cfg, name) for name in INHERITED
-               if getattr(cfg, name) != getattr(Train, name)}
+               if getattr(cfg, name) != getattr(TrainFlags, name)}
     if not wanted.inherits:
         changed = {}
     memory = as_flags({name: changed.pop(name) for name in OF_MEMORY if name in changed})

@@ -29,8 +29,8 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import if_here, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of
-from nanouft.run.rewards import reads_fields
-from nanouft.run.settings import Train
+from nanouft.run.reward_sources import reads_fields
+from nanouft.run.settings import TrainFlags
 
 
 class Rows(NamedTuple):
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
     left_out: LeftOut           # rows of the files that cannot be read
 
 
-def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
+def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
     """The start model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
@@ -67,7 +67,7 @@ def open_to_ask(name: str, device: str, dtype: str | None, threads: int | None =
     return model.to(chosen.name).eval(), tok, chosen
 
 
-def load_rows(cfg: Train, objective: Objective) -> Rows:
+def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     """Rows of your files, or drawn from NanoWorld."""
     kinds = objective.kinds()
     if not cfg.data:
@@ -76,7 +76,7 @@ def load_rows(cfg: Train, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    named = world.named(rows)
+    named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
             f"{if_here('docs/data.md')}")
@@ -95,7 +95,7 @@ def load_rows(cfg: Train, objective: Objective) -> Rows:
     return Rows(rows, held, left_out + more)
 
 
-def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
+def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. There may be no held-out row that fits."""
@@ -129,7 +129,7 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
     return train, held
 
 
-def choose(cfg: Train, objective: Objective, rows: Rows) -> list[Row]:
+def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
     the files, held-out ones too."""
     try:

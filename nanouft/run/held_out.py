@@ -6,21 +6,21 @@ from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.objective import Objective
-from nanouft.plumbing.printing import counted, say
-from nanouft.run.settings import Train
+from nanouft.plumbing.printing import quantity, say
+from nanouft.run.settings import TrainFlags
 
 SHORT = 12              # most tokens of a held-out answer that is compared word by word
 COUNTED = 30            # most questions with short answers that are asked
 ASKED = 2               # held-out questions that a model answers before and after
 
 
-def scores_answers(cfg: Train, objective: Objective) -> bool:
+def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
     """True if the model answers held-out questions of your rows, and a reward scores them."""
     return bool(cfg.data) and objective.on_policy and (
         objective.scorer != "none" or cfg.reward != "exact")
 
 
-def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
+def choose_held_out(cfg: TrainFlags, objective: Objective, held: list[Encoded],
                     steps: int, batch_size: int) -> list[Encoded]:
     """The held-out rows that a run scores before and after; a long run scores more of them."""
     if cfg.plain and not cfg.eval_every:
@@ -34,8 +34,8 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
         held = affordable(held, steps * batch_size * objective.samples, times)
     n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
-    what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
-            f"{counted(n, 'held-out rows')} scored, {counted(asked, 'questions')} answered")
+    what = (f"{quantity(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
+            f"{quantity(n, 'held-out rows')} scored, {quantity(asked, 'questions')} answered")
     say(f"before and after training: {what}")
     return held
 
