@@ -71,7 +71,7 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
     """A tenth of the cost of 100 steps of 8 rows; but all rows of a file that is named for it."""
     rows = world.rows("train", "demos", 150, 0)
     line = f"--objective sft --data x --steps 100 --batch-size 8 {more}"
-    assert len(planned(line, rows, held=tuple(rows)).held) == scored
+    assert len(planned(line, rows, held=tuple(rows)).held_out) == scored
 
 
 def test_only_right_answers_are_compared_word_by_word():
@@ -85,7 +85,7 @@ def test_only_right_answers_are_compared_word_by_word():
 def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
     rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
     plan = planned(f"--objective grpo --data x --reward r.py:f --max-new {max_new}", rows)
-    plan, asked = replace(plan, held=plan.train), []
+    plan, asked = replace(plan, held_out=plan.train), []
     told = evaluate_run(nano(), NANO, plan, CPU, lambda rows, texts: asked.append(texts) or [1, 2])
     assert told.metrics["held_out"]["reward"] == 1.5 and len(asked[0]) == 2
     assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
@@ -96,7 +96,7 @@ def test_the_answers_that_are_shown_are_to_different_questions():
     long = say("assistant", "the dova lives in a small green house and eats two red nuts " * 2)
     rows = [Row(say("user", f"Say {x}."), long) for x in "aaabbc"]
     plan = planned("--objective sft --data x --batch-size 4 --steps 2", rows)
-    told = evaluate_run(nano(), NANO, replace(plan, held=plan.train), CPU, None)
+    told = evaluate_run(nano(), NANO, replace(plan, held_out=plan.train), CPU, None)
     assert [x["prompt"] for x in told.answers] == ["Say a.", "Say b."]
 
 

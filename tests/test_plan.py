@@ -85,7 +85,7 @@ def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
     """Of NanoWorld; what they learn from differs."""
     one, other = (load_rows(*reversed(read_flags(f"--objective {name} --seed {seed}".split())[:2]))
                   for seed in (0, 1))
-    assert one.held == other.held and one.train != other.train
+    assert one.held_out == other.held_out and one.train != other.train
 
 
 @pytest.mark.parametrize("reward, questions", [("r.py:f", 2), ("judge", 1)])

@@ -735,7 +735,7 @@ def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatc
     pytest.importorskip("peft")
     cache = tmp_path / "hub" / "models--acme--tiny"
     shutil.copytree(folders["qwen2"], cache / "snapshots" / "0123abcd")
-    monkeypatch.setattr("nanouft.models.folders.downloaded",
+    monkeypatch.setattr("nanouft.models.folders.download",
                         lambda name: cache / "snapshots" / "0123abcd")
     model, tok = start_model("hub:acme/tiny", True)
     model.add_lora(2, seed=0)

@@ -60,7 +60,7 @@ def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
     """What is wrong with each part, in the judge's words. It is printed as soon as it is known.
     The right parts stand in simple.py afterwards."""
     right: dict[str, Callable] = {}
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     theirs = {name: vars(mine).get(name) for name in PARTS}
     for name, function in progress(len(PARTS), "parts tried", theirs.items()):
         note(f"trying {name}")
@@ -68,26 +68,26 @@ def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
         told = judge(Part(name, right, mine), function, seed) if written else NOT_STARTED
         if not told:
             right[name] = function
-        found[name] = told
+        results[name] = told
         said = f"\n{told}" if state(told) == "wrong" else ""
         say(f"{name:<18}{state(told)}{said}", write=tqdm.write)     # above the bar
     put(right, mine)
-    return found
+    return results
 
 
 def with_bar(loop: Callable) -> Callable:
     """simple.py's `train` with a bar over its steps, because a student's loop may say nothing."""
     def train(model, rows, tok, method, steps, *reference):
-        kept = simple.METHODS[method]
+        original = simple.METHODS[method]
         with progress(steps, f"steps of {method}") as bar:
             def loss(*args):
                 bar.update()
-                return kept[0](*args)
-            simple.METHODS[method] = (loss, *kept[1:])
+                return original[0](*args)
+            simple.METHODS[method] = (loss, *original[1:])
             try:
                 return loop(model, rows, tok, method, steps, *reference)
             finally:
-                simple.METHODS[method] = kept
+                simple.METHODS[method] = original
     return train
 
 

@@ -122,17 +122,17 @@ class ShortRun:
 
     def look(self) -> dict:
         model, other = small(0), small(1)
-        kept, began = simple.METHODS[self.method], flat(model.parameters())
+        original, began = simple.METHODS[self.method], flat(model.parameters())
         loss = OURS[loss_of(self.method)]
 
         def larger(model, reference, rows, tok, step):
             return 3 * (1 + step) * loss(model, reference, rows, tok, step)
-        simple.METHODS[self.method] = (larger, kept[1], 1e-2, kept[3])
+        simple.METHODS[self.method] = (larger, original[1], 1e-2, original[3])
         try:
             losses = simple.train(model, list(self.rows), nano(), self.method, self.steps,
                                   *([other] if self.given else []))
         finally:
-            simple.METHODS[self.method] = kept
+            simple.METHODS[self.method] = original
         if losses is None:
             raise TypeError("it gives None. Is there a `return`?")
         if len(losses) != self.steps:

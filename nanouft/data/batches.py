@@ -103,28 +103,28 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
     report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
-            parts, found = fit(r, tok, n_ctx)
+            parts, encoded = fit(r, tok, n_ctx)
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             report.why[r.where] = "refused by the chat template"
             continue
-        kept = [e for e in found if e.length <= n_ctx + 1]
-        if len(kept) < len(found):
+        short_enough = [e for e in encoded if e.length <= n_ctx + 1]
+        if len(short_enough) < len(encoded):
             report.skipped += not r.where or r.where not in report.why      # a row counts once
-            report.longest = max(report.longest, *(e.length for e in found))
+            report.longest = max(report.longest, *(e.length for e in encoded))
             report.why[r.where] = "too long"
-        if len(found) > 1:
-            report.divided[r.where] = report.divided.get(r.where, 0) + len(kept)
-        for part, e in zip(parts, found):
+        if len(encoded) > 1:
+            report.divided[r.where] = report.divided.get(r.where, 0) + len(short_enough)
+        for part, e in zip(parts, encoded):
             if e.row is not part and e.length <= n_ctx + 1:
                 report.shortened.add(r.where)
                 report.lost_answers += count_answers(part) - count_answers(e.row)
-        if any(e.lost_thoughts for e in kept):
+        if any(e.lost_thoughts for e in short_enough):
             report.lost_thoughts.add(r.where)
-        for name in names if kept else ():
+        for name in names if short_enough else ():
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
-        out += kept
+        out += short_enough
     return out, report
 
 

@@ -84,17 +84,17 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     left_out: rows that were left out when the file was read
     why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
     left_out = list(left_out)
-    kept: Counter = Counter()
+    counts: Counter = Counter()
     for name, (rows, used) in sides.items():
         for r in rows:
             if r.where in used:
-                kept[name] += 1
+                counts[name] += 1
             else:
                 left_out.append((r.where, why.get(r.where) or why_skipped(r, kinds)))
-    parts = [f"{kept[name]:,} {name}" for name in sides]
+    parts = [f"{counts[name]:,} {name}" for name in sides]
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
-    line = f"{quantity(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
+    line = f"{quantity(counts.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
     every = [r for rows, _ in sides.values() for r in rows]
     return "\n".join([line, *what_is_not_read(every, kinds)])
 

@@ -49,17 +49,17 @@ def find(name: str) -> type[Objective]:
     UserError of one line, now or in training."""
     if not (own := OWN.fullmatch(name)):
         return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
-    file, wanted = own.groups()
+    file, class_name = own.groups()
     sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
     with locate_errors(file, "--objective"):
         module = load(file)
-    found = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
-             and issubclass(cls, Objective) and cls.__module__ == module.__name__}
-    names = [wanted] if wanted else list(found)
-    if len(names) != 1 or names[0] not in found:
+    classes = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
+               and issubclass(cls, Objective) and cls.__module__ == module.__name__}
+    names = [class_name] if class_name else list(classes)
+    if len(names) != 1 or names[0] not in classes:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
-                        f"has {', '.join(found) or 'none'}; {file}:NAME says which")
-    cls = found[names[0]]
+                        f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
+    cls = classes[names[0]]
     kinds = set(cls.data.split(" + "))
     if kinds - set(CHOOSE) or len(kinds) > 1 and cls.choose is Objective.choose:
         raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
@@ -67,7 +67,7 @@ def find(name: str) -> type[Objective]:
     if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
         raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
                         "(of Pairs: no `each`)")
-    for part in found.values():
+    for part in classes.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
                 setattr(part, method, wrap_errors(function, file))

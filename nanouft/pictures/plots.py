@@ -1,7 +1,7 @@
 """Two pictures: the curves of a run, and how hard methods push the tokens of one answer.
 
-    curves(Path("out/ift"))                     # writes out/ift/curves.png; train does this itself
-    pushes(strips, Path("out/pushes.png"), title, note)         # nanouft.pushes
+    draw_curves(Path("out/ift"))                # writes out/ift/curves.png; train does this itself
+    draw_pushes(strips, Path("out/pushes.png"), title, note)    # nanouft.pushes
 
 The title says what was found. 1,080 pixels wide, colours and marks from colours.py.
 """
@@ -58,18 +58,18 @@ def draw_curves(folder: Path) -> Path:
     name = run["objective"] + " " + run["hp"].get("variant", "")
     passes = as_passes(run["passes"]) if "passes" in run else ""
     tasks = bool(before.get("families") and after.get("families"))
-    figure, held = held_out_points(log, before, after)
+    figure, held_out = held_out_points(log, before, after)
     one_unit = figure == "nll" and name.strip() in UNWEIGHTED
-    both = tasks or bool(held) and not one_unit
+    both = tasks or bool(held_out) and not one_unit
     fig = Figure(figsize=(WIDTH, 4.6 if tasks else 3.6), layout="constrained")
     axes = fig.subplots(1, 1 + both, width_ratios=[3, 2] if both else [1], squeeze=False)[0]
     if tasks:
         draw_scores(axes[0], before["families"], after["families"], name)
     elif both:
-        draw_held_out(axes[0], held, name)
-    draw_steps(axes[-1], log, name, held if one_unit else {}, passes)
+        draw_held_out(axes[0], held_out, name)
+    draw_steps(axes[-1], log, name, held_out if one_unit else {}, passes)
     if not tasks:
-        told = [change(figure, held, after)]
+        told = [change(figure, held_out, after)]
         if passes and not both:
             told.append(passes)
         axes[0].set_title(f"{display_name(name)}: {' in '.join(told)}", loc="left", weight="bold",
@@ -95,19 +95,19 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
     return figure, {0: old[figure], **between, last: new[figure]}
 
 
-def change(figure: str, held: dict[int, float], after: dict) -> str:
+def change(figure: str, held_out: dict[int, float], after: dict) -> str:
     """What happened to a figure on held-out rows, in words."""
-    if not held:
+    if not held_out:
         return "the loss of every step"
-    first, *_, last = [*held.values()] * 2
+    first, *_, last = [*held_out.values()] * 2
     n = after["held_out"].get("rows")
     return (f"{figure} of {quantity(n, 'held-out rows') if n else 'held-out rows'} "
             f"{first:.2f} → {last:.2f}")
 
 
-def draw_held_out(ax: Axes, held: dict[int, float], name: str) -> None:
+def draw_held_out(ax: Axes, held_out: dict[int, float], name: str) -> None:
     """The figure of held-out rows over the steps, with its first and last value."""
-    x, y = [*held], [*held.values()]
+    x, y = [*held_out], [*held_out.values()]
     colour = look(name).light
     ax.plot(x, y, "s-", color=colour, markerfacecolor="white", ms=8, lw=2.5)
     for i, beside in ((0, 1), (-1, -2)):
@@ -138,9 +138,10 @@ def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
     ax.set(xlim=(-4, 112), xlabel=f"score of 100:  ○ before   {look(name).mark} after")
 
 
-def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], passes: str) -> None:
-    """The loss of every step and its running mean; the reward if the method learns from it. held:
-    {step: nats per token of held-out rows}, for a loss that has the same unit."""
+def draw_steps(ax: Axes, log: list[dict], name: str, held_out: dict[int, float],
+               passes: str) -> None:
+    """The loss of every step and its running mean; the reward if the method learns from it.
+    held_out: {step: nats per token of held-out rows}, for a loss that has the same unit."""
     steps = [m for m in log if "grad_norm" in m]
     key = "reward" if steps and "reward" in steps[0] else "loss"
     x, y = [m["step"] for m in steps], np.array([m[key] for m in steps])
@@ -156,11 +157,11 @@ def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], pas
     ax.set(xlabel="step", ylabel=unit)
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
-        high = max(high, *held.values(), 0.0) * (1.1 if held else 1)
+        high = max(high, *held_out.values(), 0.0) * (1.1 if held_out else 1)
         ax.set_ylim(low, high if high > low else None)
-    if held:
-        ax.plot([*held], [*held.values()], "s--", color=SOFT.light, markerfacecolor="white", ms=8,
-                label="held-out rows")
+    if held_out:
+        ax.plot([*held_out], [*held_out.values()], "s--", color=SOFT.light, markerfacecolor="white",
+                ms=8, label="held-out rows")
         ax.legend(frameon=False, loc="best")
 
 

@@ -179,7 +179,7 @@ def distance(model: GPT, base: GPT) -> float:
 
 
 def measure_pushes(model: GPT, base: GPT, objective: Objective, row: Row,
-           tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
+                   tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
     """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
     models = FrozenModels(base, tok.pad)
     reference = models.reference(objective, lora=False) if objective.on_policy else base

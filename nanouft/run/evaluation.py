@@ -63,8 +63,8 @@ def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
 
 
 def score_tasks(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
-             skills: Sequence[str] = world.TASKS,
-             max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
+                skills: Sequence[str] = world.TASKS,
+                max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
     """({task: its metrics}, every answer)."""
     rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
     for row, a in zip(rows, answer_rows(model, tok, rows, max_new=max_new), strict=True):

@@ -2,7 +2,7 @@
 
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
-    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
 
     model, tok, device = open_to_ask("out/sft", "auto", None)   # a model that only answers
 """
@@ -36,7 +36,7 @@ from nanouft.run.settings import TrainFlags
 class Rows(NamedTuple):
     """Rows of files or of NanoWorld, before an objective chooses among them."""
     train: list[Row]
-    held: list[Row]
+    held_out: list[Row]
     left_out: LeftOut           # rows of the files that cannot be read
 
 
@@ -91,8 +91,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
         return Rows(*holdout(rows), left_out)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
-    held, more = read(cfg.eval_data, kinds)
-    return Rows(rows, held, left_out + more)
+    held_out, more = read(cfg.eval_data, kinds)
+    return Rows(rows, held_out, left_out + more)
 
 
 def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
@@ -109,15 +109,15 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
-        to_hold = of_held(rows.held) if rows.held else []
+        to_hold = of_held(rows.held_out) if rows.held_out else []
     except NoRows:
         to_hold = []
-    held, report = encode_what_fits(to_hold, tok, room, report)
+    held_out, report = encode_what_fits(to_hold, tok, room, report)
     if cfg.data:
         used = {e.row.where for e in train}
         answers = f" as {len(train):,} answers" if len(train) != len(used) else ""
         say(report_use({f"to learn from{answers}": (rows.train, used),
-                        "held out": (rows.held, {e.row.where for e in held})},
+                        "held out": (rows.held_out, {e.row.where for e in held_out})},
                        rows.left_out, report.why, kinds))
         good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
                         for name in ("desirable", "undesirable")]
@@ -126,7 +126,7 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
             say(text)
     for text in report.lines(room):
         say(text)
-    return train, held
+    return train, held_out
 
 
 def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
@@ -136,5 +136,5 @@ def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
         return objective.choose(rows.train)
     except NoRows:
         if not cfg.eval_data:
-            objective.choose(rows.train + rows.held)
+            objective.choose(rows.train + rows.held_out)
         raise

@@ -41,7 +41,7 @@ class Plan:
     steps: int
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
-    held: list[Encoded]         # held-out rows that are scored before and after
+    held_out: list[Encoded]     # held-out rows that are scored before and after
 
     @property
     def batching(self) -> Batching:
@@ -85,16 +85,16 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     """Make the plan. `given`: names of the flags that were given; `rows`: from load_rows. It also
     prints which rows are used, which beta suits them, and how many are held out."""
     max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
-    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_batching(cfg, objective, len(train), model)
-    held = choose_held_out(cfg, objective, held, steps, batch_size)
-    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held)
+    held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
+    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out)
 
 
 def choose_batching(cfg: TrainFlags, objective: Objective, rows: int,
-                model: GPT) -> tuple[float, int, int]:
+                    model: GPT) -> tuple[float, int, int]:
     """(learning rate, batch size, steps): what the flags say, or else the defaults."""
     defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
     batch_size = cfg.batch_size or choose_batch_size(objective, rows, defaults)

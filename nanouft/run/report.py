@@ -44,22 +44,22 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
     your rows it answers all held-out questions if a reward scores them, else those with a short
     right answer, else ASKED of them."""
-    cfg, held = plan.cfg, plan.held
+    cfg, held_out = plan.cfg, plan.held_out
     if cfg.plain:
         return Evaluation({}, [])
-    metrics: Metrics = {"held_out": held_out_metrics(model, held, tok.pad, device)}
+    metrics: Metrics = {"held_out": held_out_metrics(model, held_out, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = score_tasks(model, tok, items=cfg.items)
         return Evaluation(metrics, items)
     if not scores_answers(cfg, plan.objective):
         score = None
-    short = short_answers(held) if cfg.data and not score else []
+    short = short_answers(held_out) if cfg.data and not score else []
     if score:
-        rows, longest = [e.row for e in held], plan.max_new
+        rows, longest = [e.row for e in held_out], plan.max_new
     elif short:
         rows, longest = short, ANSWER
     else:
-        rows, longest = each_prompt([e.row for e in held])[:ASKED], ANSWER
+        rows, longest = each_prompt([e.row for e in held_out])[:ASKED], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:

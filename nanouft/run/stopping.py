@@ -110,19 +110,19 @@ def measure_ends(model: GPT, tok: Tokenizer, encoded: list[Encoded],
     answers = [sum(turn.role == "assistant" for turn in e.row.roles["answer"][1]) for e in encoded]
     places = [end_places(e.seqs["answer"], tok.stops) for e in encoded]
     without = [e.row.where for e, n, at in zip(encoded, answers, places) if len(at) < n]
-    picked = range(0, len(encoded), -(-len(encoded) // MEASURED))
-    nats, found, objective = [], [], IFT()
-    for i in progress(len(picked), "reading", picked):
+    numbers = range(0, len(encoded), -(-len(encoded) // MEASURED))
+    nats, end_weights, objective = [], [], IFT()
+    for i in progress(len(numbers), "reading", numbers):
         batch, at = collate(encoded, [i], tok.pad).to(device.name), places[i] - 1   # as targets
         s = batch.seqs["answer"]
         write_logp(model, batch)
         nats += (-s.logp[0, at]).tolist()
         objective.forward(model, batch)                             # now by the blended states
         nll = (-s.logp).masked_fill(s.mask == 0, 0)
-        found += weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
+        end_weights += weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
     max_new = longest_answer(model, tok)
-    said = answer_rows(model, tok, [encoded[i].row for i in picked], max_new=max_new)
+    said = answer_rows(model, tok, [encoded[i].row for i in numbers], max_new=max_new)
     return Ends(answers=sum(answers), trained=sum(map(len, places)),
-                without=without, nats=nats, weights=found,
+                without=without, nats=nats, weights=end_weights,
                 stopped=sum(stops(a, tok) for a in said), asked=len(said), max_new=max_new,
-                longest=max(int(encoded[i].seqs["answer"].mask.sum()) for i in picked))
+                longest=max(int(encoded[i].seqs["answer"].mask.sum()) for i in numbers))

@@ -88,7 +88,7 @@ def parse_skills(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
     out = []
     for names in words.split(":"):
         tasks = [task for name in names.split(",")
-                    for task in GROUPS.get(name.strip(), (name.strip(),))]
+                 for task in GROUPS.get(name.strip(), (name.strip(),))]
         for task in tasks:
             if task not in TASKS:
                 raise ValueError(f"unknown task {task!r}; "
@@ -189,7 +189,7 @@ def check(split: str, kind: str, n: int, noise: float, skills: Sequence[str]) ->
     if noise and kind != "demos":
         raise ValueError(f"noise spoils demonstrations only; kind {kind!r} has none")
     tasks = [f for f in TASKS
-                if f in skills and not (split == "train" and f == "rules_new")]
+             if f in skills and not (split == "train" and f == "rules_new")]
     if not tasks:
         raise ValueError("no task left: rules_new exists in val and test only" if skills else
                          "no task asked for")
