@@ -152,7 +152,7 @@ for name in models:
 # made this mistake.
 
 # %%
-from nanouft.run.pushes import token_pushes
+from nanouft.run.token_pushes import token_pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
 

@@ -50,7 +50,7 @@ from nanouft.gpt import shipped_base
 from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
-STEPS, ROWS, KINDS = 40, 32, ("reverse", "list")
+STEPS, ROWS, TASKS = 40, 32, ("reverse", "list")
 base, tok = shipped_base(), nano()
 
 
@@ -72,8 +72,8 @@ def words_of(inputs, mask):
     return word
 
 
-rows = {kind: world.rows("val", "demos", 40, 0, skills=(kind,)) for kind in KINDS}
-tests = {kind: tokens(rows[kind], "answer", tok) for kind in KINDS}
+rows = {task: world.rows("val", "demos", 40, 0, skills=(task,)) for task in TASKS}
+tests = {task: tokens(rows[task], "answer", tok) for task in TASKS}
 inputs, _, mask = tests["reverse"]
 word = words_of(inputs, mask)[0]
 print(rows["reverse"][0].prompt[0].text)
@@ -119,20 +119,20 @@ def nll(model, inputs, targets, mask, lam: float):
     return -token_logp(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
 
 
-holds = {}                          # (kind, property) -> does it hold for these answers?
-for kind, (inputs, targets, mask) in tests.items():
+holds = {}                          # (task, property) -> does it hold for these answers?
+for task, (inputs, targets, mask) in tests.items():
     with torch.no_grad():
         losses = {lam: nll(base, inputs, targets, mask, lam) for lam in (0.0, 0.2, 1.0)}
     means = [f"{x.sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
-    print(f"{kind}: loss {', '.join(means)}")
+    print(f"{task}: loss {', '.join(means)}")
     change = (losses[1.0] - losses[0.0]).abs()
     first = mask.cumsum(1) == 1
-    holds[kind, "first"] = bool(change[first].max() < 1e-3)
-    assert CHANGE or holds[kind, "first"], "the loss of the first word does not depend on lam"
+    holds[task, "first"] = bool(change[first].max() < 1e-3)
+    assert CHANGE or holds[task, "first"], "the loss of the first word does not depend on lam"
     wrong = own_guess(base, inputs, mask) != inputs
     read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
-    holds[kind, "second"] = bool(change[~read].max() < 1e-3)
-    assert CHANGE or holds[kind, "second"], "until a wrong guess is read, lam changes nothing"
+    holds[task, "second"] = bool(change[~read].max() < 1e-3)
+    assert CHANGE or holds[task, "second"], "until a wrong guess is read, lam changes nothing"
     assert change[read].max() > 1e-3, "after that it does"
 
 
@@ -164,16 +164,16 @@ assert 0.05 < apart < 0.5, "lam 0 has nearly, but not quite, the gradient of SFT
 
 # %%
 @torch.no_grad()
-def wrong_guesses(model, kind: str):
+def wrong_guesses(model, task: str):
     """(B,T) True where the model's guess for a word is not the demonstrator's word."""
-    inputs, _, mask = tests[kind]
+    inputs, _, mask = tests[task]
     return (own_guess(model, inputs, mask) != inputs) & words_of(inputs, mask)
 
 
 def percent_wrong(model) -> dict[str, float]:
-    """kind -> wrong guesses, in per cent of the words."""
-    words = {kind: words_of(inputs, mask).sum() for kind, (inputs, _, mask) in tests.items()}
-    return {kind: (100 * wrong_guesses(model, kind).sum() / words[kind]).item() for kind in KINDS}
+    """task -> wrong guesses, in per cent of the words."""
+    words = {task: words_of(inputs, mask).sum() for task, (inputs, _, mask) in tests.items()}
+    return {task: (100 * wrong_guesses(model, task).sum() / words[task]).item() for task in TASKS}
 
 
 def watch(name: str, lam: float) -> list[dict[str, float]]:
@@ -187,26 +187,26 @@ def watch(name: str, lam: float) -> list[dict[str, float]]:
     return seen
 
 
-def still_right(kind: str, guess, row: int, position: int) -> bool:
+def still_right(task: str, guess, row: int, position: int) -> bool:
     """Is this answer still right with the base's guess in this position?"""
-    inputs, _, mask = tests[kind]
+    inputs, _, mask = tests[task]
     said = inputs[row].clone()
     said[position] = guess[row, position]
     text = tok.decode(said[words_of(inputs, mask)[row]].tolist()).strip()
-    return world.score(rows[kind][row].prompt[0].text, text) == 1
+    return world.score(rows[task][row].prompt[0].text, text) == 1
 
 
 demos = [row for step in range(1, STEPS + 1)
-         for row in world.rows("train", "demos", ROWS, step, skills=KINDS)]
+         for row in world.rows("train", "demos", ROWS, step, skills=TASKS)]
 runs = {name: watch(name, lam) for name, lam in (("IFT's blend", 0.2), ("SFT, input frozen", 0.0))}
-also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
-for kind, (inputs, _, mask) in tests.items():
-    guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
-    also_right[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
-    print(f"{kind}: of the base's {len(also_right[kind])} wrong guesses, "
-          f"{sum(also_right[kind])} make another right answer")
+also_right = {}                  # task -> of each wrong guess of the base: is it right as well?
+for task, (inputs, _, mask) in tests.items():
+    guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, task)
+    also_right[task] = [still_right(task, guess, *at) for at in wrong.nonzero().tolist()]
+    print(f"{task}: of the base's {len(also_right[task])} wrong guesses, "
+          f"{sum(also_right[task])} make another right answer")
     for name, seen in runs.items():
-        print(f"    {name}: wrong guesses {seen[0][kind]:.0f} % -> {seen[-1][kind]:.0f} %")
+        print(f"    {name}: wrong guesses {seen[0][task]:.0f} % -> {seen[-1][task]:.0f} %")
 
 # %% [markdown]
 # ## What happened
@@ -230,8 +230,8 @@ for kind, (inputs, _, mask) in tests.items():
 # %%
 fig, ax = draw.panels()
 names = {"reverse": "reversals", "list": "lists"}
-curves = {f"{names[kind]}, {name}": [look[kind] for look in seen]
-          for name, seen in runs.items() for kind in KINDS}
+curves = {f"{names[task]}, {name}": [look[task] for look in seen]
+          for name, seen in runs.items() for task in TASKS}
 title = "Wrong guesses go where one word is right, and stay where many are"
 if CHANGE:
     title = "The words of the question are guesses as well"
@@ -248,7 +248,7 @@ if not CHANGE:
     agrees = last["reverse"] < 10, last["list"] < 10
     lesson.compare({(True, True): "c", (True, False): "d", (False, True): "a"}.get(agrees, "b"))
 else:
-    kept = tuple(all(holds[kind, which] for kind in KINDS) for which in ("first", "second"))
+    kept = tuple(all(holds[task, which] for task in TASKS) for which in ("first", "second"))
     print("both kinds: the first property", "holds" if kept[0] else "fails",
           "and the second", "holds" if kept[1] else "fails")
     lesson.compare({(True, True): "a", (True, False): "b", (False, True): "c"}.get(kept, "d"))

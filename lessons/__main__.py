@@ -8,10 +8,10 @@ import runpy
 import sys
 from pathlib import Path
 
-from lessons.classroom.parts import PARTS
-from lessons.classroom.submissions import is_stub, parsed
+from lessons.classroom.build_parts import PARTS
+from lessons.classroom.submissions import is_stub, parse
 from lessons.course import HERE, Question, switches
-from lessons.table import LESSONS, head_of
+from lessons.lesson_list import LESSONS, head_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.files import read_text
@@ -25,7 +25,7 @@ PROGRAMS = {
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
     "slides": ("classroom.slides", "all pictures of the course in one PDF"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
-    "methods": ("website.methods", "writes the tables of methods, for who adds one"),
+    "methods": ("website.methods_page", "writes the tables of methods, for who adds one"),
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),
     "bench": ("bench", "seconds of a step beside TRL, and checks of a card"),
 }
@@ -34,7 +34,7 @@ LINE = "{:<36}{:>7}{:>8}{:>12}  {}"
 
 def functions_begun(file: Path) -> dict[str, bool]:
     """{each function of a file: is it more than a stub?}"""
-    tree = parsed(read_text(file)) if file.exists() else ast.Module([], [])
+    tree = parse(read_text(file)) if file.exists() else ast.Module([], [])
     return {f.name: not is_stub(f) for f in tree.body if isinstance(f, ast.FunctionDef)}
 
 

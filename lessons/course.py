@@ -29,7 +29,7 @@ from nanouft.plumbing.progress import progress
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
-from lessons.table import lesson_file  # noqa: E402
+from lessons.lesson_list import lesson_file  # noqa: E402
 
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
@@ -77,8 +77,8 @@ class Question:
             kept.setdefault(word, said.strip())
         guess, happened = kept.get("guess", ""), kept.get("happened", "")
         if not self.valid(guess):
-            raise UserError(f"{shown(self.file)}: the line \"guess ...\" must have {self.kind}; "
-                            "repair it, or delete the file to guess anew")
+            raise UserError(f"{short_path(self.file)}: the line \"guess ...\" must have {self.kind}"
+                            "; repair it, or delete the file to guess anew")
         return guess, happened
 
     def keep(self, guess: str) -> None:
@@ -115,7 +115,7 @@ class Lesson:
         if self.question.guess:
             known = (None, NONE, self.question.guess)
             unused = "" if given in known else f"; --guess {given} is not"
-            print(f"Your guess {self.question.guess} is kept in {shown(self.question.file)}"
+            print(f"Your guess {self.question.guess} is kept in {short_path(self.question.file)}"
                   f"{unused}.")
         elif given:
             if given != NONE:
@@ -178,10 +178,10 @@ class Lesson:
         OUT.mkdir(parents=True, exist_ok=True)
         file = OUT / f"{'-'.join([self.number, *self.change.split()])}.png"
         fig.savefig(file, dpi=72)
-        print("\npicture:", shown(file))
+        print("\npicture:", short_path(file))
 
 
-def shown(file: Path) -> str:
+def short_path(file: Path) -> str:
     """The path as one types it in the current folder."""
     here = Path.cwd()
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()

@@ -26,7 +26,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, measure_rollout
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
 ONLY_READ = ("mismatch",)               # roles that no loss trains on
@@ -174,7 +174,7 @@ def batch_of(form: Form) -> Batch:
     """DATA as its training sees it: rows, tokens, other models' columns, a rollout."""
     if str(form) not in MADE:
         o, start = form.objective, nano(9)
-        models = Models(start, NANO.pad, CPU, start_model)
+        models = FrozenModels(start, NANO.pad, CPU, start_model)
         if o.on_policy:                                 # 24 answers, six groups of four; one ties
             rows = [replace(r, answer=said, score=None, label=None) for r in DATA
                     for said in (r.answer, r.chosen, r.rejected)]
@@ -203,7 +203,7 @@ def with_logps(form: Form) -> Batch:
     for s in batch.seqs.values():
         def draw() -> Tensor:
             x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
-            return -x * s.real
+            return -x * s.not_padding
         s.logp = draw()
         if s.ref_logp is not None:
             s.ref_logp = draw()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lessons.classroom import arena, arena_runs, build
-from lessons.classroom.limits import how_it_ended
+from lessons.classroom.sandbox import how_it_ended
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt

@@ -17,7 +17,7 @@ from lessons.classroom.exercise import HERE, Draw, exercises, judge_file
 from lessons.classroom.judge import NOT_STARTED, judge
 from lessons.classroom.mistakes import with_mistakes
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.own_code import load
+from nanouft.plumbing.user_code import load
 
 KNOWN = exercises()
 T = torch.tensor

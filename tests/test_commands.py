@@ -233,7 +233,7 @@ def test_a_run_in_a_thread(here):
 def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
     line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
     with monkeypatch.context() as now:
-        now.setattr(plots, "curves", lambda folder: 1 / 0)
+        now.setattr(plots, "draw_curves", lambda folder: 1 / 0)
         assert call(line) == 0
     assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
     assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()

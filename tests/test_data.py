@@ -480,7 +480,7 @@ def test_mask_shift_and_padding_by_hand():
     assert letters(s.targets[1]) == " a<|assistant|> b<|end|>" + 2 * letters([LETTERS.pad])
     assert s.mask.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0, 0]], \
         "the answer and its <|end|> are trained on, not the question or the header"
-    assert s.real.tolist() == [8 * [1], 6 * [1] + 2 * [0]] and batch.tokens == {"answer": 7}
+    assert s.not_padding.tolist() == [8 * [1], 6 * [1] + 2 * [0]] and batch.tokens == {"answer": 7}
     assert s.extra["x"].tolist() == [[*range(1, 9)], [*range(1, 7), 0, 0]]
     assert batch.take([1]).seqs["answer"].inputs.shape == (1, 6) and report.skipped == 0
 

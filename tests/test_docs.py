@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lessons import table
+from lessons import lesson_list
 from lessons.__main__ import PROGRAMS
-from lessons.marks import between
-from lessons.website import methods
+from lessons.page_marks import between
+from lessons.website import methods_page
 from nanouft import __version__
-from nanouft.run.before_after import METRICS
+from nanouft.run.report import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -47,13 +47,14 @@ def test_every_link_leads_to_a_file_and_its_heading(page):
 
 
 def test_readmes_tables_are_those_of_their_commands():
-    """`python -m lessons methods` and `python -m lessons.table` write them."""
+    """`python -m lessons methods` and `python -m lessons.lesson_list` write them."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, text in (("methods", methods.by_family()), ("lessons", table.by_subject())):
+    for name, text in (("methods", methods_page.by_family()),
+                       ("lessons", lesson_list.by_subject())):
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in readme, name
     assert "<!-- count of methods -->" in readme
-    own = table.OWN.read_text(encoding="utf-8")
-    assert between("lessons").search(own)[0] == table.table()
+    own = lesson_list.OWN.read_text(encoding="utf-8")
+    assert between("lessons").search(own)[0] == lesson_list.table()
 
 
 def test_the_code_of_readme_is_that_of_simple():
@@ -67,8 +68,8 @@ def test_the_code_of_readme_is_that_of_simple():
 def test_a_count_of_methods_or_lessons_is_written_by_the_command(page):
     """So that a method or a lesson more makes no page wrong."""
     text = page.read_text(encoding="utf-8")
-    assert text == methods.with_counts(text), "run python -m lessons methods"
-    for what, count in {**methods.COUNTS, "ways": methods.COUNTS["methods"]}.items():
+    assert text == methods_page.with_counts(text), "run python -m lessons methods"
+    for what, count in {**methods_page.COUNTS, "ways": methods_page.COUNTS["methods"]}.items():
         typed = re.search(rf"(?<!-->)\b{count} {what}\b", text)
         assert not typed, f"put <!-- count of methods --> or of lessons before {typed[0]!r}"
 
@@ -109,11 +110,11 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
     return re.findall(r"--[\w-]+", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("part", methods.PARTS)
+@pytest.mark.parametrize("part", methods_page.PARTS)
 def test_the_page_of_methods_is_current(part):
     """Words as they are; pushes within two hundredths, since the last digit is the processor's."""
     number = re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
-    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.PARTS[part]()
+    page, now = methods_page.PAGE.read_text(encoding="utf-8"), methods_page.PARTS[part]()
     there = between(part).search(page)[0]
     assert number.sub("", there) == number.sub("", now), "run python -m lessons methods"
     pushes = [[float(x) for x in number.findall(text)] for text in (there, now)]

@@ -13,7 +13,7 @@ from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import train
 from nanouft.batch import write_logp
 from nanouft.objectives.heads import equations
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 FILE = ts_dpo.__file__
 
@@ -51,7 +51,7 @@ def test_the_logits_of_the_linear_model_are_the_tangent_of_the_networks():
 
 def prepared(model) -> TSDPO:
     objective = TSDPO()
-    Models(model, NANO.pad, CPU).prepare([], objective)
+    FrozenModels(model, NANO.pad, CPU).prepare([], objective)
     return objective
 
 

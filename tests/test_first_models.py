@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from nanouft.loop import Device
 from nanouft.run.first_models import with_first_models
 from nanouft.run.folder import locked
-from nanouft.run.settings import Train, read_flags
+from nanouft.run.settings import TrainFlags, read_flags
 
 # Flags of a run that its first models have of their own, or that change no weight.
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads", "save_every",
@@ -72,8 +72,8 @@ OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 
 @pytest.mark.parametrize("given", [OF_WORLD, OF_FILES], ids=["NanoWorld", "files"])
 def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
     """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
-    every = {f.name for f in dataclasses.fields(Train)}
-    assert all(getattr(Train, name) != value for name, value in given.items()), "no defaults"
+    every = {f.name for f in dataclasses.fields(TrainFlags)}
+    assert all(getattr(TrainFlags, name) != value for name, value in given.items()), "no defaults"
     assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN
     argv = []
     for name, value in given.items():

@@ -16,8 +16,8 @@ from lessons.classroom import build, calling, grade
 from lessons.classroom.check import main
 from lessons.classroom.exercise import HERE, exercises
 from lessons.classroom.judge import NOT_STARTED, judge
-from lessons.classroom.limits import hide_cards, run_limited
-from lessons.classroom.submissions import fingerprint, handed_in, parsed, slice_of
+from lessons.classroom.sandbox import hide_cards, run_limited
+from lessons.classroom.submissions import fingerprint, handed_in, parse, slice_of
 from nanouft import simple
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -188,7 +188,7 @@ def test_the_file_that_has_begun_counts(tmp_path):
 
 def test_the_same_program_under_other_names_has_the_same_fingerprint():
     def of(source: str) -> str:
-        return fingerprint(slice_of(parsed(source), "sft_loss"), "sft_loss")[0]
+        return fingerprint(slice_of(parse(source), "sft_loss"), "sft_loss")[0]
     same = of(RIGHT)
     calls, f = RENAMED.replace("-x.masked_fill(counted == 0, 0)", "f(x)"), "\ndef f(x): return -x\n"
     helper = calls + f

@@ -10,7 +10,7 @@ import pytest
 from lessons import course
 from lessons.classroom import guesses
 from lessons.course import HERE, Question, switches
-from lessons.table import LESSONS, lesson_file
+from lessons.lesson_list import LESSONS, lesson_file
 from lessons.website import pages
 from nanouft.plumbing.errors import UserError
 

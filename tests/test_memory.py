@@ -129,7 +129,8 @@ def test_half_precision_is_told_what_it_needs_at_most_and_is_not_refused(monkeyp
 def whole_rows(batch: Batch) -> Batch:
     """Its rows as if all their tokens were the answer's, without what `forward` wrote."""
     return replace(batch, seqs={
-        role: replace(s, mask=torch.ones_like(s.mask), real=torch.ones_like(s.real), positions=None)
+        role: replace(s, mask=torch.ones_like(s.mask), positions=None,
+                      not_padding=torch.ones_like(s.not_padding))
         for role, s in batch.seqs.items() if not role.startswith("mix_")})
 
 

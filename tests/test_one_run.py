@@ -22,7 +22,7 @@ from made import (
 from safetensors.torch import load_file
 
 from nanouft import rollout, simple, train, world
-from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.generate import generate
 from nanouft.loop import DTYPES, Device, Update, make_optimizer, steps, warmup_cosine
 from nanouft.models.folders import start_model
@@ -32,7 +32,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen
 # weights, the start model's numbers, rows that read other rows, embeddings of prompts, minibatches,
@@ -194,10 +194,10 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
     if o.on_policy:
         source = Rollouts(encoded, o, Sampler(model, start, tok), lambda rows, texts: [
-            world.score("", text) for text in texts], Pace(B, n))
+            world.score("", text) for text in texts], Batching(B, n))
     else:
-        models = Models(start, tok.pad, CPU, lambda folder: (other, tok))
-        source = Epochs(models.prepare(encoded, o), Pace(B, n), tok.pad)
+        models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
+        source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
@@ -251,7 +251,7 @@ def test_a_step_is_taken_in_as_many_micro_batches_as_its_source_says(monkeypatch
         forward(model, batch)
     monkeypatch.setattr(form.objective, "forward", counted)
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
-    source, model = Epochs(some, Pace(batch_size=2, steps=1, accumulate=2), NANO.pad), nano()
+    source, model = RowSource(some, Batching(batch_size=2, steps=1, accumulate=2), NANO.pad), nano()
     update = Update(make_optimizer(model, 1e-3, fused=True))
     list(steps(model, form.objective, source, update, [0]))
     assert rows == [1, 1]

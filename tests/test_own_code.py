@@ -22,10 +22,10 @@ from nanouft import train
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
+from nanouft.objectives.from_file import find
 from nanouft.objectives.ift import IFT
-from nanouft.objectives.own import find
 from nanouft.plumbing.entry import command
-from nanouft.run import rewards
+from nanouft.run import reward_sources
 from nanouft.run.folder import read_lines
 
 PROMPTS = [{"prompt": f"Say {x}.", "tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}}}
@@ -91,9 +91,9 @@ def test_a_reward_may_change_all_that_it_gets(here):
     rows = [Row((Turn("user", x["prompt"]),), extra=copy.deepcopy(x) | {"array": np.arange(3.0)})
             for x in PROMPTS for _ in range(2)]         # two answers to each prompt
     before, answers = copy.deepcopy([r.extra for r in rows]), ["a b"] * len(rows)
-    wanted = rewards.scorer("r.py:read")(rows, answers)
+    wanted = reward_sources.scorer("r.py:read")(rows, answers)
     for _ in range(2):
-        assert (rewards.scorer("r.py:spoil")(rows, answers) == wanted).all()
+        assert (reward_sources.scorer("r.py:spoil")(rows, answers) == wanted).all()
     assert str([r.extra for r in rows]) == str(before) and answers == ["a b"] * len(rows)
 
 
@@ -291,7 +291,7 @@ def failing(method, error: BaseException, at: int):
 def test_what_differs_from_trl_is_told_in_a_line_that_can_be_read(body, told, here, capsys):
     (here / "odd.py").write_text(body)
     row = Row((Turn("user", "Hi"),), extra={"tests": [1]})
-    score = rewards.scorer("odd.py:f")
+    score = reward_sources.scorer("odd.py:f")
     assert command(lambda argv: score([row], ["Ho"])) == 2
     line = one_error(capsys)
     assert told in line and line.startswith("error: --reward odd.py") and len(line) < 1200
@@ -303,7 +303,7 @@ def test_an_async_reward_works_in_a_loop_that_runs_already(here):
     (here / "odd.py").write_text("import asyncio\n\nasync def f(completions):\n"
                                  "    await asyncio.sleep(0)\n    return [0.5] * "
                                  "len(completions)")
-    score, row = rewards.scorer("odd.py:f"), Row((Turn("user", "Hi"),))
+    score, row = reward_sources.scorer("odd.py:f"), Row((Turn("user", "Hi"),))
 
     async def notebook():
         return score([row], ["Ho"])

@@ -25,10 +25,10 @@ ORDER = {
         rollout run flat trainer pictures evaluate pretrain reward sample train pushes playground
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw marks table course evidence NN extras website classroom exercises bench
-        __main__""",
-    "lessons/classroom": """mistakes calling judge limits exercise submissions grade check parts
-        own_program programs build arena_runs arena exam guesses slides"""}
+    "lessons": """draw page_marks lesson_list course evidence NN extras website classroom
+        exercises bench __main__""",
+    "lessons/classroom": """mistakes calling judge sandbox exercise submissions grade check
+        build_parts build_train build_class build arena_runs arena exam guesses slides"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -215,7 +215,7 @@ def test_a_help_that_needs_only_flags_does_not_wait_for_torch():
     code = """
 import runpy, sys
 for module in ("nanouft", "nanouft.pushes", "nanouft.sample", "nanouft.playground", "frozen_lake",
-               "lessons.classroom.check", "lessons.website.pages", "lessons.table"):
+               "lessons.classroom.check", "lessons.website.pages", "lessons.lesson_list"):
     sys.argv = [module, "--help"]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

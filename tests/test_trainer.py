@@ -20,7 +20,7 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.seeds import step_seed
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -51,7 +51,7 @@ def prepared(name: str, tied: bool):
     model, objective = llama(tied), Form(name).objective
     data, _ = encode(objective.choose(4 * DATA), NANO, model.cfg.n_ctx)
     data = data[:2 * ROWS]                                          # no step ends an epoch early
-    return model, objective, Models(model, NANO.pad, CPU).prepare(data, objective)
+    return model, objective, FrozenModels(model, NANO.pad, CPU).prepare(data, objective)
 
 
 # its name from transformers 5.23 on, and the one before
@@ -238,7 +238,7 @@ def refusal(*args, **more) -> str:
 
 @pytest.mark.parametrize("name, told, why", [
     ("grpo", {}, "python -m nanouft.train"), ("poft", {}, "must name the folders"),
-    ("dpo", {}, "call Models.prepare first"),
+    ("dpo", {}, "call FrozenModels.prepare first"),
     ("kto", {"gradient_accumulation_steps": 2}, "other rows' log-probs"),
     ("kto", SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2), "one process"),
     ("sft", SimpleNamespace(n_gpu=2), "accelerate launch"),
@@ -262,7 +262,7 @@ def test_a_model_or_rows_that_are_not_ready_are_one_line_before_the_first_step(t
     assert "held: sft cannot read" in refusal(model, objective, data, *args, held=PAIRS)
     assert "compute_metrics" in refusal(model, objective, data, *args, compute_metrics=len)
     for made in (OBJECTIVES["poft"](aligned=["base"]), OBJECTIVES["sftmix"](runs=["base"] * 2)):
-        assert "Models.prepare" in refusal(model, made, data, *args)
+        assert "FrozenModels.prepare" in refusal(model, made, data, *args)
     text = refusal(model.net, objective, data, *args)
     assert "LlamaForCausalLM" in text and "start_model" in text
     adapted = peft.get_peft_model(model.net, peft.LoraConfig(target_modules="all-linear",

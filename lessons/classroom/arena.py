@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.classroom import own_program
+from lessons.classroom import build_train
 from lessons.classroom.arena_runs import (
     ASKED,
     ITEMS,
@@ -36,7 +36,7 @@ from lessons.classroom.arena_runs import (
     baselines,
     measure,
 )
-from lessons.classroom.parts import loss_of
+from lessons.classroom.build_parts import loss_of
 from lessons.evidence.stats import half_width, moments, verdict
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
@@ -72,7 +72,7 @@ def check_entry(file: Path, task: Task) -> None:
         tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
-    parts = own_program.written_parts(tree)
+    parts = build_train.written_parts(tree)
     if task.program:
         if (loss := loss_of(task.program)) not in parts:
             raise UserError(f"{file}: has no {loss} yet; this task judges a program of "
@@ -164,16 +164,16 @@ def draw_leads(entry: str, title: str,
 
 def mark_same_weights(lines: list[dict]) -> list[str]:
     """Write into each line of arena.csv which entries left equal weights; a sentence for each."""
-    told = []
+    notes = []
     for i, line in enumerate(lines):
         same = [x["entry"] for x in lines if x is not line and line.get("weights")
                 and x.get("weights") == line["weights"]]
         beside = [x for x in line.get("same weights as", "").split(", ") if x and x not in same]
         line["same weights as"] = ", ".join([*beside, *same])
         if same and same[0] not in [x["entry"] for x in lines[:i]]:
-            told.append(f"{line['entry']} has the same weights as {', '.join(same)}: one loss "
-                        "under several names.")
-    return told
+            notes.append(f"{line['entry']} has the same weights as {', '.join(same)}: one loss "
+                         "under several names.")
+    return notes
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -206,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     check_writable(cfg.csv)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
-    lines, told, failed = [], [], False
+    lines, notes, failed = [], [], False
     for file in files:
         entry = Path(os.path.relpath(file, root)).with_suffix("").as_posix()
         try:
@@ -215,14 +215,14 @@ def main(argv: list[str] | None = None) -> int:
             say(e)
             lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
             failed = True
-        told = mark_same_weights(lines)
+        notes = mark_same_weights(lines)
         with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess", "same weights as"],
                                    extrasaction="ignore")
             table.writeheader()
             table.writerows(lines)
-    for sentence in told:
+    for sentence in notes:
         say(sentence)
     return int(failed)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.classroom import own_program
-from lessons.classroom.limits import how_it_ended, run_limited
+from lessons.classroom import build_train
+from lessons.classroom.sandbox import how_it_ended, run_limited
 from lessons.evidence.cells import digest
 from nanouft import train as nanouft_train
 from nanouft.gpt import BASE, GPT
@@ -26,12 +26,12 @@ from nanouft.models.tokenizer import nano
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
-from nanouft.run.evaluation import families
+from nanouft.run.evaluation import score_tasks
 
 OUT = Path("out/arena")
 ASKED = ("list", "sum", "sort", "reverse")
 SEEDS, TRIES = range(5), (100, 101)             # of the verdict; of the choice of a rate
-ITEMS, FEW = 240, 60                    # prompts of each family: of the verdict, of a choice
+ITEMS, FEW = 240, 60                    # prompts of each task: of the verdict, of a choice
 SECONDS = 240                   # of computing, for the tries of a rate and again for the verdict
 WAITING = 3 * SECONDS                           # on the clock
 
@@ -79,7 +79,7 @@ def run_all(program: str, *words: str) -> None:
         flags += ["--warmup", "0.1", "--plain", "--device", "cpu", "--threads", "1",
                   "--save-every", "0", "--out", folder]
         if program:
-            own_program.train_program(Path(program), flags)
+            build_train.train_program(Path(program), flags)
         else:
             nanouft_train.main(flags)
 
@@ -91,10 +91,10 @@ def model_of(folder: Path) -> GPT:
 
 
 def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray, np.ndarray]:
-    """(families, prompts) scores of a run's weights, and which answers stop."""
+    """(tasks, prompts) scores of a run's weights, and which answers stop."""
     model = model_of(folder)
     with contextlib.redirect_stderr(io.StringIO()):
-        answers = families(model, nano(), split, items, seed, ASKED)[1]
+        answers = score_tasks(model, nano(), split, items, seed, ASKED)[1]
     return tuple(np.array([[x[what] for x in answers if x["family"] == f] for f in ASKED], float)
                  for what in ("score", "ended"))
 
@@ -112,7 +112,7 @@ def hash_of_weights(folders: list[Path]) -> str:
 class Result:
     rate: str                           # and whether it is the lowest or the highest tried
     weights: str                        # a hash of those of all seeds
-    scores: np.ndarray                  # (seeds, families, prompts)
+    scores: np.ndarray                  # (seeds, tasks, prompts)
     ended: np.ndarray
 
 

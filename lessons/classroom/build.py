@@ -32,10 +32,10 @@ from types import ModuleType
 
 from tqdm import tqdm
 
+from lessons.classroom.build_class import IN_ALL, WAITING, grade_programs
+from lessons.classroom.build_parts import OURS, PARTS, Part, base, parts_of, put, remember_samples
 from lessons.classroom.judge import NOT_STARTED, judge, state
-from lessons.classroom.limits import SECONDS, TooLong, at_most, how_it_ended, run_limited
-from lessons.classroom.parts import OURS, PARTS, Part, base, needed, put, samples_remembered
-from lessons.classroom.programs import IN_ALL, WAITING, grade_programs
+from lessons.classroom.sandbox import SECONDS, TooLong, at_most, how_it_ended, run_limited
 from nanouft import simple, world
 from nanouft.generate import stops
 from nanouft.gpt import shipped_base
@@ -43,10 +43,10 @@ from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.files import read_text
-from nanouft.plumbing.own_code import error_line, load
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
-from nanouft.run.evaluation import families, mean_score
+from nanouft.plumbing.user_code import error_line, load
+from nanouft.run.evaluation import mean_score, score_tasks
 
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains
 SKELETON = Path(__file__).parents[1] / "exercises" / "mine.py"
@@ -55,12 +55,12 @@ SHOWN = Path("out/build/sft.txt")                               # its first step
 
 
 # ---- all parts, and the whole program -----------------------------------------------------------
-@samples_remembered()
+@remember_samples()
 def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
     """What is wrong with each part, in the judge's words. It is printed as soon as it is known.
     The right parts stand in simple.py afterwards."""
     right: dict[str, Callable] = {}
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     theirs = {name: vars(mine).get(name) for name in PARTS}
     for name, function in progress(len(PARTS), "parts tried", theirs.items()):
         note(f"trying {name}")
@@ -68,26 +68,26 @@ def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
         told = judge(Part(name, right, mine), function, seed) if written else NOT_STARTED
         if not told:
             right[name] = function
-        found[name] = told
+        results[name] = told
         said = f"\n{told}" if state(told) == "wrong" else ""
         say(f"{name:<18}{state(told)}{said}", write=tqdm.write)     # above the bar
     put(right, mine)
-    return found
+    return results
 
 
 def with_bar(loop: Callable) -> Callable:
     """simple.py's `train` with a bar over its steps, because a student's loop may say nothing."""
     def train(model, rows, tok, method, steps, *reference):
-        kept = simple.METHODS[method]
+        original = simple.METHODS[method]
         with progress(steps, f"steps of {method}") as bar:
             def loss(*args):
                 bar.update()
-                return kept[0](*args)
-            simple.METHODS[method] = (loss, *kept[1:])
+                return original[0](*args)
+            simple.METHODS[method] = (loss, *original[1:])
             try:
                 return loop(model, rows, tok, method, steps, *reference)
             finally:
-                simple.METHODS[method] = kept
+                simple.METHODS[method] = original
     return train
 
 
@@ -138,7 +138,7 @@ def run_method(method: str, steps: int | None) -> None:
         return loop(model, *args)
     simple.train = train
     simple.main(["--objective", method, *(["--steps", str(steps)] if steps else [])])
-    scores = [100 * mean_score(families(model, nano())[0]) for model in (base(), trained[-1])]
+    scores = [100 * mean_score(score_tasks(model, nano())[0]) for model in (base(), trained[-1])]
     say(f"\nScore of 900 test questions: {scores[0]:.0f} before, {scores[1]:.0f} after this run of "
         "simple.py (train.py's own run has other rows and steps).")
 
@@ -183,7 +183,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
     say(f"{len(PARTS) - len(missing)} of {len(PARTS)} parts are yours.{following}{again}")
     if method:
         note(f"running {method}")
-        borrowed = [name for name in needed(method) if name in missing]
+        borrowed = [name for name in parts_of(method) if name in missing]
         say(f"\nA run of {method} with your parts"
             + (f", and ours in place of {', '.join(borrowed)}." if borrowed else " alone."))
         run_method(method, int(steps) if steps else None)

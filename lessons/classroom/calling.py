@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from nanouft.plumbing.own_code import error_line, load
+from nanouft.plumbing.user_code import error_line, load
 
 WORDS, BYTES_OF_A_CALL = 2000, 2**20            # of an error, and of what one call gives
 KEYS = re.compile(r"lessons\.(\w+\.)?(exercise|grade|judge|mistakes)|(^|\.)key\d\d$")

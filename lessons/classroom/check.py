@@ -54,25 +54,25 @@ def main(arguments: list[str] | None = None) -> int:
     from lessons.classroom.exercise import HERE, exercises, judge_file
     from lessons.classroom.grade import grade_class
     from lessons.classroom.judge import state
-    known, folder = exercises(), flags.folder or HERE
+    by_name, folder = exercises(), flags.folder or HERE
     for which in flags.which:
-        if not any(name.startswith(which) for name in known):
+        if not any(name.startswith(which) for name in by_name):
             raise UserError(f"there is no exercise {which}; python -m lessons check lists them")
-    asked = [name for name in known if name.startswith(tuple(flags.which) or "")]
+    names = [name for name in by_name if name.startswith(tuple(flags.which) or "")]
     torch.set_num_threads(1)
     if flags.students:
-        grade_class(flags.students, asked, flags.csv)
+        grade_class(flags.students, names, flags.csv)
         return 0
     missing = []
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
-    for name in asked:
+    for name in names:
         file = folder / f"ex{name[:2]}.py"
-        wrong = judge_file(known[name], file)
-        say(f"{name} {known[name].name:<22} {state(wrong)}")
+        wrong = judge_file(by_name[name], file)
+        say(f"{name} {by_name[name].name:<22} {state(wrong)}")
         if flags.which and state(wrong) == "wrong":
             say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []
-    print(f"{len(asked) - len(missing)} of {len(asked)} right.",
+    print(f"{len(names) - len(missing)} of {len(names)} right.",
           *(missing[:1] if not flags.which else ()))
     return int(bool(missing))
 

@@ -16,13 +16,13 @@ import torch
 from lessons.evidence import stats
 from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.grpo import standardised
+from nanouft.objectives.grpo import standardise
 from nanouft.objectives.ift import weights
 from nanouft.objectives.ppo import gae
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.pushes import pushes
+from nanouft.run.token_pushes import batch_pushes
 
 OUT = Path("out/exam")
 HEAD = "# Exam\nFive points each, one hour. Three digits are enough; logarithms are natural.\n"
@@ -55,37 +55,37 @@ def loss_and_pushes(method: str, seqs: dict[str, Seqs], columns: dict | None = N
     """(loss, {role: (B,T) the push on each token}) of a method."""
     objective = OBJECTIVES[method](**settings)
     batch = Batch.of(seqs, {name: torch.tensor(x) for name, x in (columns or {}).items()})
-    return objective.loss(batch)[0].item(), pushes(objective, batch)
+    return objective.loss(batch)[0].item(), batch_pushes(objective, batch)
 
 
-def drawn(rng: Random, low: float, high: float, many: int) -> list[float]:
+def sample(rng: Random, low: float, high: float, many: int) -> list[float]:
     """Different numbers with one digit behind the point."""
     return [x / 10 for x in rng.sample(range(round(10 * low), round(10 * high) + 1), many)]
 
 
-def listed(numbers, form: str = "+.3f") -> str:
+def listing(numbers, form: str = "+.3f") -> str:
     return ", ".join(f"{float(x):{form}}" for x in numbers)
 
 
 # ---- the questions: each returns (question, answer) ----------------------------------------------
 def ift(rng: Random) -> tuple[str, str]:
-    losses, gamma = [*drawn(rng, 1, 3, 2), 0.0], rng.choice([0.5, 0.8, 0.9])
+    losses, gamma = [*sample(rng, 1, 3, 2), 0.0], rng.choice([0.5, 0.8, 0.9])
     s = answers([[-x for x in losses]])
     w = weights(torch.tensor([losses]), s, "detached", gamma)[0]
     _, push = loss_and_pushes("ift", {"answer": s}, variant="released", gamma=gamma)
     last = push["answer"][0, -1]
     assert last < 0, "the answer says downwards"
-    return (f"The three tokens of an answer have the losses {listed(losses, 'g')}, and gamma is "
+    return (f"The three tokens of an answer have the losses {listing(losses, 'g')}, and gamma is "
             f"{gamma:g}. Which weights, with mean 1, does IFT give them? Which way does the loss "
             "as released push the last token, and why?",
-            f"{listed(w, '.3f')}. Downwards, by {-last:.3f}: its loss is 0 and multiplied by "
+            f"{listing(w, '.3f')}. Downwards, by {-last:.3f}: its loss is 0 and multiplied by "
             "itself, so that to raise it costs next to nothing. But it adds to the sum by which "
             "all weights are divided, and so takes weight from the hard tokens (lesson 06).")
 
 
 def dpo(rng: Random) -> tuple[str, str]:
-    chosen, rejected = drawn(rng, -30, -20, 2)
-    less, lesser = sorted(drawn(rng, 1, 9, 2))              # both fall, the rejected one further
+    chosen, rejected = sample(rng, -30, -20, 2)
+    less, lesser = sorted(sample(rng, 1, 9, 2))             # both fall, the rejected one further
     loss, push = loss_and_pushes(
         "dpo", {"chosen": answers([[chosen - less]], [[chosen]]),
                 "rejected": answers([[rejected - lesser]], [[rejected]])}, beta=0.1)
@@ -118,35 +118,35 @@ def una(rng: Random) -> tuple[str, str]:
 
 
 def poft(rng: Random) -> tuple[str, str]:
-    mine, aligned = drawn(rng, -2, -1, 2), [*drawn(rng, -0.9, -0.2, 1), *drawn(rng, -4, -2.5, 1)]
+    mine, aligned = sample(rng, -2, -1, 2), [*sample(rng, -0.9, -0.2, 1), *sample(rng, -4, -2.5, 1)]
     loss, push = loss_and_pushes("poft", {"answer": answers([[x] for x in mine])},
                                  {"aligned_logp": aligned})
-    return (f"Two demonstrations have the mean log-probabilities {listed(mine, 'g')} per token "
-            f"under the policy and {listed(aligned, 'g')} under the helper. Give PoFT's "
+    return (f"Two demonstrations have the mean log-probabilities {listing(mine, 'g')} per token "
+            f"under the policy and {listing(aligned, 'g')} under the helper. Give PoFT's "
             "trust in each, and its loss. Does a small trust show that a demonstration is wrong?",
-            f"Trust {listed(2 * push['answer'][:, 0], '.3f')}, loss {loss:.3f}. No: it compares "
+            f"Trust {listing(2 * push['answer'][:, 0], '.3f')}, loss {loss:.3f}. No: it compares "
             "two opinions. A right answer that the helper finds unlikely gets a small "
             "trust, and a wrong one that surprises both models equally gets 1/2 (lesson 10).")
 
 
 def group(rng: Random) -> tuple[str, str]:
-    scores = [*drawn(rng, 0, 0.9, 3), 1.0]
+    scores = [*sample(rng, 0, 0.9, 3), 1.0]
     R = torch.tensor([scores])
-    return (f"Four answers to a prompt have the scores {listed(scores, 'g')}. Give their "
+    return (f"Four answers to a prompt have the scores {listing(scores, 'g')}. Give their "
             "advantages in RLOO and in GRPO. What are both if all four scores are equal?",
-            f"RLOO {listed(leave_one_out(R)[0])}; GRPO {listed(standardised(R)[0])}. 0, and the "
+            f"RLOO {listing(leave_one_out(R)[0])}; GRPO {listing(standardise(R)[0])}. 0, and the "
             "group teaches nothing (lesson 12).")
 
 
 def critic(rng: Random) -> tuple[str, str]:
-    values, score, lam = drawn(rng, 0.1, 0.9, 3), rng.choice([0.0, 1.0]), rng.choice([0.5, 0.8])
+    values, score, lam = sample(rng, 0.1, 0.9, 3), rng.choice([0.0, 1.0]), rng.choice([0.5, 0.8])
     R, V = torch.tensor([[0.0, 0.0, score]]), torch.tensor([values])
     some, whole = (gae(R, V, torch.ones_like(V), 1.0, x)[0] for x in (lam, 1.0))
-    return (f"A critic says {listed(values, 'g')} before the three tokens of an answer, whose "
+    return (f"A critic says {listing(values, 'g')} before the three tokens of an answer, whose "
             f"score is {score:g}. Give the advantages of GAE without a discount, for lambda = "
             f"{lam:g} and for lambda = 1. Why do errors of the critic do no harm, on average, for "
             "lambda = 1?",
-            f"{listed(some)}; {listed(whole)}. There the advantage is the score minus V_t, and "
+            f"{listing(some)}; {listing(whole)}. There the advantage is the score minus V_t, and "
             "V_t does not depend on the token that follows, like any baseline (lesson 15).")
 
 
@@ -157,7 +157,7 @@ def seeds(rng: Random) -> tuple[str, str]:
     word = stats.verdict(mean, half, "better")
     wrong = ("that both are equally good, since five seeds may be too few to show a difference"
              if word == "undecided" else "that this is so on other models, tasks or settings")
-    return (f"With five seeds a recipe leads SFT by {listed(d, '+.1f')} points, seed by seed. "
+    return (f"With five seeds a recipe leads SFT by {listing(d, '+.1f')} points, seed by seed. "
             "Student's t with 4 degrees of freedom is 2.776. Does it hold that the recipe is "
             "better? Name one thing that must not be concluded.",
             f"{mean:+.2f} ± {half:.2f}: {word}. Not to be concluded: {wrong} (lesson 14).")

@@ -15,7 +15,7 @@ import torch
 from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
 from lessons.classroom.judge import Measure, Subject, judge
 from lessons.classroom.mistakes import Mistake
-from nanouft.plumbing.own_code import load
+from nanouft.plumbing.user_code import load
 
 HERE = Path(__file__).parents[1] / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise

@@ -3,7 +3,7 @@
     python -m lessons check 02a 03a 06a --class class --csv points.csv
 
 `class` holds one folder for each student, with ex02.py, ex06.py ... or notebooks, in it or in its
-folders (submissions.py). A process has limits (limits.py). It gets the arguments
+folders (submissions.py). A process has limits (sandbox.py). It gets the arguments
 alone, calls the student's function and writes what each call gives as JSON (calling.py).
 This program computes the right results and compares, so that nothing that a program changes in its
 own process gives it a point. All students get the same inputs, which are drawn anew for each table.
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from lessons.classroom.calling import Seen, out_of_memory, run
 from lessons.classroom.exercise import HERE, exercises
 from lessons.classroom.judge import NOT_STARTED, state, verdict
-from lessons.classroom.limits import GIGABYTES, SECONDS, how_it_ended, run_and_read
+from lessons.classroom.sandbox import GIGABYTES, SECONDS, how_it_ended, run_and_read
 from lessons.classroom.submissions import Program, handed_in
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import check_writable
@@ -69,7 +69,8 @@ def write_class(folder: Path, table: Path, groups: list[list[str]], submitted: C
     def lines(job: tuple[Path, list[str]]) -> list[list]:
         student, group = job
         words = graded(group, programs[student, group[0]])
-        return [[student, name, said, same[student, name], *told(student, programs[student, name])]
+        return [[student, name, said, same[student, name],
+                 *reach_and_file(student, programs[student, name])]
                 for name, said in zip(group, words)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = progress(len(jobs), "grading", pool.map(lines, jobs))
@@ -104,7 +105,7 @@ def folders_of(folder: Path) -> list[Path]:
     return students
 
 
-def told(student: Path, program: Program | None) -> tuple[str, str]:
+def reach_and_file(student: Path, program: Program | None) -> tuple[str, str]:
     """What a program reaches for, and in which file it stands."""
     return (program.reaches, str(program.file.relative_to(student))) if program else ("", "")
 

@@ -11,16 +11,16 @@ comparison as "have I learnt to expect what happens?" and not as an examination.
 import argparse
 import sys
 
-from lessons.course import GUESSES, Question, shown, switches
-from lessons.table import LESSONS
+from lessons.course import GUESSES, Question, short_path, switches
+from lessons.lesson_list import LESSONS
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import counted, say
+from nanouft.plumbing.printing import quantity, say
 
 LINE = "{:<15} {:>6} {:>13} {:>6} {:>9} {:>6}"
 
 
-class Judged:
+class Judgement:
     """A question that was guessed and run: how far away are you, and how far is the constant?
 
     The distances are parts of the range that was asked, 0 to 1; for letters 0 is right, 1 is wrong.
@@ -37,7 +37,7 @@ class Judged:
         try:
             self.true = float(happened)
         except ValueError:
-            raise UserError(f"{shown(question.file)}: the line \"happened ...\" must have a "
+            raise UserError(f"{short_path(question.file)}: the line \"happened ...\" must have a "
                             "number; delete the line and run the lesson again") from None
         width = question.high - question.low
         self.away = abs(float(question.guess) - self.true) / width
@@ -57,7 +57,7 @@ def questions() -> dict[str, Question]:
             for file in LESSONS for change in ("", *switches(file))}
 
 
-def table(asked: dict[str, Question], judged: dict[str, Judged]) -> str:
+def table(asked: dict[str, Question], judged: dict[str, Judgement]) -> str:
     """A line for each question that was guessed."""
     lines = [LINE.format("lesson, switch", "you", "happened", "away", "constant", "away")]
     for name, question in asked.items():
@@ -70,7 +70,7 @@ def table(asked: dict[str, Question], judged: dict[str, Judged]) -> str:
     return "\n".join(lines)
 
 
-def summary(judged: list[Judged]) -> str:
+def summary(judged: list[Judgement]) -> str:
     """How you did beside the constant guess, numbers and letters apart."""
     numbers = [one for one in judged if not one.letters]
     letters = [one for one in judged if one.letters]
@@ -80,13 +80,13 @@ def summary(judged: list[Judged]) -> str:
             [one.away for one in numbers], [one.constant_away for one in numbers]))
         nearer = sum(one.away < one.constant_away for one in numbers)
         above = sum(one.above for one in numbers)
-        lines.append(f"{counted(len(numbers), 'numbers')}: on average you are {you:.0f} % of the "
+        lines.append(f"{quantity(len(numbers), 'numbers')}: on average you are {you:.0f} % of the "
                      f"range away, and its middle {constant:.0f} %. You are nearer in {nearer} of "
                      f"them, and your guess is too high in {above}.")
     if letters:
         you = sum(not one.away for one in letters)
         constant = sum(not one.constant_away for one in letters)
-        lines.append(f"{counted(len(letters), 'letters')}: you have {you} right, and \"a\" would "
+        lines.append(f"{quantity(len(letters), 'letters')}: you have {you} right, and \"a\" would "
                      f"have {constant}.")
     return "\n".join(lines)
 
@@ -97,17 +97,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.parse_args(argv)
     asked = questions()
     if not any(question.guess for question in asked.values()):
-        say(f"No guess is kept in {shown(GUESSES)} yet. Run a lesson, which asks for one: "
+        say(f"No guess is kept in {short_path(GUESSES)} yet. Run a lesson, which asks for one: "
             f"python {LESSONS[0].parent.name}/{LESSONS[0].name}")
         return 0
-    judged = {name: Judged(question) for name, question in asked.items() if question.happened}
+    judged = {name: Judgement(question) for name, question in asked.items() if question.happened}
     say(table(asked, judged))
     if judged:
         say("\n" + summary(list(judged.values())))
     left = [name for name, question in asked.items() if not question.guess]
     if left:
-        say(f"{counted(len(left), 'questions')} of {len(asked)} not guessed yet, the first of them "
-            f"that of {left[0]}.")
+        say(f"{quantity(len(left), 'questions')} of {len(asked)} not guessed yet, the first of "
+            f"them that of {left[0]}.")
     return 0
 
 

@@ -2,7 +2,7 @@
 many make?
 
 A Subject says what is judged: an exercise (exercise.py) or a part of one's own program
-(parts.py). The student's function and the right one are called in the same cases.
+(build_parts.py). The student's function and the right one are called in the same cases.
 calling.py keeps what they give as plain values under names. `verdict` compares these values
 and may do so in another process than the one that made the calls (grade.py).
 
@@ -88,7 +88,7 @@ def verdict(subject: Subject, seen: dict, function=None) -> str:
     told = f"{SMALLEST}{subject.show(least)}    {faults[least]}"
     if all(seen[case].error for case in faults if faults[case]):    # their line says enough
         return told
-    for k, sentence in enumerate(named(subject, seen, [least, *order])):
+    for k, sentence in enumerate(explain_mistakes(subject, seen, [least, *order])):
         told += f"\n    {'And: ' * k}{sentence}"
     return told
 
@@ -112,7 +112,7 @@ def misfit(subject: Subject, function) -> str:
     return ""
 
 
-def named(subject: Subject, seen: dict, order: list) -> list[str]:
+def explain_mistakes(subject: Subject, seen: dict, order: list) -> list[str]:
     """The sentence of the mistake, or of the two, that gives in each of these cases what was seen
     there: the same values, or an error of the same kind."""
     def does(function: Callable, case) -> bool:

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 
 from lessons.course import OUT, section
 from lessons.draw import SLIDE, plt
-from lessons.table import LESSONS
+from lessons.lesson_list import LESSONS
 from lessons.website.pages import title
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError

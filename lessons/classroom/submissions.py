@@ -52,7 +52,7 @@ def read_program(file: Path, name: str) -> tuple[int, Program | None]:
     """A program for this function, and its worth. A notebook without the function has none."""
     source = file.read_bytes()
     try:
-        tree = parsed(read(file))
+        tree = parse(read(file))
         needed, rank = slice_of(tree, name), worth(tree, name)
         if file.suffix == ".ipynb":
             source = "\n\n".join(map(ast.unparse, needed)).encode("utf-8", "replace") + b"\n"
@@ -99,11 +99,11 @@ def read(file: Path) -> str:
     for source in sources:
         lines = ["" if line.lstrip().startswith(("%", "!")) else line
                  for line in source.splitlines()]
-        kept += ["\n".join(lines)] if parsed("\n".join(lines)).body else []
+        kept += ["\n".join(lines)] if parse("\n".join(lines)).body else []
     return "\n\n".join(kept)
 
 
-def parsed(source: str) -> ast.Module:
+def parse(source: str) -> ast.Module:
     """Empty if Python cannot read it."""
     try:
         return ast.parse(source)
@@ -189,7 +189,7 @@ def fingerprint(needed: list[ast.stmt], name: str) -> tuple[str, int]:
     if not own or is_stub(own[0]):
         return "", 0
     copy = ast.parse("\n".join(map(ast.unparse, own)))
-    renamed = Renamed(imported, own_names(copy)).visit(copy)
+    renamed = RenameLocals(imported, own_names(copy)).visit(copy)
     mark = hashlib.sha256(ast.dump(renamed).encode("utf-8", "backslashreplace")).hexdigest()
     return mark, sum(1 for _ in ast.walk(renamed))
 
@@ -202,7 +202,7 @@ def own_names(tree: ast.Module) -> set[str]:
     return names | {x.name for x in ast.walk(tree) if isinstance(x, DEFINITIONS)}
 
 
-class Renamed(ast.NodeTransformer):
+class RenameLocals(ast.NodeTransformer):
     """The program with a number for each of its own names, in the order in which they occur, and
     without docstrings and annotations."""
 

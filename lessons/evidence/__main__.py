@@ -84,7 +84,7 @@ def print_one(name: str) -> None:
             "for nanouft.train (two lines: for N1 and for N2):", sep="\n")
         for row, flags in claim.rows.items():
             lines = [flags] if isinstance(flags, str) else flags
-            say(*(f"  {row}: {judge.started(line)}" for line in lines), sep="\n")
+            say(*(f"  {row}: {judge.start_of(line)}" for line in lines), sep="\n")
         return
     if rows := judge.row_lines(name) if claim else frozen.row_lines(name):
         say(*rows, "", sep="\n")
@@ -125,7 +125,7 @@ def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
         np.savez_compressed(scores_file(name), **trained)
     if seeds in (0, every):
         say("Judged from these trainings:")
-        print_lines(judge.told(judge.judged(name, trained)))
+        print_lines(judge.with_doubts(judge.verdicts_of(name, trained)))
 
 
 def check_rows(rows: list[str], names: list[str], to_train: bool, to_search: bool) -> None:

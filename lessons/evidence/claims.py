@@ -316,5 +316,5 @@ def is_kept(name: str) -> bool:
     return scores_file(name).exists()
 
 
-def packed(name: str) -> dict[str, np.ndarray]:
+def load_packed(name: str) -> dict[str, np.ndarray]:
     return dict(np.load(scores_file(name)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lessons.evidence import judge, losses, stats
-from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.real_ift import LENGTHS
 from lessons.evidence.verdicts import moments
 from nanouft.pictures.colours import PANEL, SOFT, look
@@ -49,7 +49,7 @@ def write_all(folder: Path) -> list[str]:
 def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
     """{model: (mean, half of the interval) of 100} of a row, "C6 UNA"; of some tasks alone."""
     name, row = key.split(" ", 1)
-    claim, kept = CLAIMS[name], packed(name)
+    claim, kept = CLAIMS[name], load_packed(name)
     out = {}
     for base, model in enumerate(claim.names):
         asked = judge.asked_of(claim, kept, f"better: {row}", base)
@@ -95,7 +95,7 @@ def scores(rows: Mapping[str, tuple[str, ...]], title: str):
 def stopping():
     """Per cent of answers that stop, against the steps: both forms of IFT beside SFT (C9)."""
     from matplotlib import pyplot as plt
-    claim, kept = CLAIMS["C9"], packed("C9")
+    claim, kept = CLAIMS["C9"], load_packed("C9")
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     for base, (ax, model) in enumerate(zip(axes, claim.names)):
         for name, style in FORMS.items():
@@ -147,7 +147,7 @@ def tasks():
 def all_losses():
     """One dot for each loss trained from a base, in groups; mean of N1 and N2 (C13)."""
     from matplotlib import pyplot as plt
-    kept, found = packed("C13"), losses.by_group(packed("C13"))
+    kept, found = load_packed("C13"), losses.by_group(load_packed("C13"))
     fig, ax = plt.subplots(figsize=(9, 3.6))
     x, ticks = 0.0, {}
     for name, group in found.items():

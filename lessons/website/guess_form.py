@@ -22,11 +22,11 @@ def with_forms(html: str, file: Path) -> str:
         before, start, after = html.partition(f'<h2 id="{heading}">')
         end = re.search(END, after)
         text, rest = after[:end.start()], after[end.start():]
-        html = before + start + asked(text, question) + rest
+        html = before + start + question_form(text, question) + rest
     return html
 
 
-def asked(text: str, question: Question) -> str:
+def question_form(text: str, question: Question) -> str:
     """The text of a question, its list of letters made to buttons, or a field behind it."""
     name = question.file.stem
     if question.choices:

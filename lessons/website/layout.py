@@ -84,7 +84,7 @@ class Site:
             return f"{up(here)}{place}{mark}{anchor}"
         return f"{self.repository}/blob/HEAD/{file}{mark}{anchor}" if self.repository else ""
 
-    def relinked(self, html: str, source: Path, here: str) -> str:
+    def relink(self, html: str, source: Path, here: str) -> str:
         def link(found: re.Match) -> str:
             target = self.target(unescape(found[2]), source, here)
             return f'{found[1]}="{escape(target)}"' if target else ""
@@ -142,7 +142,7 @@ class Site:
             title, about, body = from_markdown(read(source).replace(START, quick_start()))
             if section := section_of(here):
                 title = f"{title} · {SECTIONS[section]}"
-            self.write(here, self.page(here, title, about, self.relinked(body, source, here)))
+            self.write(here, self.page(here, title, about, self.relink(body, source, here)))
 
 
 def section_of(here: str) -> str:
@@ -169,7 +169,7 @@ def from_markdown(text: str) -> tuple[str, str, str]:
     """(title, the first sentence of the first paragraph, HTML); headings have GitHub's anchors."""
     from markdown_it import MarkdownIt
     from mdit_py_plugins.anchors import anchors_plugin
-    reader = MarkdownIt("commonmark", {"html": True, "highlight": highlighted}).enable("table")
+    reader = MarkdownIt("commonmark", {"html": True, "highlight": highlight}).enable("table")
     tokens = reader.use(anchors_plugin, max_level=4).parse(text)
     said = {kind: plain(tokens[k + 1]) for k in reversed(range(len(tokens)))
             if (kind := tokens[k].type) in ("heading_open", "paragraph_open")}
@@ -199,7 +199,7 @@ def plain(inline) -> str:
                    for x in inline.children)
 
 
-def highlighted(code: str, language: str, _) -> str:
+def highlight(code: str, language: str, _) -> str:
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_by_name

@@ -21,7 +21,7 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from lessons.table import LESSONS, QUESTIONS, head_of
+from lessons.lesson_list import LESSONS, QUESTIONS, head_of
 from lessons.website.layout import FOLD, Site, read, with_contents
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -121,7 +121,7 @@ def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     links.append('<a href="index.html">All lessons</a>')
     near_it = f'<nav aria-label="{{}}">{" ".join(links)}</nav>'
     here = f"lessons/{file.stem}.html"
-    body = with_forms(with_contents(site.relinked(body, file, here)), file)
+    body = with_forms(with_contents(site.relink(body, file, here)), file)
     script = f"<script>{read(FOLD / 'guess.js')}</script>"
     return site.page(here, title(file), QUESTIONS[file.stem], near_it.format("Lessons") + body
                      + near_it.format("Lessons, once more") + script)

@@ -47,7 +47,7 @@ def k3(x: Tensor) -> Tensor:
     return torch.exp(x) - x - 1
 
 
-def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
+def clip_ratio(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
     """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
     return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
 

@@ -21,14 +21,14 @@ STRIP_RATE = 1e-4                       # both methods' in the picture
 
 
 @dataclass
-class Playground:
+class PlaygroundFlags:
     out: str = "out/playground"     # folder of the page
     also: list[str] | None = None   # files of more methods [none]
     strip: str = ""                 # write the steps of SFT and DPO to this SVG, and no page
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Playground, argv, "python -m nanouft.playground", __doc__)
+    cfg = parse(PlaygroundFlags, argv, "python -m nanouft.playground", __doc__)
     # Here, so that --help does not wait for torch.
     from nanouft.pictures.page import write_page
     from nanouft.playground.record import WEB, rate_text, record

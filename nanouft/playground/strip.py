@@ -35,19 +35,19 @@ def strip(data: dict[str, Any], rate: str) -> str:
     parts += [line_of(STEP, TOP + HIGH * row + 20, f"step {row}", "soft") for row in rows]
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {tall}" role="img">',
-        f"<title>{escape(told(data, names, frames, rate))}</title>",
+        f"<title>{escape(caption(data, names, frames, rate))}</title>",
         f"<style>\n{style()}</style>",
         f'<rect width="{WIDE}" height="{tall}" class="page"/>', *parts, "</svg>\n"])
 
 
-def stopped(answer: list[str]) -> bool:
+def has_end(answer: list[str]) -> bool:
     """Whether the first mark among its tokens is <|end|>."""
     return next((token for token in answer if token.startswith("<|")), "") == "<|end|>"
 
 
-def told(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -> str:
+def caption(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -> str:
     """The picture in a sentence."""
-    counts = [", ".join(str(sum(stopped(data["texts"][i].split("\t")) for i in said))
+    counts = [", ".join(str(sum(has_end(data["texts"][i].split("\t")) for i in said))
                         for said, *_ in steps) for steps in frames]
     return f"Answers of eight that stop after 0 to 4 training steps at {rate}: " + "; ".join(
         f"{data['methods'][name]['called']} {count}" for name, count in zip(names, counts))
@@ -55,13 +55,13 @@ def told(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -
 
 def frame(x: float, y: float, answers: list[list[str]], family: str) -> str:
     """One step of one method: a full dot for each answer that stops, and the first answer."""
-    n, shown = sum(map(stopped, answers)), answers[0]
+    n, shown = sum(map(has_end, answers)), answers[0]
     until = next((k for k, token in enumerate(shown) if token.startswith("<|")), len(shown))
     dots = line_of(x, y, "●" * n + "○" * (len(answers) - n), f"dots {family}", DOT)
     x += DOT * len(answers) + 14
     words = line_of(x, y, " ".join(shown[:until]), "said", LETTER)
     x += LETTER * (len(" ".join(shown[:until])) + 1)
-    if stopped(shown):
+    if has_end(shown):
         box = f'<rect x="{x:.1f}" y="{y - 14}" width="62" height="19" rx="5" class="{family}"/>'
         return dots + words + box + line_of(x + 5, y, "<|end|>", "said end", LETTER)
     mark = " ".join([*shown[until:until + 1], "…"])

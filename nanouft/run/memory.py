@@ -46,19 +46,19 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
     rows = math.ceil(batch_size / accumulate)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, logit_copies)
-    wanted = fixed + rows * of_row
+    total = fixed + rows * of_row
     cheaper = "" if model.recomputes else "--activation-checkpointing"
-    if wanted > there:
+    if total > there:
         fits = int((there - fixed) / of_row)
         remedy = (f"--batch-size {fits} would fit, or --accumulate {math.ceil(batch_size / fits)}"
                   if fits > 0 else
                   "no batch would fit: give --lora or a smaller --max-length or model")
-        raise UserError(f"--batch-size {batch_size}: a run needs up to {wanted / 1e9:.1f} GB, and "
+        raise UserError(f"--batch-size {batch_size}: a run needs up to {total / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
                         + (f"; {cheaper} takes less" if cheaper else ""))
     if bytes_of_training(model) + rows * of_row < 1e9:
         return ""
-    return (f"memory: up to {wanted / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
+    return (f"memory: up to {total / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
             + (f"; less: {cheaper}" if cheaper else ""))
 
 
@@ -97,14 +97,14 @@ def bytes_per_token(model: GPT, logit_copies: float = 1) -> float:
 
 def activation_bytes_per_token(model: GPT) -> float:
     """Activation memory that the backward pass needs, measured in a forward over 16 tokens."""
-    kept: dict[int, torch.Tensor] = {}              # address -> tensor; held, so none comes twice
+    tensors: dict[int, torch.Tensor] = {}           # address -> tensor; held, so none comes twice
 
     def keep(x: torch.Tensor) -> torch.Tensor:
-        kept[x.untyped_storage().data_ptr()] = x
+        tensors[x.untyped_storage().data_ptr()] = x
         return x
     ids = torch.zeros(1, 16, dtype=torch.long, device=model.wte.weight.device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         model(ids, want="hidden")
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    sizes = [x.untyped_storage().nbytes() for place, x in kept.items() if place not in weights]
+    sizes = [x.untyped_storage().nbytes() for place, x in tensors.items() if place not in weights]
     return sum(sizes) / ids.numel()

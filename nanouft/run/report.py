@@ -10,70 +10,70 @@ from typing import NamedTuple
 
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
-from nanouft.generate import stops, unfinished
+from nanouft.generate import stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.plumbing.printing import counted, if_here, say
+from nanouft.plumbing.printing import if_here, quantity, say
 from nanouft.rollout import Score
 from nanouft.run.evaluation import (
     ABOUT,
     METRICS,
     Metrics,
     answer_rows,
-    families,
     held_out_metrics,
     mean_score,
-    rewarded,
+    measure_rewards,
+    score_tasks,
 )
-from nanouft.run.held_rows import ASKED, scores_answers, short_answers
+from nanouft.run.held_out import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
 
 FORGOT = 20             # points that a task must lose before the run says so
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 
 
-class Evaluated(NamedTuple):
+class Evaluation(NamedTuple):
     """What is measured of a model before a run, or after it."""
     metrics: Metrics            # of the held-out rows, and the scores
     answers: list[dict]         # to questions
 
 
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
-                 score: Score | None) -> Evaluated:
+                 score: Score | None) -> Evaluation:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
     your rows it answers all held-out questions if a reward scores them, else those with a short
     right answer, else ASKED of them."""
-    cfg, held = plan.cfg, plan.held
+    cfg, held_out = plan.cfg, plan.held_out
     if cfg.plain:
-        return Evaluated({}, [])
-    metrics: Metrics = {"held_out": held_out_metrics(model, held, tok.pad, device)}
+        return Evaluation({}, [])
+    metrics: Metrics = {"held_out": held_out_metrics(model, held_out, tok.pad, device)}
     if not cfg.data and cfg.items:
-        metrics["families"], items = families(model, tok, items=cfg.items)
-        return Evaluated(metrics, items)
+        metrics["families"], items = score_tasks(model, tok, items=cfg.items)
+        return Evaluation(metrics, items)
     if not scores_answers(cfg, plan.objective):
         score = None
-    short = short_answers(held) if cfg.data and not score else []
+    short = short_answers(held_out) if cfg.data and not score else []
     if score:
-        rows, longest = [e.row for e in held], plan.max_new
+        rows, longest = [e.row for e in held_out], plan.max_new
     elif short:
         rows, longest = short, ANSWER
     else:
-        rows, longest = each_prompt([e.row for e in held])[:ASKED], ANSWER
+        rows, longest = each_prompt([e.row for e in held_out])[:ASKED], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
-        metrics["held_out"] = rewarded(rows, texts, score).metrics
+        metrics["held_out"] = measure_rewards(rows, texts, score).metrics
     if short:
-        right = sum(same_words(text, expected(row)) for row, text in zip(rows, texts))
+        right = sum(same_words(text, expected_answer(row)) for row, text in zip(rows, texts))
         metrics["right"] = {"right": right, "of": len(rows)}
     metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
-                           "unfinished": unfinished(a, tok)}
+                           "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
-    return Evaluated(metrics, metrics["answers"])
+    return Evaluation(metrics, metrics["answers"])
 
 
-def expected(row: Row) -> str:
+def expected_answer(row: Row) -> str:
     """The right answer of a row: that of a demonstration, or the better one of a pair."""
     return (row.answer or row.chosen or ())[-1].text
 
@@ -83,18 +83,18 @@ def same_words(one: str, other: str) -> bool:
     return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
-def print_report(before: Evaluated, after: Evaluated, question: dict) -> None:
+def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     """Print what a run has changed: scores of NanoWorld's tasks, metrics of held-out rows, and some
     answers. `question` is what pick_question returned."""
     was, now = before.metrics, after.metrics
     if "families" in now:
-        print_families(was["families"], now["families"])
+        print_tasks(was["families"], now["families"])
     elif now.get("held_out"):
         say(f"\n{'rows that were not trained on':<42}before    after")
     for name, about in METRICS.items():
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]
-            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({counted(now['held_out']['rows'], 'rows')})")
+            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({quantity(now['held_out']['rows'], 'rows')})")
     if "right" in now:
         say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
             f"{now['right']['right']:9d}   (of {now['right']['of']})")
@@ -107,7 +107,7 @@ def print_report(before: Evaluated, after: Evaluated, question: dict) -> None:
             show(*both)
 
 
-def print_families(was: Metrics, now: Metrics) -> None:
+def print_tasks(was: Metrics, now: Metrics) -> None:
     """Print the score of each task, and which tasks were unlearned."""
     say(f"\n{'score of 100':<42}before    after   answers that stop, %")
     for name, f in now.items():
@@ -121,7 +121,7 @@ def print_families(was: Metrics, now: Metrics) -> None:
             f"{if_here('docs/runs.md')}")
 
 
-def pick_question(before: Evaluated, after: Evaluated) -> dict:
+def pick_question(before: Evaluation, after: Evaluation) -> dict:
     """One of NanoWorld's questions with both answers; {} if no answer changed, or there are none.
     Among the questions whose answer changed, it takes the one whose gain is nearest to the mean
     gain. So it shows neither the best nor the worst."""

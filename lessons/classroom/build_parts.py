@@ -2,8 +2,8 @@
 is tried on.
 
 A part is tried inside the real program, nanouft/simple.py, beside the student's other right parts:
-as the loss of a method on some rows (Batch) or as a few steps of training (Run). Both say what they
-saw, as numbers, and how they become smaller. judge.py compares.
+as the loss of a method on some rows (Batch) or as a few steps of training (ShortRun). Both say what
+they saw, as numbers, and how they become smaller. judge.py compares.
 """
 import copy
 import functools
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from lessons.classroom.calling import Seen, attempt
 from lessons.classroom.judge import Measure, Subject
-from lessons.classroom.limits import SECONDS, at_most
 from lessons.classroom.mistakes import MISTAKES
+from lessons.classroom.sandbox import SECONDS, at_most
 from nanouft import simple, world
 from nanouft.gpt import GPT, GPTConfig, shipped_base
 from nanouft.models.tokenizer import nano
@@ -33,7 +33,7 @@ PARTS = {   # in the order in which they are written: the lesson, and methods th
 OURS = {name: getattr(simple, name) for name in PARTS}
 GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "
                    "something not a constant that should be one (detach), or the other way round?")
-MEASURES = {    # of what a Batch and a Run see, in place of the usual one
+MEASURES = {    # of what a Batch and a ShortRun see, in place of the usual one
     "gradient": GRADIENT,
     "flows": Measure(0, 0, words="the loss is right, but no gradient reaches the model"),
     "into the reference": Measure(
@@ -62,7 +62,7 @@ def loss_of(method: str) -> str:
     return "una_loss" if method == "uft" else f"{method}_loss"
 
 
-def needed(method: str) -> list[str]:
+def parts_of(method: str) -> list[str]:
     """The parts that a run of this method uses."""
     before = {"ift": ["mix_in_own_guess"], "dpo": ["log_ratio"], "una": ["log_ratio"],
               "uft": ["log_ratio"], "poft": ["sft_loss", "log_ratio"], "grpo": ["sft_loss"]}
@@ -112,7 +112,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Run:
+class ShortRun:
     """A few steps of `train`, by a small model in double precision, at a high rate. The loss is
     made larger from step to step, so that clipping and the number of the step count."""
     method: str
@@ -122,17 +122,17 @@ class Run:
 
     def look(self) -> dict:
         model, other = small(0), small(1)
-        kept, began = simple.METHODS[self.method], flat(model.parameters())
+        original, began = simple.METHODS[self.method], flat(model.parameters())
         loss = OURS[loss_of(self.method)]
 
         def larger(model, reference, rows, tok, step):
             return 3 * (1 + step) * loss(model, reference, rows, tok, step)
-        simple.METHODS[self.method] = (larger, kept[1], 1e-2, kept[3])
+        simple.METHODS[self.method] = (larger, original[1], 1e-2, original[3])
         try:
             losses = simple.train(model, list(self.rows), nano(), self.method, self.steps,
                                   *([other] if self.given else []))
         finally:
-            simple.METHODS[self.method] = kept
+            simple.METHODS[self.method] = original
         if losses is None:
             raise TypeError("it gives None. Is there a `return`?")
         if len(losses) != self.steps:
@@ -141,7 +141,7 @@ class Run:
         return {"the losses are": [torch.as_tensor(x).item() for x in losses],
                 "weights": flat(model.parameters()) - began, "plain": plain}
 
-    def smaller(self) -> Iterator["Run"]:
+    def smaller(self) -> Iterator["ShortRun"]:
         if self.steps > 1:
             yield from (replace(self, steps=n) for n in range(1, self.steps))
 
@@ -169,7 +169,7 @@ def base() -> GPT:
 
 
 @functools.cache
-def changed(noise: float, times: float = 1.0) -> GPT:
+def noisy_model(noise: float, times: float = 1.0) -> GPT:
     """The base with this noise in its weights: with a little of it a reference near the base; with
     more, a model that guesses worse. Multiplied logits make log-ratios of hundreds of nats."""
     model = copy.deepcopy(base())
@@ -192,11 +192,11 @@ def cases(name: str, seed: int) -> list:
     """What a part is tried on: fresh rows for each method that shows a mistake in it."""
     out: list = []
     for k, method in enumerate(PARTS[name][1]):
-        near, worse, far = changed(0.01), changed(0.2), changed(0.01, times=1000)
+        near, worse, far = noisy_model(0.01), noisy_model(0.2), noisy_model(0.01, times=1000)
         if name == "train":
             steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
             rows = fresh_rows(method, steps * simple.ROWS, seed + k)
-            out.append(Run(method, rows, method == "poft", steps))
+            out.append(ShortRun(method, rows, method == "poft", steps))
         elif method == "grpo":
             out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, 3 * again)
                     for again in range(2)]
@@ -206,7 +206,7 @@ def cases(name: str, seed: int) -> list:
             if method == "dpo":                     # h is some hundreds, above 0 and below
                 out += [Batch(method, rows, base(), far), Batch(method, rows, far, base())]
             if method == "poft":
-                out.append(Batch(method, rows, changed(0.2, times=30), base()))
+                out.append(Batch(method, rows, noisy_model(0.2, times=30), base()))
     return out
 
 
@@ -252,7 +252,7 @@ class Part(Subject):
 
 
 @contextmanager
-def samples_remembered() -> Iterator[None]:
+def remember_samples() -> Iterator[None]:
     """Answers are sampled once for each model, rows and step: each mistake is tried on them."""
     sample, kept = simple.sample_answers, {}
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import torch
 
-from lessons.classroom.parts import PARTS, put
+from lessons.classroom.build_parts import PARTS, put
 from lessons.classroom.submissions import is_stub
 from nanouft import simple
-from nanouft.data.batches import Epochs
+from nanouft.data.batches import RowSource
 from nanouft.data.rows import Row
 from nanouft.data.selection import is_demo
 from nanouft.loop import Device
 from nanouft.models.folders import save_model
 from nanouft.plumbing.files import read_text
-from nanouft.plumbing.own_code import load
+from nanouft.plumbing.user_code import load
 from nanouft.run.load import load_rows, open_model
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.settings import read_flags
@@ -64,7 +64,7 @@ def train_program(file: Path, flags: list[str]) -> None:
 def rows_of_steps(plan: Plan, demos: set, pad: int) -> list[Row]:
     """The rows of all steps, one step after the other. An objective may have given a demonstration
     a score; here it has none, as in simple.py. demos: their (prompt, answer)."""
-    order = Epochs(plan.train, plan.pace, pad).order
+    order = RowSource(plan.train, plan.batching, pad).order
     rows = [plan.train[i].row for i in order.flatten()]
     return [replace(row, score=None) if (row.prompt, row.answer) in demos else row
             for row in rows]

@@ -22,11 +22,11 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Objective
-from nanouft.objectives.own import find
+from nanouft.objectives.from_file import find
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 
 def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
@@ -34,13 +34,13 @@ def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
                  ) -> list[tuple[str, list[str], list[float]]]:
     """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
-    models = Models(model if reference is None else reference, tok.pad, device)
+    models = FrozenModels(model if reference is None else reference, tok.pad, device)
     batch_of = sampled_batch if objective.on_policy else batch_of_row
     batch = batch_of(objective, row, model, models, tok).to(device.name)
     objective.forward(model, batch)
     n = next(iter(batch.tokens.values()))               # one scale for all sides
     out = []
-    for role, weights in pushes(objective, batch).items():
+    for role, weights in batch_pushes(objective, batch).items():
         s, labels = batch.seqs[role], ("good answer", "bad answer") if batch.n == 2 else (role,)
         for i, label in enumerate(labels):
             on = s.mask[i] > 0
@@ -49,7 +49,7 @@ def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
     return out
 
 
-def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+def batch_pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
     forward() must have written logp; it is detached from the network first. Roles that the loss
     only reads (KTO's mismatch) are left out."""
@@ -60,20 +60,20 @@ def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}
 
 
-def batch_of_row(objective: Objective, row: Row, model: GPT, models: Models,
+def batch_of_row(objective: Objective, row: Row, model: GPT, models: FrozenModels,
                  tok: Tokenizer) -> Batch:
     """The row as the method reads it. A method that reads grades gets a good and a bad answer."""
     graded = bool({"labels", "scores"} & set(objective.kinds()))
-    rows = objective.choose(judged(row) if graded else [row])
+    rows = objective.choose(grade_pair(row) if graded else [row])
     encoded, _ = encode(rows, tok, model.cfg.n_ctx)
     return collate(models.prepare(encoded, objective), range(2 if graded else 1), tok.pad)
 
 
-def sampled_batch(objective: Objective, row: Row, model: GPT, models: Models,
+def sampled_batch(objective: Objective, row: Row, model: GPT, models: FrozenModels,
                   tok: Tokenizer) -> Batch:
     """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0. A
     method may make one pair of them."""
-    answers, _ = encode(score_rows(judged(row)[:2]), tok, model.cfg.n_ctx)
+    answers, _ = encode(score_rows(grade_pair(row)[:2]), tok, model.cfg.n_ctx)
     reward = torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), tok.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
@@ -82,7 +82,7 @@ def sampled_batch(objective: Objective, row: Row, model: GPT, models: Models,
     return credit_rollout(batch, dataclasses.replace(objective, **two_each))[0]
 
 
-def judged(row: Row) -> list[Row]:
+def grade_pair(row: Row) -> list[Row]:
     """A pair as two graded answers, and a third to another prompt, because KTO needs one."""
     return [Row(row.prompt, row.chosen, score=1.0, label=True),
             Row(row.prompt, row.rejected, score=0.0, label=False),

@@ -8,6 +8,6 @@ def between(name: str) -> re.Pattern:
     return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.S)
 
 
-def written(page: str, name: str, text: str) -> str:
+def write_between(page: str, name: str, text: str) -> str:
     """The page with this text between the two marks of this name, if it has them."""
     return between(name).sub(lambda _: text, page)

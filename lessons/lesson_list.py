@@ -1,7 +1,7 @@
 """Which lessons there are: README's list by subject, and the table of lessons/README.md with what
 each is about, its papers and its minutes.
 
-    python -m lessons.table             # writes both between their marks
+    python -m lessons.lesson_list       # writes both between their marks
 
 NAMES is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run but
 is not counted as one. All else is read from the first lines of each lesson.
@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from lessons.marks import written
+from lessons.page_marks import write_between
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 
@@ -87,11 +87,11 @@ def by_subject() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="python -m lessons.table", description=__doc__,
+    argparse.ArgumentParser(prog="python -m lessons.lesson_list", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     for file, text in ((README, by_subject()), (OWN, table())):
         page = file.read_text(encoding="utf-8")
-        file.write_text(written(page, "lessons", text), encoding="utf-8")
+        file.write_text(write_between(page, "lessons", text), encoding="utf-8")
     say(f"README.md, lessons/README.md: {len(NAMES)} lessons")
     return 0
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from lessons.classroom.build_parts import PARTS
 from lessons.classroom.grade import in_words, write_class
-from lessons.classroom.limits import how_it_ended, run_and_read
-from lessons.classroom.parts import PARTS
+from lessons.classroom.sandbox import how_it_ended, run_and_read
 from lessons.classroom.submissions import (
     BROKEN,
     SHORT,
@@ -23,7 +23,7 @@ from lessons.classroom.submissions import (
     bound,
     files,
     fingerprint,
-    parsed,
+    parse,
     reaches_for,
     read,
 )
@@ -40,7 +40,7 @@ def grade_programs(folder: Path, table: Path, try_program: Try) -> None:
     seed, keys = str(Random().randrange(10**6)), Path(simple.__file__)
     write_class(folder, table, [list(PARTS)], submission,
                 {name: part_of(keys, name) for name in PARTS},
-                lambda _, program: tried(program, seed, try_program))
+                lambda _, program: try_parts(program, seed, try_program))
 
 
 def submission(student: Path, name: str) -> Program | None:
@@ -49,7 +49,7 @@ def submission(student: Path, name: str) -> Program | None:
     return next((part_of(file, name) for file in found), None)
 
 
-def tried(program: Program | None, seed: str, try_program: Try) -> list[str]:
+def try_parts(program: Program | None, seed: str, try_program: Try) -> list[str]:
     """What is told of each part, by a process of its own."""
     if program is None:
         return ["wrong: there is no file mine.py"] * len(PARTS)
@@ -71,7 +71,7 @@ def words_of(written: bytes) -> list[str]:
 def part_of(file: Path, name: str) -> Program:
     """One function of a program, and what the whole program reaches for."""
     try:
-        tree = parsed(read(file))
+        tree = parse(read(file))
         mark, parts = fingerprint([x for x in tree.body if name in bound(x)][-1:], name)
         return Program(file, b"", mark, parts < SHORT, reaches_for(tree, KEYS))
     except (*BROKEN, OSError):

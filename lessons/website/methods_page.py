@@ -9,7 +9,7 @@ lessons -->18.
 
 docs/methods.md has three such parts. The tables have the equations of the heads
 (nanouft/objectives/heads.py), and the letters are those that all equations share. The pushes are
-measured on one fixed pair of answers, by run/pushes.py. For the page of
+measured on one fixed pair of answers, by run/token_pushes.py. For the page of
 `python -m nanouft.playground` the command writes the score of each method after a whole run, from
 the kept scores of evidence/whole_runs.py.
 """
@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 
 from lessons.evidence import whole_runs
-from lessons.marks import written
-from lessons.table import LESSONS
+from lessons.lesson_list import LESSONS
+from lessons.page_marks import write_between
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -29,7 +29,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper, parent
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.pushes import parse_methods, token_pushes
+from nanouft.run.token_pushes import parse_methods, token_pushes
 from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
 
 
 # ---- measure -------------------------------------------------------------------------------------
-def pushed(name: str, model, tok) -> list[str]:
+def push_cells(name: str, model, tok) -> list[str]:
     """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
     the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
@@ -120,7 +120,7 @@ def push_table() -> str:
     forms = [form.name for family in FAMILIES for name in OBJECTIVES
              if OBJECTIVES[name]().family == family
              for form in equations(name, head_of(OBJECTIVES[name]))]
-    rows = [as_row(f"`{form}`", *pushed(form, model, tok)) for form in forms]
+    rows = [as_row(f"`{form}`", *push_cells(form, model, tok)) for form in forms]
     titles = ["method", "right answer", "wrong answer", "end of the right one"]
     return "\n".join(table_of(titles, rows)) + "\n"
 
@@ -155,10 +155,10 @@ def main(argv: list[str] | None = None) -> int:
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     page = PAGE.read_text(encoding="utf-8")
     for name, part in PARTS.items():
-        page = written(page, name, part())
+        page = write_between(page, name, part())
     PAGE.write_text(page, encoding="utf-8")
     for file in [ROOT / "README.md", Path(__file__).with_name("front.md"), *ROOT.glob("docs/*.md")]:
-        page = written(file.read_text(encoding="utf-8"), "methods", by_family())
+        page = write_between(file.read_text(encoding="utf-8"), "methods", by_family())
         file.write_text(with_counts(page), encoding="utf-8")
     SCORES.write_text(scores_text(), encoding="utf-8")
     say(f"README.md, docs/methods.md, the playground's scores.json: {COUNTS['methods']} methods")

@@ -24,7 +24,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import plain_file
-from nanouft.plumbing.own_code import load, locate_errors
+from nanouft.plumbing.user_code import load, locate_errors
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 # metrics that the log of every run writes itself, and those of a run that samples
@@ -33,7 +33,7 @@ OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", 
               "kl_answer", "entropy", "decode_gap"}
 
 
-def spelt(name: str) -> str:
+def registry_name(name: str) -> str:
     """A name as the registry spells it: IFT becomes ift. The name of a file stays as it is."""
     return name.lower() if name.lower() in OBJECTIVES else name
 
@@ -48,18 +48,18 @@ def find(name: str) -> type[Objective]:
     """The class with one of NAMES, or the class in a file. A mistake in that file becomes a
     UserError of one line, now or in training."""
     if not (own := OWN.fullmatch(name)):
-        return OBJECTIVES[one_of("objective", spelt(name), OBJECTIVES)]
-    file, wanted = own.groups()
+        return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
+    file, class_name = own.groups()
     sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
     with locate_errors(file, "--objective"):
         module = load(file)
-    found = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
-             and issubclass(cls, Objective) and cls.__module__ == module.__name__}
-    names = [wanted] if wanted else list(found)
-    if len(names) != 1 or names[0] not in found:
+    classes = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
+               and issubclass(cls, Objective) and cls.__module__ == module.__name__}
+    names = [class_name] if class_name else list(classes)
+    if len(names) != 1 or names[0] not in classes:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
-                        f"has {', '.join(found) or 'none'}; {file}:NAME says which")
-    cls = found[names[0]]
+                        f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
+    cls = classes[names[0]]
     kinds = set(cls.data.split(" + "))
     if kinds - set(CHOOSE) or len(kinds) > 1 and cls.choose is Objective.choose:
         raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
@@ -67,19 +67,19 @@ def find(name: str) -> type[Objective]:
     if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
         raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
                         "(of Pairs: no `each`)")
-    for part in found.values():
+    for part in classes.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
-                setattr(part, method, located(function, file))
-    cls.loss = checked(cls.loss, file)          # type: ignore[method-assign]
-    cls.credit = checked_credit(cls.credit, file)   # type: ignore[method-assign]
+                setattr(part, method, wrap_errors(function, file))
+    cls.loss = wrap_loss(cls.loss, file)        # type: ignore[method-assign]
+    cls.credit = wrap_credit(cls.credit, file)      # type: ignore[method-assign]
     for method in ("choose", "prepare", "credit"):
         if getattr(cls, method) is not getattr(Objective, method):
             setattr(cls, method, on_a_copy(getattr(cls, method)))
     return cls
 
 
-def located(function: Callable, file: str) -> Callable:
+def wrap_errors(function: Callable, file: str) -> Callable:
     """The function with two additions: its errors name their line, and gradients stay on or off as
     they were before the call."""
     @functools.wraps(function)
@@ -97,7 +97,7 @@ def on_a_copy(method: Callable) -> Callable:
     return call
 
 
-def checked(loss: Callable, file: str) -> Callable:
+def wrap_loss(loss: Callable, file: str) -> Callable:
     """A loss of your own. A wrong result becomes a UserError that says what it must return."""
     @functools.wraps(loss)
     def call(self: Objective, batch: Any) -> Any:
@@ -117,7 +117,7 @@ def checked(loss: Callable, file: str) -> Callable:
     return call
 
 
-def checked_credit(credit: Callable, file: str) -> Callable:
+def wrap_credit(credit: Callable, file: str) -> Callable:
     """The same for a `credit` of your own."""
     @functools.wraps(credit)
     def call(self: Objective, batch: Batch) -> Any:
