@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · The model's own guess
-# IFT mixes the model's own guesses into the answer that it reads. Build that blend, prove two
-# things about it, and watch where it makes a difference.
+# IFT mixes the model's own guesses into the answer that it reads. Build that blend, find two
+# properties of it, check them, and watch where it makes a difference.
 #
 # *About 20 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`.*
@@ -96,9 +96,11 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # $\lambda=0$ the loss is that of SFT. The paper uses $\lambda=0.2$, so four fifths of what the
 # model reads is still the truth.
 #
-# The gradient with $\lambda=0$ is not quite SFT's, because none flows back into the blend. Our
-# model uses one table for the words that it reads and for those that it writes. With the blend this
-# table learns from what is written alone. The next cell measures how much that changes.
+# The gradient with $\lambda=0$ is not quite SFT's. Our model has one table of embeddings for the
+# words that it reads and for those that it writes. The blend carries no gradient, so this table is
+# trained only by what the model writes, not by what it reads. The next cell measures how much that
+# changes: the length of the difference, and the cosine of the angle between the two gradients, 1 if
+# they point the same way.
 #
 # Two properties follow before we train anything. First, the loss of the first word of an answer
 # cannot depend on $\lambda$, because that word is predicted from the question alone. Second, as
@@ -153,10 +155,11 @@ assert 0.05 < apart < 0.5, "lam 0 has nearly, but not quite, the gradient of SFT
 
 # %% [markdown]
 # ## Watching the guesses during training
-# Now we train two models on both tasks: one with $\lambda=0.2$, and one with $\lambda=0$, SFT with
-# frozen input embeddings. We call the first one `IFT's blend` and not IFT, because IFT has a second
-# idea, different weights for words, that comes in lesson 06. After every fourth step both models
-# guess the words of the 80 answers, and we count the wrong guesses.
+# Now we train two models on both tasks: one with $\lambda=0.2$, and one with $\lambda=0$. The
+# second is SFT with frozen input embeddings: no gradient reaches what it reads. We call the first
+# one `IFT's blend` and not IFT, because IFT has a second idea, different weights for words, that
+# comes in lesson 06. After every fourth step both models guess the words of the 80 answers, and we
+# count the wrong guesses.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
@@ -255,8 +258,9 @@ else:
 
 # %% [markdown]
 # ## Change one thing
-# With `CHANGE = "prompt"` the words of the question are replaced by guesses as well. Which of the
-# two properties above still holds, and why?
+# With `CHANGE = "prompt"` the words of the question are replaced by guesses as well. Count a wrong
+# guess wherever it is read, in the question too. Which of the two properties above still holds, and
+# why?
 # - **a** both;
 # - **b** only the first;
 # - **c** only the second;
@@ -265,7 +269,7 @@ else:
 # <details><summary>After your run</summary>
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
-# second still holds: a wrong guess in the question counts as one that has been read. Training
+# second still holds: until any wrong guess is read, both halves of the blend are the same. Training
 # suffers too: the wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1 %.
 #
 # </details>

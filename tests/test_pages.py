@@ -29,7 +29,7 @@ from nanouft.objectives.heads import head_of
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
 from nanouft.playground import __main__ as playground
-from nanouft.playground.__main__ import STRIP_RATE
+from nanouft.playground.__main__ import STRIP_RATES
 from nanouft.playground.record import (
     CALLED,
     LONGEST,
@@ -921,9 +921,10 @@ def test_the_strip_of_frames_shows_the_steps_of_today():
     """As `python -m nanouft.playground --strip docs/steps.svg` writes it; small and without
     motion."""
     kept = (DOCS / "steps.svg").read_text(encoding="utf-8")
-    data = record(["sft", "dpo"], [STRIP_RATE])
-    assert strip(data, rate_text(STRIP_RATE)) == kept
+    data = record(["sft", "dpo"], STRIP_RATES)
+    assert strip(data, *map(rate_text, STRIP_RATES)) == kept
     assert "SFT 0, 1, 3, 8, 8; DPO 0, 0, 1, 2, 2" in kept
+    assert "2.5e-4 these stop after the last step: SFT 8 of 8, DPO 7 of 8</text>" in kept
     assert len(kept) < 10_000 and not re.search("animat|script|href", kept)
 
 
@@ -932,7 +933,7 @@ def test_the_strip_says_what_the_record_says(made, browser, tmp_path):
     for names, rate in ((("ift-released", "grpo"), "2.5e-4"), (("dpo", "sft"), "3e-5")):
         data = made[0] | {"methods": {name: made[0]["methods"][name] for name in names}}
         file = tmp_path / "steps.svg"
-        file.write_text(strip(data, rate), encoding="utf-8")
+        file.write_text(strip(data, rate, "1e-4"), encoding="utf-8")
         page, _ = opened(browser, file)
         dots = page.locator(".dots").all_text_contents()
         assert [x.count("●") for x in dots] == [stops(made[0], name, rate, step)

@@ -197,6 +197,14 @@ def bootstrap(looks: int) -> str:
     return f"{NormalDist().inv_cdf(1 - 0.025 / looks) * spread():.1f}"
 
 
+def corrected(name: str, formula: str) -> str:
+    """ "1.6": half of the interval of a question that shares its 5 % with all of its run, on the
+    only model."""
+    asked = judge.asked_of(CLAIMS[name], packed(name), formula, 0)
+    _, variance, freedom = verdicts.moments(asked)
+    return f"{100 * stats.half_width(variance, freedom, len(CLAIMS[name].questions)):.1f}"
+
+
 def betas() -> str:
     """ "1 to 9": DPO's beta in all runs on N1 and N2 for which it was searched."""
     rows = [claim.parts_of(row, base)[0] for name, claim in CLAIMS.items()
@@ -221,6 +229,8 @@ NOTES: dict[str, Callable[[], str]] = {
     "bootstrap of R4": lambda: bootstrap(1),
     "bootstrap of R4, corrected": lambda: bootstrap(len(CLAIMS["R4"].questions)),
     "questions of R4": lambda: str(len(CLAIMS["R4"].questions)),
+    "R6 stops, corrected": lambda: corrected("R6", "as good, stops: detached, 256 - SFT, 256"),
+    "questions of R6": lambda: str(len(CLAIMS["R6"].questions)),
     "betas of DPO": betas, "best rates at an edge": inner_rates, "farther": farther,
     "known prompts": known_prompts, "helper's score": helpers_score,
     "helper's rows": lambda: f"{HELPERS_ROWS:,}", "PoFT's rows": lambda: f"{OWN_ROWS:,}",
