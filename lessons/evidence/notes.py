@@ -200,7 +200,7 @@ def bootstrap(looks: int) -> str:
 def corrected(name: str, formula: str) -> str:
     """ "1.6": half of the interval of a question that shares its 5 % with all of its run, on the
     only model."""
-    asked = judge.asked_of(CLAIMS[name], packed(name), formula, 0)
+    asked = judge.asked_of(CLAIMS[name], load_packed(name), formula, 0)
     _, variance, freedom = verdicts.moments(asked)
     return f"{100 * stats.half_width(variance, freedom, len(CLAIMS[name].questions)):.1f}"
 

@@ -37,7 +37,8 @@ def write_all(folder: Path) -> list[str]:
     with plt.rc_context(STYLE):
         figures = {
             "ift": stopping(),
-            "una": scores(UNA, "UNA leads DPO and KTO on N1 and N2; on SmolLM2 only SFT clearly rises"),
+            "una": scores(
+                UNA, "UNA leads DPO and KTO on N1 and N2; on SmolLM2 only SFT clearly rises"),
             "poft": scores(POFT, "40 % wrong demonstrations: a filter serves better than PoFT"),
             "uft": tasks(),
             "losses": all_losses()}
