@@ -18,7 +18,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-__version__ = "2.2.0"
+__version__ = "2.3.0"
 
 
 FACE = {            # what programs of your own need, each with the file that it is in

@@ -47,12 +47,17 @@ def describe(data: list[Row]) -> str:
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 
+def unread_fields(rows: list[Row]) -> Counter[str]:
+    """{a field that no form of a row has: how many rows have it}."""
+    from nanouft.data.forms import FIELDS
+    return Counter(name for r in rows for name in r.extra if name not in FIELDS)
+
+
 def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:
     """The rows. If there are none, NoRows says why rows of this kind are left out, and names the
     fields that nothing reads."""
     if not rows:
-        from nanouft.data.forms import FIELDS
-        names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
+        names = unread_fields(data)
         unused = f"; unused fields: {', '.join(names)}" if names else ""
         left_out = [(r.where, why) for r in data
                     if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]

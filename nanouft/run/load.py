@@ -19,14 +19,16 @@ from nanouft.data.selection import (
     holdout,
     label_rows,
     report_use,
+    unread_fields,
 )
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.objectives import NAMES
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import if_here, say
+from nanouft.plumbing.printing import if_here, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of
 from nanouft.run.reward_sources import reads_fields
@@ -76,6 +78,10 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
+    unread = unread_fields(rows)
+    if unread and not reads_fields(cfg.reward) and objective.name in NAMES:
+        say("fields that this run does not read: "
+            + ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in unread.items()))
     named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
