@@ -42,9 +42,10 @@ Figure = tuple[float, float]                        # mean, half of its 95 % int
 
 
 def fill(text: str, found: dict[str, Line]) -> str:
-    """The text with its figures. `found` has all questions by key. No line ends before a "%"."""
+    """The text with its figures. `found` has all questions by key. No line ends before a "%", or
+    between a name and its mark."""
     text = FIELD.sub(lambda field: form(found, *field.groups()), text)
-    return text.replace(" %", "\u00a0%")
+    return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
 
 
 def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> str:

@@ -88,7 +88,7 @@ def scores(rows: Mapping[str, tuple[str, ...]], title: str):
            ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="x", alpha=0.3)
     ax.tick_params(axis="y", length=0)
-    ax.set_title(title, loc="left", weight="bold", fontsize=13)
+    fig.suptitle(title, weight="bold", x=0.01, ha="left", fontsize=13)
     models_legend(ax, [*seen])
     return fig
 
