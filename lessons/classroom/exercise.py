@@ -14,7 +14,7 @@ import torch
 
 from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
 from lessons.classroom.judge import Measure, Subject, judge
-from lessons.classroom.mistakes import Mistake
+from lessons.classroom.mistakes import Mistake, with_mistakes
 from nanouft.plumbing.user_code import load
 
 HERE = Path(__file__).parents[1] / "exercises"
@@ -45,6 +45,12 @@ class Exercise(Subject):
         call = attempt_call(self.name, self.look, function, self.arguments(case))
         return self.compared(call, case)
 
+    def attempt_ours(self, function: Callable, case: str) -> Seen:
+        return attempt_once(self, function, case)
+
+    def with_mistakes(self, some: tuple[Mistake, ...]) -> Callable | None:
+        return program_with(self, some)
+
     def compared(self, call: Seen, case: str) -> Seen:
         """What is compared of a call."""
         if self.properties is None or call.error:
@@ -56,6 +62,17 @@ class Exercise(Subject):
 
     def measure(self, what: str) -> Measure:
         return Measure(self.tolerance, self.tolerance)
+
+
+# A class is asked the same cases of each student, so what is ours is computed once.
+@functools.cache
+def attempt_once(exercise: Exercise, function: Callable, case: str) -> Seen:
+    return exercise.attempt(function, case)
+
+
+@functools.cache
+def program_with(exercise: Exercise, some: tuple[Mistake, ...]) -> Callable | None:
+    return with_mistakes(exercise.right, *some)
 
 
 class Draw(Random):

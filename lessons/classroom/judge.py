@@ -52,6 +52,15 @@ class Subject:
     def measure(self, what: str) -> Measure:
         return Measure()
 
+    def attempt_ours(self, function: Callable, case) -> Seen:
+        """What the right function gives, or that with mistakes. A subject that gives the same each
+        time may keep it."""
+        return self.attempt(function, case)
+
+    def with_mistakes(self, some: tuple[Mistake, ...]) -> Callable | None:
+        """The right function with these mistakes; None if that is no program."""
+        return with_mistakes(self.right, *some)
+
 
 # ---- judging ------------------------------------------------------------------------------------
 def judge(subject: Subject, function, seed=None) -> str:
@@ -74,7 +83,7 @@ def verdict(subject: Subject, seen: dict, function=None) -> str:
     def is_wrong(case) -> str:
         if case not in seen:
             seen[case] = subject.attempt(function, case)
-        right = subject.attempt(subject.right, case)
+        right = subject.attempt_ours(subject.right, case)
         faults[case] = seen[case].words or difference(subject, seen[case], right)
         return faults[case]
 
@@ -116,13 +125,13 @@ def explain_mistakes(subject: Subject, seen: dict, order: list) -> list[str]:
     """The sentence of the mistake, or of the two, that gives in each of these cases what was seen
     there: the same values, or an error of the same kind."""
     def does(function: Callable, case) -> bool:
-        call, other = seen[case], subject.attempt(function, case)
+        call, other = seen[case], subject.attempt_ours(function, case)
         if call.error or other.error:
             return call.error == other.error
         return not difference(subject, call, other, counting=False)
 
     for some in alone_and_in_pairs(subject.right, subject.mistakes):
-        function = with_mistakes(subject.right, *some)
+        function = subject.with_mistakes(some)
         if function and all(does(function, case) for case in order):
             return [sentence for *_, sentence in some]
     return []
