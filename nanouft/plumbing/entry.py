@@ -4,6 +4,7 @@
 """
 import os
 import re
+import runpy
 import signal
 import sys
 import threading
@@ -48,6 +49,12 @@ def command(main: Callable, argv: list[str] | None = None,
         with suppress(OSError):                     # the terminal has closed
             say(line, file=sys.stderr)
         return 130 if isinstance(e, KeyboardInterrupt) else 2
+
+
+def run_program(module: str, words: list[str]) -> None:
+    """Run a module as `python -m` does, with these words behind it. It ends Python."""
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def line_of(e: BaseException, needs_less: str) -> str:
