@@ -372,6 +372,8 @@ def test_which_sequences_an_objective_sees():
     with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstration; unused "
                                         "fields: ticket, rating$"):
         pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})])
+    with pytest.raises(UserError, match='"label": true for thumbs up .*; unused fields: thumb$'):
+        label_rows([replace(data[0], extra={"prompt": "a", "thumb": "up"})])
     with pytest.raises(UserError, match="needs scores .*; the data has 1 pair$"):
         score_rows([replace(data[4], extra={"prompt": "a", **PAIR})])
 

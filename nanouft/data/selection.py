@@ -204,7 +204,8 @@ def label_rows(data: list[Row]) -> list[Row]:
         if is_real_pair(r):
             answers += [(r.chosen or (), 1.0), (r.rejected or (), 0.0)]
         out += [r.with_roles({"answer": (r.prompt, a)}, label=label) for a, label in answers]
-    return require(out, "labels (prompt, response, label true or false) or pairs", data, "labels")
+    what = 'labels (prompt, response, "label": true for thumbs up or false for down) or pairs'
+    return require(out, what, data, "labels")
 
 
 def score_rows(data: list[Row]) -> list[Row]:

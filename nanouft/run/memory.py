@@ -35,14 +35,15 @@ def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # most, of a row
     there = devices.memory(device) if device.dtype == "fp32" else math.inf
     return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, there,
-                          objective.logit_copies)
+                          objective.logit_copies, coupled=objective.coupled)
 
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
-                   there: float = math.inf, logit_copies: float = 1) -> str:
-    """The memory that steps need in fp32, in words. `tokens`: tokens of a row. A copy of the start
-    model is not counted. "" if the steps add less than 1 GB. UserError, with a remedy, if it is
-    more than `there` bytes."""
+                   there: float = math.inf, logit_copies: float = 1,
+                   coupled: bool = False) -> str:
+    """The memory that steps need in fp32, in words. `tokens`: tokens of a row; `coupled`: a step
+    cannot be cut into micro-batches. A copy of the start model is not counted. "" if the steps add
+    less than 1 GB. UserError, with a remedy, if it is more than `there` bytes."""
     rows = math.ceil(batch_size / accumulate)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, logit_copies)
@@ -50,9 +51,10 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
     cheaper = "" if model.recomputes else "--activation-checkpointing"
     if total > there:
         fits = int((there - fixed) / of_row)
-        remedy = (f"--batch-size {fits} would fit, or --accumulate {math.ceil(batch_size / fits)}"
-                  if fits > 0 else
-                  "no batch would fit: give --lora or a smaller --max-length or model")
+        remedy = "no batch would fit: give --lora or a smaller --max-length or model"
+        if fits > 0:
+            remedy = f"--batch-size {fits} would fit"
+            remedy += "" if coupled else f", or --accumulate {math.ceil(batch_size / fits)}"
         raise UserError(f"--batch-size {batch_size}: a run needs up to {total / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
                         + (f"; {cheaper} takes less" if cheaper else ""))

@@ -29,6 +29,7 @@ from nanouft.run.evaluation import (
 from nanouft.run.held_out import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
 
+FEW = 10                # held-out rows; with fewer, chance decides the figures
 FORGOT = 20             # points that a task must lose before the run says so
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 
@@ -94,7 +95,9 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     for name, about in METRICS.items():
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]
-            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({quantity(now['held_out']['rows'], 'rows')})")
+            n = now["held_out"]["rows"]
+            rows = quantity(n, "rows") + (": too few" if n < FEW else "")
+            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
     if "right" in now:
         say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
             f"{now['right']['right']:9d}   (of {now['right']['of']})")

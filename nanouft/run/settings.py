@@ -28,12 +28,13 @@ OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
 AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
 OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
-SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
+SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
+         "out", "resume"}
 
 
 @dataclass
 class TrainFlags:
-    data: list[str] | None = None       # your rows: JSON lines with prompt and response [NanoWorld]
+    data: list[str] | None = None   # your rows: prompt and response, messages ... [NanoWorld]
     eval_data: list[str] | None = None  # files of rows to hold out [a tenth of --data]
     max_length: int | None = None   # longest row in tokens, not counting the last [the context]
     init: str = "base"                  # start model: a run, a model folder or hub:owner/name
