@@ -3,12 +3,14 @@
     filled("{size& C1 better: released - SFT} points behind", found)   # "4.3 and 4.3 points behind"
 
 A field is a form and a key. The key is that of a question (judge.key), or of another difference of
-the same runs, which nobody asked beforehand: it has no verdict and is called unplanned.
+the same runs, which nobody asked beforehand: it has no verdict and is called unplanned. "A & B" is
+the mean of two keys, a difference and its repeat with other seeds and prompts: unplanned, too.
     pair    -4.3, -4.3                  of N1 and of N2, or of SmolLM2 alone
     wide    -4.3 ± 1.6, -4.3 ± 1.7
     size    4.3, 4.3                    without their sign, which must be the same
     broad   4.3 ± 1.6, 4.3 ± 1.7
     left    -3.8, -2.4                  without the largest task
+    rest    -3.8 ± 1.6, -2.4 ± 1.7      the same with its interval, which is not corrected
     sign    ✓, ✗ or ?
     cells   cells of a table: N1, N2, SmolLM2, verdict, run; "cells left" also without the largest
             task. Two keys, with ";" between them: our models, then SmolLM2
@@ -31,11 +33,11 @@ from lessons.evidence import judge, stats, which_loss
 from lessons.evidence.claim import NO_FACTS, UNIT
 from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.notes import NOTES
-from lessons.evidence.verdicts import Line, moments
+from lessons.evidence.verdicts import Asked, Line, largest, moments, weights
 
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 DASH = "–"
-FORMS = ("pair wide size broad left sign cells small score stops task range count six group "
+FORMS = ("pair wide size broad left rest sign cells small score stops task range count six group "
          "note").split()
 FIELD = re.compile(rf"\{{(-?)({'|'.join(FORMS)})(&?) ([^}}]+)\}}")
 Figure = tuple[float, float]                        # mean, half of its 95 % interval; of 100
@@ -74,14 +76,15 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
             columns = zip(*map(scores_of, members(key)))
             return " | ".join(" to ".join(dict.fromkeys((f"{min(x):.1f}", f"{max(x):.1f}")))
                               for x in columns)
-    figures = six_skills(key) if name == "six" else differences(key, found)
+    figures = (six_skills(key) if name == "six" else without_largest(key) if name == "rest"
+               else differences(key, found))
     figures = [(way * mean, half) for mean, half in figures]
     if name in ("size", "six", "broad"):
         assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
         figures = [(abs(mean), half) for mean, half in figures]
         return between.join(f"{mean:.1f}" + (f"\u00a0±\u00a0{half:.1f}" if name == "broad" else "")
                             for mean, half in figures)
-    return between.join(interval(x) if name == "wide" else with_sign(x[0]) for x in figures)
+    return between.join(with_sign(x[0]) if name == "pair" else interval(x) for x in figures)
 
 
 def with_sign(x: float) -> str:
@@ -98,13 +101,33 @@ def differences(key: str, found: dict[str, Line]) -> list[Figure]:
     """On each start model, of a question, or of another difference of the same runs."""
     if key in found:
         return [(100 * finding.mean, 100 * finding.half) for finding in found[key].findings]
+    of_keys = [map(moments, asked_on_each(part)) for part in key.split(" & ")]
+    return [of_100(mean_of(runs)) for runs in zip(*of_keys)]
+
+
+def without_largest(key: str) -> list[Figure]:
+    """The difference without its largest task, on each start model."""
+    return [of_100(moments(asked, weights(asked.parts, largest(asked))))
+            for asked in asked_on_each(key)]
+
+
+def asked_on_each(key: str) -> list[Asked]:
     name, formula = key.split(" ", 1)
     claim, kept = CLAIMS[name], load_packed(name)
-    out = []
-    for base in range(len(claim.bases)):
-        mean, variance, freedom = moments(judge.asked_of(claim, kept, formula, base))
-        out.append((100 * mean, 100 * stats.half_width(variance, freedom)))
-    return out
+    return [judge.asked_of(claim, kept, formula, base) for base in range(len(claim.bases))]
+
+
+def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
+    """The mean of runs that share neither seeds nor prompts; freedom as Welch has it."""
+    means, variances, freedoms = zip(*runs)
+    variance = sum(variances)
+    freedom = variance ** 2 / max(1e-30, sum(v ** 2 / n for v, n in zip(variances, freedoms)))
+    return sum(means) / len(runs), variance / len(runs) ** 2, freedom
+
+
+def of_100(difference: stats.Moments) -> Figure:
+    mean, variance, freedom = difference
+    return 100 * mean, 100 * stats.half_width(variance, freedom)
 
 
 def cells(found: dict[str, Line], keys: list[str], way: int, left: bool, models: int) -> str:
@@ -115,7 +138,7 @@ def cells(found: dict[str, Line], keys: list[str], way: int, left: bool, models:
         line, at = found.get(key), 2 if key.startswith("R") else 0
         out[at:at + len(figures)] = figures
         verdicts.append(MARKS[line.verdict] if line else "unplanned")
-        runs.append(key.partition(" ")[0])
+        runs += [part.partition(" ")[0] for part in key.split(" & ")]
         if line and any(x.largest for x in line.findings):
             without.append(", ".join(bold(with_sign(100 * way * x.without),
                                           x.rests and line.verdict != "undecided")

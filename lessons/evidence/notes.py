@@ -3,7 +3,7 @@ import csv
 import gzip
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from statistics import NormalDist
 
 import numpy as np
@@ -215,6 +215,14 @@ def betas() -> str:
     return f"{min(found):g} to {max(found):g}"
 
 
+def closed_on_the_lake(updates: int, lam: float) -> str:
+    """ "9": how many per cent of SFT's gap the blend closes for a policy with a habit (C5)."""
+    line = next(line for line in judge.lines("C5") if "Move by move" in line.question
+                and line.question.endswith(f"(detour habit, {updates} updates)"))
+    shares = re.search(r"0\.2, 0\.5, 1 closes (\S+), (\S+), (\S+)", line.figures)
+    return f"{100 * float(shares[3 if lam == 1 else 1]):.0f}"
+
+
 SECOND_PAIRS = [f"sft, {loss}" for loss in which_loss.CONTRAST]
 NOTES: dict[str, Callable[[], str]] = {
     "correlation": correlation, "margin": margin, "fragile": fragile,
@@ -252,4 +260,6 @@ NOTES: dict[str, Callable[[], str]] = {
     "settings of DPO": lambda: str(searches.count("C6", "DPO")),
     "settings of KTO": lambda: str(searches.count("C6", "KTO")),
     "settings on SmolLM2": lambda: str(len(CLAIMS["R8"].tries["UNA"])),
+    **{f"lake closes {lam} after {n}": partial(closed_on_the_lake, n, lam)
+       for lam in (0.2, 1) for n in (0, 2, 5, 10, 20)},
     "passes of UNA": lambda: re.search(r"--epochs (\d+)", CLAIMS["C6"].rows["UNA"])[1]}

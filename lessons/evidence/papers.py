@@ -13,7 +13,8 @@ CLAIMS_OF = {
     "UFT": ("C2", "C3", "C3b", "C12", "C15", "C16", "R7"),
     "UNA": ("C6", "C10", "R8", "R9"),
     "PoFT": ("C4", "C4b", "C11", "R4"),
-    "DFT": ("C8", "C19"),
+    "DFT": ("C8",),
+    "p_alpha": ("C19",),
     "all losses": ("C13", "C14", "C20"),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
@@ -196,6 +197,19 @@ SENTENCES = (
          "C8 as good, score in unknown: DFT - SFT"},
         doubt="whether it is better was not asked; N1 alone, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
+    Sentence(
+        "p_alpha", "2510.00526v3",
+        "A model that is weak in a task learns more with -log p, a strong one with -p",
+        {"from the base, -log p is better": "C19 better: 0 right 0 - 0 right 1",
+         "after 96 steps, -p is better": "C19 better: 96 right 1 - 96 right 0",
+         "-p gains from the base to 96 steps":
+         "C19 better: 96 right 1 - 96 right 0 - 0 right 1 + 0 right 0"},
+        {"from the base, 40 % wrong, -log p is better": "C19 better: 0 wrong 0 - 0 wrong 1",
+         "after 96 steps, 40 % wrong, -p is better": "C19 better: 96 wrong 1 - 96 wrong 0",
+         "-p gains from the base to 96 steps, 40 % wrong":
+         "C19 better: 96 wrong 1 - 96 wrong 0 - 0 wrong 1 + 0 wrong 0"},
+        doubt="the wrong rows are ours; after 96 steps nothing was learned from them, at the "
+              "lowest rate"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 
