@@ -22,7 +22,7 @@ from lessons.evidence import (
 )
 from lessons.evidence.__main__ import main
 from lessons.evidence.claims import CLAIMS, load_packed
-from lessons.evidence.fill import fill
+from lessons.evidence.fill import differences, fill, mean_of
 from lessons.page_marks import between
 from nanouft.plumbing.errors import UserError
 
@@ -73,6 +73,29 @@ def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
     for key in ("C1 as good: detached - SFT", "R1 as good: detached - SFT",
                 "R5 as good: detached, 96 - SFT, 96", "R6 as good: detached, 256 - SFT, 256"):
         assert any(x.mean - x.half <= 0 for x in found[key].findings), key      # not better either
+
+
+@pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
+def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, plain):
+    """README says so, of both settings: on N1 and on N2."""
+    for second in ("DPO", "KTO", "UNA"):
+        figures = differences(f"{run} better: {plain} - A -> {second}", {})
+        assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second
+
+
+def test_the_mean_of_two_runs_and_its_interval_by_hand():
+    """Variances 1 and 3 add up to 4, and of a mean of two count a quarter. Welch's degrees of
+    freedom are 4 * 4 / (1 / 4 + 9 / 8)."""
+    assert mean_of(((1.0, 1.0, 4.0), (2.0, 3.0, 8.0))) == pytest.approx((1.5, 1.0, 16 / 1.375))
+    one = differences("C3 better: UFT - A -> DPO", {})
+    assert differences("C3 better: UFT - A -> DPO & C3 better: UFT - A -> DPO", {})[0][0] == \
+        pytest.approx(one[0][0])
+
+
+def test_without_its_largest_task_a_difference_has_an_interval():
+    key = "C3 better, skills: UFT - A -> DPO"
+    left, rest = (fill(f"{{{form} {key}}}", write.all_lines()) for form in ("left", "rest"))
+    assert left == ", ".join(x.partition("\u00a0")[0] for x in rest.split(", "))
 
 
 def test_a_picture_of_scores_compares_rows_of_one_run():

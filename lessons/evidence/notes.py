@@ -61,12 +61,6 @@ def fall(losses: tuple[str, ...]) -> str:
     return f"{min(found):.1f} to {max(found):.1f}"
 
 
-def tries_of_dpo(setting: str) -> str:
-    """ "77.6, 79.4": DPO after SFT on validation prompts, N1 and N2."""
-    return ", ".join(f"{100 * tries_of('C14', 'sft, dpo', base)[setting]:.1f}"
-                     for base in CLAIMS["C14"].names)
-
-
 def stages_within() -> str:
     """ "20 of 20": second stages that score as more SFT does, within three points."""
     found = [line.verdict for line in judge.lines("C14")]
@@ -231,8 +225,6 @@ NOTES: dict[str, Callable[[], str]] = {
     "kl of more SFT": lambda: change_of("sft, sft"),
     "fall of pairs": lambda: fall(which_loss.CONTRAST),
     "fall of imitation": lambda: fall(which_loss.ANCHORED),
-    "dpo at the lowest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[0]),
-    "dpo at the highest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[-1]),
     "stages within": stages_within, "at the lowest rate": at_the_lowest_rate,
     "bootstrap of R4": lambda: bootstrap(1),
     "bootstrap of R4, corrected": lambda: bootstrap(len(CLAIMS["R4"].questions)),
