@@ -205,7 +205,7 @@ class Epochs:
     def __call__(self, number: int) -> Batch:
         batch = collate(self.data, self.order[number], self.pad)
         return replace(batch, seed=step_seed(self.pace.seed, number),
-                       accumulate=self.pace.accumulate)
+                       progress=number / self.pace.steps, accumulate=self.pace.accumulate)
 
 
 # ---- tokens -> a batch ---------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    for about in filter(None, (tok.about, getattr(model, "about", ""))):
+    for about in filter(None, (tok.about, getattr(model, "about", ""), objective.about)):
         say(about)
     return model, tok
 
@@ -113,9 +113,12 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
     except NoRows:
         to_hold = []
     held, report = encode_what_fits(to_hold, tok, room, report)
+    if objective.on_policy:                     # a second demonstration asks nothing new
+        held = [e for e in held if "prompt" in e.seqs]
     if cfg.data:
         used = {e.row.where for e in train}
-        answers = f" as {len(train):,} answers" if len(train) != len(used) else ""
+        several = len(train) != len(used) and not objective.on_policy
+        answers = f" as {len(train):,} answers" if several else ""
         say(report_use({f"to learn from{answers}": (rows.train, used),
                         "held out": (rows.held, {e.row.where for e in held})},
                        rows.left_out, report.why, kinds))
