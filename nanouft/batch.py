@@ -150,7 +150,7 @@ class Batch:
 
 
 def write_logp(model: GPT, batch: Batch) -> None:
-    """Write `logp` of every role, by one forward over all rows that have response tokens. The output
+    """Write `logp` of every role, by one forward over all rows with response tokens. The output
     head runs only where these are."""
     roles = list(batch.seqs.values())
     read = [s.without_empty_rows() for s in roles]
