@@ -2,6 +2,8 @@
 import math
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,16 +12,19 @@ from safetensors.torch import load_file
 
 from nanouft import train, world
 from nanouft.batch import Batch
-from nanouft.data.batches import Pace, encode
+from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.hpt import more_demos
+from nanouft.objectives.own import find
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 
 K, P = 3, 4
+HERE = Path(__file__).parents[1] / "lessons" / "evidence"
+FILES = {name: str(HERE / f"{name}.py") for name in ("luffy", "srft", "grpo_beside")}    # of C17
 SKILLS = "rules,list,sum,truth"
 
 
@@ -31,7 +36,7 @@ def letters(rows, texts) -> list[float]:
 def source(name: str, mix: str = "4:12", score=letters, dtype: str = "fp32",
            **settings) -> Rollouts:
     """Steps of P prompts over NanoWorld's demonstrations and bare prompts, with a random policy."""
-    o = OBJECTIVES[name](samples=K, **settings)
+    o = find(FILES.get(name, name))(samples=K, **settings)
     rows = world.mixed_rows("train", ["demos", "prompts"], 16, 3, skills=SKILLS, mix=mix)
     encoded, _ = encode(o.choose(rows), NANO, 115)
     policy = GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=0)
@@ -127,7 +132,7 @@ def mean(x) -> float:
 
 
 def plain(o, batch: Batch) -> float:
-    """The loss of CHORD or HPT, from lists of numbers."""
+    """The loss, from lists of numbers."""
     s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
 
     def tokens(of, x, i: int) -> list[float]:
@@ -145,6 +150,8 @@ def plain(o, batch: Batch) -> float:
                               for k, r in enumerate(R)]))
         shown.append(tokens(d, d.logp, first))
         rewards.append(R)
+    if o.name in FILES:
+        return plain_with_shaped_tokens(o, batch, tokens)
     if o.name == "hpt":
         return mean([-o.coef * mean(nats) if nats and mean([r >= o.right for r in R]) <= o.gate
                      else x for x, nats, R in zip(explored, shown, rewards)])
@@ -156,7 +163,32 @@ def plain(o, batch: Batch) -> float:
     return (1 - w) * mean(explored) + w * imitated
 
 
+def plain_with_shaped_tokens(o, batch: Batch, tokens) -> float:
+    """The same of LUFFY or SRFT."""
+    s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
+    explored, imitated, shown = 0.0, [], 0
+    for first in range(0, batch.n, K):
+        rewards = [float(row["reward"][i]) for i in range(first, first + K)]
+        nats = tokens(d, d.logp, first)
+        group = mean(rewards + [float(row["demo_reward"][first])] * bool(nats))
+        for i, r in zip(range(first, first + K), rewards):
+            uncertain = math.exp(mean(tokens(s, s.extra["entropy"], i)))
+            adv = r - group if o.name == "luffy" else o.rl * uncertain if r >= 1 else -1.0
+            explored -= sum(math.exp(now - old) * adv for now, old in
+                            zip(tokens(s, s.logp, i), tokens(s, s.sampled_logp, i)))
+        if nats:
+            adv = float(row["demo_reward"][first]) - group
+            explored -= sum(math.exp(x) / (math.exp(x) + o.gamma) * adv for x in nats)
+            shown += len(nats)
+            if o.name == "srft":
+                certain = math.exp(-mean(tokens(d, d.extra["entropy"], first)))
+                imitated += [-o.sft * certain * x for x in nats]
+    total = explored / (int(s.mask.sum()) + shown)
+    return total + (mean(imitated) if imitated else 0.0)
+
+
 @pytest.mark.parametrize("name, settings", [
+    ("luffy", {}), ("luffy", {"gamma": 0.5}), ("srft", {}), ("srft", {"sft": 0.2, "rl": 0.3}),
     ("chord", {}), ("chord", {"weigh": "phi", "mu": 0.1, "mu_end": 0.1}),
     ("chord", {"mu_end": 1.0}), ("hpt", {"right": 0.5}),
     ("hpt", {"right": 0.45, "gate": 0.5, "coef": 0.3})], ids=str)
@@ -164,7 +196,7 @@ def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, 
     made = source(name, mix="12:4", **settings)
     batch = moved(made)
     want = plain(made.objective, batch)
-    assert name == "chord" or 0 < float(batch.per_row["imitate"].mean()) < 1
+    assert name != "hpt" or 0 < float(batch.per_row["imitate"].mean()) < 1
     for parts in (1, 2, 5):
         micro_batches = replace(batch, accumulate=parts).micro_batches()
         total, _ = learn(made, made.sampler.policy, micro_batches)
@@ -244,6 +276,27 @@ def test_rows_without_a_demonstration_are_not_read():
         now.setattr(GPT, "forward", counted)
         made.objective.forward(made.sampler.policy, batch)
     assert read == [P * K + int(batch.per_row["demo"].sum())]
+
+
+def test_grpo_beside_demonstrations_is_grpo():
+    made = source("grpo_beside", beta=0.02)
+    batch = moved(made)
+    grpo = OBJECTIVES["grpo"](samples=K, beta=0.02)
+    assert batch.tokens["demo"]
+    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 0)
+
+
+def test_dropped_micro_batches_leave_the_gradient_of_the_last_one():
+    """Of the whole step's mean, so a step that is not cut is SFT."""
+    rows, _ = encode(OBJECTIVES["sft"]().choose(world.rows("train", "demos", 8, 0)), NANO, 115)
+    batch, model = collate(rows, range(8), NANO.pad), GPT(replace(TINY, vocab_size=NANO.n_vocab))
+    batch = replace(batch, accumulate=4)
+    sft, dropped = OBJECTIVES["sft"](), find(str(HERE / "sft_dropped.py"))()
+    gradients = [learn(SimpleNamespace(objective=o), model, parts)[1] for o, parts in (
+        (dropped, batch.micro_batches()), (sft, batch.micro_batches()[3:]),
+        (dropped, [batch]), (sft, [batch]))]
+    same(gradients[0], gradients[1], 1e-6)
+    same(gradients[2], gradients[3], 1e-6)
 
 
 # ---- runs ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ CLAIMS_OF = {
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8", "C19"),
     "all losses": ("C13", "C14", "C20"),
+    "one stage": ("C17",),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
