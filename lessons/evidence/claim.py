@@ -106,7 +106,8 @@ class Claim:
         fixed = tuple(f"{flags} {setting}{arrow}{start}" for flags, arrow, start in
                       (line.partition(" <- ") for line in lines))
         return replace(self, rows=self.rows | {row: fixed if len(fixed) > 1 else fixed[0]},
-                       tries={name: tried for name, tried in self.tries.items() if name != row})
+                       tries={name: tried for name, tried in self.tries.items() if name != row},
+                       set_like={name: of for name, of in self.set_like.items() if name != row})
 
     def command(self, name: str, base: int) -> str:
         """The whole command of a row, or of a folder that is made. What it reads and what it starts

@@ -73,16 +73,16 @@ def rows_of(condition: str, steps: int) -> dict[str, str]:
 
 def beside_wrong(steps: int) -> dict[str, str]:
     """WRONG: SFT on what the scorer passes, a mu that does not fall, a fault in the first stage."""
-    half, second = f"--steps {steps // 2}", f"{GRPO['WRONG']} --beta 0"
+    half = f"--steps {steps // 2}"
     first = {"half": SFT["WRONG"],
              "dropped": f"--objective {HERE}/sft_dropped.py {DEMOS['WRONG']} {STEP} --accumulate 4",
              "equal": f"--objective sft {DEMOS['WRONG']} --batch-size 4"}
-    out = {"WRONG passed": PASSED, "WRONG passed, GRPO": second,
+    out = {"WRONG passed": PASSED, "WRONG passed, GRPO": f"{GRPO['WRONG']} --beta 0",
            "WRONG constant": f"--objective chord {BOTH['WRONG']} {STEP} --steps {steps}"}
     out |= {f"WRONG passed {n}": f"{PASSED} --steps {n}" for n in first_stages(steps)}
     for name, flags in first.items():
         out[f"WRONG SFT, {name}"] = f"{flags} {half}"
-        out[f"WRONG chain, {name}"] = f"{second} {half} <- WRONG SFT, {name}"
+        out[f"WRONG chain, {name}"] = f"{GRPO['WRONG']} {half} <- WRONG SFT, {name}"
     return out
 
 
@@ -122,12 +122,13 @@ CONSTANT_TRIES = {"WRONG constant": grid(RATES, *(f"--mu {x} --mu-end {x}" for x
 
 def tries_beside_wrong(steps: int) -> dict[str, tuple[str, ...]]:
     return {"WRONG passed": lengths(steps), "WRONG passed, GRPO": splits("WRONG passed", steps),
-            **{f"WRONG chain, {name}": SECOND_RATES for name in ("half", "dropped", "equal")}}
+            **{f"WRONG chain, {name}": grid(SECOND_RATES, *(f"--beta {x}" for x in KL))
+               for name in ("half", "dropped", "equal")}}
 
 
 # ---- questions -----------------------------------------------------------------------------------
 def against_two(condition: str, *names: str) -> dict[str, str]:
-    return {f"{condition}: {name} is better than SFT, then GRPO":
+    return {f"{condition}: {name.upper()} is better than SFT, then GRPO":
             f"better: {condition} {name} - {condition} chain" for name in names}
 
 

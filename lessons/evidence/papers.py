@@ -14,8 +14,7 @@ CLAIMS_OF = {
     "UNA": ("C6", "C10", "R8", "R9"),
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8", "C19"),
-    "all losses": ("C13", "C14", "C20"),
-    "one stage": ("C17",),
+    "all losses": ("C13", "C14", "C17", "C17b", "C17c", "C20"),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
