@@ -117,7 +117,7 @@ def test_the_scorer_sees_a_demonstration_as_text():
 
 
 def test_without_a_demonstration_there_is_a_line():
-    with pytest.raises(UserError, match="chord needs demonstrations, and there are only prompts"):
+    with pytest.raises(UserError, match="chord needs demonstrations; grpo learns from"):
         source("chord", mix="0:1")
 
 
