@@ -21,6 +21,7 @@ from nanouft.objectives.hpt import more_demos
 from nanouft.objectives.own import find
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
+from nanouft.run import memory
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"
@@ -203,6 +204,22 @@ def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, 
         assert float(total) == pytest.approx(want, rel=2e-5), parts
 
 
+def test_memory_counts_a_demonstration_once_beside_the_answers_to_its_prompt(monkeypatch):
+    """And all rows of a method that reads rows."""
+    counted = []
+    monkeypatch.setattr(memory, "memory_of_step", lambda model, size, parts, tokens, *more:
+                        counted.append(tokens) or "")
+    for name, sequences in (("chord", 4 + 1), ("grpo", 4), ("dpo", 2), ("sft", 1)):
+        objective = OBJECTIVES[name]()
+        rows = world.mixed_rows("train", objective.kinds(), 8, 0)
+        train, _ = encode(objective.choose(rows), NANO, 115)
+        plan = SimpleNamespace(cfg=SimpleNamespace(accumulate=1), objective=objective, train=train,
+                               max_new=12, batch_size=4)
+        memory.check_memory(plan, None, replace(CPU, dtype="bf16"))
+        longest = max(e.length for e in train) + 12 * objective.on_policy
+        assert counted[-1] == sequences * longest, name
+
+
 # ---- what they are at the ends of their settings -------------------------------------------------
 def steps_of(name: str, start: str, out, **flags) -> dict[str, torch.Tensor]:
     """The weights after three steps of a run on 4 demonstrations and 12 bare prompts."""
@@ -310,6 +327,11 @@ def test_a_run_on_your_own_rows_scores_held_out_questions(name, files, tmp_path,
     told = capsys.readouterr().out
     assert "20 rows read: 16 to learn from, 4 held out" in told
     assert "held-out questions: reward of the answers" in told
+
+
+def test_asft_says_which_asft_it_is(files, tmp_path, capsys):
+    steps_of("asft", files[0], tmp_path / "asft", max_new=None)
+    assert "asft is Aligned SFT (arXiv:2409.10571)" in capsys.readouterr().out
 
 
 def test_in_half_precision_the_first_ratio_is_one_and_demonstrations_have_log_probs():
