@@ -16,6 +16,10 @@ its own weight. The weight is GRPO's KL, the chain's split, CHORD's last mu, HPT
 gamma, SRFT's weight of demonstrations, and for SFT its steps. After 180 steps the chains are
 searched again; the other rows keep what was best after 60.
 
+GRPO, CHORD and LUFFY see the graded score, from 0 to 1; HPT's gate and SRFT count answers that are
+wholly right. In FEW the prompts with a demonstration come so often for HPT, LUFFY and SRFT that
+they are half of all. CHORD shows one demonstration per prompt anyway, in an order of their own.
+
 "passed" is SFT on the demonstrations that the scorer passes, a control that none of the papers has.
 "dropped" is the fault that 2604.23747 found, planted in the first stage (sft_dropped.py); "equal"
 has as many rows in each step as the fault lets through, and no fault.
