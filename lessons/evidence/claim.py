@@ -63,6 +63,7 @@ class Claim:
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
     tries: dict[str, tuple[str, ...]] = field(default_factory=dict)
     set_like: dict[str, str] = field(default_factory=dict)  # {row: a claim whose best try it takes}
+    one_search: bool = False            # on the first base, for all
     name: str = ""                      # that of CLAIMS, under which its tries are kept
     search_items: int = 40              # validation prompts of each family, of a try
     measured: tuple[str, ...] = ()      # beside the scores: "logp", "kl" (measures.py)
@@ -92,7 +93,7 @@ class Claim:
     def best_try(self, row: str, base: int) -> str:
         """The settings with the best score on validation prompts; the first of equals."""
         searched = self.set_like.get(row, self.name)
-        tried = tries_of(searched, row, self.names[base])
+        tried = tries_of(searched, row, self.names[0 if self.one_search else base])
         wanted = self.tries.get(row) or tuple(tried)
         if not wanted or len(tried) < len(wanted):
             raise UserError(f"{self.name}, {row}: its settings have not all been tried; first: "

@@ -10,11 +10,12 @@ Conditions:
 FEW     64 right demonstrations, and 956 questions without an answer
 WRONG   1,020 demonstrations, 40 % of them wrong
 MANY    1,020 right demonstrations, as a control (C17c)
-Budgets are 60 steps (C17, C17c) and 180 (C17b). Two stages share a budget; "chain, all" has the
-whole budget in its second stage. Nine settings are tried for every row: three rates and three of
-its own weight. The weight is GRPO's KL, the chain's split, CHORD's last mu, HPT's gate, LUFFY's
-gamma, SRFT's weight of demonstrations, and for SFT its steps. After 180 steps the chains are
-searched again; the other rows keep what was best after 60.
+Budgets are 60 steps (C17, C17c) and 180 (C17b, without LUFFY, SRFT and the fault). Two stages
+share a budget; "chain, all" has the whole budget in its second stage. Nine settings are tried for
+every row on the first base: three rates and three of its own weight. They serve the second base
+too. The weight is GRPO's KL, the chain's split, CHORD's last mu, HPT's gate, LUFFY's gamma, SRFT's
+weight of demonstrations, and for SFT its steps. After 180 steps the chains are searched again; the
+other rows keep what was best after 60.
 
 GRPO, CHORD and LUFFY see the graded score, from 0 to 1; HPT's gate and SRFT count answers that are
 wholly right. In FEW the prompts with a demonstration come so often for HPT, LUFFY and SRFT that
@@ -61,12 +62,14 @@ def first_stages(steps: int) -> tuple[int, int, int]:
 
 
 # ---- rows ----------------------------------------------------------------------------------------
-def rows_of(condition: str, steps: int) -> dict[str, str]:
+def rows_of(condition: str, steps: int, one_stage: tuple[str, ...] = tuple(ONE_STAGE)
+            ) -> dict[str, str]:
     """The rows of a condition, without those that WRONG has beside them."""
     both, budget = BOTH[condition], f"--steps {steps}"
     out = {"base": "", f"{condition} SFT": SFT[condition],
            f"{condition} GRPO": f"{GRPO[condition]} {budget}"}
-    for name, (flags, _, _) in ONE_STAGE.items():
+    for name in one_stage:
+        flags = ONE_STAGE[name][0]
         share = " --share 0.5" if condition == "FEW" and name in PAIRED else ""
         out[f"{condition} {name}"] = f"{flags} {both} {STEP} {budget}{share}"
     for n in first_stages(steps):
@@ -75,15 +78,19 @@ def rows_of(condition: str, steps: int) -> dict[str, str]:
     return out | {f"{condition} chain": second, f"{condition} chain, all": f"{second} {budget}"}
 
 
-def beside_wrong(steps: int) -> dict[str, str]:
-    """WRONG: SFT on what the scorer passes, a mu that does not fall, a fault in the first stage."""
+def filtered(steps: int) -> dict[str, str]:
+    """WRONG: SFT on what the scorer passes."""
+    out = {"WRONG passed": PASSED, "WRONG passed, GRPO": f"{GRPO['WRONG']} --beta 0"}
+    return out | {f"WRONG passed {n}": f"{PASSED} --steps {n}" for n in first_stages(steps)}
+
+
+def with_faults(steps: int) -> dict[str, str]:
+    """WRONG: a mu that does not fall, a fault in the first stage."""
     half = f"--steps {steps // 2}"
     first = {"half": SFT["WRONG"],
              "dropped": f"--objective {HERE}/sft_dropped.py {DEMOS['WRONG']} {STEP} --accumulate 4",
              "equal": f"--objective sft {DEMOS['WRONG']} --batch-size 4"}
-    out = {"WRONG passed": PASSED, "WRONG passed, GRPO": f"{GRPO['WRONG']} --beta 0",
-           "WRONG constant": f"--objective chord {BOTH['WRONG']} {STEP} --steps {steps}"}
-    out |= {f"WRONG passed {n}": f"{PASSED} --steps {n}" for n in first_stages(steps)}
+    out = {"WRONG constant": f"--objective chord {BOTH['WRONG']} {STEP} --steps {steps}"}
     for name, flags in first.items():
         out[f"WRONG SFT, {name}"] = f"{flags} {half}"
         out[f"WRONG chain, {name}"] = f"{GRPO['WRONG']} {half} <- WRONG SFT, {name}"
@@ -124,10 +131,12 @@ def tries_of_one(condition: str) -> dict[str, tuple[str, ...]]:
 CONSTANT_TRIES = {"WRONG constant": grid(RATES, *(f"--mu {x} --mu-end {x}" for x in CONSTANT))}
 
 
-def tries_beside_wrong(steps: int) -> dict[str, tuple[str, ...]]:
-    return {"WRONG passed": lengths(steps), "WRONG passed, GRPO": splits("WRONG passed", steps),
-            **{f"WRONG chain, {name}": grid(SECOND_RATES, *(f"--beta {x}" for x in KL))
-               for name in ("half", "dropped", "equal")}}
+def tries_of_filtered(steps: int) -> dict[str, tuple[str, ...]]:
+    return {"WRONG passed": lengths(steps), "WRONG passed, GRPO": splits("WRONG passed", steps)}
+
+
+FAULT_TRIES = {f"WRONG chain, {name}": grid(SECOND_RATES, *(f"--beta {x}" for x in KL))
+               for name in ("half", "dropped", "equal")}
 
 
 # ---- questions -----------------------------------------------------------------------------------
@@ -136,16 +145,18 @@ def against_two(condition: str, *names: str) -> dict[str, str]:
             f"better: {condition} {name} - {condition} chain" for name in names}
 
 
-IN_WRONG = {
+OF_PASSED = {
     "WRONG: CHORD is better than SFT on the rows that the scorer passes":
         "better: WRONG chord - WRONG passed",
     "WRONG: SFT on the rows that the scorer passes is better than SFT, then GRPO, on all rows":
         "better: WRONG passed - WRONG chain",
     "WRONG: GRPO after SFT on the passed rows is better than that SFT":
         "better: WRONG passed, GRPO - WRONG passed",
-    "WRONG: a mu that falls is better than one that stays": "better: WRONG chord - WRONG constant",
     "WRONG: GRPO from the base says \"I do not know\" better than SFT, then GRPO, does":
         "better, score in unknown: WRONG GRPO - WRONG chain",
+}
+OF_FAULTS = {
+    "WRONG: a mu that falls is better than one that stays": "better: WRONG chord - WRONG constant",
     "WRONG: dropped micro-batches make SFT, then GRPO, worse":
         "better: WRONG chain, half - WRONG chain, dropped",
     "WRONG: dropped micro-batches are as bad as fewer rows, within 3 points":
@@ -155,9 +166,9 @@ IN_WRONG = {
 }
 
 
-def asked(condition: str) -> dict[str, str]:
+def asked(condition: str, *one_stage: str) -> dict[str, str]:
     """What is asked in FEW and in WRONG alike."""
-    return {**against_two(condition, *ONE_STAGE),
+    return {**against_two(condition, *one_stage),
             f"{condition}: CHORD scores as SFT, then GRPO, does, within 3 points":
                 f"within 3: {condition} chord - {condition} chain",
             f"{condition}: CHORD is better than SFT, then GRPO with a whole budget":
@@ -172,12 +183,13 @@ MADE = {"passed": "keep --noise 0.4 --passed"}
 CLAIMS = {
     "C17": Claim(
         "One stage or two, with rewards, within 60 steps?",
-        rows={**rows_of("FEW", 60), **rows_of("WRONG", 60), **beside_wrong(60)},
+        rows={**rows_of("FEW", 60), **rows_of("WRONG", 60), **filtered(60), **with_faults(60)},
         tries={**tries_of_two("FEW", 60), **tries_of_one("FEW"), **tries_of_two("WRONG", 60),
-               **tries_of_one("WRONG"), **CONSTANT_TRIES, **tries_beside_wrong(60)},
-        questions={**asked("FEW"), **asked("WRONG"), **IN_WRONG},
+               **tries_of_one("WRONG"), **CONSTANT_TRIES, **tries_of_filtered(60), **FAULT_TRIES},
+        questions={**asked("FEW", *ONE_STAGE), **asked("WRONG", *ONE_STAGE), **OF_PASSED,
+                   **OF_FAULTS},
         name="C17", seeds=range(1020, 1028), prompts=28, parts=(NO_FACTS,), made=MADE,
-        measured=("kl",), moved_from="base",
+        measured=("kl",), moved_from="base", one_search=True,
         doubts={"": "the first stage's rate is SFT's default, not searched"},
         expected="From 75 runs with one or two seeds and one rate for most. FEW: no one-stage loss "
                  "leads the chain, does not hold or undecided, within 3 points undecided; CHORD "
@@ -191,22 +203,22 @@ CLAIMS = {
                  "eight seeds, of 3 under Holm's rule."),
     "C17b": Claim(
         "One stage or two, with rewards, within 180 steps?",
-        rows={**rows_of("FEW", 180), **rows_of("WRONG", 180), **beside_wrong(180)},
-        tries={**tries_of_two("FEW", 180), **tries_of_two("WRONG", 180),
-               **tries_beside_wrong(180)},
-        set_like=dict.fromkeys([*tries_of_one("FEW"), *tries_of_one("WRONG"), *CONSTANT_TRIES],
-                               "C17"),
-        questions={**asked("FEW"), **asked("WRONG"), **IN_WRONG},
-        name="C17b", seeds=range(1030, 1038), prompts=29, parts=(NO_FACTS,), made=MADE,
-        measured=("kl",), moved_from="base",
+        rows={**rows_of("FEW", 180, ("chord", "hpt")), **rows_of("WRONG", 180, ("chord", "hpt")),
+              **filtered(180)},
+        tries={**tries_of_two("FEW", 180), **tries_of_two("WRONG", 180), **tries_of_filtered(180)},
+        set_like={f"{condition} {name}": "C17" for condition in ("FEW", "WRONG")
+                  for name in ("GRPO", "chord", "hpt")},
+        questions={**asked("FEW", "chord", "hpt"), **asked("WRONG", "chord", "hpt"), **OF_PASSED},
+        name="C17b", seeds=range(1030, 1035), prompts=29, parts=(NO_FACTS,), made=MADE,
+        measured=("kl",), moved_from="base", one_search=True,
         doubts={"": "the first stage's rate is SFT's default, not searched; rows that explore from "
                     "their first step keep the settings that were best after 60 steps"},
         expected="FEW: GRPO alone reaches the chain or passes it, so its last question does not "
                  "hold or is undecided; CHORD leads the chain by 2 to 4 (open), because SFT on 64 "
                  "rows learns them by heart. WRONG: CHORD leads the chain by 6 to 10 and GRPO by 0 "
-                 "to 4 (open), and \"passed\" leads CHORD by 0 to 3. \"I do not know\": holds. The "
-                 "fault and fewer rows: open. If the chain's lead in FEW after 60 steps is gone "
-                 "here, then demonstrations buy speed and not skill."),
+                 "to 4 (open), and \"passed\" leads CHORD by 0 to 3. \"I do not know\": holds. If "
+                 "the chain's lead in FEW after 60 steps is gone here, then demonstrations buy "
+                 "speed and not skill. Half-widths of 2.5 points with five seeds."),
     "C17c": Claim(
         "One stage or two, with rewards, where 1,020 demonstrations are right?",
         rows=rows_of("MANY", 60),
@@ -217,7 +229,7 @@ CLAIMS = {
                    "MANY: SFT alone is better than CHORD": "better: MANY SFT - MANY chord",
                    "MANY: SFT alone is better than GRPO alone": "better: MANY SFT - MANY GRPO"},
         name="C17c", seeds=range(1040, 1045), prompts=30, parts=(NO_FACTS,), measured=("kl",),
-        moved_from="base",
+        moved_from="base", one_search=True,
         doubts={"": "the first stage's rate is SFT's default, not searched"},
         expected="The control: where demonstrations are many and right, SFT has all skills. HPT "
                  "and CHORD lead the chain by 0 to 5 (open), LUFFY and SRFT do not. SFT leads the "
