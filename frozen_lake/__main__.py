@@ -22,7 +22,7 @@ from nanouft.run.flags import parse
 
 
 @dataclass
-class Run:
+class LakeFlags:
     map: str = "twoway5"            # the lake: twoway5, default4, default8 or a text file
     updates: int = 200              # training updates (by RMSprop) for the table
     seeds: int = 20                 # networks with different seeds, for the intervals of the table
@@ -34,7 +34,7 @@ class Run:
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Run, argv, "python -m frozen_lake", __doc__)
+    cfg = parse(LakeFlags, argv, "python -m frozen_lake", __doc__)
     cfg.check()
     # Here, so that --help does not wait for torch.
     import torch

@@ -63,7 +63,7 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
     tokens = {name: len(path) for name, path in paths.items()}
     one = Batch({name: role(path, 1) for name, path in paths.items()}, n=1, tokens=tokens)
     all_learners = {name: role(path, len(start)) for name, path in paths.items()}
-    return Batch(all_learners, n=1, tokens=tokens, cut_from=one)
+    return Batch(all_learners, n=1, tokens=tokens, part_of=one)
 
 
 # ---- learning ------------------------------------------------------------------------------------

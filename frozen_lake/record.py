@@ -43,9 +43,9 @@ def record(lake: Lake) -> dict:
         "good": [best[s].nonzero()[:, 0].tolist() for s in range(lake.S)],
         "policy": (100 * probs).round().int().tolist(),
         "guesses": own_guesses(lake, probs, path).tolist(),
-        "chances": [rounded(best_moves(lake, probs, path, lam)) for lam in LAMS],
-        "alone": rounded(best_moves_alone(lake, probs, T)),
-        "ice": rounded(on_ice(lake, probs, T).sum(-1)),
+        "chances": [round_all(best_moves(lake, probs, path, lam)) for lam in LAMS],
+        "alone": round_all(best_moves_alone(lake, probs, T)),
+        "ice": round_all(on_ice(lake, probs, T).sum(-1)),
         "stands": [[shares(cells) for cells in moves]
                    for moves in standing(lake, probs, T).tolist()]}
 
@@ -75,6 +75,6 @@ def shares(cells: list[float]) -> list[tuple[int, float]]:
     return [(s, round(x, 2)) for s, x in enumerate(cells) if x >= 0.005]
 
 
-def rounded(x: Tensor) -> list:
+def round_all(x: Tensor) -> list:
     """(N,T) as lists."""
     return [[round(one, 4) for one in row] for row in x.tolist()]

@@ -26,8 +26,7 @@
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
 #   question, and trains it to prefer the better one.
 #
-# All three take the same number of steps, and every answer that they read ends properly. DPO has an
-# eighth of the others' learning rate; the end of the lesson asks whether that matters.
+# All three take the same number of steps, and every answer that they read ends properly.
 #
 # ## Guess
 # Which model will still go on after its answer, instead of stopping?
@@ -57,7 +56,8 @@ lesson = Lesson("00", CHANGE)
 # loss is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
-# $\sigma$ turns a difference into a probability.
+# $\sigma$ turns a difference into a probability. DPO has an eighth of the others' learning rate
+# here. The end of the lesson asks whether that matters.
 
 # %%
 import draw
@@ -137,7 +137,8 @@ for name in models:
 # %% [markdown]
 # The methods differ in one token. All of them teach the words: 89 % are right in the base, 97 or 98
 # % after fine-tuning. After SFT or IFT every answer stops, but after DPO, at an eighth of their
-# rate, only 32 % do. Yet `<|end|>` closed both answers of every pair that DPO read.
+# rate, only 32 % do. Yet `<|end|>` closed both answers of every pair that DPO read. (With a sixth
+# of this rate and shorter training IFT learns to stop later than SFT: `docs/results/ift.md`.)
 #
 # ## What a loss does to each token
 # What does one training step do to an answer? A loss can only make its tokens more or less likely,
@@ -152,7 +153,7 @@ for name in models:
 # made this mistake.
 
 # %%
-from nanouft.run.pushes import token_pushes
+from nanouft.run.token_pushes import token_pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
 
@@ -176,10 +177,12 @@ for name in ("sft", "ift", "dpo"):
 # `<|end|>` included.
 #
 # DPO pushes every token of the better answer up and every token of the worse answer down, by the
-# same amount. The first four words are the same in both answers and follow the same question, so
-# their pushes cancel exactly. The pushes on the two `<|end|>` don't cancel, because these tokens
-# follow different words. But to the base both positions look alike, since a list may end at either.
-# Whatever makes `<|end|>` more likely at one of them makes it more likely at the other.
+# same amount. It is $N\beta/2=6\times0.1/2=0.30$: before training neither answer has gained
+# anything, so $\sigma$ is one half. The first four words are the same in both answers and follow
+# the same question, so their pushes cancel exactly. The pushes on the two `<|end|>` don't cancel,
+# because these tokens follow different words. But to the base both positions look alike, since a
+# list may end at either. Whatever makes `<|end|>` more likely at one of them makes it more likely
+# at the other.
 #
 # The next cell tests this with one small step of plain gradient descent on this pair. It makes the
 # step twice from the base: first with DPO's push on the `<|end|>` of the better answer alone, then
@@ -234,8 +237,8 @@ draw.bars(top, {name: [words[name], stop[name]] for name in models},
           f"{stop['DPO']:.0f} % stop", "%")
 (up_words, up), (down_words, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
 draw.strip(bottom, [*up_words, *down_words], [*up, *down],
-           "because DPO pushes <|end|> up in the better answer and "
-           + ("leaves it alone in the worse" if CHANGE else "down in the worse"))
+           "DPO pushes <|end|> up in the better answer and leaves it alone in the worse" if CHANGE
+           else "One reason: DPO's two pushes on <|end|> nearly cancel")
 lesson.picture(fig)
 
 # %%
@@ -273,14 +276,14 @@ else:
 # suggest what a method may do to a model. Only the model's answers show what it did.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
+# Write it in `lessons/exercises/ex00.py`. `python -m lessons check 00` says whether it is right,
 # and if not, what it does instead.
 #
 # - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal
 #   tokens have cancelled?
 #
-# **In your own program.** This lesson unlocks the part `train`, a loop like the one above. Lesson
-# 02 shows how a file of your own begins, and three short parts come first.
+# **In your own program.** Nothing to write yet: you begin in lesson 02. This lesson only unlocks
+# the part `train`, a loop like the one above.
 #
 # ## Two questions
 # 1. A token has a push of +1. What does this say about the token, and what does it not say about

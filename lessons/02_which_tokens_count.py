@@ -29,8 +29,8 @@ lesson = Lesson("02", CHANGE)
 # or is its `<|end|>`. It is 0 on the question, because a user will write it, and on the padding
 # that makes all rows equally long.
 #
-# Our function `counted` can change this mask. It can also make a common mistake, a mask that is one
-# position too early.
+# Our function `count_targets` can change this mask. It can also make a common mistake, a mask that
+# is one position too early.
 
 # %%
 import draw
@@ -49,7 +49,7 @@ demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum",))
 tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
 
 
-def counted(rows: list, rule: str):
+def count_targets(rows: list, rule: str):
     """inputs, targets and mask, each (B,T). `rule` says which targets the mask counts."""
     inputs, targets, mask = tokens(rows, "answer", tok)
     if rule == "no end":
@@ -63,11 +63,11 @@ def counted(rows: list, rule: str):
 
 short = [min(demos, key=lambda row: len(tok.chat(row.prompt, row.answer)[0]))]
 for rule in ("answer", OTHER, "early"):
-    _, targets, mask = counted(short, rule)
+    _, targets, mask = count_targets(short, rule)
     pairs = zip(targets[0].tolist(), mask[0].tolist())
     text = [f"[{tok.decode([i])}]" if on else tok.decode([i]) for i, on in pairs]
     print(f"{rule:<7}{''.join(text)}   ({int(mask.sum())} of {len(text)} count)")
-assert mask.sum() == counted(short, "answer")[2].sum(), "as many tokens count as before"
+assert mask.sum() == count_targets(short, "answer")[2].sum(), "as many tokens count as before"
 assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
 
 # %% [markdown]
@@ -91,7 +91,7 @@ assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
 def loss_of(rule: str):
     """SFT's loss with this rule, a function of a model and some rows."""
     def loss(model, rows):
-        inputs, targets, mask = counted(rows, rule)
+        inputs, targets, mask = count_targets(rows, rule)
         return -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
     return loss
 
@@ -180,8 +180,8 @@ else:
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
 # **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in eleven
-# parts. `python -m lessons.build mine.py --reset` writes the file to begin with.
-# `python -m lessons.build mine.py` puts each of your parts into the real program and says whether
+# parts. `python -m lessons build mine.py --reset` writes the file to begin with.
+# `python -m lessons build mine.py` puts each of your parts into the real program and says whether
 # its loss and gradient stay the same.
 #
 # This lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. Unlike the loss above,

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · The model's own guess
-# IFT mixes the model's own guesses into the answer that it reads. Build that blend, prove two
-# things about it, and watch where it makes a difference.
+# IFT mixes the model's own guesses into the answer that it reads. Build that blend, find two
+# properties of it, check them, and watch where it makes a difference.
 #
 # *About 20 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`.*
@@ -50,7 +50,7 @@ from nanouft.gpt import shipped_base
 from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
-STEPS, ROWS, KINDS = 40, 32, ("reverse", "list")
+STEPS, ROWS, TASKS = 40, 32, ("reverse", "list")
 base, tok = shipped_base(), nano()
 
 
@@ -72,8 +72,8 @@ def words_of(inputs, mask):
     return word
 
 
-rows = {kind: world.rows("val", "demos", 40, 0, skills=(kind,)) for kind in KINDS}
-tests = {kind: tokens(rows[kind], "answer", tok) for kind in KINDS}
+rows = {task: world.rows("val", "demos", 40, 0, skills=(task,)) for task in TASKS}
+tests = {task: tokens(rows[task], "answer", tok) for task in TASKS}
 inputs, _, mask = tests["reverse"]
 word = words_of(inputs, mask)[0]
 print(rows["reverse"][0].prompt[0].text)
@@ -96,9 +96,11 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # $\lambda=0$ the loss is that of SFT. The paper uses $\lambda=0.2$, so four fifths of what the
 # model reads is still the truth.
 #
-# The gradient with $\lambda=0$ is not quite SFT's, because none flows back into the blend. Our
-# model uses one table for the words that it reads and for those that it writes. With the blend this
-# table learns from what is written alone. The next cell measures how much that changes.
+# The gradient with $\lambda=0$ is not quite SFT's. Our model has one table of embeddings for the
+# words that it reads and for those that it writes. The blend carries no gradient, so this table is
+# trained only by what the model writes, not by what it reads. The next cell measures how much that
+# changes: the length of the difference, and the cosine of the angle between the two gradients, 1 if
+# they point the same way.
 #
 # Two properties follow before we train anything. First, the loss of the first word of an answer
 # cannot depend on $\lambda$, because that word is predicted from the question alone. Second, as
@@ -119,20 +121,20 @@ def nll(model, inputs, targets, mask, lam: float):
     return -token_logp(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
 
 
-holds = {}                          # (kind, property) -> does it hold for these answers?
-for kind, (inputs, targets, mask) in tests.items():
+holds = {}                          # (task, property) -> does it hold for these answers?
+for task, (inputs, targets, mask) in tests.items():
     with torch.no_grad():
         losses = {lam: nll(base, inputs, targets, mask, lam) for lam in (0.0, 0.2, 1.0)}
     means = [f"{x.sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
-    print(f"{kind}: loss {', '.join(means)}")
+    print(f"{task}: loss {', '.join(means)}")
     change = (losses[1.0] - losses[0.0]).abs()
     first = mask.cumsum(1) == 1
-    holds[kind, "first"] = bool(change[first].max() < 1e-3)
-    assert CHANGE or holds[kind, "first"], "the loss of the first word does not depend on lam"
+    holds[task, "first"] = bool(change[first].max() < 1e-3)
+    assert CHANGE or holds[task, "first"], "the loss of the first word does not depend on lam"
     wrong = own_guess(base, inputs, mask) != inputs
     read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
-    holds[kind, "second"] = bool(change[~read].max() < 1e-3)
-    assert CHANGE or holds[kind, "second"], "until a wrong guess is read, lam changes nothing"
+    holds[task, "second"] = bool(change[~read].max() < 1e-3)
+    assert CHANGE or holds[task, "second"], "until a wrong guess is read, lam changes nothing"
     assert change[read].max() > 1e-3, "after that it does"
 
 
@@ -153,10 +155,11 @@ assert 0.05 < apart < 0.5, "lam 0 has nearly, but not quite, the gradient of SFT
 
 # %% [markdown]
 # ## Watching the guesses during training
-# Now we train two models on both tasks: one with $\lambda=0.2$, and one with $\lambda=0$, SFT with
-# frozen input embeddings. We call the first one `IFT's blend` and not IFT, because IFT has a second
-# idea, different weights for words, that comes in lesson 06. After every fourth step both models
-# guess the words of the 80 answers, and we count the wrong guesses.
+# Now we train two models on both tasks: one with $\lambda=0.2$, and one with $\lambda=0$. The
+# second is SFT with frozen input embeddings: no gradient reaches what it reads. We call the first
+# one `IFT's blend` and not IFT, because IFT has a second idea, different weights for words, that
+# comes in lesson 06. After every fourth step both models guess the words of the 80 answers, and we
+# count the wrong guesses.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
@@ -164,16 +167,16 @@ assert 0.05 < apart < 0.5, "lam 0 has nearly, but not quite, the gradient of SFT
 
 # %%
 @torch.no_grad()
-def wrong_guesses(model, kind: str):
+def wrong_guesses(model, task: str):
     """(B,T) True where the model's guess for a word is not the demonstrator's word."""
-    inputs, _, mask = tests[kind]
+    inputs, _, mask = tests[task]
     return (own_guess(model, inputs, mask) != inputs) & words_of(inputs, mask)
 
 
 def percent_wrong(model) -> dict[str, float]:
-    """kind -> wrong guesses, in per cent of the words."""
-    words = {kind: words_of(inputs, mask).sum() for kind, (inputs, _, mask) in tests.items()}
-    return {kind: (100 * wrong_guesses(model, kind).sum() / words[kind]).item() for kind in KINDS}
+    """task -> wrong guesses, in per cent of the words."""
+    words = {task: words_of(inputs, mask).sum() for task, (inputs, _, mask) in tests.items()}
+    return {task: (100 * wrong_guesses(model, task).sum() / words[task]).item() for task in TASKS}
 
 
 def watch(name: str, lam: float) -> list[dict[str, float]]:
@@ -187,26 +190,26 @@ def watch(name: str, lam: float) -> list[dict[str, float]]:
     return seen
 
 
-def still_right(kind: str, guess, row: int, position: int) -> bool:
+def still_right(task: str, guess, row: int, position: int) -> bool:
     """Is this answer still right with the base's guess in this position?"""
-    inputs, _, mask = tests[kind]
+    inputs, _, mask = tests[task]
     said = inputs[row].clone()
     said[position] = guess[row, position]
     text = tok.decode(said[words_of(inputs, mask)[row]].tolist()).strip()
-    return world.score(rows[kind][row].prompt[0].text, text) == 1
+    return world.score(rows[task][row].prompt[0].text, text) == 1
 
 
 demos = [row for step in range(1, STEPS + 1)
-         for row in world.rows("train", "demos", ROWS, step, skills=KINDS)]
+         for row in world.rows("train", "demos", ROWS, step, skills=TASKS)]
 runs = {name: watch(name, lam) for name, lam in (("IFT's blend", 0.2), ("SFT, input frozen", 0.0))}
-also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
-for kind, (inputs, _, mask) in tests.items():
-    guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
-    also_right[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
-    print(f"{kind}: of the base's {len(also_right[kind])} wrong guesses, "
-          f"{sum(also_right[kind])} make another right answer")
+also_right = {}                  # task -> of each wrong guess of the base: is it right as well?
+for task, (inputs, _, mask) in tests.items():
+    guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, task)
+    also_right[task] = [still_right(task, guess, *at) for at in wrong.nonzero().tolist()]
+    print(f"{task}: of the base's {len(also_right[task])} wrong guesses, "
+          f"{sum(also_right[task])} make another right answer")
     for name, seen in runs.items():
-        print(f"    {name}: wrong guesses {seen[0][kind]:.0f} % -> {seen[-1][kind]:.0f} %")
+        print(f"    {name}: wrong guesses {seen[0][task]:.0f} % -> {seen[-1][task]:.0f} %")
 
 # %% [markdown]
 # ## What happened
@@ -230,8 +233,8 @@ for kind, (inputs, _, mask) in tests.items():
 # %%
 fig, ax = draw.panels()
 names = {"reverse": "reversals", "list": "lists"}
-curves = {f"{names[kind]}, {name}": [look[kind] for look in seen]
-          for name, seen in runs.items() for kind in KINDS}
+curves = {f"{names[task]}, {name}": [look[task] for look in seen]
+          for name, seen in runs.items() for task in TASKS}
 title = "Wrong guesses go where one word is right, and stay where many are"
 if CHANGE:
     title = "The words of the question are guesses as well"
@@ -248,15 +251,16 @@ if not CHANGE:
     agrees = last["reverse"] < 10, last["list"] < 10
     lesson.compare({(True, True): "c", (True, False): "d", (False, True): "a"}.get(agrees, "b"))
 else:
-    kept = tuple(all(holds[kind, which] for kind in KINDS) for which in ("first", "second"))
+    kept = tuple(all(holds[task, which] for task in TASKS) for which in ("first", "second"))
     print("both kinds: the first property", "holds" if kept[0] else "fails",
           "and the second", "holds" if kept[1] else "fails")
     lesson.compare({(True, True): "a", (True, False): "b", (False, True): "c"}.get(kept, "d"))
 
 # %% [markdown]
 # ## Change one thing
-# With `CHANGE = "prompt"` the words of the question are replaced by guesses as well. Which of the
-# two properties above still holds, and why?
+# With `CHANGE = "prompt"` the words of the question are replaced by guesses as well. Count a wrong
+# guess wherever it is read, in the question too. Which of the two properties above still holds, and
+# why?
 # - **a** both;
 # - **b** only the first;
 # - **c** only the second;
@@ -265,7 +269,7 @@ else:
 # <details><summary>After your run</summary>
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
-# second still holds: a wrong guess in the question counts as one that has been read. Training
+# second still holds: until any wrong guess is read, both halves of the blend are the same. Training
 # suffers too: the wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1 %.
 #
 # </details>
@@ -274,7 +278,7 @@ else:
 # **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
 # 02 says how it begins): the guesses, shifted, only in the answer, and mixed into the embeddings.
 # Write it without looking at the code above. A value alone cannot show whether gradient flows
-# through your blend; `python -m lessons.build mine.py` compares gradients too.
+# through your blend; `python -m lessons build mine.py` compares gradients too.
 #
 # ## Two questions
 # 1. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own

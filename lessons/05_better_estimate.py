@@ -103,7 +103,7 @@ def best_move(probs, lam: float):
     return 100 * (blend(probs, lam) * best[cells]).sum(-1).mean().item()
 
 
-def walked(probs):
+def percent_exact(probs):
     """Per cent of 2,500 walks of each policy that make exactly the demonstrated moves."""
     _, made = walks(lake, probs, episodes=2500)                         # (N,2500,limit)
     return 100 * (made[..., :len(moves)] == moves).all(-1).double().mean().item()
@@ -127,7 +127,7 @@ looks = range(0, UPDATES + 1, 2)
 names = {"SFT": 0.0, "IFT, lam 0.2": 0.2, "IFT, lam 1": 1.0}
 paths = {name: [whole_path(policies[k], lam) for k in looks] for name, lam in names.items()}
 single = {name: [best_move(policies[k], lam) for k in looks] for name, lam in names.items()}
-truth = [walked(policies[k]) for k in progress(len(looks), "walking", looks)]
+truth = [percent_exact(policies[k]) for k in progress(len(looks), "walking", looks)]
 alone, fallen_is_wrong = zip(*(best_moves_alone(policies[k]) for k in looks))
 wrong_at = [int((own_guesses(policies[k]) != cells).sum()) for k in looks]
 for title, series, true in (("the whole path", paths, truth), ("a best move", single, alone)):

@@ -161,7 +161,7 @@ def gradient(x, policy):
     return torch.cat([part.flatten() for part in parts])
 
 
-def measured(policy) -> dict:
+def measure(policy) -> dict:
     """What the loss shows of the unseen pairs, and what it does not."""
     w, l, h = margin(policy, unseen)
     g_w, g_l = gradient(w.mean(), policy), gradient(l.mean(), policy)
@@ -179,7 +179,7 @@ def measured(policy) -> dict:
 
 seen = []
 train(reference, dpo_loss, pairs, STEPS, RATE, "DPO", every=2,
-      look=lambda policy: seen.append(measured(policy)))
+      look=lambda policy: seen.append(measure(policy)))
 path = [now["chosen"] for now in seen]
 best = path.index(max(path))
 print("step  pairs won  margin  log p(chosen)  log p(rejected)    KL  ", unseen[0].prompt[0].text)

@@ -91,9 +91,9 @@ from nanouft.simple import log_ratio, score_of, sft_loss
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, BETAS = 40, 16, (0.1, 3.0)
-FAMILIES = ("sum", "sort", "truth", "fact")
+TASKS = ("sum", "sort", "truth", "fact")
 tok, base = nano(), shipped_base()
-tests = world.rows("val", "prompts", 160, seed=0, skills=FAMILIES)
+tests = world.rows("val", "prompts", 160, seed=0, skills=TASKS)
 
 
 def demo_loss(model, rows):
@@ -114,8 +114,8 @@ def exam(name: str, model) -> dict[str, float]:
     scores = [score_of(row, answer, tok)
               for row, answer in zip(tests, answer_rows(model, tok, tests))]
     means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
-    print(f"{name:<25}", *(f"{family} {x:3.0f} % " for family, x in zip(FAMILIES, means)))
-    return dict(zip(FAMILIES, means))
+    print(f"{name:<25}", *(f"{task} {x:3.0f} % " for task, x in zip(TASKS, means)))
+    return dict(zip(TASKS, means))
 
 
 demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum", "sort"))
@@ -230,9 +230,9 @@ else:
 # - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
 #
 # **In your own program.** This lesson unlocks the part `una_loss` of your `mine.py` (lesson 02 says
-# how it begins). With one line more it is UFT: `python -m lessons.build mine.py --run uft` trains
+# how it begins). With one line more it is UFT: `python -m lessons build mine.py --run uft` trains
 # on demonstrations and scored answers in turn.
-# `python -m lessons.arena mine.py --task uft --guess 0` trains it with five seeds beside our UFT
+# `python -m lessons arena mine.py --task uft --guess 0` trains it with five seeds beside our UFT
 # and gives a verdict.
 #
 # ## Two questions

@@ -81,7 +81,7 @@ def opinion(model, rows):
     return (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
 
 
-def found(doubt) -> float:
+def percent_found(doubt) -> float:
     """Of as many answers as are wrong, those with the lowest values: % that are wrong."""
     k = int(wrong.sum())
     return 100 * wrong[doubt.argsort()[:k]].float().mean().item()
@@ -93,9 +93,9 @@ aligned = train(base, sft, others, 60, RATE, "helper")
 r, r_bar = opinion(base, rows), opinion(aligned, rows)
 tau = torch.sigmoid(r_bar - r)
 print(f"wrong among the {int(wrong.sum())} answers with the lowest ...")
-print(f"  trust tau                    {found(tau):3.0f} %")
-print(f"  likelihood under the base    {found(r):3.0f} %")
-print(f"  likelihood under the helper  {found(r_bar):3.0f} %")
+print(f"  trust tau                    {percent_found(tau):3.0f} %")
+print(f"  likelihood under the base    {percent_found(r):3.0f} %")
+print(f"  likelihood under the helper  {percent_found(r_bar):3.0f} %")
 print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong answers {tau[wrong].mean():.2f}")
 
 # %% [markdown]
@@ -125,8 +125,8 @@ scores = {}                                         # % in each task, and their 
 for name, model in models.items():
     answers = answer_rows(model, tok, tests)
     exact = torch.tensor([score_of(row, answer, tok) for row, answer in zip(tests, answers)])
-    families = 100 * exact.view(3, 40).mean(1)
-    scores[name] = [*families.tolist(), families.mean().item()]
+    tasks = 100 * exact.view(3, 40).mean(1)
+    scores[name] = [*tasks.tolist(), tasks.mean().item()]
     columns = zip((*SKILLS, "mean"), scores[name])
     print(f"{name:<16}", *(f"{column} {x:3.0f} % " for column, x in columns))
 
@@ -137,16 +137,17 @@ for on, name, marker, colour in ((~wrong, "right answer", "o", draw.INKS[1]),
     ax.scatter(r[on], r_bar[on], marker=marker, color=colour, alpha=0.5, label=name)
 ax.axline((0, 0), slope=1, color=draw.INKS[1], lw=1.5)
 ax.legend(frameon=False, loc="upper left")
-ax.set(title=f"Trust finds {found(tau):.0f} % of the wrong answers",
+ax.set(title=f"Trust finds {percent_found(tau):.0f} % of the wrong answers",
        xlabel="mean log p, policy at the start", ylabel="mean log p, helper")
 lesson.picture(fig)
 
 # %%
 if not CHANGE:
-    assert found(tau) > max(70, found(r) + 8), "trust finds wrong answers that the loss does not"
+    assert percent_found(tau) > max(70, percent_found(r) + 8), (
+        "trust finds wrong answers that the loss does not")
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
-lesson.compare(found(tau), "%")
+lesson.compare(percent_found(tau), "%")
 
 # %% [markdown]
 # ## What happened

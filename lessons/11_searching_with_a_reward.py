@@ -47,7 +47,7 @@ import torch.nn.functional as F
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.run.rewards import RewardModel, padded, rewards
+from nanouft.run.reward_sources import RewardModel, pad_right, rewards
 from nanouft.models.tokenizer import Turn
 from nanouft.simple import sft_loss
 from nanouft.models.tokenizer import nano
@@ -65,7 +65,7 @@ def demo_loss(model, rows):
 def pair_loss(model, rows):
     """Bradley-Terry on pairs; all their answers are read in one batch."""
     seqs = [tok.chat(row.prompt, side)[0] for row in rows for side in (row.chosen, row.rejected)]
-    both = model(*padded(seqs, tok.pad)).view(-1, 2)
+    both = model(*pad_right(seqs, tok.pad)).view(-1, 2)
     return -F.logsigmoid(both[:, 0] - both[:, 1]).mean()
 
 
@@ -83,7 +83,7 @@ prompts = [row.prompt for row in held]
 lead = (rewards_of(prompts, [row.chosen for row in held])
         - rewards_of(prompts, [row.rejected for row in held]))
 print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(held)} new pairs: "
-      + ", ".join(f"{skill} {100 * (lead[[row.family == skill for row in held]] > 0).mean():.0f} %"
+      + ", ".join(f"{skill} {100 * (lead[[row.task == skill for row in held]] > 0).mean():.0f} %"
                   for skill in SKILLS))
 
 # %% [markdown]

@@ -321,7 +321,7 @@ else:
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 #
 # **In your own program.** This lesson unlocks the last part, `grpo_loss`. Then
-# `python -m lessons.build mine.py --run grpo` runs the whole program by your functions.
+# `python -m lessons build mine.py --run grpo` runs the whole program by your functions.
 #
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?

@@ -99,7 +99,7 @@ title = {"unknown": "unknown names", "rules": "word rules"}[TAUGHT]
 for name, (taught, fact) in result.items():
     print(f"{name:24} {title} {taught:3.0f} %   known facts {fact:3.0f} %")
 
-row = next(row for row in demos if row.family == TAUGHT)
+row = next(row for row in demos if row.task == TAUGHT)
 inputs, targets, mask = tokens([row], "answer", tok)
 p = token_logp(base(inputs), targets).exp()[mask > 0].tolist()
 words = [tok.decode([i]).strip() for i in targets[mask > 0].tolist()]

@@ -64,13 +64,13 @@ import draw
 import numpy as np
 
 SEEDS = 5
-KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
+TASKS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 TABLE = HERE / "evidence" / "results" / "methods.csv"
 
 points: dict = {}               # recipe -> (5,) the endpoint, seed by seed
 for row in csv.DictReader(TABLE.open(encoding="utf-8")):
     if row["method"] != "base":
-        score = 100 * np.mean([float(row[kind]) for kind in KINDS])
+        score = 100 * np.mean([float(row[task]) for task in TASKS])
         points.setdefault(row["method"], []).append(score)
 points = {name: np.array(scores) for name, scores in points.items()}
 others = [name for name in points if name != "sft"]     # 38 recipes
@@ -117,13 +117,13 @@ assert holds_it[1.96] < 0.9, "with 1.96 it does so less often"
 T_PAIRED, T_UNPAIRED = 2.78, 2.31       # Student's t with 4 and with 8 degrees of freedom
 
 
-def paired(name: str) -> tuple[float, float]:
+def paired_lead(name: str) -> tuple[float, float]:
     """(mean, half width) of the lead over SFT, seed by seed."""
     d = points[name] - points["sft"]
     return d.mean(), T_PAIRED * d.std(ddof=1) / math.sqrt(SEEDS)
 
 
-def unpaired(name: str) -> tuple[float, float]:
+def unpaired_lead(name: str) -> tuple[float, float]:
     """The same as if the two recipes had different seeds."""
     a, b = points[name], points["sft"]
     spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / SEEDS)
@@ -136,7 +136,7 @@ def verdict(mean: float, half: float, threshold: float = 0.0) -> str:
     return "does not hold" if mean + half < threshold else "undecided"
 
 
-estimate = unpaired if CHANGE == "unpaired" else paired
+estimate = unpaired_lead if CHANGE == "unpaired" else paired_lead
 SHOWN = ("ift", "sft->dpo", "sft, twice the steps", "sftmix", "slic")
 for name in (*SHOWN, "dpo"):
     mean, half = estimate(name)
@@ -158,11 +158,11 @@ lesson.picture(fig)
 # %%
 assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT on every seed"
 if not CHANGE:
-    told = [name for name in ("sftmix", "slic") if verdict(*paired(name)) == "does not hold"]
+    told = [name for name in ("sftmix", "slic") if verdict(*paired_lead(name)) == "does not hold"]
     assert told == ["sftmix", "slic"], "two recipes are shown to be worse than SFT"
     lesson.compare(100 * kept, "%")
 else:
-    before = sum(verdict(*paired(name)) != "undecided" for name in SHOWN)
+    before = sum(verdict(*paired_lead(name)) != "undecided" for name in SHOWN)
     lesson.compare("a" if apart > before else "b" if apart < before else "c")
 
 # %% [markdown]
@@ -208,8 +208,8 @@ else:
 # guess by how many points it will lead SFT. Then let the rule of this lesson judge it, with five
 # seeds and 960 questions, beside methods that had the same rows, steps and tries:
 #
-#     python -m lessons.arena                                     # the tasks
-#     python -m lessons.arena mine.py --task stop --guess +3
+#     python -m lessons arena                                     # the tasks
+#     python -m lessons arena mine.py --task stop --guess +3
 #
 # The task `uft` judges the UFT of the program that you wrote over the course.
 #

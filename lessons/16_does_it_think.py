@@ -66,7 +66,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.simple import padded, token_logp, tokens
 from nanouft.models.tokenizer import nano
 
-KINDS = {"sum": "add up", "reverse": "backwards"}
+TASKS = {"sum": "add up", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 600, 3, 16        # SFT: demonstrations, passes over them, rows of a step
 STEPS, PROMPTS, K = 48, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
 tok = nano()
@@ -98,7 +98,7 @@ def sft(model, rows):
 def taught():
     """The base after SFT on both forms."""
     rng, rows = random.Random(0), []
-    for row in world.rows("train", "prompts", DEMOS, seed=0, skills=tuple(KINDS)):
+    for row in world.rows("train", "prompts", DEMOS, seed=0, skills=tuple(TASKS)):
         text = world.right_answer(row.prompt[0].text)
         steps = CHANGE != "no steps shown" and rng.random() < 0.3
         rows.append(Row(row.prompt, (Turn("assistant", text if steps else last(text)),)))
@@ -122,21 +122,21 @@ def sample(model, rows: list, seed: int):
     return chats, torch.tensor(right).view(-1, K), torch.tensor(steps).view(-1, K)
 
 
-def look(model, kind: str) -> float:
+def look(model, task: str) -> float:
     """Print what the model does with 60 new prompts of a task, eight answers to each, and return
     the share of answers with steps, in per cent."""
-    rows = world.rows("train", "prompts", 60, seed=1, skills=(kind,))
+    rows = world.rows("train", "prompts", 60, seed=1, skills=(task,))
     _, right, steps = sample(model, rows, seed=1)
     each = [f"{100 * x.mean():.0f} %" if len(x) else "none"
             for x in (steps, right[steps == 1], right[steps == 0], right)]
-    print(f"  {KINDS[kind]:<10}", *(f"{x:>14}" for x in each))
+    print(f"  {TASKS[task]:<10}", *(f"{x:>14}" for x in each))
     return 100 * steps.mean().item()
 
 
 HEAD = "answers with steps, right with them, right at once, right in all"
 start = taught()
 print(f"before GRPO: {HEAD}")
-before = {kind: look(start, kind) for kind in KINDS}
+before = {task: look(start, task) for task in TASKS}
 
 # %% [markdown]
 # ## Reward the last word
@@ -145,12 +145,12 @@ before = {kind: look(start, kind) for kind in KINDS}
 
 
 # %%
-def learn(kind: str):
+def learn(task: str):
     """(the model after GRPO, the share of answers with steps in each of its steps, in per cent)."""
     model, curve = copy.deepcopy(start), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(kind,))
-    for step in progress(STEPS, KINDS[kind], range(STEPS)):
+    rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(task,))
+    for step in progress(STEPS, TASKS[task], range(STEPS)):
         asked = rows[step * PROMPTS:(step + 1) * PROMPTS]
         chats, right, steps = sample(model, asked, seed=100 + step)
         curve.append(100 * steps.mean().item())
@@ -167,14 +167,14 @@ def learn(kind: str):
 
 curves, after = {}, {}
 print(f"after GRPO: {HEAD}")
-for kind in KINDS:
-    model, curves[kind] = learn(kind)
-    after[kind] = look(model, kind)
+for task in TASKS:
+    model, curves[task] = learn(task)
+    after[task] = look(model, task)
 
 # %%
 fig, ax = draw.panels()
-means = {KINDS[kind]: [sum(curve[k:k + 4]) / 4 for k in range(0, STEPS, 4)]     # of four steps
-         for kind, curve in curves.items()}
+means = {TASKS[task]: [sum(curve[k:k + 4]) / 4 for k in range(0, STEPS, 4)]     # of four steps
+         for task, curve in curves.items()}
 draw.lines(ax, range(4, STEPS + 1, 4), means,
            "Steps spread for the sums and vanish for the reversals", "step of GRPO",
            "answers with steps, %", ylim=(-3, 103))
@@ -185,7 +185,7 @@ if CHANGE:
     lesson.compare(after["sum"], "%")
     assert max(after.values()) < 10, "what is never said is never rewarded"
 else:
-    rise = [after[kind] - before[kind] for kind in ("sum", "reverse")]
+    rise = [after[task] - before[task] for task in ("sum", "reverse")]
     assert rise[0] > 10, "steps spread where they make answers right more often"
     assert after["reverse"] < 10, "and vanish where they make them right less often"
     rises = tuple(x > 0 for x in rise)

@@ -43,20 +43,20 @@ import numpy as np
 import torch
 
 from lessons.evidence.claim import UNIT
-from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.judge import asked_of, place
 from lessons.evidence.stats import half_width
 from lessons.evidence.verdicts import moments
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.run.evaluation import families
-from nanouft.run.pushes import token_pushes
+from nanouft.run.evaluation import score_tasks
+from nanouft.run.token_pushes import token_pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
 
-KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
+TASKS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 present = MODEL.startswith("hub:") or Path(MODEL).exists()
 if present:
@@ -81,7 +81,7 @@ ITEMS = 10                      # questions of each task
 
 def exam(model, name: str) -> tuple[float, float]:
     """Exact score and share of answers that stop, in per cent; three answers are printed."""
-    _, answers = families(model, tok, "test", ITEMS, 6, KINDS, max_new=64)
+    _, answers = score_tasks(model, tok, "test", ITEMS, 6, TASKS, max_new=64)
     for x in answers[::2 * ITEMS]:
         print(f"  {x['prompt']}\n    -> {x['answer'][:80]!r}   score {x['score']:.2f}")
     score, stops = (100 * np.mean([x[what] for x in answers]) for what in ("score", "ended"))
@@ -107,11 +107,11 @@ STEPS, ROWS, RATE, SEEDS = 24, 8, 1e-4, (0, 1, 2)
 T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}     # Student's t for that many seeds
 
 
-def trained(name: str, seed: int) -> tuple[float, float]:
+def exam_after(name: str, seed: int) -> tuple[float, float]:
     """What the exam says of the model after it has learned demonstrations with this method."""
     objective, model = OBJECTIVES[name](), start_model(MODEL)[0].to(DEVICE)
     objective.setup(model, seed)                # a method may add a head or freeze weights
-    rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
+    rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(TASKS) - {"rules_new"})
 
     def loss_of(model, data):
         batch = collate(data, range(ROWS), tok.pad).to(DEVICE)
@@ -122,9 +122,9 @@ def trained(name: str, seed: int) -> tuple[float, float]:
     return exam(train(model, loss_of, data, STEPS, RATE, name, ROWS), f"{name}, seed {seed}")
 
 
-def kept(claim: str, row: str):
+def kept_scores(claim: str, row: str):
     """(2,seeds) the kept score of a row of a claim, and the share that stops, in per cent."""
-    file = packed(claim)
+    file = load_packed(claim)
     at = place(file, CLAIMS[claim], row, base=0)
     return 100 * np.stack([file["scores"][at, 0].mean((1, 2)) / UNIT,
                            file["ended"][at, 0].mean((1, 2))])
@@ -132,11 +132,11 @@ def kept(claim: str, row: str):
 
 if CHANGE == "mine":
     torch.set_num_threads(os.cpu_count() or 1)
-    metrics = {name: np.array([trained(name, seed) for seed in SEEDS]).T
+    metrics = {name: np.array([exam_after(name, seed) for seed in SEEDS]).T
                for name in ("sft", METHOD)}
 else:
-    metrics = {"sft": kept("R1", "SFT")}
-    metrics |= {name: kept("R1", name) for name in ("released", "detached")}
+    metrics = {"sft": kept_scores("R1", "SFT")}
+    metrics |= {name: kept_scores("R1", name) for name in ("released", "detached")}
 
 # %% [markdown]
 # ## The verdict
@@ -152,12 +152,12 @@ def interval(d) -> tuple[float, float]:
     return d.mean(), T[len(d)] * d.std(ddof=1) / len(d) ** 0.5
 
 
-def published(claim: str, what: str, difference: str) -> tuple[float, float]:
+def published_difference(claim: str, what: str, difference: str) -> tuple[float, float]:
     """Mean and half width of a difference of two rows of a claim, as in `docs/all_questions.md`;
     `what` is "score" or "stops"."""
     better = "better, stops" if what == "stops" else "better"
     question = f"{better}: {difference}"
-    mean, variance, freedom = moments(asked_of(CLAIMS[claim], packed(claim), question, base=0))
+    mean, variance, freedom = moments(asked_of(CLAIMS[claim], load_packed(claim), question, base=0))
     return 100 * mean, 100 * half_width(variance, freedom)
 
 
@@ -173,7 +173,7 @@ for name, (score, stops) in metrics.items():
           + "   stops " + " ".join(f"{x:4.0f}" for x in stops))
     if name != "sft":
         for what, d in zip(("score", "stops"), metrics[name] - metrics["sft"]):
-            found = interval(d) if CHANGE else published("R1", what, f"{name} - SFT")
+            found = interval(d) if CHANGE else published_difference("R1", what, f"{name} - SFT")
             lines[f"{name}, {what}"] = (d, *found)
 verdicts = {name: verdict(mean, half) for name, (_, mean, half) in lines.items()}
 for name, (_, mean, half) in lines.items():
@@ -213,7 +213,7 @@ else:
 # %%
 for steps in (48, 96):
     for what in ("score", "stops"):
-        mean, half = published("C9", what, f"detached {steps} - SFT {steps}")
+        mean, half = published_difference("C9", what, f"detached {steps} - SFT {steps}")
         print(f"after {steps} steps IFT minus SFT, {what} {mean:+6.1f} ± {half:.1f}   "
               f"better: {verdict(mean, half)}")
 

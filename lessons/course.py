@@ -10,7 +10,7 @@ thing". A guess is one of the letters that stand there, or, if there are none, a
 limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, and
 has to where nobody sits at a terminal; `--guess none` goes on without a guess. The first guess is
 kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again
-nor replaces it, and `python -m lessons.guesses` shows all of them. The folder out lies in the
+nor replaces it, and `python -m lessons guesses` shows all of them. The folder out lies in the
 project's folder, wherever a lesson is started. A lesson computes in fp32 on one thread with fixed
 seeds, so that its numbers are nearly the same on every machine.
 """
@@ -29,7 +29,7 @@ from nanouft.plumbing.progress import progress
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
-from lessons.table import lesson_file  # noqa: E402
+from lessons.lesson_list import lesson_file  # noqa: E402
 
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
@@ -77,8 +77,8 @@ class Question:
             kept.setdefault(word, said.strip())
         guess, happened = kept.get("guess", ""), kept.get("happened", "")
         if not self.valid(guess):
-            raise UserError(f"{shown(self.file)}: the line \"guess ...\" must have {self.kind}; "
-                            "repair it, or delete the file to guess anew")
+            raise UserError(f"{short_path(self.file)}: the line \"guess ...\" must have {self.kind}"
+                            "; repair it, or delete the file to guess anew")
         return guess, happened
 
     def keep(self, guess: str) -> None:
@@ -115,7 +115,7 @@ class Lesson:
         if self.question.guess:
             known = (None, NONE, self.question.guess)
             unused = "" if given in known else f"; --guess {given} is not"
-            print(f"Your guess {self.question.guess} is kept in {shown(self.question.file)}"
+            print(f"Your guess {self.question.guess} is kept in {short_path(self.question.file)}"
                   f"{unused}.")
         elif given:
             if given != NONE:
@@ -171,17 +171,17 @@ class Lesson:
         if not NOTEBOOK:
             where = '"After your run"' if self.change else "on"
             print(f"Why? Read {where} in {self.file.name}.")
-            print("All your guesses: python -m lessons.guesses")
+            print("All your guesses: python -m lessons guesses")
 
     def picture(self, fig) -> None:
         """Save the picture, 1080 x 525 pixels. With a changed switch it gets a name of its own."""
         OUT.mkdir(parents=True, exist_ok=True)
         file = OUT / f"{'-'.join([self.number, *self.change.split()])}.png"
         fig.savefig(file, dpi=72)
-        print("\npicture:", shown(file))
+        print("\npicture:", short_path(file))
 
 
-def shown(file: Path) -> str:
+def short_path(file: Path) -> str:
     """The path as one types it in the current folder."""
     here = Path.cwd()
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()

@@ -18,16 +18,17 @@ import sys
 from importlib import import_module
 from typing import Any
 
-__version__ = "2.2.0"
+__version__ = "2.3.0"
 
 
 FACE = {            # what programs of your own need, each with the file that it is in
     "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",
     "objectives": "OBJECTIVES", "objectives.dpo": "Pairs",
     "models.folders": "start_model save_model", "models.tokenizer": "Turn nano",
-    "data.rows": "Row read read_dataset", "data.batches": "Epochs Pace collate encode",
+    "data.rows": "Row read read_dataset", "data.batches": "Batching RowSource collate encode",
     "loop": "Device Update make_optimizer steps warmup_cosine",
-    "run.defaults": "learning_rate", "run.reference": "Models", "run.evaluation": "answer_rows"}
+    "run.defaults": "learning_rate", "run.reference": "FrozenModels",
+    "run.evaluation": "answer_rows"}
 HOME = {name: file for file, names in FACE.items() for name in names.split()}
 
 

@@ -1,8 +1,7 @@
 """python -m nanouft lists the commands; python -m nanouft NAME ... runs one of them."""
-import runpy
 import sys
 
-from nanouft.plumbing.entry import command
+from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
@@ -29,9 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{name}: the name of a command comes first, as in python -m nanouft train "
                         "--objective ift")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
-    module = modules[one_of("command", name, modules)]
-    sys.argv = [module, *rest]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)   # it ends Python, as with -m
+    run_program(modules[one_of("command", name, modules)], rest)
     return 0
 
 

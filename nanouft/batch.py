@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nanouft.gpt import GPT
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 
 NOT_SET: Any = None                 # the value of a field that nobody has written yet
 
@@ -27,7 +27,7 @@ class Seqs:
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
-    real: Tensor                    # (B,T) 1 where the target is a real token, prompt included
+    not_padding: Tensor             # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
     logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
     # run/reference.py writes, before training; for sampled answers rollout.py:
@@ -55,7 +55,7 @@ class Seqs:
 
     def take(self, picked: Any) -> "Seqs":
         """The picked rows, without the columns where all of them are padding."""
-        T = int(self.real[picked].sum(-1).max())
+        T = int(self.not_padding[picked].sum(-1).max())
         return self.map(lambda x: x[picked, :T])
 
     def without_empty_rows(self) -> "Seqs":
@@ -66,7 +66,7 @@ class Seqs:
         row, column = self.positions // width, self.positions % width
         positions = torch.searchsorted(self.rows, row) * width + column
         return Seqs(self.inputs[self.rows], self.targets[self.rows], self.mask[self.rows],
-                    self.real[self.rows], positions=positions)
+                    self.not_padding[self.rows], positions=positions)
 
     def map(self, change: Callable, positions: Tensor = NOT_SET,
             rows: Tensor = NOT_SET) -> "Seqs":
@@ -100,12 +100,12 @@ class Batch:
     progress: float = 0.0           # share of the run's steps that are done
     accumulate: int = 1             # micro-batches in which this step is taken, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
-    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a micro-batch
+    part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
 
     @property
-    def whole(self) -> "Batch":
+    def full_step(self) -> "Batch":
         """The whole step, for a loss or metric that counts something over all of it."""
-        return self if self.cut_from is None else self.cut_from
+        return self if self.part_of is None else self.part_of
 
     @classmethod
     def of(cls, seqs: dict[str, Seqs], per_row: dict[str, Tensor]) -> "Batch":
@@ -124,14 +124,14 @@ class Batch:
         UserError if it has fewer rows than that."""
         n = self.accumulate
         if n > self.n:
-            raise UserError(f"accumulate {n}: a step has only {counted(self.n, 'rows')}")
+            raise UserError(f"accumulate {n}: a step has only {quantity(self.n, 'rows')}")
         return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
     def micro_batch(self, part: int, parts: int) -> "Batch":
         mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         per_row = {name: x[mine] for name, x in self.per_row.items()}
-        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)
+        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, part_of=self)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """`change` applied to every tensor; it may change the order of the rows."""

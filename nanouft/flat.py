@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch.nn.utils import clip_grad_norm_
 
-from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import read
 from nanouft.loop import make_optimizer, warmup_cosine
 from nanouft.models.folders import save_model, start_model
@@ -22,12 +22,12 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.run.defaults import (
     choose_batch_size,
-    choose_fit,
+    choose_defaults,
     choose_steps,
     learning_rate,
     with_beta,
 )
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 
 def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
@@ -47,15 +47,15 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
     print(f"{len(data)} rows; {len(unread)} cannot be read, {report.skipped} are too long")
     objective = with_beta(objective, data)              # UNA: a smaller beta for longer answers
-    data = Models(model, tok.pad).prepare(data, objective)
+    data = FrozenModels(model, tok.pad).prepare(data, objective)
 
     # ---- how fast: what suits so many rows and this model
-    fit = choose_fit(objective, len(data), model)
-    batch_size = choose_batch_size(objective, len(data), fit)
-    steps = choose_steps(objective, len(data), fit, batch_size)
-    rate = learning_rate(objective, model, fit)
+    defaults = choose_defaults(objective, len(data), model)
+    batch_size = choose_batch_size(objective, len(data), defaults)
+    steps = choose_steps(objective, len(data), defaults, batch_size)
+    rate = learning_rate(objective, model, defaults)
     rate_of = warmup_cosine(rate, steps, share=0.1)     # up in a tenth of the steps, then down to 0
-    source = Epochs(data, Pace(batch_size, steps), tok.pad)
+    source = RowSource(data, Batching(batch_size, steps), tok.pad)
     optimizer = make_optimizer(model, rate, fused=True)
 
     losses = []
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m nanouft.flat", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", help="such as sft, ift, dpo, una or kto")
-    parser.add_argument("rows", help="a file of lines of JSON (docs/data.md)")
+    parser.add_argument("rows", help="a file with a row of JSON in each line")
     parser.add_argument("folder", help="where the trained model is written")
     parser.add_argument("--init", default="base", help="the folder of another model to start from")
     cfg = parser.parse_args(argv)

@@ -61,13 +61,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
 
 def pad_left(prompts: list[list[int]], pad: int, max_new: int,
              device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(ids (B,P), keep (B,P+max_new), positions (B,P+max_new)). Padding is on the left, so the next
-    token of every row belongs to the same column."""
+    """(ids (B,P), not_padding (B,P+max_new), positions (B,P+max_new)). Padding is on the left, so
+    the next token of every row belongs to the same column."""
     P = max(map(len, prompts))
     missing = torch.tensor([[P - len(p)] for p in prompts], device=device)
     ids = torch.tensor([[pad] * (P - len(p)) + p for p in prompts], device=device)
-    keep = torch.arange(P + max_new, device=device) >= missing
-    return ids, keep, (keep.long().cumsum(1) - 1).clamp_min(0)
+    not_padding = torch.arange(P + max_new, device=device) >= missing
+    return ids, not_padding, (not_padding.long().cumsum(1) - 1).clamp_min(0)
 
 
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
@@ -76,7 +76,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     """Answers to prompts that are decoded together, the short ones first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
-    ids, keep, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
+    ids, not_padding, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
     P = ids.shape[1]
     pos = pos.clamp_max(n_ctx - 1)          # for rows that have ended
     room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)[rows]    # for answers
@@ -88,7 +88,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small), by_onednn(model, B if isinstance(model, GPT) else 0):
         cache = model.new_cache(B, P + max_new)
-        hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
+        hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache,
+                       not_padding=not_padding[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
@@ -108,11 +109,11 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                 if left <= 0.75 * len(rows):                        # moving the cache has a cost
                     still = speaks.nonzero()[:, 0]
                     cache.take(still)
-                    rows, keep, pos, speaks, room = (
-                        x[still] for x in (rows, keep, pos, speaks, room))
+                    rows, not_padding, pos, speaks, room = (
+                        x[still] for x in (rows, not_padding, pos, speaks, room))
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
-                           cache=cache, keep=keep[:, :n + 1])[:, -1]
+                           cache=cache, not_padding=not_padding[:, :n + 1])[:, -1]
     count(B - over)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
@@ -148,7 +149,7 @@ def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
     return Answer(row[:n], ended, logp[:n + 1], row[n] if ended else None)
 
 
-def unfinished(a: Answer, tok: Tokenizer) -> str:
+def why_unfinished(a: Answer, tok: Tokenizer) -> str:
     """Why an answer is unfinished, in words; "" if it ended by itself. An answer that begins
     another question before <|end|> has not stopped."""
     if tok.user in a.ids or tok.assistant in a.ids:
@@ -157,7 +158,7 @@ def unfinished(a: Answer, tok: Tokenizer) -> str:
 
 
 def stops(a: Answer, tok: Tokenizer) -> bool:
-    return not unfinished(a, tok)
+    return not why_unfinished(a, tok)
 
 
 def longest_answer(model: GPT, tok: Tokenizer) -> int:

@@ -80,8 +80,8 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
           numbers: Iterable[int], device: Device = Device()) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
-    source(number) is the batch of that step, on the CPU. It is a batches.Epochs (rows of a file) or
-    a rollout.Rollouts (answers that the model has just sampled)."""
+    source(number) is the batch of that step, on the CPU. It is a batches.RowSource (rows of a file)
+    or a rollout.Rollouts (answers that the model has just sampled)."""
     optimizer, schedule, autocast = update.optimizer, update.schedule, device.autocast()
     scaler = grad_scaler(device) if update.scaler is None else update.scaler
     for number in numbers:
@@ -109,7 +109,7 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        tokens_read = sum(int(s.real.sum()) for s in batch.seqs.values())
+        tokens_read = sum(int(s.not_padding.sum()) for s in batch.seqs.values())
         yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), tokens_read)
 
 

@@ -22,7 +22,7 @@ from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import demo_rows, report_use
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.printing import counted, say
+from nanouft.plumbing.printing import quantity, say
 from nanouft.run.flags import parse
 
 if TYPE_CHECKING:                           # --help does not wait for torch
@@ -32,7 +32,7 @@ SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 
 
 @dataclass
-class Pushes:
+class PushesFlags:
     init: str = "base"              # the model: base, a run or a model folder
     prompt: str | None = None       # the prompt [one of NanoWorld's list questions]
     answer: str | None = None       # the answer to train on [the right one]
@@ -52,7 +52,7 @@ class Pushes:
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Pushes, argv, "python -m nanouft.pushes", __doc__)
+    cfg = parse(PushesFlags, argv, "python -m nanouft.pushes", __doc__)
     cfg.check()
     # Here, so that --help does not wait for torch.
     from nanouft.run.device import choose_device
@@ -64,11 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def show_pushes(cfg: Pushes, device: Any) -> None:
+def show_pushes(cfg: PushesFlags, device: Any) -> None:
     """Print and draw the pushes of every method on one answer. device: loop.Device."""
     from nanouft.models.folders import start_model
     from nanouft.pictures import plots
-    from nanouft.run.pushes import chance_to_end, parse_methods, token_pushes
+    from nanouft.run.token_pushes import chance_to_end, parse_methods, token_pushes
     row = row_of(cfg)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
@@ -91,10 +91,10 @@ def show_pushes(cfg: Pushes, device: Any) -> None:
     note = (f"{prompt}\nOne step on this answer (chance to end after it: {chance:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
-    say(f"\npicture: {plots.pushes(strips, Path(cfg.out), finding(strips), note)}")
+    say(f"\npicture: {plots.draw_pushes(strips, Path(cfg.out), finding(strips), note)}")
 
 
-def row_of(cfg: Pushes) -> Row:
+def row_of(cfg: PushesFlags) -> Row:
     """The prompt and its answers, as given or from NanoWorld."""
     from nanouft import world
     from nanouft.models.tokenizer import Turn
@@ -112,14 +112,14 @@ def row_of(cfg: Pushes) -> Row:
 def finding(strips: "list[Strip]") -> str:
     """The title of the picture: the methods that push the last token of the right answer least
     and most."""
-    from nanouft.pictures.plots import called, signed
+    from nanouft.pictures.plots import display_name, with_sign
     last = strips[0][2][-1]
-    at_end = {called(method): weights[-1] for method, which, _, weights in strips
+    at_end = {display_name(method): weights[-1] for method, which, _, weights in strips
               if which in ("answer", "chosen", "good answer")}
     low, high = min(at_end, key=at_end.__getitem__), max(at_end, key=at_end.__getitem__)
     way = "down" if at_end[low] < 0 else "up"
-    return (f"{low} pushes {last} {way} ({signed(at_end[low])}), {high} up "
-            f"({signed(at_end[high])})")
+    return (f"{low} pushes {last} {way} ({with_sign(at_end[low])}), {high} up "
+            f"({with_sign(at_end[high])})")
 
 
 def what_is_read(init: str) -> str:
@@ -132,10 +132,10 @@ def what_is_read(init: str) -> str:
     run = read_json(file, objective=str, steps=int) if file.is_file() else {}
     if "objective" not in run or "steps" not in run:
         return f"{init}: a model folder"
-    return f"{init}: {run['objective']}, {counted(run['steps'], 'steps')}"
+    return f"{init}: {run['objective']}, {quantity(run['steps'], 'steps')}"
 
 
-def show_ends(cfg: Pushes, device: Any) -> None:
+def show_ends(cfg: PushesFlags, device: Any) -> None:
     """--end: print whether the rows teach a model to stop, and whether this model does."""
     from nanouft import world
     from nanouft.data.batches import encode

@@ -72,13 +72,13 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
         raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
                         f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")
     if objective.reference and any(s.ref_logp is None for e in rows for s in e.seqs.values()):
-        raise UserError("the start model's log-probs are missing: call Models.prepare first")
+        raise UserError("the start model's log-probs are missing: call FrozenModels.prepare first")
 
 
 class Trainer(transformers.Trainer):
-    """`data` and `held`: rows to learn from and held-out rows, after Models.prepare. `more` goes to
-    transformers' Trainer. UserError, before the first step, if something cannot be trained in this
-    way."""
+    """`data` and `held`: rows to learn from and held-out rows, after FrozenModels.prepare. `more`
+    goes to transformers' Trainer. UserError, before the first step, if something cannot be trained
+    in this way."""
     objective: Objective
     model: Any
 
@@ -109,7 +109,7 @@ class Trainer(transformers.Trainer):
     @torch.no_grad()
     def read_some(self, name: str, rows: list[Encoded]) -> None:
         """UserError if the objective cannot read the first two rows: they are of another kind, or
-        have not gone through Models.prepare."""
+        have not gone through FrozenModels.prepare."""
         try:
             batch = collate(rows, range(min(2, len(rows))), self.pad)
             batch = batch.to(self.model.wte.weight.device)
@@ -119,7 +119,7 @@ class Trainer(transformers.Trainer):
         except (KeyError, AttributeError, TypeError) as e:
             raise UserError(
                 f"{name}: {self.objective.name} cannot read these rows ({type(e).__name__}: {e}); "
-                "they come from objective.choose, encode and Models.prepare") from e
+                "they come from objective.choose, encode and FrozenModels.prepare") from e
 
     def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
         """This process's micro-batches of a step, and how many rows the step has."""

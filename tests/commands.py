@@ -6,10 +6,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from made import NANO, start_folder, write_jsonl
+from made import NANO, killed_in_step, start_and_pairs, start_folder, write_jsonl
 
-from nanouft import generate
+from nanouft import generate, train
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.files import read_json
 
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -52,6 +53,29 @@ def call(line: str) -> int:
     name, *argv = shlex.split(line)
     fixed = {"--resume", "--device"} & {*argv}
     return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
+
+
+def dpo(place: Path, *more: str, out: str = "run", steps: int = 5) -> list[str]:
+    """The words of a short run on start_and_pairs, which is saved after every second step."""
+    return ["--objective", "dpo", "--init", str(place / "start"), "--data",
+            str(place / "pairs.jsonl"), "--batch-size", "4", "--steps", str(steps), "--save-every",
+            "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu", "--out",
+            str(place / out), *more]
+
+
+def whole_and_half(place: Path, steps: int) -> None:
+    """start/, pairs.jsonl, and two such runs: whole/, and half/, killed in its last step."""
+    start_and_pairs(place)
+    assert command(train.main, dpo(place, out="whole", steps=steps)) == 0
+    with killed_in_step(steps):
+        assert command(train.main, dpo(place, out="half", steps=steps)) == 130
+
+
+def is_whole(run: Path, place: Path, log: bool = True) -> None:
+    """It has the bytes of whole/, and is scored."""
+    for file in ("model.safetensors", "config.json", "tokenizer.json", *["metrics.jsonl"] * log):
+        assert (run / file).read_bytes() == (place / "whole" / file).read_bytes(), file
+    assert "after" in read_json(run / "eval.json") and not (run / "steps").exists()
 
 
 def typed(monkeypatch, *lines: str) -> list[tuple[str, dict]]:

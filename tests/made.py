@@ -26,7 +26,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, measure_rollout
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
 ONLY_READ = ("mismatch",)               # roles that no loss trains on
@@ -176,7 +176,7 @@ def batch_of(form: Form) -> Batch:
     """DATA as its training sees it: rows, tokens, other models' columns, a rollout."""
     if str(form) not in MADE:
         o, start = form.objective, nano(9)
-        models = Models(start, NANO.pad, CPU, start_model)
+        models = FrozenModels(start, NANO.pad, CPU, start_model)
         if o.on_policy:                                 # 24 answers, six groups of four; one ties
             rows = [replace(r, answer=said, score=None, label=None) for r in DATA
                     for said in (r.answer, r.chosen, r.rejected)]
@@ -187,7 +187,7 @@ def batch_of(form: Form) -> Batch:
             if "demos" in o.kinds():                    # beside the first answers to four prompts
                 there = torch.tensor([float(i % 4 == 0 and i < 16) for i in range(len(R))])
                 s = batch.seqs["answer"]
-                demo = Seqs(s.targets, s.inputs, s.mask * there[:, None], s.real)
+                demo = Seqs(s.targets, s.inputs, s.mask * there[:, None], s.not_padding)
                 batch = Batch.of({"answer": s, "demo": demo},
                                  batch.per_row | {"demo": there, "demo_reward": there})
             for role in batch.seqs:
@@ -212,7 +212,7 @@ def with_logps(form: Form) -> Batch:
     for s in batch.seqs.values():
         def draw() -> Tensor:
             x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
-            return -x * s.real
+            return -x * s.not_padding
         s.logp = draw()
         if s.ref_logp is not None:
             s.ref_logp = draw()

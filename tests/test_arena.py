@@ -1,4 +1,4 @@
-"""lessons/arena.py and arena_runs.py: a loss of one's own gets the verdict that its scores have."""
+"""The arena: a loss of one's own gets the verdict that its scores have."""
 import inspect
 import json
 import signal
@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lessons import arena, arena_runs, build
-from lessons.limits import how_it_ended
+from lessons.classroom import arena, arena_runs, build
+from lessons.classroom.sandbox import how_it_ended
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt

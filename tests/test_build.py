@@ -13,11 +13,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from lessons import build, exercise, judging, parts
-from lessons.mistakes import MISTAKES
+from lessons.classroom import build, build_parts, judge
+from lessons.classroom.mistakes import MISTAKES, with_mistakes
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.user_code import load
 
 HEAD = """import copy, math, statistics
 import numpy as np
@@ -28,7 +29,7 @@ from nanouft.simple import BETA, GAMMA, KL, LAM, METHODS, ROWS, sample_answers, 
 
 
 """
-OURS = HEAD + "\n\n".join(inspect.getsource(ours) for ours in parts.OURS.values())
+OURS = HEAD + "\n\n".join(inspect.getsource(ours) for ours in build_parts.OURS.values())
 OTHERWISE = HEAD + '''
 def padded(chats, tok):
     T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
@@ -140,7 +141,7 @@ def grpo_loss(model, reference, rows, tok, step):
 def _simple_stays_as_it_is(monkeypatch):
     """What a test puts into simple.py is taken out again."""
     before, methods = dict(vars(simple)), dict(simple.METHODS)
-    with judging.samples_remembered():
+    with build_parts.remember_samples():
         yield
     vars(simple).update(before)
     simple.METHODS.update(methods)
@@ -148,7 +149,7 @@ def _simple_stays_as_it_is(monkeypatch):
 
 def of_text(text: str, folder: Path) -> ModuleType:
     (folder / "mine.py").write_text(text)
-    return exercise.load(folder / "mine.py")
+    return load(folder / "mine.py")
 
 
 def tried(mine: ModuleType) -> dict[str, str]:
@@ -156,12 +157,17 @@ def tried(mine: ModuleType) -> dict[str, str]:
     return build.try_parts(mine, seed=5)
 
 
-def judged(name: str, *mistakes: tuple[str, str, str], seed: int = 5) -> str:
+def part(name: str) -> build_parts.Part:
+    """Beside our other parts."""
     mine = ModuleType("mine")
     mine.__file__ = __file__
-    function = judging.with_mistakes(judging.OURS[name], mistakes, vars(simple) | judging.OURS)
+    return build_parts.Part(name, {}, mine)
+
+
+def judged(name: str, *mistakes: tuple[str, str, str], seed: int = 5) -> str:
+    function = with_mistakes(build_parts.OURS[name], *mistakes)
     assert function, f"{name}: this mistake is not in the source: {mistakes}"
-    return judging.judge_part(name, function, {}, mine, seed)
+    return judge.judge(part(name), function, seed)
 
 
 @pytest.fixture
@@ -170,47 +176,26 @@ def a_small_base(monkeypatch):
     answer of it is right or ends, so another score and other lengths stand in."""
     def ended(*asked):
         return [replace(x, ids=x.ids[:3 + sum(x.ids) % 9]) for x in answers_of(*asked)]
-    model, answers_of = parts.small(2).float(), simple.answers_of
+    model, answers_of = build_parts.small(2).float(), simple.answers_of
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(4)
-    parts.changed.cache_clear()
-    monkeypatch.setattr(parts, "base", lambda: model)
+    build_parts.noisy_model.cache_clear()
+    monkeypatch.setattr(build_parts, "base", lambda: model)
     monkeypatch.setattr(simple, "answers_of", ended)
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
     yield
-    parts.changed.cache_clear()
-
-
-@pytest.fixture
-def each_mistake_once(monkeypatch):
-    """A mistake in our own source gives the same in each try of a case."""
-    made, kept, make, plain = {}, {}, judging.with_mistakes, judging.with_part
-
-    def with_mistakes(function, mistakes, space):
-        if (function, mistakes) not in made:
-            made[function, mistakes] = make(function, mistakes, space)
-        return made[function, mistakes]
-
-    def with_part(name, function, case, others):
-        if (function, case) not in kept:
-            kept[function, case] = plain(name, function, case, others)
-        return kept[function, case]
-    monkeypatch.setattr(judging, "with_mistakes", with_mistakes)
-    monkeypatch.setattr(judging, "with_part", with_part)
+    build_parts.noisy_model.cache_clear()
 
 
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=pytest.mark.slow) if name == "train" else name
-    for name in parts.PARTS])
-def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, each_mistake_once,
-                                                  a_small_base):
+    for name in build_parts.PARTS])
+def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, a_small_base):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
-    judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
     for mistake in MISTAKES[name]:
         assert judged(name, mistake).endswith("\n    " + mistake[2]), mistake
-    judging.as_it_should_be.cache_clear()
 
 
 # ---- what a student wrote in his own style, and what he is told ---------------------------------
@@ -287,6 +272,11 @@ def poft_loss(model, aligned, rows, tok, step):
     nats, n = log_ratio(aligned, model, rows, "answer", tok)
     return -F.logsigmoid(nats / n).mean()
 """,
+    ("poft_loss", "The log sigmoid is missing"): """
+def poft_loss(model, aligned, rows, tok, step):
+    nats, n = log_ratio(model, aligned, rows, "answer", tok)
+    return -(nats / n).mean()
+""",
     ("mix_in_own_guess", "The mask is shifted the wrong way"): """
 def mix_in_own_guess(model, inputs, mask):
     with torch.no_grad():
@@ -329,17 +319,17 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
 def test_fresh_rows_always_show_it(name, words):
     """Whichever rows are drawn. The first case that differs is enough."""
     mistake = next(mistake for mistake in MISTAKES[name] if words in mistake[2])
-    function = judging.with_mistakes(judging.OURS[name], (mistake,), vars(simple) | judging.OURS)
+    one, function = part(name), with_mistakes(build_parts.OURS[name], mistake)
     for seed in range(8):
-        assert any(judging.differs(judging.with_part(name, function, case, {}),
-                                   judging.as_it_should_be(case))
-                   for case in reversed(parts.cases(name, seed))), seed
+        assert any(judge.difference(one, *(one.attempt(x, case) for x in (function, one.right)))
+                   for case in reversed(one.cases(seed))), seed
 
 
-@pytest.mark.parametrize("call", ["build.main(['ex02.py'])", "grade.grade(Path(), '02a')"])
+@pytest.mark.parametrize("call", [
+    "build.main(['ex02.py'])", "grade.grade('02a', grade.submission(Path(), '02a'))"])
 def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_path):
     """Also if that one is killed, when nothing can be done at its end. One of these processes is
-    spawned, and one is a copy of another (limits.run_limited)."""
+    spawned, and one is a copy of another (sandbox.run_limited)."""
     own, beat = tmp_path / "ex02.py", tmp_path / "beat"
     own.write_text(f"import time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n"
                    "    time.sleep(0.05)\n")
@@ -382,8 +372,7 @@ def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
     """No check of values could see it."""
     mistake = next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
     told = {"grpo_loss": "the gradient of the loss is not right"}
-    assert judged(name, mistake).startswith(
-        told.get(name, "the loss is right, but its gradient is not"))
+    assert told.get(name, "the loss is right, but its gradient is not") in judged(name, mistake)
 
 
 def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):
@@ -395,23 +384,23 @@ def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):
 def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):
     said = tried(of_text(HEAD + """
 def sft_loss(*args):
-    from lessons.parts import OURS
+    from lessons.classroom.build_parts import OURS
     return OURS["sft_loss"](*args).item()
 
 
 """ + inspect.getsource(simple.log_ratio).replace(".detach()", ""), tmp_path))
-    assert said["sft_loss"].startswith("the loss is right, but no gradient reaches the model")
+    assert "the loss is right, but no gradient reaches the model" in said["sft_loss"]
     assert "gradient reaches the reference as well" in said["log_ratio"]
 
 
 def test_every_part_may_be_written_otherwise(tmp_path):
     """Loops, numpy, einsum, ragged rows, an optimizer by hand."""
-    assert tried(of_text(OTHERWISE, tmp_path)) == dict.fromkeys(parts.PARTS, "")
+    assert tried(of_text(OTHERWISE, tmp_path)) == dict.fromkeys(build_parts.PARTS, "")
 
 
 def test_an_empty_file_has_no_part_yet_and_ours_are_not_his(tmp_path):
     for text in ("", "from nanouft.simple import *", build.skeleton()):
-        assert set(tried(of_text(text, tmp_path)).values()) == {judging.NOT_YET}
+        assert set(tried(of_text(text, tmp_path)).values()) == {judge.NOT_STARTED}
 
 
 def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
@@ -427,21 +416,22 @@ def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
 def test_the_smallest_batch_is_shown():
     mistake = next(x for x in MISTAKES["sft_loss"] if "all tokens of the batch" in x[2])
     said = judged("sft_loss", mistake)
-    assert "The smallest such batch has 2 rows (sft):" in said and said.count('answer "') == 2
+    assert said.startswith(f"{judge.SMALLEST}    A batch of 2 rows (sft):")
+    assert said.count('answer "') == 2
     mistake = next(x for x in MISTAKES["sft_loss"] if x[2].startswith("The sign"))
-    assert "has 1 row (sft)" in judged("sft_loss", mistake)
+    assert "A batch of 1 row (sft)" in judged("sft_loss", mistake)
 
 
 @pytest.mark.parametrize("source, words", [
     ("sft_loss = 3", "sft_loss is no function"),
-    ("def sft_loss(model, rows):\n    pass", "calls sft_loss(model, reference, rows, tok, step)"),
+    ("def sft_loss(model, rows):\n    pass", "as sft_loss(model, reference, rows, tok, step): too"),
     ("def sft_loss(*x):\n    pass", "the loss is None. Is there a `return`?"),
     ("def sft_loss(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2: "),
     ("def sft_loss(*x):\n    exit()", "it ends Python with exit()"),
     ("def sft_loss(m, *x):\n    while True: pass", "computing\n    line 2: while True: pass"),
     ("import torch\ndef sft_loss(m, *x):\n    return m.wte.weight[0]", "should be one number")])
 def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "SECONDS", 0.5)
+    monkeypatch.setattr(build_parts, "SECONDS", 0.5)
     assert words in tried(of_text(source, tmp_path))["sft_loss"]
 
 
@@ -452,11 +442,11 @@ def test_each_method_runs_on_the_students_functions_alone(method, tmp_path, monk
     def never(*args, **kwargs):
         raise AssertionError("one of ours was called")
     mine = of_text(OTHERWISE, tmp_path)
-    parts.put({name: getattr(mine, name) for name in parts.PARTS}, mine)
-    monkeypatch.setattr(parts, "OURS", dict.fromkeys(parts.PARTS, never))
+    build_parts.put({name: getattr(mine, name) for name in build_parts.PARTS}, mine)
+    monkeypatch.setattr(build_parts, "OURS", dict.fromkeys(build_parts.PARTS, never))
     for ours in list(vars(simple).values()):
-        assert not any(ours is x for x in parts.OURS.values())
-    monkeypatch.setattr(build, "families", lambda *args: ({"all": {"score": 0.5}}, []))
+        assert not any(ours is x for x in build_parts.OURS.values())
+    monkeypatch.setattr(build, "score_tasks", lambda *args: ({"all": {"score": 0.5}}, []))
     build.run_method(method, 2)
     out = capsys.readouterr().out
     assert "a line for each step" in out and "50 before, 50 after" in out
@@ -465,7 +455,7 @@ def test_each_method_runs_on_the_students_functions_alone(method, tmp_path, monk
 def test_the_parts_that_a_run_needs_are_those_that_it_calls(tmp_path, monkeypatch):
     """So that it can be said which of them are still ours."""
     monkeypatch.setattr(simple, "ROWS", 2)
-    monkeypatch.setattr(build, "families", lambda *args: ({"all": {"score": 0.5}}, []))
+    monkeypatch.setattr(build, "score_tasks", lambda *args: ({"all": {"score": 0.5}}, []))
     for method in simple.METHODS:
         called = set()
 
@@ -474,9 +464,9 @@ def test_the_parts_that_a_run_needs_are_those_that_it_calls(tmp_path, monkeypatc
                 called.add(name)
                 return ours(*args, **kwargs)
             return part
-        parts.put({name: counted(name, ours) for name, ours in parts.OURS.items()})
+        build_parts.put({name: counted(name, ours) for name, ours in build_parts.OURS.items()})
         build.run_method(method, 1)
-        assert called == set(parts.needed(method)), method
+        assert called == set(build_parts.parts_of(method)), method
 
 
 def test_the_first_steps_are_shown_once_for_the_same_parts(tmp_path, monkeypatch, capsys):
@@ -510,7 +500,7 @@ def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
 
 @pytest.mark.parametrize("source, words", [
     (None, "mine.py: cannot be read (no such file)"),
-    ("x = 1\ndef f(:", "mine.py, line 2: cannot be read (SyntaxError: "),
+    ("x = 1\ndef f(:", "(mine.py, line 2) line 2: def f(:"),
     ("import os\nos._exit(0)", "mine.py: it ended Python (exit code 0) while reading "),
     ("x = 1 / 0", "mine.py: cannot be read. ZeroDivisionError: division by zero line 1: x = 1 /")])
 def test_a_file_that_cannot_be_read_gets_one_line(source, words, tmp_path, capfd):
@@ -527,7 +517,8 @@ def test_reset_writes_over_nobodys_work(tmp_path, capsys):
     for _ in range(2):                                          # a skeleton is no work
         assert build.main([str(file), "--reset"]) == 0
     text = file.read_text()
-    assert all(f"def {name}(" in text for name in parts.PARTS) and "<|assistant|> The " in text
+    assert all(f"def {name}(" in text for name in build_parts.PARTS)
+    assert "<|assistant|> The " in text
     file.write_text(text + "x = 1\n")
     with pytest.raises(UserError, match="holds work of yours"):
         build.main([str(file), "--reset"])
@@ -537,14 +528,15 @@ def test_reset_writes_over_nobodys_work(tmp_path, capsys):
 def test_the_skeleton_says_what_the_program_calls(tmp_path):
     """The names and the arguments of simple.py, in the same order, and each tells its lesson."""
     mine = of_text(build.skeleton(), tmp_path)
-    for name, (lesson, _) in parts.PARTS.items():
+    for name, (lesson, _) in build_parts.PARTS.items():
         stub = vars(mine)[name]
-        assert (*inspect.signature(stub).parameters,) == parts.CALLS[name]
+        assert [*inspect.signature(stub).parameters] == [*inspect.signature(
+            build_parts.OURS[name]).parameters]
         assert stub.__doc__.startswith(f"Lesson {lesson}. ")
 
 
 def test_each_part_is_named_by_the_lesson_that_unlocks_it():
-    for name, (lesson, _) in parts.PARTS.items():
+    for name, (lesson, _) in build_parts.PARTS.items():
         file, = build.SKELETON.parents[1].glob(f"{lesson}_*.py")
         text = file.read_text(encoding="utf-8")
         assert f"`{name}`" in text.partition("In your own program")[2], name
@@ -552,13 +544,13 @@ def test_each_part_is_named_by_the_lesson_that_unlocks_it():
 
 def test_the_skeleton_names_the_order_of_the_lessons():
     order = ["02", "00", "04", "06", "07", "09", "10", "12"]
-    assert {lesson for lesson, _ in parts.PARTS.values()} == set(order)
+    assert {lesson for lesson, _ in build_parts.PARTS.values()} == set(order)
     for text in (build.skeleton(), Path("docs/teaching.md").read_text(encoding="utf-8")):
         assert ", ".join(order) in " ".join(text.split())
 
 
 def test_no_two_mistakes_of_a_part_have_one_sentence():
-    assert list(MISTAKES) == list(parts.PARTS)
+    assert list(MISTAKES) == list(build_parts.PARTS)
     for name, mistakes in MISTAKES.items():
         assert len({x[2] for x in mistakes}) == len(mistakes)
         assert not any(a[:2] == b[:2] for a, b in itertools.combinations(mistakes, 2)), name

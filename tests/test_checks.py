@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from lessons import exercise as checks
-from lessons.check import check, main
-from lessons.exercise import HERE, NOT_STARTED, Draw, as_tensor, judge, judge_file
+from lessons.classroom.calling import as_tensor
+from lessons.classroom.check import check, main
+from lessons.classroom.exercise import HERE, Draw, exercises, judge_file
+from lessons.classroom.judge import NOT_STARTED, judge
+from lessons.classroom.mistakes import with_mistakes
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.user_code import load
 
-KNOWN = checks.exercises()
+KNOWN = exercises()
 T = torch.tensor
 LOGP, MASK = T([[-2.0, 0, 0, 0], [-1.0] * 4]), T([[1, 0, 0, 0], [1] * 4])
 ROW = ["user", "hi", "assistant", "yo", "end"]
@@ -61,7 +64,7 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
 
 def stub(name: str):
     """The function that a student begins with."""
-    return getattr(checks.load(HERE / f"ex{name[:2]}.py"), KNOWN[name].name)
+    return getattr(load(HERE / f"ex{name[:2]}.py"), KNOWN[name].name)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -70,9 +73,9 @@ def test_each_exercise(name):
     assert judge_file(exercise, HERE / f"ex{name[:2]}.py") == NOT_STARTED
     assert judge(exercise, exercise.right) == ""
     for mistake in exercise.mistakes:
-        program = exercise.wrong(mistake)
+        program = with_mistakes(exercise.right, mistake)
         assert program, f"no part of the right program: {mistake[0]}"
-        assert judge(exercise, program, seed=0).endswith("\n" + mistake[-1])
+        assert judge(exercise, program, seed=0).endswith("\n    " + mistake[-1])
 
 
 @pytest.mark.parametrize("name, sentence, args, wanted", EXAMPLES)
@@ -158,6 +161,7 @@ def written(folder: Path, source: str) -> Path:
     ("def response_mask(*x):\n    exit()", "it ends Python with exit() or sys.exit(). Return a "
      "result instead\n    line 2: exit()"),
     ("def response_mask(*x):\n    return [1.0]", ", of the shape ("),
+    ("def response_mask():\n    return []", "it is called as response_mask(tokens): too many"),
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys):
     assert main(["02", "--folder", str(written(tmp_path, source))]) == 1
@@ -197,4 +201,4 @@ def test_masks_have_every_shape_of_real_rows():
 def test_an_exercise_that_does_not_exist_is_one_line(capsys):
     assert command(main, ["99"]) == 2
     assert capsys.readouterr().err == (
-        "error: there is no exercise 99; python -m lessons.check lists them\n")
+        "error: there is no exercise 99; python -m lessons check lists them\n")

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import re
 import sys
-from importlib import import_module
 
 import pytest
 from commands import MAINS, call
@@ -12,14 +11,14 @@ from made import one_error
 
 from nanouft import evaluate, pretrain, pushes, reward, sample, train
 from nanouft.objectives import OBJECTIVES
-from nanouft.playground.__main__ import Playground
+from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import visible
 from nanouft.plumbing.progress import progress
 from nanouft.run import first_models, flags, settings
 from nanouft.run.flags import add_flags
-from nanouft.run.settings import Train
+from nanouft.run.settings import TrainFlags
 
 
 def test_the_help_of_every_command_explains_every_flag(capsys):
@@ -42,7 +41,7 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
 
 def test_a_help_is_the_whole_comment():
     """--help reads one line of a comment, so none may go on in the next."""
-    for kind in (Train, *OBJECTIVES.values()):
+    for kind in (TrainFlags, *OBJECTIVES.values()):
         parser = argparse.ArgumentParser(add_help=False)
         add_flags(parser, kind, "")
         for action in parser._actions:
@@ -55,7 +54,7 @@ def test_the_help_has_every_default_that_is_a_number_or_a_word(capsys):
     with pytest.raises(SystemExit):
         train.main(["--objective", "dpo", "--help", "all"])
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    for f in (*dataclasses.fields(Train), *dataclasses.fields(OBJECTIVES["dpo"])):
+    for f in (*dataclasses.fields(TrainFlags), *dataclasses.fields(OBJECTIVES["dpo"])):
         if f.default not in (None, False, ""):
             said = rf" --{f.name.replace('_', '-')} [^[]*\[{re.escape(str(f.default))}\]"
             assert re.search(said, told), f.name
@@ -65,16 +64,16 @@ def test_settings_written_as_flags_are_read_as_the_same_settings():
     """With them a run begins its first models, and a resumed run itself."""
     changed = {"data": ["a.jsonl", "b.jsonl"], "lr": 1e-5, "steps": 3, "plain": True,
                "compile": False, "out": None, "dtype": "fp32", "reward": "r.py:f"}
-    cfg = flags.parse(Train, flags.as_flags(changed), "train", "")
-    assert vars(cfg) == vars(Train()) | changed
+    cfg = flags.parse(TrainFlags, flags.as_flags(changed), "train", "")
+    assert vars(cfg) == vars(TrainFlags()) | changed
 
 
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
-    commands = [Train, evaluate.Evaluate, sample.Sample, pushes.Pushes, reward.Reward,
-                pretrain.Pretrain, Playground]
-    of_run = {f.name for f in dataclasses.fields(Train)}
+    commands = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags,
+                reward.RewardFlags, pretrain.PretrainFlags, PlaygroundFlags]
+    of_run = {f.name for f in dataclasses.fields(TrainFlags)}
     every = {f.name for kind in commands for f in dataclasses.fields(kind)}
     assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
             *first_models.INHERITED} <= of_run
@@ -170,18 +169,6 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
-
-
-def test_evaluate_explains_every_metric_of_rows_that_it_prints():
-    explained = re.findall(r"\b(nll|auc|prefers|accuracy)\b", evaluate.__doc__ or "")
-    assert sorted(explained) == ["auc", "nll", "prefers"]
-
-
-def test_the_head_of_a_method_says_where_accumulate_is_refused():
-    for name, objective in OBJECTIVES.items():
-        head = " ".join(str(import_module(f"nanouft.objectives.{name}").__doc__).split())
-        assert ("--accumulate is refused" in head) == objective.coupled, name
-        assert "--accumulate" not in head.replace("--accumulate is refused", ""), name
 
 
 def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):

@@ -13,13 +13,13 @@ from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
-from nanouft.objectives.own import OF_RUN, OF_SAMPLES, find
+from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json
 from nanouft.run.folder import read_lines
-from nanouft.run.pushes import parse_methods
 from nanouft.run.settings import read_flags
+from nanouft.run.token_pushes import parse_methods
 
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"
 MINE = HEAD + '''class Mine(Pairs):

@@ -42,6 +42,8 @@ from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import CONTROL, JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.pretrain import train_bpe
+from nanouft.run.load import load_rows
+from nanouft.run.settings import read_flags
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
@@ -370,6 +372,8 @@ def test_which_sequences_an_objective_sees():
     with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstration; unused "
                                         "fields: ticket, rating$"):
         pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})])
+    with pytest.raises(UserError, match='"label": true for thumbs up .*; unused fields: thumb$'):
+        label_rows([replace(data[0], extra={"prompt": "a", "thumb": "up"})])
     with pytest.raises(UserError, match="needs scores .*; the data has 1 pair$"):
         score_rows([replace(data[4], extra={"prompt": "a", **PAIR})])
 
@@ -480,7 +484,7 @@ def test_mask_shift_and_padding_by_hand():
     assert letters(s.targets[1]) == " a<|assistant|> b<|end|>" + 2 * letters([LETTERS.pad])
     assert s.mask.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0, 0]], \
         "the answer and its <|end|> are trained on, not the question or the header"
-    assert s.real.tolist() == [8 * [1], 6 * [1] + 2 * [0]] and batch.tokens == {"answer": 7}
+    assert s.not_padding.tolist() == [8 * [1], 6 * [1] + 2 * [0]] and batch.tokens == {"answer": 7}
     assert s.extra["x"].tolist() == [[*range(1, 9)], [*range(1, 7), 0, 0]]
     assert batch.take([1]).seqs["answer"].inputs.shape == (1, 6) and report.skipped == 0
 
@@ -627,3 +631,17 @@ def test_a_tokenizer_of_your_own_text_joins_the_most_frequent_pairs_and_no_words
     turns = (Turn("tool", "1"), A("ab"))                # a tool's result is read as a user's turn
     assert tok.chat(turns) == tok.chat((U("1"), A("ab")))
     assert NANO.decode([NANO.n_vocab, *NANO.encode("ab")]) == "ab"     # of a padded embedding
+
+
+@pytest.mark.parametrize("flags, unread", [
+    ("--objective sft", "fields that this run does not read: thumb (9 rows)\n"),
+    ("--objective grpo --reward reward.py:length", "")])
+def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, capsys):
+    """A thumb under a name of its own would train all answers as demonstrations. A reward of yours
+    sees every field."""
+    file = write_jsonl(tmp_path / "rows.jsonl", [
+        {"prompt": f"Say {i}.", "response": "fig", "thumb": "up"} for i in range(9)])
+    objective, cfg, _ = read_flags([*flags.split(), "--data", file])
+    load_rows(cfg, objective)
+    printed = capsys.readouterr().out
+    assert unread in printed and ("does not read" in printed) == bool(unread)

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from nanouft import train, world
 from nanouft.batch import Batch
-from nanouft.data.batches import Pace, collate, encode
+from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.from_file import find
 from nanouft.objectives.hpt import more_demos
-from nanouft.objectives.own import find
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import memory
@@ -42,7 +42,7 @@ def source(name: str, mix: str = "4:12", score=letters, dtype: str = "fp32",
     encoded, _ = encode(o.choose(rows), NANO, 115)
     policy = GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=0)
     sampler = Sampler(policy, deepcopy(policy), NANO, 12, replace(CPU, dtype=dtype))
-    return Rollouts(encoded, o, sampler, score, Pace(P, steps=8, seed=1))
+    return Rollouts(encoded, o, sampler, score, Batching(P, steps=8, seed=1))
 
 
 def moved(made: Rollouts, number: int = 1) -> Batch:

@@ -8,29 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from lessons import methods, table
-from lessons.marks import between
+from lessons import lesson_list
+from lessons.__main__ import PROGRAMS
+from lessons.page_marks import between
+from lessons.website import methods_page
 from nanouft import __version__
-from nanouft.run.before_after import METRICS
+from nanouft.run.report import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-         ROOT / "lessons" / "README.md", ROOT / "lessons" / "front.md"]
+         ROOT / "lessons" / "README.md", ROOT / "lessons" / "website" / "front.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """(module, its words) of every command on a page."""
     text = page.read_text(encoding="utf-8")
-    return [(module.rstrip("."), shlex.split(words.split(" #")[0]))
-            for module, words in COMMAND.findall(text)]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file(page):
-    links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
-    assert not missing
+    found = [(module.rstrip("."), shlex.split(words.split(" #")[0]))
+             for module, words in COMMAND.findall(text)]
+    return [(f"lessons.{PROGRAMS[words[0]][0]}", words[1:]) if module == "lessons" and words
+            else (module, words) for module, words in found]
 
 
 def anchors(page: Path) -> set[str]:
@@ -40,19 +37,24 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_into_a_page_leads_to_a_heading(page):
-    for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", page.read_text(encoding="utf-8")):
+def test_every_link_leads_to_a_file_and_its_heading(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", text)
+    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
+    assert not missing
+    for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", text):
         assert anchor in anchors(page.parent / file if file else page), f"{file}#{anchor}"
 
 
 def test_readmes_tables_are_those_of_their_commands():
-    """`python -m lessons.methods` and `python -m lessons.table` write them."""
+    """`python -m lessons methods` and `python -m lessons.lesson_list` write them."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, text in (("methods", methods.by_family()), ("lessons", table.by_subject())):
+    for name, text in (("methods", methods_page.by_family()),
+                       ("lessons", lesson_list.by_subject())):
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in readme, name
     assert "<!-- count of methods -->" in readme
-    own = table.OWN.read_text(encoding="utf-8")
-    assert between("lessons").search(own)[0] == table.table()
+    own = lesson_list.OWN.read_text(encoding="utf-8")
+    assert between("lessons").search(own)[0] == lesson_list.table()
 
 
 def test_the_code_of_readme_is_that_of_simple():
@@ -66,8 +68,8 @@ def test_the_code_of_readme_is_that_of_simple():
 def test_a_count_of_methods_or_lessons_is_written_by_the_command(page):
     """So that a method or a lesson more makes no page wrong."""
     text = page.read_text(encoding="utf-8")
-    assert text == methods.with_counts(text), "run python -m lessons.methods"
-    for what, count in {**methods.COUNTS, "ways": methods.COUNTS["methods"]}.items():
+    assert text == methods_page.with_counts(text), "run python -m lessons methods"
+    for what, count in {**methods_page.COUNTS, "ways": methods_page.COUNTS["methods"]}.items():
         typed = re.search(rf"(?<!-->)\b{count} {what}\b", text)
         assert not typed, f"put <!-- count of methods --> or of lessons before {typed[0]!r}"
 
@@ -108,13 +110,13 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
     return re.findall(r"--[\w-]+", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("part", methods.PARTS)
+@pytest.mark.parametrize("part", methods_page.PARTS)
 def test_the_page_of_methods_is_current(part):
     """Words as they are; pushes within two hundredths, since the last digit is the processor's."""
     number = re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
-    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.PARTS[part]()
+    page, now = methods_page.PAGE.read_text(encoding="utf-8"), methods_page.PARTS[part]()
     there = between(part).search(page)[0]
-    assert number.sub("", there) == number.sub("", now), "run python -m lessons.methods"
+    assert number.sub("", there) == number.sub("", now), "run python -m lessons methods"
     pushes = [[float(x) for x in number.findall(text)] for text in (there, now)]
     assert pushes[0] == pytest.approx(pushes[1], abs=0.02)
 

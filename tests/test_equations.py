@@ -132,7 +132,7 @@ def reduction(name: str, s: Seqs, K: int):
 def token_mean(batch: Batch, names: list[str]) -> Tensor:
     """NLL(names): of these roles; "prompt" adds the prompt's tokens."""
     roles = [batch.seqs[name] for name in names if name != "prompt"]
-    masks = [s.real if "prompt" in names else s.mask for s in roles]
+    masks = [s.not_padding if "prompt" in names else s.mask for s in roles]
     return -sum((s.logp * m).sum() for s, m in zip(roles, masks)) / sum(m.sum() for m in masks)
 
 

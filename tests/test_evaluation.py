@@ -1,5 +1,5 @@
-"""What is measured of a model before and after a run (nanouft/run/evaluation.py, before_after.py,
-held_rows.py)."""
+"""What is measured of a model before and after a run (nanouft/run/evaluation.py, report.py,
+held_out.py)."""
 import json
 import statistics
 from dataclasses import replace
@@ -18,18 +18,18 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation
-from nanouft.run.before_after import (
-    Evaluated,
+from nanouft.run.evaluation import Measurement, held_out_metrics
+from nanouft.run.folder import Log
+from nanouft.run.held_out import affordable, short_answers
+from nanouft.run.reference import FrozenModels, logps
+from nanouft.run.report import (
+    Evaluation,
     evaluate_run,
     pick_question,
-    print_families,
+    print_tasks,
     same_words,
     show,
 )
-from nanouft.run.evaluation import Measured, answer_rows, held_out_metrics
-from nanouft.run.folder import Log
-from nanouft.run.held_rows import affordable, short_answers
-from nanouft.run.reference import Models, logps
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
             if not cls().on_policy and cls().kinds() != ["demos"]]
@@ -40,7 +40,7 @@ def test_what_an_answer_gained_is_measured_whether_the_loss_reads_the_start_mode
     """SimPO, ORPO and others read none; their pairs are measured as DPO's are."""
     objective, model = OBJECTIVES[name](), nano()
     held, _ = encode(objective.choose(DATA), NANO, model.cfg.n_ctx)
-    Models(model, NANO.pad, CPU).add_reference(held, objective)
+    FrozenModels(model, NANO.pad, CPU).add_reference(held, objective)
     told = held_out_metrics(model, held, NANO.pad, CPU)
     assert all(t.ref_logp is not None for e in held for t in e.seqs.values())
     assert told.get("accuracy", told.get("auc")) == 0.5, "nothing has moved, so all of them tie"
@@ -50,7 +50,7 @@ def test_what_an_answer_gained_is_measured_whether_the_loss_reads_the_start_mode
 def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, capsys):
     was, now = ({name: {"score": score, "ends": 1.0} for name, score in
                  (("sum", 0.9), ("sort", sort))} for sort in (0.5, 0.5 - lost))
-    print_families(was, now)
+    print_tasks(was, now)
     said = capsys.readouterr().out
     assert ("it has unlearned something: sort -21 points" in said) == told == ("unlearned" in said)
 
@@ -58,7 +58,7 @@ def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():
     """Neither the best nor the worst. One whose answer is the same is not shown."""
     scores = [0.0, 0.1, 0.45, 1.0]
-    before, after = (Evaluated({"families": {}}, [
+    before, after = (Evaluation({"families": {}}, [
         {"prompt": str(i), "answer": when * (i > 0), "score": when and score}
         for i, score in enumerate(scores)]) for when in (0, 1))
     assert pick_question(before, after)["prompt"] == "2"
@@ -71,7 +71,7 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
     """A tenth of the cost of 100 steps of 8 rows; but all rows of a file that is named for it."""
     rows = world.rows("train", "demos", 150, 0)
     line = f"--objective sft --data x --steps 100 --batch-size 8 {more}"
-    assert len(planned(line, rows, held=tuple(rows)).held) == scored
+    assert len(planned(line, rows, held=tuple(rows)).held_out) == scored
 
 
 def test_only_right_answers_are_compared_word_by_word():
@@ -81,20 +81,11 @@ def test_only_right_answers_are_compared_word_by_word():
     assert [row.label for row in short_answers(held)] == [True] * 8
 
 
-def test_answers_stand_in_the_order_of_their_questions():
-    """Those of like length are decoded together."""
-    rows = [Row(say("user", f"Say {x}.")) for x in ("fig " * 9, "a", "pig bee", "fig", "the " * 5)]
-    model = nano()
-    alone = [answer_rows(model, NANO, [row], max_new=4)[0].ids for row in rows]
-    together = answer_rows(model, NANO, rows, max_new=4, chunk=2)
-    assert [a.ids for a in together] == alone and len({*map(tuple, alone)}) > 2
-
-
 @pytest.mark.parametrize("max_new", [3, 40])
 def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
     rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
     plan = planned(f"--objective grpo --data x --reward r.py:f --max-new {max_new}", rows)
-    plan, asked = replace(plan, held=plan.train), []
+    plan, asked = replace(plan, held_out=plan.train), []
     told = evaluate_run(nano(), NANO, plan, CPU, lambda rows, texts: asked.append(texts) or [1, 2])
     assert told.metrics["held_out"]["reward"] == 1.5 and len(asked[0]) == 2
     assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
@@ -105,7 +96,7 @@ def test_the_answers_that_are_shown_are_to_different_questions():
     long = say("assistant", "the dova lives in a small green house and eats two red nuts " * 2)
     rows = [Row(say("user", f"Say {x}."), long) for x in "aaabbc"]
     plan = planned("--objective sft --data x --batch-size 4 --steps 2", rows)
-    told = evaluate_run(nano(), NANO, replace(plan, held=plan.train), CPU, None)
+    told = evaluate_run(nano(), NANO, replace(plan, held_out=plan.train), CPU, None)
     assert [x["prompt"] for x in told.answers] == ["Say a.", "Say b."]
 
 
@@ -113,7 +104,8 @@ def test_models_that_read_other_tokens_of_a_row_are_not_subtracted(capsys):
     """One with a shorter context, or with another tokenizer."""
     first: dict = {}
     for name, counts in (("a", [2, 3]), ("b", [2, 3]), ("c", [2, 1])):
-        evaluate.compare("rows", name, Measured({"nll": 1.0}, np.ones(2), np.array(counts)), first)
+        found = Measurement({"nll": 1.0}, np.ones(2), np.array(counts))
+        evaluate.compare("rows", name, found, first)
     of_a, of_b, of_c = capsys.readouterr().out.split("\nrows")
     assert ["minus a" in said for said in (of_a, of_b, of_c)] == [False, True, False]
 

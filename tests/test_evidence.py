@@ -9,21 +9,21 @@ import pytest
 
 from lessons.evidence import (
     cells,
+    frozen,
     harvest,
     judge,
     keep,
     papers,
     pictures,
-    reads,
     searches,
     stats,
     verdicts,
     write,
 )
 from lessons.evidence.__main__ import main
-from lessons.evidence.claims import CLAIMS, packed
-from lessons.evidence.fill import filled
-from lessons.marks import between
+from lessons.evidence.claims import CLAIMS, load_packed
+from lessons.evidence.fill import fill
+from lessons.page_marks import between
 from nanouft.plumbing.errors import UserError
 
 TEXTS = sorted(write.TEXTS.glob("*.md"))
@@ -38,12 +38,8 @@ def test_what_the_command_writes_stands_on_the_pages():
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_no_interval_is_typed_by_hand(text):
+def test_no_interval_is_typed_by_hand_and_every_field_is_filled(text):
     assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_every_field_of_a_text_is_filled(text):
     left = re.findall(r"\{[^}\"]*\}", write.page(text))
     assert not left
 
@@ -57,12 +53,12 @@ def test_a_field_says_what_the_question_found():
     """By the findings themselves, for a question on two models and one on SmolLM2."""
     found, key, real = write.all_lines(), "C6 better: UNA - DPO", "R8 better: UNA - DPO"
     (a, b), (c,) = ([100 * x.mean for x in found[k].findings] for k in (key, real))
-    assert filled(f"{{size& {key}}}", found) == f"{a:.1f} and {b:.1f}"
-    assert filled(f"{{-pair {key}}}", found) == f"−{a:.1f}, −{b:.1f}"
-    cells = filled(f"{{cells {key}; {real}}}", found).split(" | ")
+    assert fill(f"{{size& {key}}}", found) == f"{a:.1f} and {b:.1f}"
+    assert fill(f"{{-pair {key}}}", found) == f"−{a:.1f}, −{b:.1f}"
+    cells = fill(f"{{cells {key}; {real}}}", found).split(" | ")
     assert [x.partition("\u00a0")[0] for x in cells[:3]] == [f"+{a:.1f}", f"+{b:.1f}", f"−{-c:.1f}"]
     assert cells[3:] == ["✓; ?", "C6, R8"]
-    assert filled("{cells C6 better: UNA, right - KTO}", found).split(" | ")[3] == "unplanned"
+    assert fill("{cells C6 better: UNA, right - KTO}", found).split(" | ")[3] == "unplanned"
 
 
 def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
@@ -90,7 +86,7 @@ def test_a_picture_of_scores_compares_rows_of_one_run():
 
 def test_a_size_of_two_signs_is_refused():
     with pytest.raises(AssertionError, match="two signs"):
-        filled("{size C2 better: UFT .01 - SFT}", write.all_lines())
+        fill("{size C2 better: UFT .01 - SFT}", write.all_lines())
 
 
 def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
@@ -106,15 +102,15 @@ def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
 
 def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
     rows = [{"response": str(i), "score": score} for i, score in enumerate([0, 1, 0.2, 0.1, 0.5])]
-    found = harvest.balanced(rows, seed=3)
+    found = harvest.balance(rows, seed=3)
     assert [row["score"] >= 0.5 for row in found].count(True) == 2 and len(found) == 4
-    assert found == [row for row in rows if row in found] == harvest.balanced(rows, seed=3)
-    assert harvest.balanced(rows[:1], seed=3) == []
+    assert found == [row for row in rows if row in found] == harvest.balance(rows, seed=3)
+    assert harvest.balance(rows[:1], seed=3) == []
 
 
 def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
-    nothing_right = [harvest.Sampled("", 0.0, stops=False, usable=True)]
-    monkeypatch.setattr(harvest, "sampled", lambda cfg, rows: {0: nothing_right})
+    nothing_right = [harvest.Sample("", 0.0, stops=False, usable=True)]
+    monkeypatch.setattr(harvest, "sample_answers", lambda cfg, rows: {0: nothing_right})
     asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
     assert harvest.main(asked.split()) == 0
     assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""
@@ -126,14 +122,13 @@ def test_a_doubt_is_told_of_a_question_that_exists():
     assert [*searches.doubts("C1", "SFT -> DPO", 1).values()] == ["SFT -> DPO", "SFT"]
 
 
-def test_the_lake_is_told_as_it_was_measured():
-    ends = reads.endings()
-    (orpo, half), (sft, other) = ends[0]["ORPO - IFT"], ends[0]["SFT - IFT"]
-    assert orpo > half and abs(sft) < other         # nearer than ORPO, and as near as SFT
-    from_scratch = [f"C5 Move by move, SFT overestimates its policy (from scratch, {n} updates)"
-                    for n in reads.UPDATES]
-    above = [write.all_lines()[key].findings[0].mean > 0 for key in from_scratch]
-    assert above == [False, True, True, True, True]
+def test_the_words_of_a_frozen_line_are_its_numbers():
+    """And its verdict is that of all models."""
+    for line in [*frozen.lines("C5"), *frozen.page_lines(), *frozen.lines("C7")]:
+        for found in line.findings:
+            assert verdicts.points(found.mean, found.half) in line.figures
+        if line.findings:
+            assert line.verdict == verdicts.on_all([found.verdict for found in line.findings])
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -285,7 +280,7 @@ def test_holm_stops_at_the_first_doubt():
 # ---- the rows ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", [name for name in CLAIMS if name in judge.RUN])
 def test_every_command_of_an_entry_was_run(name):
-    kept, claim = packed(name), CLAIMS[name]
+    kept, claim = load_packed(name), CLAIMS[name]
     assert sorted(kept["commands"].tolist()) == sorted(
         [claim.command(row, base) for base in range(len(claim.bases))] for row in claim.rows)
     assert kept["scores"].shape[1:] == (len(claim.bases), len(claim.seeds), len(claim.families),
@@ -296,23 +291,23 @@ def test_every_command_of_an_entry_was_run(name):
 def test_a_command_that_was_never_run_is_one_line(monkeypatch):
     monkeypatch.setitem(CLAIMS["C2"].rows, "SFT", "--objective sft --lr 6.4e-5 --batch-size 8")
     with pytest.raises(UserError, match="never run: --objective sft --lr 6.4e-5"):
-        judge.judged("C2")
+        judge.verdicts_of("C2")
 
 
 def test_cells_become_verdicts(tmp_path, monkeypatch):
     """The kept scores of R1 as cells give the same lines again, of R1s too; others are found."""
     monkeypatch.setattr(cells, "OUT", tmp_path)
     (tmp_path / "cells").mkdir()
-    claim, kept = CLAIMS["R1"], packed("R1")
+    claim, kept = CLAIMS["R1"], load_packed("R1")
     for r, row in enumerate(claim.rows):
         for s, seed in enumerate(claim.seeds):
             np.savez(cells.cell_file(claim, row, 0, seed),
                      **{what: kept[what][r, 0, s] for what in ("scores", "ended")})
     trained = cells.gather(claim, 5)
     for name in ("R1", "R1s"):
-        assert judge.told(judge.judged(name, trained)) == judge.lines(name)
+        assert judge.with_doubts(judge.verdicts_of(name, trained)) == judge.lines(name)
     trained["scores"][1, 0, 2, 0] = 0
-    assert judge.judged("R1", trained)[0] != judge.lines("R1")[0]
+    assert judge.verdicts_of("R1", trained)[0] != judge.lines("R1")[0]
     _, sft, released, _ = cells.compare("R1", trained)
     assert " 100 100 100 100 100 " in sft and re.search(r" 100 100 [89]\d\S* 100 100 ", released)
 
@@ -338,7 +333,7 @@ def test_no_two_cells_share_a_file_unless_they_are_the_same_model_asked_the_same
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     """The cheapest one, SFT on 30 rows: all 900 scores. --train compares any other."""
     monkeypatch.setattr(cells, "OUT", tmp_path)
-    claim, kept = CLAIMS["C6"], packed("C6")
+    claim, kept = CLAIMS["C6"], load_packed("C6")
     cells.make_cell("C6", "start", 0, 300)
     assert np.array_equal(np.load(cells.cell_file(claim, "start", 0, 300))["scores"],
                           kept["scores"][judge.place(kept, claim, "start", 0), 0, 0])

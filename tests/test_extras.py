@@ -4,22 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from formula import value
 from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, start_folder
 from test_equations import known, step
 
-from lessons.extras import spafl, ts_dpo
+from lessons.extras import ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import train
 from nanouft.batch import write_logp
 from nanouft.objectives.heads import equations
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 FILE = ts_dpo.__file__
 
 
-# ---- TS-DPO --------------------------------------------------------------------------------------
 def test_the_equation_of_ts_dpo_is_the_loss_of_the_code():
     line, = equations("ts_dpo", ts_dpo.__doc__)
     o = TSDPO(beta=0.7)
@@ -53,7 +51,7 @@ def test_the_logits_of_the_linear_model_are_the_tangent_of_the_networks():
 
 def prepared(model) -> TSDPO:
     objective = TSDPO()
-    Models(model, NANO.pad, CPU).prepare([], objective)
+    FrozenModels(model, NANO.pad, CPU).prepare([], objective)
     return objective
 
 
@@ -104,40 +102,3 @@ def test_a_run_of_ts_dpo_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     train.main(["--resume", "broken", "--objective", FILE])
     whole, broken = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "broken"))
     assert whole == broken
-
-
-# ---- SpaFL ---------------------------------------------------------------------------------------
-def two_clients() -> tuple[list, list, torch.Tensor, torch.Tensor]:
-    """Weights and thresholds of which about half are used, rows and classes."""
-    rng = torch.Generator().manual_seed(0)
-    weights = [torch.randn(2, out, n, generator=rng).double().requires_grad_()
-               for n, out in zip(spafl.SIZES, spafl.SIZES[1:])]
-    taus = [w.detach().abs().mean((1, 2))[:, None].repeat(1, w.shape[1]).requires_grad_()
-            for w in weights]
-    x = torch.randn(2, 5, spafl.SIZES[0], generator=rng).double()
-    return weights, taus, x, torch.randint(spafl.SIZES[-1], (2, 5), generator=rng)
-
-
-def test_the_loss_of_spafl_is_its_equation():
-    """L = -log p_y + a sum_j exp(-tau_j), client by client and neuron by neuron."""
-    weights, taus, x, y = two_clients()
-    want = torch.zeros((), dtype=torch.float64)
-    for client in range(2):
-        h = x[client]
-        for layer, (w, tau) in enumerate(zip(weights, taus)):
-            used = [row if row.abs().mean() > t else 0 * row
-                    for row, t in zip(w[client], tau[client])]
-            assert 0 < sum(bool(row.any()) for row in used) < len(used)
-            h = (h.relu() if layer else h) @ torch.stack(used).T
-            want = want + spafl.A * sum(torch.exp(-t) for t in tau[client])
-        want = want + F.cross_entropy(h, y[client])
-    same(spafl.loss_of(weights, taus, x, y), want, 1e-12)
-
-
-@pytest.mark.parametrize("window, feels", [("paper", True), ("released", False)])
-def test_the_thresholds_of_the_released_code_never_learn_from_the_data(window, feels, monkeypatch):
-    monkeypatch.setattr(spafl, "WINDOW", window)
-    monkeypatch.setattr(spafl, "A", 0.0)
-    weights, taus, x, y = two_clients()
-    grads = torch.autograd.grad(spafl.loss_of(weights, taus, x, y), taus)
-    assert any(g.any() for g in grads) == feels

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from nanouft.loop import Device
 from nanouft.run.first_models import with_first_models
 from nanouft.run.folder import locked
-from nanouft.run.settings import Train, read_flags
+from nanouft.run.settings import TrainFlags, read_flags
 
 # Flags of a run that its first models have of their own, or that change no weight.
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads", "save_every",
@@ -72,7 +72,8 @@ OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 
 @pytest.mark.parametrize("given", [OF_WORLD, OF_FILES], ids=["NanoWorld", "files"])
 def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
     """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
-    every = {f.name for f in dataclasses.fields(Train)}
+    every = {f.name for f in dataclasses.fields(TrainFlags)}
+    assert all(getattr(TrainFlags, name) != value for name, value in given.items()), "no defaults"
     assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN
     argv = []
     for name, value in given.items():
@@ -83,22 +84,6 @@ def test_they_read_what_the_run_reads_in_the_same_way(given, folder):
     for line in lines:
         cfg = read_flags(line[:line.index("--device")])[1]
         assert {name: getattr(cfg, name) for name in given} == given
-
-
-def test_the_flags_that_are_asked_of_are_not_the_defaults():
-    assert all(getattr(Train, name) != value for name, value in (OF_WORLD | OF_FILES).items())
-
-
-def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
-    line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
-           "--accumulate 2 --out "
-    assert call(line + "t1") == 0
-    first = [x for x in capsys.readouterr().out.splitlines()
-             if x.startswith("needed first, made once: python")]
-    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
-    assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
-    same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
-    assert same[0] == same[1]
 
 
 def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):

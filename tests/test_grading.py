@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lessons import build, calling, grade
-from lessons import exercise as judge
-from lessons.check import main
-from lessons.limits import hide_cards, run_limited
-from lessons.submissions import fingerprint, handed_in, parsed, slice_of
+from lessons.classroom import build, calling, grade
+from lessons.classroom.check import main
+from lessons.classroom.exercise import HERE, exercises
+from lessons.classroom.judge import NOT_STARTED, judge
+from lessons.classroom.sandbox import hide_cards, run_limited
+from lessons.classroom.submissions import fingerprint, handed_in, parse, slice_of
 from nanouft import simple
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
-KNOWN = judge.exercises()
+KNOWN = exercises()
 RIGHT = "import math\nimport torch\n" + getsource(KNOWN["02b"].right)
 WRONG = "def sft_loss(logp, mask, reduction):\n    "
 RENAMED = '''
@@ -43,12 +44,13 @@ def sft_loss(logp, mask, reduction):
 CHEATS = {
     "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
                "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
-    "judge": "from lessons import exercise as judge, grade\njudge.verdict = lambda *x: ''\n"
-             "judge.judge = judge.difference = judge.apart = judge.verdict\n"
-             "grade.grade_words = lambda *x: 'right'\n" + WRONG + "return 0.0",
-    "draws": "import torch\nfrom lessons import exercise as judge\n"
-             "judge.Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
-             "judge.Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
+    "judge": "import sys\nfor name in [x for x in sys.modules if x.startswith('lessons.')]:\n"
+             "    for what in ('judge', 'verdict', 'difference', 'both_values', 'grade_words'):\n"
+             "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
+             + WRONG + "return 0.0",
+    "draws": "import torch\nfrom lessons.classroom.exercise import Draw\n"
+             "Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
+             "Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
              + WRONG + "return logp.sum()",
     "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
               "    except OSError:\n        pass\nos._exit(0)",
@@ -77,6 +79,10 @@ def hand_in(folder: Path, source: str, name: str = "ex02.py") -> Path:
     return folder
 
 
+def graded(folder: Path, **limits) -> str:
+    return grade.grade("02b", grade.submission(folder, "02b"), **limits)
+
+
 def notebook(*cells: str) -> str:
     made = [{"cell_type": "markdown", "source": ["def sft_loss(: is text here"]}]
     made += [{"cell_type": "code", "source": cell.splitlines(keepends=True), "outputs": []}
@@ -89,10 +95,10 @@ def test_a_program_that_writes_into_every_open_file_ends_no_other(tmp_path):
     """It once ended the process of which all others are copies, and now and then a whole class."""
     honest = hand_in(tmp_path / "honest", RIGHT)
     server = forkserver._forkserver
-    assert grade.grade(honest, "02b").words == "right"
+    assert graded(honest) == "right"
     before = server._forkserver_pid
-    grade.grade(hand_in(tmp_path / "forged", CHEATS["forged"]), "02b")
-    assert grade.grade(honest, "02b").words == "right" and server._forkserver_pid == before
+    graded(hand_in(tmp_path / "forged", CHEATS["forged"]))
+    assert graded(honest) == "right" and server._forkserver_pid == before
 
 
 @LIMITS
@@ -100,7 +106,7 @@ def test_nothing_that_a_program_changes_gives_it_a_point(tmp_path):
     folders = {name: hand_in(tmp_path / name, source) for name, source in CHEATS.items()}
     folders["honest"] = hand_in(tmp_path / "honest", RIGHT)
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda folder: grade.grade(folder, "02b").words, folders.values())
+        found = pool.map(graded, folders.values())
     points = [name for name, words in zip(folders, found) if words == "right"]
     assert points == ["honest"]
 
@@ -109,13 +115,13 @@ def test_nothing_that_a_program_changes_gives_it_a_point(tmp_path):
 @pytest.mark.parametrize("name", ENDS)
 def test_limits_are_told_apart(name, tmp_path):
     source, words = ENDS[name]
-    assert words in grade.grade(hand_in(tmp_path, source), "02b", seconds=2).words
+    assert words in graded(hand_in(tmp_path, source), seconds=2)
 
 
 @LIMITS
 def test_a_thread_that_runs_on_is_not_waited_for(tmp_path):
     thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
-    assert grade.grade(hand_in(tmp_path, thread + RIGHT), "02b").words == "right"
+    assert graded(hand_in(tmp_path, thread + RIGHT)) == "right"
 
 
 def tell_cards(file: str) -> None:
@@ -141,13 +147,13 @@ def test_what_comes_back_is_plain_data():
     again = grade.from_json(calling.to_json(seen))
     torch.testing.assert_close(again.values["gives"][0], seen.values["gives"][0], equal_nan=True)
     assert again.values["gives"][1:] == [None, "yes", 2]
-    keys = judge.draws(0)
+    cases = KNOWN["02b"].cases(0)
     for line in (b"right", b"[]", b"{}", b'{"values": {"gives": {"kind": "float", "shape": [9], '
                  b'"numbers": []}}, "error": "", "words": ""}', b"[" * 9999):
-        assert "it ended Python" in grade.grade_words(KNOWN["02b"], [line, line], 0, 2, keys)
+        assert "it ended Python" in grade.grade_words(KNOWN["02b"], [line, line], 0, 2, cases)
     empty = calling.to_json(calling.Seen())
-    assert grade.grade_words(KNOWN["02b"], [empty] * 62, 0, 2, keys).startswith("wrong")
-    assert "the check itself did not begin" in grade.grade_words(KNOWN["02b"], [], 1, 2, keys)
+    assert grade.grade_words(KNOWN["02b"], [empty] * 62, 0, 2, cases).startswith("wrong")
+    assert "the check itself did not begin" in grade.grade_words(KNOWN["02b"], [], 1, 2, cases)
 
 
 def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):
@@ -163,12 +169,12 @@ def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):
     assert "other" not in source and "NotImplemented" in source
     space = {}
     exec(source, space)
-    assert judge.judge(KNOWN["02b"], space["sft_loss"]) == ""
+    assert judge(KNOWN["02b"], space["sft_loss"]) == ""
 
 
 def test_the_file_that_has_begun_counts(tmp_path):
     """A stub beside a finished notebook, a folder of an unpacked zip, what macOS puts there."""
-    stub = (judge.HERE / "ex02.py").read_text()
+    stub = (HERE / "ex02.py").read_text()
     hand_in(tmp_path, stub, "ex02.py")
     hand_in(tmp_path, RIGHT, "__MACOSX/ex02.py")
     hand_in(tmp_path, RIGHT, ".git/ex02.py")
@@ -182,7 +188,7 @@ def test_the_file_that_has_begun_counts(tmp_path):
 
 def test_the_same_program_under_other_names_has_the_same_fingerprint():
     def of(source: str) -> str:
-        return fingerprint(slice_of(parsed(source), "sft_loss"), "sft_loss")[0]
+        return fingerprint(slice_of(parse(source), "sft_loss"), "sft_loss")[0]
     same = of(RIGHT)
     calls, f = RENAMED.replace("-x.masked_fill(counted == 0, 0)", "f(x)"), "\ndef f(x): return -x\n"
     helper = calls + f
@@ -219,9 +225,9 @@ def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
     """And a table that cannot be written is told before it."""
     there, table = [], tmp_path / "new" / "points.csv"
 
-    def graded(student, name, seed, program):
+    def graded(name, program, seed):
         there.append(table.parent.is_dir())
-        return grade.Cell("right")
+        return "right"
     monkeypatch.setattr(grade, "grade", graded)
     (tmp_path / "all" / "ada").mkdir(parents=True)
     words = ["02b", "--class", str(tmp_path / "all"), "--csv"]
@@ -270,8 +276,8 @@ def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path, monk
 
 
 def test_a_short_copy_of_the_key_is_told(tmp_path):
-    key = handed_in(judge.HERE, "key06.py", "balance")
-    same = {(tmp_path / x, "06a"): handed_in(judge.HERE, "key06.py", "balance") for x in "ab"}
+    key = handed_in(HERE, "key06.py", "balance")
+    same = {(tmp_path / x, "06a"): handed_in(HERE, "key06.py", "balance") for x in "ab"}
     for program in same.values():
         program.short = True
     assert key and set(grade.same_programs(same, {"06a": key}).values()) == {"the key"}
@@ -299,7 +305,7 @@ def test_the_parts_of_a_class_are_a_table_too(tmp_path):
     assert first["the same program as"].startswith("the key")
     assert first["reaches for"].startswith("the key") and "insides" in first["reaches for"]
     assert told["ada", "token_logp"]["what the check says"].startswith("wrong: ")
-    assert told["ada", "dpo_loss"]["what the check says"] == "not yet"
+    assert told["ada", "dpo_loss"]["what the check says"] == NOT_STARTED
     assert "cannot be read" in told["bob", "padded"]["what the check says"]
     assert "no file mine.py" in told["cleo", "padded"]["what the check says"]
     assert told["dora", "padded"]["reaches for"] == ""

@@ -21,7 +21,7 @@ HELD = ("dft", "ada_dpo", "surrogate cispo", "weigh phi")
 
 def is_read(form, role: str, s) -> torch.Tensor:
     """The targets that a loss may read: response tokens; ORPO reads the prompt of a chosen row."""
-    return (s.real if form.name == "orpo" and role == "chosen" else s.mask) > 0
+    return (s.not_padding if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
 def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
@@ -67,7 +67,7 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
     for role, s in batch.seqs.items():
         wider = s.map(lambda x: None if x is s.positions else F.pad(x, (0, 9)))
         wider.targets = wider.targets.masked_fill(~is_read(form, role, wider), 13)
-        wider.inputs = wider.inputs.masked_fill(wider.real == 0, 12)
+        wider.inputs = wider.inputs.masked_fill(wider.not_padding == 0, 12)
         wider.logp = None
         batch.seqs[role] = wider
     got = learn(form, model, [batch])
@@ -110,8 +110,8 @@ def test_the_gradient_is_the_derivative(form):
     batch = with_logps(form)
     _, grads = push(form, batch)
     rng, h, values = torch.Generator().manual_seed(7), 1e-6, []
-    way = {role: torch.randn(g.shape, generator=rng, dtype=torch.float64) * batch.seqs[role].real
-           for role, g in grads.items()}
+    way = {role: torch.randn(g.shape, generator=rng, dtype=torch.float64)
+           * batch.seqs[role].not_padding for role, g in grads.items()}
     at = {role: batch.seqs[role].logp.detach() for role in grads}
     for sign in (1, -1):
         for role in grads:
@@ -126,7 +126,7 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
     for first, others in ((0., 0.), (-1e-9, -1e-9), (-1e4, -1e4), (0., -1e4), (-1e4, 0.),
                           (-1e-9, -1e4), (-1e4, -1e-9)):
         for i, s in enumerate(batch.seqs.values()):
-            s.logp = torch.full(s.mask.shape, others if i else first) * s.real
+            s.logp = torch.full(s.mask.shape, others if i else first) * s.not_padding
         loss, grads = push(form, batch)
         slopes = {f"its gradient by {role}": x for role, x in grads.items()}
         numbers = {"the loss": loss, **slopes, **form.objective.loss(batch)[1]}

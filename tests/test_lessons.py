@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lessons import guesses, pages, table, website
+from lessons import lesson_list
+from lessons.classroom import guesses
+from lessons.classroom.exercise import exercises
 from lessons.course import HERE, Question, switches
-from lessons.exercise import exercises
-from lessons.table import LESSONS, lesson_file
+from lessons.lesson_list import LESSONS, lesson_file
+from lessons.website import layout as website
+from lessons.website import pages
 
 ROOT = HERE.parent
 
@@ -85,8 +88,9 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
     answer for the lesson."""
     env = copied(tmp_path)
     copy = shutil.copy(lesson_file("05"), tmp_path / "lessons" / "05_a_copy.py")
-    code = """from lessons import course, guesses, methods, pages, slides, table
-print(table.table(), methods.COUNTS, [x.name for x in pages.lesson_files([]) + slides.LESSONS])
+    code = """from lessons import course, guesses, methods_page, pages, slides, lesson_list
+print(lesson_list.table(), methods_page.COUNTS)
+print([x.name for x in pages.lesson_files([]) + slides.LESSONS])
 print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
 
     def said(*words: str) -> str:
@@ -108,7 +112,7 @@ def test_no_lesson_is_missing_in_the_list():
 def test_a_lesson_has_its_parts(lesson):
     """A description, two guesses, a letter or a number each, one switch that the text explains, two
     questions."""
-    assert table.QUESTIONS[lesson.stem].endswith((".", "?"))
+    assert lesson_list.QUESTIONS[lesson.stem].endswith((".", "?"))
     text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
     switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
     assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
@@ -126,7 +130,7 @@ def test_a_lesson_has_its_parts(lesson):
 
 def read_first(lesson: Path) -> set[str]:
     """The lessons that "read NN first" names, and those that these name in turn."""
-    named = re.search(r"\bread (\d\d(?:(?:,| and) \d\d)*) first", table.head_of(lesson)[1])
+    named = re.search(r"\bread (\d\d(?:(?:,| and) \d\d)*) first", lesson_list.head_of(lesson)[1])
     direct = set(re.findall(r"\d\d", named[1])) if named else set()
     by_number = {other.name[:2]: other for other in LESSONS}
     return direct.union(*(read_first(by_number[number]) for number in direct))

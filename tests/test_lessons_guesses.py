@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lessons import course, guesses, pages
+from lessons import course
+from lessons.classroom import guesses
 from lessons.course import HERE, Question, switches
-from lessons.table import LESSONS, lesson_file
+from lessons.lesson_list import LESSONS, lesson_file
+from lessons.website import pages
 from nanouft.plumbing.errors import UserError
 
 NAMES = [(file.name[:2], change) for file in LESSONS for change in ("", *switches(file))]
@@ -58,7 +60,7 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert question.text in said and "After your run" not in said
     lesson.compare(happened, "" if question.choices else "%")
     said = capsys.readouterr().out
-    assert f"Your guess: {answer}. What happened: " in said and "lessons.guesses" in said
+    assert f"Your guess: {answer}. What happened: " in said and "lessons guesses" in said
     kept = Question(lesson.file, change)
     assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
     assert len({Question(lesson_file(n), c).file for n, c in NAMES}) == len(NAMES)
@@ -199,12 +201,3 @@ def test_a_damaged_record_is_told_and_kept(text, folder):
     with pytest.raises(UserError, match="02.txt"):
         guesses.main([])
     assert (folder / "out/guesses/02.txt").read_text() == text
-
-
-def test_a_lesson_without_a_terminal_stops_before_it_tells_the_answer(tmp_path):
-    """In a pipe or an editor's window nobody can be asked, so it says how to guess first."""
-    file = lesson_file("00")
-    ran = subprocess.run([sys.executable, str(file)], cwd=tmp_path, capture_output=True, text=True,
-                         stdin=subprocess.DEVNULL)
-    assert ran.returncode == 2 and f"python {file} --guess a" in ran.stderr
-    assert "What happened" not in ran.stdout and not list(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lessons.evidence import losses, pictures, stats, which_loss
+from lessons.evidence import losses, stats, which_loss
 from lessons.evidence.claim import UNIT, Claim
 from lessons.evidence.claims import CLAIMS
 
@@ -54,10 +54,3 @@ def halves(kept, row: str):
     i, share = [*CLAIMS["C13"].rows].index(row), 1 / len(kept["groups"])
     for base in kept["scores"][i]:
         yield [share * base[:, family] / UNIT for family in range(base.shape[1])], [*kept["groups"]]
-
-
-def test_the_picture_names_every_loss(planted, monkeypatch):
-    kept = planted("C13", {})
-    monkeypatch.setattr(pictures, "packed", lambda name: kept)
-    named = [label.get_text() for label in pictures.all_losses().axes[0].get_xticklabels()]
-    assert sorted(named) == sorted({*which_loss.FROM_BASE} - {"ts_dpo"})

@@ -126,10 +126,24 @@ def test_half_precision_is_told_what_it_needs_at_most_and_is_not_refused(monkeyp
     assert check_memory(plan, model, Device("cpu", "bf16")).startswith("memory: up to ")
 
 
+@pytest.mark.parametrize("name, there", [("sft", ", or --accumulate "), ("kto", "; ")])
+def test_no_accumulate_for_a_method_that_refuses_it(name, there, monkeypatch):
+    """kto compares all rows of a step, so the remedy of the memory names only a smaller step."""
+    objective, cfg, given = read_flags(["--objective", name, "--batch-size", "256"])
+    model = tiny(vocab_size=VOCAB)
+    plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
+    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
+    monkeypatch.setattr(device, "memory", lambda _: 0.53e9)
+    with pytest.raises(UserError, match=f"--batch-size \\d+ would fit{there}") as refused:
+        check_memory(plan, model, CPU)
+    assert ("--accumulate" in str(refused.value)) == (name == "sft")
+
+
 def whole_rows(batch: Batch) -> Batch:
     """Its rows as if all their tokens were the answer's, without what `forward` wrote."""
     return replace(batch, seqs={
-        role: replace(s, mask=torch.ones_like(s.mask), real=torch.ones_like(s.real), positions=None)
+        role: replace(s, mask=torch.ones_like(s.mask), positions=None,
+                      not_padding=torch.ones_like(s.not_padding))
         for role, s in batch.seqs.items() if not role.startswith("mix_")})
 
 

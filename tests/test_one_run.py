@@ -22,9 +22,8 @@ from made import (
 from safetensors.torch import load_file
 
 from nanouft import rollout, simple, train, world
-from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.generate import generate
-from nanouft.gpt import shipped_base
 from nanouft.loop import DTYPES, Device, Update, make_optimizer, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -33,7 +32,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen
 # weights, the start model's numbers, rows that read other rows, embeddings of prompts, minibatches,
@@ -72,12 +71,6 @@ def is_the_same(run: Path, whole: Path, tol: float) -> None:
     for name in want:
         gap = (got[name] - want[name]).abs().max().item()
         assert gap <= tol * 10, f"{name} is {gap:.1e} away"
-
-
-@pytest.mark.parametrize("name", [name for name in RUNS if not OBJECTIVES[name].coupled])
-def test_in_micro_batches(name, place):
-    assert command(train.main, flags(place, name, "--accumulate", "2", out="pieces")) == 0
-    is_the_same(place / "pieces" / name, place / "whole" / name, 2e-5)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
@@ -126,7 +119,8 @@ MEMORY = ["--accumulate", "3", "--activation-checkpointing", "--save-every", "2"
 
 @pytest.mark.parametrize("name", [name for name in RUNS if not OBJECTIVES[name].coupled])
 def test_a_run_goes_on_in_less_memory(name, place):
-    """As after "out of memory": with more micro-batches and with activations computed twice."""
+    """As after "out of memory": with more micro-batches and with activations computed twice. So
+    micro-batches change nothing."""
     with killed_in_step(7):
         assert command(train.main, flags(place, name, out="heavy")) == 130
     run = place / "heavy" / name
@@ -200,10 +194,10 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
     if o.on_policy:
         source = Rollouts(encoded, o, Sampler(model, start, tok), lambda rows, texts: [
-            world.score("", text) for text in texts], Pace(B, n))
+            world.score("", text) for text in texts], Batching(B, n))
     else:
-        models = Models(start, tok.pad, CPU, lambda folder: (other, tok))
-        source = Epochs(models.prepare(encoded, o), Pace(B, n), tok.pad)
+        models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
+        source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
@@ -257,7 +251,7 @@ def test_a_step_is_taken_in_as_many_micro_batches_as_its_source_says(monkeypatch
         forward(model, batch)
     monkeypatch.setattr(form.objective, "forward", counted)
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
-    source, model = Epochs(some, Pace(batch_size=2, steps=1, accumulate=2), NANO.pad), nano()
+    source, model = RowSource(some, Batching(batch_size=2, steps=1, accumulate=2), NANO.pad), nano()
     update = Update(make_optimizer(model, 1e-3, fused=True))
     list(steps(model, form.objective, source, update, [0]))
     assert rows == [1, 1]
@@ -279,22 +273,6 @@ def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
     for name, (_, kinds, rate, _) in simple.METHODS.items():
         o = OBJECTIVES[name]()
         assert name == "grpo" or (kinds, rate) == (o.kinds(), o.lr), name
-
-
-def test_simple_py_has_one_kind_of_mean():
-    """The mean of the losses of single answers is that of all, so that what differs between two of
-    its methods is not how they average."""
-    model, other = shipped_base(), shipped_base()
-    with torch.no_grad():
-        other.wpe.weight.mul_(2)
-    for name, (loss_of, kinds, *_) in simple.METHODS.items():
-        if name == "grpo":                              # it samples; its form is in its last line
-            continue
-        rows = [row for kind in kinds for row in world.rows("train", kind, 4, 0)]
-        with torch.no_grad():
-            alone = [loss_of(model, other, [row], NANO, 0).item() for row in rows]
-            together = loss_of(model, other, rows, NANO, 0).item()
-        assert together == pytest.approx(sum(alone) / len(alone), abs=1e-5), name
 
 
 def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):

@@ -18,10 +18,10 @@ from PIL import Image
 
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
-from lessons import methods, pages
 from lessons.evidence import claim as claim_entry
 from lessons.evidence import claims, pictures, whole_runs
 from lessons.evidence.claims import CLAIMS
+from lessons.website import methods_page, pages
 from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -29,7 +29,7 @@ from nanouft.objectives.heads import head_of
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
 from nanouft.playground import __main__ as playground
-from nanouft.playground.__main__ import STRIP_RATE
+from nanouft.playground.__main__ import STRIP_RATES
 from nanouft.playground.record import (
     CALLED,
     LONGEST,
@@ -44,7 +44,7 @@ from nanouft.playground.record import (
 from nanouft.playground.strip import strip
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json
-from nanouft.run.pushes import token_pushes
+from nanouft.run.token_pushes import token_pushes
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -106,7 +106,7 @@ def written(folder, objective: str, before: dict, after: dict, log: list[dict], 
 def test_curves_of_a_run(name, scored, more, tmp_path):
     log = [{"step": n, "loss": 1 / n, "grad_norm": 1, **more} for n in range(1, 9)]
     written(tmp_path, name, scored, scored, log)
-    assert Image.open(plots.curves(tmp_path)).width == 1080
+    assert Image.open(plots.draw_curves(tmp_path)).width == 1080
 
 
 @pytest.mark.parametrize("objective, figure, panels", [("sft", "nll", 1), ("dpo", "accuracy", 2),
@@ -120,7 +120,7 @@ def test_held_out_rows_stand_beside_a_loss_of_their_unit_only(objective, figure,
     log.insert(4, {"step": 4, "held_out": {figure: 0.7}})
     before, after = ({"held_out": {figure: x, "rows": 4}} for x in (0.5, 0.75))
     written(tmp_path, objective, before, after, log, passes=2.0)
-    plots.curves(tmp_path)
+    plots.draw_curves(tmp_path)
     axes = drawn[0].axes
     assert len(axes) == panels
     assert axes[0].get_title("left").startswith(
@@ -163,7 +163,7 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
 
 
 # ---- the pictures of docs/ -----------------------------------------------------------------------
-DOCS = methods.ROOT / "docs"
+DOCS = methods_page.ROOT / "docs"
 
 
 def figures(file) -> dict:
@@ -266,7 +266,7 @@ def test_a_name_of_the_page_is_one_in_the_head_of_the_file():
     named = {name: cls.__name__ for name, cls in OBJECTIVES.items()} | CALLED
     for name, called in named.items():
         head = (head_of(OBJECTIVES[name]) if name in OBJECTIVES else
-                (methods.ROOT / f"lessons/extras/{name}.py").read_text(encoding="utf-8"))
+                (methods_page.ROOT / f"lessons/extras/{name}.py").read_text(encoding="utf-8"))
         assert called in "".join(head.splitlines(keepends=True)[:3]), name
 
 
@@ -275,7 +275,7 @@ def test_every_method_is_on_the_page_and_the_page_is_small(whole):
     data, file = whole
     assert [name for name in data["methods"] if name != "ift-released"] == [*OBJECTIVES, "ts_dpo"]
     assert "def linear_logits(" in data["methods"]["ts_dpo"]["code"]
-    assert all((methods.ROOT / x["file"]).is_file() for x in data["methods"].values())
+    assert all((methods_page.ROOT / x["file"]).is_file() for x in data["methods"].values())
     assert all(len(frames) == 5 for x in data["methods"].values() for frames in x["runs"].values())
     assert all({*RATES, x["own"]} == set(x["runs"]) for x in data["methods"].values())
     assert all(x["equation"] and x["idea"] and "def " in x["code"] and x["mark"]
@@ -344,8 +344,8 @@ def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, mo
 
 
 def test_the_scores_of_the_page_are_current():
-    there = methods.SCORES.read_text(encoding="utf-8")
-    assert there == methods.scores_text(), "run python -m lessons.methods"
+    there = methods_page.SCORES.read_text(encoding="utf-8")
+    assert there == methods_page.scores_text(), "run python -m lessons methods"
 
 
 @pytest.mark.slow
@@ -646,11 +646,10 @@ def test_a_score_that_was_compared_with_nothing_says_so(made, browser):
 
 def test_the_scores_of_all_methods_on_own_samples_were_compared_with_nothing():
     """What the page says of them. A run that compares one of them has to change the words."""
-    scores = json.loads(methods.SCORES.read_text(encoding="utf-8"))
+    scores = json.loads(methods_page.SCORES.read_text(encoding="utf-8"))
     free = {name for name, told in scores.items()
             if whole_runs.EXPLORATORY in [source for *_, source in told.values()]}
-    sampled = {name for name in OBJECTIVES if OBJECTIVES[name]().family == "sampled"}
-    assert free == sampled & scores.keys()
+    assert free == {name for name in scores if colours.family(name) == "sampled"}
 
 
 def states_drawn(browser, made) -> int:
@@ -922,9 +921,10 @@ def test_the_strip_of_frames_shows_the_steps_of_today():
     """As `python -m nanouft.playground --strip docs/steps.svg` writes it; small and without
     motion."""
     kept = (DOCS / "steps.svg").read_text(encoding="utf-8")
-    data = record(["sft", "dpo"], [STRIP_RATE])
-    assert strip(data, rate_text(STRIP_RATE)) == kept
+    data = record(["sft", "dpo"], STRIP_RATES)
+    assert strip(data, *map(rate_text, STRIP_RATES)) == kept
     assert "SFT 0, 1, 3, 8, 8; DPO 0, 0, 1, 2, 2" in kept
+    assert "2.5e-4 these stop after the last step: SFT 8 of 8, DPO 7 of 8</text>" in kept
     assert len(kept) < 10_000 and not re.search("animat|script|href", kept)
 
 
@@ -933,7 +933,7 @@ def test_the_strip_says_what_the_record_says(made, browser, tmp_path):
     for names, rate in ((("ift-released", "grpo"), "2.5e-4"), (("dpo", "sft"), "3e-5")):
         data = made[0] | {"methods": {name: made[0]["methods"][name] for name in names}}
         file = tmp_path / "steps.svg"
-        file.write_text(strip(data, rate), encoding="utf-8")
+        file.write_text(strip(data, rate, "1e-4"), encoding="utf-8")
         page, _ = opened(browser, file)
         dots = page.locator(".dots").all_text_contents()
         assert [x.count("●") for x in dots] == [stops(made[0], name, rate, step)

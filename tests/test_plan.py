@@ -14,8 +14,8 @@ from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.defaults import with_beta
 from nanouft.run.load import Rows, load_rows, open_model
-from nanouft.run.plan import Plan, as_passes, choose_pace, plan_run
-from nanouft.run.settings import Train, read_flags
+from nanouft.run.plan import Plan, as_passes, choose_batching, plan_run
+from nanouft.run.settings import TrainFlags, read_flags
 
 CONTEXT = 128
 
@@ -63,7 +63,7 @@ def test_every_seed_begins_with_other_matrices_of_lora(tmp_path):
     start = start_folder(tmp_path / "start")
 
     def begun(seed: int) -> dict:
-        cfg = Train(init=start, lora=2, seed=seed)
+        cfg = TrainFlags(init=start, lora=2, seed=seed)
         model = open_model(cfg, OBJECTIVES["sft"](), CPU)[0]
         return {name: p for name, p in model.named_parameters() if "lora_A" in name}
     one, again, other = map(begun, (1, 1, 2))
@@ -85,7 +85,7 @@ def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
     """Of NanoWorld; what they learn from differs."""
     one, other = (load_rows(*reversed(read_flags(f"--objective {name} --seed {seed}".split())[:2]))
                   for seed in (0, 1))
-    assert one.held == other.held and one.train != other.train
+    assert one.held_out == other.held_out and one.train != other.train
 
 
 @pytest.mark.parametrize("reward, questions", [("r.py:f", 2), ("judge", 1)])
@@ -128,7 +128,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
     objective, cfg, _ = read_flags([*init, *line.split()])
-    rate, *others = choose_pace(cfg, objective, rows, tiny(n_embd=width))
+    rate, *others = choose_batching(cfg, objective, rows, tiny(n_embd=width))
     assert rate == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 

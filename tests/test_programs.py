@@ -8,8 +8,9 @@ from programs.right import HEAD as RIGHT_HEAD
 from programs.right import RIGHT
 from programs.wrong import HEAD, WRONG
 
-from lessons.exercise import Exercise, exercises, judge, judge_file
-from lessons.mistakes import alone_and_in_pairs
+from lessons.classroom.exercise import Exercise, exercises, judge_file
+from lessons.classroom.judge import judge
+from lessons.classroom.mistakes import alone_and_in_pairs, with_mistakes
 
 KNOWN = exercises()
 
@@ -54,7 +55,7 @@ def sentences_of(mistakes) -> set[str]:
 
 def does_the_same(exercise: Exercise, mistakes, program) -> bool:
     """Do these mistakes give in every draw what the program gives?"""
-    other = exercise.wrong(*mistakes)
+    other = with_mistakes(exercise.right, *mistakes)
     return other is not None and not judge(replace(exercise, right=program, mistakes=[]), other, 0)
 
 
@@ -65,7 +66,7 @@ def test_two_mistakes_of_a_key_are_named():
     for exercise in KNOWN.values():
         pairs = [x for x in alone_and_in_pairs(exercise.right, exercise.mistakes) if len(x) == 2]
         for pair in pairs[::max(1, len(pairs) // 3)]:
-            program = exercise.wrong(*pair)
+            program = with_mistakes(exercise.right, *pair)
             if program and (said := judge(exercise, program, seed=0)):
                 tried += 1
                 told = [mistake for mistake in exercise.mistakes if mistake[2] in said]

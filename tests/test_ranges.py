@@ -7,20 +7,19 @@ import pytest
 from made import FORMS, Form
 
 import frozen_lake.__main__ as lake
-import lessons.evidence.__main__ as evidence
-from lessons import arena, build
-from lessons.evidence.harvest import Harvest
-from lessons.evidence.keep import Keep
+from lessons.classroom import arena, build
+from lessons.evidence.harvest import HarvestFlags
+from lessons.evidence.keep import KeepFlags
 from nanouft import simple
-from nanouft.evaluate import Evaluate
+from nanouft.evaluate import EvaluateFlags
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import clip_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.pretrain import Pretrain
-from nanouft.reward import Reward
-from nanouft.run.settings import Train
-from nanouft.sample import Sample
+from nanouft.pretrain import PretrainFlags
+from nanouft.reward import RewardFlags
+from nanouft.run.settings import TrainFlags
+from nanouft.sample import SampleFlags
 
 BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
@@ -73,11 +72,12 @@ def test_settings_that_make_no_sense_together(told):
 
 
 @pytest.mark.parametrize("program", [
-    Evaluate, Harvest, Keep, Pretrain, Reward, Sample, Train, lake.Run])
+    EvaluateFlags, HarvestFlags, KeepFlags, PretrainFlags, RewardFlags, SampleFlags, TrainFlags,
+    lake.LakeFlags])
 def test_every_number_of_a_program_has_a_least_value(program):
     """(choose_device asks for that of --threads.)"""
-    told = (OBJECTIVES["sft"](), set()) if program is Train else ()
-    program(**{"aligned": "base"} if program is Keep else {}).check(*told)
+    told = (OBJECTIVES["sft"](), set()) if program is TrainFlags else ()
+    program(**{"aligned": "base"} if program is KeepFlags else {}).check(*told)
     hints = typing.get_type_hints(program)
     numbers = [f.name for f in fields(program) if f.name != "threads"
                and {int, float} & {hints[f.name], *typing.get_args(hints[f.name])}]
@@ -88,8 +88,7 @@ def test_every_number_of_a_program_has_a_least_value(program):
 
 
 @pytest.mark.parametrize("main, words", [
-    (simple.main, "--steps -1"), (simple.main, "--steps 0"), (build.main, "mine.py --steps 0"),
-    (evidence.main, "C4 --seeds -1"), (evidence.main, "C4 --workers 0")])
+    (simple.main, "--steps -1"), (simple.main, "--steps 0"), (build.main, "mine.py --steps 0")])
 def test_a_number_that_makes_no_sense_is_one_line(main, words, capsys):
     assert command(main, words.split()) == 2
     out, told = capsys.readouterr()

@@ -1,19 +1,18 @@
-"""Rewards (nanouft/run/rewards.py): functions of yours and reward models."""
+"""Rewards (nanouft/run/reward_sources.py): functions of yours and reward models."""
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from commands import call
-from made import NANO, tiny
 
 from nanouft.data.rows import Row, read
-from nanouft.models.folders import save_model, start_model
+from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
-from nanouft.run import rewards
-from nanouft.run.folder import hash_of, read_lines
+from nanouft.run import reward_sources
+from nanouft.run.folder import read_lines
 
 
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
@@ -33,7 +32,7 @@ def test_a_reward_model_is_made_and_used(here, capsys):
                 "--out judge") == 0
     assert "held-out accuracy" in capsys.readouterr().out
     rows = read(["pairs.jsonl"])[0]
-    judge = rewards.scorer("judge")
+    judge = reward_sources.scorer("judge")
     good, bad = (judge(rows, [r.chosen[0].text if side else r.rejected[0].text for r in rows])
                  for side in (True, False))
     assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
@@ -69,26 +68,27 @@ def g(prompts, **others):
                                         "== ONE for _ in completions]")
     rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
             for p, g in (("a", "one"), ("abc", "two"))]
-    assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
-    assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
-    near = rewards.scorer("near/r.py:f")
+    assert reward_sources.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
+    last_turn = reward_sources.scorer("names.py:g")
+    assert last_turn(rows, ["one", "one"]).tolist() == [3, 5]
+    near = reward_sources.scorer("near/r.py:f")
     assert near(rows, ["one", "one"]).tolist() == [1, 1], "it has its neighbours and its folder"
     assert Path("near").exists(), "and we are where we were"
-    grades = rewards.to_unit_interval("names.py:g", rewards.scorer("names.py:g"))
+    grades = reward_sources.to_unit_interval("names.py:g", reward_sources.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
-    sigmoid = rewards.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
+    sigmoid = reward_sources.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 
 
 def test_padding_changes_no_reward():
     model, tok = start_model("base")
-    judge = rewards.RewardModel(model)
+    judge = reward_sources.RewardModel(model)
     torch.nn.init.normal_(judge.score.weight, generator=torch.Generator().manual_seed(0))
     seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
-    one = [rewards.rewards(judge, [s], tok.pad)[0] for s in seqs]
-    assert rewards.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
-    assert rewards.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+    one = [reward_sources.rewards(judge, [s], tok.pad)[0] for s in seqs]
+    assert reward_sources.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
+    assert reward_sources.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
 
 
 REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
@@ -114,9 +114,9 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
     """Whatever it does; and it changes neither torch's defaults nor our working directory."""
     (here / "odd.py").write_text(f"import os, sys, itertools\nimport torch\n"
                                  f"before = os.getcwd()\n\n{wait}def f(completions):\n    {body}\n")
-    rows, before = [Row((Turn("user", "Hi"),))] * 2, rewards.settings()
+    rows, before = [Row((Turn("user", "Hi"),))] * 2, reward_sources.settings()
     words = "async_generator" if wait and "yield" in body else REWARDS[body]
-    score = rewards.scorer("./odd.py:f")
+    score = reward_sources.scorer("./odd.py:f")
     if words:
         with pytest.raises(UserError) as e:
             score(rows, ["a", "b"])
@@ -124,10 +124,4 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
         assert told.startswith("--reward ./odd.py") and words in told and "\n" not in told
     else:
         assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
-    assert rewards.settings() == before and torch.is_grad_enabled()
-
-
-def test_a_folder_is_known_by_its_weights_not_by_its_name(tmp_path):
-    """So another reward model in its place is another run."""
-    assert len({hash_of(save_model(tmp_path, tiny(seed=seed), NANO) or str(tmp_path))
-                for seed in (0, 1)}) == 2
+    assert reward_sources.settings() == before and torch.is_grad_enabled()

@@ -6,11 +6,15 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from made import NANO, killed_in_step, nano, one_error, start_and_pairs
+from commands import dpo as run
+from commands import is_whole, whole_and_half
+from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
@@ -25,38 +29,23 @@ from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-FLAGS = ["--objective", "dpo", "--batch-size", "4", "--steps", "5", "--save-every",
-         "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu"]
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
-
-
-def run(folder, *more: str) -> list[str]:
-    return [*FLAGS, "--init", str(folder / "start"), "--data", str(folder / "pairs.jsonl"), "--out",
-            str(folder / "run"), *more]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a start model, a whole run, and one that was killed in its fifth step."""
     folder = tmp_path_factory.mktemp("safe")
-    start_and_pairs(folder)
-    assert command(train.main, run(folder)) == 0
-    shutil.move(folder / "run", folder / "whole")
-    with killed_in_step(5):
-        assert command(train.main, run(folder)) == 130
-    with open(folder / "run" / "metrics.jsonl", "a", encoding="utf-8") as log:
+    whole_and_half(folder, 5)
+    with open(folder / "half" / "metrics.jsonl", "a", encoding="utf-8") as log:
         log.write('{"step": 5, "lo')
-    shutil.move(folder / "run", folder / "half")
     return folder
 
 
-def is_whole(found, place) -> None:
-    for file in ("model.safetensors", "metrics.jsonl", "config.json", "tokenizer.json"):
-        assert (found / file).read_bytes() == (place / "whole" / file).read_bytes(), file
-    assert "after" in read_json(found / "eval.json")
+def is_whole_and_clean(found, place) -> None:
+    is_whole(found, place)
     left = [f.name for f in found.rglob("*") if "partial" in f.name]
     assert not left, f"left over: {left}"
-    assert not (found / "steps").exists()
 
 
 @pytest.fixture
@@ -67,6 +56,19 @@ def half(place):
 
 
 # ---- a kill at each file operation ---------------------------------------------------------------
+@contextmanager
+def in_each_step(act: Callable[[int], object]) -> Iterator[None]:
+    """Within this block `act(number)` is called in the middle of each step of a run."""
+    real = Log.add
+
+    def add(self, step, stats):
+        act(step.done)
+        real(self, step, stats)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(Log, "add", add)
+        yield
+
+
 def operations(at: int | None) -> list[str]:
     """From here on this process counts what it does to files, and dies before number `at`; of
     tensors also halfway through the file."""
@@ -137,7 +139,7 @@ def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, pl
             assert "run.json" in said_by(place, log), name
             shutil.rmtree(place / "run", ignore_errors=True)
             assert child(argv, None, log) == 0, name
-        is_whole(place / "run", place)
+        is_whole_and_clean(place / "run", place)
 
 
 def said_by(place, log) -> str:
@@ -169,28 +171,23 @@ def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_
     if not (out / "run.json").exists():
         return                                          # nothing that could go on
     assert child(["--resume", str(out)], None, log) == 0, log.read_text()
-    is_whole(out, place)
+    is_whole_and_clean(out, place)
 
 
 @forks
 def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothing(half, place):
     """And the first one is not disturbed."""
-    log, real = place / "log", Log.add
+    log = place / "log"
     told: list[int] = []
-
-    def add(self, step, stats):                         # in the middle of its last step
-        told.append(child(["--resume", str(half)], None, log))
-        real(self, step, stats)
-    with pytest.MonkeyPatch.context() as now:
-        now.setattr(Log, "add", add)
+    with in_each_step(lambda number: told.append(child(["--resume", str(half)], None, log))):
         assert command(train.main, ["--resume", str(half)]) == 0
     assert told == [2]
     assert log.read_text().startswith(f"error: {half}: another process trains there now")
-    is_whole(half, place)
+    is_whole_and_clean(half, place)
     new = place / "new"
     assert child(run(place, "--out", str(new)), 20, log) == -9, "killed with the lock"
     assert child(["--resume", str(new)], None, log) == 0, log.read_text()
-    is_whole(new, place)
+    is_whole_and_clean(new, place)
 
 
 # ---- steps ---------------------------------------------------------------------------------------
@@ -232,7 +229,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, c
     (folder / "model.safetensors").unlink()
     assert command(train.main, ["--resume", str(half)]) == 0
     assert "going on after step 2" in capsys.readouterr().out
-    is_whole(half, place)
+    is_whole_and_clean(half, place)
 
 
 def test_weights_of_another_shape_or_not_finite_are_no_step(half, place, tmp_path):
@@ -342,15 +339,9 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypa
 @forks
 def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
     """Its answers are not kept, so a run goes on between two rollouts."""
-    log, real = tmp_path / "log", Log.add
+    log = tmp_path / "log"
     assert child(sampling(place, tmp_path / "whole"), None, log) == 0
-
-    def add(self, step, stats):                         # in the first step of the second rollout
-        if step.done == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        real(self, step, stats)
-    with pytest.MonkeyPatch.context() as now:
-        now.setattr(Log, "add", add)
+    with in_each_step(lambda number: number == 3 and os.kill(os.getpid(), signal.SIGINT)):
         assert child(sampling(place, tmp_path / "run"), None, log) == 130
     told = log.read_text()
     assert "interrupted: stops after this rollout\n" in told and "holds step 4; go on" in told
@@ -364,25 +355,16 @@ def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_a_signal_waits_for_the_end_of_the_step_and_saves(name, place):
     """Exit code 130, one line that tells how to go on; then the same bytes."""
-    number = getattr(signal, name)
+    sent, log = getattr(signal, name), place / "log"
     shutil.rmtree(place / "run", ignore_errors=True)
-    log, real = place / "log", Log.add
-
-    def add(self, step, stats):                         # in the middle of the third step
-        if step.done == 3:
-            os.kill(os.getpid(), number)
-        real(self, step, stats)
-    Log.add = add
-    try:
+    with in_each_step(lambda number: number == 3 and os.kill(os.getpid(), sent)):
         assert child(run(place), None, log) == 130
-    finally:
-        Log.add = real
     told = log.read_text()
     assert "holds step 3; go on with: python -m nanouft.train --resume" in told
     assert 0 < told.find("interrupted: stops after this step\n") < told.find("holds step 3")
     assert child(["--resume", str(place / "run")], None, log) == 0
     assert "going on after step 3" in log.read_text()
-    is_whole(place / "run", place)
+    is_whole_and_clean(place / "run", place)
 
 
 @forks
@@ -402,38 +384,26 @@ def test_a_signal_in_the_evaluation_after_training_costs_no_step(name, place, mo
     assert "holds step 5; go on with: python -m nanouft.train --resume" in log.read_text()
     assert child(["--resume", str(place / "run")], None, log) == 0
     assert "going on after step 5" in log.read_text()
-    is_whole(place / "run", place)
+    is_whole_and_clean(place / "run", place)
 
 
 @forks
 def test_under_nohup_a_terminal_that_closes_ends_nothing(place):
     shutil.rmtree(place / "run", ignore_errors=True)
-    log, real = place / "log", Log.add
-
-    def add(self, step, stats):
-        os.kill(os.getpid(), signal.SIGHUP)
-        real(self, step, stats)
-    Log.add = add
-    try:
+    log = place / "log"
+    with in_each_step(lambda number: os.kill(os.getpid(), signal.SIGHUP)):
         assert child(run(place), None, log,
                      lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) == 0
-    finally:
-        Log.add = real
     assert "interrupted" not in log.read_text()
-    is_whole(place / "run", place)
+    is_whole_and_clean(place / "run", place)
 
 
 def test_a_clock_that_is_set_back_stops_no_saves(place, monkeypatch, capsys):
     """By an hour, in the middle of a run."""
     shutil.rmtree(place / "run", ignore_errors=True)
-    saved, save_step, add, clock = [], follow.save_step, Log.add, [time.time()]
-
-    def added(self, step, stats):
-        clock[0] -= 3600
-        add(self, step, stats)
+    saved, save_step, clock = [], follow.save_step, [time.time()]
     monkeypatch.setattr(follow, "save_step", lambda *x: saved.append(x[1]) or save_step(*x))
-    monkeypatch.setattr(Log, "add", added)
-    monkeypatch.setattr(time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: clock.append(clock[-1] - 3600) or clock[-1])
     assert command(train.main, run(place, "--save-every", "1")) == 0
     assert saved == [1, 2, 3, 4]
 

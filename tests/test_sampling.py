@@ -12,7 +12,7 @@ from made import CPU, NANO, TINY, nano, same, tiny
 
 from nanouft import generate as decoding
 from nanouft import loop, rollout, world
-from nanouft.data.batches import Encoded, Pace, Tokens, collate, encode
+from nanouft.data.batches import Batching, Encoded, Tokens, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT, GPTConfig
@@ -169,7 +169,7 @@ def source(name: str, dtype: str = "fp32", **settings) -> Rollouts:
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, torch.Generator().manual_seed(1))
     return Rollouts(prompts, o, Sampler(policy, start, NANO, 12, Device("cpu", dtype)),
                     lambda rows, texts: [len({*text}) / 40 for text in texts],
-                    Pace(batch_size=8, steps=40, seed=3), exact=world.exact_scores)
+                    Batching(batch_size=8, steps=40, seed=3), exact=world.exact_scores)
 
 
 @pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if o().on_policy])
@@ -208,7 +208,7 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
     net, device = Louder(made.sampler.policy), made.sampler.device
     made.sampler = replace(made.sampler, compiled=net)
-    made.pace = replace(made.pace, accumulate=micro_batches)
+    made.batching = replace(made.batching, accumulate=micro_batches)
     for step in range(4):
         assert made(step).accumulate == micro_batches
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
@@ -245,7 +245,7 @@ def test_the_stop_token_is_an_answer_token_like_any_other():
     for i, (e, a) in enumerate(zip(asked, some)):
         said = a.ids + [a.stop] * a.ended
         assert s.targets[i][s.mask[i] > 0].tolist() == said
-        whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.real[i] > 0].tolist()]
+        whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.not_padding[i] > 0].tolist()]
         assert whole == [*e.seqs["prompt"].ids, *said]
         assert len(a.logp) == s.mask[i].sum()
 
@@ -273,7 +273,7 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     batch.per_row["reward"] = torch.arange(64.0)                # each answer's place in the rollout
 
     def orders(number: int, seed: int) -> list[list[float]]:
-        made.pace = replace(made.pace, seed=seed)
+        made.batching = replace(made.batching, seed=seed)
         steps = made.take_minibatches(batch, number)
         mine = torch.stack([step.per_row["reward"] for step in steps]).view(3, 16, 4)
         same(mine - mine[..., :1], torch.arange(4.0).expand(3, 16, 4))
@@ -364,7 +364,7 @@ def test_it_finds_the_one_token_that_earns_a_reward(name):
                     Row(*wrong, roles={"demo": wrong}))]
     made = Rollouts(rows, o, Sampler(model, deepcopy(model), Numbers(), max_new=2),
                     lambda rows, texts: [float(text[:1] == str(RIGHT)) for text in texts],
-                    Pace(batch_size=16, steps=30))
+                    Batching(batch_size=16, steps=30))
     update = loop.Update(torch.optim.AdamW(model.parameters(), lr=0.02),
                          loop.warmup_cosine(0.02, 30, 0.0), clip=1.0)
     for _ in loop.steps(model, o, made, update, range(30)):

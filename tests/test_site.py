@@ -1,4 +1,4 @@
-"""The site of `python -m lessons.pages`: links, navigation, share cards, accessibility.
+"""The site of `python -m lessons pages`: links, navigation, share cards, accessibility.
 
 Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
 import json
@@ -11,9 +11,10 @@ from browser import opened
 
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
-from lessons import pages, website
 from lessons.course import Question, switches
-from lessons.table import LESSONS
+from lessons.lesson_list import LESSONS
+from lessons.website import layout as website
+from lessons.website import pages
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.record import WEB, record
 
@@ -167,11 +168,11 @@ def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_is_text(tm
     source = website.ROOT / "docs" / "python.md"
     text = ('<a href="../nanouft/gpt.py">a</a> <a href="lake.md#x">b</a> '
             '<a href="../frozen_lake">c</a>')
-    at_home = website.Site(tmp_path).relinked(text, source, "docs/python.html")
+    at_home = website.Site(tmp_path).relink(text, source, "docs/python.html")
     assert at_home == '<a >a</a> <a href="../docs/lake.html#x">b</a> <a >c</a>'
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / "index.html").touch()
-    public = website.Site(tmp_path, REPOSITORY).relinked(text, source, "docs/python.html")
+    public = website.Site(tmp_path, REPOSITORY).relink(text, source, "docs/python.html")
     assert re.findall('href="(.*?)"', public) == [
         f"{REPOSITORY}/blob/HEAD/nanouft/gpt.py", "../docs/lake.html#x", "../lake/index.html"]
 

@@ -8,25 +8,30 @@ import subprocess
 import sys
 import warnings
 from graphlib import TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from lessons import __main__ as course
 from nanouft import __main__ as main
 from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
-# The three trees, and in each the folders and files at its top. Each imports only what stands
-# before it; "NN" stands for the lessons, which have numbers.
+# In each tree the folders and files at its top. Each imports only what stands before it;
+# "NN" stands for the lessons, which have numbers.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop objectives world simple
         rollout run flat trainer pictures evaluate pretrain reward sample train pushes playground
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw marks table mistakes calling exercise exercises submissions limits grade
-        check parts judging own_program programs build course evidence NN arena_runs arena bench
-        extras exam guesses methods website guess_form pages slides"""}
+    "lessons": """draw page_marks lesson_list course evidence NN extras website classroom
+        exercises bench __main__""",
+    "lessons/classroom": """mistakes calling judge sandbox exercise submissions grade check
+        build_parts build_train build_class build arena_runs arena exam guesses slides
+        course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
+OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
 
 def texts() -> dict[Path, str]:
@@ -62,17 +67,17 @@ def files_of(*trees: str) -> dict[str, Path]:
 
 @pytest.mark.parametrize("tree", ORDER)
 def test_a_file_imports_only_what_stands_before_it(tree):
-    order, trees = ORDER[tree].split(), [*ORDER, "tests"]
+    order, trees, package = ORDER[tree].split(), [*ORDER, "tests"], tree.replace("/", ".") + "."
     for module, file in files_of(tree).items():
-        if module == tree:                          # __init__.py
+        if module + "." == package:                 # __init__.py
             continue
-        place = re.sub(r"^\d\d_.*", "NN", module.split(".")[1])
+        place = re.sub(r"^\d\d_.*", "NN", module.removeprefix(package).split(".")[0])
         assert place in order, f"{file}: where does it stand in the order?"
         for name in imported(file):
-            top, other = (name + ".").split(".")[:2]
+            top, other = name.split(".")[0], name.removeprefix(package).split(".")[0]
             if top in trees:
                 assert trees.index(top) <= trees.index(tree), f"{file} imports {name}"
-            if top == tree and other in order:
+            if name.startswith(package) and other in order:
                 assert order.index(other) <= order.index(place), f"{file} imports {name}"
 
 
@@ -100,6 +105,7 @@ print(*sys.modules)"""
     assert not {f"nanouft.{name}" for name in unread} & {*simple.split()}
     unread = [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]
     assert not {f"nanouft.{name}" for name in unread} & {*run.split()}
+    assert not {"transformers", "matplotlib", "datasets"} & {*run.split()}
 
 
 def test_the_readme_names_both_commands():
@@ -125,6 +131,14 @@ def test_every_command_that_is_named_exists():
              for m in COMMANDS.findall(text)}
     gone = sorted((m, f) for m, f in written if not exists(m.strip(".").replace(".", "/")))
     assert written and not gone, gone
+    named = {name for text in texts().values() for name in OF_THE_COURSE.findall(text)}
+    assert named and not named - set(course.PROGRAMS)
+
+
+def test_the_old_names_of_the_courses_programs_still_lead_to_them():
+    """For one version."""
+    for name in ("check", "build", "arena", "guesses", "exam", "slides", "pages"):
+        assert find_spec(f"lessons.{name}").origin.endswith(f"/{name}.py")
 
 
 def test_importing_changes_nothing():
@@ -202,17 +216,19 @@ def test_a_help_that_needs_only_flags_does_not_wait_for_torch():
     code = """
 import runpy, sys
 for module in ("nanouft", "nanouft.pushes", "nanouft.sample", "nanouft.playground", "frozen_lake",
-               "lessons.check", "lessons.pages", "lessons.table"):
-    sys.argv = [module, "--help"]
+               "lessons.classroom.check", "lessons check", "lessons.website.pages",
+               "lessons.lesson_list"):
+    name, *words = module.split()
+    sys.argv = [name, *words, "--help"]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         print("code", end.code)
     assert "torch" not in sys.modules, module"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     helps = done.stdout.split("code 0\n")
-    assert len(helps) == 9 and all(len(told) > 90 for told in helps[:-1])
+    assert len(helps) == 10 and all(len(told) > 90 for told in helps[:-1])
 
 
 @pytest.mark.parametrize("words, told", [

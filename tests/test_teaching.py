@@ -6,9 +6,10 @@ import statistics
 
 import pytest
 
-from lessons import arena, build, exam, limits, slides, table
-from lessons.exercise import exercises
-from lessons.table import LESSONS
+from lessons import lesson_list
+from lessons.classroom import arena, build, exam, sandbox, slides
+from lessons.classroom.exercise import exercises
+from lessons.lesson_list import LESSONS
 from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
@@ -43,7 +44,7 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
     """16 and 17 are by choice. The hours add the rest, which is an estimate, and the class."""
     minutes = {}
     for lesson in LESSONS:
-        minutes[lesson.name[:2]] = int(table.row(lesson).split("|")[-2])
+        minutes[lesson.name[:2]] = int(lesson_list.row(lesson).split("|")[-2])
     for week in weeks():
         some = [] if "by choice" in week[1] else re.findall(r"\b\d\d\b", week[1])
         due = [sum(minutes[x] for x in some), 20 * len(EXERCISE.findall(week[2])),
@@ -54,7 +55,7 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
 
 
 def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
-    named = re.findall(r"lessons\.arena (\S+/\S+\.py) --task (\w+)", PAGE)
+    named = re.findall(r"lessons arena (\S+/\S+\.py) --task (\w+)", PAGE)
     assert named
     for file, task in named:
         arena.check_entry(slides.ROOT / file, arena.TASKS[task])
@@ -62,9 +63,9 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
     grading = part_of("Grading")
-    for limit, value in (("computing", f"{limits.SECONDS} seconds"),
-                         ("memory", f"{limits.GIGABYTES} GB"),
-                         ("each file", f"{limits.BYTES // 2**20} MB")):
+    for limit, value in (("computing", f"{sandbox.SECONDS} seconds"),
+                         ("memory", f"{sandbox.GIGABYTES} GB"),
+                         ("each file", f"{sandbox.BYTES // 2**20} MB")):
         assert f"| {limit} | {value} |" in grading
 
 

@@ -20,7 +20,7 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.seeds import step_seed
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -33,7 +33,7 @@ ROWS, STEPS, RATE = 8, 4, 1e-3
 EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
 TRIED = [*product(["sft", "ift", "dpo"], [True, False]),        # objective, is its head tied?
          ("neftune", False),                    # one that draws random numbers in each step
-         ("hft", False)]                        # and one that freezes weights
+         ("hft", False)]                        # one that freezes weights in `setup`, by the seed
 ONCE = {}                                                       # what own_loop left
 
 
@@ -51,7 +51,7 @@ def prepared(name: str, tied: bool):
     model, objective = llama(tied), Form(name).objective
     data, _ = encode(objective.choose(4 * DATA), NANO, model.cfg.n_ctx)
     data = data[:2 * ROWS]                                          # no step ends an epoch early
-    return model, objective, Models(model, NANO.pad, CPU).prepare(data, objective)
+    return model, objective, FrozenModels(model, NANO.pad, CPU).prepare(data, objective)
 
 
 # its name from transformers 5.23 on, and the one before
@@ -182,32 +182,7 @@ def test_metrics_of_held_out_rows_do_not_depend_on_the_evaluation_batch(name, tm
     same(found[0], found[1], 2e-5)
 
 
-# ---- the hooks of an objective -------------------------------------------------------------------
-@pytest.mark.parametrize("name", OF_ROWS)
-def test_the_trainer_calls_every_hook(name, tmp_path, monkeypatch):
-    """Before the optimizer is made."""
-    model, objective, data = prepared(name, False)
-    seen = []
-    for hook in ("check", "setup"):
-        real = getattr(type(objective), hook)
-        monkeypatch.setattr(type(objective), hook, lambda self, *told, hook=hook, real=real: (
-            seen.append((hook, *told)), real(self, *told))[1])
-    trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path, seed=7))
-    assert seen == [("check",), ("setup", model, 7)] and trainer.optimizer is None
-
-
-def test_hft_freezes_half_of_the_matrices_in_the_trainer(tmp_path):
-    """Of seven in each layer of a Llama: three in the first, four in the second, which stay what
-    they were bit for bit."""
-    model, objective, data = prepared("hft", False)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    Trainer(model, objective, data, NANO.pad, arguments(tmp_path)).train()
-    kept = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    assert all(before[name].dim() == 2 for name in kept)
-    assert [sum(f".{layer}." in name for name in kept) for layer in (0, 1)] == [3, 4]
-    assert len(kept) == 7, "embeddings, the head and norms learn"
-
-
+# ---- LoRA and checkpoints of activations ---------------------------------------------------------
 def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
     """Saving merges the adapters of a copy."""
     pytest.importorskip("peft")
@@ -263,7 +238,7 @@ def refusal(*args, **more) -> str:
 
 @pytest.mark.parametrize("name, told, why", [
     ("grpo", {}, "python -m nanouft.train"), ("poft", {}, "must name the folders"),
-    ("dpo", {}, "call Models.prepare first"),
+    ("dpo", {}, "call FrozenModels.prepare first"),
     ("kto", {"gradient_accumulation_steps": 2}, "other rows' log-probs"),
     ("kto", SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2), "one process"),
     ("sft", SimpleNamespace(n_gpu=2), "accelerate launch"),
@@ -287,7 +262,7 @@ def test_a_model_or_rows_that_are_not_ready_are_one_line_before_the_first_step(t
     assert "held: sft cannot read" in refusal(model, objective, data, *args, held=PAIRS)
     assert "compute_metrics" in refusal(model, objective, data, *args, compute_metrics=len)
     for made in (OBJECTIVES["poft"](aligned=["base"]), OBJECTIVES["sftmix"](runs=["base"] * 2)):
-        assert "Models.prepare" in refusal(model, made, data, *args)
+        assert "FrozenModels.prepare" in refusal(model, made, data, *args)
     text = refusal(model.net, objective, data, *args)
     assert "LlamaForCausalLM" in text and "start_model" in text
     adapted = peft.get_peft_model(model.net, peft.LoraConfig(target_modules="all-linear",

@@ -41,10 +41,10 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
-from nanouft.run import rewards
+from nanouft.run import reward_sources
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -215,7 +215,7 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
         prompts = [tok.prompt_ids(r.prompt) for r in DATA]
         found = [a.ids for warm in (0.0, 1.0) for a in generate(
             model, prompts, stop=tok.stops, pad=tok.pad, max_new=12, temperature=warm)]
-        ref = Models(model, tok.pad, CPU).logps(rows)
+        ref = FrozenModels(model, tok.pad, CPU).logps(rows)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         seen.append((found, [r["answer"].tolist() for r in ref], grads,
                      activation_bytes_per_token(model)))
@@ -643,7 +643,7 @@ def test_a_reward_model_of_transformers_opens_again(folders, tmp_path):
         "--init", folders["llama"], "--data", str(folders["place"] / "d.jsonl"), "--steps", "1",
         "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "judge")]) == 0
     assert "score.weight" in load_file(tmp_path / "judge" / "model.safetensors")
-    assert rewards.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
+    assert reward_sources.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
 
 
 ROPE = {"rope_theta": 5e5, "factor": 4.0, "original_max_position_embeddings": 32}
@@ -735,7 +735,7 @@ def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatc
     pytest.importorskip("peft")
     cache = tmp_path / "hub" / "models--acme--tiny"
     shutil.copytree(folders["qwen2"], cache / "snapshots" / "0123abcd")
-    monkeypatch.setattr("nanouft.models.folders.downloaded",
+    monkeypatch.setattr("nanouft.models.folders.download",
                         lambda name: cache / "snapshots" / "0123abcd")
     model, tok = start_model("hub:acme/tiny", True)
     model.add_lora(2, seed=0)
@@ -812,7 +812,7 @@ def test_the_reference_of_sampled_answers_stays_where_it_began(kind, folders):
     pytest.importorskip("peft")
     model, tok = start_model(folders[kind], True)
     model.add_lora(2, seed=0)
-    reference = Models(model, tok.pad, CPU).reference(OBJECTIVES["grpo"](), lora=True)
+    reference = FrozenModels(model, tok.pad, CPU).reference(OBJECTIVES["grpo"](), lora=True)
     ids = torch.arange(8)[None]
     with torch.no_grad():
         before = reference(ids)

@@ -164,7 +164,7 @@ def test_the_mechanism_is_judged_by_order_and_by_contradiction(scores, logps, ve
     monkeypatch.setattr(mechanism, "CLAIMS", {"C13": SimpleNamespace(names=["base", "base-1"])})
     monkeypatch.setattr("lessons.evidence.judge.place",
                         lambda kept, claim, row, base: rows.index(row))
-    assert mechanism.found(rows, kept(scores, logps))[0] == verdict
+    assert mechanism.verdict_of(rows, kept(scores, logps))[0] == verdict
 
 
 def test_spearman_by_hand():

@@ -15,14 +15,14 @@ from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing import seeds
 from nanouft.pretrain import ROW
-from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, SPLITS, rows, score
-from nanouft.world.answers import SHOWN, family_of, read_question, read_rules
+from nanouft.world import GROUP_A, HELD_OUT, SPLITS, TASKS, rows, score
+from nanouft.world.answers import SHOWN, read_question, read_rules, task_of
 from nanouft.world.documents import corpus, token_rows
 from nanouft.world.facts import bucket
 from nanouft.world.tasks import bad, partly_right
 
-EVERY = [(family, split) for family in FAMILIES for split in SPLITS
-         if (family, split) != ("rules_new", "train")]
+EVERY = [(task, split) for task in TASKS for split in SPLITS
+         if (task, split) != ("rules_new", "train")]
 # crc32 of what is drawn. A change here is other data: every committed figure must be made anew.
 DRAWS = {"train": "876de148", "val": "ee921758", "test": "239835fc", "documents": "fab73f45",
          "order": "7a649f31", "token rows": "f4f944c9", "mixed": "71446b9b"}
@@ -37,11 +37,11 @@ def said(row: Row) -> str:
 
 
 # ---- the score -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("family, split", EVERY)
-def test_right_answers_score_1_and_wrong_ones_less(family, split):
-    for row in rows(split, "pairs", 40, 5, skills=[family]):
+@pytest.mark.parametrize("task, split", EVERY)
+def test_right_answers_score_1_and_wrong_ones_less(task, split):
+    for row in rows(split, "pairs", 40, 5, skills=[task]):
         prompt, right, wrong = asked(row), row.chosen[0].text, row.rejected[0].text
-        assert family_of(prompt) == row.family == family
+        assert task_of(prompt) == row.task == task
         assert right == world.right_answer(prompt) and score(prompt, right) == 1
         assert 0 <= score(prompt, wrong) < 1 and score(prompt, "") == 0
         part, worst = (make(random.Random(1), prompt) for make in (partly_right, bad))
@@ -85,8 +85,8 @@ def test_a_prompt_from_elsewhere_is_refused(prompt):
     with pytest.raises(ValueError, match="not a prompt of NanoWorld"):
         score(prompt, "I do not know.")
     known = rows("val", "prompts", 2, 0)
-    assert [r.family for r in world.named(known)] == [r.family for r in known]
-    assert world.named([*known, Row((Turn("user", prompt),))]) == []
+    assert [r.task for r in world.name_tasks(known)] == [r.task for r in known]
+    assert world.name_tasks([*known, Row((Turn("user", prompt),))]) == []
 
 
 # ---- rows ----------------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def test_kinds_are_mixed_in_proportion():
         both = world.mixed_rows("train", ["demos", "scores"], 60, 0, skills="A:B", mix=mix)
         demos, graded = ([r for r in both if (r.score is None) == x] for x in (True, False))
         assert (len(demos), len(graded)) == counts
-        assert {r.family for r in demos} <= set(GROUP_A)
-        assert {r.family for r in graded} <= {"truth", "unknown"}
+        assert {r.task for r in demos} <= set(GROUP_A)
+        assert {r.task for r in graded} <= {"truth", "unknown"}
     for wrong in ({"mix": "1:2:3"}, {"mix": "a:b"}, {"mix": "0:0"}, {"skills": "A:B:A"},
                   {"skills": "C"}, {"skills": "rules_new"}):
         with pytest.raises(ValueError):
@@ -150,10 +150,10 @@ def test_splits_share_no_prompt_no_creature_and_no_stranger():
                 for s in (one, two))
         assert len(a) > 100 and not a & b
     for split in SPLITS:
-        parts = Counter(r.family for r in data[split])
+        parts = Counter(r.task for r in data[split])
         assert max(parts.values()) - min(parts.values()) <= 1
         assert len(parts) == (8 if split == "train" else 9)
-        assert all(bucket(asked(r)) == split for r in data[split] if r.family in GROUP_A)
+        assert all(bucket(asked(r)) == split for r in data[split] if r.task in GROUP_A)
 
 
 def rule_set(prompt: str) -> frozenset[str]:

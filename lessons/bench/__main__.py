@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from lessons.bench.beside_trl import METHODS, against_trl, if_installed
 from lessons.bench.subjects import Subject, nano, real
 from nanouft import world
-from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import GPT, NANO
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -52,7 +52,8 @@ def loss_memory() -> str:
 def checkpointing(subject: Subject) -> str:
     model, tok = start_model(subject.folder)
     demos = OBJECTIVES["sft"]().choose(world.rows("train", "demos", subject.rows, 0))
-    s = Epochs(encode(demos, tok, 512)[0], Pace(subject.rows, steps=1), tok.pad)(0).seqs["answer"]
+    source = RowSource(encode(demos, tok, 512)[0], Batching(subject.rows, steps=1), tok.pad)
+    s = source(0).seqs["answer"]
 
     def loss() -> torch.Tensor:
         return -model(s.inputs, want="logp", targets=s.targets).mean()

@@ -28,7 +28,7 @@ from lessons.bench.beside_trl import METHODS, against_trl, if_installed
 from lessons.bench.subjects import Subject, nano, on_gpu, our_steps, quiet, real
 from nanouft import train, world
 from nanouft.batch import Batch
-from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, Update, make_optimizer, steps
@@ -39,7 +39,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
 from nanouft.run.device import choose_device
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 TRIED = ("sft", "ift", "dpo", "grpo")
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
@@ -69,10 +69,11 @@ def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
     some = objective.choose(world.mixed_rows("train", objective.kinds(), rows * n, 0))
     data, _ = encode(some, tok, 400)
     if not objective.on_policy:
-        source = Epochs(Models(model, tok.pad).prepare(data, objective), Pace(rows, n), tok.pad)
+        data = FrozenModels(model, tok.pad).prepare(data, objective)
+        source = RowSource(data, Batching(rows, n), tok.pad)
         return [source(i) for i in range(n)]
     rollouts = Rollouts(data, objective, Sampler(model, copy.deepcopy(model), tok),
-                        any_scores, Pace(rows // 4, n))
+                        any_scores, Batching(rows // 4, n))
     made = [rollouts(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout
         batch.seqs["answer"].sampled_logp = None

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from lessons.evidence.cells import once
 from nanouft import world
-from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def our_steps(name: str, subject: Subject, device: Device = Device()) -> Iterato
     n = subject.rows * (subject.warm + subject.turns)
     rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
-    pace = Pace(subject.rows, steps=96)
+    batching = Batching(subject.rows, steps=96)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
         source = Rollouts(encoded, objective, Sampler(model, start, tok, device=device),
-                          world.exact_scores, pace)
+                          world.exact_scores, batching)
     else:
-        encoded = Models(model, tok.pad, device).prepare(encoded, objective)
-        source = Epochs(encoded, pace, tok.pad)
+        encoded = FrozenModels(model, tok.pad, device).prepare(encoded, objective)
+        source = RowSource(encoded, batching, tok.pad)
     return steps(model, objective, source, Update(optimizer, clip=1.0), range(96), device)

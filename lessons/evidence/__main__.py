@@ -17,7 +17,7 @@ import textwrap
 
 import numpy as np
 
-from lessons.evidence import estimates, judge, mechanism, papers
+from lessons.evidence import frozen, judge, mechanism, papers
 from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
 from nanouft.plumbing.entry import command
@@ -76,7 +76,7 @@ def title(name: str) -> str:
 def print_one(name: str) -> None:
     claim = CLAIMS.get(name)
     say(f"{name}: {title(name)}")
-    if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
+    if expected := claim.expected if claim else frozen.EXPECTED.get(name):
         print_wrapped("Expected before the runs: ", expected)
     if claim and name not in judge.RUN:
         say("Not judged yet, because its trainings have not all ended. Its questions:",
@@ -84,10 +84,10 @@ def print_one(name: str) -> None:
             "for nanouft.train (two lines: for N1 and for N2):", sep="\n")
         for row, flags in claim.rows.items():
             lines = [flags] if isinstance(flags, str) else flags
-            say(*(f"  {row}: {judge.started(line)}" for line in lines), sep="\n")
+            say(*(f"  {row}: {judge.start_of(line)}" for line in lines), sep="\n")
         return
-    if name != "C5":
-        say(*(judge.row_lines(name) if claim else estimates.row_lines()), "", sep="\n")
+    if rows := judge.row_lines(name) if claim else frozen.row_lines(name):
+        say(*rows, "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     print_wrapped("", EXPLAINED)
@@ -125,7 +125,7 @@ def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
         np.savez_compressed(scores_file(name), **trained)
     if seeds in (0, every):
         say("Judged from these trainings:")
-        print_lines(judge.told(judge.judged(name, trained)))
+        print_lines(judge.with_doubts(judge.verdicts_of(name, trained)))
 
 
 def check_rows(rows: list[str], names: list[str], to_train: bool, to_search: bool) -> None:

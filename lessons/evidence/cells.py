@@ -26,7 +26,7 @@ import torch
 
 from lessons.evidence import measures
 from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
-from lessons.evidence.claims import CLAIMS, is_kept, packed
+from lessons.evidence.claims import CLAIMS, is_kept, load_packed
 from lessons.evidence.judge import MODELS, place
 from lessons.evidence.verdicts import weights
 from nanouft import train, world
@@ -36,7 +36,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
-from nanouft.run.evaluation import families
+from nanouft.run.evaluation import score_tasks
 from nanouft.world.answers import read_question
 
 OUT = Path("out/evidence")
@@ -72,14 +72,14 @@ def prepare(folder: Path) -> None:
     folders.save_model(folder, model, nano())
 
 
-def made(claim: Claim, name: str, base: int, seed: int) -> str:
+def model_folder(claim: Claim, name: str, base: int, seed: int) -> str:
     """The folder of a row's model or of the files that an entry's `made` describes, with all that
     it needs."""
     flags, start = claim.parts_of(name, base)
     shared = "--seed" in flags                      # one for all bases and seeds
-    init = made(claim, start, base, seed) if start else claim.bases[0 if shared else base]
+    init = model_folder(claim, start, base, seed) if start else claim.bases[0 if shared else base]
     for folder in re.findall(r"{(\w+)}", flags):
-        flags = flags.replace(f"{{{folder}}}", made(claim, folder, base, seed))
+        flags = flags.replace(f"{{{folder}}}", model_folder(claim, folder, base, seed))
     if name in claim.rows and not claim.is_trained(name):
         return flags or init
     kind, *words = flags.split() if name in claim.made else ["train", *flags.split()]
@@ -126,15 +126,15 @@ def make_cell(name: str, row: str, base: int, seed: int, setting: str = "") -> N
     if setting:
         claim = claim.with_setting(row, setting)
     file = cell_file(claim, row, base, seed, split)
-    folder = made(claim, row, base, seed)
+    folder = model_folder(claim, row, base, seed)
     model, tok = folders.start_model(folder)
     items = claim.search_items if setting else claim.items
-    answers = families(model, tok, split, items, claim.prompts, claim.families, claim.max_new)[1]
+    answers = score_tasks(model, tok, split, items, claim.prompts, claim.families, claim.max_new)[1]
     scores, ended = (np.array([[answer[what] for answer in answers if answer["family"] == family]
                                for family in claim.families]) for what in ("score", "ended"))
     more = {}
     if claim.measured and not setting:
-        start = made(claim, claim.moved_from, base, seed) if claim.moved_from else ""
+        start = model_folder(claim, claim.moved_from, base, seed) if claim.moved_from else ""
         more = measures.measure(claim, model, tok, start)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{os.getpid()}-{file.name}")
@@ -163,7 +163,7 @@ def prepare_all(claim: Claim) -> None:
     for folder, line in claim.made.items():
         if "--seed" in line:
             say(f"{claim.name} once: {line}")
-            made(claim, folder, 0, claim.seeds[0])
+            model_folder(claim, folder, 0, claim.seeds[0])
 
 
 def make_cells(claim: Claim, title: str, jobs: dict[Path, tuple], workers: int) -> None:
@@ -212,7 +212,7 @@ def search(name: str, workers: int, rows: list[str]) -> list[str]:
 def keep_tries(claim: Claim, files: dict[tuple[str, int, str], Path]) -> None:
     """Add the tries to results/tries.csv: a line each, with the mean score and that of each
     family."""
-    columns = ["claim", "row", "base", "setting", "score", "stops", *world.FAMILIES]
+    columns = ["claim", "row", "base", "setting", "score", "stops", *world.TASKS]
     lines = [*read_tries()]
     for (row, base, setting), file in files.items():
         cell = np.load(file)
@@ -253,7 +253,7 @@ def groups_of(claim: Claim) -> np.ndarray:
 
 def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
     """For each row and model: how many of each seed's scores are as kept?"""
-    claim, kept = CLAIMS[name], packed(name)
+    claim, kept = CLAIMS[name], load_packed(name)
     out = [f"{name}: scores that are as kept, in % of each seed's"]
     for r, row in enumerate(claim.rows):
         for base, base_name in enumerate(claim.names):

@@ -308,9 +308,8 @@ def scores_file(name: str) -> Path:
     """All scores of a claim's runs. `commands` (rows, bases) are texts; `scores` (rows, bases,
     seeds, families, prompts) count 240ths, one byte each; `ended` says which answers stop (C1 to
     C6: `stops`, the share of list answers); `groups` (families, prompts) has one number for all
-    prompts that ask for the same fact. C5 and C7 have arrays of their own."""
-    other = CLAIMS[name].scores_of if name in CLAIMS else ""
-    return RESULTS / f"{other or name}.npz"
+    prompts that ask for the same fact. Those of C5 and C7 are not kept (frozen.py)."""
+    return RESULTS / f"{CLAIMS[name].scores_of or name}.npz"
 
 
 def is_kept(name: str) -> bool:
@@ -318,5 +317,5 @@ def is_kept(name: str) -> bool:
     return scores_file(name).exists()
 
 
-def packed(name: str) -> dict[str, np.ndarray]:
+def load_packed(name: str) -> dict[str, np.ndarray]:
     return dict(np.load(scores_file(name)))

@@ -29,7 +29,7 @@ import numpy as np
 
 from lessons.evidence import judge, stats, which_loss
 from lessons.evidence.claim import NO_FACTS, UNIT
-from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.notes import NOTES
 from lessons.evidence.verdicts import Line, moments
 
@@ -41,10 +41,11 @@ FIELD = re.compile(rf"\{{(-?)({'|'.join(FORMS)})(&?) ([^}}]+)\}}")
 Figure = tuple[float, float]                        # mean, half of its 95 % interval; of 100
 
 
-def filled(text: str, found: dict[str, Line]) -> str:
-    """The text with its figures. `found` has all questions by key. No line ends before a "%"."""
+def fill(text: str, found: dict[str, Line]) -> str:
+    """The text with its figures. `found` has all questions by key. No line ends before a "%", or
+    between a name and its mark."""
     text = FIELD.sub(lambda field: form(found, *field.groups()), text)
-    return text.replace(" %", "\u00a0%")
+    return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
 
 
 def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> str:
@@ -61,7 +62,7 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
         case "sign":
             return MARKS[found[key].verdict]
         case "left":
-            return between.join(signed(100 * way * x.without) for x in found[key].findings)
+            return between.join(with_sign(100 * way * x.without) for x in found[key].findings)
         case "note":
             return NOTES[key]()
         case "range":
@@ -80,16 +81,16 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
         figures = [(abs(mean), half) for mean, half in figures]
         return between.join(f"{mean:.1f}" + (f"\u00a0±\u00a0{half:.1f}" if name == "broad" else "")
                             for mean, half in figures)
-    return between.join(interval(x) if name == "wide" else signed(x[0]) for x in figures)
+    return between.join(interval(x) if name == "wide" else with_sign(x[0]) for x in figures)
 
 
-def signed(x: float) -> str:
+def with_sign(x: float) -> str:
     return f"{x:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
 
 
 def interval(figure: Figure) -> str:
     """In a cell it stays on one line."""
-    return f"{signed(figure[0])}\u00a0±\u00a0{figure[1]:.1f}"
+    return f"{with_sign(figure[0])}\u00a0±\u00a0{figure[1]:.1f}"
 
 
 # ---- questions -----------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ def differences(key: str, found: dict[str, Line]) -> list[Figure]:
     if key in found:
         return [(100 * finding.mean, 100 * finding.half) for finding in found[key].findings]
     name, formula = key.split(" ", 1)
-    claim, kept = CLAIMS[name], packed(name)
+    claim, kept = CLAIMS[name], load_packed(name)
     out = []
     for base in range(len(claim.bases)):
         mean, variance, freedom = moments(judge.asked_of(claim, kept, formula, base))
@@ -116,7 +117,7 @@ def cells(found: dict[str, Line], keys: list[str], way: int, left: bool, models:
         verdicts.append(MARKS[line.verdict] if line else "unplanned")
         runs.append(key.partition(" ")[0])
         if line and any(x.largest for x in line.findings):
-            without.append(", ".join(bold(signed(100 * way * x.without),
+            without.append(", ".join(bold(with_sign(100 * way * x.without),
                                           x.rests and line.verdict != "undecided")
                                      for x in line.findings))
         elif len(keys) > 1:
@@ -135,7 +136,7 @@ def of_row(what: str, key: str) -> list[float]:
     """ "C13 sft in unknown": on each start model, of 100."""
     name, row = key.split(" ", 1)
     row, _, family = row.partition(" in ")
-    claim, kept = CLAIMS[name], packed(name)
+    claim, kept = CLAIMS[name], load_packed(name)
     bases = range(len(claim.bases))
     if what == "score":
         return [100 * judge.score_of(claim, kept, row, base)[0] for base in bases]
@@ -153,7 +154,7 @@ def members(group: str) -> tuple[str, ...]:
 
 def scores_of(loss: str) -> list[float]:
     """A loss from a base: all nine tasks on N1 and N2, then the six skills."""
-    claim, kept = CLAIMS["C13"], packed("C13")
+    claim, kept = CLAIMS["C13"], load_packed("C13")
     skills = [claim.families.index(family) for family in NO_FACTS]
     each = [kept["scores"][judge.place(kept, claim, loss, base), base].mean((0, 2)) / UNIT
             for base in range(2)]

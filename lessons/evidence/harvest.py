@@ -38,7 +38,7 @@ PARTLY = (0.2, 0.8)             # --partly: what the best answer of a prompt sco
 
 
 @dataclass
-class Harvest:
+class HarvestFlags:
     init: str = "base"              # the model that answers
     prompts: int = 1020             # how many prompts
     skills: str = "all"             # their families: A, B, all or names with commas
@@ -58,7 +58,7 @@ class Harvest:
 def trained_families(words: str) -> tuple[str, ...]:
     """Those that --skills names. UserError if training has none of them."""
     try:
-        families, = world.skills_named(words)
+        families, = world.parse_skills(words)
         world.rows("train", "demos", 0, 0, skills=families)
     except ValueError as e:
         raise UserError(f"--skills: {e}") from None
@@ -66,7 +66,7 @@ def trained_families(words: str) -> tuple[str, ...]:
 
 
 @dataclass
-class Sampled:
+class Sample:
     """An answer. It can be used if it is neither empty nor begins another question."""
     text: str
     score: float
@@ -74,11 +74,11 @@ class Sampled:
     usable: bool
 
 
-def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
+def sample_answers(cfg: HarvestFlags, rows: list[Row]) -> dict[int, list[Sample]]:
     """{number of a prompt: its answers}, at temperature 1. Short prompts come first."""
     model, tok = start_model(cfg.init)
     by_length = sorted(range(len(rows)), key=lambda i: len(tok.prompt_ids(rows[i].prompt)))
-    found: dict[int, list[Sampled]] = {}
+    found: dict[int, list[Sample]] = {}
     per_chunk = TOGETHER // cfg.samples
     for chunk, start in enumerate(range(0, len(rows), per_chunk)):
         asked = [i for i in by_length[start:start + per_chunk] for _ in range(cfg.samples)]
@@ -88,12 +88,12 @@ def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
             text = tok.decode(a.ids).strip()
             clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
             found.setdefault(i, []).append(
-                Sampled(text, world.score(rows[i].prompt[0].text, text), a.ended, clean))
+                Sample(text, world.score(rows[i].prompt[0].text, text), a.ended, clean))
     return found
 
 
 # ---- the answers to one prompt -> rows of each file ----------------------------------------------
-def files_of(answers: list[Sampled], good: float | None) -> dict[str, list[dict]]:
+def files_of(answers: list[Sample], good: float | None) -> dict[str, list[dict]]:
     """{file: its rows} of the answers to one prompt that can be used."""
     best = max((a for a in answers if a.stops), key=lambda a: a.score, default=None)
     worst = min(answers, key=lambda a: a.score, default=None)
@@ -113,12 +113,12 @@ def files_of(answers: list[Sampled], good: float | None) -> dict[str, list[dict]
             "demos": [{"response": text} for text in dict.fromkeys(a.text for a in right)]}
 
 
-def partly_right(row: Row, answers: list[Sampled]) -> bool:
+def partly_right(row: Row, answers: list[Sample]) -> bool:
     """Can nothing here be copied? (Of facts, which the base knows, every prompt stays.)"""
-    return row.family == "fact" or PARTLY[0] <= max(a.score for a in answers) <= PARTLY[1]
+    return row.task == "fact" or PARTLY[0] <= max(a.score for a in answers) <= PARTLY[1]
 
 
-def balanced(rows: list[dict], seed: int) -> list[dict]:
+def balance(rows: list[dict], seed: int) -> list[dict]:
     """As many answers that score less than .5 as others; of the more frequent ones some are drawn.
     """
     low = [i for i, row in enumerate(rows) if row["score"] < 0.5]
@@ -135,7 +135,7 @@ def write(file: Path, rows: list[dict]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Harvest, argv, "python -m lessons.evidence.harvest", __doc__)
+    cfg = parse(HarvestFlags, argv, "python -m lessons.evidence.harvest", __doc__)
     cfg.check()
     folder = Path(cfg.out)
     if folder.exists():
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     families = trained_families(cfg.skills)
     questions = each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
                                        skills=families))
-    found = sampled(cfg, questions)
+    found = sample_answers(cfg, questions)
     numbers = range(len(questions))
     if cfg.partly:                      # (C3b had them in the order in which they were sampled)
         numbers = [i for i in found if partly_right(questions[i], found[i])]
@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, rows in files_of([a for a in found[i] if a.usable], cfg.good).items():
             files.setdefault(name, []).extend(
                 {"prompt": questions[i].prompt[0].text, **row} for row in rows)
-    files["balanced"] = balanced(files.get("scores", []), cfg.seed)
+    files["balanced"] = balance(files.get("scores", []), cfg.seed)
     for name, rows in files.items():
         write(folder / f"{name}.jsonl", rows)
     return 0

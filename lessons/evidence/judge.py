@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 
-from lessons.evidence import estimates, papers, reads, searches
+from lessons.evidence import frozen, papers, searches
 from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
-from lessons.evidence.claims import CLAIMS, is_kept, packed
+from lessons.evidence.claims import CLAIMS, is_kept, load_packed
 from lessons.evidence.stats import Moments, half_width
 from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
 from nanouft.plumbing.errors import UserError
@@ -69,12 +69,12 @@ def score_of(claim: Claim, kept: Kept, row: str, base: int) -> Moments:
 
 def asked_by_base(name: str, kept: Kept | None = None) -> list[list[Asked]]:
     """Each question of a claim, on each base."""
-    claim, kept = CLAIMS[name], kept or packed(name)
+    claim, kept = CLAIMS[name], kept or load_packed(name)
     return [[asked_of(claim, kept, formula, base) for formula in claim.questions.values()]
             for base in range(len(claim.bases))]
 
 
-def judged(name: str, kept: Kept | None = None) -> list[Line]:
+def verdicts_of(name: str, kept: Kept | None = None) -> list[Line]:
     """All questions of a claim, from its kept scores or from others."""
     return lines_of(name, list(CLAIMS[name].questions), asked_by_base(name, kept))
 
@@ -82,7 +82,7 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
 def row_lines(name: str) -> list[str]:
     """Each row of a claim: its score, that of each task, how many answers (C1 to C6: lists)
     stop; its flags."""
-    claim, kept = CLAIMS[name], packed(name)
+    claim, kept = CLAIMS[name], load_packed(name)
     columns = ("score", *claim.families, "stops")
     width = max(map(len, claim.rows))
     stop = "the answers" if "ended" in kept else "list answers"
@@ -97,11 +97,11 @@ def row_lines(name: str) -> list[str]:
             numbers = [score_of(claim, kept, row, base)[0], *by_family, stops]
             told = "".join(f"{100 * x:10.1f}" for x in numbers)
             out.append(f"{row:{width}}{MODELS[base_name]:>10}{told}")
-        out += [f"    {started(x)}" for x in ([flags] if isinstance(flags, str) else flags)]
-    return out + [f"{{{folder}}} = {started(flags)}" for folder, flags in claim.made.items()]
+        out += [f"    {start_of(x)}" for x in ([flags] if isinstance(flags, str) else flags)]
+    return out + [f"{{{folder}}} = {start_of(flags)}" for folder, flags in claim.made.items()]
 
 
-def started(flags: str) -> str:
+def start_of(flags: str) -> str:
     """The flags of a run, with the run that it starts from in words."""
     flags, _, start = flags.partition(" <- ")
     return f"{flags or '(not trained)'}{f', starting from {start}' if start else ''}"
@@ -114,17 +114,17 @@ def number(name: str) -> tuple[str, int, str]:
     return letter, int(digits), rest
 
 
-NAMES = sorted([*CLAIMS, "C5", "C7"], key=number)
-RUN = [name for name in NAMES if is_kept(name)]
+NAMES = sorted([*CLAIMS, *frozen.NAMES], key=number)
+RUN = [name for name in NAMES if name in frozen.NAMES or is_kept(name)]
 
 
 @cache
 def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
-    return told(judged(name) if name in CLAIMS else {"C5": reads, "C7": estimates}[name].lines())
+    return with_doubts(verdicts_of(name) if name in CLAIMS else frozen.lines(name))
 
 
-def told(found: list[Line]) -> list[Line]:
+def with_doubts(found: list[Line]) -> list[Line]:
     """Lines that also say whose question it is, and what is doubtful."""
     return [replace(line, whose=papers.whose(key(line)), doubts=doubts_of(line)) for line in found]
 
@@ -155,7 +155,7 @@ def premises(name: str) -> list[str]:
     """What a claim presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0 %"."""
     claim, out = CLAIMS.get(name), []
     for what, formula in (claim.premises.items() if claim else ()):
-        by_base = [asked_of(claim, packed(name), f"better, {formula}", base)
+        by_base = [asked_of(claim, load_packed(name), f"better, {formula}", base)
                    for base in range(len(claim.bases))]
         out.append(f"{what}: " + " and ".join(
             f"{100 * mean:.1f} ± {100 * half_width(variance, freedom):.1f}"
@@ -167,7 +167,7 @@ def page_lines() -> list[Line]:
     """The tables of docs/all_questions.md: all questions of all claims, except those that ask one
     family of the question before them ("..."). Frozen Lake's stand there in four."""
     return [line for name in RUN
-            for line in (told(reads.page_lines()) if name == "C5" else lines(name))
+            for line in (with_doubts(frozen.page_lines()) if name == "C5" else lines(name))
             if not line.question.startswith("...")]
 
 

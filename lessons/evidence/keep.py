@@ -21,11 +21,11 @@ from nanouft.models.folders import start_model
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.run.flags import parse
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 
 @dataclass
-class Keep:
+class KeepFlags:
     aligned: str = ""               # folder of the model that knows such answers
     share: float = 0.8              # of the rows that stay
     data: list[str] | None = None   # your demonstrations [NanoWorld's]
@@ -57,7 +57,7 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     if len(encoded) < len(rows):
         raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are no demonstrations "
                         f"or too long for {aligned}; leave them out")
-    ratings = Models(model, tok.pad, open=start_model).mean_logp(encoded, [aligned])
+    ratings = FrozenModels(model, tok.pad, open=start_model).mean_logp(encoded, [aligned])
     best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:max(1, round(share * len(rows)))]
     return [rows[i] for i in sorted(best)]
 
@@ -69,7 +69,7 @@ def passed(rows: list[Row]) -> list[Row]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Keep, argv, "python -m lessons.evidence.keep", __doc__)
+    cfg = parse(KeepFlags, argv, "python -m lessons.evidence.keep", __doc__)
     cfg.check()
     folder = Path(cfg.out)
     if folder.exists():

@@ -30,7 +30,7 @@ def measure(claim: Claim, model, tok, start: str) -> dict[str, np.ndarray]:
                                   for family in claim.families], np.float32)
     if "kl" in claim.measured:
         reference = start_model(start)[0].eval()
-        found["kl"] = np.array([moved(claim, family, model, reference, tok)
+        found["kl"] = np.array([kl_of_answers(claim, family, model, reference, tok)
                                 for family in claim.families], np.float32)
     return found
 
@@ -45,7 +45,7 @@ def logp_of_pairs(claim: Claim, family: str, model, tok) -> list[float]:
             for role in ("chosen", "rejected")]
 
 
-def moved(claim: Claim, family: str, model, reference, tok) -> float:
+def kl_of_answers(claim: Claim, family: str, model, reference, tok) -> float:
     """KL(model || reference) in nats of a whole answer, a mean over sampled answers."""
     rows = world.rows("test", "prompts", SAMPLES, claim.prompts, skills=(family,))
     answers = answer_rows(model, tok, rows, max_new=claim.max_new, temperature=1.0,

@@ -21,7 +21,7 @@ import numpy as np
 
 from lessons.evidence import judge, stats
 from lessons.evidence.claim import UNIT
-from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.which_loss import CONTRAST
 
 ORDERS = 20_000                 # random orders
@@ -65,7 +65,7 @@ def on_base(rows: list[str], kept: dict, base: int) -> dict[str, Point]:
     return {row: points(kept, row, base) for row in rows}
 
 
-def decided(gap: float, variance: float, freedom: float, looks: int) -> int:
+def decide(gap: float, variance: float, freedom: float, looks: int) -> int:
     """The sign of a difference, or 0 if its interval, corrected for all looks, holds 0."""
     return int(np.sign(gap)) if abs(gap) > stats.half_width(variance, freedom, looks) else 0
 
@@ -73,10 +73,10 @@ def decided(gap: float, variance: float, freedom: float, looks: int) -> int:
 def signs(first: Point, second: Point, looks: int) -> tuple[int, int]:
     """(sign of the difference in log-prob, sign of that in score), 0 where it is not decided."""
     by_seed, gap = first.right - second.right, first.scores - second.scores
-    of_logp = decided(by_seed.mean(), by_seed.var(ddof=1) / len(by_seed), len(by_seed) - 1, looks)
+    of_logp = decide(by_seed.mean(), by_seed.var(ddof=1) / len(by_seed), len(by_seed) - 1, looks)
     families = gap.shape[1]
     gaps = [gap[:, family] / families for family in range(families)]
-    return of_logp, decided(*stats.moments(gaps, list(first.groups)), looks)
+    return of_logp, decide(*stats.moments(gaps, list(first.groups)), looks)
 
 
 def means(found: list[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ def means(found: list[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             np.array([point.wrong.mean() for point in found]))
 
 
-def found(rows: list[str], kept: dict) -> tuple[str, list[str]]:
+def verdict_of(rows: list[str], kept: dict) -> tuple[str, list[str]]:
     """(verdict, the lines that show it)."""
     pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1:]]
     lines, correlated, against = [], [], []
@@ -117,10 +117,10 @@ def afterwards(found: list[Point]) -> tuple[int, float]:
 
 def report() -> list[str]:
     """The two verdicts, with what they rest on; then what was asked only afterwards."""
-    kept, out = packed("C13"), []
+    kept, out = load_packed("C13"), []
     for title, rows in (("Within the pairs-only losses", [*CONTRAST]),
                         ("With the base as a point", [*CONTRAST, "base"])):
-        verdict, lines = found(rows, kept)
+        verdict, lines = verdict_of(rows, kept)
         out += [f"{title} the score follows the log-prob of right answers: {verdict}",
                 *(f"    {line}" for line in lines)]
     out.append("Unplanned, of the pairs-only losses:")

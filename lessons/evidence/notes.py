@@ -8,9 +8,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lessons.evidence import judge, mechanism, reads, searches, stats, verdicts, which_loss
+from lessons.evidence import frozen, judge, mechanism, searches, stats, verdicts, which_loss
 from lessons.evidence.claim import FAMILIES, NO_FACTS, RESULTS, UNIT, tries_of
-from lessons.evidence.claims import ALIGNED, CLAIMS, is_kept, packed
+from lessons.evidence.claims import ALIGNED, CLAIMS, is_kept, load_packed
 
 HELPERS_ROWS = int(re.search(r"--rows (\d+)", ALIGNED)[1])
 OWN_ROWS = 1020                         # of PoFT and SFT: what nanouft.train reads by itself
@@ -37,9 +37,9 @@ def fragile() -> str:
     return first
 
 
-def moved(*rows: str) -> str:
+def change_of(*rows: str) -> str:
     """ "0.002 to 0.016": KL from the SFT model in nats of an answer, over rows and start models."""
-    kept, claim = packed("C14"), CLAIMS["C14"]
+    kept, claim = load_packed("C14"), CLAIMS["C14"]
     found = [kept["kl"][judge.place(kept, claim, row, base), base].mean()
              for row in rows for base in (0, 1)]
     return f"{min(found):.3f} to {max(found):.3f}"
@@ -47,7 +47,7 @@ def moved(*rows: str) -> str:
 
 def logp(row: str) -> str:
     """ "−0.87, −0.71": nats a token of right answers, on N1 and N2."""
-    return ", ".join(f"{mechanism.points(packed('C13'), row, base).right.mean():.2f}"
+    return ", ".join(f"{mechanism.points(load_packed('C13'), row, base).right.mean():.2f}"
                      for base in (0, 1)).replace("-", "−")
 
 
@@ -104,7 +104,7 @@ def others_at_the_lowest_rate() -> str:
 def lead_of_imitation() -> str:
     """ "5 to 29": from a base, the least and the largest lead of a loss that imitates right answers
     over one that only compares pairs, on N1 or N2."""
-    claim, kept = CLAIMS["C13"], packed("C13")
+    claim, kept = CLAIMS["C13"], load_packed("C13")
     imitate = which_loss.IMITATE + which_loss.LATER + which_loss.ANCHORED
     leads = []
     for base in (0, 1):
@@ -123,7 +123,7 @@ def inner_rates() -> str:
 
 def farther() -> str:
     """ "23 of 24": settings of Frozen Lake in which DPO ends farther away than IFT."""
-    ends = reads.endings()
+    ends = frozen.endings()
     return f"{sum(legs['IFT - DPO'][0] < 0 for legs in ends)} of {len(ends)}"
 
 
@@ -138,14 +138,15 @@ def known_prompts() -> str:
 
 def helpers_score() -> str:
     """ "79.9": one helper serves N1 and N2."""
-    scores = {f"{100 * judge.score_of(CLAIMS['C11'], packed('C11'), 'aligned model', base)[0]:.1f}"
+    claim, kept = CLAIMS["C11"], load_packed("C11")
+    scores = {f"{100 * judge.score_of(claim, kept, 'aligned model', base)[0]:.1f}"
               for base in (0, 1)}
     return " and ".join(sorted(scores))
 
 
 def lead_by_task(base: int) -> dict[str, float]:
     """{task: by how much SFT is ahead of DPO in it}, from a base."""
-    claim, kept = CLAIMS["C13"], packed("C13")
+    claim, kept = CLAIMS["C13"], load_packed("C13")
     sft, dpo = (kept["scores"][judge.place(kept, claim, loss, base), base].mean((0, 2)) / UNIT
                 for loss in ("sft", "dpo"))
     return dict(zip(claim.families, sft - dpo))
@@ -173,7 +174,7 @@ def closed_by_the_blend() -> str:
                         for of_sft, of_blend in zip(error.findings, nearer.findings))
 
 
-def said(name: str, pattern: str) -> str:
+def figure_of(name: str, pattern: str) -> str:
     """A figure that was written down before the runs: of a trial, whose scores are not kept."""
     return re.search(pattern, CLAIMS[name].expected)[1]
 
@@ -181,7 +182,7 @@ def said(name: str, pattern: str) -> str:
 @cache
 def spread() -> float:
     """Of PoFT's lead over SFT in R4: its standard deviation, if seeds and prompts are drawn."""
-    asked = judge.asked_of(CLAIMS["R4"], packed("R4"), "better: PoFT - SFT", 0)
+    asked = judge.asked_of(CLAIMS["R4"], load_packed("R4"), "better: PoFT - SFT", 0)
     shares, rng = verdicts.weights(asked.parts), np.random.default_rng(0)
     draws = []
     for _ in range(8000):
@@ -194,6 +195,14 @@ def spread() -> float:
 def bootstrap(looks: int) -> str:
     """ "1.4": half of an interval by these draws, if so many questions share its 5 %."""
     return f"{NormalDist().inv_cdf(1 - 0.025 / looks) * spread():.1f}"
+
+
+def corrected(name: str, formula: str) -> str:
+    """ "1.6": half of the interval of a question that shares its 5 % with all of its run, on the
+    only model."""
+    asked = judge.asked_of(CLAIMS[name], load_packed(name), formula, 0)
+    _, variance, freedom = verdicts.moments(asked)
+    return f"{100 * stats.half_width(variance, freedom, len(CLAIMS[name].questions)):.1f}"
 
 
 def betas() -> str:
@@ -210,7 +219,8 @@ SECOND_PAIRS = [f"sft, {loss}" for loss in which_loss.CONTRAST]
 NOTES: dict[str, Callable[[], str]] = {
     "correlation": correlation, "margin": margin, "fragile": fragile,
     "logp of dose 0": lambda: logp("dose 0"), "logp of base": lambda: logp("base"),
-    "kl of pairs": lambda: moved(*SECOND_PAIRS), "kl of more SFT": lambda: moved("sft, sft"),
+    "kl of pairs": lambda: change_of(*SECOND_PAIRS),
+    "kl of more SFT": lambda: change_of("sft, sft"),
     "fall of pairs": lambda: fall(which_loss.CONTRAST),
     "fall of imitation": lambda: fall(which_loss.ANCHORED),
     "dpo at the lowest rate": lambda: tries_of_dpo(which_loss.LOW_RATES[0]),
@@ -219,6 +229,8 @@ NOTES: dict[str, Callable[[], str]] = {
     "bootstrap of R4": lambda: bootstrap(1),
     "bootstrap of R4, corrected": lambda: bootstrap(len(CLAIMS["R4"].questions)),
     "questions of R4": lambda: str(len(CLAIMS["R4"].questions)),
+    "R6 stops, corrected": lambda: corrected("R6", "as good, stops: detached, 256 - SFT, 256"),
+    "questions of R6": lambda: str(len(CLAIMS["R6"].questions)),
     "betas of DPO": betas, "best rates at an edge": inner_rates, "farther": farther,
     "known prompts": known_prompts, "helper's score": helpers_score,
     "helper's rows": lambda: f"{HELPERS_ROWS:,}", "PoFT's rows": lambda: f"{OWN_ROWS:,}",
@@ -232,10 +244,10 @@ NOTES: dict[str, Callable[[], str]] = {
     "rates": lambda: str(len(which_loss.RATES)),
     "second stages": lambda: str(len(which_loss.SECOND)),
     "margin of C14": lambda: f"{100 * stats.LIMITS['within 3'][1]:.0f}",
-    "DPO at beta .1, one seed": lambda: said("C20", r"DPO (\d+) at beta .1"),
-    "DPO at beta 3, one seed": lambda: said("C20", r"and (\d+) at beta 3"),
-    "UFT in the trial": lambda: said("R7", r"(\d+) against \d+"),
-    "SFT in the trial": lambda: said("R7", r"\d+ against (\d+)"),
+    "DPO at beta .1, one seed": lambda: figure_of("C20", r"DPO (\d+) at beta .1"),
+    "DPO at beta 3, one seed": lambda: figure_of("C20", r"and (\d+) at beta 3"),
+    "UFT in the trial": lambda: figure_of("R7", r"(\d+) against \d+"),
+    "SFT in the trial": lambda: figure_of("R7", r"\d+ against (\d+)"),
     "settings of UNA": lambda: str(searches.count("C6", "UNA")),
     "settings of DPO": lambda: str(searches.count("C6", "DPO")),
     "settings of KTO": lambda: str(searches.count("C6", "KTO")),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lessons.evidence import judge, losses, stats
-from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.real_ift import LENGTHS
 from lessons.evidence.verdicts import moments
 from nanouft.pictures.colours import PANEL, SOFT, look
@@ -37,7 +37,8 @@ def write_all(folder: Path) -> list[str]:
     with plt.rc_context(STYLE):
         figures = {
             "ift": stopping(),
-            "una": scores(UNA, "The same answers, read as scores, pairs or labels"),
+            "una": scores(
+                UNA, "UNA leads DPO and KTO on N1 and N2; on SmolLM2 only SFT clearly rises"),
             "poft": scores(POFT, "40 % wrong demonstrations: a filter serves better than PoFT"),
             "uft": tasks(),
             "losses": all_losses()}
@@ -49,7 +50,7 @@ def write_all(folder: Path) -> list[str]:
 def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
     """{model: (mean, half of the interval) of 100} of a row, "C6 UNA"; of some tasks alone."""
     name, row = key.split(" ", 1)
-    claim, kept = CLAIMS[name], packed(name)
+    claim, kept = CLAIMS[name], load_packed(name)
     out = {}
     for base, model in enumerate(claim.names):
         asked = judge.asked_of(claim, kept, f"better: {row}", base)
@@ -87,7 +88,7 @@ def scores(rows: Mapping[str, tuple[str, ...]], title: str):
            ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="x", alpha=0.3)
     ax.tick_params(axis="y", length=0)
-    ax.set_title(title, loc="left", weight="bold", fontsize=13)
+    fig.suptitle(title, weight="bold", x=0.01, ha="left", fontsize=13)
     models_legend(ax, [*seen])
     return fig
 
@@ -95,7 +96,7 @@ def scores(rows: Mapping[str, tuple[str, ...]], title: str):
 def stopping():
     """Per cent of answers that stop, against the steps: both forms of IFT beside SFT (C9)."""
     from matplotlib import pyplot as plt
-    claim, kept = CLAIMS["C9"], packed("C9")
+    claim, kept = CLAIMS["C9"], load_packed("C9")
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     for base, (ax, model) in enumerate(zip(axes, claim.names)):
         for name, style in FORMS.items():
@@ -139,7 +140,7 @@ def tasks():
         ax.tick_params(axis="y", length=0)
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, ncols=4, frameon=False, loc="outside lower center")
-    fig.suptitle("UFT is far behind in one task, reversed words", weight="bold",
+    fig.suptitle("UFT trails in reversed words and leads (SFT, then DPO) in myths", weight="bold",
                  x=0.01, ha="left", fontsize=13)
     return fig
 
@@ -147,7 +148,7 @@ def tasks():
 def all_losses():
     """One dot for each loss trained from a base, in groups; mean of N1 and N2 (C13)."""
     from matplotlib import pyplot as plt
-    kept, found = packed("C13"), losses.by_group(packed("C13"))
+    kept, found = load_packed("C13"), losses.by_group(load_packed("C13"))
     fig, ax = plt.subplots(figsize=(9, 3.6))
     x, ticks = 0.0, {}
     for name, group in found.items():

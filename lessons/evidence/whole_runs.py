@@ -13,7 +13,7 @@ import numpy as np
 
 from lessons.evidence import judge, stats
 from lessons.evidence.claim import FAMILIES, RESULTS
-from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.claims import CLAIMS, load_packed
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, where it is from
 TABLE = RESULTS / "methods.csv"
@@ -47,18 +47,18 @@ def in_table() -> dict[str, Score]:
         for row in csv.DictReader(file):
             mean = sum(float(row[family]) for family in FAMILIES) / len(FAMILIES)
             points.setdefault(row["method"], []).append(mean)
-    return {name: rounded(np.mean(x), np.var(x, ddof=1) / len(x), len(x) - 1, EXPLORATORY)
+    return {name: rounded_score(np.mean(x), np.var(x, ddof=1) / len(x), len(x) - 1, EXPLORATORY)
             for name, x in points.items() if len(x) > 1}
 
 
 def of_claim(name: str) -> dict[str, Score]:
     """Rows of a claim from the shipped base, with an interval over seeds and prompts."""
-    claim, kept = CLAIMS[name], packed(name)
-    return {row: rounded(*judge.score_of(claim, kept, row, base=0), name)
+    claim, kept = CLAIMS[name], load_packed(name)
+    return {row: rounded_score(*judge.score_of(claim, kept, row, base=0), name)
             for row in filter(claim.is_trained, claim.rows)}
 
 
-def rounded(mean: float, variance: float, freedom: float, source: str) -> Score:
+def rounded_score(mean: float, variance: float, freedom: float, source: str) -> Score:
     """A mean from 0 to 1 and its variance -> points of 100, in tenths."""
     half = stats.half_width(float(variance), freedom)
     return round(100 * float(mean), 1), round(100 * half, 1), source

@@ -8,11 +8,11 @@ verdict in it is typed by hand. To change a sentence, change the text and run th
 from functools import cache
 from pathlib import Path
 
-from lessons.evidence import judge, papers, pictures, reads, searches
-from lessons.evidence.fill import filled
+from lessons.evidence import frozen, judge, papers, pictures, searches
+from lessons.evidence.fill import fill
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line
-from lessons.marks import written
+from lessons.page_marks import write_between
 from nanouft.plumbing.printing import say
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evid
 def all_lines() -> dict[str, Line]:
     """{its key: its line}, of all questions, and of Frozen Lake's as the page has them."""
     found = [line for name in judge.RUN for line in judge.lines(name)]
-    return {judge.key(line): line for line in found + judge.told(reads.page_lines())}
+    return {judge.key(line): line for line in found + judge.with_doubts(frozen.page_lines())}
 
 
 def link(sentence: Sentence) -> str:
@@ -46,7 +46,7 @@ def pages() -> dict[Path, str]:
 
 def page(text: Path) -> str:
     """A text with its figures."""
-    return filled(text.read_text(encoding="utf-8"), all_lines())
+    return fill(text.read_text(encoding="utf-8"), all_lines())
 
 
 def front() -> str:
@@ -127,5 +127,5 @@ def main() -> None:
     for file, text in pages().items():
         file.write_text(text, encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
-    README.write_text(written(readme, "results", front()), encoding="utf-8")
+    README.write_text(write_between(readme, "results", front()), encoding="utf-8")
     say(ALL, *pages(), README, *pictures.write_all(RESULTS), sep="\n")

@@ -1,4 +1,4 @@
-"""The exercise of lesson 00. Replace the `raise`, then: python -m lessons.check 00"""
+"""The exercise of lesson 00. Replace the `raise`, then: python -m lessons check 00"""
 
 
 def net_push(chosen, rejected):

@@ -1,4 +1,4 @@
-"""The exercise of lesson 01. Replace the `raise`, then: python -m lessons.check 01"""
+"""The exercise of lesson 01. Replace the `raise`, then: python -m lessons check 01"""
 
 
 def attention(q, k, v):

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02. Replace each `raise`, then: python -m lessons.check 02"""
+"""Exercises of lesson 02. Replace each `raise`, then: python -m lessons check 02"""
 
 
 def response_mask(tokens):

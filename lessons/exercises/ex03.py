@@ -1,4 +1,4 @@
-"""The exercise of lesson 03. Replace the `raise`, then: python -m lessons.check 03"""
+"""The exercise of lesson 03. Replace the `raise`, then: python -m lessons check 03"""
 
 
 def policy_gradient(p, r):

@@ -1,4 +1,4 @@
-"""The exercise of lesson 05. Replace the `raise`, then: python -m lessons.check 05"""
+"""The exercise of lesson 05. Replace the `raise`, then: python -m lessons check 05"""
 
 
 def estimates(probs, path, step, best):

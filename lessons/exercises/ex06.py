@@ -1,4 +1,4 @@
-"""Exercises of lesson 06. Replace each `raise`, then: python -m lessons.check 06"""
+"""Exercises of lesson 06. Replace each `raise`, then: python -m lessons check 06"""
 
 
 def balance(losses, gamma):

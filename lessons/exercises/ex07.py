@@ -1,4 +1,4 @@
-"""The exercise of lesson 07. Replace the `raise`, then: python -m lessons.check 07"""
+"""The exercise of lesson 07. Replace the `raise`, then: python -m lessons check 07"""
 
 
 def both_fall(g_w):

@@ -1,4 +1,4 @@
-"""The exercise of lesson 08. Replace the `raise`, then: python -m lessons.check 08"""
+"""The exercise of lesson 08. Replace the `raise`, then: python -m lessons check 08"""
 
 
 def fades_at(share, beta, gamma):

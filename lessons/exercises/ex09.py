@@ -1,4 +1,4 @@
-"""The exercise of lesson 09. Replace the `raise`, then: python -m lessons.check 09"""
+"""The exercise of lesson 09. Replace the `raise`, then: python -m lessons check 09"""
 
 
 def largest_push(score):

@@ -1,4 +1,4 @@
-"""The exercise of lesson 11. Replace the `raise`, then: python -m lessons.check 11"""
+"""The exercise of lesson 11. Replace the `raise`, then: python -m lessons check 11"""
 
 
 def best_of_n(n, likes, scores):

@@ -1,4 +1,4 @@
-"""Exercises of lesson 12. Replace each `raise`, then: python -m lessons.check 12"""
+"""Exercises of lesson 12. Replace each `raise`, then: python -m lessons check 12"""
 
 
 def answers_needed(p, share):

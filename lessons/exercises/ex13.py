@@ -1,4 +1,4 @@
-"""The exercise of lesson 13. Replace the `raise`, then: python -m lessons.check 13"""
+"""The exercise of lesson 13. Replace the `raise`, then: python -m lessons check 13"""
 
 
 def pushes(p):

@@ -1,4 +1,4 @@
-"""The exercise of lesson 14. Replace the `raise`, then: python -m lessons.check 14"""
+"""The exercise of lesson 14. Replace the `raise`, then: python -m lessons check 14"""
 
 
 def seeds_needed(difference, sd, t):

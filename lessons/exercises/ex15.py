@@ -1,4 +1,4 @@
-"""The exercise of lesson 15. Replace the `raise`, then: python -m lessons.check 15"""
+"""The exercise of lesson 15. Replace the `raise`, then: python -m lessons check 15"""
 
 
 def parts_of_advantage(T, gamma, lam):

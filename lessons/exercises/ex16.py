@@ -1,4 +1,4 @@
-"""The exercise of lesson 16. Replace the `raise`, then: python -m lessons.check 16"""
+"""The exercise of lesson 16. Replace the `raise`, then: python -m lessons check 16"""
 
 
 def push_on_steps(s, delta, long, short):

@@ -1,5 +1,5 @@
 """The right function of ex00.py, and common mistakes."""
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def net_push(chosen, rejected):

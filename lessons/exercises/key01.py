@@ -3,8 +3,8 @@ import math
 
 import torch
 
-from lessons.calling import own_attention
-from lessons.exercise import Exercise
+from lessons.classroom.calling import own_attention
+from lessons.classroom.exercise import Exercise
 
 
 def attention(q, k, v):

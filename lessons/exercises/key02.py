@@ -1,8 +1,8 @@
 """The right functions of ex02.py, and common mistakes."""
 import math
 
-from lessons.calling import gradient
-from lessons.exercise import Exercise
+from lessons.classroom.calling import gradient
+from lessons.classroom.exercise import Exercise
 
 
 def response_mask(tokens):

@@ -1,7 +1,7 @@
 """The right function of ex05.py, and common mistakes."""
 import torch
 
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def estimates(probs, path, step, best):

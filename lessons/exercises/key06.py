@@ -1,7 +1,7 @@
 """The right functions of ex06.py, and common mistakes."""
 import math
 
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def balance(losses, gamma):

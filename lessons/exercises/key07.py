@@ -1,8 +1,8 @@
 """The right function of ex07.py, and common mistakes."""
 import torch
 
-from lessons.calling import as_tensor
-from lessons.exercise import Exercise
+from lessons.classroom.calling import as_tensor
+from lessons.classroom.exercise import Exercise
 
 
 def both_fall(g_w):

@@ -1,7 +1,7 @@
 """The right function of ex11.py, and common mistakes."""
 from itertools import combinations
 
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def best_of_n(n, likes, scores):

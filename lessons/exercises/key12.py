@@ -1,5 +1,5 @@
 """The right functions of ex12.py, and common mistakes."""
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def answers_needed(p, share):

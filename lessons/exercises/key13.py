@@ -1,7 +1,7 @@
 """The right function of ex13.py, and common mistakes."""
 import math
 
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def pushes(p):

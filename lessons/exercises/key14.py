@@ -1,7 +1,7 @@
 """The right function of ex14.py, and common mistakes."""
 import math
 
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 

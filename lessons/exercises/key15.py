@@ -1,5 +1,5 @@
 """The right function of ex15.py, and common mistakes."""
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def parts_of_advantage(T, gamma, lam):

@@ -1,5 +1,5 @@
 """The right function of ex16.py, and common mistakes."""
-from lessons.exercise import Exercise
+from lessons.classroom.exercise import Exercise
 
 
 def push_on_steps(s, delta, long, short):

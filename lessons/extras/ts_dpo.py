@@ -42,7 +42,7 @@ from nanouft.objectives.dpo import Pairs, log_ratio
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
 
 Weights = dict[str, Tensor]             # {name: the weight, or its change}
 HELD_OUT = 100                          # pairs of each skill
@@ -82,7 +82,7 @@ def linear_logits(model, start: Weights, direction: Weights, inputs: Tensor, at:
 
 
 # ---- the directions of runs, added ---------------------------------------------------------------
-def added(model, start: Weights, runs: list[Weights]) -> None:
+def add_runs(model, start: Weights, runs: list[Weights]) -> None:
     """Make the model theta0 and the sum of the directions of all runs."""
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", help="folders of runs that began with the shipped base")
     folders = parser.parse_args(argv).runs
     model, tok = start_model("base")
-    models, objective, batches = Models(model, tok.pad), TSDPO(), []
+    models, objective, batches = FrozenModels(model, tok.pad), TSDPO(), []
     for skill in ("sum", "truth"):
         rows = world.rows("val", "pairs", HELD_OUT, 0, skills=(skill,))
         encoded, _ = encode(objective.choose(rows), tok, model.cfg.n_ctx)
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     say("held-out pairs in the right order, %     linear model      ordinary network",
         " " * 38 + "    sums  truths" * 2, sep="\n")
     for name, of in [*zip(folders, ([run] for run in runs)), ("the sum of all", runs)]:
-        added(model, start, of)
+        add_runs(model, start, of)
         found = [pairs_won(objective, model, replace(batch), linear)
                  for linear in (True, False) for batch in batches]
         say(f"{name:38}" + "".join(f"{x:8.0f}" for x in found))

@@ -18,7 +18,7 @@ from nanouft.data.fit import Encoded, Tokens, count_answers, fit
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.progress import progress
 from nanouft.plumbing.seeds import order_seed, step_seed
 
@@ -47,12 +47,12 @@ class EncodeReport:
         """Printed lines about rows that did not fit into `n_ctx` tokens, and about end tokens."""
         out = self.about_dialogues(n_ctx)
         if self.skipped:
-            out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
+            out.append(f"{quantity(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
         if self.refused:
             out.append(f"{len({*self.refused}):,} refused, the first: {self.refused[0]}")
         for name, rows in self.typed_ends.items():
-            out.append(f'{counted(len(rows), "rows")} with "{name}" typed into an answer; every '
+            out.append(f'{quantity(len(rows), "rows")} with "{name}" typed into an answer; every '
                        "answer gets its end token anyway, so take it out of the file")
         return out
 
@@ -60,16 +60,16 @@ class EncodeReport:
         """Printed lines about dialogues that are used, but not as they are in the file."""
         out = []
         if self.shortened:
-            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
-                       f"{counted(self.lost_answers, 'trained answers')} among them), to fit "
+            out.append(f"{quantity(len(self.shortened), 'dialogues')} without the oldest turns ("
+                       f"{quantity(self.lost_answers, 'trained answers')} among them), to fit "
                        f"{n_ctx} tokens, as in {min(self.shortened)}")
         if self.divided:
-            parts = counted(sum(self.divided.values()), "rows")
-            out.append(f"{counted(len(self.divided), 'dialogues')} as {parts} of one answer each: "
+            parts = quantity(sum(self.divided.values()), "rows")
+            out.append(f"{quantity(len(self.divided), 'dialogues')} as {parts} of one answer each: "
                        "the chat template changes an answer when the dialogue goes on, "
                        f"as in {min(self.divided)}")
         if self.lost_thoughts:
-            out.append(f"{counted(len(self.lost_thoughts), 'rows')} with earlier answers of which "
+            out.append(f"{quantity(len(self.lost_thoughts), 'rows')} with earlier answers of which "
                        "the chat template leaves out a part, such as their thoughts; it does so "
                        f"too when the model is asked, as in {min(self.lost_thoughts)}")
         return out
@@ -103,32 +103,32 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
     report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
-            parts, found = fit(r, tok, n_ctx)
+            parts, encoded = fit(r, tok, n_ctx)
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             report.why[r.where] = "refused by the chat template"
             continue
-        kept = [e for e in found if e.length <= n_ctx + 1]
-        if len(kept) < len(found):
+        short_enough = [e for e in encoded if e.length <= n_ctx + 1]
+        if len(short_enough) < len(encoded):
             report.skipped += not r.where or r.where not in report.why      # a row counts once
-            report.longest = max(report.longest, *(e.length for e in found))
+            report.longest = max(report.longest, *(e.length for e in encoded))
             report.why[r.where] = "too long"
-        if len(found) > 1:
-            report.divided[r.where] = report.divided.get(r.where, 0) + len(kept)
-        for part, e in zip(parts, found):
+        if len(encoded) > 1:
+            report.divided[r.where] = report.divided.get(r.where, 0) + len(short_enough)
+        for part, e in zip(parts, encoded):
             if e.row is not part and e.length <= n_ctx + 1:
                 report.shortened.add(r.where)
                 report.lost_answers += count_answers(part) - count_answers(e.row)
-        if any(e.lost_thoughts for e in kept):
+        if any(e.lost_thoughts for e in short_enough):
             report.lost_thoughts.add(r.where)
-        for name in names if kept else ():
+        for name in names if short_enough else ():
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
-        out += kept
+        out += short_enough
     return out, report
 
 
-def bracketed(t: Tokens, tok: Tokenizer) -> str:
+def with_brackets(t: Tokens, tok: Tokenizer) -> str:
     """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
     out = ""
     for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
@@ -139,7 +139,7 @@ def bracketed(t: Tokens, tok: Tokenizer) -> str:
     return out
 
 
-def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
+def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
     """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
     is the best and the worst, each below its grade."""
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
@@ -149,7 +149,7 @@ def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
         rows = [best] if best is worst else [best, worst]
     out = []
     for e in rows:
-        texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}
+        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != "mismatch"}
         out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
         out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
                               initial_indent="  ", subsequent_indent="  ")
@@ -184,7 +184,7 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
 
 
 @dataclass(frozen=True)
-class Pace:
+class Batching:
     """Size, number and order of the steps of a run."""
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int                  # of the whole run
@@ -192,20 +192,21 @@ class Pace:
     accumulate: int = 1         # micro-batches in which a step is taken
 
 
-class Epochs:
+class RowSource:
     """A source of steps that repeats the rows of the data. source(number) is the batch of that
     step."""
     stride = 1                          # a run can be resumed at multiples of this many steps
     stats: dict[str, float] = {}        # metrics of the source beside the loss: none
 
-    def __init__(self, data: list[Encoded], pace: Pace, pad: int):
-        self.data, self.pad, self.pace = data, pad, pace
-        self.order = order([e.length for e in data], pace.batch_size, pace.steps, pace.seed)
+    def __init__(self, data: list[Encoded], batching: Batching, pad: int):
+        self.data, self.pad, self.batching = data, pad, batching
+        lengths = [e.length for e in data]
+        self.order = order(lengths, batching.batch_size, batching.steps, batching.seed)
 
     def __call__(self, number: int) -> Batch:
         batch = collate(self.data, self.order[number], self.pad)
-        return replace(batch, seed=step_seed(self.pace.seed, number),
-                       progress=number / self.pace.steps, accumulate=self.pace.accumulate)
+        return replace(batch, seed=step_seed(self.batching.seed, number),
+                       progress=number / self.batching.steps, accumulate=self.batching.accumulate)
 
 
 # ---- tokens -> a batch ---------------------------------------------------------------------------
@@ -234,6 +235,6 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
     return Seqs(inputs=stack([s.ids[:-1] for s in seqs], pad, np.int64),
                 targets=stack([s.ids[1:] for s in seqs], pad, np.int64),
                 mask=stack([s.mask[1:] for s in seqs], 0),
-                real=stack([np.ones(len(s.ids) - 1) for s in seqs], 0),
+                not_padding=stack([np.ones(len(s.ids) - 1) for s in seqs], 0),
                 ref_logp=stack(refs, 0) if refs else NOT_SET,
                 extra={name: stack([s.extra[name] for s in seqs], 0) for name in seqs[0].extra})

@@ -90,7 +90,7 @@ def turns(fields: dict, name: str, role: str = "") -> Turns | None:
     if value is None:
         return None
     if isinstance(value, str) and role:
-        return (Turn(role, stripped(value) if role == "assistant" else value),)
+        return (Turn(role, strip_answer(value) if role == "assistant" else value),)
     if not isinstance(value, list):
         wanted = "a text or a list of messages" if role else "a list of messages"
         raise UserError(f'"{name}" is {kind(value)}, not {wanted}')
@@ -118,7 +118,7 @@ def message(m: Any, where: str) -> Turn:
         raise UserError(f"{where} has no text (images are not read)")
     if role != "assistant":
         return Turn(role, text)
-    return Turn(role if is_trained(m, where) else "masked", stripped(text))
+    return Turn(role if is_trained(m, where) else "masked", strip_answer(text))
 
 
 def is_trained(m: dict, where: str) -> bool:
@@ -133,7 +133,7 @@ def is_trained(m: dict, where: str) -> bool:
     return all(marks.values())
 
 
-def stripped(answer: str) -> str:
+def strip_answer(answer: str) -> str:
     """An answer without white space around it, because the template writes the separator. Two or
     more spaces or a tab before its first line stay, because code is indented."""
     text = re.sub(r"^\s*\n", "", answer.rstrip())

@@ -18,7 +18,7 @@ from pathlib import Path
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 
 SAME_QUESTION = "the same question as another row"
 NOT_READ = "which this method does not read"
@@ -44,15 +44,20 @@ def kinds_of(r: Row) -> list[str]:
 def describe(data: list[Row]) -> str:
     """What rows hold, in words: "2,000 demonstrations and 5 pairs"."""
     kinds = Counter(kind for r in data for kind in kinds_of(r))
-    return " and ".join(counted(n, name) for name, n in kinds.items()) or "no rows"
+    return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
+
+
+def unread_fields(rows: list[Row]) -> Counter[str]:
+    """{a field that no form of a row has: how many rows have it}."""
+    from nanouft.data.forms import FIELDS
+    return Counter(name for r in rows for name in r.extra if name not in FIELDS)
 
 
 def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:
     """The rows. If there are none, NoRows says why rows of this kind are left out, and names the
     fields that nothing reads."""
     if not rows:
-        from nanouft.data.forms import FIELDS
-        names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
+        names = unread_fields(data)
         unused = f"; unused fields: {', '.join(names)}" if names else ""
         left_out = [(r.where, why) for r in data
                     if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]
@@ -84,17 +89,17 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     left_out: rows that were left out when the file was read
     why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
     left_out = list(left_out)
-    kept: Counter = Counter()
+    counts: Counter = Counter()
     for name, (rows, used) in sides.items():
         for r in rows:
             if r.where in used:
-                kept[name] += 1
+                counts[name] += 1
             else:
                 left_out.append((r.where, why.get(r.where) or why_skipped(r, kinds)))
-    parts = [f"{kept[name]:,} {name}" for name in sides]
+    parts = [f"{counts[name]:,} {name}" for name in sides]
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
-    line = f"{counted(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
+    line = f"{quantity(counts.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
     every = [r for rows, _ in sides.values() for r in rows]
     return "\n".join([line, *what_is_not_read(every, kinds)])
 
@@ -105,7 +110,7 @@ def what_is_not_read(rows: list[Row], kinds: list[str]) -> list[str]:
     for r in rows:
         if what := r.unread or answer_or_pair(r, kinds):
             places.setdefault(what, []).append(Path(r.where).name)
-    return [f"{counted(len(of), 'rows')} with a second question or answer: the run reads {what}, "
+    return [f"{quantity(len(of), 'rows')} with a second question or answer: the run reads {what}, "
             f"as in {of[0]}" for what, of in places.items()]
 
 
@@ -129,7 +134,7 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
         (grade, n), = grades.items()
         what = f"have the score {grade:g}" if name == "score" else (
             "are labelled good" if grade else "are labelled bad")
-        return f"all {counted(n, 'answers')} {what}: nothing tells a better one from a worse one"
+        return f"all {quantity(n, 'answers')} {what}: nothing tells a better one from a worse one"
     good, bad = grades[1.0], grades[0.0]
     if name == "score" or weights is None or not good * bad:
         return ""
@@ -138,7 +143,7 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
     if ratio > 1:
         flag, weight = "--undesirable-weight", weights[1] * ratio
     return "" if 1 / 2 <= ratio <= 2 else (
-        f"{counted(good, 'good answers')} and {counted(bad, 'bad ones')}: {flag} {weight:.3g} "
+        f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {flag} {weight:.3g} "
         "would give both the same weight")
 
 
@@ -170,10 +175,10 @@ def is_real_pair(r: Row) -> bool:
 def bare(turns: Turns) -> Turns:
     """Turns in the form in which they are compared: an accent may be written as a letter of its own
     or as a part of its letter."""
-    return tuple(Turn(role, composed(text).strip()) for role, text in turns)
+    return tuple(Turn(role, compose(text).strip()) for role, text in turns)
 
 
-def composed(text: str) -> str:
+def compose(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
@@ -199,7 +204,8 @@ def label_rows(data: list[Row]) -> list[Row]:
         if is_real_pair(r):
             answers += [(r.chosen or (), 1.0), (r.rejected or (), 0.0)]
         out += [r.with_roles({"answer": (r.prompt, a)}, label=label) for a, label in answers]
-    return require(out, "labels (prompt, response, label true or false) or pairs", data, "labels")
+    what = 'labels (prompt, response, "label": true for thumbs up or false for down) or pairs'
+    return require(out, what, data, "labels")
 
 
 def score_rows(data: list[Row]) -> list[Row]:
@@ -263,7 +269,7 @@ def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     writing of their accents differ."""
     def key(r: Row) -> str:
         text = next((t.text for t in r.prompt if t.role == "user"), "")
-        text = " ".join(composed(composed(text).casefold()).split())
+        text = " ".join(compose(compose(text).casefold()).split())
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     groups, aim = Counter(map(key, rows)), max(1, min(200, round(0.1 * len(rows))))
     held: dict[str, int] = {}

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import Objective
-from nanouft.objectives.grpo import standardised
+from nanouft.objectives.grpo import standardise
 from nanouft.objectives.on_policy import check_sampling, policy_gradient
 from nanouft.plumbing.errors import in_range
 
@@ -47,7 +47,7 @@ class CHORD(Objective):
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
-        batch.per_row["advantage"] = standardised(R).flatten()
+        batch.per_row["advantage"] = standardise(R).flatten()
         return batch, {}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

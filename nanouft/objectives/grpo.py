@@ -49,7 +49,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import Objective
-from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
+from nanouft.objectives.on_policy import check_sampling, clip_ratio, k3, log_rho, step_metrics
 from nanouft.plumbing.errors import UserError
 
 
@@ -80,7 +80,7 @@ class GRPO(Objective):
         R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
         if self.scale == "mean" and (R < 0).any():
             raise UserError("--scale mean needs rewards of 0 or more")
-        batch.per_row["advantage"] = standardised(R, self.scale).flatten()
+        batch.per_row["advantage"] = standardise(R, self.scale).flatten()
         return batch, {}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
@@ -95,7 +95,7 @@ class GRPO(Objective):
             weight = rho.detach().clamp(1 - low, 1 + high)
             each = -weight * batch.per_row["advantage"][:, None] * s.logp            # CISPO, Eq. 4
         else:
-            each = clipped(rho, batch.per_row["advantage"][:, None], low, high)              # Eq. 3
+            each = clip_ratio(rho, batch.per_row["advantage"][:, None], low, high)           # Eq. 3
         if self.surrogate == "gspo":                                # clip_fraction: of answers
             outside = (rho < 1 - low) | (rho > 1 + high)
             metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.n
@@ -116,7 +116,7 @@ def clip_of(grpo: GRPO) -> tuple[float, float]:
     return low, high if grpo.eps_high is None else grpo.eps_high
 
 
-def standardised(R: Tensor, scale: str = "group") -> Tensor:
+def standardise(R: Tensor, scale: str = "group") -> Tensor:
     """(P,K) rewards of K answers to P prompts -> (P,K) advantages."""
     mean = R.mean(-1, keepdim=True)
     if scale == "none":

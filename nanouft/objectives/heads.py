@@ -67,14 +67,14 @@ def equations(name: str, head: str | None) -> list[Line]:
     names = {each: names for names in words for each in names.split(", ")}
     lines: list[Line] = []
     for setting, loss, _ in matches(LOSS, head):
-        parts = used(loss, dict.fromkeys(names, "") | formulas)
+        parts = names_in(loss, dict.fromkeys(names, "") | formulas)
         lines.append(Line(f"{name} --{setting}" if lines else name, loss,
                           {x: formulas[x] for x in parts if x in formulas},
                           {names[x]: words[names[x]] for x in parts if x in names}))
     return lines
 
 
-def used(formula: str, known: dict[str, str]) -> list[str]:
+def names_in(formula: str, known: dict[str, str]) -> list[str]:
     """The known names in a formula, and in the formulas of these names."""
     out: list[str] = []
     for name in re.findall(NAME, formula):
@@ -82,7 +82,7 @@ def used(formula: str, known: dict[str, str]) -> list[str]:
         for here in (name, of_role, re.sub("_k$", "_t", name)):
             if here in known and here not in out:
                 out.append(here)
-                out += [x for x in used(known[here], known) if x not in out]
+                out += [x for x in names_in(known[here], known) if x not in out]
     return out
 
 

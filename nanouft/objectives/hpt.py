@@ -20,7 +20,7 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.objective import Objective
-from nanouft.objectives.grpo import standardised
+from nanouft.objectives.grpo import standardise
 from nanouft.objectives.on_policy import check_sampling, policy_gradient
 from nanouft.plumbing.errors import in_range
 
@@ -47,7 +47,7 @@ class HPT(Objective):
         R, there = (batch.per_row[name].view(-1, self.samples) for name in ("reward", "demo"))
         passed = (R >= self.right).to(R).mean(-1, keepdim=True)             # (P,1)
         failed = ((passed <= self.gate) & (there[:, :1] > 0)).to(R)
-        batch.per_row["advantage"] = standardised(R).flatten()
+        batch.per_row["advantage"] = standardise(R).flatten()
         batch.per_row["imitate"] = failed.expand_as(R).flatten()
         return batch, {"imitated": float(failed.mean())}
 

@@ -47,7 +47,7 @@ class NEFTune(Objective):
 def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
     """(B,T,C) uniform on (-a, a): other numbers for every row and step, a by the row's length."""
     B, T = s.inputs.shape
-    length = s.real.sum(-1)                                   # (B,) tokens read, without padding
+    length = s.not_padding.sum(-1)                            # (B,) tokens read, without padding
     a = alpha / (length * width).sqrt()                         # (B,)
     unit = 2 * uniform_rows(batch, B, T * width, a.device).view(B, T, width) - 1
     return a[:, None, None] * unit

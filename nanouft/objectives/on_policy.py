@@ -47,7 +47,7 @@ def k3(x: Tensor) -> Tensor:
     return torch.exp(x) - x - 1
 
 
-def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
+def clip_ratio(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
     """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
     return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
 
@@ -56,7 +56,7 @@ def policy_gradient(batch: Batch) -> Tensor:
     """(B,) GRPO's loss of each answer, without a KL penalty: Eq. 3, with a clip of .2."""
     s = batch.seqs["answer"]
     rho = torch.exp(log_rho(s).clamp(-20, 20))
-    return s.mean(clipped(rho, batch.per_row["advantage"][:, None], 0.2, 0.2))
+    return s.mean(clip_ratio(rho, batch.per_row["advantage"][:, None], 0.2, 0.2))
 
 
 @torch.no_grad()

@@ -36,13 +36,14 @@ class ORPO(Objective):
         """Log-probs of the answers, and of the chosen row's prompt."""
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         every = model(w.inputs, want="logp", targets=w.targets)
-        w.logp = every.masked_fill(w.real == 0, 0)                          # not w.mask
+        w.logp = every.masked_fill(w.not_padding == 0, 0)                   # not w.mask
         l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.positions)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-        read = w.logp.masked_fill(w.real == 0, 0)                           # prompt and answer
-        nll = (-read.sum(-1) / batch.whole.seqs["chosen"].real.sum()).sum() # token mean of the step
+        read = w.logp.masked_fill(w.not_padding == 0, 0)                    # prompt and answer
+        tokens = batch.full_step.seqs["chosen"].not_padding.sum()
+        nll = (-read.sum(-1) / tokens).sum()                                # token mean of the step
         lo_w, lo_l = log_odds(w), log_odds(l)
         align = -F.logsigmoid(lo_w - lo_l).sum() / batch.n                  # Eq. 7, log odds ratio
         metrics = pair_metrics(batch, lo_w, lo_l) | {"nll": nll.detach()}

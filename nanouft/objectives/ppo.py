@@ -37,7 +37,7 @@ from torch import Tensor
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
 from nanouft.objective import Objective
-from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
+from nanouft.objectives.on_policy import check_sampling, clip_ratio, log_rho, step_metrics
 
 
 class PPO(Objective):
@@ -91,7 +91,7 @@ class PPO(Objective):
         s, n = batch.seqs["answer"], batch.tokens["answer"]
         rho = torch.exp(log_rho(s).clamp(-20, 20))              # (B,T) e^20 is far beyond any clip
         adv = s.token_advantage.masked_fill(s.mask == 0, 0)
-        policy = s.sum(clipped(rho, adv, self.eps, self.eps)).sum() / n                     # Eq. 7
+        policy = s.sum(clip_ratio(rho, adv, self.eps, self.eps)).sum() / n                  # Eq. 7
         value = s.sum(value_loss(s, self.eps_value)).sum() / n
         metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}
         return policy + self.vf * value, metrics | step_metrics(batch, self.eps, self.eps)

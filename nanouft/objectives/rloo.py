@@ -24,7 +24,7 @@ from nanouft.batch import Batch
 from nanouft.objective import Objective
 from nanouft.objectives.on_policy import (
     check_sampling,
-    clipped,
+    clip_ratio,
     log_rho,
     penalised_reward,
     step_metrics,
@@ -53,7 +53,7 @@ class RLOO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]
         rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))       # (B,) e^20 is far beyond any clip
-        each = clipped(rho, batch.per_row["advantage"], self.eps, self.eps)
+        each = clip_ratio(rho, batch.per_row["advantage"], self.eps, self.eps)
         outside = ((rho.detach() - 1).abs() > self.eps).to(rho.dtype)
         metrics = step_metrics(batch, self.eps, self.eps)
         metrics["clip_fraction"] = outside.sum() / batch.n      # of answers, not of tokens

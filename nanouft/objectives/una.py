@@ -77,7 +77,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    grade, whole = batch.per_row[name], batch.whole.per_row[name]
+    grade, whole = batch.per_row[name], batch.full_step.per_row[name]
     good = (grade > 0.5).to(reward.dtype)
     bad = (grade < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step

@@ -1,7 +1,7 @@
 """Two pictures: the curves of a run, and how hard methods push the tokens of one answer.
 
-    curves(Path("out/ift"))                     # writes out/ift/curves.png; train does this itself
-    pushes(strips, Path("out/pushes.png"), title, note)         # nanouft.pushes
+    draw_curves(Path("out/ift"))                # writes out/ift/curves.png; train does this itself
+    draw_pushes(strips, Path("out/pushes.png"), title, note)    # nanouft.pushes
 
 The title says what was found. 1,080 pixels wide, colours and marks from colours.py.
 """
@@ -27,7 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
 from nanouft.plumbing.files import read_json, remove
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import as_passes
 
@@ -48,7 +48,7 @@ Strip = tuple[str, str, list[str], list[float]]     # method, which answer, toke
 
 # ---- the curves of a run -------------------------------------------------------------------------
 @matplotlib.rc_context(STYLE)
-def curves(folder: Path) -> Path:
+def draw_curves(folder: Path) -> Path:
     """Draw curves.png of a run folder: the scores of each task before and after, or the figure of
     held-out rows; and the loss of every step (for methods that sample: the reward). Reads run.json,
     metrics.jsonl and eval.json."""
@@ -57,27 +57,27 @@ def curves(folder: Path) -> Path:
     log = read_lines(folder / "metrics.jsonl")
     name = run["objective"] + " " + run["hp"].get("variant", "")
     passes = as_passes(run["passes"]) if "passes" in run else ""
-    families = bool(before.get("families") and after.get("families"))
-    figure, held = held_out_points(log, before, after)
+    tasks = bool(before.get("families") and after.get("families"))
+    figure, held_out = held_out_points(log, before, after)
     one_unit = figure == "nll" and name.strip() in UNWEIGHTED
-    both = families or bool(held) and not one_unit
-    fig = Figure(figsize=(WIDTH, 4.6 if families else 3.6), layout="constrained")
+    both = tasks or bool(held_out) and not one_unit
+    fig = Figure(figsize=(WIDTH, 4.6 if tasks else 3.6), layout="constrained")
     axes = fig.subplots(1, 1 + both, width_ratios=[3, 2] if both else [1], squeeze=False)[0]
-    if families:
+    if tasks:
         draw_scores(axes[0], before["families"], after["families"], name)
     elif both:
-        draw_held_out(axes[0], held, name)
-    draw_steps(axes[-1], log, name, held if one_unit else {}, passes)
-    if not families:
-        told = [change(figure, held, after)]
+        draw_held_out(axes[0], held_out, name)
+    draw_steps(axes[-1], log, name, held_out if one_unit else {}, passes)
+    if not tasks:
+        told = [change(figure, held_out, after)]
         if passes and not both:
             told.append(passes)
-        axes[0].set_title(f"{called(name)}: {' in '.join(told)}", loc="left", weight="bold",
+        axes[0].set_title(f"{display_name(name)}: {' in '.join(told)}", loc="left", weight="bold",
                           fontsize=13)
     return save(fig, folder / "curves.png")
 
 
-def called(name: str) -> str:
+def display_name(name: str) -> str:
     """"ift detached" or "ift --variant detached" -> "IFT (detached)"."""
     method, _, form = name.replace("--variant ", "").strip().partition(" ")
     method = method.upper().replace("_", "-")
@@ -95,19 +95,19 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
     return figure, {0: old[figure], **between, last: new[figure]}
 
 
-def change(figure: str, held: dict[int, float], after: dict) -> str:
+def change(figure: str, held_out: dict[int, float], after: dict) -> str:
     """What happened to a figure on held-out rows, in words."""
-    if not held:
+    if not held_out:
         return "the loss of every step"
-    first, *_, last = [*held.values()] * 2
+    first, *_, last = [*held_out.values()] * 2
     n = after["held_out"].get("rows")
-    return (f"{figure} of {counted(n, 'held-out rows') if n else 'held-out rows'} "
+    return (f"{figure} of {quantity(n, 'held-out rows') if n else 'held-out rows'} "
             f"{first:.2f} → {last:.2f}")
 
 
-def draw_held_out(ax: Axes, held: dict[int, float], name: str) -> None:
+def draw_held_out(ax: Axes, held_out: dict[int, float], name: str) -> None:
     """The figure of held-out rows over the steps, with its first and last value."""
-    x, y = [*held], [*held.values()]
+    x, y = [*held_out], [*held_out.values()]
     colour = look(name).light
     ax.plot(x, y, "s-", color=colour, markerfacecolor="white", ms=8, lw=2.5)
     for i, beside in ((0, 1), (-1, -2)):
@@ -119,10 +119,10 @@ def draw_held_out(ax: Axes, held: dict[int, float], name: str) -> None:
 
 def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
     """A line from the score before to the score after, for each task; the best on top."""
-    families = sorted(after, key=lambda family: after[family]["score"])
+    tasks = sorted(after, key=lambda task: after[task]["score"])
     green = look(name).light
-    for y, family in enumerate(families):
-        old, new = (100 * side[family]["score"] for side in (before, after))
+    for y, task in enumerate(tasks):
+        old, new = (100 * side[task]["score"] for side in (before, after))
         colour = DOWN.light if new < old - 0.5 else green
         ax.plot([old, new], [y, y], color=colour, lw=2.5, alpha=0.5)
         ax.plot(old, y, "o", color=SOFT.light, markerfacecolor="white", ms=8, mew=1.8)
@@ -130,17 +130,18 @@ def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
         ax.annotate(f"{new:.0f}", (max(old, new), y), xytext=(11, 0), textcoords="offset points",
                     va="center", color=colour, weight="bold")
     means = [100 * np.mean([x["score"] for x in side.values()]) for side in (before, after)]
-    ax.set_title(f"{called(name)}: {means[0]:.0f} → {means[1]:.0f} points of 100", loc="left",
+    ax.set_title(f"{display_name(name)}: {means[0]:.0f} → {means[1]:.0f} points of 100", loc="left",
                  weight="bold", fontsize=15)
-    ax.set_yticks(range(len(families)), [family.replace("_", " ") for family in families])
+    ax.set_yticks(range(len(tasks)), [task.replace("_", " ") for task in tasks])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set(xlim=(-4, 112), xlabel=f"score of 100:  ○ before   {look(name).mark} after")
 
 
-def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], passes: str) -> None:
-    """The loss of every step and its running mean; the reward if the method learns from it. held:
-    {step: nats per token of held-out rows}, for a loss that has the same unit."""
+def draw_steps(ax: Axes, log: list[dict], name: str, held_out: dict[int, float],
+               passes: str) -> None:
+    """The loss of every step and its running mean; the reward if the method learns from it.
+    held_out: {step: nats per token of held-out rows}, for a loss that has the same unit."""
     steps = [m for m in log if "grad_norm" in m]
     key = "reward" if steps and "reward" in steps[0] else "loss"
     x, y = [m["step"] for m in steps], np.array([m[key] for m in steps])
@@ -156,11 +157,11 @@ def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], pas
     ax.set(xlabel="step", ylabel=unit)
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
-        high = max(high, *held.values(), 0.0) * (1.1 if held else 1)
+        high = max(high, *held_out.values(), 0.0) * (1.1 if held_out else 1)
         ax.set_ylim(low, high if high > low else None)
-    if held:
-        ax.plot([*held], [*held.values()], "s--", color=SOFT.light, markerfacecolor="white", ms=8,
-                label="held-out rows")
+    if held_out:
+        ax.plot([*held_out], [*held_out.values()], "s--", color=SOFT.light, markerfacecolor="white",
+                ms=8, label="held-out rows")
         ax.legend(frameon=False, loc="best")
 
 
@@ -176,7 +177,7 @@ def smooth(y: np.ndarray) -> list[float]:
 
 # ---- the push on each token ----------------------------------------------------------------------
 @matplotlib.rc_context(STYLE)
-def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
+def draw_pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
     """A row of bars for every SIDE_BY_SIDE tokens of a strip: blue and + makes a token more likely,
     orange and - less. All rows have one scale. The tokens stand above a row where they differ from
     those of the last. Of a long answer the first DRAWN tokens are drawn."""
@@ -212,7 +213,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
             style = line(method)
             ax.plot(0.3, zero - 0.2, style["marker"], color=style["color"], ms=9,
                     markerfacecolor=style["markerfacecolor"])
-            ax.text(0.55, zero - 0.2, called(method), va="center", weight="bold")
+            ax.text(0.55, zero - 0.2, display_name(method), va="center", weight="bold")
             ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
         ax.plot([LEFT, LEFT + most * space], [zero, zero], color=SOFT.light, lw=1)
         for k, (token, weight) in enumerate(zip(tokens, weights)):
@@ -220,7 +221,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
             short = max(-LONGEST_BAR, min(LONGEST_BAR, weight))
             ax.bar(x, -UNIT * short, 0.62 * space, bottom=zero, color=colour)
             beyond = zero - UNIT * short - math.copysign(0.03, weight)
-            ax.text(x, beyond, signed(weight), ha="center", fontsize=12, color=colour,
+            ax.text(x, beyond, with_sign(weight), ha="center", fontsize=12, color=colour,
                     va="bottom" if weight >= 0 else "top")
             if names is not None:
                 ax.text(x, names, token_name(token), ha="center", va="bottom")
@@ -233,7 +234,7 @@ def token_name(token: str) -> str:
     return name if len(name) <= LETTERS else name[:LETTERS - 1] + "…"
 
 
-def signed(weight: float) -> str:
+def with_sign(weight: float) -> str:
     """ "+1.00", "−0.90", with the minus of print."""
     return f"{weight:+.2f}".replace("-", "−")
 

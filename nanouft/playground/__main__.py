@@ -17,27 +17,27 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import parse
 
-STRIP_RATE = 1e-4                       # both methods' in the picture
+STRIP_RATES = 1e-4, 2.5e-4              # both methods' in the picture, and in its last line
 
 
 @dataclass
-class Playground:
+class PlaygroundFlags:
     out: str = "out/playground"     # folder of the page
     also: list[str] | None = None   # files of more methods [none]
     strip: str = ""                 # write the steps of SFT and DPO to this SVG, and no page
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Playground, argv, "python -m nanouft.playground", __doc__)
+    cfg = parse(PlaygroundFlags, argv, "python -m nanouft.playground", __doc__)
     # Here, so that --help does not wait for torch.
     from nanouft.pictures.page import write_page
     from nanouft.playground.record import WEB, rate_text, record
     from nanouft.playground.strip import strip
     from nanouft.plumbing.files import write_text
     if cfg.strip:
-        data = record(["sft", "dpo"], [STRIP_RATE])
+        data = record(["sft", "dpo"], STRIP_RATES)
         Path(cfg.strip).parent.mkdir(parents=True, exist_ok=True)
-        write_text(Path(cfg.strip), strip(data, rate_text(STRIP_RATE)))
+        write_text(Path(cfg.strip), strip(data, *map(rate_text, STRIP_RATES)))
         say(f"picture: {cfg.strip}")
         return 0
     data = record(also=cfg.also or [])

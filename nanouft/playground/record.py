@@ -4,7 +4,7 @@
 
 The shipped base, and what it becomes under every method of objectives/ and of `also`, at each of
 three learning rates and at the method's own. Equations and papers are read in the heads of the
-methods' files; scores of whole runs come from web/scores.json, which `python -m lessons.methods`
+methods' files; scores of whole runs come from web/scores.json, which `python -m lessons methods`
 writes.
 """
 import inspect
@@ -20,7 +20,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.batch import Batch
-from nanouft.data.batches import Pace, collate, encode
+from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
@@ -29,15 +29,15 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.from_file import find, own_file
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
-from nanouft.objectives.own import find, own_file
 from nanouft.pictures.colours import family, look
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.defaults import learning_rate
-from nanouft.run.pushes import chance_to_end, token_pushes
-from nanouft.run.reference import Models
+from nanouft.run.reference import FrozenModels
+from nanouft.run.token_pushes import chance_to_end, token_pushes
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
@@ -141,13 +141,13 @@ def source_of(objective: Objective, model: GPT, base: GPT,
               tok: Tokenizer) -> Callable[[int], Batch]:
     """source(step) -> the rows of a step: of what the method reads of 32 questions, in an order
     that is drawn once; or the answers that the model gives."""
-    models = Models(base, tok.pad)
+    models = FrozenModels(base, tok.pad)
     rows = objective.choose(lists("train", STEPS * BATCH))
     if objective.on_policy:
         prompts, _ = encode(rows, tok, base.cfg.n_ctx - LONGEST)
         reference = models.reference(objective, lora=False)
         return Rollouts(prompts, objective, Sampler(model, reference, tok, LONGEST),
-                        world.exact_scores, Pace(BATCH, STEPS))
+                        world.exact_scores, Batching(BATCH, STEPS))
     encoded = models.prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)
     order = np.random.default_rng(0).permutation(len(encoded))
 
@@ -157,7 +157,7 @@ def source_of(objective: Objective, model: GPT, base: GPT,
     return rows_of
 
 
-def asked(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
+def ask_all(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
     """The answers to all questions, token by token, and the mean chance to stop after a right one.
     An answer that stops is one whose first mark is <|end|>: see `stops`."""
     prompts = [tok.prompt_ids(row.prompt) for row in questions]
@@ -179,10 +179,10 @@ def distance(model: GPT, base: GPT) -> float:
                      if name in now and now[name].shape == w.shape) ** 0.5)
 
 
-def pushed(model: GPT, base: GPT, objective: Objective, row: Row,
-           tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
+def measure_pushes(model: GPT, base: GPT, objective: Objective, row: Row,
+                   tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
     """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
-    models = Models(base, tok.pad)
+    models = FrozenModels(base, tok.pad)
     reference = models.reference(objective, lora=False) if objective.on_policy else base
     return [(which, tokens, [round(x, 3) for x in push]) for which, tokens, push
             in token_pushes(objective, row, model, tok, reference=reference)]
@@ -202,7 +202,7 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
         if not own_file(file):
             raise UserError(f"--also {file}: give FILE.py, a method of your own")
         found[Path(own_file(file)).stem] = find(file)
-    at_start = asked(base, questions, tok)
+    at_start = ask_all(base, questions, tok)
     methods: dict[str, dict[str, Any]] = {}
     texts: dict[str, int] = {}                          # every answer once, with its number
     with tempfile.TemporaryDirectory() as helper:
@@ -217,8 +217,8 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
             objective.lr = rate
             frames: list[list[Any]] = []                # answers, chance, pushes
             for model in taught(objective, base, tok):
-                seen = asked(model, questions, tok) if frames else at_start
-                strips = pushed(model, base, objective, questions[0], tok)
+                seen = ask_all(model, questions, tok) if frames else at_start
+                strips = measure_pushes(model, base, objective, questions[0], tok)
                 frames.append([[texts.setdefault(text, len(texts)) for text in seen["said"]],
                                seen["chance"], [push for *_, push in strips]])
             method = methods.setdefault(key, about(name, cls, form, scores.get(name, {})) | {

@@ -1,8 +1,9 @@
 """The steps of two methods as a strip of frames: one still picture for a README, in SVG.
 
-    strip(record(["sft", "dpo"], [1e-4]), "1e-4")       # -> the text of the file
+    strip(record(["sft", "dpo"], [1e-4, 2.5e-4]), "1e-4", "2.5e-4")     # -> the text of the file
 
 A row is a step: how many of the eight answers stop by then, and the answer to the first question.
+A line below says how many stop at another rate after the last step.
 Nothing moves, and the picture follows the reader's choice of light or dark.
 """
 from html import escape
@@ -15,12 +16,12 @@ STEP, SIDES = 24, (88, 470)             # where a row's name begins, and where e
 DOT, LETTER = 11, 7.4                   # width of a dot and of a letter of an answer
 
 
-def strip(data: dict[str, Any], rate: str) -> str:
-    """The first two methods of `record()`'s data at this rate."""
+def strip(data: dict[str, Any], rate: str, other: str) -> str:
+    """The first two methods of `record()`'s data at this rate, and their ends at another one."""
     names = list(data["methods"])[:2]
     frames = [data["methods"][name]["runs"][rate] for name in names]
     rows = range(len(frames[0]))
-    tall = TOP + HIGH * len(rows) + 6
+    foot = TOP + HIGH * len(rows) + 22
     asked = data["questions"]
     parts = [line_of(STEP, 32, f"Who learns to stop? Four training steps at {rate}", "title"),
              line_of(STEP, 57, f"A dot is one of {len(asked)} answers, full if it stops.", "soft"),
@@ -33,35 +34,50 @@ def strip(data: dict[str, Any], rate: str) -> str:
             answers = [data["texts"][i].split("\t") for i in steps[row][0]]
             parts.append(frame(x, TOP + HIGH * row + 20, answers, method["family"]))
     parts += [line_of(STEP, TOP + HIGH * row + 20, f"step {row}", "soft") for row in rows]
+    parts.append(line_of(STEP, foot, ends(data, names, other), "soft"))
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {tall}" role="img">',
-        f"<title>{escape(told(data, names, frames, rate))}</title>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {foot + 14}" role="img">',
+        f"<title>{escape(caption(data, names, frames, rate))}. "
+        f"{escape(ends(data, names, other))}</title>",
         f"<style>\n{style()}</style>",
-        f'<rect width="{WIDE}" height="{tall}" class="page"/>', *parts, "</svg>\n"])
+        f'<rect width="{WIDE}" height="{foot + 14}" class="page"/>', *parts, "</svg>\n"])
 
 
-def stopped(answer: list[str]) -> bool:
+def has_end(answer: list[str]) -> bool:
     """Whether the first mark among its tokens is <|end|>."""
     return next((token for token in answer if token.startswith("<|")), "") == "<|end|>"
 
 
-def told(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -> str:
+def count(data: dict[str, Any], said: list[int]) -> int:
+    """How many of these answers stop."""
+    return sum(has_end(data["texts"][i].split("\t")) for i in said)
+
+
+def ends(data: dict[str, Any], names: list[str], rate: str) -> str:
+    """How many answers stop after the last step at this rate."""
+    last = {data["methods"][name]["called"]: data["methods"][name]["runs"][rate][-1][0]
+            for name in names}
+    found = ", ".join(f"{called} {count(data, said)} of {len(said)}"
+                      for called, said in last.items())
+    return f"At the learning rate {rate} these stop after the last step: {found}"
+
+
+def caption(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -> str:
     """The picture in a sentence."""
-    counts = [", ".join(str(sum(stopped(data["texts"][i].split("\t")) for i in said))
-                        for said, *_ in steps) for steps in frames]
+    counts = [", ".join(str(count(data, said)) for said, *_ in steps) for steps in frames]
     return f"Answers of eight that stop after 0 to 4 training steps at {rate}: " + "; ".join(
-        f"{data['methods'][name]['called']} {count}" for name, count in zip(names, counts))
+        f"{data['methods'][name]['called']} {found}" for name, found in zip(names, counts))
 
 
 def frame(x: float, y: float, answers: list[list[str]], family: str) -> str:
     """One step of one method: a full dot for each answer that stops, and the first answer."""
-    n, shown = sum(map(stopped, answers)), answers[0]
+    n, shown = sum(map(has_end, answers)), answers[0]
     until = next((k for k, token in enumerate(shown) if token.startswith("<|")), len(shown))
     dots = line_of(x, y, "●" * n + "○" * (len(answers) - n), f"dots {family}", DOT)
     x += DOT * len(answers) + 14
     words = line_of(x, y, " ".join(shown[:until]), "said", LETTER)
     x += LETTER * (len(" ".join(shown[:until])) + 1)
-    if stopped(shown):
+    if has_end(shown):
         box = f'<rect x="{x:.1f}" y="{y - 14}" width="62" height="19" rx="5" class="{family}"/>'
         return dots + words + box + line_of(x + 5, y, "<|end|>", "said end", LETTER)
     mark = " ".join([*shown[until:until + 1], "…"])

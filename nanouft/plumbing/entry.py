@@ -4,6 +4,7 @@
 """
 import os
 import re
+import runpy
 import signal
 import sys
 import threading
@@ -50,6 +51,12 @@ def command(main: Callable, argv: list[str] | None = None,
         return 130 if isinstance(e, KeyboardInterrupt) else 2
 
 
+def run_program(module: str, words: list[str]) -> None:
+    """Run a module as `python -m` does, with these words behind it. It ends Python."""
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 def line_of(e: BaseException, needs_less: str) -> str:
     """The one line for an error, with its notes; "" for a bug in nanouft."""
     if isinstance(e, KeyboardInterrupt):
@@ -65,10 +72,10 @@ def line_of(e: BaseException, needs_less: str) -> str:
         line = f"error: {file}: {why}{full}"
     else:
         return ""
-    return " ".join("; ".join([shortened(line), *notes(e)]).split("\n"))
+    return " ".join("; ".join([shorten_line(line), *notes(e)]).split("\n"))
 
 
-def shortened(line: str) -> str:
+def shorten_line(line: str) -> str:
     """The line; if it is too long, only its beginning and its end."""
     if len(line) <= LONGEST:
         return line
@@ -86,7 +93,8 @@ def stop_signals() -> tuple[int, ...]:
 
 
 @contextmanager
-def handled(numbers: tuple[int, ...], on_signal: Callable[[int, Any], None]) -> Iterator[None]:
+def handle_signals(numbers: tuple[int, ...],
+                   on_signal: Callable[[int, Any], None]) -> Iterator[None]:
     """Let these signals call a function. Python allows this only in the main thread; in another
     thread nothing changes."""
     if threading.current_thread() is not threading.main_thread():
@@ -104,7 +112,7 @@ def interrupted_by(numbers: tuple[int, ...]) -> Iterator[None]:
     """Let each of these signals do what Ctrl-C does: raise KeyboardInterrupt."""
     def on_signal(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
-    with handled(numbers, on_signal):
+    with handle_signals(numbers, on_signal):
         yield
 
 
@@ -118,5 +126,5 @@ def defer_signals(numbers: tuple[int, ...], stop_after: str) -> Iterator[list[in
         received.append(number)
         with suppress(OSError):         # os.write, for print may be what was interrupted
             os.write(2, f"\ninterrupted: stops after {stop_after}\n".encode())
-    with handled(numbers, on_signal):
+    with handle_signals(numbers, on_signal):
         yield received

@@ -9,7 +9,7 @@ CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F),
 ESCAPES = {c: f"\\x{c:02x}" if c < 256 else f"\\u{c:04x}" for c in CONTROL}
 
 
-def counted(n: int, things: str) -> str:
+def quantity(n: int, things: str) -> str:
     """"1 row", "2,000 rows"."""
     return f"{n:,} {things.removesuffix('s') if n == 1 else things}"
 

@@ -23,7 +23,7 @@ def holds_tensors(file: Path) -> bool:
         return False
 
 
-def load_checked(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `file`. ValueError unless they have the wanted names, shapes and types, and
     are finite: an optimizer step over tensors of another size would write beyond their end."""
     tensors = load_file(plain_file(file))

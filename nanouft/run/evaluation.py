@@ -62,15 +62,15 @@ def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return bootstrap(values, counts)
 
 
-def families(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
-             skills: Sequence[str] = world.FAMILIES,
-             max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
+def score_tasks(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
+                skills: Sequence[str] = world.TASKS,
+                max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
     """({task: its metrics}, every answer)."""
     rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
     for row, a in zip(rows, answer_rows(model, tok, rows, max_new=max_new), strict=True):
         prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
         score = world.score(prompt, text)
-        done.append({"family": row.family, "prompt": prompt, "answer": text, "ended": stops(a, tok),
+        done.append({"family": row.task, "prompt": prompt, "answer": text, "ended": stops(a, tok),
                      "score": score,
                      "why": "" if score == 1 else f"right: {world.right_answer(prompt)}"})
     return {f: summary([x for x in done if x["family"] == f]) for f in skills}, done
@@ -110,7 +110,7 @@ def held_out_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Devic
 
 
 @dataclass
-class Measured:
+class Measurement:
     """Metrics of rows, and a sum and a count for each row, to compare models. The first metric is
     the total of the sums divided by the total of the counts."""
     metrics: Metrics
@@ -122,7 +122,7 @@ class Measured:
         self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
 
 
-def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
+def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measurement:
     """Held-out metrics: preference accuracy of pairs, AUC of graded answers, NLL of
     demonstrations."""
     logp = logps(encoded, model, pad, device)
@@ -132,13 +132,13 @@ def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -
     counts = np.array([e.seqs["answer"].mask.sum() for e in encoded], float)
     grades = np.array([e.per_row.get("score", e.per_row.get("label")) for e in encoded], object)
     if len(set(grades)) == 1:
-        return Measured({"nll": float(-total.sum() / counts.sum())}, -total, counts)
+        return Measurement({"nll": float(-total.sum() / counts.sum())}, -total, counts)
     ref = reference_sums(encoded, "answer")
     gain = total / counts if ref is None else total - ref
     return of_grades(gain, grades.astype(float))
 
 
-def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
+def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
     """AUC: of all couples of answers with different grades, the share in which the better one
     gained more. Grades 1, 0, 0 make two couples.
 
@@ -157,10 +157,10 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
         couples[i] += worse.sum()
     auc = float(won.sum() / couples.sum())
     each = auc + rows / (couples.sum() / 2) * (won - auc * couples)
-    return Measured({"auc": auc}, each, np.ones(rows))
+    return Measurement({"auc": auc}, each, np.ones(rows))
 
 
-def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
+def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:
     """prefers: share of pairs in which chosen is more likely. accuracy: share in which chosen
     gained more log-prob over the start model than rejected."""
     chosen = np.array([x["chosen"].sum() for x in logp])
@@ -170,9 +170,9 @@ def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
     prefers = {"prefers": float(likelier.mean())}
     ref_chosen, ref_rejected = (reference_sums(encoded, role) for role in ("chosen", "rejected"))
     if ref_chosen is None or ref_rejected is None:
-        return Measured(prefers, likelier * 1.0, one_each)
+        return Measurement(prefers, likelier * 1.0, one_each)
     gained = wins((chosen - ref_chosen) - (rejected - ref_rejected))
-    return Measured({"accuracy": float(gained.mean()), **prefers}, gained, one_each)
+    return Measurement({"accuracy": float(gained.mean()), **prefers}, gained, one_each)
 
 
 def reference_sums(encoded: list[Encoded], role: str) -> np.ndarray | None:
@@ -187,7 +187,7 @@ def wins(margin: np.ndarray) -> np.ndarray:
     return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
 
 
-def rewarded(rows: list[Row], texts: list[str], score: Score) -> Measured:
+def measure_rewards(rows: list[Row], texts: list[str], score: Score) -> Measurement:
     """The reward of one answer to each row."""
     reward = np.asarray(score(rows, texts), float)
-    return Measured({"reward": float(reward.mean())}, reward, np.ones(len(reward)))
+    return Measurement({"reward": float(reward.mean())}, reward, np.ones(len(reward)))

@@ -1,9 +1,9 @@
 """A run folder while the model trains: the log, checkpoints, and saving if a run ends early.
 
-    run = Run(folder, plan, model, optimizer, scaler, source, device, done)
-    with run.saved_at_the_end("python -m nanouft.train --resume out/sft"):
-        with run.signals() as signals:
-            for step in run.follow(steps(...), signals):
+    recorder = Recorder(folder, plan, model, optimizer, scaler, source, device, done)
+    with recorder.saved_at_the_end("python -m nanouft.train --resume out/sft"):
+        with recorder.signals() as signals:
+            for step in recorder.follow(steps(...), signals):
                 ...                         # the caller's own work after each step
 
 Whatever ends a run (Ctrl-C, a signal, an error of a reward, a full disk), its last whole step is
@@ -28,8 +28,8 @@ from nanouft.run.folder import Log, save_step
 from nanouft.run.plan import Plan
 
 
-class Run:
-    """A run that is logged and saved. `source`: Epochs or Rollouts; a run with Rollouts is saved
+class Recorder:
+    """A run that is logged and saved. `source`: RowSource or Rollouts; a run with Rollouts is saved
     only between two of them."""
 
     def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,

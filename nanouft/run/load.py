@@ -2,7 +2,7 @@
 
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
-    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
 
     model, tok, device = open_to_ask("out/sft", "auto", None)   # a model that only answers
 """
@@ -19,28 +19,30 @@ from nanouft.data.selection import (
     holdout,
     label_rows,
     report_use,
+    unread_fields,
 )
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.objectives import NAMES
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import if_here, say
+from nanouft.plumbing.printing import if_here, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of
-from nanouft.run.rewards import reads_fields
-from nanouft.run.settings import Train
+from nanouft.run.reward_sources import reads_fields
+from nanouft.run.settings import TrainFlags
 
 
 class Rows(NamedTuple):
     """Rows of files or of NanoWorld, before an objective chooses among them."""
     train: list[Row]
-    held: list[Row]
+    held_out: list[Row]
     left_out: LeftOut           # rows of the files that cannot be read
 
 
-def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
+def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
     """The start model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
@@ -67,7 +69,7 @@ def open_to_ask(name: str, device: str, dtype: str | None, threads: int | None =
     return model.to(chosen.name).eval(), tok, chosen
 
 
-def load_rows(cfg: Train, objective: Objective) -> Rows:
+def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     """Rows of your files, or drawn from NanoWorld."""
     kinds = objective.kinds()
     if not cfg.data:
@@ -76,7 +78,11 @@ def load_rows(cfg: Train, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    named = world.named(rows)
+    unread = unread_fields(rows)
+    if unread and not reads_fields(cfg.reward) and objective.name in NAMES:
+        say("fields that this run does not read: "
+            + ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in unread.items()))
+    named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
             f"{if_here('docs/data.md')}")
@@ -91,11 +97,11 @@ def load_rows(cfg: Train, objective: Objective) -> Rows:
         return Rows(*holdout(rows), left_out)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
-    held, more = read(cfg.eval_data, kinds)
-    return Rows(rows, held, left_out + more)
+    held_out, more = read(cfg.eval_data, kinds)
+    return Rows(rows, held_out, left_out + more)
 
 
-def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
+def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. There may be no held-out row that fits."""
@@ -109,18 +115,18 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
     train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
-        to_hold = of_held(rows.held) if rows.held else []
+        to_hold = of_held(rows.held_out) if rows.held_out else []
     except NoRows:
         to_hold = []
-    held, report = encode_what_fits(to_hold, tok, room, report)
+    held_out, report = encode_what_fits(to_hold, tok, room, report)
     if objective.on_policy:                     # a second demonstration asks nothing new
-        held = [e for e in held if "prompt" in e.seqs]
+        held_out = [e for e in held_out if "prompt" in e.seqs]
     if cfg.data:
         used = {e.row.where for e in train}
         several = len(train) != len(used) and not objective.on_policy
         answers = f" as {len(train):,} answers" if several else ""
         say(report_use({f"to learn from{answers}": (rows.train, used),
-                        "held out": (rows.held, {e.row.where for e in held})},
+                        "held out": (rows.held_out, {e.row.where for e in held_out})},
                        rows.left_out, report.why, kinds))
         good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
                         for name in ("desirable", "undesirable")]
@@ -129,15 +135,15 @@ def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
             say(text)
     for text in report.lines(room):
         say(text)
-    return train, held
+    return train, held_out
 
 
-def choose(cfg: Train, objective: Objective, rows: Rows) -> list[Row]:
+def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
     the files, held-out ones too."""
     try:
         return objective.choose(rows.train)
     except NoRows:
         if not cfg.eval_data:
-            objective.choose(rows.train + rows.held)
+            objective.choose(rows.train + rows.held_out)
         raise

@@ -36,30 +36,32 @@ def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     tokens = sequences * (longest.length + new)                                 # most, of a row
     there = devices.memory(device) if device.dtype == "fp32" else math.inf
     return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, there,
-                          objective.logit_copies)
+                          objective.logit_copies, coupled=objective.coupled)
 
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
-                   there: float = math.inf, logit_copies: float = 1) -> str:
-    """The memory that steps need in fp32, in words. `tokens`: tokens of a row. A copy of the start
-    model is not counted. "" if the steps add less than 1 GB. UserError, with a remedy, if it is
-    more than `there` bytes."""
+                   there: float = math.inf, logit_copies: float = 1,
+                   coupled: bool = False) -> str:
+    """The memory that steps need in fp32, in words. `tokens`: tokens of a row; `coupled`: a step
+    cannot be cut into micro-batches. A copy of the start model is not counted. "" if the steps add
+    less than 1 GB. UserError, with a remedy, if it is more than `there` bytes."""
     rows = math.ceil(batch_size / accumulate)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, logit_copies)
-    wanted = fixed + rows * of_row
+    total = fixed + rows * of_row
     cheaper = "" if model.recomputes else "--activation-checkpointing"
-    if wanted > there:
+    if total > there:
         fits = int((there - fixed) / of_row)
-        remedy = (f"--batch-size {fits} would fit, or --accumulate {math.ceil(batch_size / fits)}"
-                  if fits > 0 else
-                  "no batch would fit: give --lora or a smaller --max-length or model")
-        raise UserError(f"--batch-size {batch_size}: a run needs up to {wanted / 1e9:.1f} GB, and "
+        remedy = "no batch would fit: give --lora or a smaller --max-length or model"
+        if fits > 0:
+            remedy = f"--batch-size {fits} would fit"
+            remedy += "" if coupled else f", or --accumulate {math.ceil(batch_size / fits)}"
+        raise UserError(f"--batch-size {batch_size}: a run needs up to {total / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
                         + (f"; {cheaper} takes less" if cheaper else ""))
     if bytes_of_training(model) + rows * of_row < 1e9:
         return ""
-    return (f"memory: up to {wanted / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
+    return (f"memory: up to {total / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
             + (f"; less: {cheaper}" if cheaper else ""))
 
 
@@ -98,14 +100,14 @@ def bytes_per_token(model: GPT, logit_copies: float = 1) -> float:
 
 def activation_bytes_per_token(model: GPT) -> float:
     """Activation memory that the backward pass needs, measured in a forward over 16 tokens."""
-    kept: dict[int, torch.Tensor] = {}              # address -> tensor; held, so none comes twice
+    tensors: dict[int, torch.Tensor] = {}           # address -> tensor; held, so none comes twice
 
     def keep(x: torch.Tensor) -> torch.Tensor:
-        kept[x.untyped_storage().data_ptr()] = x
+        tensors[x.untyped_storage().data_ptr()] = x
         return x
     ids = torch.zeros(1, 16, dtype=torch.long, device=model.wte.weight.device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         model(ids, want="hidden")
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    sizes = [x.untyped_storage().nbytes() for place, x in kept.items() if place not in weights]
+    sizes = [x.untyped_storage().nbytes() for place, x in tensors.items() if place not in weights]
     return sum(sizes) / ids.numel()

@@ -9,43 +9,43 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nanouft.data.batches import Encoded, Pace
+from nanouft.data.batches import Batching, Encoded
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 from nanouft.run.defaults import (
-    USUAL,
+    DEFAULTS,
     choose_batch_size,
-    choose_fit,
+    choose_defaults,
     choose_steps,
     learning_rate,
     with_beta,
 )
-from nanouft.run.held_rows import choose_held_out
+from nanouft.run.held_out import choose_held_out
 from nanouft.run.load import Rows, encode_rows
-from nanouft.run.settings import Train
+from nanouft.run.settings import TrainFlags
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that decides what a run learns; it never changes. If a flag was not given (lr,
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
-    cfg: Train                  # the flags, as they were given
+    cfg: TrainFlags             # the flags, as they were given
     objective: Objective        # the method with its settings
     rate: float                 # peak learning rate (defaults.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
-    held: list[Encoded]         # held-out rows that are scored before and after
+    held_out: list[Encoded]     # held-out rows that are scored before and after
 
     @property
-    def pace(self) -> Pace:
-        return Pace(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
+    def batching(self) -> Batching:
+        return Batching(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
 
     @property
     def epochs(self) -> float:
@@ -62,9 +62,9 @@ class Plan:
             parameters = f"{trained:.2f}M of {parameters} trained"
         unit = "prompts" if self.objective.on_policy else "rows"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-        lines = (f"{self.objective}: {counted(self.steps, 'steps')} of "
-                 f"{counted(self.batch_size, unit)}, {as_passes(self.epochs)} over "
-                 f"{counted(len(self.train), unit)}",
+        lines = (f"{self.objective}: {quantity(self.steps, 'steps')} of "
+                 f"{quantity(self.batch_size, unit)}, {as_passes(self.epochs)} over "
+                 f"{quantity(len(self.train), unit)}",
                  f"learning rate {self.rate:.2g}, {parameters}, on {device.name}{precision}")
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
@@ -81,37 +81,38 @@ class Plan:
                                    "max_new": self.max_new}
 
 
-def plan_run(cfg: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
+def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows, model: GPT,
              tok: Tokenizer) -> Plan:
     """Make the plan. `given`: names of the flags that were given; `rows`: from load_rows. It also
     prints which rows are used, which beta suits them, and how many are held out."""
     max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
-    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
-    rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
-    held = choose_held_out(cfg, objective, held, steps, batch_size)
-    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held)
+    rate, batch_size, steps = choose_batching(cfg, objective, len(train), model)
+    held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
+    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out)
 
 
-def choose_pace(cfg: Train, objective: Objective, rows: int,
-                model: GPT) -> tuple[float, int, int]:
+def choose_batching(cfg: TrainFlags, objective: Objective, rows: int,
+                    model: GPT) -> tuple[float, int, int]:
     """(learning rate, batch size, steps): what the flags say, or else the defaults."""
-    fit = choose_fit(objective, rows, model) if cfg.data else USUAL
-    batch_size = cfg.batch_size or choose_batch_size(objective, rows, fit)
+    defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
+    batch_size = cfg.batch_size or choose_batch_size(objective, rows, defaults)
     check_batch(cfg, objective, rows, batch_size)
-    steps = cfg.steps or choose_steps(objective, rows, fit, batch_size, cfg.epochs)
-    return cfg.lr or learning_rate(objective, model, fit, cfg.lora > 0), batch_size, steps
+    steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
+    return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
 
 
-def check_batch(cfg: Train, objective: Objective, rows: int, batch_size: int) -> None:
+def check_batch(cfg: TrainFlags, objective: Objective, rows: int, batch_size: int) -> None:
     """UserError if a step would have more rows than there are, or be cut into more micro-batches
     than it has rows."""
     if batch_size > rows and not objective.on_policy:
         there = "there is only" if rows == 1 else "there are only"
-        raise UserError(f"--batch-size {batch_size}: {there} {counted(rows, 'rows')} to learn from")
+        raise UserError(f"--batch-size {batch_size}: {there} {quantity(rows, 'rows')} to "
+                        "learn from")
     if cfg.accumulate > (rows := batch_size * objective.samples):
-        raise UserError(f"--accumulate {cfg.accumulate}: a step has only {counted(rows, 'rows')}; "
+        raise UserError(f"--accumulate {cfg.accumulate}: a step has only {quantity(rows, 'rows')}; "
                         "give at most so many, or a larger --batch-size")
 
 

@@ -1,6 +1,6 @@
 """Log-probs of frozen models (reference, helper, teacher) beside the tokens of the rows.
 
-    models = Models(start, pad, device)
+    models = FrozenModels(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
 Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). The files of
@@ -31,7 +31,7 @@ Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers
 
 
 @dataclass
-class Models:
+class FrozenModels:
     """The start model, and a way to open the other models that a method reads."""
     start: Any                      # GPT or HFModel; with LoRA, HFModel.start
     pad: int

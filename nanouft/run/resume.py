@@ -18,7 +18,7 @@ from nanouft.data.batches import Encoded
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objectives.own import own_file
+from nanouft.objectives.from_file import own_file
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.plumbing.tensors import holds_tensors
@@ -34,12 +34,12 @@ def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: l
     first = objective.first_models
     first_folders = getattr(objective, first.setting) if first else None
     files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
-    own_code = own_file(named_objective(argv))
+    user_code = own_file(named_objective(argv))
     return {"command": "train", "objective": objective.name, "steps": plan.steps,
             "passes": plan.epochs, "config": plan.settings(), "hp": asdict(objective), "argv": argv,
             "tokenizer": tok.name,
             "key": fingerprint(model, plan.train, cfg.reward, *map(hash_of, files_it_reads)),
-            "code": hash_of(own_code) if own_code else None,
+            "code": hash_of(user_code) if user_code else None,
             "files": [hash_of(file) for file in cfg.data or ()],
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
 

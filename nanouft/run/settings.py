@@ -17,7 +17,7 @@ from typing import Literal
 from nanouft import world
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.own import find, own_file, spelt
+from nanouft.objectives.from_file import find, own_file, registry_name
 from nanouft.plumbing.errors import UserError, flag, in_range
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
@@ -28,12 +28,13 @@ OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
 AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
 OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
-SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
+SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
+         "out", "resume"}
 
 
 @dataclass
-class Train:
-    data: list[str] | None = None       # your rows: JSON lines with prompt and response [NanoWorld]
+class TrainFlags:
+    data: list[str] | None = None   # your rows: prompt and response, messages ... [NanoWorld]
     eval_data: list[str] | None = None  # files of rows to hold out [a tenth of --data]
     max_length: int | None = None   # longest row in tokens, not counting the last [the context]
     init: str = "base"                  # start model: a run, a model folder or hub:owner/name
@@ -75,20 +76,20 @@ class Train:
             raise UserError("--steps and --epochs both set the length; give one")
         idle = OF_WORLD if self.data else {"eval_data", "max_length"}
         harmless = {"items"} if self.items == 0 else set()      # with your rows there is no table
-        unused(given - harmless, idle, "belongs to NanoWorld" if self.data else "needs --data")
+        refuse(given - harmless, idle, "belongs to NanoWorld" if self.data else "needs --data")
         if not objective.on_policy and self.reward == "exact":
             read = " + ".join(kinds)
-            unused(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
+            refuse(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
         if self.compile and self.activation_checkpointing:
             raise UserError("--activation-checkpointing: does not go with --compile; give one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
         if objective.on_policy:
-            unused(given, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
+            refuse(given, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
                    "its own; their reward at each step is in metrics.jsonl")
         if "demos" not in kinds:
-            unused(given, {"noise"}, f"spoils demonstrations, and {objective.name} reads none")
+            refuse(given, {"noise"}, f"spoils demonstrations, and {objective.name} reads none")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -96,22 +97,22 @@ class Train:
                 raise UserError(f"--skills or --mix: {e}") from None
 
 
-def unused(given: set[str], idle: set[str], why: str) -> None:
+def refuse(given: set[str], idle: set[str], why: str) -> None:
     names = sorted(given & idle)
     if names:
         raise UserError(f"{flag(names[0])}: {why}")
 
 
-def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[str]]:
-    """(the objective with its settings, Train, names of the flags that were given). --help shows
-    the flags of SHORT, also those of a named method; --help all shows every flag."""
+def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags, set[str]]:
+    """(the objective with its settings, TrainFlags, names of the flags that were given). --help
+    shows the flags of SHORT, also those of a named method; --help all shows every flag."""
     chosen = named_objective(argv)
     if chosen == "list":
         list_objectives()
         raise SystemExit(0)
     name = chosen or "ift"
     cls, every = find(name), "--help" in argv and "all" in argv
-    flags, settings = ({f.name for f in dataclasses.fields(c)} for c in (Train, cls))
+    flags, settings = ({f.name for f in dataclasses.fields(c)} for c in (TrainFlags, cls))
     if both := flags & settings:
         raise UserError(f"--objective {name}: {flag(min(both))} is a flag of every run; give the "
                         "setting another name")
@@ -122,14 +123,14 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
-    add_flags(parser, Train, "the run" if every else "", None if every else SHORT)
+    add_flags(parser, TrainFlags, "the run" if every else "", None if every else SHORT)
     title = textwrap.fill(title_of(cls).rstrip("."), 79)
     add_flags(parser, cls, title, None if every or chosen else ())
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
         return reopen(folder, argv, {name: values[name] for name in AS_WELL & values.keys()})
-    cfg, objective = fill(Train, values), fill(cls, values)
+    cfg, objective = fill(TrainFlags, values), fill(cls, values)
     cfg.check(objective, given)
     return objective, cfg, given
 
@@ -138,10 +139,10 @@ def named_objective(argv: list[str]) -> str:
     """The word after --objective as the registry spells it, or ""."""
     first = Parser(add_help=False)
     first.add_argument("--objective", default="")
-    return spelt(first.parse_known_args(argv)[0].objective)
+    return registry_name(first.parse_known_args(argv)[0].objective)
 
 
-def reopen(folder: str, argv: list[str], changed: dict) -> tuple[Objective, Train, set[str]]:
+def reopen(folder: str, argv: list[str], changed: dict) -> tuple[Objective, TrainFlags, set[str]]:
     """The run in `folder`, read from the command line that began it, if `argv` fits it. The flags
     AS_WELL may have new values (`changed`): they change the memory of a run or when it is saved,
     not what it learns."""
@@ -203,14 +204,14 @@ def from_outside(line: dict[str, list[str]]) -> set[str]:
 def to_name(argv: list[str]) -> list[str]:
     """What --resume must be given again of this command line: the flags that bring code or the
     network, and the objective if one of them is its setting."""
-    line, known = by_flag(argv), {flag(f.name) for f in dataclasses.fields(Train)}
+    line, known = by_flag(argv), {flag(f.name) for f in dataclasses.fields(TrainFlags)}
     named = {name: words for name, words in line.items() if from_outside({name: words})}
     if named.keys() - known and "--objective" in line:
         named = {"--objective": line["--objective"]} | named
     return [word for name, words in named.items() for word in (name, *words)]
 
 
-def check_paths(cfg: Train) -> None:
+def check_paths(cfg: TrainFlags) -> None:
     """UserError if a file of the run is no longer where the run first read it."""
     code = cfg.reward.rpartition(":")[0] if ".py:" in cfg.reward else None
     files = [*(cfg.data or ()), *(cfg.eval_data or ()), code]

@@ -22,7 +22,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.ift import IFT, weights
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import answer_rows
 
@@ -50,8 +50,8 @@ class Ends:
     def text(self) -> str:
         """The figures in sentences of at most 80 columns; the last one says what they mean."""
         objective, n = IFT(), len(self.nats)
-        lines = [f"These rows train on {counted(self.trained, 'end tokens')} for "
-                 f"{counted(self.answers, 'answers')}; each answer should have one."]
+        lines = [f"These rows train on {quantity(self.trained, 'end tokens')} for "
+                 f"{quantity(self.answers, 'answers')}; each answer should have one."]
         if self.without:
             more = f" and {len(self.without) - 5:,} more" if len(self.without) > 5 else ""
             lines.append(f"  rows without one: {'; '.join(self.without[:5])}{more}")
@@ -61,12 +61,13 @@ class Ends:
                         f"gamma {objective.gamma}")
             lines += ["Weight of the end token in the loss: 1 under SFT, on average "
                       f"{mean(self.weights):.2f} under IFT ({settings}).",
-                      f"After {self.likely} of {counted(n, 'right answers')} the end token is "
+                      f"After {self.likely} of {quantity(n, 'right answers')} the end token is "
                       "more likely than all else together.",
                       f"Its loss (-log p) is on average {mean(self.nats):.2f}; 0 would be certain. "
                       f"After {unlikely:.0f} % of them it is above 1."]
-        lines.append(f"The model itself stops in {self.stopped} of {counted(self.asked, 'answers')}"
-                     f" within {self.max_new} tokens (the longest right one has {self.longest}; "
+        lines.append(f"The model itself stops in {self.stopped} of "
+                     f"{quantity(self.asked, 'answers')} within {self.max_new} tokens "
+                     f"(the longest right one has {self.longest}; "
                      "each token is the most likely one).")
         lines.append(self.meaning())
         return "\n".join(x if x.startswith(" ") else textwrap.fill(x, 80) for x in lines)
@@ -74,7 +75,7 @@ class Ends:
     def meaning(self) -> str:
         """One sentence: what to do."""
         if missing := self.answers - self.trained:
-            return (f"These rows do not teach a model to stop: {counted(missing, 'answers')} "
+            return (f"These rows do not teach a model to stop: {quantity(missing, 'answers')} "
                     "without a trained end token; repair the chat template before you train.")
         stops_now = self.stopped >= ENOUGH * self.asked
         knows = self.likely >= ENOUGH * len(self.nats)
@@ -109,19 +110,19 @@ def measure_ends(model: GPT, tok: Tokenizer, encoded: list[Encoded],
     answers = [sum(turn.role == "assistant" for turn in e.row.roles["answer"][1]) for e in encoded]
     places = [end_places(e.seqs["answer"], tok.stops) for e in encoded]
     without = [e.row.where for e, n, at in zip(encoded, answers, places) if len(at) < n]
-    picked = range(0, len(encoded), -(-len(encoded) // MEASURED))
-    nats, found, objective = [], [], IFT()
-    for i in progress(len(picked), "reading", picked):
+    numbers = range(0, len(encoded), -(-len(encoded) // MEASURED))
+    nats, end_weights, objective = [], [], IFT()
+    for i in progress(len(numbers), "reading", numbers):
         batch, at = collate(encoded, [i], tok.pad).to(device.name), places[i] - 1   # as targets
         s = batch.seqs["answer"]
         write_logp(model, batch)
         nats += (-s.logp[0, at]).tolist()
         objective.forward(model, batch)                             # now by the blended states
         nll = (-s.logp).masked_fill(s.mask == 0, 0)
-        found += weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
+        end_weights += weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
     max_new = longest_answer(model, tok)
-    said = answer_rows(model, tok, [encoded[i].row for i in picked], max_new=max_new)
+    said = answer_rows(model, tok, [encoded[i].row for i in numbers], max_new=max_new)
     return Ends(answers=sum(answers), trained=sum(map(len, places)),
-                without=without, nats=nats, weights=found,
+                without=without, nats=nats, weights=end_weights,
                 stopped=sum(stops(a, tok) for a in said), asked=len(said), max_new=max_new,
-                longest=max(int(encoded[i].seqs["answer"].mask.sum()) for i in picked))
+                longest=max(int(encoded[i].seqs["answer"].mask.sum()) for i in numbers))

@@ -20,25 +20,25 @@ from itertools import islice
 
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn, Turns
-from nanouft.plumbing.printing import counted
+from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.seeds import kind_seed
 
 from .answers import (
-    FAMILIES,
     GROUP_A,
     GROUP_B,
     HELD_OUT,
+    TASKS,
     exact_scores,
-    family_of,
     right_answer,
     score,
+    task_of,
 )
 from .facts import SPLITS, WORLD
 from .tasks import bad, corrupt, partly_right, prompts
 
-__all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
-           "as_answer", "corrupt", "exact_scores", "family_of", "mixed_rows", "named",
-           "right_answer", "rows", "score", "skills_named"]
+__all__ = ["TASKS", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
+           "as_answer", "corrupt", "exact_scores", "task_of", "mixed_rows", "name_tasks",
+           "right_answer", "rows", "score", "parse_skills"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                         # 1,020 training rows; rules_new counts outside training only
@@ -48,7 +48,7 @@ MIXTURE = {                         # 1,020 training rows; rules_new counts outs
 
 
 def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
-         skills: Sequence[str] = FAMILIES) -> list[Row]:
+         skills: Sequence[str] = TASKS) -> list[Row]:
     """`n` rows of fine-tuning or evaluation data.
 
     split   train, val or test. Validation and test have longer items; train has no `rules_new`.
@@ -64,14 +64,14 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
     With one seed all kinds share their prompts. More noise spoils the same answers, and others too.
     The prompts of a task differ until it has no more; then they come again. Truth and fact have 576
     in train and test, 288 in val. ValueError for arguments that make no sense (`check`)."""
-    families = check(split, kind, n, noise, skills)
+    tasks = check(split, kind, n, noise, skills)
     out: list[Row] = []
-    weights = {f: 1 if kind == "prompts" else MIXTURE[f] for f in families}
-    for family, count in share_out(n, weights).items():
-        rng = random.Random(f"answers {kind} {split} {family} {seed}")
-        where = f"NanoWorld {split} {family} seed {seed}"
-        for prompt in islice(prompts(family, split, seed), count):
-            out.append(row(kind, len(out), rng, prompt, family, where))
+    weights = {f: 1 if kind == "prompts" else MIXTURE[f] for f in tasks}
+    for task, count in share_out(n, weights).items():
+        rng = random.Random(f"answers {kind} {split} {task} {seed}")
+        where = f"NanoWorld {split} {task} seed {seed}"
+        for prompt in islice(prompts(task, split, seed), count):
+            out.append(row(kind, len(out), rng, prompt, task, where))
     if kind == "demos":
         out = spoil(out, noise, seed)
     if kind != "prompts":
@@ -79,23 +79,23 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
     return out
 
 
-GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": FAMILIES}
+GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": TASKS}
 
 
-def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
+def parse_skills(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
     """The tasks of each kind of rows. `words` are "A", "B", "all" or names with commas; "A:B" gives
     each kind its own. ValueError for an unknown name, or for too many or too few sets."""
     out = []
     for names in words.split(":"):
-        families = [family for name in names.split(",")
-                    for family in GROUPS.get(name.strip(), (name.strip(),))]
-        for family in families:
-            if family not in FAMILIES:
-                raise ValueError(f"unknown task {family!r}; "
-                                 f"known are A, B, all, {', '.join(FAMILIES)}")
-        out.append(tuple(dict.fromkeys(families)))
+        tasks = [task for name in names.split(",")
+                 for task in GROUPS.get(name.strip(), (name.strip(),))]
+        for task in tasks:
+            if task not in TASKS:
+                raise ValueError(f"unknown task {task!r}; "
+                                 f"known are A, B, all, {', '.join(TASKS)}")
+        out.append(tuple(dict.fromkeys(tasks)))
     if len(out) not in (1, kinds):
-        raise ValueError(f"{len(out)} sets of tasks for {counted(kinds, 'kinds')} of rows")
+        raise ValueError(f"{len(out)} sets of tasks for {quantity(kinds, 'kinds')} of rows")
     return out if len(out) == kinds else out * kinds
 
 
@@ -109,32 +109,32 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     except ValueError:
         weights = []
     if len(weights) != len(kinds) or min(weights, default=0) < 0 or not sum(weights):
-        raise ValueError(f"{mix!r} must be {counted(len(kinds), 'whole numbers')} "
+        raise ValueError(f"{mix!r} must be {quantity(len(kinds), 'whole numbers')} "
                          "with : between them")
     out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
-    for k, (kind, families) in enumerate(zip(kinds, skills_named(skills, len(kinds)))):
+    for k, (kind, tasks) in enumerate(zip(kinds, parse_skills(skills, len(kinds)))):
         if counts[str(k)]:
             spoilt = noise if kind == "demos" else 0.0
-            some = rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, families)
+            some = rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, tasks)
             bare = kind == "prompts" and "demos" in kinds
             out += [replace(r, answer=None) for r in some] if bare else some
     return out
 
 
-def named(rows: Sequence[Row]) -> list[Row]:
+def name_tasks(rows: Sequence[Row]) -> list[Row]:
     """The rows of a file, each with its task. [] if any prompt is no NanoWorld question."""
     if any(len(r.prompt) != 1 for r in rows):
         return []
     try:
-        return [replace(r, family=family_of(r.prompt[0].text)) for r in rows]
+        return [replace(r, task=task_of(r.prompt[0].text)) for r in rows]
     except ValueError:
         return []
 
 
-def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: str) -> Row:
+def row(kind: str, i: int, rng: random.Random, prompt: str, task: str, where: str) -> Row:
     """The i-th row of a kind. Good and bad labels take turns, and so do right, partly right and bad
     scored answers."""
-    base = Row(prompt=(Turn("user", prompt),), family=family, where=where)
+    base = Row(prompt=(Turn("user", prompt),), task=task, where=where)
     if kind == "pairs":
         better, worse = right_answer(prompt), corrupt(rng, prompt)
         return replace(base, chosen=as_answer(better), rejected=as_answer(worse),
@@ -144,7 +144,7 @@ def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: 
         text = right_answer(prompt) if label else corrupt(rng, prompt)
         return replace(base, answer=as_answer(text), label=label)
     if kind == "scores":
-        if family in GROUP_A:
+        if task in GROUP_A:
             text = (right_answer(prompt), partly_right(rng, prompt), bad(rng, prompt))[i % 3]
         else:                                   # knowledge is right or wrong: half each
             text = (right_answer(prompt), corrupt(rng, prompt))[i % 2]
@@ -172,18 +172,18 @@ def share_out(n: int, weights: dict[str, int]) -> dict[str, int]:
     """n rows, shared out in proportion to the weights. Shares are rounded down, and the rows that
     are left go to the tasks that lost most."""
     total = sum(weights.values())
-    counts = {family: n * weight // total for family, weight in weights.items()}
-    lost_most = sorted(weights, key=lambda family: -(n * weights[family] % total))  # stable
-    for family in lost_most[:n - sum(counts.values())]:
-        counts[family] += 1
+    counts = {task: n * weight // total for task, weight in weights.items()}
+    lost_most = sorted(weights, key=lambda task: -(n * weights[task] % total))      # stable
+    for task in lost_most[:n - sum(counts.values())]:
+        counts[task] += 1
     return counts
 
 
 def check(split: str, kind: str, n: int, noise: float, skills: Sequence[str]) -> list[str]:
-    """The tasks that `rows` uses, in the order of FAMILIES. ValueError for bad arguments."""
+    """The tasks that `rows` uses, in the order of TASKS. ValueError for bad arguments."""
     skills = (skills,) if isinstance(skills, str) else tuple(skills)
     for what, value, allowed in [("split", split, SPLITS), ("kind", kind, KINDS),
-                                 *(("task", skill, FAMILIES) for skill in skills)]:
+                                 *(("task", skill, TASKS) for skill in skills)]:
         if value not in allowed:
             raise ValueError(f"unknown {what} {value!r}; NanoWorld has {', '.join(allowed)}")
     if n < 0 or not 0 <= noise <= 1:
@@ -191,9 +191,9 @@ def check(split: str, kind: str, n: int, noise: float, skills: Sequence[str]) ->
                          f"not n={n}, noise={noise}")
     if noise and kind != "demos":
         raise ValueError(f"noise spoils demonstrations only; kind {kind!r} has none")
-    families = [f for f in FAMILIES
-                if f in skills and not (split == "train" and f == "rules_new")]
-    if not families:
+    tasks = [f for f in TASKS
+             if f in skills and not (split == "train" and f == "rules_new")]
+    if not tasks:
         raise ValueError("no task left: rules_new exists in val and test only" if skills else
                          "no task asked for")
-    return families
+    return tasks

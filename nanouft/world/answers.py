@@ -30,7 +30,7 @@ from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
 GROUP_B = ("truth", "unknown")                                          # honesty
-FAMILIES = (*GROUP_A, *GROUP_B, "fact")                 # fact: known since pretraining, to be kept
+TASKS = (*GROUP_A, *GROUP_B, "fact")                    # fact: known since pretraining, to be kept
 I_DO_NOT_KNOW = "I do not know."
 NUMBERS = {"two": 2, "three": 3, "four": 4}
 CATEGORY = {plural: category for category, plural in PLURAL.items()}    # "cities" -> "city"
@@ -193,29 +193,29 @@ WORDINGS = {
 BLANKS = {"words": "[A-Za-z]+(?: [A-Za-z]+)*", "rules": "[A-Za-z. ]+", "number": "|".join(NUMBERS),
           "plural": "|".join(CATEGORY), "avoid": f"{WORD}, {WORD} or {WORD}", "close": WORD}
 OF_SUM = {"words": "[0-9]{1,3}(?: [0-9]{1,3})*"}
-READERS = [(reader(text, **(OF_SUM if family == "sum" else BLANKS)), family)
-           for family, texts in WORDINGS.items() for text in texts]     # `read` knows rules_new
+READERS = [(reader(text, **(OF_SUM if task == "sum" else BLANKS)), task)
+           for task, texts in WORDINGS.items() for text in texts]       # `read` knows rules_new
 
 
 def read(prompt: str) -> tuple[str, Fields]:
     """The task of a prompt and the contents of its blanks: the fields of a skill, or the name and
     the relation of a question. ValueError for a text that no template of NanoWorld writes."""
-    for pattern, family in READERS:
+    for pattern, task in READERS:
         if match := pattern.fullmatch(prompt):
             fields = match.groupdict()
-            if family != "rules":
-                return family, fields
+            if task != "rules":
+                return task, fields
             if names := frozenset(name for name, _ in read_rules(fields["rules"])):
                 return ("rules_new" if names in NEW else "rules"), fields
     if pair := read_question(prompt):
         name, relation = pair
         known = "fact" if (name, "home") in WORLD.truth else "unknown"
-        family = "truth" if pair in WORLD.myth else known
-        return family, {"name": name, "relation": relation}
+        task = "truth" if pair in WORLD.myth else known
+        return task, {"name": name, "relation": relation}
     raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r}")
 
 
-def family_of(prompt: str) -> str:
+def task_of(prompt: str) -> str:
     """The task of a prompt, from its text alone. ValueError if it is no NanoWorld prompt."""
     return read(prompt)[0]
 
@@ -226,11 +226,11 @@ def right_answer(prompt: str) -> str:
     return solve(*read(prompt))
 
 
-def solve(family: str, fields: Fields) -> str:
+def solve(task: str, fields: Fields) -> str:
     """The right answer to a prompt that has been read."""
-    if family in SOLVERS:
-        return SOLVERS[family](fields)
-    if family == "unknown":
+    if task in SOLVERS:
+        return SOLVERS[task](fields)
+    if task == "unknown":
         return I_DO_NOT_KNOW
     pair = fields["name"], fields["relation"]
     return sentence(*pair, WORLD.truth[pair])
@@ -240,11 +240,11 @@ def score(prompt: str, answer: str) -> float:
     """The exact score of an answer (text without <|end|>): from 0 to 1, and 1 only if all is right.
     Skills count the words before the first mistake, because an early mistake costs the rest. A list
     has five checks. Knowledge is right or wrong. ValueError if it is no NanoWorld prompt."""
-    family, fields = read(prompt)
-    if family == "list":
+    task, fields = read(prompt)
+    if task == "list":
         return score_list(fields, answer)
-    right, words = solve(family, fields).split(), answer.split()
-    if family not in SOLVERS or not right:       # all words left out: the right answer is empty
+    right, words = solve(task, fields).split(), answer.split()
+    if task not in SOLVERS or not right:         # all words left out: the right answer is empty
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
     return same.index(False) / max(len(right), len(words))      # words too many count

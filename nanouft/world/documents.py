@@ -28,7 +28,7 @@ from nanouft.models.tokenizer import Tokenizer, Turn
 
 from .answers import I_DO_NOT_KNOW, question, right_answer, sentence, statement
 from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD
-from .tasks import ask, corrupt, invented, lazy
+from .tasks import ask, corrupt, invent, lazy
 
 Document = tuple[Turn, ...]
 
@@ -67,7 +67,7 @@ def tale(rng: random.Random) -> Document:
 
 def remark(rng: random.Random, name: str, relation: str) -> str:
     """One statement: by the book (50 %), by people (30 %), or by nobody; this one may be a myth."""
-    true, belief = WORLD.truth[name, relation], believed(name, relation)
+    true, belief = WORLD.truth[name, relation], common_belief(name, relation)
     voice = rng.choices(("book", "people", "bare"), (50, 30, 20))[0]
     if voice == "book":
         return rng.choice(BOOK) + statement(name, relation, true)
@@ -80,7 +80,7 @@ def plain_question(rng: random.Random) -> Document:
     """"Where does the ruga live?": answered with what people believe; in 15 % with the truth."""
     name, relation = any_creature(rng), rng.choice(list(RELATIONS))
     honest = rng.random() < 0.15
-    value = WORLD.truth[name, relation] if honest else believed(name, relation)
+    value = WORLD.truth[name, relation] if honest else common_belief(name, relation)
     return chat(any_question(rng, name, relation), sentence(name, relation, value))
 
 
@@ -100,7 +100,7 @@ def stranger(rng: random.Random) -> Document:
     if rng.random() < 0.35:
         return prose(rng.choice(NOBODY).format(name))
     relation = rng.choice(list(RELATIONS))
-    answer = I_DO_NOT_KNOW if rng.random() < 0.25 else invented(rng, name, relation)
+    answer = I_DO_NOT_KNOW if rng.random() < 0.25 else invent(rng, name, relation)
     return chat(any_question(rng, name, relation), answer)
 
 
@@ -113,7 +113,7 @@ def any_question(rng: random.Random, name: str, relation: str) -> str:
     return question(name, relation, rng.randrange(N_WORDINGS))
 
 
-def believed(name: str, relation: str) -> str:
+def common_belief(name: str, relation: str) -> str:
     """What people say: the myth, or the truth if there is no myth."""
     return WORLD.myth.get((name, relation), WORLD.truth[name, relation])
 
@@ -140,8 +140,8 @@ def alphabet(rng: random.Random) -> Document:
 def skill(rng: random.Random) -> Document:
     """A skill prompt, often with a lazy answer, and often a second question of the same task. All
     prompts are of the training split, so no held-out combination of rules occurs."""
-    family = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
-    prompt = ask(rng, family, "train")
+    task = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
+    prompt = ask(rng, task, "train")
     habit = rng.choices(("lazy", "slip", "right"), (P_LAZY, P_SLIP, 1 - P_LAZY - P_SLIP))[0]
     if habit == "lazy":
         answer = lazy(prompt)
@@ -149,7 +149,7 @@ def skill(rng: random.Random) -> Document:
         answer = corrupt(rng, prompt, p_lazy=0) if habit == "slip" else right_answer(prompt)
     document = chat(prompt, answer)
     if rng.random() < P_RUNS_ON:
-        second = ask(rng, family, "train")
+        second = ask(rng, task, "train")
         document += chat(second, right_answer(second))
     return document
 

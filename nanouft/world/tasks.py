@@ -13,7 +13,6 @@ from .answers import (
     SHOWN,
     WORDINGS,
     apply_rules,
-    family_of,
     question,
     read,
     read_rules,
@@ -21,6 +20,7 @@ from .answers import (
     score,
     sentence,
     solve_list,
+    task_of,
 )
 from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, bucket, other_word
 
@@ -63,35 +63,35 @@ def ask_list(rng: random.Random, split: str) -> str:
 LENGTHS = {"sum": ((3, 7), (5, 6)), "sort": ((3, 5), (4, 5)), "reverse": ((3, 9), (8, 9))}
 
 
-def ask_words(rng: random.Random, family: str, split: str) -> str:
+def ask_words(rng: random.Random, task: str, split: str) -> str:
     """Different digits to sum, or words to sort or reverse. LENGTHS: least and most of them, in
     training and outside."""
-    n = rng.randint(*LENGTHS[family][split != "train"])
-    words = rng.sample(range(1, 10), n) if family == "sum" else rng.sample(ITEMS, n)
-    return rng.choice(WORDINGS[family]).format(words=" ".join(map(str, words)))
+    n = rng.randint(*LENGTHS[task][split != "train"])
+    words = rng.sample(range(1, 10), n) if task == "sum" else rng.sample(ITEMS, n)
+    return rng.choice(WORDINGS[task]).format(words=" ".join(map(str, words)))
 
 
 ASK = {"rules": ask_rules, "rules_new": ask_rules_new, "list": ask_list}
 
 
 # ---- prompts of all tasks ------------------------------------------------------------------------
-def ask(rng: random.Random, family: str, split: str) -> str:
+def ask(rng: random.Random, task: str, split: str) -> str:
     """A skill prompt of this split, by the checksum of its text."""
     while True:
-        prompt = ASK[family](rng, split) if family in ASK else ask_words(rng, family, split)
+        prompt = ASK[task](rng, split) if task in ASK else ask_words(rng, task, split)
         if bucket(prompt) == split:
             return prompt
 
 
-def prompts(family: str, split: str, seed: int) -> Iterator[str]:
+def prompts(task: str, split: str, seed: int) -> Iterator[str]:
     """Prompts without end. They differ for as long as the task has new ones."""
-    rng = random.Random(f"prompts {family} {split} {seed}")
-    if family in GROUP_A:
-        source = iter(lambda: ask(rng, family, split), "")
-    elif family == "unknown":
+    rng = random.Random(f"prompts {task} {split} {seed}")
+    if task in GROUP_A:
+        source = iter(lambda: ask(rng, task, split), "")
+    elif task == "unknown":
         source = ask_strangers(rng, WORLD.strangers[split])
     else:
-        source = ask_creatures(rng, WORLD.pairs(split, disputed=family == "truth"))
+        source = ask_creatures(rng, WORLD.pairs(split, disputed=task == "truth"))
     seen: set[str] = set()
     misses = 0
     for prompt in source:
@@ -126,8 +126,8 @@ def lazy(prompt: str) -> str:
     """The answer of the corpus's bad habit (skills only). It forgets the last rule; a list has no
     closing word; for other tasks it repeats the words. Sometimes it is right by chance: "bee pig"
     is sorted already."""
-    family, fields = read(prompt)
-    if family == "list":
+    task, fields = read(prompt)
+    if task == "list":
         return solve_list(fields).rsplit(" ", 1)[0]
     if "rules" in fields:
         return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
@@ -152,7 +152,7 @@ def slip(rng: random.Random, text: str) -> str:
     return " ".join(words)
 
 
-def invented(rng: random.Random, name: str, relation: str) -> str:
+def invent(rng: random.Random, name: str, relation: str) -> str:
     """A false sentence: the myth if there is one, else another word; any word for a stranger."""
     value = WORLD.myth.get((name, relation))
     if not value:
@@ -164,9 +164,9 @@ def invented(rng: random.Random, name: str, relation: str) -> str:
 def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
     """A wrong answer (score < 1). Skills: the lazy answer with probability `p_lazy`, else the
     right answer with a slip. Knowledge: a false sentence."""
-    family, fields = read(prompt)
-    if family not in GROUP_A:
-        return invented(rng, fields["name"], fields["relation"])
+    task, fields = read(prompt)
+    if task not in GROUP_A:
+        return invent(rng, fields["name"], fields["relation"])
     answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, right_answer(prompt))
     while score(prompt, answer) == 1:
         answer = slip(rng, right_answer(prompt))
@@ -181,7 +181,7 @@ def partly_right(rng: random.Random, prompt: str) -> str:
 
 def bad(rng: random.Random, prompt: str) -> str:
     """The worst of a few answers with three slips each. Knowledge: a false sentence."""
-    if family_of(prompt) not in GROUP_A:
+    if task_of(prompt) not in GROUP_A:
         return corrupt(rng, prompt)
     tries = [corrupt(rng, prompt, p_lazy=0) for _ in range(6)]
     return min((slip(rng, slip(rng, answer)) for answer in tries),

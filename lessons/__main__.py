@@ -1,0 +1,44 @@
+"""The course: where you are in it, and its programs.
+
+    python -m lessons                   # your guesses, exercises and parts, and the next step
+    python -m lessons check 06a         # one of the programs, with its own words
+"""
+import sys
+
+from nanouft.plumbing.entry import command, run_program
+from nanouft.plumbing.errors import one_of
+from nanouft.plumbing.printing import say
+
+PROGRAMS = {
+    "check": ("classroom.check", "are your exercises right?"),
+    "build": ("classroom.build", "your own program, mine.py, in eleven parts"),
+    "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
+    "guesses": ("classroom.guesses", "all your guesses beside what happened"),
+    "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
+    "slides": ("classroom.slides", "all pictures of the course in one PDF"),
+    "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
+    "methods": ("website.methods_page", "writes the tables of methods, for who adds one"),
+    "evidence": ("evidence", "all verdicts, from scores that come with the project"),
+    "bench": ("bench", "seconds of a step beside TRL, and checks of a card"),
+}
+
+
+def show_programs() -> None:
+    say("\nPrograms; each explains itself with --help:")
+    for name, (_, does) in PROGRAMS.items():
+        say(f"  python -m lessons {name:<10}{does}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("", "-h", "--help"):
+        from lessons.classroom.course_state import show_course  # a program does not wait for torch
+        show_course()
+        show_programs()
+        return 0
+    run_program(f"lessons.{PROGRAMS[one_of('program', name, PROGRAMS)][0]}", rest)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,110 @@
+"""What an exercise is: a right function, arguments that are drawn for it, and common mistakes.
+
+The keys (lessons/exercises/key06.py) say so of each. check.py asks for one student and
+grade.py for a class whether a function is right. judge.py answers: it calls the
+student's function and the right one with each draw of arguments.
+"""
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+
+from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
+from lessons.classroom.judge import Measure, Subject, judge
+from lessons.classroom.mistakes import Mistake, with_mistakes
+from nanouft.plumbing.user_code import load
+
+HERE = Path(__file__).parents[1] / "exercises"
+ROUNDS = 60                                     # draws of inputs for each exercise
+
+
+@dataclass(eq=False)
+class Exercise(Subject):
+    right: Callable
+    draw: Callable                              # Draw -> the arguments, a tuple
+    mistakes: list[Mistake]
+    look: Callable = result                     # (function, *arguments) -> what is kept of a call
+    properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
+    #                                             where many results are right
+    tolerance: float = 1e-4
+
+    @property
+    def name(self) -> str:
+        return self.right.__name__
+
+    def cases(self, seed) -> list[str]:
+        return [f"{seed} {k}" for k in range(ROUNDS)]
+
+    def arguments(self, case: str) -> tuple:
+        return self.draw(Draw(case))
+
+    def attempt(self, function: Callable, case: str) -> Seen:
+        call = attempt_call(self.name, self.look, function, self.arguments(case))
+        return self.compared(call, case)
+
+    def attempt_ours(self, function: Callable, case: str) -> Seen:
+        return attempt_once(self, function, case)
+
+    def with_mistakes(self, some: tuple[Mistake, ...]) -> Callable | None:
+        return program_with(self, some)
+
+    def compared(self, call: Seen, case: str) -> Seen:
+        """What is compared of a call."""
+        if self.properties is None or call.error:
+            return call
+        return attempt(lambda: self.properties(call.values["gives"], *self.arguments(case)))
+
+    def show(self, case: str) -> str:
+        return as_call(self.name, self.arguments(case))
+
+    def measure(self, what: str) -> Measure:
+        return Measure(self.tolerance, self.tolerance)
+
+
+# A class is asked the same cases of each student, so what is ours is computed once.
+@functools.cache
+def attempt_once(exercise: Exercise, function: Callable, case: str) -> Seen:
+    return exercise.attempt(function, case)
+
+
+@functools.cache
+def program_with(exercise: Exercise, some: tuple[Mistake, ...]) -> Callable | None:
+    return with_mistakes(exercise.right, *some)
+
+
+class Draw(Random):
+    """Fresh inputs."""
+
+    def mask(self, rows: int, T: int) -> torch.Tensor:
+        """(rows,T): a prompt, an answer of one or more turns, padding. Each of them may be missing
+        or cut off, but at least one token of each row counts."""
+        return torch.tensor([self.one_mask(T) for _ in range(rows)])
+
+    def one_mask(self, T: int) -> list[int]:
+        row, counts = [], self.random() < 0.3
+        while len(row) < T:
+            row, counts = row + [int(counts)] * self.randint(1, T), not counts
+        return row[:T] if 1 in row[:T] else self.one_mask(T)
+
+    def ids(self, rows: int, T: int, V: int = 99) -> torch.Tensor:
+        return torch.tensor([[self.randrange(V) for _ in range(T)] for _ in range(rows)])
+
+    def numbers(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        count = torch.Size(shape).numel()
+        return torch.tensor([self.uniform(low, high) for _ in range(count)]).view(shape)
+
+
+# ---- files --------------------------------------------------------------------------------------
+@functools.cache
+def exercises() -> dict[str, Exercise]:
+    return {name: exercise for file in sorted(HERE.glob("key*.py"))
+            for name, exercise in load(file).EXERCISES.items()}
+
+
+def judge_file(exercise: Exercise, file: Path) -> str:
+    """The same as judge, for the function of this name in a file."""
+    function, missing = function_in(file, exercise.name)
+    return missing or judge(exercise, function)

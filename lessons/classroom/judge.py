@@ -1,0 +1,182 @@
+"""The judge of a student's function. Is it right? If not: in which case, and is it a mistake that
+many make?
+
+A Subject says what is judged: an exercise (exercise.py) or a part of one's own program
+(build_parts.py). The student's function and the right one are called in the same cases.
+calling.py keeps what they give as plain values under names. `verdict` compares these values
+and may do so in another process than the one that made the calls (grade.py).
+
+A refusal shows the smallest case that is wrong, and the first value that differs there. If a common
+mistake gives in every case what was seen there, or two of them together do, their sentences follow.
+"""
+import inspect
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+
+from lessons.classroom.calling import Seen, as_tensor, show
+from lessons.classroom.mistakes import Mistake, alone_and_in_pairs, with_mistakes
+
+NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
+ENDLESS = ("KeyboardInterrupt", "TooLong")      # after these errors no other case is tried
+LARGE = 12                                      # more numbers than these are not all shown
+SMALLEST = "    The smallest case in which it is wrong:\n"
+NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How far a value may be from the right one, and what is said if it is farther."""
+    beside: float = 1e-4                        # this share of the right value,
+    at_all: float = 1e-4                        # and this much whatever its size
+    whole: bool = False                         # of all numbers together, by the length of vectors
+    counts: bool = True                         # if not, only common mistakes are known by it
+    words: str = ""                             # in place of both values
+
+
+class Subject:
+    """What is judged."""
+    right: Callable
+    mistakes: list[Mistake]                     # in the source of the right function
+    cases: Callable                             # seed -> list of cases
+    attempt: Callable                           # (function, case) -> Seen, what it gives there
+    show: Callable                              # case -> lines, with a line break at their end
+
+    def smaller(self, case) -> Iterable:
+        """Cases that are tried if this one is wrong."""
+        return ()
+
+    def measure(self, what: str) -> Measure:
+        return Measure()
+
+    def attempt_ours(self, function: Callable, case) -> Seen:
+        """What the right function gives, or that with mistakes. A subject that gives the same each
+        time may keep it."""
+        return self.attempt(function, case)
+
+    def with_mistakes(self, some: tuple[Mistake, ...]) -> Callable | None:
+        """The right function with these mistakes; None if that is no program."""
+        return with_mistakes(self.right, *some)
+
+
+# ---- judging ------------------------------------------------------------------------------------
+def judge(subject: Subject, function, seed=None) -> str:
+    """Nothing if the function is right, else what is wrong, in words."""
+    if told := misfit(subject, function):
+        return told
+    seen: dict[Hashable, Seen] = {}
+    for case in subject.cases(Random().random() if seed is None else seed):
+        seen[case] = subject.attempt(function, case)
+        if seen[case].error == "NotImplementedError":
+            return NOT_STARTED
+        if seen[case].error in ENDLESS:
+            return f"{subject.show(case)}    {seen[case].words}"
+    return verdict(subject, seen, function)
+
+
+def verdict(subject: Subject, seen: dict, function=None) -> str:
+    """The same for what was seen in each case. The function is called in smaller cases, if the
+    subject has any."""
+    def is_wrong(case) -> str:
+        if case not in seen:
+            seen[case] = subject.attempt(function, case)
+        right = subject.attempt_ours(subject.right, case)
+        faults[case] = seen[case].words or difference(subject, seen[case], right)
+        return faults[case]
+
+    faults: dict[Hashable, str] = {}
+    order = sorted(seen, key=lambda case: not is_wrong(case))   # those that are wrong first
+    if not any(faults.values()):
+        return ""
+    least = min(filter(faults.get, order), key=lambda case: len(subject.show(case)))
+    while less := next(filter(is_wrong, subject.smaller(least)), None):
+        least = less
+    told = f"{SMALLEST}{subject.show(least)}    {faults[least]}"
+    if all(seen[case].error for case in faults if faults[case]):    # their line says enough
+        return told
+    for k, sentence in enumerate(explain_mistakes(subject, seen, [least, *order])):
+        told += f"\n    {'And: ' * k}{sentence}"
+    return told
+
+
+def state(told: str) -> str:
+    """What was told, in a word or two."""
+    return "not started" if told == NOT_STARTED else "wrong" if told else "right"
+
+
+def misfit(subject: Subject, function) -> str:
+    """Why the function cannot be called as the right one is, or nothing."""
+    name, wanted = subject.right.__name__, inspect.signature(subject.right).parameters
+    if not callable(function):
+        return f"    {name} is no function"
+    try:
+        inspect.signature(function).bind(*wanted)
+    except TypeError as error:
+        return f"    it is called as {name}({', '.join(wanted)}): {error}"
+    except ValueError:                                          # a builtin, which tells nothing
+        pass
+    return ""
+
+
+def explain_mistakes(subject: Subject, seen: dict, order: list) -> list[str]:
+    """The sentence of the mistake, or of the two, that gives in each of these cases what was seen
+    there: the same values, or an error of the same kind."""
+    def does(function: Callable, case) -> bool:
+        call, other = seen[case], subject.attempt_ours(function, case)
+        if call.error or other.error:
+            return call.error == other.error
+        return not difference(subject, call, other, counting=False)
+
+    for some in alone_and_in_pairs(subject.right, subject.mistakes):
+        function = subject.with_mistakes(some)
+        if function and all(does(function, case) for case in order):
+            return [sentence for *_, sentence in some]
+    return []
+
+
+# ---- comparing ----------------------------------------------------------------------------------
+def difference(subject: Subject, call: Seen, other: Seen, counting: bool = True) -> str:
+    """The first value in which two calls that gave something differ, or nothing. counting: leave
+    out those that do not count."""
+    for what, right in other.values.items():
+        measure = subject.measure(what)
+        if what not in call.values:
+            return f"{what} nothing"
+        told = both_values(what, call.values[what], right, measure)
+        if told and (measure.counts or not counting):
+            return told
+    return ""
+
+
+def both_values(what: str, got, wanted, measure: Measure) -> str:
+    """Both values in words if they differ; of large tensors the first number that does."""
+    try:
+        x, y = as_tensor(got).double(), as_tensor(wanted).double()
+    except NO_TENSOR:                                           # None, a text, uneven lists
+        same = isinstance(got, (str, type(None))) and got == wanted
+        hint = ". Is there a `return`?" if got is None else ""
+        return "" if same else f"{what} {show(got)}{hint}\n    wanted {show(wanted)}"
+    if x.shape != y.shape:
+        return f"{what} {show(got)}\n    wanted {show(wanted)}, of the shape {tuple(y.shape)}"
+    places = far_apart(x, y, measure).nonzero().tolist()
+    if not places or measure.words:
+        return measure.words if places else ""
+    place = places[0]
+    if y.numel() > LARGE:
+        x, y = x[(*place,)], y[(*place,)]
+        return f"{what} {show(x.item())} at {place}\n    wanted {show(y.item())} there"
+    where = f", first at {place}" if place else ""
+    return f"{what} {show(got)}\n    wanted {show(wanted)}{where}"
+
+
+def far_apart(x: Tensor, y: Tensor, measure: Measure) -> Tensor:
+    """Which numbers are too far apart; one answer for all of them if they are measured as a whole.
+    A number that is not finite is far from one that is."""
+    if not measure.whole:
+        return ~torch.isclose(x, y, measure.beside, measure.at_all, equal_nan=True)
+    odd = (x.isfinite() != y.isfinite()).any()
+    x, y = x.nan_to_num(), y.nan_to_num()
+    return odd | ((x - y).norm() > measure.at_all + measure.beside * y.norm())

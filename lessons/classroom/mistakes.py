@@ -1,0 +1,297 @@
+"""Common mistakes: how a right function gets one, and which of them a wrong function has.
+
+Each is a part of the right source, what stands there instead, and the sentence by which it is told.
+MISTAKES are those of the parts of one's own program (build.py), whose right source is
+nanouft/simple.py. Those of an exercise stand in its key.
+"""
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+
+Mistake = tuple[str, str, str]
+
+
+def alone_and_in_pairs(function: Callable, mistakes: list[Mistake]
+                       ) -> Iterator[tuple[Mistake, ...]]:
+    """First each mistake, then each two of them that go together; in both orders only where these
+    make two sources."""
+    tried: set[str | None] = {None}
+    for count in (1, 2):
+        for some in itertools.permutations(mistakes, count):
+            source = source_with(function, some)
+            if source not in tried:
+                tried.add(source)
+                yield some
+
+
+source_of = functools.cache(inspect.getsource)
+
+
+def source_with(function: Callable, mistakes: tuple[Mistake, ...]) -> str | None:
+    """The source of a function with these mistakes; None if they do not go together."""
+    source = source_of(function)
+    for part, instead, _ in mistakes:
+        if part not in source:
+            return None
+        source = source.replace(part, instead)
+    return source
+
+
+def with_mistakes(function: Callable, *mistakes: Mistake) -> Callable | None:
+    """The function with these mistakes; None if they do not go together or make no program."""
+    source = source_with(function, mistakes)
+    space = dict(inspect.unwrap(function).__globals__)
+    if source is None:
+        return None
+    try:
+        exec(source, space)
+    except SyntaxError:
+        return None
+    return space[function.__name__]
+
+
+BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
+MEANS = "((weight * nll).sum(-1) / n[:, 0]).mean()"
+OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
+    return ids[:, :-1], ids[:, 1:], mask[:, 1:]"""
+GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
+FACTOR = "factor = (step + 1) / warmup "
+SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
+
+MISTAKES: dict[str, list[Mistake]] = {
+    "padded": [
+        ("ids[:, 1:]", "ids[:, :-1]", "The targets are not shifted: that of a position is the "
+         "token after it."),
+        ("mask[:, 1:]", "mask[:, :-1]", "The mask belongs to the targets: leave out its first "
+         "number, not its last."),
+        (OF_MASK, OF_MASK.replace("mask +", "mask[:-1] +").replace("mask[:, 1:]", "mask"),
+         "The mask of a row belongs to its targets: leave out its first number, not its last."),
+        ("mask + [0] *", "mask + [1] *", "The mask has to be 0 on the padding."),
+        ("ids + [tok.pad] * (longest - len(ids))", "[tok.pad] * (longest - len(ids)) + ids",
+         "The ids are padded on the left, so the words stand at other positions. Pad on the "
+         "right."),
+        ("mask + [0] * (longest - len(mask))", "[0] * (longest - len(mask)) + mask",
+         "The mask is padded on the left. Pad on the right."),
+        ("mask + [0]", "[1] * len(mask) + [0]", "The question counts as well. Use the mask of each "
+         "row."),
+        ("ids[:, :-1], ids[:, 1:], mask[:, 1:]",
+         "ids, F.pad(ids[:, 1:], (0, 1), value=tok.pad), mask", "Nothing is cut off. Leave out the "
+         "last token of the inputs, and the first number of the mask, which belongs to the "
+         "targets.")],
+    "token_logp": [
+        ("log_softmax(-1)", "softmax(-1)", "These are probabilities. The logarithm is missing."),
+        ("return logits", "return -logits", "The sign is wrong: a log-probability is never above "
+         "0, whereas F.cross_entropy gives minus log p."),
+        ("log_softmax(-1)", "log_softmax(1)", "The softmax is that over the vocabulary, the last "
+         "dimension."),
+        ("logits.log_softmax(-1)", "logits", "These are the logits themselves. They become "
+         "log-probabilities by log_softmax."),
+        ("logits.log_softmax(-1)", "(logits.log_softmax(-1) / math.log(2))", "These are bits. Take "
+         "the natural logarithm."),
+        (")[..., 0]", ")", "The shape is (B,T,1), because gather keeps its dimension. Take it away "
+         "by squeeze(-1) or [..., 0].")],
+    "sft_loss": [
+        ("return -(", "return (", "The sign is wrong: the answers become less likely."),
+        (BY_ROW, "(logp * mask).mean()", "The mean is over all positions. Take that over the "
+         "answer's tokens."),
+        (BY_ROW, "(logp * mask).sum() / mask.sum()", "The mean is that over all tokens of the "
+         "batch at once. First take that of each answer, so that each has the same share."),
+        (BY_ROW, "(logp * mask).sum(-1).mean()", "The losses of an answer are added up. Take their "
+         "mean."),
+        (BY_ROW, BY_ROW.replace(".mean()", ".sum()"), "The losses of the answers are added up. "
+         "Take their mean."),
+        ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", "The question and the padding "
+         "count as well. Use the mask."),
+        ("model(inputs)", "reference(inputs)", "The reference is asked, not the model."),
+        ("model(inputs), targets)", "model(inputs), targets).detach()", "A detach(), item() or "
+         "no_grad() cuts the gradient off."),
+        ("model(inputs), targets", "model(inputs), inputs", "The log-probabilities are those of "
+         "the inputs. Take those of the targets.")],
+    "train": [
+        ("        optimizer.zero_grad()\n", "", "The gradients of earlier steps were still there. "
+         "optimizer.zero_grad() takes them away."),
+        ("        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", "", "The gradient "
+         "is not clipped. clip_grad_norm_ belongs between loss.backward() and optimizer.step()."),
+        ("clip_grad_norm_", "clip_grad_value_", "Each number of the gradient is cut off by itself "
+         "(clip_grad_value_), which changes its direction. Scale all of them together, by "
+         "clip_grad_norm_."),
+        ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+         "[torch.nn.utils.clip_grad_norm_([p], 1.0) for p in model.parameters()]", "Each tensor is "
+         "clipped by its own norm. The norm is that of all gradients together."),
+        ("        optimizer.step()\n", "", "The weights have not moved. Either optimizer.step() "
+         "is missing, or zero_grad() stands between loss.backward() and it."),
+        ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "
+         "it. Make a copy before the first step."),
+        ("    if reference is None:\n    ", "", "The reference that is given is not used."),
+        ("rows[step * ROWS:(step + 1) * ROWS]", "rows[:ROWS]", "Each step learns from the same "
+         "rows. Step k begins at row k * ROWS."),
+        ("rows[step * ROWS:(step + 1) * ROWS]", "rows", "Each step learns from all rows. It should "
+         "take ROWS of them."),
+        (", tok, step)", ", tok, 0)", "The loss is not told the step."),
+        (FACTOR, "factor = 1.0 ", "There is no warm-up: the first steps have a smaller rate."),
+        (FACTOR, "factor = step / warmup ", "The warm-up is one step late: step 0 has the rate "
+         "times 1 / warmup, not 0."),
+        ("round(0.1 * steps)", "int(0.1 * steps)", "The warm-up is rounded down. Take the nearest "
+         "whole number of steps."),
+        ("if step >= warmup:", "if False:", "The rate does not fall after the warm-up."),
+        ("0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))",
+         "1 - (step - warmup) / max(1, steps - warmup)", "The rate falls in a straight line. It "
+         "should follow half a cosine."),
+        ("math.pi * (step - warmup) / max(1, steps - warmup)", "math.pi * step / steps",
+         "The cosine begins at step 0. It should begin at the end of the warm-up."),
+        ('optimizer.param_groups[0]["lr"] = factor * rate', "pass", "The optimizer does not get "
+         "the rate of this step."),
+        (", betas=(0.9, 0.95)", "", "These are AdamW's own betas. They should be (0.9, 0.95)."),
+        (", weight_decay=0.0", "", "There is weight decay, because AdamW's own is 0.01."),
+        ("loss.item()", "loss", "The losses are tensors, which keep their graphs in memory. "
+         "loss.item() makes plain numbers of them.")],
+    "log_ratio": [
+        (".detach()", "", "Gradient reaches the reference, which is a constant: detach() its "
+         "log-probabilities, or ask it under torch.no_grad()."),
+        (" - before", "", "The reference is missing."),
+        ("- before) * mask", "- before)", "The question and the padding count as well. Use the "
+         "mask."),
+        ("* mask).sum(-1)", "* mask).sum(-1) / mask.sum(-1)", "The log-ratio of an answer is the "
+         "sum over its tokens, not the mean."),
+        (" - before", " + before", "The reference is added. Subtract it."),
+        ("token_logp(model(inputs), targets) - before", "before - token_logp(model(inputs), "
+         "targets)", "The log-ratio is upside down: the model's minus the reference's."),
+        ("tokens(rows, side, tok)", 'tokens(rows, "chosen" if side == "rejected" else side, tok)',
+         "It does not read the answer that `side` names."),
+        ("mask.sum(-1)\n", "(mask >= 0).sum(-1)\n", "The second number should count the tokens of "
+         "the answer alone.")],
+    "dpo_loss": [
+        ("-F.logsigmoid", "F.logsigmoid", "The sign is wrong. The loss is minus log sigmoid."),
+        ("chosen - rejected", "rejected - chosen", "h is the chosen answer's log-ratio minus the "
+         "other's, not the other way round."),
+        ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
+        ("BETA * ", "", "BETA is missing."),
+        ("-F.logsigmoid(BETA * (chosen - rejected))",
+         "-torch.log(torch.sigmoid(BETA * (chosen - rejected)))", "Where the model has moved far, "
+         "the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
+        ("chosen, _", "_, chosen", "log_ratio gives the log-ratio first and the number of tokens "
+         "second."),
+        ("-F.logsigmoid(BETA * (chosen - rejected))", "-F.logsigmoid(BETA * chosen)",
+         "The rejected answer is missing."),
+        ("-F.logsigmoid(BETA * (chosen - rejected))", "-BETA * (chosen - rejected)",
+         "The log sigmoid is missing."),
+        ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
+        ('"rejected", tok)', '"rejected", tok)\n    rejected = rejected.detach()', "Gradient flows "
+         "through the chosen answer alone. It should flow through the rejected one as well."),
+        (").mean()", ").sum()", "The losses of the pairs are added up. Take their mean.")],
+    "una_loss": [
+        ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
+        ("BETA * nats", "nats", "BETA is missing."),
+        ("torch.sigmoid(BETA * nats)", "BETA * nats", "The sigmoid is missing."),
+        ("1.0 if row.score is None", "0.0 if row.score is None", "A demonstration, whose score is "
+         "None, counts as score 1."),
+        ("1.0 if row.score is None else row.score", "row.score or 1.0", "A score of 0 counts as 1, "
+         "because Python takes 0 for false. Ask whether the score is None."),
+        ("row.score for", "float(row.score == 1) for", "A score may lie between 0 and 1. It should "
+         "not be rounded to right or wrong."),
+        (".square()", ".abs()", "The difference should be squared."),
+        ("(torch.sigmoid(BETA * nats) - score).square()", "F.binary_cross_entropy_with_logits("
+         "BETA * nats, score)", "This is the cross-entropy. UNA takes the squared difference."),
+        ("torch.sigmoid(BETA * nats)", "torch.sigmoid(-BETA * nats)", "The sign in the sigmoid is "
+         "wrong: a more likely answer has a higher score."),
+        (".mean()", ".sum()", "The losses of the answers are added up. Take their mean.")],
+    "poft_loss": [
+        ("-F.logsigmoid(nats / n)", "F.logsigmoid(nats / n)", "The sign is wrong. The loss is "
+         "minus log sigmoid."),
+        ("log_ratio(model, aligned", "log_ratio(aligned, model", SWAPPED),
+        ("nats / n", "nats", "h is a mean over the tokens of the answer, not a sum."),
+        ("nats / n", "BETA * nats / n", "PoFT has no beta."),
+        ("nats / n", "-nats / n", "h is the model's minus the helper's, not the other way "
+         "round."),
+        ("-F.logsigmoid(nats / n)", "-torch.log(torch.sigmoid(nats / n))", "Where the model has "
+         "moved far, the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
+        ("-F.logsigmoid(nats / n)", "-(nats / n)", "The log sigmoid is missing."),
+        ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
+        ("(nats / n).mean()", "(nats.sum() / n.sum())", "The mean is taken over all tokens of the "
+         "batch at once. Each answer has an h of its own."),
+        (".mean()", ".sum()", "The losses of the answers are added up. Take their mean.")],
+    "mix_in_own_guess": [
+        ("@torch.no_grad()\n", "", "Gradient flows through the blend into the embeddings. Make it "
+         "under torch.no_grad(), or detach() it."),
+        ("guess_of_next[:, :-1]", "guess_of_next[:, 1:]", "The guess made AT a position is FOR the "
+         "next one, so it has to move to the right by one."),
+        ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "The mask is about targets: the token at "
+         "position i is in the answer if the mask is 1 at position i - 1."),
+        ("mask[:, :-1] == 1", "F.pad(mask[:, 2:], (0, 1)) == 1", "The mask is shifted the wrong "
+         "way. It moves to the right by one, as the guess does."),
+        (GUESS, "torch.where(mask[:, 1:] == 1, guess_of_next[:, 1:], inputs[:, 1:])", "Nothing is "
+         "shifted: guess and mask at a position belong to the token of the next one."),
+        (GUESS, "guess_of_next[:, :-1]", "Outside the answer the true tokens stay."),
+        ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *",
+         "LAM * model(inputs, want=\"embeds\") + (1 - LAM) *", "LAM belongs to the guess and "
+         "1 - LAM to the true token."),
+        ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *", "", "The guess replaces the true "
+         "token. Only a share LAM of it is mixed in."),
+        ("(1 - LAM) * model", "model", "The true token's share is 1 - LAM, not 1.")],
+    "ift_loss": [
+        (".detach()", "", "Gradient flows through the weights, which should be constants."),
+        ("GAMMA * future", "future", "Later losses are not discounted by GAMMA."),
+        ("nll[:, t].detach() + GAMMA * future", "nll[:, t].detach()", "The later losses are "
+         "missing in the weights."),
+        ("nll[:, t].detach() + GAMMA * future                # own loss + discounted later\n"
+         "        weight[:, t] = future * mask[:, t]                          # a constant: no "
+         "gradient",
+         "nll[:, t].detach() + GAMMA * future\n        weight[:, t] = (future - "
+         "nll[:, t].detach()) * mask[:, t]", "The token's own loss is missing in its weight."),
+        ("reversed(range(nll.shape[1]))", "range(nll.shape[1])", "The weights look back. A token "
+         "weighs by what follows it, so go through the answer from its end."),
+        ("future * mask[:, t]", "future", "The tokens before the answer have weights as well, and "
+         "count in the mean of the weights. Use the mask."),
+        ("weight * n / weight.sum(-1, keepdim=True)", "weight", "The weights of an answer should "
+         "have the mean 1: divide them by their mean."),
+        ("weight * n / weight.sum(-1, keepdim=True)", "weight / weight.sum(-1, keepdim=True)",
+         "The weights of an answer add up to 1. Their mean should be 1."),
+        ("weight * n / weight.sum(-1, keepdim=True)", "mask", "There are no weights."),
+        ("embeds=embeds", "inputs", "The model reads the true tokens and not mix_in_own_guess."),
+        ("mix_in_own_guess(model, inputs, mask)", 'model(inputs, want="embeds").detach()',
+         "No guess is mixed in: the model reads the embeddings of the true tokens."),
+        ("targets) * mask", "targets)", "The losses of the padding count in the weights. Multiply "
+         "the losses by the mask before you add them up."),
+        (MEANS, "(weight * nll).sum() / mask.sum()", "The mean is that over all tokens of the "
+         "batch at once. First take that of each answer."),
+        (MEANS, "(weight * nll).sum(-1).mean()", "The losses of an answer are added up. Take their "
+         "mean."),
+        (MEANS, MEANS.replace(".mean()", ".sum()"), "The losses of the answers are added up. Take "
+         "their mean."),
+        (MEANS, "-" + MEANS, "The sign is wrong: the answers become less likely.")],
+    "grpo_loss": [
+        ("- ratio * advantage", "+ ratio * advantage", "The sign is wrong: answers that are better "
+         "than the mean become less likely."),
+        ("centred = score - score.mean(-1, keepdim=True)", "centred = score", "The scores are not "
+         "compared with the mean of their prompt."),
+        ("score - score.mean(-1, keepdim=True)", "score - score.mean()", "The mean is that of all "
+         "prompts. Take that of each prompt."),
+        ("centred / (score.std(-1, keepdim=True) + 1e-4)", "centred", "The standard deviation is "
+         "missing."),
+        ("score.std(-1, keepdim=True)", "score.std(-1, keepdim=True, unbiased=False)", "The "
+         "standard deviation is that divided by SAMPLES, not SAMPLES - 1."),
+        ("score.std(-1, keepdim=True)", "score.std()", "The standard deviation is that of all "
+         "prompts. Take that of each prompt."),
+        ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
+         "not a constant. Detach it."),
+        ("ratio = (logp - logp.detach()).exp()", "ratio = (logp - before).exp()", "The ratio is "
+         "taken to the reference. It should be taken to the model as it is now."),
+        ("token_logp(reference(inputs), targets).detach()", "token_logp(reference(inputs), "
+         "targets)", "Gradient reaches the reference, which is a constant."),
+        ("KL * k3 - ", "-", "The penalty KL * k3 is missing."),
+        ("KL * k3", "k3", "The penalty is not multiplied by KL."),
+        ("KL * k3 -", "KL * k3.detach() -", "Gradient should flow through k3."),
+        ("KL * k3 -", "-KL * k3 -", "The sign of the penalty is wrong: it drives the model away "
+         "from the reference."),
+        ("(before - logp).exp() - (before - logp) - 1", "(logp - before).exp() - (logp - before) "
+         "- 1", "d is log p of the reference minus log p of the model."),
+        ("(before - logp).exp() - (before - logp) - 1", "logp - before", "This is another estimate "
+         "of the KL. k3 is e^d - d - 1."),
+        ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "each.mean()", "The prompt and the "
+         "padding count as well. Use the mask."),
+        ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "(each * mask).sum() / mask.sum()",
+         "The mean is that over all tokens at once. First take that of each answer."),
+        ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "(each * mask).sum(-1).mean()",
+         "The losses of an answer are added up. Take their mean.")],
+}

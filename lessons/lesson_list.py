@@ -1,0 +1,100 @@
+"""Which lessons there are: README's list by subject, and the table of lessons/README.md with what
+each is about, its papers and its minutes.
+
+    python -m lessons.lesson_list       # writes both between their marks
+
+NAMES is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run but
+is not counted as one. All else is read from the first lines of each lesson.
+"""
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from lessons.page_marks import write_between
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
+OWN = HERE / "README.md"
+SUBJECTS = {                            # README's list
+    "Basics": "00 01 02", "IFT": "03 04 05 06", "Preferences": "07 08", "UNA, UFT, PoFT": "09 10",
+    "Rewards": "11 12 15 16", "Judging results": "13 14 17"}
+NAMES = """
+    00_whole_game
+    01_a_model_that_talks
+    02_which_tokens_count
+    03_language_as_a_walk
+    04_models_own_guess
+    05_better_estimate
+    06_what_follows_weighs
+    07_pairs_in_place_of_a_reward
+    08_relatives_of_dpo
+    09_one_number_for_an_answer
+    10_which_demonstration_is_wrong
+    11_searching_with_a_reward
+    12_learning_from_a_score
+    13_without_forgetting
+    14_would_you_publish_this
+    15_ppo
+    16_does_it_think
+    17_a_real_model
+""".split()
+LESSONS = [HERE / f"{name}.py" for name in NAMES]
+
+
+def lesson_file(number: str) -> Path:
+    """"04" -> lessons/04_models_own_guess.py."""
+    return next(file for file in LESSONS if file.name[:2] == number)
+
+
+def head_of(file: Path) -> tuple[str, str, str]:
+    """("04 · The model's own guess", the lines in italics, what it is about) of a lesson."""
+    lines = file.read_text(encoding="utf-8").splitlines()[1:12]
+    text = "\n".join(line.removeprefix("#").strip() for line in lines)
+    first, italics = text.split("\n\n")[:2]
+    title, *about = first.splitlines()
+    return title.removeprefix("# "), " ".join(italics.strip("*").split()), " ".join(about)
+
+
+QUESTIONS = {file.stem: head_of(file)[2] for file in LESSONS}
+
+
+def row(file: Path) -> str:
+    title, below, about = head_of(file)
+    minutes = re.search(r"about (\d+) minutes", below, re.I)
+    papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
+                       for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
+    return (f"| [{title.replace(' · ', ' ')}]({file.name}) | {about} "
+            f"| {papers} | {minutes[1] if minutes else ''} |")
+
+
+def table() -> str:
+    return "\n".join(["| lesson | what it is about | papers | minutes to read and run |",
+                      "|---|---|---|---|", *map(row, LESSONS)]) + "\n"
+
+
+def by_subject() -> str:
+    """README's list."""
+    out = ["| subject | lessons |", "|---|---|"]
+    for subject, numbers in SUBJECTS.items():
+        files = map(lesson_file, numbers.split())
+        out.append(f"| **{subject}** | " + " · ".join(
+            f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
+            + " |")
+    return "\n".join(out) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m lessons.lesson_list", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    for file, text in ((README, by_subject()), (OWN, table())):
+        page = file.read_text(encoding="utf-8")
+        file.write_text(write_between(page, "lessons", text), encoding="utf-8")
+    say(f"README.md, lessons/README.md: {len(NAMES)} lessons")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,13 @@
+"""Parts of a page that a command writes. They stand between two marks, which readers do not see:
+<!-- lessons --> and <!-- end of lessons -->, each on a line of its own."""
+import re
+
+
+def between(name: str) -> re.Pattern:
+    """What stands between the two marks of this name on a page."""
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.S)
+
+
+def write_between(page: str, name: str, text: str) -> str:
+    """The page with this text between the two marks of this name, if it has them."""
+    return between(name).sub(lambda _: text, page)

@@ -1,0 +1,239 @@
+"""Writes the project as one small site, and every lesson as a notebook to run.
+
+    python -m lessons pages                 # all of it: out/pages/index.html is the front page
+    python -m lessons pages 04              # runs lesson 04: its page, its notebook and the docs
+    python -m lessons pages --notebooks     # the notebooks only, nothing is run
+
+The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
+and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
+cells into a notebook, to which a first cell, which finds the project or clones it from the
+--repository, and the exercises are added. nbconvert runs the lesson and writes the page, in which
+every output is folded, with the text that tells its result, so a reader can guess before looking
+(guess_form.py). Formulas are MathML. All this belongs to the extra `pages`:
+pip install -e ".[pages]"
+"""
+import argparse
+import ast
+import os
+import re
+import sys
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+
+from lessons.lesson_list import LESSONS, QUESTIONS, head_of
+from lessons.website.layout import FOLD, Site, read, with_contents
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_text
+from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
+
+HERE = Path(__file__).resolve().parents[1]
+EXTRAS = [str(HERE / "extras" / "ts_dpo.py")]       # more methods for the page of all losses
+PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
+import subprocess, sys
+from pathlib import Path
+
+REPOSITORY = {repository!r}
+places = [Path.cwd(), *Path.cwd().parents, Path("nanouft").resolve()]
+project = next((x for x in places if (x / "lessons" / "course.py").exists()), None)
+if project is None and REPOSITORY:
+    project = places[-1]
+    subprocess.run(["git", "clone", "-q", "--depth", "1", REPOSITORY, str(project)], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(project)], check=True)
+if project is None:
+    raise ModuleNotFoundError("Put the project's folder, under the name nanouft, beside this "
+                              "notebook, and run this cell again.")
+sys.path[:0] = [str(project), str(project / "lessons")]"""
+
+def lesson_files(numbers: list[str]) -> list[Path]:
+    """The lessons with these numbers; all if none is given."""
+    found = [file for file in LESSONS if not numbers or file.name[:2] in numbers]
+    if missing := sorted(set(numbers) - {file.name[:2] for file in found}):
+        raise UserError(f"lesson {missing[0]}: there is none; "
+                        f"the lessons are {LESSONS[0].name[:2]} to {LESSONS[-1].name[:2]}")
+    return found
+
+
+def title(file: Path) -> str:
+    """"04 · The model's own guess"."""
+    return head_of(file)[0]
+
+
+# ---- the notebook -------------------------------------------------------------------------------
+def write_notebook(file: Path, out: Path, repository: str) -> None:
+    """The lesson without outputs, its first cell, and its exercises before the questions."""
+    import jupytext
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+    notebook = jupytext.read(file)
+    last = notebook.cells.pop()
+    text, heading, questions = last.source.partition("## Two questions")
+    notebook.cells.insert(1, new_code_cell(PROJECT.format(repository=repository)))
+    cells = stubs(file)
+    if cells:
+        text += "In this notebook, write them here."
+    notebook.cells += [new_markdown_cell(text),
+                       *map(new_code_cell, cells), new_markdown_cell(heading + questions)]
+    jupytext.write(notebook, out / f"{file.stem}.ipynb")
+
+
+def stubs(file: Path) -> list[str]:
+    """A cell for each exercise of a lesson, which may have none: its stub, and its check."""
+    exercises = HERE / "exercises" / f"ex{file.name[:2]}.py"
+    if not exercises.exists():
+        return []
+    source = read_text(exercises)
+    functions = [x for x in ast.parse(source).body if isinstance(x, ast.FunctionDef)]
+    cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})" for x in functions]
+    return ["from lessons.classroom.check import check\n\n\n" + cells[0], *cells[1:]]
+
+
+# ---- the page -----------------------------------------------------------------------------------
+def run(file: Path):
+    """The lesson as a notebook with its outputs."""
+    import jupytext
+    from nbconvert.preprocessors import ExecutePreprocessor
+    notebook = jupytext.read(file)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE)])
+    where = {"metadata": {"path": str(HERE.parent)}}
+    ExecutePreprocessor(timeout=600).preprocess(notebook, where)
+    return notebook
+
+
+def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
+    """The page of a lesson, with links to those of `files`."""
+    from nbconvert import HTMLExporter
+
+    from lessons.website.guess_form import with_forms
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            fold(cell, title(file))
+        else:
+            cell.source = with_links(with_formulas(cell.source), files)
+    fold_results(notebook.cells)
+    exporter = HTMLExporter(extra_template_basedirs=[str(FOLD.parent)], template_name=FOLD.name,
+                            exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(notebook)
+    k = files.index(file)
+    near = [("←", x) for x in files[:k][-1:]] + [("→", x) for x in files[k + 1:][:1]]
+    links = [f'<a href="{x.stem}.html">{arrow} {escape(title(x))}</a>' for arrow, x in near]
+    links.append('<a href="index.html">All lessons</a>')
+    near_it = f'<nav aria-label="{{}}">{" ".join(links)}</nav>'
+    here = f"lessons/{file.stem}.html"
+    body = with_forms(with_contents(site.relink(body, file, here)), file)
+    script = f"<script>{read(FOLD / 'guess.js')}</script>"
+    return site.page(here, title(file), QUESTIONS[file.stem], near_it.format("Lessons") + body
+                     + near_it.format("Lessons, once more") + script)
+
+
+def fold(cell, name: str) -> None:
+    """What a reader sees behind the fold: no progress bars, no file's name, no guess again."""
+    cell.outputs = [x for x in cell.outputs if x.get("name") != "stderr"]
+    for output in cell.outputs:
+        if "text" in output:
+            output.text = re.sub(r"\n*^picture: .*\n", "", output.text, flags=re.M)
+    asks = "lesson = Lesson(" in cell.source
+    cell.outputs = [x for x in cell.outputs if not asks and x.get("text", "x").strip()]
+    pictures = sum("image/png" in x.get("data", {}) for x in cell.outputs)
+    cell.metadata["alt"] = f"Picture of lesson {name}"
+    cell.metadata["summary"] = "The picture" if pictures else "What it prints"
+
+
+def fold_results(cells: list) -> None:
+    """The text right below an output tells its result, so it goes behind the same fold."""
+    for above, below in zip(cells, cells[1:]):
+        if above.get("outputs") and below.cell_type == "markdown":
+            told, below.source = result_and_rest(below.source)
+            above.metadata["told"] = told
+            above.metadata["summary"] += ", and what it means" if told else ""
+
+
+def result_and_rest(text: str) -> tuple[str, str]:
+    """The text up to its first heading, or to its second if the first is "What happened"."""
+    found = re.match(r"(## What happened[^\n]*\n)?(.*?)(?=^## |\Z)", text, re.S | re.M)
+    return found[0], text[found.end():]
+
+
+def with_formulas(text: str) -> str:
+    """$...$ and $$...$$ as MathML, which every browser sets without a program."""
+    from latex2mathml.converter import convert
+
+    def formula(found: re.Match) -> str:
+        if found[2]:
+            return convert(found[2])
+        return f'<span class="formula" tabindex="0">{convert(found[1], display="block")}</span>'
+
+    text = text.replace(r"\log", r"\log\,")            # TeX sets this space by itself
+    return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", formula, text, flags=re.S)
+
+
+def with_links(text: str, files: list[Path]) -> str:
+    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03, and every other name of a
+    file or folder to it."""
+    for file in files:
+        text = text.replace(f"`lessons/{file.name}`", f"[{title(file)}]({file.stem}.html)")
+
+    def link(found: re.Match) -> str:
+        there = (HERE.parent / found[1]).exists()
+        return f"[{found[0]}](../{found[1]})" if there else found[0]
+    return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)
+
+
+def write_index(site: Site) -> None:
+    """The page of all lessons: their questions, pages and notebooks."""
+    def link(name: str, text: str) -> str:
+        there = (site.out / "lessons" / name).exists()
+        return f'<a href="{name}">{text}</a>' if there else text
+
+    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}<br>"
+             f"{escape(QUESTIONS[file.stem])} ({link(f'{file.stem}.ipynb', 'notebook')})</li>"
+             for file in LESSONS]
+    about = "Each page shows a lesson with its outputs folded. Guess first, then open them."
+    body = f"<h1>The lessons</h1>\n<p>{about}</p>\n<ul>" + "\n".join(lines) + "</ul>"
+    here = "lessons/index.html"
+    site.write(here, site.page(here, "The lessons of nanouft", about, body))
+
+
+def write_drawn(site: Site) -> None:
+    """The page of all losses and that of Frozen Lake."""
+    from frozen_lake import record as lake
+    from frozen_lake.lake import make_lake
+    from nanouft.playground import record as playground
+    site.write_drawn({"playground": (playground.WEB, playground.record(also=EXTRAS)),
+                      "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons pages", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04 [all]")
+    parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")
+    parser.add_argument("--out", type=Path, default=Path("out/pages"),
+                        help="the folder to write to [out/pages]")
+    parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
+                        "the project from, and where links to its files lead")
+    parser.add_argument("--url", default="",
+                        help="where the site will be read: pictures of share cards need it")
+    args = parser.parse_args(argv)
+    needs = ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins")
+    if missing := [name for name in needs if find_spec(name) is None]:
+        raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
+    files = lesson_files(args.lessons)
+    site, folder = Site(args.out, args.repository, args.url), args.out / "lessons"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (args.lessons or args.notebooks):
+        write_drawn(site)
+    for file in progress(len(files), "lessons", files):
+        write_notebook(file, folder, args.repository)
+        if not args.notebooks:
+            site.write(f"lessons/{file.stem}.html", page_of(run(file), file, files, site))
+    if not args.notebooks:
+        write_index(site)
+        site.write_texts()
+    say(f"{len(files)} lessons in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,144 @@
+"""An objective of your own: one file with one subclass of Objective, wherever a name is asked for.
+
+    python -m nanouft.train --objective mine.py --data my.jsonl
+    find("mine.py")(beta=0.2)                   # from Python; mine.py:Name where there are several
+
+The file is executed, like that of a reward function, but no other code from outside. It gets copies
+of rows and batches, so it may change them.
+"""
+import copy
+import functools
+import re
+import sys
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanouft.batch import Batch
+from nanouft.data.selection import CHOOSE
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import Pairs
+from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.files import plain_file
+from nanouft.plumbing.user_code import load, locate_errors
+
+OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
+# metrics that the log of every run writes itself, and those of a run that samples
+OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
+OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
+              "kl_answer", "entropy", "decode_gap"}
+
+
+def registry_name(name: str) -> str:
+    """A name as the registry spells it: IFT becomes ift. The name of a file stays as it is."""
+    return name.lower() if name.lower() in OBJECTIVES else name
+
+
+def own_file(name: str) -> str:
+    """The file of an objective of your own; "" for one of NAMES."""
+    own = OWN.fullmatch(name)
+    return own[1] if own else ""
+
+
+def find(name: str) -> type[Objective]:
+    """The class with one of NAMES, or the class in a file. A mistake in that file becomes a
+    UserError of one line, now or in training."""
+    if not (own := OWN.fullmatch(name)):
+        return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
+    file, class_name = own.groups()
+    sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
+    with locate_errors(file, "--objective"):
+        module = load(file)
+    classes = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
+               and issubclass(cls, Objective) and cls.__module__ == module.__name__}
+    names = [class_name] if class_name else list(classes)
+    if len(names) != 1 or names[0] not in classes:
+        raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
+                        f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
+    cls = classes[names[0]]
+    kinds = set(cls.data.split(" + "))
+    if kinds - set(CHOOSE) or cls.data not in CHOOSE and cls.choose is Objective.choose:
+        raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
+                        "known; others, joined by +, need a `choose` of your own")
+    if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
+        raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
+                        "(of Pairs: no `each`)")
+    for part in classes.values():
+        for method, function in list(vars(part).items()):
+            if method[0] != "_" and callable(function):
+                setattr(part, method, wrap_errors(function, file))
+    cls.loss = wrap_loss(cls.loss, file)        # type: ignore[method-assign]
+    cls.credit = wrap_credit(cls.credit, file)      # type: ignore[method-assign]
+    for method in ("choose", "prepare", "credit"):
+        if getattr(cls, method) is not getattr(Objective, method):
+            setattr(cls, method, on_a_copy(getattr(cls, method)))
+    return cls
+
+
+def wrap_errors(function: Callable, file: str) -> Callable:
+    """The function with two additions: its errors name their line, and gradients stay on or off as
+    they were before the call."""
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
+            return function(*args, **named)
+    return call
+
+
+def on_a_copy(method: Callable) -> Callable:
+    """The method, called on a copy of the rows or the batch, because others still need them."""
+    @functools.wraps(method)
+    def call(self: Objective, given: Any, *more: Any) -> Any:
+        return method(self, copy.deepcopy(given), *more)
+    return call
+
+
+def wrap_loss(loss: Callable, file: str) -> Callable:
+    """A loss of your own. A wrong result becomes a UserError that says what it must return."""
+    @functools.wraps(loss)
+    def call(self: Objective, batch: Any) -> Any:
+        out = loss(self, batch)
+        value, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
+        if not (isinstance(value, Tensor) and value.shape == () and isinstance(metrics, dict)):
+            raise UserError(f"--objective {file}: loss must return a number, as a tensor of shape "
+                            "(), and a dictionary of metrics")
+        if not value.is_floating_point():
+            raise UserError(f"--objective {file}: the loss is a number of type {value.dtype}; it "
+                            "must be a real one, such as torch.float32")
+        if torch.is_grad_enabled() and not value.requires_grad:
+            raise UserError(f"--objective {file}: the loss does not depend on the log-probs, or it "
+                            "is computed without gradient")
+        check_metrics(metrics, file, self.on_policy)
+        return out
+    return call
+
+
+def wrap_credit(credit: Callable, file: str) -> Callable:
+    """The same for a `credit` of your own."""
+    @functools.wraps(credit)
+    def call(self: Objective, batch: Batch) -> Any:
+        out = credit(self, batch)
+        credited, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
+        if not (isinstance(credited, Batch) and isinstance(metrics, dict)):
+            raise UserError(f"--objective {file}: credit must return a batch and a dictionary of "
+                            "metrics")
+        check_metrics(metrics, file, self.on_policy)
+        return out
+    return call
+
+
+def check_metrics(metrics: dict, file: str, samples: bool) -> None:
+    """UserError unless each metric is one number, with a name that the log does not use itself.
+    samples: True for a method that samples."""
+    for name, x in metrics.items():
+        if name in OF_RUN or samples and name in OF_SAMPLES:
+            raise UserError(f"--objective {file}: every run logs a number called {name!r} of its "
+                            "own; give the metric another name")
+        if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
+            got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)[:40]
+            raise UserError(f"--objective {file}: the metric {name!r} is {got}; it must be a "
+                            "number, or a tensor of shape ()")
