@@ -62,7 +62,7 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     return [rows[i] for i in sorted(best)]
 
 
-def passed(rows: list[Row]) -> list[Row]:
+def right_demos(rows: list[Row]) -> list[Row]:
     """The demonstrations of NanoWorld that are right."""
     scores = world.exact_scores(rows, [row.answer[0].text for row in rows if row.answer])
     return [row for row, score in zip(rows, scores, strict=True) if score == 1]
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
                                                          cfg.noise, families)
     write(folder / "demos.jsonl", [row.extra if cfg.data else
                                    {"prompt": row.prompt[0].text, "response": row.answer[0].text}
-                                   for row in (passed(rows) if cfg.passed else
+                                   for row in (right_demos(rows) if cfg.passed else
                                                likeliest(rows, cfg.aligned, cfg.share))])
     return 0
 

@@ -56,7 +56,7 @@ class CHORD(Objective):
         weight = p * (1 - p) if self.weigh == "phi" else 1.0
         imitate = -demo.sum(weight * demo.logp).sum() / max(1, tokens)
         explore = policy_gradient(batch).sum() / batch.n
-        fallen = (1 + math.cos(math.pi * min(1, batch.progress / self.decay))) / 2
-        w = self.mu_end + (self.mu - self.mu_end) * fallen if tokens else 0.0
+        cosine = (1 + math.cos(math.pi * min(1, batch.progress / self.decay))) / 2
+        w = self.mu_end + (self.mu - self.mu_end) * cosine if tokens else 0.0
         metrics = {"imitate": imitate.detach(), "explore": explore.detach()}
         return (1 - w) * explore + w * imitate, metrics

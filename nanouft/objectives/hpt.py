@@ -44,9 +44,9 @@ class HPT(Objective):
         return more_demos(super().choose(rows), self.share)
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
-        R, there = (batch.per_row[name].view(-1, self.samples) for name in ("reward", "demo"))
+        R, has_demo = (batch.per_row[name].view(-1, self.samples) for name in ("reward", "demo"))
         passed = (R >= self.right).to(R).mean(-1, keepdim=True)             # (P,1)
-        failed = ((passed <= self.gate) & (there[:, :1] > 0)).to(R)
+        failed = ((passed <= self.gate) & (has_demo[:, :1] > 0)).to(R)
         batch.per_row["advantage"] = standardise(R).flatten()
         batch.per_row["imitate"] = failed.expand_as(R).flatten()
         return batch, {"imitated": float(failed.mean())}
