@@ -207,7 +207,7 @@ def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, 
 def test_memory_counts_a_demonstration_once_beside_the_answers_to_its_prompt(monkeypatch):
     """And all rows of a method that reads rows."""
     counted = []
-    monkeypatch.setattr(memory, "memory_of_step", lambda model, size, parts, tokens, *more:
+    monkeypatch.setattr(memory, "memory_of_step", lambda model, size, parts, tokens, *more, **how:
                         counted.append(tokens) or "")
     for name, sequences in (("chord", 4 + 1), ("grpo", 4), ("dpo", 2), ("sft", 1)):
         objective = OBJECTIVES[name]()
