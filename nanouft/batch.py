@@ -38,10 +38,12 @@ class Seqs:
     token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)
     extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) numbers of one method
     positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
+    rows: Tensor = NOT_SET          # (R,) rows with response tokens, in order [all]
 
     def __post_init__(self) -> None:
         if self.positions is None:      # on the CPU; a GPU would make the CPU wait for their number
             self.positions = self.mask.flatten().nonzero()[:, 0]
+            self.rows = self.mask.any(-1).nonzero()[:, 0]
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked numbers are replaced, not multiplied: 0 * inf would be NaN."""
@@ -56,30 +58,46 @@ class Seqs:
         T = int(self.not_padding[picked].sum(-1).max())
         return self.map(lambda x: x[picked, :T])
 
-    def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
-        """`change` applied to every tensor that is there. Positions are found again or given."""
-        names = [f.name for f in fields(self) if f.name not in ("extra", "positions")]
+    def without_empty_rows(self) -> "Seqs":
+        """What a network reads of it; the same if all rows have response tokens."""
+        if self.rows is None or len(self.rows) == len(self.inputs):
+            return self
+        width = max(1, self.inputs.shape[1])
+        row, column = self.positions // width, self.positions % width
+        positions = torch.searchsorted(self.rows, row) * width + column
+        return Seqs(self.inputs[self.rows], self.targets[self.rows], self.mask[self.rows],
+                    self.not_padding[self.rows], positions=positions)
+
+    def map(self, change: Callable, positions: Tensor = NOT_SET,
+            rows: Tensor = NOT_SET) -> "Seqs":
+        """`change` applied to every tensor that is there. Positions and rows are found again or
+        given."""
+        names = [f.name for f in fields(self) if f.name not in ("extra", "positions", "rows")]
         tensors = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
         extra = {name: change(x) for name, x in self.extra.items()}
-        return Seqs(**tensors, extra=extra, positions=positions)
+        return Seqs(**tensors, extra=extra, positions=positions, rows=rows)
 
     def to(self, device: torch.device | str) -> "Seqs":
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=True)
-        return self.map(move, move(self.positions))
+        rows = NOT_SET if self.rows is None else move(self.rows)
+        return self.map(move, move(self.positions), rows)
 
 
 @dataclass
 class Batch:
     """The rows of one optimizer step; or a micro-batch of it, with the totals of the whole step."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
+    #   "demo" beside sampled answers: a demonstration in a prompt's first row, or nothing
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
+    #   of demonstrations beside them: demo, 1 where there is one; demo_reward
     #   by credit(): advantage, how much better the answer is than expected
     n: int = 1                      # rows of the whole step: the batch size
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: all its micro-batches draw the same numbers
+    progress: float = 0.0           # share of the run's steps that are done
     accumulate: int = 1             # micro-batches in which this step is taken, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
     part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
@@ -132,20 +150,23 @@ class Batch:
 
 
 def write_logp(model: GPT, batch: Batch) -> None:
-    """Write `logp` of every role, by one forward over all rows. The output head runs only where
-    there are response tokens."""
+    """Write `logp` of every role, by one forward over all rows with response tokens. The output
+    head runs only where these are."""
     roles = list(batch.seqs.values())
-    T = max(s.inputs.shape[1] for s in roles)
+    read = [s.without_empty_rows() for s in roles]
+    T = max(s.inputs.shape[1] for s in read)
 
     def stack(name: str) -> Tensor:
         """All roles, one below the other. Causal attention never sees the padding on the right."""
-        padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
+        padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in read]
         return torch.cat(padded)
 
-    at = stacked_positions(roles, T)
+    at = stacked_positions(read, T)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=at)     # (rows,T)
-    for s, x in zip(roles, logp.split([len(s.inputs) for s in roles])):
+    for s, x in zip(roles, logp.split([len(s.inputs) for s in read])):
         s.logp = x[:, :s.inputs.shape[1]]
+        if len(x) < len(s.inputs):
+            s.logp = x.new_zeros(s.mask.shape).index_copy(0, s.rows, s.logp)
 
 
 def stacked_positions(roles: list[Seqs], T: int) -> Tensor:

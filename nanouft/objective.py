@@ -59,10 +59,13 @@ class Objective:
     logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
     first_models: ClassVar[FirstModels | None] = None   # models that must be trained before it
     scorer = "any"                      # score of a sample: "any" number, a "grade" 0..1, "none"
-    # A method with data = "prompts" is on-policy. It may turn these three into settings.
+    demo = "own"                        # demonstration beside samples: its "own", or "any" in turn
+    about = ""                          # what a run says of it first, if its name misleads
+    # A method with "prompts" in its data is on-policy. It may turn these four into settings.
     samples = 1                         # answers to each prompt
     minibatches = 1                     # optimizer steps that a rollout is cut into
     passes = 1                          # how often a rollout is used
+    oversample = 1                      # times as many prompts are answered as a rollout uses
 
     def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
         """Make the dataclass. TypeError for mistakes that Python would not report.
@@ -94,15 +97,15 @@ class Objective:
     @property
     def on_policy(self) -> bool:
         """True if it learns from answers that the model samples."""
-        return self.data == "prompts"
+        return "prompts" in self.kinds()
 
     @property
     def family(self) -> str:
         """The family of methods that it belongs to, by what it learns from: "demos", "pairs",
         "graded" (answers with scores or labels, and perhaps demonstrations) or "sampled"."""
-        if self.kinds() == ["demos"]:
-            return "demos"
-        return {"pairs": "pairs", "prompts": "sampled"}.get(self.kinds()[0], "graded")
+        if self.on_policy:
+            return "sampled"
+        return {"demos": "demos", "pairs": "pairs"}.get(" + ".join(self.kinds()), "graded")
 
     def setup(self, model: Any, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights. Called before the

@@ -127,7 +127,8 @@ class Trainer(transformers.Trainer):
         if not drawn:
             return [], None
         whole = collate(self.data, torch.cat(drawn).tolist(), self.pad)
-        whole = replace(whole, seed=step_seed(self.args.seed, self.state.global_step))
+        whole = replace(whole, seed=step_seed(self.args.seed, self.state.global_step),
+                        progress=self.state.global_step / self.state.max_steps)
         self.steps += 1
         parts = len(drawn) * self.accelerator.num_processes
         mine = range(self.accelerator.process_index, parts, self.accelerator.num_processes)

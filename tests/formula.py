@@ -19,7 +19,7 @@ FUNCTIONS = {"log": torch.log, "exp": torch.exp, "sigmoid": torch.sigmoid, "sg":
              "abs": torch.abs, "clip": torch.clamp,
              "max": lambda a, b: torch.maximum(*torch.broadcast_tensors(a, b)),
              "min": lambda a, b: torch.minimum(*torch.broadcast_tensors(a, b)),
-             "cos": lambda a, b: F.cosine_similarity(a, b, dim=-1),
+             "cos": lambda a, *b: F.cosine_similarity(a, *b, dim=-1) if b else torch.cos(a),
              "softmax_j": lambda x: x.softmax(-1)}
 REDUCTIONS = "sum_t mean_t mean mean_i mean_j mean_K std_K".split()
 Known = Callable[[str], Tensor]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nanouft.batch import Batch
+from nanouft.batch import Batch, Seqs
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
@@ -48,9 +48,11 @@ FORMS_OF = {
     "asft": "beta 2.0", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
     "p_alpha": "alpha 0.0; alpha 1.0; alpha 2.0",
     "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
-    "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; surrogate gspo; "
+    "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; scale mean; "
+            "surrogate gspo; "
             "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",
-    "online_una": "distance bce, against rollout"}
+    "online_una": "distance bce, against rollout",
+    "chord": "weigh phi, mu 0.1, mu_end 0.1", "hpt": "gate 0.5, right 0.4, coef 0.3"}
 
 
 @dataclass
@@ -182,7 +184,14 @@ def batch_of(form: Form) -> Batch:
             R = torch.tensor([0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))])
             batch = collate(answers, range(len(answers)), NANO.pad)
             batch.per_row = {"reward": R, "score": R, "ended": torch.ones_like(R)}
-            measure_rollout(batch, nano(), start, CPU)
+            if "demos" in o.kinds():                    # beside the first answers to four prompts
+                there = torch.tensor([float(i % 4 == 0 and i < 16) for i in range(len(R))])
+                s = batch.seqs["answer"]
+                demo = Seqs(s.targets, s.inputs, s.mask * there[:, None], s.not_padding)
+                batch = Batch.of({"answer": s, "demo": demo},
+                                 batch.per_row | {"demo": there, "demo_reward": there})
+            for role in batch.seqs:
+                measure_rollout(batch, nano(), start, CPU, role)
             batch, _ = credit_rollout(batch, o)
         else:
             rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)

@@ -3,6 +3,7 @@ the loss of the code and its gradient.
 
 What comes from the code: PPO's whitened advantages and returns, and Ada-DPO's u (test_methods.py).
 """
+import math
 import re
 from dataclasses import replace
 from importlib import import_module
@@ -26,7 +27,8 @@ TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.Bradle
 HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}
 HEADS |= {"pretrain": pretrain.__doc__, "reward": reward.__doc__}
 LINES = {line.name: line for name, head in HEADS.items() for line in equations(name, head)}
-ROLES = {"w": "chosen", "l": "rejected", "mismatch": "mismatch"}        # behind a letter: S_w
+ROLES = {"w": "chosen", "l": "rejected", "mismatch": "mismatch",        # behind a letter: S_w
+         "demo": "demo"}
 SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "samples"}
 
 
@@ -60,7 +62,11 @@ def step(name: str, o: Objective) -> Batch:
         s = answers(rng, rows)
         col["reward"][:o.samples] = 0.5                # a group in which all earn the same
         col["score"] = col["reward"]
-        return o.credit(Batch.of({"answer": s}, col))[0]
+        col["demo"] = col["demo_reward"] = (torch.arange(rows) % (2 * o.samples) == 0).double()
+        demo = answers(rng, rows)
+        demo.mask = demo.mask * col["demo"][:, None]        # the first of every second group
+        seqs = {"answer": s} | ({"demo": demo} if "demos" in o.kinds() else {})
+        return replace(o.credit(Batch.of(seqs, col))[0], progress=0.3)
     seqs = {role: answers(rng, rows) for role in
             "answer chosen rejected gold mismatch sure unsure mix_sure mix_unsure text".split()}
     seqs["text"].mask = torch.ones_like(seqs["text"].mask)
@@ -98,6 +104,11 @@ def given(name: str, batch: Batch, o, s: Seqs, role: str) -> dict[str, Tensor]:
             out |= {"e_i": e[:, None], "e_j": e[None]}
         case "reward":
             out["R_w"], out["R_l"] = x["reward"][:, None].chunk(2)
+        case "chord":
+            out |= {"progress": torch.tensor(batch.progress, dtype=torch.float64),
+                    "pi": torch.tensor(math.pi, dtype=torch.float64)}
+        case "hpt":
+            out["g"] = x["imitate"][:, None]
         case "ada_dpo":
             out["u"] = torch.tensor(root(o.rho), dtype=torch.float64)
     return out
@@ -110,7 +121,8 @@ def reduction(name: str, s: Seqs, K: int):
 
     def groups(x: Tensor, of) -> Tensor:
         return of(x.view(-1, K), -1, keepdim=True).expand(-1, K).reshape(-1, 1)
-    return {"sum_t": tokens, "mean_t": lambda x: tokens(x) / s.mask.sum(-1, keepdim=True),
+    length = s.mask.sum(-1, keepdim=True).clamp_min(1)
+    return {"sum_t": tokens, "mean_t": lambda x: tokens(x) / length,
             "mean": lambda x: tokens(x).sum() / s.mask.sum(), "mean_i": torch.mean,
             "mean_j": lambda x: x.mean(-1, keepdim=True),
             "mean_K": lambda x: groups(x, torch.mean), "std_K": lambda x: groups(x, torch.std),

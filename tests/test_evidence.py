@@ -340,8 +340,9 @@ def test_no_two_cells_share_a_file_unless_they_are_the_same_model_asked_the_same
     would be read as the other's, and a verdict on both bases would be one base's twice."""
     asked: dict = {}
     for entry in CLAIMS.values():
+        tries = {row: CLAIMS[of].tries[row] for row, of in entry.set_like.items()} | entry.tries
         settled = [(row, entry.with_setting(row, setting) if setting else entry)
-                   for row in entry.rows for setting in entry.tries.get(row, [""])]
+                   for row in entry.rows for setting in tries.get(row, [""])]
         for row, claim in settled:
             for base, folder in enumerate(claim.bases):
                 for seed in claim.seeds_for(row):

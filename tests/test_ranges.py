@@ -31,9 +31,11 @@ RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is
     "gamma >=0": "simpo tpo_l tofu",
     "mu >0": "sftmix", "desirable_weight >=0": "kto",
     "undesirable_weight >=0": "kto", "temperature >0": "rpo",
+    "mu >=0 <=1": "chord", "mu_end >=0 <=1": "chord", "decay >0 <=1": "chord",
+    "gate >=0 <=1": "hpt", "share >=0 <=0.95": "hpt", "coef >=0": "hpt",
     "rho >0": "ada_dpo", "tau_min >0": "ada_dpo", "end_penalty >=0": "ppo",
     "vf >=0": "ppo", "eps >0": "rloo grpo ppo", "eps_high >0": "grpo", "eps_value >0": "ppo",
-    "length >0": "grpo", "samples >=2": "rloo grpo online_dpo",
+    "length >0": "grpo", "samples >=2": "rloo grpo online_dpo chord hpt",
     "samples >=1": "reinforce ppo online_una distill",
     "minibatches >=1": "rloo grpo ppo",
     "passes >=1": "rloo grpo ppo"}

@@ -180,7 +180,10 @@ def test_the_ratio_is_one_before_the_first_update(name):
     made.objective.forward(made.sampler.policy, batch)
     for s in batch.seqs.values():
         same(s.sampled_logp, s.logp.detach(), 1e-5)
-        assert (s.mask.sum(-1) >= 1).all() and (s.sampled_logp[s.mask == 0] == 0).all()
+        assert (s.sampled_logp[s.mask == 0] == 0).all()
+    demos = [s for role, s in batch.seqs.items() if role == "demo"]     # in the first row of four
+    rows = [int((s.mask.sum(-1) >= 1).sum()) for s in batch.seqs.values()]
+    assert rows == [batch.n] * (len(rows) - len(demos)) + [batch.n // 4] * len(demos)
     said = made.objective.loss(batch)[1]
     assert said.get("clip_fraction", 0) == 0 and abs(said.get("kl_step", 0)) < 1e-8
     assert made.stats["decode_gap"] < 1e-5 and "score" in made.stats
@@ -282,6 +285,19 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     assert sorted(order) == list(range(40)), "each prompt once before any comes again"
 
 
+def test_prompts_whose_answers_tie_are_left_out_first():
+    """--oversample answers more prompts than a step needs; their order stays, and groups too."""
+    R = torch.tensor([[1, 1], [0, 1], [0, 0], [1, 0], [.5, .5], [.2, .3]])
+    assert rollout.without_ties(R, 2) == [2, 3, 6, 7]
+    assert rollout.without_ties(R, 4) == [0, 1, 2, 3, 6, 7, 10, 11]     # too few: ties fill it up
+    assert rollout.without_ties(R, 6) == list(range(12))
+    made = source("grpo", oversample=3)
+    made.score = lambda rows, texts: [float(i // 4 % 3 == 1) * (i % 2) for i in range(len(texts))]
+    batch, asked = made(0), made.order[0]
+    assert batch.n == 32 and len(asked) == 24 and made.stats["ties"] == 0
+    assert made.stats["decode_gap"] < 1e-5
+
+
 def test_what_a_rollout_tells_in_a_plain_loop():
     """Means over answers or over their tokens, with the exact KL of the whole vocabulary
     (docs/runs.md)."""
@@ -339,11 +355,13 @@ def test_it_finds_the_one_token_that_earns_a_reward(name):
     model = GPT(GPTConfig(8, 12, 1, 1, 16, init_std=0.02), seed=0)
     cls = OBJECTIVES[name]
     free = {"samples": 4, "beta": 1.0 if name.startswith("online") else 0.0, "end_penalty": 0.0,
-            "minibatches": 2, "vf": 0.1}
+            "minibatches": 2, "vf": 0.1, "mu": 0.0, "mu_end": 0.0, "coef": 0.0}
     o = cls(**{f.name: free[f.name] for f in fields(cls) if f.name in free})
     o.setup(model, 0)
-    rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
-                    Row((Turn("user", str(ASK)),)))]
+    wrong = (Turn("user", str(ASK)),), (Turn("assistant", "5"),)       # no loss here imitates it
+    rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int)),
+                     "demo": Tokens(np.array([ASK, 5, 7]), np.array([0, 1, 1]))},
+                    Row(*wrong, roles={"demo": wrong}))]
     made = Rollouts(rows, o, Sampler(model, deepcopy(model), Numbers(), max_new=2),
                     lambda rows, texts: [float(text[:1] == str(RIGHT)) for text in texts],
                     Batching(batch_size=16, steps=30))

@@ -1,4 +1,4 @@
-"""Claims C13 to C16, R7 to R9: groups, tries, DPO with a term more, KL, the mechanism."""
+"""Claims C13 to C17, R7 to R9: groups, tries, DPO with a term more, KL, the mechanism."""
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,13 +7,15 @@ import torch
 from made import same, tiny
 
 from lessons.evidence import claim as entry
-from lessons.evidence import measures, mechanism, which_loss
+from lessons.evidence import measures, mechanism, one_stage, which_loss
 from lessons.evidence.claims import CLAIMS
 from lessons.evidence.dpo_and import DPOAnd
 from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
 from nanouft.plumbing.errors import UserError
+from nanouft.run.load import load_rows
+from nanouft.run.settings import read_flags
 
 SEARCHED = {name: claim for name, claim in CLAIMS.items() if claim.tries}
 
@@ -27,11 +29,43 @@ def test_every_method_that_learns_from_rows_is_in_one_group():
                                       if not OBJECTIVES[name]().on_policy)
 
 
+@pytest.mark.parametrize("condition", one_stage.BOTH)
+def test_all_rows_of_a_condition_read_the_same_demonstrations_and_questions(condition):
+    """In C17, with one seed: those of GRPO ask what those of CHORD ask, SFT imitates the same."""
+    asked, shown = {}, {}
+    for name, line in one_stage.rows_of(condition, 60).items():
+        if line:
+            objective, cfg, _ = read_flags([*line.split(), "--seed", "5"])
+            rows = objective.choose(load_rows(cfg, objective).train)
+            asked[name] = {row.prompt for row in rows if "prompt" in row.roles}
+            shown[name] = {(row.prompt, row.answer) for row in rows
+                           if {"demo", "answer"} & set(row.roles)}
+    sampled = {name: x for name, x in asked.items() if "SFT" not in name}
+    assert len(sampled) == 7 and len({*map(frozenset, sampled.values())}) == 1
+    assert len(shown) == 11 and len({*map(frozenset, shown.values())}) == 1
+    assert len(shown[f"{condition} SFT"]) <= (64 if condition == "FEW" else 1020)
+
+
 @pytest.mark.parametrize("name", SEARCHED)
 def test_each_arm_of_a_claim_has_equally_many_tries(name):
     claim = SEARCHED[name]
     assert claim.name == name and len({len(tried) for tried in claim.tries.values()}) == 1
     assert all(row in claim.rows for row in claim.tries)
+
+
+def test_a_try_may_say_from_which_row_it_starts_and_serve_another_claim(monkeypatch):
+    """C17's split of two stages; C17b takes what was best there."""
+    monkeypatch.setattr(entry, "read_tries", lambda: [
+        {"claim": "C17", "row": row, "base": "base", "setting": setting, "score": i}
+        for row in ("FEW chain", "FEW chord")
+        for i, setting in enumerate(CLAIMS["C17"].tries[row])])
+    flags, start = CLAIMS["C17"].parts_of("FEW chain", 0)
+    assert start == "FEW SFT 50" and flags.endswith("--beta 0 --lr 3e-4 --steps 10")
+    assert CLAIMS["C17b"].parts_of("FEW chord", 0)[0].endswith("--steps 180 --lr 8e-4 --mu-end 0.9")
+    with pytest.raises(UserError, match="C17b, FEW chain: .*--search C17b"):
+        CLAIMS["C17b"].command("FEW chain", 0)
+    with pytest.raises(UserError, match="C17b, FEW hpt: .*--search C17$"):
+        CLAIMS["C17b"].command("FEW hpt", 0)
 
 
 def test_the_best_try_is_taken_and_a_missing_one_is_told(monkeypatch):

@@ -193,8 +193,9 @@ def train_claim(name: str, seeds: int, workers: int, rows: list[str]) -> dict[st
 def search(name: str, workers: int, rows: list[str]) -> list[str]:
     """Try all settings of the rows, and keep them in results/tries.csv. Returns what was best."""
     claim = CLAIMS[name]
+    bases = range(1 if claim.one_search else len(claim.bases))
     tries = [(row, base, setting) for row in rows or claim.tries
-             for setting in claim.tries[row] for base in range(len(claim.bases))]
+             for setting in claim.tries[row] for base in bases]
     files = {(row, base, setting): cell_file(claim.with_setting(row, setting), row, base,
                                              SEARCH_SEED, "val") for row, base, setting in tries}
     jobs = {file: (name, row, base, SEARCH_SEED, setting)
@@ -205,8 +206,7 @@ def search(name: str, workers: int, rows: list[str]) -> list[str]:
     make_cells(claim, f"{name}, tries", untried, workers)
     keep_tries(claim, {key: file for key, file in files.items() if file in untried})
     return [f"{row:14}{MODELS[claim.names[base]]:>8}   {claim.best_try(row, base)}"
-            for row in dict.fromkeys(row for row, _, _ in tries)
-            for base in range(len(claim.bases))]
+            for row in dict.fromkeys(row for row, _, _ in tries) for base in bases]
 
 
 def keep_tries(claim: Claim, files: dict[tuple[str, int, str], Path]) -> None:

@@ -6,6 +6,7 @@ rows        {name: a command of nanouft.train}. "<- NAME" says from which row's 
             is a model that is not trained here: "" is the base, "{aligned}" that folder.
 tries       {row: the settings that are tried for it}, by `--search`, at full length on validation
             prompts with another seed. The best mean score decides, and results/tries.csv keeps all.
+            A setting may end in "<- NAME", as a row does.
 questions   {question: "test: a sum of rows"}. "better: A - B" asks whether A scores more than B,
             "better: A - B - C + D" whether A's lead over B is larger than C's over D.
             stats.py has the tests.
@@ -61,6 +62,8 @@ class Claim:
     premises: dict[str, str] = field(default_factory=dict)  # {what is presumed: formula}
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
     tries: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    set_like: dict[str, str] = field(default_factory=dict)  # {row: a claim whose best try it takes}
+    one_search: bool = False            # on the first base, for all
     name: str = ""                      # that of CLAIMS, under which its tries are kept
     search_items: int = 40              # validation prompts of each family, of a try
     measured: tuple[str, ...] = ()      # beside the scores: "logp", "kl" (measures.py)
@@ -82,17 +85,20 @@ class Claim:
         """(flags, the row that it starts from or "") of a row or of a folder that is made."""
         line = self.made.get(name) or self.rows[name]
         flags, _, start = (line if isinstance(line, str) else line[base]).partition(" <- ")
-        if name in self.tries:
-            flags = f"{flags} {self.best_try(name, base)}"
+        if name in self.tries or name in self.set_like:
+            flags, _, other = f"{flags} {self.best_try(name, base)}".partition(" <- ")
+            start = other or start
         return flags, start
 
     def best_try(self, row: str, base: int) -> str:
         """The settings with the best score on validation prompts; the first of equals."""
-        tried = tries_of(self.name, row, self.names[base])
-        if len(tried) < len(self.tries[row]):
+        searched = self.set_like.get(row, self.name)
+        tried = tries_of(searched, row, self.names[0 if self.one_search else base])
+        wanted = self.tries.get(row) or tuple(tried)
+        if not wanted or len(tried) < len(wanted):
             raise UserError(f"{self.name}, {row}: its settings have not all been tried; first: "
-                            f"python -m lessons.evidence --search {self.name}")
-        return max(self.tries[row], key=lambda setting: tried[setting])
+                            f"python -m lessons.evidence --search {searched}")
+        return max(wanted, key=lambda setting: tried[setting])
 
     def with_setting(self, row: str, setting: str) -> "Claim":
         """The same claim, whose row has this setting in place of the best one."""
@@ -101,7 +107,8 @@ class Claim:
         fixed = tuple(f"{flags} {setting}{arrow}{start}" for flags, arrow, start in
                       (line.partition(" <- ") for line in lines))
         return replace(self, rows=self.rows | {row: fixed if len(fixed) > 1 else fixed[0]},
-                       tries={name: tried for name, tried in self.tries.items() if name != row})
+                       tries={name: tried for name, tried in self.tries.items() if name != row},
+                       set_like={name: of for name, of in self.set_like.items() if name != row})
 
     def command(self, name: str, base: int) -> str:
         """The whole command of a row, or of a folder that is made. What it reads and what it starts

@@ -1,14 +1,14 @@
 """What the papers say of IFT, UFT, UNA, PoFT and DFT, as questions that training runs can answer.
 
 claim.py says what an entry is. More entries are in real_ift.py (C9, and R1 to R6 on SmolLM2), in
-which_loss.py (C13 to C16 and C20, of all losses), in which_start.py (C19) and in real_una.py (R7
-to R9 on SmolLM2).
+which_loss.py (C13 to C16 and C20, of all losses), in one_stage.py (C17), in which_start.py (C19)
+and in real_una.py (R7 to R9 on SmolLM2).
 """
 from pathlib import Path
 
 import numpy as np
 
-from lessons.evidence import real_ift, real_una, which_loss, which_start
+from lessons.evidence import one_stage, real_ift, real_una, which_loss, which_start
 from lessons.evidence.claim import DETACHED, POFT, RELEASED, RESULTS, SFT, THREE, Claim, reads
 
 # ---- what several entries share ------------------------------------------------------------------
@@ -301,6 +301,7 @@ CLAIMS |= {
 }
 
 CLAIMS |= real_ift.CLAIMS | which_loss.CLAIMS | which_start.CLAIMS | real_una.CLAIMS
+CLAIMS |= one_stage.CLAIMS
 
 
 def scores_file(name: str) -> Path:

@@ -6,7 +6,7 @@
 
 The helper, a second model, says how likely each answer is, as the mean log-probability of its
 tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are left
-out.
+out. --passed keeps the rows instead to which NanoWorld's scorer gives full marks.
 """
 import sys
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ class KeepFlags:
     rows: int = 1020                # NanoWorld demonstrations
     skills: str = "all"             # their families: A, B, all or names with commas
     noise: float = 0.0              # share of them that is wrong
+    passed: bool = False            # keep those with full marks instead, by NanoWorld's scorer
     seed: int = 0                   # draws them
     out: str = "out/kept"           # folder of demos.jsonl
 
@@ -40,7 +41,10 @@ class KeepFlags:
         in_range(self, "rows", low=1)
         in_range(self, "noise", high=1)
         in_range(self, "seed", high=10**9)
-        if not self.aligned:
+        if self.passed and (self.data or self.aligned):
+            raise UserError("--passed goes without --data and --aligned: NanoWorld's scorer knows "
+                            "its own rows alone")
+        if not (self.aligned or self.passed):
             raise UserError("--aligned DIR is needed: a model that knows such answers, for "
                             "instance python -m nanouft.train --objective sft --rows 4080 "
                             "--seed 900")
@@ -58,6 +62,12 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     return [rows[i] for i in sorted(best)]
 
 
+def right_demos(rows: list[Row]) -> list[Row]:
+    """The demonstrations of NanoWorld that are right."""
+    scores = world.exact_scores(rows, [row.answer[0].text for row in rows if row.answer])
+    return [row for row, score in zip(rows, scores, strict=True) if score == 1]
+
+
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(KeepFlags, argv, "python -m lessons.evidence.keep", __doc__)
     cfg.check()
@@ -69,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
                                                          cfg.noise, families)
     write(folder / "demos.jsonl", [row.extra if cfg.data else
                                    {"prompt": row.prompt[0].text, "response": row.answer[0].text}
-                                   for row in likeliest(rows, cfg.aligned, cfg.share)])
+                                   for row in (right_demos(rows) if cfg.passed else
+                                               likeliest(rows, cfg.aligned, cfg.share))])
     return 0
 
 

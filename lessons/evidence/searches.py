@@ -32,7 +32,7 @@ def searches() -> dict[tuple[str, str], list[dict[str, str]]]:
     out: dict[tuple[str, str], list[dict[str, str]]] = {}
     for name, row, base, setting in found:
         command = CLAIMS[name].command(row, CLAIMS[name].names.index(base))
-        words = setting.split()
+        words = setting.partition(" <- ")[0].split()
         out.setdefault((command, base), []).append(dict(zip(words[::2], words[1::2])))
     return out
 

@@ -206,7 +206,7 @@ class RowSource:
     def __call__(self, number: int) -> Batch:
         batch = collate(self.data, self.order[number], self.pad)
         return replace(batch, seed=step_seed(self.batching.seed, number),
-                       accumulate=self.batching.accumulate)
+                       progress=number / self.batching.steps, accumulate=self.batching.accumulate)
 
 
 # ---- tokens -> a batch ---------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]
 
 def why_skipped(r: Row, kinds: list[str]) -> str:
     """Why a method that learns from these kinds of rows leaves out this row."""
-    if kinds == ["prompts"]:
+    if "prompts" in kinds:
         return SAME_QUESTION
     if kinds_of(r) == ["prompts"]:
         return NO_ANSWER
@@ -243,8 +243,24 @@ def prompt_rows(data: list[Row]) -> list[Row]:
                 "prompts", data, "prompts")
 
 
+def demo_and_prompt_rows(data: list[Row]) -> list[Row]:
+    """Role "prompt": each different question once, from a row with a demonstration if there is one.
+    Role "demo": each demonstration, beside its prompt; a second one of the same question alone."""
+    demos_first = sorted(data, key=lambda r: not is_demo(r))
+    asked = {id(r) for r in each_question(demos_first)}
+    out = []
+    for r in demos_first:
+        roles: Roles = {"prompt": (r.prompt, ())} if id(r) in asked else {}
+        if is_demo(r):
+            roles["demo"] = (r.prompt, r.answer or ())
+        if roles:
+            out.append(r.with_roles(roles))
+    return require(out, "demonstrations and prompts", data, "prompts")
+
+
 CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores": score_rows,
-          "prompts": prompt_rows}       # keys: kinds of rows, as in an objective's `data`
+          "prompts": prompt_rows,
+          "demos + prompts": demo_and_prompt_rows}      # keys: as in an objective's `data`
 
 
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:

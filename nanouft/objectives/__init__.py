@@ -12,6 +12,7 @@ The equations in the heads of the files share these letters:
     n = sum_t 1
     r = sum_t (log p_t - log ref_t)
     x_w, x_l: x of the chosen and of the rejected answer
+    x_demo: x of the demonstration beside sampled answers
     sum_t, mean_t: over the response tokens of one answer
     mean: over all response tokens of the step
     log: the natural logarithm; a log-prob is measured in nats, so 1 nat is a factor of e
@@ -37,6 +38,7 @@ NAMES = {                                           # file: class
     "sftmix": "SFTMix",
     "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
     "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",
+    "chord": "CHORD", "hpt": "HPT",
 }
 
 

@@ -29,6 +29,8 @@ from nanouft.objectives.orpo import log_odds
 
 class ASFT(Objective):
     data = "pairs"
+    about = ("asft is Aligned SFT (arXiv:2409.10571), which learns from pairs; Anchored SFT "
+             "(arXiv:2509.23753) is another method")
     lam: float = 1.0                # weight of telling good from bad answers, beside imitation
     beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
 

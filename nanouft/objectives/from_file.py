@@ -61,9 +61,9 @@ def find(name: str) -> type[Objective]:
                         f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
     cls = classes[names[0]]
     kinds = set(cls.data.split(" + "))
-    if kinds - set(CHOOSE) or len(kinds) > 1 and cls.choose is Objective.choose:
+    if kinds - set(CHOOSE) or cls.data not in CHOOSE and cls.choose is Objective.choose:
         raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
-                        "known; several, joined by +, need a `choose` of your own")
+                        "known; others, joined by +, need a `choose` of your own")
     if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
         raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
                         "(of Pairs: no `each`)")

@@ -4,6 +4,7 @@
     Shao et al. 2024, arXiv:2402.03300 (Eq. 3, 4); Yu et al. 2025, arXiv:2503.14476 (DAPO, Eq. 8)
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); MiniMax 2025, arXiv:2506.13585 (CISPO, Eq. 4)
     Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7); TRL's defaults where they are silent
+    Tajwar et al. 2026, arXiv:2602.02710 (MaxRL)
 
 From rloo.py four things differ. A reward is compared with the mean of its whole group and divided
 by the group's spread. Each token has its own ratio and clip. The loss is a mean over the tokens of
@@ -29,10 +30,17 @@ Three ways to add tokens up, which are three different losses:
     --aggregation dr_grpo   sum over tokens / (answers x --length): no term that depends on what
                             was sampled
 
-A group of equal rewards teaches nothing (`ties` in the log is their share). std is Bessel's;
-dividing by it gives nearly solved prompts the weight of hard ones, and --scale none leaves it out
-(Dr. GRPO). Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo,
-not dapo. Left out: DAPO's dynamic sampling. At log(pi_ref/pi) = 20 k3 is cut off.
+Three ways to weigh prompts:
+    --scale group           divide by std_K, Bessel's: nearly solved prompts weigh as hard ones do
+    --scale none            do not divide (Dr. GRPO)
+    --scale mean            divide by mean_K reward in its place: the less a prompt is solved, the
+                            more it weighs, as in the gradient of the log of its share of right
+                            answers (MaxRL, which has rewards 0 and 1)
+A group of equal rewards teaches nothing (`ties` in the log is their share). --oversample 2 answers
+twice as many prompts and leaves such groups out first. That is DAPO's dynamic sampling (Eq. 11) in
+one round; DAPO samples on until the step is full, so its steps differ in cost. Defaults that differ
+from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo, not dapo. At log(pi_ref/pi) = 20 k3
+is cut off.
 """
 from typing import Literal
 
@@ -53,12 +61,13 @@ class GRPO(Objective):
     beta: float = 0.04              # strength of the KL penalty (k3) to the start model; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
     surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"  # clips tokens, whole answers, or weights
-    scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
+    scale: Literal["group", "none", "mean"] = "group"   # divide by the rewards' spread, or mean
     eps: float | None = None        # how far a ratio may move on one rollout [0.2; gspo 3e-4]
     eps_high: float | None = None   # upper clip, if different (DAPO: 0.28) [eps; gspo 4e-4]
     length: int = 44  # with dr_grpo: divides the sum over an answer's tokens
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
+    oversample: int = 1             # times as many prompts are answered; those with ties go first
 
     def check(self) -> None:
         check_sampling(self, least=2)
@@ -69,6 +78,8 @@ class GRPO(Objective):
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """A whole rollout with per_row["advantage"]."""
         R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
+        if self.scale == "mean" and (R < 0).any():
+            raise UserError("--scale mean needs rewards of 0 or more")
         batch.per_row["advantage"] = standardise(R, self.scale).flatten()
         return batch, {}
 
@@ -107,7 +118,7 @@ def clip_of(grpo: GRPO) -> tuple[float, float]:
 
 def standardise(R: Tensor, scale: str = "group") -> Tensor:
     """(P,K) rewards of K answers to P prompts -> (P,K) advantages."""
-    centred = R - R.mean(-1, keepdim=True)
-    if scale != "group":
-        return centred
-    return centred / (R.std(-1, keepdim=True) + 1e-4)
+    mean = R.mean(-1, keepdim=True)
+    if scale == "none":
+        return R - mean
+    return (R - mean) / ((mean if scale == "mean" else R.std(-1, keepdim=True)) + 1e-4)

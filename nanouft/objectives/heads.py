@@ -78,7 +78,8 @@ def names_in(formula: str, known: dict[str, str]) -> list[str]:
     """The known names in a formula, and in the formulas of these names."""
     out: list[str] = []
     for name in re.findall(NAME, formula):
-        for here in (name, re.sub("_[wl]$", "", name), re.sub("_k$", "_t", name)):  # u_w: u of w
+        of_role = re.sub("_(w|l|demo)$", "", name)                  # u_w: u of the chosen answer
+        for here in (name, of_role, re.sub("_k$", "_t", name)):
             if here in known and here not in out:
                 out.append(here)
                 out += [x for x in names_in(known[here], known) if x not in out]

@@ -17,7 +17,7 @@ def check_sampling(objective: Objective, least: int = 1) -> None:
     """UserError for settings that no on-policy method can use.
     `least`: how many answers to a prompt the method compares."""
     in_range(objective, "samples", low=least)
-    in_range(objective, "minibatches", "passes", low=1)
+    in_range(objective, "minibatches", "passes", "oversample", low=1)
     in_range(objective, "beta", "vf", "end_penalty")
     in_range(objective, "eps", "eps_value", "eps_high", "length", above=True)
     in_range(objective, "gamma", "lam", high=1)
@@ -50,6 +50,13 @@ def k3(x: Tensor) -> Tensor:
 def clip_ratio(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
     """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
     return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
+
+
+def policy_gradient(batch: Batch) -> Tensor:
+    """(B,) GRPO's loss of each answer, without a KL penalty: Eq. 3, with a clip of .2."""
+    s = batch.seqs["answer"]
+    rho = torch.exp(log_rho(s).clamp(-20, 20))
+    return s.mean(clip_ratio(rho, batch.per_row["advantage"][:, None], 0.2, 0.2))
 
 
 @torch.no_grad()

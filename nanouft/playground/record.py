@@ -58,6 +58,7 @@ LEARNS_FROM = {                         # families of pictures/colours.py, in wo
 ANSWERS = {                             # what a method calls its answers
     "answer": "the right answer", "chosen": "the right answer", "good answer": "the right answer",
     "rejected": "the wrong answer", "bad answer": "the wrong answer",
+    "demonstrated answer": "the right answer, as a demonstration",
     "gold": "the right answer once more, as a demonstration",
     "sure": "the right answer, in a row that SFT is sure of",
     "unsure": "the right answer, in a row that SFT is less sure of",

@@ -12,8 +12,9 @@ from nanouft.plumbing.errors import nearest
 
 DECLARED: dict[str, tuple] = {          # class attribute -> its types, or its allowed words
     "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
-    "logit_copies": (int, float), "scorer": ("any", "grade", "none")}
-ROLLOUT = ("samples", "minibatches", "passes")      # a method may turn these into settings
+    "logit_copies": (int, float), "scorer": ("any", "grade", "none"), "demo": ("own", "any"),
+    "about": (str,)}
+ROLLOUT = ("samples", "minibatches", "passes", "oversample")    # may be turned into settings
 
 
 def check_class(cls: Any, hooks: tuple[str, ...] = ()) -> None:

@@ -29,6 +29,11 @@ def order_seed(seed: int) -> list[int]:
     return [seed, 7]
 
 
+def demo_seed(seed: int) -> list[int]:
+    """Which demonstrations stand beside the answers of which rollout."""
+    return [seed, 17]
+
+
 def minibatch_seed(seed: int, rollout: int, turn: int) -> list[int]:
     """Which answers of a rollout are in which step."""
     return [seed, rollout, turn]

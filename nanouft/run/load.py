@@ -51,7 +51,7 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    for about in filter(None, (tok.about, getattr(model, "about", ""))):
+    for about in filter(None, (tok.about, getattr(model, "about", ""), objective.about)):
         say(about)
     return model, tok
 
@@ -119,9 +119,12 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     except NoRows:
         to_hold = []
     held_out, report = encode_what_fits(to_hold, tok, room, report)
+    if objective.on_policy:                     # a second demonstration asks nothing new
+        held_out = [e for e in held_out if "prompt" in e.seqs]
     if cfg.data:
         used = {e.row.where for e in train}
-        answers = f" as {len(train):,} answers" if len(train) != len(used) else ""
+        several = len(train) != len(used) and not objective.on_policy
+        answers = f" as {len(train):,} answers" if several else ""
         say(report_use({f"to learn from{answers}": (rows.train, used),
                         "held out": (rows.held_out, {e.row.where for e in held_out})},
                        rows.left_out, report.why, kinds))

@@ -32,7 +32,8 @@ def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     cfg, objective = plan.cfg, plan.objective
     longest = max(plan.train, key=lambda e: e.length)
     new = plan.max_new if objective.on_policy else 0
-    tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # most, of a row
+    sequences = objective.samples - 1 + max(len(e.seqs) for e in plan.train)
+    tokens = sequences * (longest.length + new)                                 # most, of a row
     there = devices.memory(device) if device.dtype == "fp32" else math.inf
     return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, there,
                           objective.logit_copies, coupled=objective.coupled)

@@ -50,7 +50,8 @@ class Plan:
     @property
     def epochs(self) -> float:
         """Passes over the training rows."""
-        return self.steps * self.batch_size / (len(self.train) * self.objective.passes)
+        read = self.steps * self.batch_size * self.objective.oversample
+        return read / (len(self.train) * self.objective.passes)
 
     def headline(self, model: GPT, device: Device) -> str:
         """The first lines of a run: method, steps, rows, rate, size and device; 80 columns."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 
 from nanouft import world
-from nanouft.batch import Batch
+from nanouft.batch import Batch, Seqs
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import score_rows
@@ -42,6 +42,7 @@ def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
     out = []
     for role, weights in batch_pushes(objective, batch).items():
         s, labels = batch.seqs[role], ("good answer", "bad answer") if batch.n == 2 else (role,)
+        labels = ("demonstrated answer",) if role == "demo" else labels
         for i, label in enumerate(labels):
             on = s.mask[i] > 0
             tokens = [tok.decode([token]) for token in s.targets[i][on].tolist()]
@@ -72,12 +73,18 @@ def batch_of_row(objective: Objective, row: Row, model: GPT, models: FrozenModel
 def sampled_batch(objective: Objective, row: Row, model: GPT, models: FrozenModels,
                   tok: Tokenizer) -> Batch:
     """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0. A
-    method may make one pair of them."""
+    method may make one pair of them. The good one is also the demonstration."""
     answers, _ = encode(score_rows(grade_pair(row)[:2]), tok, model.cfg.n_ctx)
     reward = torch.tensor([1.0, 0.0])
-    batch = collate(answers, range(2), tok.pad)
-    batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
-    measure_rollout(batch, model, models.start, models.device)
+    seqs = collate(answers, range(2), tok.pad).seqs
+    per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
+    if "demos" in objective.kinds():
+        s = seqs["answer"]
+        seqs["demo"] = Seqs(s.inputs, s.targets, s.mask * reward[:, None], s.not_padding)
+        per_row |= {"demo": reward, "demo_reward": reward}
+    batch = Batch.of(seqs, per_row)
+    for role in seqs:
+        measure_rollout(batch, model, models.start, models.device, role)
     two_each = {"samples": 2}                   # methods that read rows have no such setting
     return credit_rollout(batch, dataclasses.replace(objective, **two_each))[0]
 

@@ -102,7 +102,8 @@ def parse_skills(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
 def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float = 0.0,
                skills: str = "all", mix: str = "") -> list[Row]:
     """`n` rows of several kinds, in the proportions `mix` ("2:1"), or equally many of each. The
-    first kind has the prompts that it would have alone; the others have prompts of other seeds."""
+    first kind has the prompts that it would have alone; the others have prompts of other seeds.
+    Prompts beside demonstrations have no answer, or all of them would be demonstrations."""
     try:
         weights = [int(w) for w in mix.split(":")] if mix else [1] * len(kinds)
     except ValueError:
@@ -114,7 +115,9 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     for k, (kind, tasks) in enumerate(zip(kinds, parse_skills(skills, len(kinds)))):
         if counts[str(k)]:
             spoilt = noise if kind == "demos" else 0.0
-            out += rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, tasks)
+            some = rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, tasks)
+            bare = kind == "prompts" and "demos" in kinds
+            out += [replace(r, answer=None) for r in some] if bare else some
     return out
 
 

@@ -1,0 +1,62 @@
+"""CHORD: imitate and explore in one step, with a weight that moves from the one to the other.
+
+    python -m nanouft.train --objective chord
+    Zhang et al. 2025, arXiv:2508.11408; released code: chord_policy_loss.py of Trinity-RFT
+
+From grpo.py two things differ: the loss of SFT on demonstrations is mixed in, and there is no KL:
+    L = (1 - w) mean_t( -min(rho_t adv, clip(rho_t, .8, 1.2) adv) ) + w I_demo
+    --weigh phi     L = (1 - w) mean_t( -min(rho_t adv, clip(rho_t, .8, 1.2) adv) ) + w J_demo
+    I = -mean log p_t
+    J = -mean sg(p_t (1 - p_t)) log p_t
+    adv = (reward - mean_K reward) / (std_K reward + 1e-4)
+    rho_t = p_t / old_t
+    w = mu_end + (mu - mu_end) (1 + cos(pi min(1, progress / decay))) / 2
+    progress: the share of the run's steps that are done
+Equal mu and mu_end keep w constant: the authors take .1 with --weigh phi, which spares tokens that
+the model knows or finds hopeless. Demonstrations come in an order of their own, one for each prompt
+of the step. So mu 0 is GRPO with beta 0 on the same prompts, mu 1 is SFT. A step without any
+demonstration is GRPO. The released code averages over each micro-batch, and over all tokens of all
+answers, not first over those of an answer. Left out: its warm-up of w, which the paper sets to 0.
+"""
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from nanouft.batch import Batch
+from nanouft.objective import Objective
+from nanouft.objectives.grpo import standardise
+from nanouft.objectives.on_policy import check_sampling, policy_gradient
+from nanouft.plumbing.errors import in_range
+
+
+class CHORD(Objective):
+    data = "demos + prompts"
+    demo = "any"
+    lr = 2.5e-4
+    samples: int = 4                # K, the group size: answers to each prompt
+    mu: float = 0.9                 # weight of the demonstrations at the start
+    mu_end: float = 0.05            # and at the end
+    decay: float = 0.5              # share of the run in which the weight falls
+    weigh: Literal["same", "phi"] = "same"      # a demonstration's tokens: equally, or by p (1 - p)
+
+    def check(self) -> None:
+        check_sampling(self, least=2)
+        in_range(self, "mu", "mu_end", high=1)
+        in_range(self, "decay", above=True, high=1)
+
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
+        batch.per_row["advantage"] = standardise(R).flatten()
+        return batch, {}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        demo, tokens = batch.seqs["demo"], batch.tokens["demo"]
+        p = demo.logp.detach().masked_fill(demo.mask == 0, 0).exp()
+        weight = p * (1 - p) if self.weigh == "phi" else 1.0
+        imitate = -demo.sum(weight * demo.logp).sum() / max(1, tokens)
+        explore = policy_gradient(batch).sum() / batch.n
+        cosine = (1 + math.cos(math.pi * min(1, batch.progress / self.decay))) / 2
+        w = self.mu_end + (self.mu - self.mu_end) * cosine if tokens else 0.0
+        metrics = {"imitate": imitate.detach(), "explore": explore.detach()}
+        return (1 - w) * explore + w * imitate, metrics

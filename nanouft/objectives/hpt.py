@@ -1,0 +1,66 @@
+"""HPT: imitate a demonstration where no answer of the model is right, explore everywhere else.
+
+    python -m nanouft.train --objective hpt
+    Lv et al. 2025, arXiv:2509.04419; released code: mix_trainer.py, mix_actor.py
+
+From grpo.py two things differ: a prompt that the model fails leaves its answers out and takes the
+loss of SFT on its demonstration instead, and there is no KL:
+    L = (1 - g) mean_t( -min(rho_t adv, clip(rho_t, .8, 1.2) adv) ) - g K coef A_demo
+    adv = (reward - mean_K reward) / (std_K reward + 1e-4)
+    rho_t = p_t / old_t
+    g: 1 for all K rows of a prompt that is failed and has a demonstration, else 0
+The demonstration stands in one of the K rows, so K gives each prompt the same weight, as in the
+paper. A prompt is failed if at most the share --gate of its answers earns --right or more (paper: 0
+for Qwen, 2 of 8 for Llama). The released code adds the mean over all imitated tokens of a step to
+that over all explored ones, however few prompts are imitated, and does not divide by the spread.
+Trap: with few demonstrations hardly a prompt has one. --share lets those prompts come again.
+"""
+from torch import Tensor
+
+from nanouft.batch import Batch
+from nanouft.data.rows import Row
+from nanouft.objective import Objective
+from nanouft.objectives.grpo import standardise
+from nanouft.objectives.on_policy import check_sampling, policy_gradient
+from nanouft.plumbing.errors import in_range
+
+
+class HPT(Objective):
+    data = "demos + prompts"
+    lr = 2.5e-4
+    samples: int = 4                # K, the group size: answers to each prompt
+    gate: float = 0.0               # share of right answers up to which a prompt is imitated
+    right: float = 1.0              # reward of a right answer, at least
+    coef: float = 1.0               # weight of the demonstrations
+    share: float = 0.0              # of the prompts that have a demonstration, at least
+
+    def check(self) -> None:
+        check_sampling(self, least=2)
+        in_range(self, "gate", high=1)
+        in_range(self, "share", high=0.95)
+        in_range(self, "coef")
+
+    def choose(self, rows: list[Row]) -> list[Row]:
+        return more_demos(super().choose(rows), self.share)
+
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        R, has_demo = (batch.per_row[name].view(-1, self.samples) for name in ("reward", "demo"))
+        passed = (R >= self.right).to(R).mean(-1, keepdim=True)             # (P,1)
+        failed = ((passed <= self.gate) & (has_demo[:, :1] > 0)).to(R)
+        batch.per_row["advantage"] = standardise(R).flatten()
+        batch.per_row["imitate"] = failed.expand_as(R).flatten()
+        return batch, {"imitated": float(failed.mean())}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        demo, g = batch.seqs["demo"], batch.per_row["imitate"]              # (B,)
+        imitate = -g * self.samples * self.coef * demo.mean(demo.logp)
+        total = (1 - g) * policy_gradient(batch) + imitate
+        return total.sum() / batch.n, {"imitate": imitate.detach().sum() / batch.n}
+
+
+def more_demos(rows: list[Row], share: float) -> list[Row]:
+    """The rows, with prompts that have a demonstration so often that they are this share of all."""
+    prompts = [row for row in rows if "prompt" in row.roles]
+    both = [row for row in prompts if "demo" in row.roles]
+    times = round(share / (1 - share) * (len(prompts) - len(both)) / max(1, len(both)))
+    return rows + both * max(0, times - 1)
