@@ -25,13 +25,11 @@ from lessons.website import methods_page, pages
 from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.heads import head_of
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
 from nanouft.playground import __main__ as playground
 from nanouft.playground.__main__ import STRIP_RATES
 from nanouft.playground.record import (
-    CALLED,
     LONGEST,
     QUESTIONS,
     WEB,
@@ -259,15 +257,6 @@ def test_an_answer_that_does_not_stop_asks_the_next_question(made):
 def test_two_rates_never_share_a_name():
     assert [rate_text(x) for x in (3e-5, 1e-4, 1.04e-4, 2.5e-4, 1e-3)] == [
         "3e-5", "1e-4", "1.04e-4", "2.5e-4", "1e-3"]
-
-
-def test_a_name_of_the_page_is_one_in_the_head_of_the_file():
-    """Of every method, also of those that are called as their class is."""
-    named = {name: cls.__name__ for name, cls in OBJECTIVES.items()} | CALLED
-    for name, called in named.items():
-        head = (head_of(OBJECTIVES[name]) if name in OBJECTIVES else
-                (methods_page.ROOT / f"lessons/extras/{name}.py").read_text(encoding="utf-8"))
-        assert called in "".join(head.splitlines(keepends=True)[:3]), name
 
 
 @pytest.mark.slow
