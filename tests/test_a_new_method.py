@@ -48,6 +48,17 @@ TESTS = [file.relative_to(ROOT).as_posix() for file in sorted(ROOT.glob("tests/t
          if re.search("import.* (OBJECTIVES|FORMS)", file.read_text(encoding="utf-8"))]
 
 
+def tests_of_all_methods() -> list[str]:
+    """Tests that go through all methods at once, so that `-k NAME` does not find them."""
+    out = []
+    for file in TESTS:
+        _, *parts = (ROOT / file).read_text(encoding="utf-8").split("\ndef test_")
+        for name, _, body in (part.partition("\n\n\n")[0].partition("(") for part in parts):
+            if re.search(r"\b(OBJECTIVES|FORMS)\b(?!\[)", body):
+                out.append(f"{file}::test_{name}")
+    return out
+
+
 def commands() -> list[list[str]]:
     """The commands of the steps, in their order and with the name of the method."""
     lines = "".join(re.findall(r"```bash\n(.*?)```", STEPS, re.S)).splitlines()
@@ -74,11 +85,11 @@ def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path
     insert(ranges, "discopop ", before="dpo una uft poft kto")
     insert(ranges, "discopop ", before='rpo",\n    "rho >0"')
     before = (there / "tests" / "values.json").read_text(encoding="utf-8").splitlines()
-    for line in commands():
+    for line in [*commands(), ["python", "-m", "pytest", *tests_of_all_methods()]]:
         assert line[0] == "python"
         if line[1:] == ["-m", "pytest", "-k", "discopop"]:
             line += TESTS
-        if line[1:3] == ["-m", "pytest"] and "-k" not in line:
+        if "tests/test_docs.py" in line:
             line += ["-k", "not runs"]    # one trains a model, of docs/python.md; ten run commands
         done = subprocess.run([sys.executable, *line[1:]], cwd=there, capture_output=True,
                               text=True, env=os.environ | {"PYTHONPATH": str(there)})
