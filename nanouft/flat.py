@@ -47,7 +47,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
     print(f"{len(data)} rows; {len(left_out)} cannot be read", *report.lines(model.cfg.n_ctx),
           sep="\n")
-    objective = with_beta(objective, data)              # UNA, UFT: the longer answers, the smaller
+    objective = with_beta(objective, data)              # UNA, UFT: long answers, small beta
     data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now
 
     # ---- how fast: what suits so many rows and this model
