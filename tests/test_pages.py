@@ -436,7 +436,7 @@ def test_a_method_of_your_own_is_on_the_page(head, told, tmp_path, browser):
 
 def own_method(file, name: str, head: str) -> str:
     """Half of SFT's loss, as a file."""
-    file.write_text(f'''"""Mine: half of SFT.
+    file.write_text(f'''"""{name}: half of SFT.
 
 {head}"""
 from nanouft.objective import Objective
