@@ -43,11 +43,12 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     objective.setup(model, seed=0)                      # most methods change nothing here
 
     # ---- the data: lines of JSON -> Rows -> token ids and masks -> log-probs of the start model
-    rows, unread = read([file], objective.kinds())
+    rows, left_out = read([file], objective.kinds())
     data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
-    print(f"{len(data)} rows; {len(unread)} cannot be read, {report.skipped} are too long")
-    objective = with_beta(objective, data)              # UNA: a smaller beta for longer answers
-    data = FrozenModels(model, tok.pad).prepare(data, objective)
+    print(f"{len(data)} rows; {len(left_out)} cannot be read", *report.lines(model.cfg.n_ctx),
+          sep="\n")
+    objective = with_beta(objective, data)              # UNA, UFT: long answers, small beta
+    data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now
 
     # ---- how fast: what suits so many rows and this model
     defaults = choose_defaults(objective, len(data), model)

@@ -1,4 +1,4 @@
-"""A 37th method is added by the steps of CONTRIBUTING.md alone, in a copy of the checkout."""
+"""A method more is added by the steps of CONTRIBUTING.md alone, in a copy of the checkout."""
 import os
 import re
 import shlex
@@ -34,8 +34,8 @@ from nanouft.objectives.dpo import Pairs
 class DiscoPOP(Pairs):
     temperature: float = 0.05       # how sharply the margin moves the loss from one to the other
 
-    def each(self, r_w, r_l, batch):
-        h = r_w - r_l
+    def each(self, i_w, i_l, batch):
+        h = i_w - i_l
         logistic = -F.logsigmoid(h)
         gate = torch.sigmoid(h / self.temperature)
         gated_exponential = torch.exp(F.logsigmoid(h / self.temperature) - h)
@@ -43,8 +43,20 @@ class DiscoPOP(Pairs):
 '''
 STEPS = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Add a method\n")[2]
 STEPS = STEPS.partition("\n## ")[0]
-# The copy is tested by the files that name a method, so that nothing else is collected.
-TESTS = [f"tests/test_{name}.py" for name in ("contract", "equations", "laws", "ranges", "values")]
+# The copy is tested by the files that read all methods; no other can notice a method more.
+TESTS = [file.relative_to(ROOT).as_posix() for file in sorted(ROOT.glob("tests/test_*.py"))
+         if re.search("import.* (OBJECTIVES|FORMS)", file.read_text(encoding="utf-8"))]
+
+
+def tests_of_all_methods() -> list[str]:
+    """Tests that go through all methods at once, so that `-k NAME` does not find them."""
+    out = []
+    for file in TESTS:
+        _, *parts = (ROOT / file).read_text(encoding="utf-8").split("\ndef test_")
+        for name, _, body in (part.partition("\n\n\n")[0].partition("(") for part in parts):
+            if re.search(r"\b(OBJECTIVES|FORMS)\b(?!\[)", body):
+                out.append(f"{file}::test_{name}")
+    return out
 
 
 def commands() -> list[list[str]]:
@@ -54,6 +66,13 @@ def commands() -> list[list[str]]:
             for line in lines if line.strip()]
 
 
+def insert(file: Path, more: str, before: str) -> None:
+    """Write this before the one place in a file."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, more + before), encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path):
     there = tmp_path / "nanouft"
@@ -61,16 +80,16 @@ def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path
     shutil.copytree(ROOT, there, ignore=unread)
     (there / "nanouft" / "objectives" / "discopop.py").write_text(METHOD, encoding="utf-8")
     registry = there / "nanouft" / "objectives" / "__init__.py"
-    text = registry.read_text(encoding="utf-8")
-    names = text.replace('    "reinforce": ', '    "discopop": "DiscoPOP",\n    "reinforce": ', 1)
-    assert names != text
-    registry.write_text(names, encoding="utf-8")
+    insert(registry, '    "discopop": "DiscoPOP",\n', before='    "reinforce": ')
+    ranges = there / "tests" / "test_ranges.py"
+    insert(ranges, "discopop ", before="dpo una uft poft kto")
+    insert(ranges, "discopop ", before='rpo",\n    "rho >0"')
     before = (there / "tests" / "values.json").read_text(encoding="utf-8").splitlines()
-    for line in commands():
+    for line in [*commands(), ["python", "-m", "pytest", *tests_of_all_methods()]]:
         assert line[0] == "python"
         if line[1:] == ["-m", "pytest", "-k", "discopop"]:
             line += TESTS
-        if line[1:3] == ["-m", "pytest"] and "-k" not in line:
+        if "tests/test_docs.py" in line:
             line += ["-k", "not runs"]    # one trains a model, of docs/python.md; ten run commands
         done = subprocess.run([sys.executable, *line[1:]], cwd=there, capture_output=True,
                               text=True, env=os.environ | {"PYTHONPATH": str(there)})

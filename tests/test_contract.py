@@ -26,8 +26,8 @@ MINE = HEAD + '''class Mine(Pairs):
     lr = 1e-4
     aim: float = 1.0            # nats
 
-    def each(self, r_w, r_l, batch):
-        return (self.beta * self.aim - (r_w - r_l)).relu() ** 2
+    def each(self, i_w, i_l, batch):
+        return (self.beta * self.aim - (i_w - i_l)).relu() ** 2
 '''
 RUN = ("--objective mine.py --aim 2 --init start --rows 32 --batch-size 8 --steps 4 --plain "
        "--save-every 2 --threads 1 --device cpu --out ")

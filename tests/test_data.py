@@ -27,6 +27,7 @@ from nanouft.data.rows import (
     without_oldest,
 )
 from nanouft.data.selection import (
+    NoRows,
     about_grades,
     demo_rows,
     describe,
@@ -42,7 +43,7 @@ from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import CONTROL, JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.pretrain import train_bpe
-from nanouft.run.load import load_rows
+from nanouft.run.load import choose, load_rows
 from nanouft.run.settings import read_flags
 
 # A tokenizer in which every letter is a token, so that a test can count.
@@ -642,6 +643,16 @@ def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, c
     file = write_jsonl(tmp_path / "rows.jsonl", [
         {"prompt": f"Say {i}.", "response": "fig", "thumb": "up"} for i in range(9)])
     objective, cfg, _ = read_flags([*flags.split(), "--data", file])
-    load_rows(cfg, objective)
+    choose(cfg, objective, load_rows(cfg, objective))
     printed = capsys.readouterr().out
     assert unread in printed and ("does not read" in printed) == bool(unread)
+
+
+def test_unread_fields_are_named_once_where_no_row_is_left(tmp_path, capsys):
+    """By the error, and not by a line before it too."""
+    file = write_jsonl(tmp_path / "rows.jsonl", [
+        {"prompt": f"Say {i}.", "response": "fig", "thumb": "up"} for i in range(9)])
+    objective, cfg, _ = read_flags(["--objective", "kto", "--data", file])
+    with pytest.raises(NoRows, match="unused fields: thumb$"):
+        choose(cfg, objective, load_rows(cfg, objective))
+    assert "thumb" not in capsys.readouterr().out

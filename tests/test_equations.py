@@ -20,7 +20,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
 from nanouft.objectives.grpo import clip_of
-from nanouft.objectives.heads import SHARED, Line, equations
+from nanouft.objectives.heads import SHARED, Line, equations, name_and_idea
 from nanouft.plumbing.errors import UserError
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
@@ -172,6 +172,15 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
                         "nanouft/objectives/__init__.py or a setting of the method")
         return known(line, batch, o, ROLES[of])(base)
     return read
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_head_begins_with_the_name_of_its_method(name):
+    """The pages show it: DPO, Robust DPO. Without a name they show that of the class."""
+    called, idea = name_and_idea(HEADS[name])
+    assert called and idea, "the head begins with NAME: what it does"
+    others = [name_and_idea(HEADS[other])[0] for other in OBJECTIVES if other != name]
+    assert called not in others
 
 
 # ---- equation and code ---------------------------------------------------------------------------

@@ -33,12 +33,14 @@ RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is
     "undesirable_weight >=0": "kto", "temperature >0": "rpo",
     "mu >=0 <=1": "chord", "mu_end >=0 <=1": "chord", "decay >0 <=1": "chord",
     "gate >=0 <=1": "hpt", "share >=0 <=0.95": "hpt", "coef >=0": "hpt",
-    "rho >0": "ada_dpo", "tau_min >0": "ada_dpo", "end_penalty >=0": "ppo",
+    "rho >0": "ada_dpo", "tau_min >0": "ada_dpo", "tau_max >=0.1": "ada_dpo",
+    "end_penalty >=0": "ppo",
     "vf >=0": "ppo", "eps >0": "rloo grpo ppo", "eps_high >0": "grpo", "eps_value >0": "ppo",
     "length >0": "grpo", "samples >=2": "rloo grpo online_dpo chord hpt",
     "samples >=1": "reinforce ppo online_una distill",
     "minibatches >=1": "rloo grpo ppo",
     "passes >=1": "rloo grpo ppo"}
+ANY_NUMBER = ["poft margin"]
 REFUSED = ["tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo", "ada_dpo tau_min 9.0",
            "ada_dpo rho 0.7"]
 
@@ -64,6 +66,16 @@ def test_the_range_of_a_setting(rule):
                     continue                            # 0 or at least 1
                 form.objective = replace(form.objective, **{field: value})
                 assert takes(form) == good, (name, field, value)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_number_among_the_settings_has_a_range(name):
+    """In RANGES, or in ANY_NUMBER if each number makes sense."""
+    tested = [f"{name} {rule.split()[0]}" for rule in RANGES if name in RANGES[rule].split()]
+    hints = typing.get_type_hints(OBJECTIVES[name])
+    numbers = [f"{name} {f.name}" for f in fields(OBJECTIVES[name])
+               if {int, float} & {hints[f.name], *typing.get_args(hints[f.name])}]
+    assert not set(numbers) - {*tested, *ANY_NUMBER}, "add these to RANGES or ANY_NUMBER"
 
 
 @pytest.mark.parametrize("told", REFUSED)

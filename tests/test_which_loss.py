@@ -21,12 +21,13 @@ SEARCHED = {name: claim for name, claim in CLAIMS.items() if claim.tries}
 
 
 # ---- the plan ------------------------------------------------------------------------------------
-def test_every_method_that_learns_from_rows_is_in_one_group():
+def test_a_claimed_method_is_in_one_group_and_learns_from_rows():
+    """A method that came after the runs is in none."""
     groups = (which_loss.IMITATE, which_loss.ANCHORED, which_loss.CONTRAST, which_loss.GRADED,
-              which_loss.LATER, which_loss.OF_STARTS)
+              which_loss.LATER)
     together = [name for group in groups for name in group]
-    assert sorted(together) == sorted(name for name in OBJECTIVES
-                                      if not OBJECTIVES[name]().on_policy)
+    assert len(together) == len(set(together))
+    assert not any(OBJECTIVES[name]().on_policy for name in together)
 
 
 @pytest.mark.parametrize("condition", one_stage.BOTH)

@@ -57,8 +57,8 @@ function say() {
   if (said !== html) $("say").innerHTML = said = html;      // a screen reader says it once
   $("helps").textContent = `${now.lower > now.higher ? "IFT’s estimate is mostly lower: that"
     : "A lower estimate"} helps only where SFT is too high`;
-  $("why").innerHTML = `Hollow: closer by a point or less. SFT starts too low on ${low} of ${lakes.length} lakes${
-    low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
+  $("why").innerHTML = `Hollow: closer by a point or less. SFT starts too low on ${low} of ${
+    lakes.length} lakes${low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
     guesses make IFT’s estimate lower at ${now.lower} updates and higher at ${now.higher}. These
     policies were chosen because they guess wrong at first. Now move the sliders.`;
   $("small").innerHTML = `SFT is too high at ${now.sft("too high")} of the ${now.all} updates, right
@@ -104,7 +104,7 @@ function drawLake() {
   const s = lake.best[move][0], g = lake.guesses[time][move], policy = lake.policy[time];
   const stands = lake.stands[time][move], size = 9 + 2 * width();   // of the letters
   const cells = letters.map((letter, cell) => at(cell, letter === "H"
-    ? '<rect x="-47" y="-47" width="94" height="94" rx="47" fill="var(--hole)" stroke="var(--line)"/>'
+    ? '<circle r="47" fill="var(--hole)" stroke="var(--line)"/>'
     : '<rect x="-47" y="-47" width="94" height="94" rx="12" fill="var(--ice)"/>'));
   const walks = stands.map(([cell, share]) => at(cell, `<rect x="-47" y="-47" width="94" height="94"
     rx="12" fill="var(--truth)" opacity="${0.75 * share}"/>`));
@@ -129,11 +129,12 @@ function drawLake() {
     <rect x="-48" y="-48" width="${0.62 * size * words.length + 12}" height="${1.35 * size}" rx="6"
     fill="var(--${colour})"/><text x="-42" y="${-48 + size}" font-size="${size}" font-weight="700"
     fill="var(--page)">${words}</text>`);
-  const rings = s === g ? ring(s, "sft", "SFT, IFT") : ring(g, "ift", "guess") + ring(s, "sft", "SFT");
+  const rings = s === g ? ring(s, "sft", "SFT, IFT")
+    : ring(g, "ift", "guess") + ring(s, "sft", "SFT");
   $("lake").setAttribute("viewBox", `0 0 ${width() * 100} ${lake.rows.length * 100}`);
   $("lake").innerHTML = [...cells, ...walks, band, ...arrows, flag, ...numbers, rings].join("");
-  const prefers = (cell) => `${place(cell)}, ${"SF".includes(letters[cell]) ? policy[cell].map((p, a) =>
-    `${MOVES[a]} ${p}%`).join(", ") : "a hole"}`;
+  const prefers = (cell) => `${place(cell)}, ${"SF".includes(letters[cell])
+    ? policy[cell].map((p, a) => `${MOVES[a]} ${p}%`).join(", ") : "a hole"}`;
   $("lake").ariaLabel = `The lake ${lake.name} before move ${move + 1}. SFT reads ${prefers(s)}. The
     own guess is ${prefers(g)}. The policy’s own walks are in ${stands.map(([cell, share]) =>
     `${place(cell)}: ${percent(share)}`).join("; ")}.`;

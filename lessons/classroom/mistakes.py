@@ -57,6 +57,12 @@ OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
     return ids[:, :-1], ids[:, 1:], mask[:, 1:]"""
 GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
 FACTOR = "factor = (step + 1) / warmup "
+LESS_LIKELY = "The sign is wrong: the answers become less likely."
+ADDED_UP = "The losses of the answers are added up. Take their mean."
+ROUNDED = ("Where the model has moved far, the sigmoid is rounded to 0 and its logarithm is -inf. "
+           "Use F.logsigmoid.")
+SUMMED = (".mean()", ".sum()", ADDED_UP)
+NO_LOGARITHM = ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing.")
 SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
 
 MISTAKES: dict[str, list[Mistake]] = {
@@ -92,15 +98,14 @@ MISTAKES: dict[str, list[Mistake]] = {
         (")[..., 0]", ")", "The shape is (B,T,1), because gather keeps its dimension. Take it away "
          "by squeeze(-1) or [..., 0].")],
     "sft_loss": [
-        ("return -(", "return (", "The sign is wrong: the answers become less likely."),
+        ("return -(", "return (", LESS_LIKELY),
         (BY_ROW, "(logp * mask).mean()", "The mean is over all positions. Take that over the "
          "answer's tokens."),
         (BY_ROW, "(logp * mask).sum() / mask.sum()", "The mean is that over all tokens of the "
          "batch at once. First take that of each answer, so that each has the same share."),
         (BY_ROW, "(logp * mask).sum(-1).mean()", "The losses of an answer are added up. Take their "
          "mean."),
-        (BY_ROW, BY_ROW.replace(".mean()", ".sum()"), "The losses of the answers are added up. "
-         "Take their mean."),
+        (BY_ROW, BY_ROW.replace(".mean()", ".sum()"), ADDED_UP),
         ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", "The question and the padding "
          "count as well. Use the mask."),
         ("model(inputs)", "reference(inputs)", "The reference is asked, not the model."),
@@ -168,15 +173,14 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
         ("BETA * ", "", "BETA is missing."),
         ("-F.logsigmoid(BETA * (chosen - rejected))",
-         "-torch.log(torch.sigmoid(BETA * (chosen - rejected)))", "Where the model has moved far, "
-         "the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
+         "-torch.log(torch.sigmoid(BETA * (chosen - rejected)))", ROUNDED),
         ("chosen, _", "_, chosen", "log_ratio gives the log-ratio first and the number of tokens "
          "second."),
         ("-F.logsigmoid(BETA * (chosen - rejected))", "-F.logsigmoid(BETA * chosen)",
          "The rejected answer is missing."),
         ("-F.logsigmoid(BETA * (chosen - rejected))", "-BETA * (chosen - rejected)",
          "The log sigmoid is missing."),
-        ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
+        NO_LOGARITHM,
         ('"rejected", tok)', '"rejected", tok)\n    rejected = rejected.detach()', "Gradient flows "
          "through the chosen answer alone. It should flow through the rejected one as well."),
         (").mean()", ").sum()", "The losses of the pairs are added up. Take their mean.")],
@@ -195,7 +199,7 @@ MISTAKES: dict[str, list[Mistake]] = {
          "BETA * nats, score)", "This is the cross-entropy. UNA takes the squared difference."),
         ("torch.sigmoid(BETA * nats)", "torch.sigmoid(-BETA * nats)", "The sign in the sigmoid is "
          "wrong: a more likely answer has a higher score."),
-        (".mean()", ".sum()", "The losses of the answers are added up. Take their mean.")],
+        SUMMED],
     "poft_loss": [
         ("-F.logsigmoid(nats / n)", "F.logsigmoid(nats / n)", "The sign is wrong. The loss is "
          "minus log sigmoid."),
@@ -204,13 +208,12 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("nats / n", "BETA * nats / n", "PoFT has no beta."),
         ("nats / n", "-nats / n", "h is the model's minus the helper's, not the other way "
          "round."),
-        ("-F.logsigmoid(nats / n)", "-torch.log(torch.sigmoid(nats / n))", "Where the model has "
-         "moved far, the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
+        ("-F.logsigmoid(nats / n)", "-torch.log(torch.sigmoid(nats / n))", ROUNDED),
         ("-F.logsigmoid(nats / n)", "-(nats / n)", "The log sigmoid is missing."),
-        ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
+        NO_LOGARITHM,
         ("(nats / n).mean()", "(nats.sum() / n.sum())", "The mean is taken over all tokens of the "
          "batch at once. Each answer has an h of its own."),
-        (".mean()", ".sum()", "The losses of the answers are added up. Take their mean.")],
+        SUMMED],
     "mix_in_own_guess": [
         ("@torch.no_grad()\n", "", "Gradient flows through the blend into the embeddings. Make it "
          "under torch.no_grad(), or detach() it."),
@@ -257,9 +260,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "batch at once. First take that of each answer."),
         (MEANS, "(weight * nll).sum(-1).mean()", "The losses of an answer are added up. Take their "
          "mean."),
-        (MEANS, MEANS.replace(".mean()", ".sum()"), "The losses of the answers are added up. Take "
-         "their mean."),
-        (MEANS, "-" + MEANS, "The sign is wrong: the answers become less likely.")],
+        (MEANS, MEANS.replace(".mean()", ".sum()"), ADDED_UP),
+        (MEANS, "-" + MEANS, LESS_LIKELY)],
     "grpo_loss": [
         ("- ratio * advantage", "+ ratio * advantage", "The sign is wrong: answers that are better "
          "than the mean become less likely."),

@@ -31,8 +31,8 @@ class DPOAnd(Pairs):
         super().check()
         in_range(self, "right", "wrong", "floor")
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         fallen = w.mean(w.ref_logp - w.logp).clamp_min(0)                       # (B,) nats a token
         extra = self.right * w.mean(-w.logp) + self.wrong * l.mean(-l.logp) + self.floor * fallen
-        return -F.logsigmoid(r_w - r_l) + extra, {"fallen": fallen.detach().sum() / batch.n}
+        return -F.logsigmoid(i_w - i_l) + extra, {"fallen": fallen.detach().sum() / batch.n}

@@ -31,6 +31,7 @@ from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import answer_rows
 from nanouft.run.flags import parse
+from nanouft.run.folder import check_free
 
 TOGETHER = 256                  # answers that are decoded together
 OTHER_PROMPTS = 50_000_000      # added to the seed: never the prompts that train draws
@@ -137,9 +138,8 @@ def write(file: Path, rows: list[dict]) -> None:
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(HarvestFlags, argv, "python -m lessons.evidence.harvest", __doc__)
     cfg.check()
+    check_free(cfg.out)
     folder = Path(cfg.out)
-    if folder.exists():
-        raise UserError(f"--out {folder}: is there already; choose another name")
     families = trained_families(cfg.skills)
     questions = each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
                                        skills=families))

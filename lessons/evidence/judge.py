@@ -1,4 +1,5 @@
-"""From kept scores (claims.scores_file) to the lines that `python -m lessons.evidence` prints."""
+"""From kept scores (claims.scores_file) to the lines that `python -m lessons.evidence` prints.
+Students are judged by lessons/classroom/judge.py."""
 import re
 from collections.abc import Mapping
 from dataclasses import replace

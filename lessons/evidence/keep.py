@@ -21,6 +21,7 @@ from nanouft.models.folders import start_model
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.run.flags import parse
+from nanouft.run.folder import check_free
 from nanouft.run.reference import FrozenModels
 
 
@@ -71,9 +72,8 @@ def right_demos(rows: list[Row]) -> list[Row]:
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(KeepFlags, argv, "python -m lessons.evidence.keep", __doc__)
     cfg.check()
+    check_free(cfg.out)
     folder = Path(cfg.out)
-    if folder.exists():
-        raise UserError(f"--out {folder}: is there already; choose another name")
     families = trained_families(cfg.skills)
     rows = read(cfg.data)[0] if cfg.data else world.rows("train", "demos", cfg.rows, cfg.seed,
                                                          cfg.noise, families)

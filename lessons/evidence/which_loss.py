@@ -21,7 +21,6 @@ CONTRAST = ("dpo", "ipo", "hinge", "simpo", "apo", "nca", "sppo", "robust_dpo", 
             "ada_dpo", "tis_dpo")
 GRADED = ("una", "kto", "uft")
 LATER = ("hft", "tofu", "sftmix")       # imitate, too; run after version 2.0.1 repaired them
-OF_STARTS = ("p_alpha",)                # imitates, too; C19 asks of it (which_start.py)
 OTHERS = {"poft": " --aligned {aligned}", "tis_dpo": " --estimates {plus} {minus}",
           "sftmix": " --runs {short} {longer}"}     # models that are trained first
 ALIGNED = "train --objective sft --rows 4080 --seed 900"

@@ -63,8 +63,8 @@ class TSDPO(Pairs):
             nats = -F.cross_entropy(z, select_at(s.targets, s.positions), reduction="none")
             s.logp = scatter_at(nats, s.positions, s.mask.shape)
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
-        return -F.logsigmoid(r_w - r_l)
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor:
+        return -F.logsigmoid(i_w - i_l)
 
 
 def weights_of(model) -> Weights:

@@ -26,7 +26,15 @@ from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper, parent
+from nanouft.objectives.heads import (
+    LETTERS,
+    SHARED,
+    equations,
+    head_of,
+    name_and_idea,
+    paper,
+    parent,
+)
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.token_pushes import parse_methods, token_pushes
@@ -73,7 +81,7 @@ def rows_of(name: str) -> list[str]:
     needs = "; ".join([*objective.kinds(), *objective.other_models()])
     needs = needs.replace("the start model's log-probs", "reference")
     out = [as_row(f"{link_to(name)}{link}", as_code(first.equation_lines()),
-                  idea(head) + parent(head), needs)]
+                  name_and_idea(head)[1] + parent(head), needs)]
     for form in forms:
         new = [x for x in form.equation_lines() if x not in first.equation_lines()]
         out.append(as_row(f"`{form.name.removeprefix(name).strip()}`", as_code(new), "", ""))

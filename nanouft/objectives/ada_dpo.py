@@ -40,8 +40,8 @@ class AdaDPO(Pairs):
         in_range(self, "rho", above=True, high=0.69)            # from log 2 on tau is tau_min
         in_range(self, "tau_min", above=True, high=self.tau_max)
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
-        z = r_w - r_l
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
+        z = i_w - i_l
         tau = (z.detach().abs() / root(self.rho)).clamp(self.tau_min, self.tau_max)     # (B,)
         return -tau * F.logsigmoid(z / tau), {
             "tau": tau.sum() / batch.n,

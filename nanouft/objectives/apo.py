@@ -28,7 +28,7 @@ class APO(Pairs):
     form: Literal["zero", "down"] = "zero"  # zero if chosen beats the model's answers, down if not
     beta: float = 0.1               # how quickly gains and losses saturate
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor:
         if self.form == "zero":
-            return (-r_w).sigmoid() + r_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
-        return r_w.sigmoid() + (r_l - r_w).sigmoid()
+            return (-i_w).sigmoid() + i_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
+        return i_w.sigmoid() + (i_l - i_w).sigmoid()

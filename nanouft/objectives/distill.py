@@ -1,4 +1,4 @@
-"""On-policy distillation: a teacher judges every token of the answers that the model samples.
+"""Distillation, on-policy: a teacher judges every token of the answers that the model samples.
 
     python -m nanouft.train --objective distill --init out/sft
     Agarwal et al. 2023, arXiv:2306.13649 (GKD, section 3: on-policy data, reverse KL)

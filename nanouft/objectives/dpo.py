@@ -45,10 +45,11 @@ class DPO(Objective):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-        better, worse = (l, w) if self.swap else (w, l)
-        each = dpo_loss(better, worse, self.beta, self.label_smoothing, self.reduction)
-        r_w, r_l = (self.beta * log_ratio(s, self.reduction) for s in (w, l))
-        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, self.beta)
+        r_w, r_l = log_ratio(w, self.reduction), log_ratio(l, self.reduction)
+        better, worse = (r_l, r_w) if self.swap else (r_w, r_l)
+        each = dpo_loss(better, worse, self.beta, self.label_smoothing)
+        metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
+        return each.sum() / batch.n, metrics
 
 
 def check_settings(objective: Any) -> None:
@@ -65,17 +66,18 @@ def log_ratio(s: Seqs, reduction: str = "sum") -> Tensor:
     return (s.mean if reduction == "mean" else s.sum)(s.logp - s.ref_logp)
 
 
-def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0,
-             reduction: str = "sum") -> Tensor:
-    """(B,) loss of each pair. log 2 at the reference. Without label_smoothing it has no minimum."""
-    h = beta * (log_ratio(chosen, reduction) - log_ratio(rejected, reduction))  # reward margin
+def dpo_loss(r_w: Tensor, r_l: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """(B,) loss of each pair, from the log-ratios (B,) of its answers. log 2 at the reference.
+    Without label_smoothing it has no minimum."""
+    h = beta * (r_w - r_l)                                              # reward margin
     return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)    # Eq. 7
 
 
 # ---- DPO with another comparison -----------------------------------------------------------------
 class Pairs(Objective, hooks=("reward", "each")):
-    """DPO with another comparison. A subclass overrides `each`, the loss of a pair of rewards, and
-    perhaps `reward`. The rewards hold beta already, so `each` does not multiply by it again."""
+    """DPO with another comparison. A subclass overrides `each`, the loss of a pair of implicit
+    rewards, and perhaps `reward`. i = beta r holds beta already, so `each` does not multiply by it
+    again. (In the heads r is nats, without beta.)"""
     data = "pairs"
     lr = 3e-5
     reference = True
@@ -87,24 +89,24 @@ class Pairs(Objective, hooks=("reward", "each")):
         """(B,) the reward of each answer. The metrics take a reward of your own as nats."""
         return self.beta * log_ratio(s)
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor | tuple[Tensor, dict]:
-        """(B,) loss of each pair, from the rewards (B,), which hold beta; perhaps with metrics."""
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor | tuple[Tensor, dict]:
+        """(B,) loss of each pair, from its rewards i_w and i_l (B,); perhaps with metrics."""
         raise NotImplementedError
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
-        r_w, r_l = self.reward(batch.seqs["chosen"]), self.reward(batch.seqs["rejected"])
-        each = self.each(r_w, r_l, batch)
+        i_w, i_l = self.reward(batch.seqs["chosen"]), self.reward(batch.seqs["rejected"])
+        each = self.each(i_w, i_l, batch)
         each, more = each if isinstance(each, tuple) else (each, {})
         per_nat = self.beta if type(self).reward is Pairs.reward else 1.0
-        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, per_nat) | more
+        return each.sum() / batch.n, pair_metrics(batch, i_w, i_l, per_nat) | more
 
 
 # ---- what every method over pairs reports --------------------------------------------------------
-def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
-    """Metrics of this micro-batch, as parts of the step's means, without gradient. r_w, r_l: (B,)
+def pair_metrics(batch: Batch, i_w: Tensor, i_l: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
+    """Metrics of this micro-batch, as parts of the step's means, without gradient. i_w, i_l: (B,)
     the method's rewards of the two answers. beta: the reward of one nat of log-ratio."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    margin = r_w.detach() - r_l.detach()
+    margin = i_w.detach() - i_l.detach()
     out = {"margin": margin.sum() / batch.n,
            "accuracy": won(margin, beta).sum() / batch.n,
            # Watch these two apart: the margin can grow while BOTH fall.

@@ -71,8 +71,8 @@ def find(name: str) -> type[Objective]:
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
                 setattr(part, method, wrap_errors(function, file))
-    cls.loss = wrap_loss(cls.loss, file)        # type: ignore[method-assign]
-    cls.credit = wrap_credit(cls.credit, file)      # type: ignore[method-assign]
+    for method in ("loss", "credit"):
+        setattr(cls, method, wrap_result(getattr(cls, method), method, file))
     for method in ("choose", "prepare", "credit"):
         if getattr(cls, method) is not getattr(Objective, method):
             setattr(cls, method, on_a_copy(getattr(cls, method)))
@@ -97,38 +97,36 @@ def on_a_copy(method: Callable) -> Callable:
     return call
 
 
-def wrap_loss(loss: Callable, file: str) -> Callable:
-    """A loss of your own. A wrong result becomes a UserError that says what it must return."""
-    @functools.wraps(loss)
-    def call(self: Objective, batch: Any) -> Any:
-        out = loss(self, batch)
-        value, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
-        if not (isinstance(value, Tensor) and value.shape == () and isinstance(metrics, dict)):
-            raise UserError(f"--objective {file}: loss must return a number, as a tensor of shape "
-                            "(), and a dictionary of metrics")
-        if not value.is_floating_point():
-            raise UserError(f"--objective {file}: the loss is a number of type {value.dtype}; it "
-                            "must be a real one, such as torch.float32")
-        if torch.is_grad_enabled() and not value.requires_grad:
-            raise UserError(f"--objective {file}: the loss does not depend on the log-probs, or it "
-                            "is computed without gradient")
-        check_metrics(metrics, file, self.on_policy)
-        return out
-    return call
-
-
-def wrap_credit(credit: Callable, file: str) -> Callable:
-    """The same for a `credit` of your own."""
-    @functools.wraps(credit)
+def wrap_result(method: Callable, name: str, file: str) -> Callable:
+    """`loss` or `credit` of your own. A wrong result becomes a UserError that says what it must
+    return."""
+    @functools.wraps(method)
     def call(self: Objective, batch: Batch) -> Any:
-        out = credit(self, batch)
-        credited, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
-        if not (isinstance(credited, Batch) and isinstance(metrics, dict)):
-            raise UserError(f"--objective {file}: credit must return a batch and a dictionary of "
-                            "metrics")
+        out = method(self, batch)
+        first, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
+        if name == "credit":
+            right, wanted = isinstance(first, Batch), "a batch"
+        else:
+            right = isinstance(first, Tensor) and first.shape == ()
+            wanted = "a number, as a tensor of shape (),"
+        if not (right and isinstance(metrics, dict)):
+            raise UserError(f"--objective {file}: {name} must return {wanted} and a "
+                            "dictionary of metrics")
+        if isinstance(first, Tensor):
+            check_number(first, file)
         check_metrics(metrics, file, self.on_policy)
         return out
     return call
+
+
+def check_number(loss: Tensor, file: str) -> None:
+    """UserError unless the loss is a real number that depends on the log-probs."""
+    if not loss.is_floating_point():
+        raise UserError(f"--objective {file}: the loss is a number of type {loss.dtype}; it must "
+                        "be a real one, such as torch.float32")
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise UserError(f"--objective {file}: the loss does not depend on the log-probs, or it is "
+                        "computed without gradient")
 
 
 def check_metrics(metrics: dict, file: str, samples: bool) -> None:

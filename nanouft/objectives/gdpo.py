@@ -28,6 +28,6 @@ class GDPO(Pairs):
         return [row.with_roles(both_answers(row), p=1.0 if row.p is None else row.p)
                 for row in real_pairs(rows)]
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
         p = batch.per_row["p"]
-        return -F.logsigmoid((2 * p - 1) * (r_w - r_l)), {"p": p.sum() / batch.n}
+        return -F.logsigmoid((2 * p - 1) * (i_w - i_l)), {"p": p.sum() / batch.n}

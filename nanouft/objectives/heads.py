@@ -1,4 +1,4 @@
-"""The head of a method's file, read by a program: equations, idea, parent, paper.
+"""The head of a method's file, read by a program: equations, name, idea, parent, paper.
 
     equations("apo", head_of(APO))      # a Line for "apo" and one for "apo --form down"
 
@@ -86,10 +86,13 @@ def names_in(formula: str, known: dict[str, str]) -> list[str]:
     return out
 
 
-def idea(head: str) -> str:
-    """What a method does, in a sentence: the title of its file after the name."""
-    title = " ".join(head.split("\n\n")[0].split())
-    return title.partition(": ")[2] or title
+def name_and_idea(head: str) -> tuple[str, str]:
+    """(name, idea): the first sentence of a head is "NAME: idea", "long name (NAME): idea" or
+    "NAME, more words: idea". NAME has at most two words; a head without one has "" there."""
+    named, _, idea = " ".join(head.split("\n\n")[0].split()).partition(": ")
+    short = re.search(r"\((.+)\)$", named)
+    name = short[1] if short else named.partition(",")[0]
+    return name if idea and len(name.split()) <= 2 else "", idea or named
 
 
 def parent(head: str) -> str:

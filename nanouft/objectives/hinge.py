@@ -21,6 +21,6 @@ from nanouft.objectives.dpo import Pairs
 class Hinge(Pairs):
     beta: float = 0.1               # a pair is won at a margin of 1 / beta nats
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
-        each = (1 - (r_w - r_l)).relu()
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
+        each = (1 - (i_w - i_l)).relu()
         return each, {"done": (each == 0).float().sum() / batch.n}

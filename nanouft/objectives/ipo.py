@@ -32,5 +32,5 @@ class IPO(Pairs):
     def reward(self, s: Seqs) -> Tensor:
         return log_ratio(s, self.reduction)
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
-        return (r_w - r_l - 1 / (2 * self.beta)) ** 2                   # Eq. 17, its pair form
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor:
+        return (i_w - i_l - 1 / (2 * self.beta)) ** 2                   # Eq. 17, its pair form

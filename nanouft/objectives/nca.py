@@ -24,5 +24,5 @@ from nanouft.objectives.dpo import Pairs
 class NCA(Pairs):
     lr = 2.5e-4
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
-        return -F.logsigmoid(r_w) - (F.logsigmoid(-r_w) + F.logsigmoid(-r_l)) / 2
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor:
+        return -F.logsigmoid(i_w) - (F.logsigmoid(-i_w) + F.logsigmoid(-i_l)) / 2

@@ -48,10 +48,10 @@ class OnlineDPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         untied = batch.per_row["untied"]                # (B,) 0 where nothing is preferred
-        each = untied * dpo_loss(w, l, self.beta)
-        r_w, r_l = self.beta * log_ratio(w), self.beta * log_ratio(l)
-        metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"ties": (1 - untied).sum() / batch.n}
-        return each.sum() / batch.n, metrics
+        r_w, r_l = log_ratio(w), log_ratio(l)
+        each = untied * dpo_loss(r_w, r_l, self.beta)
+        metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
+        return each.sum() / batch.n, metrics | {"ties": (1 - untied).sum() / batch.n}
 
 
 def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""One exponent that leads from SFT to DFT and beyond: how much should an unlikely token teach?
+"""p_alpha, one exponent from SFT to DFT and beyond: how much should an unlikely token teach?
 
     python -m nanouft.train --objective p_alpha --alpha 0.5
     Li et al. 2025, arXiv:2510.00526v3: f(p) = (1 - p^alpha) / alpha

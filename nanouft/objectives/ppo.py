@@ -1,4 +1,4 @@
-"""PPO as in RLHF: every token is an action, and a critic says what to expect of it.
+"""PPO, as in RLHF: every token is an action, and a critic says what to expect of it.
 
     python -m nanouft.train --objective ppo --init out/sft
     Schulman et al. 2017, arXiv:1707.06347 (Eq. 7); GAE: arXiv:1506.02438 (Eq. 16)

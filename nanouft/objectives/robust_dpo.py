@@ -34,7 +34,8 @@ class RobustDPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         e = self.label_smoothing
-        as_labelled, swapped = dpo_loss(w, l, self.beta), dpo_loss(l, w, self.beta)
+        r_w, r_l = log_ratio(w), log_ratio(l)
+        as_labelled, swapped = dpo_loss(r_w, r_l, self.beta), dpo_loss(r_l, r_w, self.beta)
         each = ((1 - e) * as_labelled - e * swapped) / (1 - 2 * e)
-        r_w, r_l = self.beta * log_ratio(w), self.beta * log_ratio(l)
-        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, self.beta)
+        metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
+        return each.sum() / batch.n, metrics

@@ -1,4 +1,4 @@
-"""SPPO's loss: the better answer up and the worse one down, each by a fixed number of nats.
+"""SPPO, its loss: the better answer up and the worse one down, each by a fixed number of nats.
 
     python -m nanouft.train --objective sppo
     Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation), TRL's "sppo_hard"
@@ -28,6 +28,6 @@ class SPPO(Pairs):
     def reward(self, s: Seqs) -> Tensor:
         return log_ratio(s)
 
-    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
+    def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor:
         aim = 1 / (2 * self.beta)
-        return (r_w - aim) ** 2 + (r_l + aim) ** 2
+        return (i_w - aim) ** 2 + (i_l + aim) ** 2

@@ -30,7 +30,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.from_file import find, own_file
-from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, idea, paper
+from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.pictures.colours import family, look
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
@@ -45,10 +45,6 @@ STEPS, BATCH = 4, 8                     # of each run
 QUESTIONS = 8                           # lists to ask
 LONGEST = 28                            # tokens of an answer
 RATES = (3e-5, 1e-4, 2.5e-4)            # for every method; beside them each has its own
-CALLED = {                              # where a method's name is not that of its class
-    "ada_dpo": "Ada-DPO", "distill": "distillation", "online_dpo": "Online DPO",
-    "online_una": "Online UNA", "p_alpha": "p_alpha", "reinforce": "REINFORCE",
-    "robust_dpo": "Robust DPO", "tis_dpo": "TIS-DPO", "tpo_l": "TPO-L", "ts_dpo": "TS-DPO"}
 FORMS = {"ift": {"ift-released": {"variant": "released"}}}      # forms beside the default
 LEARNS_FROM = {                         # families of pictures/colours.py, in words
     "sft": "right answers", "ift": "right answers, with its own guesses",
@@ -109,11 +105,11 @@ def about(name: str, cls: type[Objective], form: dict[str, Any],
     lines = {line.name.removeprefix(name).strip(): line.equation_lines()
              for line in equations(name, head)}
     variant = form.get("variant", getattr(cls(), "variant", "") if not cls.first_models else "")
-    called = CALLED.get(name, cls.__name__)
-    return {"called": called + (f" as {form['variant']}" if form else ""),
+    called, idea = name_and_idea(head)
+    return {"called": (called or cls.__name__) + (f" as {form['variant']}" if form else ""),
             "file": file_of(cls), "mark": look(name).mark, "own": rate_text(cls.lr),
             "family": of_family if of_family in LEARNS_FROM else "truth", "code": code_of(cls),
-            "idea": idea(head), "paper": paper(head),
+            "idea": idea, "paper": paper(head),
             "equation": lines.get(f"--variant {variant}") or next(iter(lines.values()), []),
             "scores": {} if form else scores}
 

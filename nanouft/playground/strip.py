@@ -31,7 +31,7 @@ def strip(data: dict[str, Any], rate: str, other: str) -> str:
         parts.append(line_of(x, TOP - 8, f"{method['mark']} {method['called']}",
                              f"name {method['family']}"))
         for row in rows:
-            answers = [data["texts"][i].split("\t") for i in steps[row][0]]
+            answers = answers_of(data, steps[row][0])
             parts.append(frame(x, TOP + HIGH * row + 20, answers, method["family"]))
     parts += [line_of(STEP, TOP + HIGH * row + 20, f"step {row}", "soft") for row in rows]
     parts.append(line_of(STEP, foot, ends(data, names, other), "soft"))
@@ -48,30 +48,38 @@ def has_end(answer: list[str]) -> bool:
     return next((token for token in answer if token.startswith("<|")), "") == "<|end|>"
 
 
-def count(data: dict[str, Any], said: list[int]) -> int:
+def answers_of(data: dict[str, Any], said: list[int]) -> list[list[str]]:
+    """The tokens of each of these answers."""
+    return [data["texts"][i].split("\t") for i in said]
+
+
+def count(answers: list[list[str]]) -> int:
     """How many of these answers stop."""
-    return sum(has_end(data["texts"][i].split("\t")) for i in said)
+    return sum(map(has_end, answers))
 
 
 def ends(data: dict[str, Any], names: list[str], rate: str) -> str:
     """How many answers stop after the last step at this rate."""
     last = {data["methods"][name]["called"]: data["methods"][name]["runs"][rate][-1][0]
             for name in names}
-    found = ", ".join(f"{called} {count(data, said)} of {len(said)}"
+    found = ", ".join(f"{called} {count(answers_of(data, said))} of {len(said)}"
                       for called, said in last.items())
     return f"At the learning rate {rate} these stop after the last step: {found}"
 
 
 def caption(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -> str:
     """The picture in a sentence."""
-    counts = [", ".join(str(count(data, said)) for said, *_ in steps) for steps in frames]
-    return f"Answers of eight that stop after 0 to 4 training steps at {rate}: " + "; ".join(
-        f"{data['methods'][name]['called']} {found}" for name, found in zip(names, counts))
+    counts = [", ".join(str(count(answers_of(data, said))) for said, *_ in steps)
+              for steps in frames]
+    found = "; ".join(f"{data['methods'][name]['called']} {each}"
+                      for name, each in zip(names, counts))
+    return (f"Answers of {len(data['questions'])} that stop after 0 to {len(frames[0]) - 1} "
+            f"training steps at {rate}: {found}")
 
 
 def frame(x: float, y: float, answers: list[list[str]], family: str) -> str:
     """One step of one method: a full dot for each answer that stops, and the first answer."""
-    n, shown = sum(map(has_end, answers)), answers[0]
+    n, shown = count(answers), answers[0]
     until = next((k for k, token in enumerate(shown) if token.startswith("<|")), len(shown))
     dots = line_of(x, y, "●" * n + "○" * (len(answers) - n), f"dots {family}", DOT)
     x += DOT * len(answers) + 14

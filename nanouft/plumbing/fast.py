@@ -19,8 +19,8 @@ ROWS = 64               # prompts that are answered together: with fewer oneDNN 
 @contextmanager
 def by_onednn(model: Any, rows: int) -> Iterator[None]:
     """In this block oneDNN computes the layers of a GPT that answers this many prompts together. It
-    is used where it pays: from ROWS prompts on, in fp32, on a CPU with AVX-512. 300 answers of the
-    shipped base take 22 % less time. A private operation of PyTorch, equal up to rounding."""
+    is used where it pays: from ROWS prompts on, in fp32, on a CPU with AVX-512. It is a private
+    operation of PyTorch, equal up to rounding."""
     weight, swapped = model.wte.weight, list[tuple[Any, str, Callable]]()
     other = rows < ROWS or weight.device.type != "cpu" or weight.dtype != torch.float32
     if onednn_is_faster() and not other:

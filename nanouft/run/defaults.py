@@ -55,8 +55,8 @@ def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
 
 def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
                   lora: bool = False) -> float:
-    """The peak of the learning rate. Three things change the method's own: the model's width, LoRA
-    or few demonstrations, and a limit for feedback.
+    """The peak of the learning rate. Four things change the method's own: the model's width, LoRA,
+    few demonstrations, and a limit for feedback.
     A value head learns faster (loop.make_optimizer); `warmup_cosine` has the rate of each step."""
     rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
     rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin

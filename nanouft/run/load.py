@@ -40,6 +40,7 @@ class Rows(NamedTuple):
     train: list[Row]
     held_out: list[Row]
     left_out: LeftOut           # rows of the files that cannot be read
+    unread: str = ""            # a line about fields of the rows that this run does not read
 
 
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
@@ -78,10 +79,10 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    unread = unread_fields(rows)
-    if unread and not reads_fields(cfg.reward) and objective.name in NAMES:
-        say("fields that this run does not read: "
-            + ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in unread.items()))
+    unread = ""
+    if (names := unread_fields(rows)) and not reads_fields(cfg.reward) and objective.name in NAMES:
+        unread = "fields that this run does not read: " + ", ".join(
+            f"{name} ({quantity(n, 'rows')})" for name, n in names.items())
     named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
@@ -94,11 +95,11 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        return Rows(*holdout(rows), left_out)
+        return Rows(*holdout(rows), left_out, unread)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
     held_out, more = read(cfg.eval_data, kinds)
-    return Rows(rows, held_out, left_out + more)
+    return Rows(rows, held_out, left_out + more, unread)
 
 
 def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
@@ -140,10 +141,13 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
 
 def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
-    the files, held-out ones too."""
+    the files, held-out ones too, and names the unread fields itself."""
     try:
-        return objective.choose(rows.train)
+        chosen = objective.choose(rows.train)
     except NoRows:
         if not cfg.eval_data:
             objective.choose(rows.train + rows.held_out)
         raise
+    if rows.unread:
+        say(rows.unread)
+    return chosen
