@@ -39,8 +39,8 @@ RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is
     "length >0": "grpo", "samples >=2": "rloo grpo online_dpo chord hpt",
     "samples >=1": "reinforce ppo online_una distill",
     "minibatches >=1": "rloo grpo ppo",
-    "passes >=1": "rloo grpo ppo"}
-ANY_NUMBER = ["poft margin"]
+    "passes >=1": "rloo grpo ppo", "oversample >=1": "grpo"}
+ANY_NUMBER = ["poft margin", "hpt right"]
 REFUSED = ["tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo", "ada_dpo tau_min 9.0",
            "ada_dpo rho 0.7"]
 
