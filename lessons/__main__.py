@@ -11,7 +11,7 @@ from nanouft.plumbing.printing import say
 
 PROGRAMS = {
     "check": ("classroom.check", "are your exercises right?"),
-    "build": ("classroom.build", "your own program, mine.py, in eleven parts"),
+    "build": ("classroom.build", "your own program, mine.py, in twelve parts"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),

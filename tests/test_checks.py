@@ -59,7 +59,9 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
      (1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), 5),
     ("15a", "T 2, gamma 1 and lam 0.5 give c = 1 0.5 and v = -1 0.5", (2, 1, 0.5),
      [[1, 0.5], [-1, 0.5]]),
-    ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03)]
+    ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03),
+    ("18a", "Scores [0, 0], lengths [4, 2], 5 tokens shown and gate 0 give [0, 0, 0.2].",
+     ([0, 0], [4, 2], 5, 0), [0, 0, 0.2])]
 
 
 def stub(name: str):

@@ -1,4 +1,4 @@
-"""Points for a class: the eleven parts of each student's own program.
+"""Points for a class: the twelve parts of each student's own program.
 
     python -m lessons build --class class --csv points.csv
 
