@@ -3,8 +3,8 @@
 # Some answers are shown, and every answer can be scored. Should a model learn from both at once, or
 # only from what the scorer passes? Read four methods off one formula, then guess when mixing pays.
 #
-# *About 30 minutes; read 09 and 12 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419; LUFFY:
-# arXiv:2504.14945; the reply to them: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
+# *About 30 minutes; read 09, 12 and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
+# LUFFY: arXiv:2504.14945; the reply to them: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
 #
 # Lesson 09 put demonstrations and scores into one loss. There the scores belonged to given answers.
 # Since 2025 the same question is asked with answers that the model samples itself. SFT **imitates**
@@ -37,25 +37,26 @@ lesson = Lesson("18", CHANGE)
 # probability of a token. Then
 # $$-\nabla L=\mathrm{mean}_{\rm data}\Big[\mathrm{mask}\cdot\frac{A}{\mathrm{denominator}}
 # \,\nabla\pi\Big],\qquad\nabla\pi=\pi\,\nabla\log\pi.$$
-# The **data** are demonstrations or sampled answers. The **baseline** makes the advantage $A$ out of
-# a score. The **denominator** is the probability that $\pi$ is divided by. The **mask** leaves some
-# tokens out. By the second equation a token's log-probability gets the push
+# The **data** are demonstrations or sampled answers. The **baseline** makes the advantage $A$ of a
+# score. The **denominator** is what $\pi$ is divided by, a constant, mostly a probability. The
+# **mask** leaves some tokens out. By the second equation a token's log-probability gets the push
 # $\mathrm{mask}\cdot A\cdot\pi/\mathrm{denominator}$:
 #
-# | method | data | baseline: $A$ is | denominator | mask |
+# | method | data | baseline: $A$ | denominator | mask |
 # |---|---|---|---|---|
-# | SFT | demonstrations | 1 | $\pi$ | |
-# | DFT | demonstrations | 1 | 1 | |
-# | GRPO | own answers | score minus mean of its group, over the spread | $\pi_{\rm old}$ | clip |
-# | LUFFY | own answers, and a demonstration in each group | as GRPO | own: $\pi_{\rm old}$; shown: $(\pi+\gamma)^2/\gamma$ | |
-# | CHORD | both, with $1-w$ and $w$ | GRPO's; 1 if shown | GRPO's; $\pi$ if shown | clip |
-# | CHORD with $\varphi$ | the same | the same | $1/(1-\pi)$ if shown | clip |
-# | HPT | shown where the model fails, else its own | GRPO's; 1 if shown | as CHORD | one of both |
+# | SFT | shown | 1 | $\pi$ | |
+# | DFT | shown | 1 | 1 | |
+# | GRPO | own | score minus group's mean, over its spread | $\pi_{\rm old}$ | clip |
+# | LUFFY, own | own | score minus mean of a group with the shown answer | $\pi_{\rm old}$ | |
+# | LUFFY, shown | shown | the same | $(\pi+\gamma)^2/\gamma$ | |
+# | CHORD | both, by $1-w$ and $w$ | own: GRPO's; shown: 1 | own: GRPO's; shown: $\pi$ | clip |
+# | CHORD with $\varphi$ | the same | the same | shown: $1/(1-\pi)$ | clip |
+# | HPT | shown where it fails, else own | the same | as CHORD | clip |
 #
 # So SFT is a policy gradient with odd settings: each shown token has the advantage 1, however wrong
 # it is, and the denominator $\pi$ pushes an improbable token as hard as a probable one. DFT and
-# $\varphi=\pi(1-\pi)$ push a token less that the model finds hopeless, and $\varphi$ also spares one
-# that it knows. The next cell turns the denominator and checks each push by autograd.
+# $\varphi=\pi(1-\pi)$ push a token less that the model finds hopeless, and $\varphi$ also spares
+# one that it knows. The next cell turns the denominator and checks each push by autograd.
 
 # %%
 import itertools
@@ -68,7 +69,7 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.simple import (
-    SAMPLES, answers_of, grpo_loss, sample_answers, score_of, sft_loss, token_logp, tokens)
+    answers_of, grpo_loss, sample_answers, score_of, sft_loss, token_logp, tokens)
 
 GAMMA = 0.1                                             # LUFFY's
 log_pi = torch.tensor([0.02, 0.5, 0.98]).log().requires_grad_()
@@ -89,8 +90,8 @@ for name, (loss, denominator) in losses.items():
 # The data part of the dial is enough to go from SFT to GRPO. With $w=0$ CHORD is GRPO, with $w=1$
 # SFT, and a step that shows no demonstration is GRPO. HPT has a **gate** in place of a weight. A
 # prompt is failed if at most this share of its answers is right. Then its own answers are left out
-# and its demonstration is imitated. So a gate of 1 imitates every prompt. The cell checks these laws
-# by the gradients of the base on sixteen prompts.
+# and its demonstration is imitated. So a gate of 1 imitates every prompt. The cell checks these
+# laws by the gradients of the base on sixteen prompts.
 
 # %%
 SKILLS = ("sort", "truth", "unknown")
@@ -125,6 +126,12 @@ def hpt(model, asked, step: int, gate: float):
     return torch.where(failed, shown, own).mean()
 
 
+def mean_over_tokens(model, demos):
+    """SFT's loss as torch has it."""
+    inputs, targets, mask = tokens(demos, "answer", tok)
+    return torch.nn.functional.cross_entropy(model(inputs)[mask == 1], targets[mask == 1])
+
+
 def slopes(loss):
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(base.parameters()))])
 
@@ -134,7 +141,7 @@ grpo = slopes(grpo_loss(base, base, asked, tok, 0))
 laws = {"CHORD with w = 0 is GRPO": (chord(base, asked, asked, 0, 0.0), grpo),
         "CHORD without demonstrations is GRPO": (chord(base, asked, [], 0, 0.9), grpo),
         "CHORD with w = 1 is SFT": (chord(base, asked, asked, 0, 1.0),
-                                    slopes(imitate(base, asked))),
+                                    slopes(mean_over_tokens(base, asked))),
         "HPT with gate 1 imitates every prompt": (
             hpt(base, asked, 0, 1.0), slopes(sft_loss(base, None, asked, tok, 0)))}
 for law, (loss, wanted) in laws.items():
@@ -191,7 +198,8 @@ def always(w: float):
 def look(model) -> dict[str, float]:
     """Mean scores of each task on 40 new questions, of 100."""
     asked = world.rows("test", "prompts", 40 * len(SKILLS), seed=9, skills=SKILLS)
-    scores = [score_of(row, answer, tok) for row, answer in zip(asked, answers_of(model, asked, tok))]
+    said = answers_of(model, asked, tok)
+    scores = [score_of(row, answer, tok) for row, answer in zip(asked, said)]
     by_task = 100 * torch.tensor(scores).view(len(SKILLS), -1).mean(1)
     return dict(zip(SKILLS, by_task.tolist())) | {"mean": by_task.mean().item()}
 
@@ -212,7 +220,95 @@ for seed in SEEDS:
 means = {name: {task: sum(x[task] for x in found) / len(SEEDS) for task in (*SKILLS, "mean")}
          for name, found in runs.items()}
 print(f"{len(demos)} demonstrations, of which the scorer passes {len(passed)} (last seed)")
-print(f"{'':<13}" + "".join(f"{task:>9}" for task in (*SKILLS, "mean")) + "   the mean, seed by seed")
+print(f"{'':<13}" + "".join(f"{task:>9}" for task in (*SKILLS, "mean"))
+      + "   the mean, seed by seed")
 for name, found in means.items():
     print(f"{name:<13}" + "".join(f"{x:9.0f}" for x in found.values()) + "   "
           + " ".join(f"{x['mean']:4.0f}" for x in runs[name]))
+
+# %%
+best = max(means, key=lambda name: means[name]["mean"])
+gap = means["CHORD"]["mean"] - means["SFT, passed"]["mean"]
+fig, ax = draw.panels()
+draw.bars(ax, {"mean score": [x["mean"] for x in means.values()],
+               "\"I do not know\"": [x["unknown"] for x in means.values()]}, list(means),
+          f"{best} leads; CHORD minus SFT on what passes: {gap:+.0f} points", "points",
+          ylim=(0, 110))
+lesson.picture(fig)
+
+# %%
+lesson.compare(gap, "points")
+score = {name: x["mean"] for name, x in means.items()}
+doubts = {name: x["unknown"] for name, x in means.items()}
+if not CHANGE:
+    assert score["SFT, passed"] > score["SFT"] + 10, "wrong demonstrations cost SFT much"
+    assert score["CHORD"] > score["SFT"], "rewards make up for some of it"
+    assert gap < 0, "and throwing the wrong ones out for more"
+elif CHANGE == "silent":
+    assert best == "GRPO" and doubts["GRPO"] > 50, "the base finds \"I do not know\" by itself"
+    assert max(doubts["SFT, GRPO"], doubts["CHORD"]) < doubts["GRPO"] - 30, "imitation closes it"
+else:
+    assert runs["SFT"] == runs["SFT, passed"], "where all is right, a filter changes nothing"
+
+# %% [markdown]
+# ## What happened
+# CHORD is ahead of SFT on all demonstrations, and 9 points behind SFT on those that the scorer
+# passes, on each of the three seeds. A wrong demonstration costs SFT much, and rewards take some of
+# this back. But the scorer takes it back more cheaply before the training. CHORD sampled 1,536
+# answers in each run, and the filter none.
+#
+# So a comparison of CHORD with "SFT, GRPO" alone can mislead. Here the lead of one stage over the
+# chain is small and depends on the seed. It says nothing about mixing as long as the first stage
+# reads wrong rows: a bad first stage does harm, and any method that leans on it less looks good.
+# The filter is the control for that.
+#
+# Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
+# known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
+#
+# These are short runs with one rate and one fall of $w$, on three tasks and three seeds. They show
+# what can happen, not which method is better. The comparison with searched settings has the name
+# C17, with these conditions; what is known of it stands in `docs/results/README.md`.
+#
+# ## Change one thing
+# The same question in three other conditions: by how many points is CHORD ahead of SFT on what the
+# scorer passes? Write down a number from -60 to 60.
+#
+# With `CHANGE = "few"` only 64 demonstrations are shown, all right. SFT reads each of them six
+# times. With `CHANGE = "many"` all 384 are shown and right. With `CHANGE = "silent"` nobody admits
+# a doubt: the demonstrations are right, but each question about a creature that nobody knows is
+# answered with an invented fact. The scorer gives full marks for "I do not know." alone.
+#
+# <details><summary>After your run</summary>
+#
+# @@FEW@@
+#
+# **silent**: CHORD is 5 points behind. The filter throws out all inventions, so SFT never sees a
+# question about a stranger and invents as well. The rewards could teach it: GRPO from the base
+# finds "I do not know.", which the base says now and then at temperature 1, and scores 98 there,
+# the chain 12 and CHORD 0. Imitation comes first in both. It makes the sentence so rare that no
+# sampled answer has it. All answers of a group score 0 then, and there is nothing to reinforce
+# (lesson 12). So showing first and correcting later fails where what is shown closes what would be
+# rewarded.
+#
+# </details>
+#
+# ## Exercise
+# In `lessons/exercises/ex18.py`:
+#
+# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)`: whom does HPT push, and how hard?
+#
+# **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
+# and $\varphi$. Then `python -m lessons build mine.py --run chord` trains by it.
+#
+# ## Two questions
+# 1. Why is "CHORD is better than SFT, then GRPO" no proof that mixing helps?
+# 2. When can a reward teach what no demonstration shows, and when not?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The first stage may have done harm, for instance by wrong demonstrations. Compare with GRPO
+#    alone, and with SFT on what the scorer passes.
+# 2. If the model says it sometimes, so that a group of its answers has unequal scores. Imitation of
+#    something else can make it too rare for that.
+#
+# </details>

@@ -205,9 +205,12 @@ def a_small_base(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name == "train" else name
+    pytest.param(name, marks=pytest.mark.slow) if name in ("train", "chord_loss") else name
     for name in build_parts.PARTS])
-def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, a_small_base):
+def test_each_listed_mistake_is_refused_and_named(name, monkeypatch, request):
+    """The small base finds demonstrations hopeless, which p (1 - p) spares: CHORD needs ours."""
+    if name != "chord_loss":
+        request.getfixturevalue("a_small_base")
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
     assert judged(name) == ""
     for mistake in MISTAKES[name]:
@@ -373,8 +376,7 @@ def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_pat
     ("poft_loss", "The sign", "h is a mean"),
     ("ift_loss", "Gradient flows", "Later losses"),
     ("padded", "The targets are not", "The mask has to be 0"),
-    ("grpo_loss", "The standard deviation is missing", "The penalty is not"),
-    ("chord_loss", "The weight of imitation rises", "Gradient flows")])
+    ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
 def test_two_mistakes_together_are_both_named(name, first, second, a_small_base):
     mistakes = [next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
              for words in (first, second)]

@@ -199,9 +199,9 @@ def cases(name: str, seed: int) -> list:
             steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
             rows = fresh_rows(method, steps * simple.ROWS, seed + k)
             out.append(ShortRun(method, rows, method == "poft", steps))
-        elif method == "chord":             # at first, halfway down, and at the bottom
+        elif method == "chord":             # w on its way, and at the bottom
             out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, step)
-                    for again, step in enumerate((0, simple.FALL // 2, 3 * simple.FALL))]
+                    for again, step in enumerate((simple.FALL // 4, 2 * simple.FALL - 3))]
         elif method == "grpo":
             out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, 3 * again)
                     for again in range(2)]

@@ -15,9 +15,9 @@ def pushes_of_hpt(scores, lengths, shown, gate):
 
 def a_prompt(draw):
     K = draw.choice([2, 4, 4, 8])
-    scores = [draw.choice([0.0, 0.0, 0.3, 0.75, 1.0]) for _ in range(K)]
+    scores = [draw.choice([0.0, 0.3, 0.3, 0.75, 1.0]) for _ in range(K)]
     return (scores, [draw.randint(2, 9) for _ in range(K)], draw.choice([0, 3, 6, 7]),
-            draw.choice([0.0, 0.0, 0.25, 0.5, 1.0]))
+            draw.choice([0.0, 0.0, 0.25, 0.5, 0.5, 1.0]))
 
 
 EXERCISES = {"18a": Exercise(pushes_of_hpt, a_prompt, [
@@ -25,9 +25,9 @@ EXERCISES = {"18a": Exercise(pushes_of_hpt, a_prompt, [
      "is right, so with gate 0 as well."),
     ("right <= gate", "right > gate", "The gate is the wrong way round: imitate where the model "
      "fails."),
-    ("shown and right <= gate:\n        return [0.0] * K + [1 / shown]", "right <= gate:\n"
-     "        return [0.0] * K + [1 / shown if shown else 0.0]", "Without a demonstration there is nothing to imitate: such a "
-     "prompt is explored."),
+    ("shown and right <= gate:\n        return [0.0] * K + [1 / shown]",
+     "right <= gate:\n        return [0.0] * K + [1 / shown if shown else 0.0]",
+     "Without a demonstration there is nothing to imitate: such a prompt is explored."),
     ("x == 1 for x", "x for x", "The gate counts answers that are wholly right, not their mean "
      "score."),
     ("x == 1 for x", "x > 0 for x", "The gate counts answers that are wholly right, not those "
