@@ -154,10 +154,12 @@ print(f"HPT with gate 0 imitates the {failed.sum()} of {PROMPTS} prompts without
 # %% [markdown]
 # ## Five ways to use the same data
 # Each run begins at the base and has 24 steps. SFT reads 16 demonstrations in a step, and GRPO
-# answers 16 prompts four times. "SFT, GRPO" is a chain, with 12 steps of either. CHORD does both in
-# each of its 24 steps, and $w$ falls from 0.9 to 0.05 in the first half. "SFT, passed" reads only
-# demonstrations with full marks. All have one rate. What is printed are means over three seeds,
-# which draw other demonstrations and prompts; scores are those of 120 new questions.
+# answers 16 prompts four times. "SFT then GRPO" is a chain, with 12 steps of either. CHORD does
+# both in each of its 24 steps, and $w$ falls from 0.9 to 0.05 in the first half. "SFT on passed"
+# reads only demonstrations with full marks. All have one rate. The figures are means over three
+# seeds, which draw other demonstrations and prompts. Scores are those of 120 new questions;
+# `denied` is the share of `truth`, about creatures that the base has read of, that is answered by
+# "I do not know."
 
 
 # %%
@@ -201,7 +203,10 @@ def look(model) -> dict[str, float]:
     said = answers_of(model, asked, tok)
     scores = [score_of(row, answer, tok) for row, answer in zip(asked, said)]
     by_task = 100 * torch.tensor(scores).view(len(SKILLS), -1).mean(1)
-    return dict(zip(SKILLS, by_task.tolist())) | {"mean": by_task.mean().item()}
+    denied = sum(row.task == "truth" and tok.decode(answer.ids).strip().startswith("I do not know")
+                 for row, answer in zip(asked, said)) / 40
+    return dict(zip(SKILLS, by_task.tolist())) | {
+        "denied": 100 * denied, "mean": by_task.mean().item()}
 
 
 runs: dict[str, list[dict]] = {}
@@ -212,28 +217,29 @@ for seed in SEEDS:
     models = {
         "SFT": train_by(base, always(1), demos, seed, "SFT"),
         "GRPO": train_by(base, always(0), demos, seed, "GRPO"),
-        "SFT, GRPO": train_by(half, always(0), demos, seed, "SFT, GRPO", first=STEPS // 2),
+        "SFT then GRPO": train_by(half, always(0), demos, seed, "SFT then GRPO", first=STEPS // 2),
         "CHORD": train_by(base, falling, demos, seed, "CHORD"),
-        "SFT, passed": train_by(base, always(1), passed, seed, "SFT, passed")}
+        "SFT on passed": train_by(base, always(1), passed, seed, "SFT on passed")}
     for name, model in models.items():
         runs.setdefault(name, []).append(look(model))
-means = {name: {task: sum(x[task] for x in found) / len(SEEDS) for task in (*SKILLS, "mean")}
+COLUMNS = (*SKILLS, "denied", "mean")
+means = {name: {task: sum(x[task] for x in found) / len(SEEDS) for task in COLUMNS}
          for name, found in runs.items()}
 print(f"{len(demos)} demonstrations, of which the scorer passes {len(passed)} (last seed)")
-print(f"{'':<13}" + "".join(f"{task:>9}" for task in (*SKILLS, "mean"))
+print(f"{'':<15}" + "".join(f"{task:>9}" for task in COLUMNS)
       + "   the mean, seed by seed")
 for name, found in means.items():
-    print(f"{name:<13}" + "".join(f"{x:9.0f}" for x in found.values()) + "   "
+    print(f"{name:<15}" + "".join(f"{x:9.0f}" for x in found.values()) + "   "
           + " ".join(f"{x['mean']:4.0f}" for x in runs[name]))
 
 # %%
 best = max(means, key=lambda name: means[name]["mean"])
-gap = means["CHORD"]["mean"] - means["SFT, passed"]["mean"]
+gap = means["CHORD"]["mean"] - means["SFT on passed"]["mean"]
 fig, ax = draw.panels()
 draw.bars(ax, {"mean score": [x["mean"] for x in means.values()],
                "\"I do not know\"": [x["unknown"] for x in means.values()]}, list(means),
-          f"{best} leads; CHORD minus SFT on what passes: {gap:+.0f} points", "points",
-          ylim=(0, 110))
+          f"CHORD is {abs(gap):.0f} points {'ahead of' if gap > 0 else 'behind'} SFT on what the "
+          "scorer passes", "points", ylim=(0, 110))
 lesson.picture(fig)
 
 # %%
@@ -241,14 +247,16 @@ lesson.compare(gap, "points")
 score = {name: x["mean"] for name, x in means.items()}
 doubts = {name: x["unknown"] for name, x in means.items()}
 if not CHANGE:
-    assert score["SFT, passed"] > score["SFT"] + 10, "wrong demonstrations cost SFT much"
+    assert score["SFT on passed"] > score["SFT"] + 10, "wrong demonstrations cost SFT much"
     assert score["CHORD"] > score["SFT"], "rewards make up for some of it"
+    assert means["GRPO"]["denied"] > 50, "GRPO says \"I do not know\" too often"
     assert gap < 0, "and throwing the wrong ones out for more"
 elif CHANGE == "silent":
     assert best == "GRPO" and doubts["GRPO"] > 50, "the base finds \"I do not know\" by itself"
-    assert max(doubts["SFT, GRPO"], doubts["CHORD"]) < doubts["GRPO"] - 30, "imitation closes it"
+    others = doubts["SFT then GRPO"], doubts["CHORD"]
+    assert max(others) < doubts["GRPO"] - 30, "imitation closes it"
 else:
-    assert runs["SFT"] == runs["SFT, passed"], "where all is right, a filter changes nothing"
+    assert runs["SFT"] == runs["SFT on passed"], "where all is right, a filter changes nothing"
 
 # %% [markdown]
 # ## What happened
@@ -257,10 +265,10 @@ else:
 # this back. But the scorer takes it back more cheaply before the training. CHORD sampled 1,536
 # answers in each run, and the filter none.
 #
-# So a comparison of CHORD with "SFT, GRPO" alone can mislead. Here the lead of one stage over the
-# chain is small and depends on the seed. It says nothing about mixing as long as the first stage
-# reads wrong rows: a bad first stage does harm, and any method that leans on it less looks good.
-# The filter is the control for that.
+# So a comparison of CHORD with "SFT then GRPO" alone can mislead. Here the lead of one stage over
+# the chain is small and depends on the seed. Even a large lead would say nothing about mixing as
+# long as the first stage reads wrong rows: it does harm, and a method that leans on it less looks
+# good. The filter is the control for that, and GRPO without any demonstration is another.
 #
 # Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
 # known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
@@ -280,7 +288,9 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# @@FEW@@
+# **few**: 1 point ahead, and behind on one of three seeds: no difference to be seen here. The
+# filter passes all 64, so SFT on what passes is SFT. **many**: CHORD is 4 points behind SFT. Where
+# all is shown and right, the steps that CHORD spends on rewards are missing for imitation.
 #
 # **silent**: CHORD is 5 points behind. The filter throws out all inventions, so SFT never sees a
 # question about a stranger and invents as well. The rewards could teach it: GRPO from the base

@@ -4,6 +4,8 @@
 def pushes_of_hpt(scores, lengths, shown, gate):
     """18a. Whom does HPT push, and how hard? One prompt, on paper, without autograd.
 
+    Difficulty: medium
+
     scores   a list with the scores of K sampled answers, from 0 to 1. An answer is right if its
              score is 1
     lengths  a list with the number of tokens of each
