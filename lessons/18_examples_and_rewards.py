@@ -15,9 +15,9 @@
 # demonstration can show it. And a demonstration may be wrong, but a reward notices. The weight $w$
 # falls during the run: first the model is shown something, then it corrects it.
 #
-# **Why it might not.** Who has a scorer can also use it to throw out wrong demonstrations. SFT on
-# the rest samples nothing, so it is far cheaper. And with SFT first and GRPO afterwards, both kinds
-# of data are used as well.
+# **Why it might not.** Whoever has a scorer can use it to throw out wrong demonstrations. SFT on
+# the rest samples nothing, so it is far cheaper. And SFT first, then GRPO, uses both kinds of data
+# too.
 #
 # ## Guess
 # The base learns to sort, to doubt myths, and to say "I do not know." of creatures that nobody
