@@ -260,14 +260,14 @@ else:
 
 # %% [markdown]
 # ## What happened
-# CHORD is ahead of SFT on all demonstrations, and 9 points behind SFT on those that the scorer
-# passes, on each of the three seeds. A wrong demonstration costs SFT much, and rewards take some of
-# this back. But the scorer takes it back more cheaply before the training. CHORD sampled 1,536
-# answers in each run, and the filter none.
+# CHORD is ahead of SFT on all demonstrations. But it is about 10 points behind SFT on those that
+# the scorer passes, and behind on each of the three seeds. A wrong demonstration costs SFT much,
+# and rewards take some of this back. The scorer takes it back more cheaply before the training:
+# CHORD sampled 1,536 answers in each run, and the filter none.
 #
 # So a comparison of CHORD with "SFT then GRPO" alone can mislead. Here the lead of one stage over
-# the chain is small and depends on the seed. Even a large lead would say nothing about mixing as
-# long as the first stage reads wrong rows: it does harm, and a method that leans on it less looks
+# the chain is small and depends on the seed. Even a large lead would not show that mixing helps.
+# The first stage reads wrong rows here, so it does harm, and a method that leans on it less looks
 # good. The filter is the control for that, and GRPO without any demonstration is another.
 #
 # Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
@@ -288,17 +288,18 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# **few**: 1 point ahead, and behind on one of three seeds: no difference to be seen here. The
-# filter passes all 64, so SFT on what passes is SFT. **many**: CHORD is 4 points behind SFT. Where
-# all is shown and right, the steps that CHORD spends on rewards are missing for imitation.
+# **few**: they are less than 2 points apart, and one of three seeds has the other sign, so nothing
+# is to be seen here. The filter passes all 64, so SFT on passed is SFT. **many**: CHORD is between
+# 4 and 5 points behind SFT. Probably because the demonstrations already show all that the scorer
+# rewards, and a part of each step goes to answers of its own.
 #
-# **silent**: CHORD is 5 points behind. The filter throws out all inventions, so SFT never sees a
-# question about a stranger and invents as well. The rewards could teach it: GRPO from the base
-# finds "I do not know.", which the base says now and then at temperature 1, and scores 98 there,
-# the chain 12 and CHORD 0. Imitation comes first in both. It makes the sentence so rare that no
-# sampled answer has it. All answers of a group score 0 then, and there is nothing to reinforce
-# (lesson 12). So showing first and correcting later fails where what is shown closes what would be
-# rewarded.
+# **silent**: CHORD is about 5 points behind. The filter throws out all inventions, so SFT never
+# sees a question about a stranger and invents as well. The rewards could teach it. GRPO from the
+# base finds "I do not know.", which the base says now and then at temperature 1, and scores 98
+# there, the chain 12 and CHORD 0. Imitation comes first in both. It makes the sentence so rare that
+# hardly a sampled answer has it. All answers of such a group score 0, and there is nothing to
+# reinforce (lesson 12). So showing first and correcting later fails where what is shown closes what
+# would be rewarded.
 #
 # </details>
 #
