@@ -1,6 +1,6 @@
 """POVID: DPO for a model that sees; the rejected answers name what is not in the picture.
 
-    python -m lessons.extras.povid              # --seed 1: other weights and pictures
+    python -m lessons.extras.povid              # a table; --seed 1: other weights and pictures
     Zhou et al. 2024, arXiv:2402.11411; code: github.com/YiyangZhou/POVID; the loss: dpo.py
 
 A model that describes pictures may say what usually goes together, and not what it sees. Here each
@@ -15,7 +15,15 @@ The log-ratios r of all answers are read with the clear picture. The loss is:
     L = -1/2 log sigmoid( beta (r_w - r_planted) ) - 1/2 log sigmoid( beta (r_w - r_noised) )
 The table says how often an answer follows the picture when another object takes the companion's
 place. "more SFT" imitates y_w of the same kind of pictures for as many steps, to show what the
-rejected answers add.
+rejected answers add. Percent of 1,000 answers, seeds 0 to 2:
+                        right        follows      invents the companion
+    SFT                 98 to 99     28 to 32     7 to 9
+    more SFT            92 to 95     56 to 67     3 to 4
+    planted             90 to 94     31 to 33     4 to 6
+    noised              97           32 to 39     5 to 6
+So noised answers make the model look a little more, at a small price where the companion is there.
+Planted ones mostly make it invent less, at a larger price. Imitation does far more than either. The
+three have one learning rate for DPO and one for SFT, tried on seed 0; this is no fair race.
 
 Simplified: only the paper's abstract and its code could be read. There GPT-4V plants, the model is
 LLaVA-1.5, a first stage learns from planted answers alone, and at the noised picture the policy and
