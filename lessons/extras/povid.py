@@ -22,14 +22,15 @@ rejected answers add. Percent of 1,000 answers, seeds 0 to 2:
     planted             90 to 94     31 to 33     4 to 6
     noised              97           32 to 39     5 to 6
 So noised answers make the model look a little more, at a small price where the companion is there.
-Planted ones mostly make it invent less, at a larger price. Imitation does far more than either. The
-three have one learning rate for DPO and one for SFT, tried on seed 0; this is no fair race.
+Planted ones mostly make it invent less, at a larger price. Imitation makes it look far more than
+either. Rates and beta were chosen on seed 0, from a few.
 
 Simplified: only the paper's abstract and its code could be read. There GPT-4V plants, the model is
 LLaVA-1.5, a first stage learns from planted answers alone, and at the noised picture the policy and
 its reference choose their own tokens. Here both score the policy's tokens.
 Trap: if the companion is there in 90 % of the pairs, DPO learns to prefer it without looking. So
-half of the pairs' pictures lack it.
+half of the pairs' pictures lack it. (With 90 %, planted answers took "follows" from 27 to 18 on a
+seed of an earlier form of this file.)
 """
 import argparse
 import copy
