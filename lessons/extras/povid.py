@@ -21,7 +21,7 @@ rejected answers add. Percent of 1,000 answers, seeds 0 to 2:
     more SFT            92 to 95     56 to 67     3 to 4
     planted             90 to 94     31 to 33     4 to 6
     noised              97           32 to 39     5 to 6
-    planted + noised    96 to 97     35 to 37     4 to 6          (seeds 0 and 1)
+    planted + noised    95 to 97     35 to 39     4 to 6
 So noised answers make the model look a little more, at a small price where the companion is there.
 Planted ones mostly make it invent less, at a larger price. Imitation makes it look far more than
 either. Rates and beta were chosen on seed 0, from a few.
