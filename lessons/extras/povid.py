@@ -46,7 +46,7 @@ from torch import Tensor
 from nanouft.batch import Seqs
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import make_optimizer
-from nanouft.objectives.dpo import dpo_loss
+from nanouft.objectives.dpo import dpo_loss, log_ratio
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
@@ -169,7 +169,8 @@ def povid(model: SeeingGPT, start: SeeingGPT, rng: np.random.Generator, sources:
         s.logp = model.logp(cut(pictures), s)
         with torch.no_grad():
             s.ref_logp = start.logp(cut(pictures), s)
-    return torch.cat([dpo_loss(chosen, s, BETA) for s in rejected]).mean()
+    r_w = log_ratio(chosen)                                                 # (B,)
+    return torch.cat([dpo_loss(r_w, log_ratio(s), BETA) for s in rejected]).mean()
 
 
 # ---- training, and the table ---------------------------------------------------------------------
