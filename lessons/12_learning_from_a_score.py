@@ -23,6 +23,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "mixed up", see below
 lesson = Lesson("12", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## Why sampling works
