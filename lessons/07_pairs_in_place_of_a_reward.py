@@ -226,12 +226,12 @@ lesson.compare(path[-1], "nats")
 # difference. At the end the model says neither of them and answers with nonsense.
 #
 # The two products of a pair tell why. The derivative of $\log p$ with respect to the token's own
-# logit is $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to a push,
-# and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step is mostly
-# about the rejected answers. But both answers come after the same question and are computed with
-# the same weights. What lowers one of them lowers the other as well, so $g_w\cdot g_l$ stays
-# positive. The run uses Adam rather than the plain gradient steps of the argument, yet the moves go
-# where the gradients say.
+# logit is $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to
+# a push, and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step
+# is mostly about the rejected answers. But both answers come after the same question and are
+# computed with the same weights. What lowers one of them lowers the other as well, so
+# $g_w\cdot g_l$ stays positive. The run uses Adam rather than the plain gradient steps of the
+# argument, yet the moves go where the gradients say.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of

@@ -95,11 +95,14 @@ def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "
 
 
 def dots(ax, points: dict, title: str, xlabel: str, ylabel: str = "", **limits) -> None:
-    """points = {name: (x, y)}: one mark for each name, with the name beside it."""
+    """points = {name: (x, y)}: one mark for each name, with the name beside it: to the right, or to
+    the left if another mark is near there."""
+    wide, high = (max(values) - min(values) for values in zip(*points.values()))
     for (name, (x, y)), look in zip(points.items(), looks(points)):
+        near = any(0 < a - x < wide / 5 and abs(b - y) < high / 10 for a, b in points.values())
         ax.plot(x, y, **look | {"linestyle": "", "markersize": 14})
-        ax.annotate(name, (x, y), (12, 0), textcoords="offset points", va="center",
-                    color=look["color"], annotation_clip=False)
+        ax.annotate(name, (x, y), (-12 if near else 12, 0), textcoords="offset points", va="center",
+                    ha="right" if near else "left", color=look["color"], annotation_clip=False)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
 
 

@@ -232,8 +232,8 @@ def hand_in(folder, name: str, **guess: str):
 
 def test_the_guesses_of_a_class_are_counted_and_drawn(folder, capsys):
     """100 belongs to the last bin. Who cannot be read is named, and costs nobody else."""
-    given = hand_in(folder, "02", ada="guess 0\n", bob="guess 55\n", cyd="guess 60\nhappened 12 %\n",
-                    dan="guess 100\n", eve="guess often\n")
+    given = hand_in(folder, "02", ada="guess 0\n", bob="guess 55\n", dan="guess 100\n",
+                    cyd="guess 60\nhappened 12 %\n", eve="guess often\n")
     assert guesses.main(["--class", str(given), "02"]) == 0
     said = capsys.readouterr().out
     lines = {" ".join(line.split()) for line in said.splitlines()}

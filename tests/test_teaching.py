@@ -211,6 +211,14 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
     assert len(re.findall(rb"/Type /Page\b", pdf)) == 5 + docs
 
 
+def test_pictures_of_a_switch_follow_all_those_of_their_lesson(tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "OUT", tmp_path)
+    names = ["16", "16-delta", "16-delta-no-steps-shown", "16-no-steps-shown"]
+    for name in reversed(names):
+        (tmp_path / f"{name}.png").touch()
+    assert [x.stem for x in slides.pictures_of(LESSONS[16])] == names
+
+
 def test_a_page_has_the_shape_of_its_picture(tmp_path):
     """A slide would make a high picture unreadable."""
     file = tmp_path / "high.png"
