@@ -149,7 +149,7 @@ for name in models:
 # the number of tokens of the right answer. All pushes of a picture are multiplied by the same $N$,
 # so they can be compared. A positive push makes the token more likely.
 #
-# The next cell computes the pushes in the base, before the first step, on a right answer to the
+# The next cell draws the pushes in the base, before the first step, on a right answer to the
 # question above. As its worse answer DPO gets the same words without the last one, because the base
 # made this mistake.
 
@@ -168,8 +168,6 @@ for name in ("sft", "ift", "dpo"):
         if CHANGE == "end" and answer == "rejected":
             push[-1] = 0.0                                  # the loss does not count this <|end|>
         pushes[name.upper(), answer] = said, push
-        print(f"{name.upper()} on {answer:<9}",
-              *(f"{token.strip()} {p:+.2f} " for token, p in zip(said, push)))
 (said, of_sft), (_, of_ift) = pushes["SFT", "answer"], pushes["IFT", "answer"]
 (_, up), (_, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
 grid = [of_sft, of_ift, up, [*down[:-1], float("nan"), down[-1]]]  # the worse has no last word

@@ -225,6 +225,7 @@ draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs
 lesson.picture(fig)
 
 
+# %%
 @torch.no_grad()
 def sharpest_head(model, ids: list[int]):
     """(T,T) the weights a of that head of the first layer that spreads them least."""

@@ -164,6 +164,8 @@ for panel, (beta, of_beta) in zip(panels, scores.items()):
     draw.dots(panel, points, f"beta {beta:g}: more skills are\nleft after {more}", "skills, %",
               "truth, %", xlim=(0, 110), ylim=(0, 100))
 lesson.picture(fig)
+
+# %%
 facts = {name: [scores[beta][name]["fact"] for beta in BETAS] for name in scores[BETAS[0]]}
 fig, ax = draw.panels()
 draw.bars(ax, facts, [f"beta {beta:g}" for beta in BETAS],
