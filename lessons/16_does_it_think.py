@@ -157,6 +157,9 @@ if not CHANGE:
     lesson.picture(fig, "delta")
 
 # %% [markdown]
+# Here steps help in the sums and hurt in the reversals. So the rule predicts that they spread in
+# the one task and vanish in the other.
+#
 # ## Reward the last word
 # GRPO starts from this model twice, once for each task, with the loop of `nanouft/simple.py` and
 # another reward.

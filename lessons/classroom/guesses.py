@@ -152,7 +152,7 @@ def show_class(folder: Path, name: str) -> None:
     for group, many in counted.items():
         say(f"{' '.join(group.split()):>14} {many:>4} {'#' * many}")
     figure, ax = draw.panels()
-    draw.bars(ax, {"guesses": list(counted.values())}, list(counted), title, "guesses")
+    draw.bars(ax, {"guesses": list(counted.values())}, list(counted), title, yticks=[])
     OUT.mkdir(parents=True, exist_ok=True)
     picture = OUT / f"{name.replace(' ', '-')}.png"
     figure.savefig(picture, dpi=72)
