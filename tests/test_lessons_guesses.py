@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from lessons import course
-from lessons.classroom import guesses
+from lessons.classroom import guesses, histogram
 from lessons.course import HERE, Question, switches
 from lessons.lesson_list import LESSONS, lesson_file
 from lessons.website import pages
@@ -234,7 +234,7 @@ def test_the_guesses_of_a_class_are_counted_and_drawn(folder, capsys):
     """100 belongs to the last bin. Who cannot be read is named, and costs nobody else."""
     given = hand_in(folder, "02", ada="guess 0\n", bob="guess 55\n", dan="guess 100\n",
                     cyd="guess 60\nhappened 12 %\n", eve="guess often\n")
-    assert guesses.main(["--class", str(given), "02"]) == 0
+    assert histogram.main([str(given), "02"]) == 0
     said = capsys.readouterr().out
     lines = {" ".join(line.split()) for line in said.splitlines()}
     assert {"0 to 10 1 #", "50 to 60 1 #", "60 to 70 1 #", "90 to 100 1 #", "10 to 20 0"} <= lines
@@ -244,7 +244,7 @@ def test_the_guesses_of_a_class_are_counted_and_drawn(folder, capsys):
 
 def test_letters_of_a_class_name_the_most_frequent_one(folder, capsys):
     given = hand_in(folder, "04-prompt", ada="guess b\n", bob="guess b\n", cyd="guess c\n")
-    guesses.main(["--class", str(given), "04 prompt"])
+    histogram.main([str(given), "04 prompt"])
     said = capsys.readouterr().out
     assert said.startswith("2 of 3 guess b: only the first\n") and "d    0" in said
 
@@ -253,6 +253,6 @@ def test_letters_of_a_class_name_the_most_frequent_one(folder, capsys):
 def test_a_class_without_guesses_is_one_line(question, told, folder):
     (folder / "class").mkdir()
     with pytest.raises(UserError, match=told):
-        guesses.main(["--class", "class", question])
+        histogram.main(["class", question])
     with pytest.raises(UserError, match="no such folder"):
-        guesses.main(["--class", "klass", "02"])
+        histogram.main(["klass", "02"])
