@@ -29,6 +29,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "prompt", see below
 lesson = Lesson("04", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## The guess

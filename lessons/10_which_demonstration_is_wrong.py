@@ -26,6 +26,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "noisy"
 lesson = Lesson("10", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## One equation

@@ -26,6 +26,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "mine", see below
 lesson = Lesson("17", CHANGE)
+CHANGE = lesson.change
 MODEL = "out/smollm2"           # a folder, or "hub:HuggingFaceTB/SmolLM2-135M-Instruct"
 METHOD = "dft"                  # yours: one that reads demonstrations, such as dft, ift, tofu
 

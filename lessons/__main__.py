@@ -14,6 +14,8 @@ PROGRAMS = {
     "build": ("classroom.build", "your own program, mine.py, in eleven parts"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
+    "histogram": ("classroom.histogram", "what a class guesses, before the run"),
+    "quiz": ("classroom.quiz", "three questions of earlier lessons, with new numbers"),
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
     "slides": ("classroom.slides", "all pictures of the course in one PDF"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),

@@ -6,7 +6,7 @@ Every lesson asks twice, before its first run and before the run with its switch
 first guess and what happened in out/guesses. This command only reads these files. The guess that
 knows nothing is always "a" where letters are asked for, and the middle of the range that a question
 names where it asks for a number. Whoever wrote the questions knew the answers, so read the
-comparison as "have I learnt to expect what happens?" and not as an examination.
+comparison as "have I learned to expect what happens?" and not as an examination.
 """
 import argparse
 import sys
