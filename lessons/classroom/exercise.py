@@ -5,6 +5,7 @@ grade.py for a class whether a function is right. judge.py answers: it calls the
 student's function and the right one with each draw of arguments.
 """
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class Exercise(Subject):
     properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
     #                                             where many results are right
     tolerance: float = 1e-4
+    noun = "calls"
+    divisible = True
 
     @property
     def name(self) -> str:
@@ -59,6 +62,9 @@ class Exercise(Subject):
 
     def show(self, case: str) -> str:
         return as_call(self.name, self.arguments(case))
+
+    def arguments_of(self, case: str) -> dict[str, object]:
+        return dict(zip(inspect.signature(self.right).parameters, self.arguments(case)))
 
     def measure(self, what: str) -> Measure:
         return Measure(self.tolerance, self.tolerance)
