@@ -27,7 +27,7 @@ ORDER = {
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras website classroom
         exercises bench __main__""",
-    "lessons/classroom": """mistakes calling hints judge sandbox exercise submissions grade check
+    "lessons/classroom": """mistakes calling hints judge sandbox submissions exercise grade check
         build_parts build_train build_class build arena_runs arena exam guesses slides
         course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Here, so that --help does not wait for torch.
     import torch
 
-    from lessons.classroom.exercise import HERE, exercises, judge_file
+    from lessons.classroom.exercise import HERE, difficulties, exercises, judge_file
     from lessons.classroom.grade import grade_class
     from lessons.classroom.judge import state
     by_name, folder = exercises(), flags.folder or HERE
@@ -68,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         file = folder / f"ex{name[:2]}.py"
         wrong = judge_file(by_name[name], file)
-        say(f"{name} {by_name[name].name:<22} {state(wrong)}")
+        hard = difficulties().get(by_name[name].name, "")
+        say(f"{name} {by_name[name].name:<22} {hard:<8}{state(wrong)}")
         if flags.which and state(wrong) == "wrong":
             say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []
