@@ -154,7 +154,7 @@ def of_text(text: str, folder: Path) -> ModuleType:
 
 def tried(mine: ModuleType) -> dict[str, str]:
     """What is said of each part."""
-    return build.try_parts(mine, seed=5)
+    return {name: found.told for name, found in build.try_parts(mine, seed=5).items()}
 
 
 def part(name: str) -> build_parts.Part:

@@ -28,7 +28,7 @@ ORDER = {
     "lessons": """draw page_marks lesson_list course evidence NN extras website classroom
         exercises bench __main__""",
     "lessons/classroom": """mistakes calling hints judge sandbox submissions exercise grade check
-        build_parts build_train build_class build arena_runs arena exam guesses slides
+        build_parts build_train grade_parts build guesses grade_class arena_runs arena exam slides
         course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
