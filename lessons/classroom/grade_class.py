@@ -90,7 +90,7 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
         for job, found in in_parallel(graded, jobs):
             results[job] = found
             line = {"student": job[0], "work": job[1], "graded": [*map(asdict, found)]}
-            file.write(json.dumps(line) + "\n")
+            file.write("\n" + json.dumps(line))      # after a line that was never finished, too
             file.flush()
             if all((job[0], kind) in results for kind in work):
                 show_total(job[0], [x for kind in work for x in results[job[0], kind]])
@@ -122,7 +122,7 @@ def read_kept(file: Path) -> tuple[str, dict[Job, list[Graded]]]:
     results: dict[Job, list[Graded]] = {}
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"seed": Random().randrange(10**9)}) + "\n")
+        file.write_text(json.dumps({"seed": Random().randrange(10**9)}))
     first, *lines = file.read_text(encoding="utf-8").splitlines()
     for line in lines:
         try:
