@@ -395,6 +395,16 @@ def test_a_program_that_does_nothing_is_not_waited_for(does, tmp_path, monkeypat
 
 
 @COUNTED
+def test_a_program_with_too_many_processes_is_ended(tmp_path, monkeypatch):
+    """Those of root, too."""
+    monkeypatch.setattr(sandbox, "PROCESSES", 8)
+    source = "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n        " \
+             "time.sleep(99)\n        os._exit(0)\ntime.sleep(99)\n" + RIGHT
+    said = graded(hand_in(tmp_path, source))
+    assert "it had more than 8 processes and threads" in said or "BlockingIOError" in said
+
+
+@COUNTED
 def test_a_program_cannot_start_as_many_processes_as_it_likes():
     """Each of these would start others. Root is not limited."""
     code = """import os, resource, time

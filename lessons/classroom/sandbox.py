@@ -25,13 +25,14 @@ GIGABYTES = 4                   # of memory, beside what torch has taken
 BYTES = 2**26                   # of a file that a process writes
 PROCESSES = 200                 # and threads, that it may have beside those of its user now
 IDLE = 45                       # seconds for which a process may do nothing (Linux)
-ASLEEP = -999                   # in place of its exit code, if it did
+ASLEEP, CROWD = -999, -998      # in place of its exit code: it did nothing; it had too many
 
 
 def run_limited(function: Callable, words: list, seconds: int, waiting: int, folder: Path,
                 output: Path | None = None) -> int | None:
     """Call function(*words) in a process of its own; its exit code, None if it had not ended after
-    `waiting` seconds on the clock, ASLEEP if it did nothing for too long.
+    `waiting` seconds on the clock, ASLEEP if it did nothing for too long, CROWD if it had too many
+    processes.
 
     function    one of a module's own; what it returns becomes the exit code
     seconds     of computing, from the call of the function on
@@ -67,22 +68,24 @@ def wait_for(child, waiting: int) -> int | None:
         child.join(1)
         if not child.is_alive():
             return child.exitcode
-        busy = max(busy, busy_seconds(child.pid))
+        found = list(busy_seconds(child.pid))
+        busy = max(busy, sum(found))
+        if len(found) > PROCESSES:
+            return CROWD
         if passed - busy > IDLE and Path("/proc/self/schedstat").exists():
             return ASLEEP
     return None
 
 
-def busy_seconds(pid: int) -> float:
-    """Seconds for which a process and its children have computed or waited for a core, so that a
-    busy computer makes no program a sleeper."""
-    busy = 0.0
+def busy_seconds(pid: int) -> Iterator[float]:
+    """For how long each thread of a process and of its children has computed or waited for a core,
+    so that a busy computer makes no program a sleeper."""
     with suppress(OSError, ValueError):                 # it has just ended
         for task in Path(f"/proc/{pid}/task").iterdir():
             computed, queued, _ = (task / "schedstat").read_text().split()
-            busy += (int(computed) + int(queued)) / 1e9
-            busy += sum(map(busy_seconds, map(int, (task / "children").read_text().split())))
-    return busy
+            yield (int(computed) + int(queued)) / 1e9
+            for child in (task / "children").read_text().split():
+                yield from busy_seconds(int(child))
 
 
 def run_and_read(function: Callable, words: list, seconds: int, waiting: int
@@ -100,6 +103,8 @@ def run_and_read(function: Callable, words: list, seconds: int, waiting: int
 
 def how_it_ended(code: int | None, seconds: int, waiting: int) -> str:
     """A process that did not finish: which limit was it?"""
+    if code == CROWD:
+        return f"it had more than {PROCESSES} processes and threads,"
     if code == ASLEEP:
         return f"asleep, it had done nothing for {IDLE} seconds,"
     if code is None:
@@ -182,7 +187,7 @@ def end_with_parent() -> None:
 
 def limit(seconds: int) -> None:
     """Limits of this process: seconds of computing from now on, size of a file, memory, and number
-    of processes, of which root may have any number."""
+    of processes. The last one does not hold for root, whose processes `wait_for` counts."""
     try:
         import resource
     except ImportError:
