@@ -12,6 +12,7 @@ from nanouft.plumbing.printing import say
 PROGRAMS = {
     "check": ("classroom.check", "are your exercises right?"),
     "build": ("classroom.build", "your own program, mine.py, in eleven parts"),
+    "grade": ("classroom.grade_class", "points for a class, and a file to hand back to each"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
     "histogram": ("classroom.histogram", "what a class guesses, before the run"),
