@@ -15,11 +15,12 @@ models, world and run. plumbing serves every program and has no machine learning
 import os
 import signal
 import sys
+import time
 from importlib import import_module
 from typing import Any
 
 __version__ = "2.3.0"
-
+BEGAN = time.perf_counter()     # for train --profile: nothing large is imported yet
 
 FACE = {            # what programs of your own need, each with the file that it is in
     "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",

@@ -26,7 +26,8 @@ from nanouft.run.folder import hash_of
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
-AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
+# flags that a resumed run may change
+AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every", "profile"}
 OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
          "out", "resume"}
@@ -61,6 +62,7 @@ class TrainFlags:
     max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
     items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
     plain: bool = False                 # only train: no evaluation, no curves
+    profile: bool = False               # print at the end how long each part of the run took
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 
