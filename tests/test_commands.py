@@ -106,7 +106,8 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
 
 def test_a_profile_is_printed_and_kept(here, capsys):
     """Its parts add up to the whole run, and a resumed run may ask for it."""
-    line = "train --objective sft --init start --data demos.jsonl --steps 2 --profile --out profiled"
+    line = ("train --objective sft --init start --data demos.jsonl --steps 2 --profile "
+            "--out profiled")
     assert call(line) == 0
     out, parts = capsys.readouterr().out, read_json(here / "profiled" / "profile.json")
     assert {"steps", "scoring before", "scoring after", "picture"} <= parts.keys()
