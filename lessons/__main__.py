@@ -20,9 +20,9 @@ PROGRAMS = {
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
     "slides": ("classroom.slides", "all pictures of the course in one PDF"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
-    "methods": ("website.methods_page", "writes the tables of methods, for who adds one"),
+    "methods": ("website.methods_page", "writes the tables of methods, for anyone who adds one"),
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),
-    "bench": ("bench", "seconds of a step beside TRL, and checks of a card"),
+    "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
 
 

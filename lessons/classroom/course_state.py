@@ -11,7 +11,7 @@ from lessons.lesson_list import LESSONS, head_of
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
-LINE = "{:<36}{:>7}{:>8}{:>12}{:>15}  {}"
+LINE = "{:<34}{:>6}{:>8}  {:<20} {}"
 
 
 def tree_of(file: Path) -> ast.Module:
@@ -33,13 +33,13 @@ def lesson_line(lesson: Path, question: Question, mine: set[str]) -> str:
     hard = ", ".join(filter(None, map(difficulty_of, exercises)))
     parts = [part in mine for part, (of_lesson, _) in PARTS.items() if of_lesson == number]
     return LINE.format(head_of(lesson)[0].replace(" · ", " "), question.guess or "-",
-                       " ".join(second), of_all(begun), hard, of_all(parts)).rstrip()
+                       " ".join(second), f"{of_all(begun)} {hard}", of_all(parts)).rstrip()
 
 
 def show_course() -> None:
     mine = written_parts(tree_of(Path("mine.py")))
     questions = {lesson: Question(lesson) for lesson in LESSONS}
-    say(LINE.format("lesson", "guess", "switch", "exercises", "difficulty", "parts of mine.py"))
+    say(LINE.format("lesson", "guess", "switch", "exercises", "mine.py"))
     for lesson, question in questions.items():
         say(lesson_line(lesson, question, mine))
     todo = next((lesson for lesson, question in questions.items() if not question.guess), None)
