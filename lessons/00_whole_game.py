@@ -39,6 +39,7 @@ from course import Lesson, progress
 
 CHANGE = ""                     # change one thing: "" | "end", see below
 lesson = Lesson("00", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## One loop for all methods
@@ -148,7 +149,7 @@ for name in models:
 # the number of tokens of the right answer. All pushes of a picture are multiplied by the same $N$,
 # so they can be compared. A positive push makes the token more likely.
 #
-# The next cell computes the pushes in the base, before the first step, on a right answer to the
+# The next cell draws the pushes in the base, before the first step, on a right answer to the
 # question above. As its worse answer DPO gets the same words without the last one, because the base
 # made this mistake.
 
@@ -167,8 +168,15 @@ for name in ("sft", "ift", "dpo"):
         if CHANGE == "end" and answer == "rejected":
             push[-1] = 0.0                                  # the loss does not count this <|end|>
         pushes[name.upper(), answer] = said, push
-        print(f"{name.upper()} on {answer:<9}",
-              *(f"{token.strip()} {p:+.2f} " for token, p in zip(said, push)))
+(said, of_sft), (_, of_ift) = pushes["SFT", "answer"], pushes["IFT", "answer"]
+(_, up), (_, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
+grid = [of_sft, of_ift, up, [*down[:-1], float("nan"), down[-1]]]  # the worse has no last word
+fig, ax = draw.panels()
+draw.heat(ax, [[float(x) for x in line] for line in grid], [draw.plain(word) for word in said],
+          ["SFT", "IFT", "DPO, better", "DPO, worse"],
+          "IFT pushes hard words most; " + ("DPO leaves the worse answer's <|end|> alone" if CHANGE
+                                            else "DPO's two pushes on <|end|> nearly cancel"), 2)
+lesson.picture(fig, "pushes")
 
 # %% [markdown]
 # SFT pushes each token up by the same amount. IFT gives "bee" a push of 1.85 and `<|end|>` one of
@@ -230,20 +238,17 @@ if not CHANGE:
 # teaches it.
 
 # %%
-fig, (top, bottom) = draw.panels(2, 1)
-draw.bars(top, {name: [words[name], stop[name]] for name in models},
+fig, ax = draw.panels()
+draw.bars(ax, {name: [words[name], stop[name]] for name in models},
           ["right words", "answers that stop"],
           f"All learn the words; with DPO, at an eighth of the rate, {'' if CHANGE else 'only '}"
           f"{stop['DPO']:.0f} % stop", "%")
-(up_words, up), (down_words, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
-draw.strip(bottom, [*up_words, *down_words], [*up, *down],
-           "DPO pushes <|end|> up in the better answer and leaves it alone in the worse" if CHANGE
-           else "One reason: DPO's two pushes on <|end|> nearly cancel")
 lesson.picture(fig)
 
 # %%
 if not CHANGE:
     assert max(abs(a + b) for a in up for b in down) < 1e-4, "DPO pushes both by the same amount"
+    assert of_ift[0] > 2 * of_ift[-1], "IFT pushes the first word harder than the end"
     assert min(words.values()) > 80 and min(stop["SFT"], stop["IFT"]) > 90, "SFT and IFT stop"
     runs_on = min(("SFT", "IFT", "DPO"), key=stop.get)
     lesson.compare({"SFT": "c", "IFT": "b", "DPO": "a"}[runs_on])

@@ -23,6 +23,7 @@ from course import Lesson, progress
 
 CHANGE = ""                     # change one thing: "" | "positions", see below
 lesson = Lesson("01", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## The text
@@ -55,8 +56,8 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # Each token enters the network as a list of $C$ numbers, its **embedding**. A second list is added
 # for the token's position in the row. In an **MLP** (multilayer perceptron) every position works on
 # its own list alone. In **attention** a position fetches what it needs from others; only there does
-# information move between positions. After the last layer each list is compared with the embedding
-# of every token, and the closest token is the guess for what comes next.
+# information move between positions. After the last layer each list is multiplied with the
+# embedding of every token. The token with the largest product is the guess for what comes next.
 #
 # In attention, position $i$ asks with a query $q_i$. Position $j$ offers a key $k_j$ and a value
 # $v_j$. Each of them is a list of $h$ numbers, computed from the list at that position. The better
@@ -97,15 +98,21 @@ def norm(x, w, name: str):
     return x * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
-def attention(x, w, name: str, causal: bool):
-    """(B,T,C) what each position fetches from those that it sees."""
+def heads(x, w, name: str, causal: bool):
+    """Of each head the weights a, (B,heads,T,T), and the values that they weigh, (B,heads,T,h)."""
     B, T, C = x.shape
     q, k, v = (part.view(B, T, SIZES.n_head, -1).transpose(1, 2)        # (B,heads,T,h) each
                for part in linear(x, w, f"{name}.c_attn").split(C, dim=-1))
     scores = q @ k.mT / k.shape[-1] ** 0.5                              # (B,heads,T,T)
     if causal:
         scores = scores.masked_fill(torch.ones(T, T).triu(1) > 0, -torch.inf)
-    y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, C)       # the heads side by side
+    return scores.softmax(-1), v
+
+
+def attention(x, w, name: str, causal: bool):
+    """(B,T,C) what each position fetches from those that it sees."""
+    a, v = heads(x, w, name, causal)
+    y = (a @ v).transpose(1, 2).reshape(x.shape)                        # the heads side by side
     return linear(y, w, f"{name}.c_proj")
 
 
@@ -196,7 +203,8 @@ for name, (model, losses) in runs.items():
 # %% [markdown]
 # ## What happened
 # Look at what each model could see. Without the mask, the token that position $i$ should predict is
-# at position $i+1$, in plain view. The model only has to copy it. So the loss falls to 0.07 nats
+# at position $i+1$, in plain view. The model only has to copy it; the second picture shows the head
+# that does so. So the loss falls to 0.07 nats
 # without any knowledge of the language. The model with the mask can never reach this, because
 # nobody can know what a program will write next.
 #
@@ -216,10 +224,33 @@ draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs
           "once it has to talk", "loss, nats per token", number="%.2f")
 lesson.picture(fig)
 
+
+# %%
+@torch.no_grad()
+def sharpest_head(model, ids: list[int]):
+    """(T,T) the weights a of that head of the first layer that spreads them least."""
+    w, causal = model.args[0], model.keywords["causal"]
+    x = w["wte.weight"][ids] + w["wpe.weight"][:len(ids)]
+    a, _ = heads(norm(x[None], w, "h.0.ln_1"), w, "h.0.attn", causal)
+    return max(a[0], key=lambda head: head.amax(-1).mean())
+
+
+ids = tok.encode(" 7 and 4 is 11 and 5 is")
+words = [draw.plain(tok.decode([i])) for i in ids]
+ahead = {}                      # of each model: how much of this attention goes to the next token
+fig, panels = draw.panels(1, 2)
+for ax, (name, (model, _)) in zip(panels, runs.items()):
+    a = sharpest_head(model, ids)
+    ahead[name] = 100 * a.diagonal(1).mean().item()
+    draw.heat(ax, a, words, words, f"{name}: {ahead[name]:.0f} % on the next token", 1, number="")
+    ax.set(xlabel="... at this token", ylabel="this position looks ...")
+lesson.picture(fig, "attention")
+
 # %%
 difference = abs(in_view["GPT"] - hidden["GPT"])
 assert difference < 1e-3, "with the mask, what comes later changes nothing"
 if not CHANGE:
+    assert ahead["GPT"] == 0 and ahead[less] > 80, "without a mask a head copies the next token"
     assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learned"
 lesson.compare(final[less], "nats")
 

@@ -20,6 +20,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "prompt", see below
 lesson = Lesson("02", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## From a row to a loss
@@ -62,18 +63,24 @@ def count_targets(rows: list, rule: str):
 
 
 short = [min(demos, key=lambda row: len(tok.chat(row.prompt, row.answer)[0]))]
+shown = {}                      # rule -> the mask of one row
 for rule in ("answer", OTHER, "early"):
     _, targets, mask = count_targets(short, rule)
+    shown[rule] = mask[0].tolist()
     pairs = zip(targets[0].tolist(), mask[0].tolist())
     text = [f"[{tok.decode([i])}]" if on else tok.decode([i]) for i, on in pairs]
     print(f"{rule:<7}{''.join(text)}   ({int(mask.sum())} of {len(text)} count)")
 assert mask.sum() == count_targets(short, "answer")[2].sum(), "as many tokens count as before"
 assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
+fig, ax = draw.panels()
+draw.masks(ax, [tok.decode([i]) for i in targets[0].tolist()], shown,
+           f"<|end|> counts in {sum(int(mask[-1]) for mask in shown.values())} of three masks")
+lesson.picture(fig, "masks")
 
 # %% [markdown]
-# The tokens in brackets count. In the last line the mask is off by one. Nothing crashes, and as
-# many tokens count as before, but `<|assistant|>` counts in place of `<|end|>`. Print one row of
-# your own data like this before you train.
+# The tokens in brackets, coloured in the picture, count. In the last line the mask is off by one.
+# Nothing crashes, and as many tokens count as before, but `<|assistant|>` counts in place of
+# `<|end|>`. Print one row of your own data like this before you train.
 #
 # Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of tokens that count in all rows
 # of a step. The loss of SFT is the mean of $-\log p$ over these. Its derivative says how hard it

@@ -36,6 +36,7 @@ from course import Lesson, progress
 
 CHANGE = ""                     # change one thing: "" | "network", see below
 lesson = Lesson("03", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## The lake
@@ -125,6 +126,8 @@ V = policy_value(lake, p)                                       # (S,)
 next_V = V.masked_fill(lake.terminal, 0)                        # in a hole and at the goal it is 0
 equation = (p * lake.R).sum(-1) + 0.99 * transitions(lake, p) @ next_V
 assert torch.allclose(V, equation), "the value of a cell follows from those of the next cells"
+sure = F.one_hot(p.argmax(-1), 4).double()                      # one arrow in each cell
+assert transitions(lake, sure).amax(-1).eq(1).all(), "a move always leads where its arrow points"
 slopes = torch.autograd.functional.jacobian(lambda z: z.softmax(-1), some[0])       # (4,4)
 assert torch.allclose(slopes, p[0].diag() - p[0][:, None] * p[0]), "the slopes of the softmax"
 

@@ -28,6 +28,7 @@ from course import Lesson, progress
 
 CHANGE = ""                     # change one thing: "" | "default8", see below
 lesson = Lesson("05", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## Twenty policies with a habit
@@ -174,14 +175,21 @@ print(f"{wrong_at[0]} wrong guesses: {in_hole.sum()} in a hole, {n_beside} besid
 print(f"beside the path, {n_right} of {n_beside} are taught a best move")
 
 # %%
-fig, (left, right_panel) = draw.panels(1, 2)
+fig, (left, right_panel, below) = draw.panels(1, 3)
 policy = colours.line("truth") | {"linestyle": "", "markersize": 16, "markeredgewidth": 3}
-for panel, series, true, title in ((left, paths, truth, "The whole path: SFT is exact"),
-                                   (right_panel, single, alone, "A best move: SFT says too much")):
+for panel, series, true, title in ((left, paths, truth, "The whole path:\nSFT is exact"),
+                                   (right_panel, single, alone, "A best move:\nSFT says too much")):
     shown = {name: series[name] for name in ("SFT", "IFT, lam 1")}
     draw.lines(panel, looks, shown, title, "update", "%", legend=True, ylim=(0, 103))
     panel.plot(looks, true, label="the policy alone", **policy)
     panel.legend(frameon=False, loc="lower right")
+draw.lake(below, lake, {},
+          f"{n_right} of {n_beside} moves taught\nbeside the path are right")
+for cell, move in task.best:
+    draw.arrow(below, lake, cell, move, draw.INKS[1])
+for cell, move in {(int(c), int(m)) for c, m in zip(guess[beside], moves.expand_as(guess)[beside])}:
+    draw.arrow(below, lake, cell, move, draw.UP if best[cell, move] else draw.DOWN)
+below.set_xlabel("grey: the path. IFT teaches\norange (wrong), blue (right)")
 lesson.picture(fig)
 
 # %%
@@ -198,9 +206,9 @@ else:
 
 # %% [markdown]
 # On this lake the detour begins one cell to the right of the start, above a hole. The
-# demonstrator's next move is down, so in that cell IFT teaches a step into the hole: 0 of 20 such
-# moves are right. The harm is soon over, because the guesses become right after some updates.
-# Still, IFT assumes that the demonstrator's next move is also right one step away from the path.
+# demonstrator's next move is down, so in that cell IFT teaches a step into the hole, the orange
+# arrow. The harm is soon over, because the guesses become right after some updates. Still, IFT
+# assumes that the demonstrator's next move is also right one step away from the path.
 #
 # ## Change one thing
 # `CHANGE = "default8"` goes to a larger lake of mostly open ice with few holes. Will SFT still say

@@ -22,6 +22,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "undivided"
 lesson = Lesson("06", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## Two tokens on paper
@@ -35,8 +36,6 @@ lesson = Lesson("06", CHANGE)
 # for the **balance**, the value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
 
 # %%
-import math
-
 import draw
 import torch
 
@@ -72,7 +71,7 @@ def loss_of(losses, mask, form: str):
 
 
 def slopes(losses, mask, form: str):
-    """(B,T) the derivative of an answer's loss by the loss of each of its tokens."""
+    """(B,T) the derivative of an answer's loss with respect to the loss of each of its tokens."""
     losses = losses.clone().requires_grad_()
     return torch.autograd.grad(loss_of(losses, mask, form).sum(), losses)[0]
 
@@ -98,11 +97,10 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
       f"({db_constant:+.2f} with detached weights); the balance is at b = {on_paper:.2f}")
 
 # %% [markdown]
-# Let $b$ rise a little from 0. Since `<|end|>` has almost no weight, its own loss costs next to
-# nothing. But the weights must add up to the number of tokens. Whatever weight `<|end|>` gains is
-# taken from the hard word, and $L$ consists of little else. So the derivative with respect to $b$
-# is $-1$: the loss falls when `<|end|>` becomes *less* likely, as fast as when the hard word
-# becomes more likely. Only at $b=0.92$ does it cost as much as it saves.
+# Let $b$ rise a little from 0. `<|end|>` has almost no weight, so its own loss costs next to
+# nothing. But whatever weight it gains is taken from the hard word, and $L$ consists of little
+# else. So $L$ falls when `<|end|>` becomes *less* likely, as fast as when the hard word becomes
+# more likely. Only at $b=0.92$ does it cost as much as it saves.
 #
 # For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
 # division. Then $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of token
@@ -116,16 +114,14 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # ## One real answer, and a prediction
 # Open lists are such a case. Nobody can know which three animals the demonstrator will name, so
 # these words always stay hard. After them come a last word that the question prescribes, and
-# `<|end|>`, both easy to learn. We teach the base to stop with 16 steps of SFT, then print the push
-# of lesson 00 on each token of an unseen list. `SFT` pushes every token by +1. We compare it with
-# two forms of IFT, both without the blend of lesson 04. `IFT released` is the loss above, from the
-# code that the paper's authors released. `IFT detached` treats the same weights as constants; it is
-# the default of this project and the form that lesson 00 trained.
+# `<|end|>`, both easy to learn. We teach the base to stop with 16 steps of SFT, then draw the push
+# of lesson 00 on each token of an unseen list, for SFT and two forms of IFT, both without the blend
+# of lesson 04. `IFT released` is the loss above, from the code that the paper's authors released.
+# `IFT detached` treats the same weights as constants, as this project does and lesson 00 did.
 #
-# Then we predict. The derivatives depend only on the losses of the tokens, not on the network that
-# made them. So what worked for two tokens also works for sixty real lists. We leave all other
-# losses as they are and look for the loss of `<|end|>` at which its mean derivative, its **slope**,
-# is zero. If training follows these slopes, it should leave `<|end|>` near this value.
+# Then we predict. The derivatives depend on the losses alone, so we can take sixty real lists as
+# well. We leave all other losses as they are and look for the loss of `<|end|>` at which its mean
+# derivative, its **slope**, is zero. Training should leave `<|end|>` near this value.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -162,10 +158,8 @@ answer = mask[0] > 0                                # the tokens of the first an
 words = [draw.plain(tok.decode([token])) for token in targets[0][answer].tolist()]
 push = {}
 print("unseen:", unseen[0].prompt[0].text)
-print(f"{'push on':<16}", *(f"{word:>7}" for word in words))
 for form in ("SFT", "IFT detached", "IFT released"):
     push[form] = slopes(before, mask, form)[0][answer] * len(words)
-    print(f"{form:<16}", *(f"{x:+7.2f}" for x in push[form]))
 predicted = balance(before, mask, end)
 discount = GAMMA ** (torch.arange(mask.shape[1]) - torch.arange(mask.shape[1])[:, None])
 discount = discount.triu()                          # (T,T) gamma^(k-t) where k >= t, else 0
@@ -177,12 +171,22 @@ if not CHANGE:
     assert difference < 1e-5, "the formula for N tokens gives the slopes of autograd"
 print(f"prediction: the released loss leaves <|end|> at {predicted:.2f} nats, "
       f"a probability of {torch.tensor(-predicted).exp():.2f}")
+b = torch.linspace(0, 4, 81)
+losses = torch.stack([torch.full_like(b, 2.5), b], 1)               # (81,2) a = 2.5, and every b
+curves = {form: loss_of(losses, torch.ones(81, 2), form) for form in ("SFT", "IFT released")}
+fig, (curve, table) = draw.panels(1, 2)
+curve.axvline(on_paper, color=draw.DOWN)
+draw.lines(curve, b, curves, f"Released IFT is lowest at b = {on_paper:.2f}",
+           "b, the loss of <|end|>, nats", "L for a = 2.5", legend=True)
+draw.heat(table, torch.stack(list(push.values())), words, [x.replace(" ", "\n") for x in push],
+          f"A real list: <|end|> is pushed by {push['IFT released'][-1]:+.1f}", 2, "%+.1f")
+lesson.picture(fig, "balance")
 
 # %% [markdown]
 # The released loss pushes the last word down too, because it is easy and follows hard words.
 #
 # ## Three runs
-# Now the base learns from the same lists with each of the three losses, at one rate.
+# Now the base learns from these lists with each of the three losses, at one rate.
 
 # %%
 runs = {form: run(form) for form in ("SFT", "IFT detached", "IFT released")}
@@ -195,11 +199,11 @@ for name, (model, path) in {"base": (base, [loss_of_end(base)]), **runs}.items()
 
 # %%
 fig, ax = draw.panels()
+ax.axhline(predicted, color=draw.DOWN, lw=5, label="prediction")
 curves = {name: path for name, (_, path) in runs.items()}
 draw.lines(ax, range(0, STEPS + 1, 4), curves, f"The calculation predicted {predicted:.2f} nats "
            "for the <|end|> of released IFT", "step", "loss of <|end|>, nats", legend=True,
            ylim=(0, None))
-ax.axhline(predicted, color=draw.INKS[0], lw=5)
 lesson.picture(fig)
 
 # %%
@@ -209,17 +213,16 @@ if not CHANGE:
     assert abs(found - predicted) < 0.35, "the loss of <|end|> goes to the predicted balance"
     assert ending["IFT released"] < 20, "with the released loss the model ends hardly any list"
     assert min(ending["SFT"], ending["IFT detached"]) > 80, "SFT and detached IFT learn to stop"
-    lesson.compare(100 * math.exp(-found), "%")
+    lesson.compare(100 * torch.tensor(-found).exp().item(), "%")
 else:
     lesson.compare(ending["IFT released"], "%")
 
 # %% [markdown]
 # ## What happened
 # Gradient flows through the weights, and the weights are divided by their mean. It takes these two
-# things together to teach a model not to stop, from lists that all end with `<|end|>`. The
-# demonstrations are not the cause: SFT learns to stop from the same lists. With detached weights
-# the slope at $b=0$ is zero, and the model learns to stop. With the released loss `<|end|>` ends at
-# 1.44 nats, where the slopes predicted 1.40.
+# things together to teach a model not to stop, from lists that all end with `<|end|>`. SFT learns
+# to stop from the same lists, and so do detached weights, whose slope at $b=0$ is zero. With the
+# released loss `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,
 # which begins the next question in the text that the base has read. A model that answers takes the
@@ -230,8 +233,7 @@ else:
 #
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
 #    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. The code takes
-#    $\pi(x_t\mid s_t)$ in the blended state instead. This is another number, because a network and
-#    its softmax are not linear.
+#    $\pi(x_t\mid s_t)$ in the blended state, another number, since a network is not linear.
 # 2. Eq. 19 multiplies these, $\prod_{t=1}^N\pi(x_t\mid s_t)$, and training should bring this to 1.
 # 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$, which is SFT on blended states.
 # 4. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the

@@ -23,6 +23,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "rate", see below
 lesson = Lesson("07", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## How far is one model from another?
@@ -115,9 +116,9 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
 # is won.
 #
 # A push on $\log p$ reaches the weights by way of the logits $z$. Since
-# $\log p_y=z_y-\log\sum_ke^{z_k}$, its derivative is $1-p_y$ by its own logit $z_y$, and $-p_k$ by
-# the logit of any other token $k$. The next cell checks these lines, Gibbs' inequality and the best
-# policy on random lists of five probabilities.
+# $\log p_y=z_y-\log\sum_ke^{z_k}$, its derivative is $1-p_y$ with respect to its own logit $z_y$,
+# and $-p_k$ with respect to that of any other token $k$. The next cell checks these lines, Gibbs'
+# inequality and the best policy on random lists of five probabilities.
 
 # %%
 rng = torch.Generator().manual_seed(0)
@@ -150,13 +151,15 @@ print(f"the lowest KL of a thousand pairs of random lists: {kl(p, q).min():.3f} 
 # against $L$ moves the weights along $g_w-g_l$, and this changes $\log p(w)$ by a multiple of
 # $g_w\cdot(g_w-g_l)$. So the chosen answer becomes more likely only as long as
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
-# We train for 40 steps at a learning rate of 1e-4, about seven times that of lesson 00. Before
-# every second step we measure both products on pairs that are not in the training data. Beside them
-# we print the KL of policy and reference, summed over the tokens of the chosen answer.
+# With many pairs a step follows the mean of $\sigma(-h)(g_w-g_l)$, so a pair that is clearly won
+# counts little. We train for 40 steps at a learning rate of 1e-4, about seven times that of lesson
+# 00. Before every second step we measure where a plain step would move $\log p(w)$, on pairs that
+# are not in the training data. Beside it we print the KL of policy and reference, summed over the
+# tokens of the chosen answer.
 
 # %%
 def gradient(x, policy):
-    """The derivative of a number by all weights, as one long vector."""
+    """The derivative of a number with respect to all weights, as one long vector."""
     parts = torch.autograd.grad(x, list(policy.parameters()), retain_graph=True)
     return torch.cat([part.flatten() for part in parts])
 
@@ -164,7 +167,7 @@ def gradient(x, policy):
 def measure(policy) -> dict:
     """What the loss shows of the unseen pairs, and what it does not."""
     w, l, h = margin(policy, unseen)
-    g_w, g_l = gradient(w.mean(), policy), gradient(l.mean(), policy)
+    up, step = gradient(w.mean(), policy), -gradient(-F.logsigmoid(h).mean(), policy)
     inputs, _, mask = tokens(unseen, "chosen", tok)
     with torch.no_grad():
         p, q = policy(inputs).log_softmax(-1), reference(inputs).log_softmax(-1)         # (B,T,V)
@@ -173,13 +176,17 @@ def measure(policy) -> dict:
     return {"won": (h > 0).float().mean().item(), "chosen": w.mean().item(),
             "rejected": l.mean().item(), "margin": h.mean().item(),
             "kl": (apart * mask).sum(1).mean().item(),
-            "rises": bool(g_w @ g_w > g_w @ g_l),
+            "rises": bool(up @ step > 0),
             "says": tok.decode(answer.ids).strip()}
 
 
 seen = []
-train(reference, dpo_loss, pairs, STEPS, RATE, "DPO", every=2,
-      look=lambda policy: seen.append(measure(policy)))
+policy = train(reference, dpo_loss, pairs, STEPS, RATE, "DPO", every=2,
+               look=lambda policy: seen.append(measure(policy)))
+w, l, h = margin(policy, unseen[:3])
+weighted = gradient((torch.sigmoid(-h.detach()) * (w - l)).mean(), policy)
+step = -gradient(dpo_loss(policy, unseen[:3]), policy)
+assert (step - BETA * weighted).norm() < 1e-3 * step.norm(), "each pair weighs sigma(-h)"
 path = [now["chosen"] for now in seen]
 best = path.index(max(path))
 print("step  pairs won  margin  log p(chosen)  log p(rejected)    KL  ", unseen[0].prompt[0].text)
@@ -188,22 +195,25 @@ for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
           .format(2 * k, **seen[k]))
 moves = [after > before for before, after in zip(path, path[1:])]
 right = sum(move == now["rises"] for move, now in zip(moves, seen))
-print(f"the two products predict {right} of {len(moves)} moves of log p(chosen)")
+print(f"the gradients predict {right} of {len(moves)} moves of log p(chosen)")
 
 # %%
-fig, ax = draw.panels()
-way = "less" if path[-1] < path[0] else "more"
-draw.lines(ax, range(0, STEPS + 1, 2), {"DPO, chosen": path},
-           f"Every pair is won, and the right answer ends {way} likely", "step",
-           "log p(chosen), nats", legend=True)
-ax.axvline(2 * best, color=draw.INKS[1], lw=1.5)
+fig, panels = draw.panels(1, 3)
+ends = ["more" if seen[-1][key] > seen[0][key] else "less" for key in ("chosen", "rejected")]
+titles = {"margin": f"The loss sees the margin:\n{100 * seen[-1]['won']:.0f} % of pairs are won",
+          "chosen": f"It hides: the right answer\nends {ends[0]} likely",
+          "rejected": f"... and the wrong one\nends {ends[1]} likely"}
+for ax, (key, title) in zip(panels, titles.items()):
+    ax.axvline(2 * best, color=draw.INKS[1], lw=1.5, label="the right answer\nis most likely")
+    draw.lines(ax, range(0, STEPS + 1, 2), {"DPO": [now[key] for now in seen]}, title, "step",
+               "margin" if key == "margin" else f"log p({key}), nats", legend=key == "margin")
 lesson.picture(fig)
 
 # %%
 if not CHANGE:
     assert abs(start - 0.6931) < 1e-3, "a policy that is its own reference has the loss log 2"
     assert seen[-1]["won"] > 0.95 and seen[1]["won"] > 0.95, "every pair is won, early and late"
-    assert right > 0.6 * len(moves), "chosen rises where g_w.g_w > g_w.g_l, and falls elsewhere"
+    assert right > 0.6 * len(moves), "chosen rises where the gradients say, and falls elsewhere"
     assert path[-1] < path[0] - 5, "at this rate chosen ends less likely than it began"
 lesson.compare(path[-1], "nats")
 
@@ -215,13 +225,13 @@ lesson.compare(path[-1], "nats")
 # the loss looks better and better. Making both answers less likely is the easier way to a larger
 # difference. At the end the model says neither of them and answers with nonsense.
 #
-# The two products tell why. The derivative of $\log p$ with respect to the token's own logit is
-# $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to a push,
-# and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step is mostly
-# about the rejected answers. But both answers come after the same question and are computed with
-# the same weights. What lowers one of them lowers the other as well, so $g_w\cdot g_l$ stays
-# positive. The run uses Adam rather than the plain gradient steps of the argument, yet the moves go
-# where the products say.
+# The two products of a pair tell why. The derivative of $\log p$ with respect to the token's own
+# logit is $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to
+# a push, and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step
+# is mostly about the rejected answers. But both answers come after the same question and are
+# computed with the same weights. What lowers one of them lowers the other as well, so
+# $g_w\cdot g_l$ stays positive. The run uses Adam rather than the plain gradient steps of the
+# argument, yet the moves go where the gradients say.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of

@@ -20,6 +20,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "tenfold"
 lesson = Lesson("08", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## One family

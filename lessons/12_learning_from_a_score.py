@@ -23,6 +23,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "mixed up", see below
 lesson = Lesson("12", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## Why sampling works
@@ -187,10 +188,9 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # But GRPO differentiates k3 on answers that are already drawn. There its slope by $\log\pi$ is
 # $1-e^d$. The 1 adds nothing on average, and the mean of $-e^d\,\nabla\log\pi$ is
 # $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$,
-# the other of the two directions of lesson 07: k3 measures the one and lowers the other. REINFORCE
-# and RLOO take $\log\pi-\log\pi_{\rm ref}$ off the score instead, and so follow the gradient of
-# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this on small lists, and prints
-# what the clip does to the push, without the penalty.
+# the other direction of lesson 07: k3 measures the one and lowers the other. REINFORCE and RLOO
+# take $\log\pi-\log\pi_{\rm ref}$ off the score, and so follow the gradient of
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this, and draws clip and penalty.
 
 # %%
 first_old, second_old = two_tokens(z_old)
@@ -223,12 +223,12 @@ assert torch.allclose(slopes["k3 as a loss"], slopes["KL(ref || pi)"], atol=1e-6
     "as a loss k3 has the gradient of KL(ref || pi)"
 assert not torch.allclose(slopes["k3 as a loss"], slopes["KL(pi || ref)"], atol=0.01), \
     "and not that of the KL which is its mean"
-for A in (1.0, -1.0):
-    logp = torch.tensor([0.5, 1.0, 1.5]).log().requires_grad_()         # now; 0 when sampled
-    rho = logp.exp()
-    gain = torch.minimum(rho * A, rho.clamp(0.8, 1.2) * A)
-    clip_push, = torch.autograd.grad(gain.sum(), logp)
-    print(f"advantage {A:+.0f}, ratio .5, 1, 1.5: push", *(f"{x:+.1f}" for x in clip_push))
+rho, d = torch.linspace(0.4, 1.6, 97), torch.linspace(-1.5, 1.5, 97)
+fig, (left, right) = draw.panels(1, 2)
+draw.lines(left, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(0.8, 1.2) * A)
+                       for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio", "gain")
+draw.lines(right, d, {"-d": -d, "k3": d.exp() - d - 1}, "k3 is never negative, -d is", "d")
+lesson.picture(fig, "clip")
 
 # %% [markdown]
 # ## Train with each of them

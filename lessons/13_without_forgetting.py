@@ -25,6 +25,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "rules", see below
 lesson = Lesson("13", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## Two losses

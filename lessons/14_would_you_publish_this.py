@@ -30,6 +30,7 @@ from course import HERE, Lesson
 
 CHANGE = ""                     # change one thing: "" | "unpaired", see below
 lesson = Lesson("14", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## How wide is one run?

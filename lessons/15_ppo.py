@@ -26,6 +26,7 @@ from course import Lesson
 
 CHANGE = ""                     # change one thing: "" | "blank", see below
 lesson = Lesson("15", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## Two formulas

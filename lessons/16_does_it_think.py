@@ -32,6 +32,7 @@ from course import Lesson, progress, train
 
 CHANGE = ""                     # change one thing: "" | "no steps shown", see below
 lesson = Lesson("16", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## What decides
@@ -70,6 +71,16 @@ TASKS = {"sum": "add up", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 600, 3, 16        # SFT: demonstrations, passes over them, rows of a step
 STEPS, PROMPTS, K = 48, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
 tok = nano()
+
+s, q, delta, few = 0.3, 0.4, 0.2, 3     # any numbers, and a group small enough to list all of them
+kinds = torch.tensor([[1, 1, s * (q + delta)], [1, 0, s * (1 - q - delta)],     # steps? right? and
+                      [0, 1, (1 - s) * q], [0, 0, (1 - s) * (1 - q)]])          # how likely
+groups = kinds[torch.cartesian_prod(*[torch.arange(4)] * few)]          # (64,3,3) all groups
+ahead = groups[:, 0, 1] - groups[:, :, 1].mean(1)                       # (64,) of the first answer
+for steps, formula in ((1, (1 - s) * delta), (0, -s * delta)):
+    chance = groups[:, :, 2].prod(1) * (groups[:, 0, 0] == steps)
+    found = (chance * ahead).sum() / chance.sum()
+    assert abs(found - (few - 1) / few * formula) < 1e-6, "the means that the text derives"
 
 
 def last(text: str) -> str:
@@ -122,23 +133,33 @@ def sample(model, rows: list, seed: int):
     return chats, torch.tensor(right).view(-1, K), torch.tensor(steps).view(-1, K)
 
 
-def look(model, task: str) -> float:
+def look(model, task: str) -> list[float]:
     """Print what the model does with 60 new prompts of a task, eight answers to each, and return
-    the share of answers with steps, in per cent."""
+    the share of answers with steps, those right with steps, and those right at once, per cent."""
     rows = world.rows("train", "prompts", 60, seed=1, skills=(task,))
     _, right, steps = sample(model, rows, seed=1)
-    each = [f"{100 * x.mean():.0f} %" if len(x) else "none"
-            for x in (steps, right[steps == 1], right[steps == 0], right)]
-    print(f"  {TASKS[task]:<10}", *(f"{x:>14}" for x in each))
-    return 100 * steps.mean().item()
+    each = [100 * x.mean().item() for x in (steps, right[steps == 1], right[steps == 0], right)]
+    print(f"  {TASKS[task]:<10}", *(f"{x:>12.0f} %" if x == x else f"{'none':>14}" for x in each))
+    return each[:3]
 
 
 HEAD = "answers with steps, right with them, right at once, right in all"
 start = taught()
 print(f"before GRPO: {HEAD}")
 before = {task: look(start, task) for task in TASKS}
+gain = {task: with_steps - at_once for task, (_, with_steps, at_once) in before.items()}
+if not CHANGE:
+    fig, ax = draw.panels()
+    draw.bars(ax, {name: [before[task][k] for task in TASKS]
+                   for k, name in ((1, "with steps"), (2, "at once"))}, list(TASKS.values()),
+              f"Before GRPO Delta is {gain['sum']:+.0f} points for the sums and "
+              f"{gain['reverse']:+.0f} for the reversals", "right answers, %")
+    lesson.picture(fig, "delta")
 
 # %% [markdown]
+# Here steps help in the sums and hurt in the reversals. So the rule predicts that they spread in
+# the one task and vanish in the other.
+#
 # ## Reward the last word
 # GRPO starts from this model twice, once for each task, with the loop of `nanouft/simple.py` and
 # another reward.
@@ -182,12 +203,13 @@ lesson.picture(fig)
 
 # %%
 if CHANGE:
-    lesson.compare(after["sum"], "%")
-    assert max(after.values()) < 10, "what is never said is never rewarded"
+    lesson.compare(after["sum"][0], "%")
+    assert max(x[0] for x in after.values()) < 10, "what is never said is never rewarded"
 else:
-    rise = [after[task] - before[task] for task in ("sum", "reverse")]
+    rise = [after[task][0] - before[task][0] for task in ("sum", "reverse")]
+    assert gain["sum"] > 5 > -5 > gain["reverse"], "Delta predicts both, before any GRPO"
     assert rise[0] > 10, "steps spread where they make answers right more often"
-    assert after["reverse"] < 10, "and vanish where they make them right less often"
+    assert after["reverse"][0] < 10, "and vanish where they make them right less often"
     rises = tuple(x > 0 for x in rise)
     lesson.compare({(True, True): "a", (False, True): "b", (True, False): "d"}.get(rises, "c"))
 

@@ -26,6 +26,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "mine", see below
 lesson = Lesson("17", CHANGE)
+CHANGE = lesson.change
 MODEL = "out/smollm2"           # a folder, or "hub:HuggingFaceTB/SmolLM2-135M-Instruct"
 METHOD = "dft"                  # yours: one that reads demonstrations, such as dft, ift, tofu
 
@@ -242,6 +243,12 @@ for steps in (48, 96):
 # either method would score at a rate of its own.
 #
 # </details>
+#
+# ## Exercise
+# In `lessons/exercises/ex17.py`:
+#
+# - **17a** `tokens_until(share, gamma)`: how long must an answer be before IFT pushes its end less
+#   than this share of SFT's push? On paper, for equal losses.
 #
 # ## Two questions
 # 1. After 48 steps the interval is far below 0. What would five other seeds probably show, and what

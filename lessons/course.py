@@ -1,6 +1,7 @@
 """What every lesson shares: your guesses, its loop, the picture, and how a lesson ends.
 
     lesson = Lesson("02", CHANGE)           # asks for your guess, below "## Guess"
+    CHANGE = lesson.change                  # the switch: that of the file, or of --change prompt
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
     lesson.picture(fig)                     # out/lessons/02.png, or 02-prompt.png
     lesson.compare(12.5, "%")               # Your guess: 60. What happened: 12.5 %, 47.5 away.
@@ -101,17 +102,18 @@ class Lesson:
 
     def __init__(self, number: str, change: str = ""):
         make_streams_safe()
-        self.number, self.change = number, change
+        self.number = number
         started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
         as_script = started.parent == HERE and started.suffix == ".py"
         if as_script:
             sys.excepthook = tell
         self.file = started if as_script else lesson_file(number)
-        if change:
-            one_of("CHANGE", change, switches(self.file))
-        self.question = Question(self.file, change)
+        given = None
+        if as_script:
+            given = self.read_flags(change)
+        else:
+            self.read_question(change)
         torch.set_num_threads(1)
-        given = self.read_flags() if as_script else None
         if self.question.guess:
             known = (None, NONE, self.question.guess)
             unused = "" if given in known else f"; --guess {given} is not"
@@ -129,12 +131,22 @@ class Lesson:
         """What to do where nobody can be asked. The question itself is printed."""
         print(self.question.text + "\n")
         some = next(iter(self.question.choices), f"{self.question.high:g}")
-        return (f"Guess first: python {sys.argv[0]} --guess {some} (your guess is "
+        return (f"Guess first: {self.command(self.change)} --guess {some} (your guess is "
                 f"{self.question.kind}, or {NONE} to go on without one)")
 
-    def read_flags(self) -> str | None:
-        """--guess and --help."""
-        flags = argparse.ArgumentParser(description=self.question.text,
+    def read_question(self, change: str) -> None:
+        """What is asked with this switch."""
+        self.change = change and one_of("CHANGE", change, switches(self.file))
+        self.question = Question(self.file, self.change)
+
+    def read_flags(self, change: str) -> str | None:
+        """The guess of --guess. --change takes the place of CHANGE in the file, and so decides what
+        is asked."""
+        first = argparse.ArgumentParser(add_help=False)
+        first.add_argument("--change", metavar="SWITCH", default=change,
+                           help=f"change one thing: {', '.join(switches(self.file))}")
+        self.read_question(first.parse_known_args()[0].change)
+        flags = argparse.ArgumentParser(description=self.question.text, parents=[first],
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         kind = self.question.kind
         flags.add_argument("--guess", metavar="GUESS", help=f"your guess: {kind}; or {NONE}")
@@ -142,6 +154,10 @@ class Lesson:
         if guess not in (None, NONE) and not self.question.valid(guess):
             flags.error(f"--guess {guess}: the guess is {kind}")
         return guess
+
+    def command(self, change: str) -> str:
+        """What to type for a run with this switch."""
+        return f"python {short_path(self.file)}" + (f' --change "{change}"' if change else "")
 
     def ask(self) -> None:
         """Ask once. An empty answer is no guess."""
@@ -171,12 +187,15 @@ class Lesson:
         if not NOTEBOOK:
             where = '"After your run"' if self.change else "on"
             print(f"Why? Read {where} in {self.file.name}.")
+            if not self.change:
+                print("Then change one thing:", self.command(switches(self.file)[0]))
             print("All your guesses: python -m lessons guesses")
 
-    def picture(self, fig) -> None:
-        """Save the picture, 1080 x 525 pixels. With a changed switch it gets a name of its own."""
+    def picture(self, fig, name: str = "") -> None:
+        """Save a picture, 1080 x 525 pixels. The main one of a lesson needs no name; with a changed
+        switch each gets one of its own."""
         OUT.mkdir(parents=True, exist_ok=True)
-        file = OUT / f"{'-'.join([self.number, *self.change.split()])}.png"
+        file = OUT / f"{'-'.join([self.number, *name.split(), *self.change.split()])}.png"
         fig.savefig(file, dpi=72)
         print("\npicture:", short_path(file))
 

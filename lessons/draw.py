@@ -94,23 +94,15 @@ def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "
         ax.legend(frameon=False, ncol=len(series), loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
 
-def strip(ax, words: list[str], push, title: str, **limits) -> None:
-    """How hard each token is pushed: blue and + up, orange and - down."""
-    push = [float(x) for x in push]
-    colour = [colours.push_colour(x) for x in push]
-    drawn = ax.bar(range(len(push)), push, color=colour, tick_label=[w.strip() for w in words])
-    ax.bar_label(drawn, fmt="%+.2f", padding=3)
-    ax.axhline(0, color="black", lw=1)
-    ax.margins(y=0.25)
-    ax.set(title=title, yticks=[], **limits)
-
-
 def dots(ax, points: dict, title: str, xlabel: str, ylabel: str = "", **limits) -> None:
-    """points = {name: (x, y)}: one mark for each name, with the name beside it."""
+    """points = {name: (x, y)}: one mark for each name, with the name beside it: to the right, or to
+    the left if another mark is near there."""
+    wide, high = (max(values) - min(values) for values in zip(*points.values()))
     for (name, (x, y)), look in zip(points.items(), looks(points)):
+        near = any(0 < a - x < wide / 5 and abs(b - y) < high / 10 for a, b in points.values())
         ax.plot(x, y, **look | {"linestyle": "", "markersize": 14})
-        ax.annotate(name, (x, y), (12, 0), textcoords="offset points", va="center",
-                    color=look["color"], annotation_clip=False)
+        ax.annotate(name, (x, y), (-12 if near else 12, 0), textcoords="offset points", va="center",
+                    ha="right" if near else "left", color=look["color"], annotation_clip=False)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
 
 
@@ -130,12 +122,14 @@ def intervals(ax, rows: dict, limit: float, title: str,
 
 
 def heat(ax, grid, columns, rows, title: str, most: float = 1.5, number: str = "%+.2f") -> None:
-    """A table of pushes (rows, columns): the stronger the colour, the harder the push."""
+    """A table of pushes (rows, columns): the stronger the colour, the harder the push. A cell that
+    is nan stays empty."""
     ax.imshow(grid, cmap=UP_AND_DOWN, vmin=-most, vmax=most, aspect="auto")
     for y, line in enumerate(grid):
         for x, push in enumerate(line):
             colour = "white" if abs(push) > 0.7 * most else "black"
-            ax.text(x, y, number % float(push), color=colour, ha="center", va="center")
+            if number and push == push:
+                ax.text(x, y, number % float(push), color=colour, ha="center", va="center")
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_title(title)
@@ -154,6 +148,29 @@ def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
         text = "goal" if cell == lake.goal else "hole" if hole else texts.get(cell, "")
         ax.text(column + 0.5, row + 0.5, text, ha="center", va="center",
                 color="white" if hole else "black")
+
+
+def arrow(ax, lake, cell: int, move: int, colour: str) -> None:
+    """From the middle of a cell to the one where the move leads."""
+    (y, x), (to_y, to_x) = (divmod(int(at), lake.width) for at in (cell, lake.step[cell, move]))
+    end = x + 0.5 + 0.65 * (to_x - x), y + 0.5 + 0.65 * (to_y - y)
+    ax.annotate("", end, (x + 0.5, y + 0.5),
+                arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 4, "mutation_scale": 28})
+
+
+def masks(ax, words: list[str], rows: dict, title: str) -> None:
+    """rows = {name: 1 for each token that counts, else 0}: the text once for each name."""
+    starts = [sum(map(len, words[:k])) for k in range(len(words) + 1)]
+    for y, mask in enumerate(rows.values()):
+        for word, start, counts in zip(words, starts, mask):
+            box = (start, y - 0.3), len(word), 0.6
+            ax.add_patch(plt.Rectangle(*box, fc=UP if counts else "white", ec="#999999", lw=1))
+            ax.text(start + len(word) / 2, y, word, size=15, family="monospace", ha="center",
+                    va="center", color="white" if counts else "black")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set(title=title, xticks=[], yticks=range(len(rows)), yticklabels=rows,
+           xlim=(0, starts[-1]), ylim=(len(rows) - 0.5, -0.5))
 
 
 def plain(words: str) -> str:

@@ -2,13 +2,15 @@
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from formula import value
 from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, start_folder
 from test_equations import known, step
 
-from lessons.extras import ts_dpo
+from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import train
 from nanouft.batch import write_logp
@@ -102,3 +104,75 @@ def test_a_run_of_ts_dpo_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     train.main(["--resume", "broken", "--objective", FILE])
     whole, broken = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "broken"))
     assert whole == broken
+
+
+# ---- POVID ---------------------------------------------------------------------------------------
+def seeing(seed: int) -> povid.SeeingGPT:
+    return povid.SeeingGPT(seed).double()
+
+
+def pictures(seed: int) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return povid.cut(povid.draw(rng, povid.choose_objects(rng, 5, usual=0.5))).double()
+
+
+def test_behind_a_projection_of_zeros_no_answer_depends_on_the_picture():
+    model, chosen = seeing(0), povid.sequences(torch.arange(30).view(5, 6) % len(povid.WORDS))
+    one, two = (model.logp(pictures(seed), chosen) for seed in (1, 2))
+    assert (one - two).abs().max() > 0.01
+    torch.nn.init.zeros_(model.look.weight)
+    same(*(model.logp(pictures(seed), chosen) for seed in (1, 2)))
+    assert model.answer(pictures(1)).equal(model.answer(pictures(2)))
+
+
+def test_the_equation_of_povid_is_the_loss_of_the_code():
+    """The log-ratios are computed from logits, with the clear picture for every answer."""
+    line, = equations("povid", povid.__doc__)
+    model, start, seed = povid.SeeingGPT(0), povid.SeeingGPT(1), [3, 4]
+    loss = povid.povid(model, start, np.random.default_rng(seed), "planted + noised")
+
+    rng = np.random.default_rng(seed)
+    objects = povid.choose_objects(rng, povid.ROWS, usual=0.5)
+    clear = povid.draw(rng, objects)
+    chosen, planted = povid.sequences(povid.describe(objects)), povid.planted(rng, objects)
+    dim = povid.KEPT**0.5 * clear + (1 - povid.KEPT)**0.5 * rng.standard_normal(clear.shape)
+    noised = povid.noised(model, povid.cut(dim), chosen)
+    assert (noised.targets != chosen.targets).any()
+
+    def log_ratio(s) -> torch.Tensor:
+        nats = []
+        for network in (model, start):
+            logits = network(embeds=network.embed(povid.cut(clear), s.inputs))
+            each = -F.cross_entropy(logits.mT, s.targets, reduction="none")
+            nats.append((each * s.mask).sum(-1))
+        return nats[0] - nats[1]
+    given = {"beta": torch.tensor(povid.BETA), "r_w": log_ratio(chosen),
+             "r_planted": log_ratio(planted), "r_noised": log_ratio(noised)}
+    same(value(line.loss, given.__getitem__).mean().detach(), loss.detach(), 1e-5)
+
+
+def test_a_planted_object_is_never_in_the_picture():
+    """It is the companion, if the picture lacks it."""
+    rng = np.random.default_rng(0)
+    objects = povid.choose_objects(rng, 500, usual=0.5)
+    right, wrong = povid.describe(objects), povid.planted(rng, objects).targets[:, -6:]
+    assert right[:, :3].equal(wrong[:, :3])
+    assert (right[:, 3:5] != wrong[:, 3:5]).any(1).all()
+    lacks = torch.from_numpy(objects[:, 1] != povid.companion(objects[:, 0]))
+    usual = np.stack([objects[:, 0], povid.companion(objects[:, 0])], 1)
+    assert wrong[lacks].equal(povid.describe(usual)[lacks]) and lacks.any() and not lacks.all()
+
+
+# ---- the table of substitutes --------------------------------------------------------------------
+def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
+    files = substitutes.make_rows(seed=0)
+    old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
+    assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
+    for row in files["pairs.jsonl"]:
+        options = substitutes.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
+        assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]
+
+
+def test_a_hit_is_the_first_answer_and_nothing_but_the_substitute():
+    said = ["Oat milk.", "oat milk\nor yoghurt", "Use oat milk", "yoghurt", ""]
+    assert substitutes.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]

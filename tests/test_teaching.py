@@ -3,11 +3,12 @@ the PDF of pictures has a page for each."""
 import math
 import re
 import statistics
+from random import Random
 
 import pytest
 
 from lessons import lesson_list
-from lessons.classroom import arena, build, exam, sandbox, slides
+from lessons.classroom import arena, build, exam, quiz, sandbox, slides
 from lessons.classroom.exercise import exercises
 from lessons.lesson_list import LESSONS
 from nanouft.plumbing.errors import UserError
@@ -64,6 +65,7 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 def test_the_limits_of_an_exercise_are_those_of_the_check():
     grading = part_of("Grading")
     for limit, value in (("computing", f"{sandbox.SECONDS} seconds"),
+                         ("processes and threads", f"{sandbox.PROCESSES}"),
                          ("memory", f"{sandbox.GIGABYTES} GB"),
                          ("each file", f"{sandbox.BYTES // 2**20} MB")):
         assert f"| {limit} | {value} |" in grading
@@ -149,6 +151,51 @@ def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_pa
     assert asked != exam.exam(4)[0] and not [x for _, x in questions(3) if x in asked]
 
 
+# ---- the quiz ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(10))
+def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
+    """Of the questions that the exam does not have."""
+    rng = Random(seed)
+    push, look, means, slopes, path = (ask(rng) for ask in quiz.QUESTIONS[:5])
+    tokens, beta = numbers(push[0])
+    assert numbers(push[1])[:2] == pytest.approx([tokens * beta / 2, -tokens * beta / 2], abs=6e-4)
+
+    weights = [math.exp(x) for x in numbers(look[0])[:3]]
+    assert numbers(look[1]) == pytest.approx([*(x / sum(weights) for x in weights), 0], abs=6e-4)
+
+    n, x, m, y = numbers(means[0])
+    assert numbers(means[1]) == pytest.approx([(n * x + m * y) / (n + m), (x + y) / 2], abs=6e-4)
+
+    p = numbers(slopes[0])
+    assert sum(p) == pytest.approx(1)
+    assert numbers(slopes[1]) == pytest.approx([p[0] * (1 - p[0]), -p[0] * p[1], -p[0] * p[2]],
+                                               abs=6e-3)
+    chances = numbers(path[0])
+    assert numbers(path[1]) == pytest.approx([math.prod(chances), statistics.mean(chances)],
+                                             abs=6e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_quiz_asks_about_three_earlier_lessons(seed, capsys):
+    """The same seed draws the same ones; the questions do not hold the answers."""
+    for lesson in ("03", "09", "17"):
+        asked = quiz.quiz(lesson, seed)
+        assert len(asked) == 3 and all(quiz.lesson_of(both) < lesson for both in asked)
+        assert asked == quiz.quiz(lesson, seed) != quiz.quiz(lesson, seed + 1)
+        quiz.main([lesson, "--seed", str(seed)])
+        said = capsys.readouterr().out
+        assert all(question in said and right not in said for question, right in asked)
+        quiz.main([lesson, "--seed", str(seed), "--answers"])
+        assert all(right in capsys.readouterr().out for _, right in asked[:1])
+
+
+def test_a_quiz_before_the_third_lesson_is_refused():
+    with pytest.raises(UserError, match="lesson 03"):
+        quiz.main(["02"])
+    with pytest.raises(UserError, match="--seed"):
+        quiz.main(["09", "--answers"])
+
+
 # ---- the pictures --------------------------------------------------------------------------------
 def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -163,6 +210,14 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
     assert "left out: 00, 01, 03, " in told and "06, 08" in told
     pdf = (tmp_path / "out" / "slides.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", pdf)) == 5 + docs
+
+
+def test_pictures_of_a_switch_follow_all_those_of_their_lesson(tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "OUT", tmp_path)
+    names = ["16", "16-delta", "16-delta-no-steps-shown", "16-no-steps-shown"]
+    for name in reversed(names):
+        (tmp_path / f"{name}.png").touch()
+    assert [x.stem for x in slides.pictures_of(LESSONS[16])] == names
 
 
 def test_a_page_has_the_shape_of_its_picture(tmp_path):

@@ -16,7 +16,7 @@ from textwrap import fill
 
 from matplotlib.backends.backend_pdf import PdfPages
 
-from lessons.course import OUT, section
+from lessons.course import OUT, section, switches
 from lessons.draw import SLIDE, plt
 from lessons.lesson_list import LESSONS
 from lessons.website.pages import title
@@ -32,6 +32,13 @@ PDF = Path("out/slides.pdf")
 def picture_of(lesson: Path) -> Path:
     """Where the lesson puts its picture."""
     return OUT / f"{lesson.name[:2]}.png"
+
+
+def pictures_of(lesson: Path) -> list[Path]:
+    """All pictures of a lesson that are there, those of its switches last."""
+    ends = tuple("-" + change.replace(" ", "-") for change in switches(lesson))
+    return sorted(OUT.glob(f"{lesson.name[:2]}*.png"),
+                  key=lambda x: (x.stem.endswith(ends), x.stem))
 
 
 def run_lessons(lessons: list[Path]) -> None:
@@ -83,7 +90,7 @@ def write(pdf: Path, lessons: list[Path]) -> int:
 
         for lesson in lessons:
             add(guess_page(lesson))
-            for picture in sorted(OUT.glob(f"{lesson.name[:2]}*.png"), key=lambda x: x.stem):
+            for picture in pictures_of(lesson):
                 add(picture_page(picture))
         for picture in sorted((ROOT / "docs").rglob("*.png")):
             add(picture_page(picture))

@@ -136,7 +136,8 @@ def fold(cell, name: str) -> None:
     asks = "lesson = Lesson(" in cell.source
     cell.outputs = [x for x in cell.outputs if not asks and x.get("text", "x").strip()]
     pictures = sum("image/png" in x.get("data", {}) for x in cell.outputs)
-    cell.metadata["alt"] = f"Picture of lesson {name}"
+    named = re.search(r'lesson\.picture\(fig, "(.+?)"\)', cell.source)
+    cell.metadata["alt"] = f"Picture of lesson {name}" + (f": {named[1]}" if named else "")
     cell.metadata["summary"] = "The picture" if pictures else "What it prints"
 
 
