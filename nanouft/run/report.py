@@ -30,6 +30,7 @@ from nanouft.run.held_out import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
 
 FEW = 10                # held-out rows; with fewer, chance decides the figures
+MANY = 100              # held-out rows; with fewer, the interval of the first figure is printed
 FORGOT = 20             # points that a task must lose before the run says so
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 
@@ -95,9 +96,7 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     for name, about in METRICS.items():
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]
-            n = now["held_out"]["rows"]
-            rows = quantity(n, "rows") + (": too few" if n < FEW else "")
-            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
+            say(f"{about:<42}{old:6.3f}{new:9.3f}  ({basis(now['held_out'], name)})")
     if "right" in now:
         say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
             f"{now['right']['right']:9d}   (of {now['right']['of']})")
@@ -108,6 +107,18 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     else:
         for both in list(zip(before.answers, after.answers))[:ASKED]:
             show(*both)
+
+
+def basis(found: Metrics, name: str) -> str:
+    """How many rows a metric rests on: "200 rows", "24 rows, 0.75..1.00", "2 rows: too few". The
+    interval is that of the first metric."""
+    n = found["rows"]
+    text = quantity(n, "rows")
+    if n < FEW:
+        return f"{text}: too few"
+    if n >= MANY or name != next(iter(found)):
+        return text
+    return f"{text}, {found['low']:.2f}..{found['high']:.2f}"
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:
