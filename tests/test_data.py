@@ -482,8 +482,8 @@ def test_a_question_with_too_many_rows_to_be_held_out_is_named():
     rows = [Row((U(f"Question {i}"),), (A("b"),)) for i in range(200)]
     greeted = [Row((U(form),), (A("b"),)) for form in ("Hello", "hello ") for _ in range(20)]
     assert not {*greeted} & {*holdout(rows + greeted)[1]}
-    assert never_held_out(rows + greeted) == ["40 rows begin with 'hello', more than may be held "
-                                              "out: all of them are trained on"]
+    assert never_held_out(rows + greeted) == [
+        '40 rows begin with "hello": too many to be held out, so none is']
     assert never_held_out(rows + greeted[:20]) == [] == never_held_out(greeted[:9])
 
 
@@ -553,7 +553,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     kept, report = encode([short, long, short], LETTERS, 13)
     assert (len(kept), report.skipped) == (2, 1)
     (line,) = report.lines(13)
-    assert line.startswith("too long, whole or in one") and line.endswith("--init a model with a "
+    assert line.startswith("rows that are too long, ") and line.endswith("--init a model with a "
         "longer context, since that of this one is the limit"), "the count is told elsewhere"
     assert "longer than 13 tokens without their last (the longest has 14)" in line
     _, report = encode([short, long, short], LETTERS, 13, by_flag=True)

@@ -48,7 +48,8 @@ class EncodeReport:
         """Printed lines about rows that did not fit into `n_ctx` tokens, and about end tokens."""
         out = self.about_dialogues(n_ctx)
         if self.skipped:
-            out.append(f"too long, whole or in one of their answers: {self.too_long(n_ctx)}")
+            out.append("rows that are too long, whole or in one of their answers: "
+                       f"{self.too_long(n_ctx)}")
         if self.refused:
             out.append(f"{len({*self.refused}):,} refused, the first: {self.refused[0]}")
         for name, rows in self.typed_ends.items():

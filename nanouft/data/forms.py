@@ -160,8 +160,9 @@ def no_grade_in_messages(item: dict, used_grades: Set[str]) -> None:
     for name, i, m in messages_of(item):
         for grade in sorted(used_grades & {"label", "score"}):
             if not is_empty(m.get(grade)):
-                raise UserError(f'message {i} of "{name}" has a "{grade}"; write it beside "{name}": '
-                                'there it counts for all answers but those with "weight": 0')
+                raise UserError(f'message {i} of "{name}" has a "{grade}"; write it beside '
+                                f'"{name}": there it counts for all answers but those with '
+                                '"weight": 0')
 
 
 def no_list_of_marks(item: dict) -> None:

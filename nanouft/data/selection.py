@@ -307,6 +307,5 @@ def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 def never_held_out(rows: list[Row]) -> list[str]:
     """A line for each first question whose rows are too many for `holdout`."""
     least = max(FEW, most_held_out(rows) + 1)
-    return [f"{n:,} rows begin with {shorten(text, 40)!r}, more than may be held out: all of them "
-            "are trained on" for text, n in Counter(map(first_question, rows)).items()
-            if n >= least]
+    return [f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is'
+            for text, n in Counter(map(first_question, rows)).items() if n >= least]

@@ -96,7 +96,10 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     for name, about in METRICS.items():
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]
-            say(f"{about:<42}{old:6.3f}{new:9.3f}  ({basis(now['held_out'], name)})")
+            n = now["held_out"]["rows"]
+            rows = quantity(n, "rows") + (": too few" if n < FEW else "")
+            low_high = interval_of_few(now["held_out"], name)
+            say(f"{about:<42}{old:6.3f}{new:9.3f}{low_high}   ({rows})")
     if "right" in now:
         say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
             f"{now['right']['right']:9d}   (of {now['right']['of']})")
@@ -109,16 +112,10 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
             show(*both)
 
 
-def basis(found: Metrics, name: str) -> str:
-    """How many rows a metric rests on: "200 rows", "24 rows, 0.75..1.00", "2 rows: too few". The
-    interval is that of the first metric."""
-    n = found["rows"]
-    text = quantity(n, "rows")
-    if n < FEW:
-        return f"{text}: too few"
-    if n >= MANY or name != next(iter(found)):
-        return text
-    return f"{text}, {found['low']:.2f}..{found['high']:.2f}"
+def interval_of_few(found: Metrics, name: str) -> str:
+    """" 0.75..1.00", the interval of the first metric, if it rests on few rows; else ""."""
+    few = FEW <= found["rows"] < MANY and name == next(iter(found))
+    return f" {found['low']:.2f}..{found['high']:.2f}" if few else ""
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:
