@@ -276,6 +276,11 @@ else:
 # </details>
 #
 # ## Exercise
+# In `lessons/exercises/ex04.py`:
+#
+# - **04a** `depends_on_blend(tokens, guesses, mask)`: which losses can depend on $\lambda$? Both
+#   properties of the lesson are needed.
+#
 # **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
 # 02 says how it begins): the guesses, shifted, only in the answer, and mixed into the embeddings.
 # Write it without looking at the code above. A value alone cannot show whether gradient flows

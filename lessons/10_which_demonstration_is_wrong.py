@@ -174,6 +174,11 @@ lesson.compare(percent_found(tau), "%")
 # </details>
 #
 # ## Exercise
+# In `lessons/exercises/ex10.py`:
+#
+# - **10a** `wrong_shares(r, r_bar, wrong, k)`: which share of the push of SFT, of PoFT, and of SFT
+#   after a filter goes to wrong demonstrations?
+#
 # **In your own program.** This lesson unlocks the part `poft_loss` of your `mine.py` (lesson 02
 # says how it begins). Its argument `aligned` is the helper. It has the same tokenizer, so your
 # `log_ratio` already has all that the loss needs.

@@ -244,6 +244,12 @@ for steps in (48, 96):
 #
 # </details>
 #
+# ## Exercise
+# In `lessons/exercises/ex17.py`:
+#
+# - **17a** `tokens_until(share, gamma)`: how long must an answer be before IFT pushes its end less
+#   than this share of SFT's push? On paper, for equal losses.
+#
 # ## Two questions
 # 1. After 48 steps the interval is far below 0. What would five other seeds probably show, and what
 #    can no number of seeds show?

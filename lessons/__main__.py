@@ -12,6 +12,7 @@ from nanouft.plumbing.printing import say
 PROGRAMS = {
     "check": ("classroom.check", "are your exercises right?"),
     "build": ("classroom.build", "your own program, mine.py, in eleven parts"),
+    "grade": ("classroom.grade_class", "points for a class, and a file to hand back to each"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
     "histogram": ("classroom.histogram", "what a class guesses, before the run"),
@@ -19,9 +20,9 @@ PROGRAMS = {
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
     "slides": ("classroom.slides", "all pictures of the course in one PDF"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
-    "methods": ("website.methods_page", "writes the tables of methods, for who adds one"),
+    "methods": ("website.methods_page", "writes the tables of methods, for anyone who adds one"),
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),
-    "bench": ("bench", "seconds of a step beside TRL, and checks of a card"),
+    "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
 
 

@@ -12,14 +12,18 @@ Start at README.md. The files in reading order:
 Other programs are pretrain, reward, sample, evaluate and pushes. These files use the folders data,
 models, world and run. plumbing serves every program and has no machine learning in it.
 """
+import atexit
+import gc
 import os
+import re
 import signal
 import sys
+import time
 from importlib import import_module
 from typing import Any
 
-__version__ = "2.3.0"
-
+__version__ = "2.4.0"
+BEGAN = time.perf_counter()     # for train --profile: nothing large is imported yet
 
 FACE = {            # what programs of your own need, each with the file that it is in
     "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",
@@ -48,11 +52,21 @@ def _leave(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-# A command begins, by python -m or as `nanouft`; an import changes nothing.
-if sys.argv[:1] == ["-m"] or os.path.basename("".join(sys.argv[:1])) in ("nanouft", "nanouft.exe"):
+def _is_command() -> bool:
+    """True if Python begins one of our commands, by python -m or as `nanouft`."""
+    name = os.path.basename("".join(sys.argv[:1]))
+    by_m = re.search(r" -\w*m ?(nanouft|frozen_lake|lessons)\b", " ".join(sys.orig_argv))
+    return name in ("nanouft", "nanouft.exe") or name == "-m" and by_m is not None
+
+
+if _is_command():                   # an import changes nothing
     # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
     # make two threads much slower than one. This must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The collector of garbage looks through all that is imported, many times and once more at the
+    # end, and finds nothing. That took a tenth of README's first run. command() wakes it.
+    gc.disable()
+    atexit.register(gc.freeze)
     # A Ctrl-C while torch is imported shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)

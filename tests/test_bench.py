@@ -11,7 +11,7 @@ from made import NANO, tiny
 
 from lessons.bench import __main__, gpu, subjects
 from nanouft import train
-from nanouft.gpt import GPT
+from nanouft.gpt import MLP
 from nanouft.loop import Device
 
 CPU = Device("cpu", "bf16")
@@ -86,12 +86,12 @@ def test_an_overflow_that_is_learnt_from_is_a_look(monkeypatch):
 @pytest.mark.slow
 def test_a_graph_that_breaks_is_a_look(monkeypatch):
     assert gpu.compiled(Device(), small, "eager")[0]
-    head = GPT.head
+    mlp = MLP.forward
 
-    def broken(self, hidden):
+    def broken(self, x):
         torch._dynamo.graph_break()
-        return head(self, hidden)
-    monkeypatch.setattr(GPT, "head", broken)
+        return mlp(self, x)
+    monkeypatch.setattr(MLP, "forward", broken)
     fine, told = gpu.compiled(Device(), small, "eager")
     assert not fine and " 0 breaks" not in told
 

@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lessons.classroom.calling import as_tensor
 from lessons.classroom.check import check, main
-from lessons.classroom.exercise import HERE, Draw, exercises, judge_file
+from lessons.classroom.exercise import HERE, Draw, difficulties, exercises, judge_file
 from lessons.classroom.judge import NOT_STARTED, judge
 from lessons.classroom.mistakes import with_mistakes
 from nanouft.plumbing.entry import command
@@ -40,6 +40,8 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
     ("02b", "and \"sequence\" gives (2 + 1) / 2.", (LOGP, MASK, "sequence"), (2 + 1) / 2),
     ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", (T([0.5, 0.5]), T([1.0, 0])),
      [0.25, -0.25]),
+    ("04a", "The tokens q x y end with the guesses x z end and the mask 1 1 1 give 0 0 1:",
+     (["q", "x", "y", "end"], ["x", "z", "end"], [1, 1, 1]), [0, 0, 1]),
     ("05a", "Let there be two cells, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 to cell "
      "1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, .4, 0) "
      "and the path is (0, 0), (0, 0), the result is .36, .6 and (.6 + .36) / 2 = .48.",
@@ -47,6 +49,8 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
     ("06a", "losses 2.5 and 0 with gamma 0.95 give 0.9199", (T([2.5, 0]), 0.95), 0.9199),
     ("08a", "share 1/2, beta 2 and gamma 0.5 give 0.25.", (1 / 2, 2, 0.5), 0.25),
     ("09a", "The score 1 gives 1/3", (1,), 1 / 3),
+    ("10a", "r = (0, 0), r_bar = (ln 3, -ln 3), wrong = (0, 1) and k = 1 give 1/2, 1/4 and 0.",
+     (T([0.0, 0]), T([math.log(3), -math.log(3)]), T([0.0, 1]), 1), [1 / 2, 1 / 4, 0]),
     ("11a", "likes 1 2 3 0 and scores 0 1 0.5 0.2 give 0.425 with n = 1",
      (1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), 0.425),
     ("11a", "and 0.5833 with n = 2.", (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), 0.5833),
@@ -59,7 +63,8 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
      (1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), 5),
     ("15a", "T 2, gamma 1 and lam 0.5 give c = 1 0.5 and v = -1 0.5", (2, 1, 0.5),
      [[1, 0.5], [-1, 0.5]]),
-    ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03)]
+    ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03),
+    ("17a", "share 0.5 and gamma 1 give 4;", (0.5, 1), 4)]
 
 
 def stub(name: str):
@@ -83,6 +88,13 @@ def test_the_example_of_a_stub_is_right(name, sentence, args, wanted):
     assert sentence in " ".join(stub(name).__doc__.split())
     torch.testing.assert_close(as_tensor(KNOWN[name].right(*args)).double(),
                                as_tensor(wanted).double(), atol=1e-4, rtol=1e-4)
+
+
+def test_every_exercise_says_how_hard_it_is():
+    assert set(difficulties()) == {exercise.name for exercise in KNOWN.values()}
+    assert set(difficulties().values()) == {"easy", "medium", "hard"}
+    assert KNOWN["17a"].right(0.4, 0.5) is None, "as its docstring says"
+    assert KNOWN["17a"].right(0.25, 0.95) == 8, "the question at its end"
 
 
 def test_attention_is_written_by_hand():
@@ -179,7 +191,7 @@ def test_a_folder_of_files(tmp_path, capsys):
     assert len(lines) == 2 + len(KNOWN) + 1
     assert (lines[1], lines[-1]) == ("1 of 1 right.", f"1 of {len(KNOWN)} right. Begin with "
                                      f"00a, in {Path(folder) / 'ex00.py'}.")
-    assert lines[0].split() == ["02a", "response_mask", "right"]
+    assert lines[0].split() == ["02a", "response_mask", "easy", "right"]
     check(KNOWN["12a"].right)                           # as the cell of a notebook does it
     assert capsys.readouterr().out == "right\n"
 

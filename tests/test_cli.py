@@ -172,15 +172,18 @@ def test_a_mistake_is_one_line(line, here, capsys):
 
 
 def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
-    """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar."""
+    """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar. What is
+    left of a resumed run counts from its own begin."""
     now = iter(range(99))
     monkeypatch.setattr("time.monotonic", lambda: next(now))            # a second for each row
     bar = progress(20, "sft", range(3, 20), 3, training=True)
     for row in bar:
         bar.set_postfix_str(f"loss {row}")
     assert capsys.readouterr().err.splitlines() == [
-        "sft: 5 of 20 after 2 s, loss 4", "sft: 7 of 20 after 4 s, loss 6",
-        "sft: 11 of 20 after 8 s, loss 10", "sft: 19 of 20 after 16 s, loss 18"]
+        "sft: 5 of 20 after 2 s, about 15 s left, loss 4",
+        "sft: 7 of 20 after 4 s, about 13 s left, loss 6",
+        "sft: 11 of 20 after 8 s, about 9 s left, loss 10",
+        "sft: 19 of 20 after 16 s, about 1 s left, loss 18"]
     assert list(progress(0, "none", [])) == []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert len(list(progress(3, "sft", range(3), training=True))) == 3

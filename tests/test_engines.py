@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import NANO, Form, nano, start_folder, tiny
+from made import (
+    NANO,
+    TINY,
+    Form,
+    killed_in_step,
+    nano,
+    one_error,
+    start_folder,
+    tiny,
+)
 from test_lake import TASK, TWOWAY
+from torch._dynamo.utils import counters
 
 from frozen_lake.learn import learn
 from frozen_lake.policies import Net
@@ -47,15 +57,19 @@ def hooks(monkeypatch) -> list[str]:
     return seen
 
 
-def logged(name: str, start: str, out: Path, *more: str) -> list[float]:
-    """The losses of a short run of `nanouft.train`."""
+def arguments(name: str, start: str, *more: str) -> list[str]:
+    """The command line of a short run; the last of two equal flags counts."""
     first = OBJECTIVES[name].first_models
     others = [f"--{first.setting}", *[start] * len(first.flags)] if first else []
     sampled = ["--max-new", "5"] if name in SAMPLED else []
-    assert command(train.main, [
-        "--objective", name, "--init", start, *others, *sampled, "--steps", "1", "--rows", "12",
-        "--batch-size", "4", "--plain", "--threads", "1", "--save-every", "0", "--device", "cpu",
-        *more, "--out", str(out)]) == 0
+    return ["--objective", name, "--init", start, *others, *sampled, "--steps", "1", "--rows", "12",
+            "--batch-size", "4", "--plain", "--threads", "1", "--save-every", "0", "--device",
+            "cpu", *more]
+
+
+def logged(name: str, start: str, out: Path, *more: str) -> list[float]:
+    """The losses of a short run of `nanouft.train`."""
+    assert command(train.main, [*arguments(name, start, *more), "--out", str(out)]) == 0
     return [line["loss"] for line in read_lines(out / "metrics.jsonl")]
 
 
@@ -84,13 +98,47 @@ def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, 
     assert {*hooks} == {"check", "setup"}
     compiler, compiled = torch.compile, []
 
-    def eager(model, **how):
-        compiled.append(model)
-        return compiler(model, **how, backend="eager")
+    def eager(forward, **how):
+        compiled.append(forward)
+        return compiler(forward, **how | {"backend": "eager"})
     monkeypatch.setattr(torch, "compile", eager)
     torch._dynamo.reset()
+    counters.clear()
     found = logged(name, start, tmp_path / "compiled", "--compile")
-    assert len(compiled) == 1 and found == pytest.approx(plain, rel=1e-5, abs=1e-6)
+    assert len(compiled) == TINY.n_layer and found == pytest.approx(plain, rel=1e-5, abs=1e-6)
+    assert counters["stats"]["unique_graphs"] <= 2 and not counters["graph_break"]
+
+
+def test_a_compiled_run_that_goes_on_is_one_that_was_not_stopped(start, tmp_path, monkeypatch):
+    """Its steps are cut into micro-batches, which are compiled as whole steps are."""
+    def eager(*args, **how):
+        return compiler(*args, **how | {"backend": "eager"})
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", eager)
+    torch._dynamo.reset()
+    flags = ("--compile", "--steps", "4", "--save-every", "2")
+    whole, cut = (tmp_path / name for name in ("whole", "cut"))
+    losses = logged("ift", start, whole, *flags)
+    assert logged("ift", start, tmp_path / "parts", *flags, "--accumulate", "2") == pytest.approx(
+        losses, rel=1e-5)
+    with killed_in_step(3):
+        assert command(train.main, [*arguments("ift", start, *flags), "--out", str(cut)]) == 130
+    assert command(train.main, ["--resume", str(cut)]) == 0
+    assert [line["loss"] for line in read_lines(cut / "metrics.jsonl")] == losses
+
+
+def test_without_a_compiler_a_run_ends_in_one_line(start, tmp_path, monkeypatch, capsys):
+    """Such as on Windows without Triton."""
+    def no_compiler(graph, inputs):
+        raise RuntimeError("Cannot find\na working triton installation")
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda forward, **how: compiler(
+        forward, **how | {"backend": no_compiler}))
+    torch._dynamo.reset()
+    argv = [*arguments("sft", start, "--compile"), "--out", str(tmp_path / "out")]
+    assert command(train.main, argv) == 2
+    line = one_error(capsys)
+    assert "leave --compile out" in line and "a working triton installation" in line
 
 
 def test_no_first_step_in_fp16_is_left_out(tmp_path, monkeypatch):

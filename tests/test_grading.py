@@ -3,6 +3,8 @@ that change the check or run out of a limit."""
 import csv
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from inspect import getsource
@@ -12,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lessons.classroom import build, calling, grade
-from lessons.classroom.check import main
+from lessons.classroom import build, calling, grade, grade_class, grade_parts, guesses, sandbox
 from lessons.classroom.exercise import HERE, exercises
+from lessons.classroom.grade_class import main
 from lessons.classroom.judge import NOT_STARTED, judge
 from lessons.classroom.sandbox import hide_cards, run_limited
 from lessons.classroom.submissions import fingerprint, handed_in, parse, slice_of
@@ -80,7 +82,7 @@ def hand_in(folder: Path, source: str, name: str = "ex02.py") -> Path:
 
 
 def graded(folder: Path, **limits) -> str:
-    return grade.grade("02b", grade.submission(folder, "02b"), **limits)
+    return grade.grade("02b", grade.submission(folder, "02b"), **limits).said
 
 
 def notebook(*cells: str) -> str:
@@ -150,10 +152,13 @@ def test_what_comes_back_is_plain_data():
     cases = KNOWN["02b"].cases(0)
     for line in (b"right", b"[]", b"{}", b'{"values": {"gives": {"kind": "float", "shape": [9], '
                  b'"numbers": []}}, "error": "", "words": ""}', b"[" * 9999):
-        assert "it ended Python" in grade.grade_words(KNOWN["02b"], [line, line], 0, 2, cases)
+        assert "it ended Python" in grade.grade_words(
+            KNOWN["02b"], [line, line], 0, 2, cases).said
     empty = calling.to_json(calling.Seen())
-    assert grade.grade_words(KNOWN["02b"], [empty] * 62, 0, 2, cases).startswith("wrong")
-    assert "the check itself did not begin" in grade.grade_words(KNOWN["02b"], [], 1, 2, cases)
+    assert grade.grade_words(KNOWN["02b"], [empty] * 62, 0, 2, cases).said.startswith(
+        "wrong")
+    assert "the check itself did not begin" in grade.grade_words(
+        KNOWN["02b"], [], 1, 2, cases).said
 
 
 def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):
@@ -207,8 +212,9 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     hand_in(tmp_path / "bob", OTHERWISE.replace("rows", "parts"), "work/02/ex02.py")
     hand_in(tmp_path / "cleo ö", notebook(RENAMED), "lesson 02.ipynb")
     (tmp_path / "dora").mkdir()
-    table = tmp_path / "points.csv"
-    assert main(["02b", "--class", str(tmp_path), "--csv", str(table)]) == 0
+    out = tmp_path.parent / f"{tmp_path.name} out"
+    table = out / "points.csv"
+    assert main([str(tmp_path), "02b", "--out", str(out)]) == 0
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [(x["student"], x["points"]) for x in rows if x["exercise"] == "total"] == [
         ("ada", "1"), ("bob", "1"), ("cleo ö", "1"), ("dora", "0")]
@@ -218,7 +224,7 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     assert "no file ex02.py" in told["dora"]["what the check says"]
     assert "bob" in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder of a student"):
-        main(["02b", "--class", str(tmp_path / "ada")])
+        main([str(tmp_path / "ada"), "02b"])
 
 
 def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
@@ -227,14 +233,15 @@ def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch):
 
     def graded(name, program, seed):
         there.append(table.parent.is_dir())
-        return "right"
-    monkeypatch.setattr(grade, "grade", graded)
+        return grade.Graded("right", 1.0)
+    monkeypatch.setattr(grade_class, "grade", graded)
     (tmp_path / "all" / "ada").mkdir(parents=True)
-    words = ["02b", "--class", str(tmp_path / "all"), "--csv"]
-    assert main([*words, str(table)]) == 0
+    words = [str(tmp_path / "all"), "02b", "--out"]
+    assert main([*words, str(table.parent)]) == 0
     assert there == [True] and "ada,02b,1,right" in table.read_text(encoding="utf-8")
+    (tmp_path / "taken").write_text("")
     with pytest.raises(OSError):
-        main([*words, str(tmp_path)])
+        main([*words, str(tmp_path / "taken")])
     assert there == [True]
 
 
@@ -262,8 +269,8 @@ def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path, monk
     hand_in(tmp_path / "all" / os.fsdecode(b"Jos\xe9"), RIGHT)
     (tmp_path / "all" / "pipe").mkdir()
     os.mkfifo(tmp_path / "all" / "pipe" / "ex02.py")
-    table = tmp_path / "points.csv"
-    assert main(["02b", "--class", str(tmp_path / "all"), "--csv", str(table)]) == 0
+    table = tmp_path / "out" / "points.csv"
+    assert main([str(tmp_path / "all"), "02b", "--out", str(table.parent)]) == 0
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     told = {x["student"]: x for x in rows if x["exercise"] == "02b"}
     assert {name for name, x in told.items() if x["points"] == "1"} == {
@@ -277,10 +284,10 @@ def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path, monk
 
 def test_a_short_copy_of_the_key_is_told(tmp_path):
     key = handed_in(HERE, "key06.py", "balance")
-    same = {(tmp_path / x, "06a"): handed_in(HERE, "key06.py", "balance") for x in "ab"}
+    same = {(x, "06a"): handed_in(HERE, "key06.py", "balance") for x in "ab"}
     for program in same.values():
         program.short = True
-    assert key and set(grade.same_programs(same, {"06a": key}).values()) == {"the key"}
+    assert key and set(grade_class.same_programs(same, {"06a": key}).values()) == {"the key"}
 
 
 @LIMITS
@@ -295,8 +302,9 @@ def test_the_parts_of_a_class_are_a_table_too(tmp_path):
         if text:
             (folder / "mine.py").write_text(text, encoding="utf-8")
     build.reset(tmp_path / "dora" / "mine.py")
-    table = tmp_path / "points.csv"
-    assert command(build.main, ["--class", str(tmp_path), "--csv", str(table)]) == 0
+    out = tmp_path.parent / f"{tmp_path.name} out"
+    table = out / "points.csv"
+    assert command(main, [str(tmp_path), "parts", "--out", str(out)]) == 0
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert len(rows) == 4 * 12
     told = {(x["student"], x["exercise"]): x for x in rows}
@@ -304,9 +312,140 @@ def test_the_parts_of_a_class_are_a_table_too(tmp_path):
     first = told["ada", "padded"]
     assert first["the same program as"].startswith("the key")
     assert first["reaches for"].startswith("the key") and "insides" in first["reaches for"]
-    assert told["ada", "token_logp"]["what the check says"].startswith("wrong: ")
+    assert told["ada", "token_logp"]["what the check says"].startswith("wrong: Right in 0 of 2")
     assert told["ada", "dpo_loss"]["what the check says"] == NOT_STARTED
     assert "cannot be read" in told["bob", "padded"]["what the check says"]
     assert "no file mine.py" in told["cleo", "padded"]["what the check says"]
     assert told["dora", "padded"]["reaches for"] == ""
-    assert command(build.main, []) == 2
+
+
+# ---- a class ------------------------------------------------------------------------------------
+def class_of(folder: Path, **programs: str) -> Path:
+    for name, source in programs.items():
+        hand_in(folder / "class" / name, source)
+    return folder / "class"
+
+
+def test_a_table_that_was_stopped_goes_on_with_the_same_inputs(tmp_path, monkeypatch, capsys):
+    students, out = class_of(tmp_path, ada=RIGHT, bob=RIGHT, cleo=RIGHT), tmp_path / "out"
+    seeds, stop = [], [True]
+
+    def graded(name, program, seed):
+        if program.file.parent.name == "cleo" and stop:
+            stop.pop()
+            raise KeyboardInterrupt
+        seeds.append(seed)
+        return grade.Graded("right", 1.0)
+    monkeypatch.setattr(grade_class, "grade", graded)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(students), "02b", "--out", str(out)])
+    assert len(seeds) == 2 and not (out / "points.csv").read_text()
+    with (out / "graded.jsonl").open("a") as file:
+        file.write('\n{"student": "cleo", "wo')             # it was ended while it wrote
+    assert main([str(students), "02b", "--out", str(out)]) == 0
+    assert len(seeds) == 3 and len({*seeds}) == 1
+    assert "goes on after 2 pieces of work" in capsys.readouterr().out
+    assert (out / "points.csv").read_text().count("total,1,of 1") == 3
+    assert not (out / "graded.jsonl").exists(), "the next table has other inputs"
+
+
+def test_a_wrong_program_has_a_part_of_the_points_and_a_file_to_hand_back(tmp_path, monkeypatch):
+    said = "    Right in 3 of 60 calls.\n    sft_loss(\n        \x1b[2J\ud800)"
+    monkeypatch.setattr(grade_class, "grade", lambda name, program, seed: grade.points_of(
+        grade.Verdict(said, 0.7)))
+    out = tmp_path / "out"
+    assert main([str(class_of(tmp_path, ada=RIGHT)), "02", "--out", str(out)]) == 0
+    told = (out / "feedback" / "ada.md").read_text(encoding="utf-8")
+    assert told.startswith("# ada: 0.6 of 2 points\n\n## 02a: 0.3\n\n    wrong:\n        Right")
+    assert "\x1b" not in told and "\\ud800" in told and "the key" not in told
+    for share, points in ((1.0, 0.5), (0.99, 0.4), (0.2, 0.1), (0.19, 0.0), (0, 0.0)):
+        assert grade.points_of(grade.Verdict("wrong", share)).points == points
+    assert grade.points_of(grade.Verdict()) == grade.Graded("right", 1.0)
+
+
+def test_guesses_are_worth_their_share_whether_right_or_wrong(tmp_path):
+    folder = tmp_path / "ada" / "work" / "out" / "guesses"
+    folder.mkdir(parents=True)
+    for name, text in {"02": "guess 60\nhappened 12.5 %\n", "06": "guess none of it\n",
+                       "03": "guess 7\nhappened soon\n"}.items():
+        (folder / f"{name}.txt").write_text(text)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "07.txt")                        # it would be read for ever
+    found = guesses.grade_guesses(tmp_path / "ada")
+    count = len(guesses.questions())
+    assert found.said.startswith((f"1 of {count} guessed. 1 number: on average you are 4",
+                                  f"2 of {count} guessed. 1 number: on average you are 4"))
+    assert found.points == 0.0
+    nothing = guesses.grade_guesses(tmp_path / "bob")
+    assert nothing == grade.Graded(f"0 of {count} guessed.", 0.0)
+
+
+COUNTED = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(),
+                             reason="a system that does not count")
+
+
+@COUNTED
+@pytest.mark.parametrize("does", ["time.sleep(999)", "os.kill(os.getpid(), signal.SIGSTOP)",
+                                  "os.wait() if os.fork() else time.sleep(999)"])
+def test_a_program_that_does_nothing_is_not_waited_for(does, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "IDLE", 2)
+    source = f"import os, signal, time\n{WRONG}{does}"
+    assert "asleep, it had done nothing for 2 seconds" in graded(hand_in(tmp_path, source))
+
+
+@COUNTED
+def test_a_program_with_too_many_processes_is_ended(tmp_path, monkeypatch):
+    """Those of root, too."""
+    monkeypatch.setattr(sandbox, "PROCESSES", 8)
+    source = "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n        " \
+             "time.sleep(99)\n        os._exit(0)\ntime.sleep(99)\n" + RIGHT
+    said = graded(hand_in(tmp_path, source))
+    assert "it had more than 8 processes and threads" in said or "BlockingIOError" in said
+
+
+@COUNTED
+def test_a_program_cannot_start_as_many_processes_as_it_likes():
+    """Each of these would start others. Root is not limited."""
+    code = """import os, resource, time
+from lessons.classroom import sandbox
+sandbox.PROCESSES = 5
+if os.getuid() == 0:
+    os.setuid(54321)
+sandbox.limit(20)
+for started in range(20):
+    try:
+        if os.fork() == 0:
+            time.sleep(2)
+            os._exit(0)
+    except BlockingIOError:
+        break
+print(started)"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 1 <= int(ran.stdout) <= 5, ran.stderr
+
+
+@LIMITS
+def test_a_program_that_computes_is_no_sleeper(tmp_path, monkeypatch):
+    """Alone, and in a process that it has started, whatever else the computer does."""
+    monkeypatch.setattr(sandbox, "IDLE", 3)
+    busy = "import os, time\ndef busy():\n    while time.process_time() < 6: pass\n"
+    child = "\nif os.fork() == 0:\n    busy()\n    os._exit(0)\nos.wait()\n"
+    for how in ("\nbusy()\n", child):
+        assert graded(hand_in(tmp_path, busy + how + RIGHT)) == "right"
+
+
+def test_parts_that_were_tried_keep_their_points():
+    """If the process was ended in a later one."""
+    written = json.dumps({"padded": ["", 1], "token_logp": ["    gives 1", 0.5]}).encode()
+    first, second, *others = grade_parts.graded_of(written, "asleep")
+    assert (first.points, second.points) == (1.0, 0.2)
+    assert {x.said for x in others} == {"no result: asleep while parts were tried"}
+    for garbage in (b"", b"[]", b"{", b'{"padded": 1}', b'{"padded": ["", "x"]}', b"[" * 9999):
+        assert not sum(x.points for x in grade_parts.graded_of(garbage, "ended"))
+
+
+def test_work_that_does_not_exist_is_one_line(tmp_path, capsys):
+    words = [str(class_of(tmp_path, ada=RIGHT)), "99", "--out", str(tmp_path / "out")]
+    assert command(main, words) == 2
+    assert "there is no exercise 99" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from nanouft import generate, rollout
 from nanouft.batch import Batch
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
@@ -161,6 +161,21 @@ def test_a_step_holds_no_more_copies_of_the_logits_than_are_announced(form, monk
         return bytes_of_training(model) + tokens * bytes_per_token(model, copies)
     assert used < announced(copies), f"{used / (4 * tokens * VOCAB):.2f} copies"
     assert used > announced(copies - 1), f"{used / (4 * tokens * VOCAB):.2f} copies"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
+def test_activations_take_no_more_than_is_announced(again):
+    """With activation checkpointing, too: in the backward pass the activations of one block are
+    there once more."""
+    model = GPT(GPTConfig(vocab_size=50, n_ctx=64, n_layer=4, n_head=4, n_embd=64), seed=0)
+    if again:
+        model.activation_checkpointing_enable()
+    ids = torch.randint(50, (32, 64))
+    used = peak(lambda: model(ids, want="logp", targets=ids).mean().backward())
+    gradients = bytes_of_training(model) / 3
+    announced = gradients + ids.numel() * bytes_per_token(model)
+    assert used < announced < 1.9 * used, f"{used:,} bytes, {announced:,.0f} announced"
+    assert model.recomputes == again
 
 
 TRAINED = """

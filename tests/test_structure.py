@@ -27,9 +27,9 @@ ORDER = {
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras website classroom
         exercises bench __main__""",
-    "lessons/classroom": """mistakes calling judge sandbox exercise submissions grade check
-        build_parts build_train build_class build arena_runs arena exam quiz guesses slides
-        histogram course_state"""}
+    "lessons/classroom": """mistakes calling hints judge sandbox submissions exercise grade check
+        build_parts build_train grade_parts build guesses histogram grade_class arena_runs arena
+        exam quiz slides course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -141,11 +141,23 @@ def test_the_old_names_of_the_courses_programs_still_lead_to_them():
         assert find_spec(f"lessons.{name}").origin.endswith(f"/{name}.py")
 
 
-def test_importing_changes_nothing():
-    """Neither the environment nor what a signal does: both are for commands (python -m)."""
-    code = ("import os, signal; before = dict(os.environ), signal.getsignal(signal.SIGINT); "
-            "import nanouft; assert before == (dict(os.environ), signal.getsignal(signal.SIGINT))")
+def test_importing_changes_nothing(tmp_path):
+    """Neither the environment, nor what a signal does, nor the collector of garbage: these are for
+    commands (python -m). So is it in a package of your own that runs by python -m."""
+    code = """
+import gc, os, signal
+def now():
+    return dict(os.environ), signal.getsignal(signal.SIGINT), gc.isenabled()
+before = now()
+import nanouft
+assert before == now()"""
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    guest = tmp_path / "guest"
+    guest.mkdir()
+    (guest / "__init__.py").write_text(code)
+    (guest / "__main__.py").write_text("")
+    subprocess.run([sys.executable, "-m", "guest"], cwd=tmp_path, check=True,
+                   env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def test_the_face_of_the_package_is_read_when_it_is_asked_for():
@@ -163,14 +175,17 @@ assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name
 
 
 def test_the_command_nanouft_begins_as_python_m_does(tmp_path):
-    """Installed, `nanouft` is a file of this name that calls console()."""
+    """Installed, `nanouft` is a file of this name that calls console(). Garbage is not collected
+    while libraries are imported, but while a command works."""
     script = tmp_path / "nanouft"
-    script.write_text("import os, sys\nfrom nanouft.__main__ import console\n"
-                      "print(os.environ['OMP_WAIT_POLICY'])\nsys.exit(console())\n")
+    script.write_text("import gc, os, sys\nfrom nanouft.__main__ import console\n"
+                      "print(os.environ['OMP_WAIT_POLICY'], gc.isenabled(), flush=True)\n"
+                      "try:\n    sys.exit(console())\nfinally:\n"
+                      "    print(gc.isenabled(), gc.get_freeze_count() > 9999)\n")
     env = {name: x for name, x in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, script, "train", "--objective", "nope"],
                           env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "PASSIVE\n")
+    assert (done.returncode, done.stdout) == (2, "PASSIVE False\nTrue True\n")
     assert done.stderr.startswith("error: unknown objective 'nope'"), done.stderr
 
 

@@ -65,6 +65,7 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 def test_the_limits_of_an_exercise_are_those_of_the_check():
     grading = part_of("Grading")
     for limit, value in (("computing", f"{sandbox.SECONDS} seconds"),
+                         ("processes and threads", f"{sandbox.PROCESSES}"),
                          ("memory", f"{sandbox.GIGABYTES} GB"),
                          ("each file", f"{sandbox.BYTES // 2**20} MB")):
         assert f"| {limit} | {value} |" in grading

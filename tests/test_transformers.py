@@ -27,6 +27,7 @@ from made import (
     write_jsonl,
 )
 from safetensors.torch import load_file, save_file
+from torch._dynamo.utils import counters
 
 from nanouft import reward, rollout, train
 from nanouft.data.batches import collate, encode, encode_what_fits
@@ -42,8 +43,13 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
 from nanouft.run import reward_sources
+from nanouft.run.compiled import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
-from nanouft.run.memory import activation_bytes_per_token, memory_of_step
+from nanouft.run.memory import (
+    activation_bytes_per_token,
+    memory_of_step,
+    saved_bytes_per_token,
+)
 from nanouft.run.reference import FrozenModels
 
 hf = pytest.importorskip("transformers")
@@ -218,14 +224,41 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
         ref = FrozenModels(model, tok.pad, CPU).logps(rows)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         seen.append((found, [r["answer"].tolist() for r in ref], grads,
-                     activation_bytes_per_token(model)))
+                     saved_bytes_per_token(model), activation_bytes_per_token(model)))
     plain, less = seen
     assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
+    assert less[3] < less[4] < plain[4] == plain[3], "one of two blocks is computed again"
     same(less[2], plain[2], 1e-6)
     assert len(plain[2]) > 5
     assert memory_of_step(model, 8, 1, rows[0].length) == "", "less than a gigabyte"
     assert "GB, " in (text := memory_of_step(model, 1, 1, 10**7)) and not text.endswith(
         "--activation-checkpointing")
+
+
+@pytest.mark.parametrize("kind, lora", [("ours", False), ("gpt2", False), ("llama", False),
+                                        ("llama", True)])
+def test_compiled_blocks_have_the_gradients_of_plain_ones_and_never_break(kind, lora, folders):
+    """`--compile`, by the backend that keeps PyTorch's own operations. All layers share their code,
+    and the model itself is as it was."""
+    if lora:
+        pytest.importorskip("peft")
+    torch._dynamo.reset()
+    counters.clear()
+    seen = []
+    for compiled in (False, True):
+        model, tok = start_model(folders[kind])
+        if lora:
+            model.add_lora(2, seed=0)
+        net, form = CompiledBlocks(model, "eager") if compiled else model, Form("ift")
+        rows, _ = encode(form.objective.choose(DATA), tok, 128)
+        for some in (range(len(rows)), [0, 1, 2], [1, 2], [0, 2]):    # shapes
+            batch = collate(rows, some, tok.pad)
+            form.objective.forward(net, batch)
+            form.objective.loss(batch)[0].backward()
+        seen.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    same(seen[1], seen[0], 1e-6)
+    assert len(seen[0]) > 5 and not any("forward" in vars(m) for m in blocks_of(model))
+    assert counters["stats"]["unique_graphs"] <= 4 and not counters["graph_break"]
 
 
 @pytest.mark.parametrize("kind", ["activation_checkpointing", "gradient_checkpointing"])

@@ -38,6 +38,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
+from nanouft.run.compiled import CompiledBlocks
 from nanouft.run.device import choose_device
 from nanouft.run.reference import FrozenModels
 
@@ -89,11 +90,12 @@ def any_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
 def learner(name: str, device: Device, batches: list[Batch], start: Start = base,
             backend: str = "", scaler: torch.amp.GradScaler | None = None
             ) -> tuple[GPT, Figures]:
-    """A fresh model, and a function that makes its next steps; compiled, if by a backend."""
+    """A fresh model, and a function that makes its next steps; with compiled blocks, if a backend
+    is named."""
     model = start()[0].to(device.name)
     if backend:
         torch._dynamo.reset()
-    net = torch.compile(model, dynamic=True, backend=backend) if backend else model
+    net = CompiledBlocks(model, backend) if backend else model
     objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
     update = Update(make_optimizer(model, rate, fused=True), clip=1.0, scaler=scaler)
     run = steps(net, objective, lambda i: batches[i % len(batches)], update, range(999), device)
@@ -164,14 +166,14 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
 
 
 def compiled(gpu: Device, start: Start = base, backend: str = "inductor") -> Verdict:
-    """Six steps of six shapes: compiled once for each of IFT's three forwards, never broken."""
+    """Six steps of six shapes: a block is compiled with gradient and without, and never broken."""
     batches = batches_of("ift", start, 6, 32)
     eager = learner("ift", gpu, batches, start)[1](6)
     counters.clear()
     begun = time.time()
     loss, norm = gaps(learner("ift", gpu, batches, start, backend)[1](6), eager)
     graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
-    return (loss < 0.02 and norm < 0.08 and graphs == 3 and not breaks,
+    return (loss < 0.02 and norm < 0.08 and graphs == 2 and not breaks,
             f"loss off by {loss:.0e}, norm {norm:.0e}; {graphs} graphs, {breaks} breaks, "
             f"{time.time() - begun:.0f} s")
 

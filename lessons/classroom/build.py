@@ -3,7 +3,6 @@
     python -m lessons build mine.py --reset         # writes a file to begin with
     python -m lessons build mine.py                 # which parts are right? After `train` it trains
     python -m lessons build mine.py --run ift       # the whole program with your parts, and scores
-    python -m lessons build --class all --csv points.csv    # points for each folder in `all`
 
 Each of your functions takes the place of ours in the real program (nanouft/simple.py), together
 with your earlier parts. The loss of the program and its gradient are compared on fresh rows of
@@ -32,9 +31,9 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from lessons.classroom.build_class import IN_ALL, WAITING, grade_programs
 from lessons.classroom.build_parts import OURS, PARTS, Part, base, parts_of, put, remember_samples
-from lessons.classroom.judge import NOT_STARTED, judge, state
+from lessons.classroom.grade_parts import IN_ALL, WAITING
+from lessons.classroom.judge import NOT_STARTED, Verdict, assess, state
 from lessons.classroom.sandbox import SECONDS, TooLong, at_most, how_it_ended, run_limited
 from nanouft import simple, world
 from nanouft.generate import stops
@@ -56,19 +55,23 @@ SHOWN = Path("out/build/sft.txt")                               # its first step
 
 # ---- all parts, and the whole program -----------------------------------------------------------
 @remember_samples()
-def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
-    """What is wrong with each part, in the judge's words. It is printed as soon as it is known.
+def try_parts(mine: ModuleType, seed: int, keep: Callable = bool) -> dict[str, Verdict]:
+    """What is wrong with each part, in the judge's words. It is printed, and kept with all that is
+    known by then, as soon as it is known.
     The right parts stand in simple.py afterwards."""
     right: dict[str, Callable] = {}
-    results: dict[str, str] = {}
+    results: dict[str, Verdict] = {}
     theirs = {name: vars(mine).get(name) for name in PARTS}
     for name, function in progress(len(PARTS), "parts tried", theirs.items()):
         note(f"trying {name}")
         written = function is not None and function is not OURS[name]
-        told = judge(Part(name, right, mine), function, seed) if written else NOT_STARTED
+        found = assess(Part(name, right, mine), function, seed) if written \
+            else Verdict(NOT_STARTED, 0)
+        told = found.told
         if not told:
             right[name] = function
-        results[name] = told
+        results[name] = found
+        keep(results)
         said = f"\n{told}" if state(told) == "wrong" else ""
         say(f"{name:<18}{state(told)}{said}", write=tqdm.write)     # above the bar
     put(right, mine)
@@ -174,7 +177,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
     note(f"reading {shown}")
     mine = read_program(path, shown)
-    found = try_parts(mine, int(seed))
+    found = {name: one.told for name, one in try_parts(mine, int(seed)).items()}
     missing = [name for name, wrong in found.items() if wrong]
     failed = "wrong" in map(state, found.values())
     following = (f" Next: {missing[0]}, lesson {PARTS[missing[0]][0]}."
@@ -206,13 +209,14 @@ def read_program(path: str, shown: str) -> ModuleType:
 
 def try_program(path: str, seed: str, written: str) -> None:
     """In the process of a class's student: write what is told of each part."""
+    def keep(found: dict[str, Verdict]) -> None:
+        words = {name: [one.told, one.share] for name, one in found.items()}
+        Path(written).write_text(json.dumps(words), encoding="utf-8")
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
     try:
-        mine = read_program(path, Path(path).name)
-        found = try_parts(mine, int(seed))
+        try_parts(read_program(path, Path(path).name), int(seed), keep)
     except UserError as error:
-        found = dict.fromkeys(PARTS, str(error))
-    Path(written).write_text(json.dumps(found), encoding="utf-8")
+        keep(dict.fromkeys(PARTS, Verdict(str(error), 0)))
 
 
 # ---- the file to begin with ---------------------------------------------------------------------
@@ -238,11 +242,7 @@ def reset(file: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons build", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, nargs="?", metavar="mine.py", help="your file")
-    parser.add_argument("--class", type=Path, dest="students",
-                        help="a folder that holds a folder for each student, with mine.py in it")
-    parser.add_argument("--csv", type=Path, default="points.csv",
-                        help="where their points go [points.csv]")
+    parser.add_argument("file", type=Path, metavar="mine.py", help="your file")
     parser.add_argument("--reset", action="store_true", help="write a file to begin with")
     parser.add_argument("--run", choices=simple.METHODS, help="train by this method")
     parser.add_argument("--steps", type=int, help="of --run [as simple.py: 60; uft 100; grpo 20]")
@@ -250,11 +250,6 @@ def main(argv: list[str] | None = None) -> int:
                         help="of the rows, to see the same again [another one in each run]")
     cfg = parser.parse_args(argv)
     in_range(cfg, "steps", low=1)
-    if bool(cfg.file) == bool(cfg.students):
-        raise UserError("give your file, as python -m lessons build mine.py, or --class")
-    if cfg.students:
-        grade_programs(cfg.students, cfg.csv, try_program)
-        return 0
     if cfg.reset:
         reset(cfg.file)
         return 0

@@ -4,7 +4,6 @@
     python -m lessons check 06a                     # one exercise
     python -m lessons check 06                      # the exercises of a lesson
     python -m lessons check 06a --folder ada        # the same, for the files in the folder ada
-    python -m lessons check 06 --class all --csv points.csv     # points for each folder in `all`
 
     from lessons.classroom.check import check                 # in a notebook
     check(balance)
@@ -43,16 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06 [all]")
     parser.add_argument("--folder", type=Path, help="where the files ex06.py are")
-    parser.add_argument("--class", type=Path, dest="students",
-                        help="a folder that holds a folder for each student")
-    parser.add_argument("--csv", type=Path, default="points.csv",
-                        help="where their points go [points.csv]")
     flags = parser.parse_args(arguments)
     # Here, so that --help does not wait for torch.
     import torch
 
-    from lessons.classroom.exercise import HERE, exercises, judge_file
-    from lessons.classroom.grade import grade_class
+    from lessons.classroom.exercise import HERE, difficulties, exercises, judge_file
     from lessons.classroom.judge import state
     by_name, folder = exercises(), flags.folder or HERE
     for which in flags.which:
@@ -60,15 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"there is no exercise {which}; python -m lessons check lists them")
     names = [name for name in by_name if name.startswith(tuple(flags.which) or "")]
     torch.set_num_threads(1)
-    if flags.students:
-        grade_class(flags.students, names, flags.csv)
-        return 0
     missing = []
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
     for name in names:
         file = folder / f"ex{name[:2]}.py"
         wrong = judge_file(by_name[name], file)
-        say(f"{name} {by_name[name].name:<22} {state(wrong)}")
+        hard = difficulties().get(by_name[name].name, "")
+        say(f"{name} {by_name[name].name:<22} {hard:<8}{state(wrong)}")
         if flags.which and state(wrong) == "wrong":
             say(f"{wrong}\n")
         missing += [f"Begin with {name}, in {file}."] if wrong else []

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from lessons.classroom.build_parts import PARTS
 from lessons.classroom.build_train import written_parts
+from lessons.classroom.exercise import difficulty_of
 from lessons.classroom.submissions import is_stub, parse
 from lessons.course import HERE, Question, switches
 from lessons.lesson_list import LESSONS, head_of
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
-LINE = "{:<36}{:>7}{:>8}{:>12}  {}"
+LINE = "{:<34}{:>6}{:>8}  {:<20} {}"
 
 
 def tree_of(file: Path) -> ast.Module:
@@ -26,17 +27,19 @@ def lesson_line(lesson: Path, question: Question, mine: set[str]) -> str:
     """A lesson: your guess, that for its switch, exercises and parts that you have begun."""
     number = lesson.name[:2]
     second = [Question(lesson, change).guess or "-" for change in switches(lesson)]
-    exercises = [not is_stub(x) for x in tree_of(HERE / "exercises" / f"ex{number}.py").body
+    exercises = [x for x in tree_of(HERE / "exercises" / f"ex{number}.py").body
                  if isinstance(x, ast.FunctionDef)]
+    begun = [not is_stub(x) for x in exercises]
+    hard = ", ".join(filter(None, map(difficulty_of, exercises)))
     parts = [part in mine for part, (of_lesson, _) in PARTS.items() if of_lesson == number]
     return LINE.format(head_of(lesson)[0].replace(" · ", " "), question.guess or "-",
-                       " ".join(second), of_all(exercises), of_all(parts)).rstrip()
+                       " ".join(second), f"{of_all(begun)} {hard}", of_all(parts)).rstrip()
 
 
 def show_course() -> None:
     mine = written_parts(tree_of(Path("mine.py")))
     questions = {lesson: Question(lesson) for lesson in LESSONS}
-    say(LINE.format("lesson", "guess", "switch", "exercises", "parts of mine.py"))
+    say(LINE.format("lesson", "guess", "switch", "exercises", "mine.py"))
     for lesson, question in questions.items():
         say(lesson_line(lesson, question, mine))
     todo = next((lesson for lesson, question in questions.items() if not question.guess), None)

@@ -4,7 +4,10 @@ The keys (lessons/exercises/key06.py) say so of each. check.py asks for one stud
 grade.py for a class whether a function is right. judge.py answers: it calls the
 student's function and the right one with each draw of arguments.
 """
+import ast
 import functools
+import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ import torch
 from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
 from lessons.classroom.judge import Measure, Subject, judge
 from lessons.classroom.mistakes import Mistake, with_mistakes
+from lessons.classroom.submissions import parse
+from nanouft.plumbing.files import read_text
 from nanouft.plumbing.user_code import load
 
 HERE = Path(__file__).parents[1] / "exercises"
@@ -30,6 +35,8 @@ class Exercise(Subject):
     properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
     #                                             where many results are right
     tolerance: float = 1e-4
+    noun = "calls"
+    divisible = True
 
     @property
     def name(self) -> str:
@@ -59,6 +66,9 @@ class Exercise(Subject):
 
     def show(self, case: str) -> str:
         return as_call(self.name, self.arguments(case))
+
+    def arguments_of(self, case: str) -> dict[str, object]:
+        return dict(zip(inspect.signature(self.right).parameters, self.arguments(case)))
 
     def measure(self, what: str) -> Measure:
         return Measure(self.tolerance, self.tolerance)
@@ -95,6 +105,23 @@ class Draw(Random):
     def numbers(self, low: float, high: float, *shape: int) -> torch.Tensor:
         count = torch.Size(shape).numel()
         return torch.tensor([self.uniform(low, high) for _ in range(count)]).view(shape)
+
+
+# ---- how hard it is ---
+DIFFICULTY = re.compile(r"^Difficulty: (easy|medium|hard)$", re.M)
+
+
+def difficulty_of(stub: ast.FunctionDef) -> str:
+    """"easy", "medium" or "hard", from the docstring of an exercise; nothing if it is gone."""
+    found = DIFFICULTY.search(ast.get_docstring(stub) or "")
+    return found[1] if found else ""
+
+
+@functools.cache
+def difficulties() -> dict[str, str]:
+    """function -> how hard it is."""
+    return {stub.name: difficulty_of(stub) for file in sorted(HERE.glob("ex*.py"))
+            for stub in parse(read_text(file)).body if isinstance(stub, ast.FunctionDef)}
 
 
 # ---- files --------------------------------------------------------------------------------------

@@ -6,25 +6,28 @@ A Subject says what is judged: an exercise (exercise.py) or a part of one's own 
 calling.py keeps what they give as plain values under names. `verdict` compares these values
 and may do so in another process than the one that made the calls (grade.py).
 
-A refusal shows the smallest case that is wrong, and the first value that differs there. If a common
-mistake gives in every case what was seen there, or two of them together do, their sentences follow.
+A refusal says in how many cases the function is right, and shows the smallest one that is wrong,
+with the first value that differs there. If a common mistake gives in every case what was seen
+there, or two of them together do, their sentences follow; else what hints.py can compute.
 """
+import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from random import Random
+from statistics import mean
 
 import torch
 from torch import Tensor
 
-from lessons.classroom.calling import Seen, as_tensor, show
+from lessons.classroom.calling import NO_TENSOR, Seen, as_tensor, show
+from lessons.classroom.hints import Answer, hints, how_many, right_by_part
 from lessons.classroom.mistakes import Mistake, alone_and_in_pairs, with_mistakes
 
 NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
 ENDLESS = ("KeyboardInterrupt", "TooLong")      # after these errors no other case is tried
 LARGE = 12                                      # more numbers than these are not all shown
 SMALLEST = "    The smallest case in which it is wrong:\n"
-NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,16 @@ class Measure:
     words: str = ""                             # in place of both values
 
 
+@dataclass(frozen=True)
+class Verdict:
+    told: str = ""                              # what is wrong, in words; nothing if all is right
+    share: float = 1.0                          # of the cases, or of what is seen there, is right
+
+
 class Subject:
     """What is judged."""
+    noun = "cases"
+    divisible = False                           # is a part of what is seen worth something?
     right: Callable
     mistakes: list[Mistake]                     # in the source of the right function
     cases: Callable                             # seed -> list of cases
@@ -51,6 +62,10 @@ class Subject:
 
     def measure(self, what: str) -> Measure:
         return Measure()
+
+    def arguments_of(self, case) -> dict[str, object]:
+        """The arguments by name, for hints."""
+        return {}
 
     def attempt_ours(self, function: Callable, case) -> Seen:
         """What the right function gives, or that with mistakes. A subject that gives the same each
@@ -65,19 +80,24 @@ class Subject:
 # ---- judging ------------------------------------------------------------------------------------
 def judge(subject: Subject, function, seed=None) -> str:
     """Nothing if the function is right, else what is wrong, in words."""
+    return assess(subject, function, seed).told
+
+
+def assess(subject: Subject, function, seed=None) -> Verdict:
+    """Call the function in all cases."""
     if told := misfit(subject, function):
-        return told
+        return Verdict(told, 0)
     seen: dict[Hashable, Seen] = {}
     for case in subject.cases(Random().random() if seed is None else seed):
         seen[case] = subject.attempt(function, case)
         if seen[case].error == "NotImplementedError":
-            return NOT_STARTED
+            return Verdict(NOT_STARTED, 0)
         if seen[case].error in ENDLESS:
-            return f"{subject.show(case)}    {seen[case].words}"
+            return Verdict(f"{subject.show(case)}    {seen[case].words}", 0)
     return verdict(subject, seen, function)
 
 
-def verdict(subject: Subject, seen: dict, function=None) -> str:
+def verdict(subject: Subject, seen: dict, function=None) -> Verdict:
     """The same for what was seen in each case. The function is called in smaller cases, if the
     subject has any."""
     def is_wrong(case) -> str:
@@ -90,16 +110,21 @@ def verdict(subject: Subject, seen: dict, function=None) -> str:
     faults: dict[Hashable, str] = {}
     order = sorted(seen, key=lambda case: not is_wrong(case))   # those that are wrong first
     if not any(faults.values()):
-        return ""
+        return Verdict()
+    right, parts = [not faults[case] for case in order], parts_of(subject, seen, order)
+    told = f"    {how_many(right, parts, subject.noun)}\n{SMALLEST}"
     least = min(filter(faults.get, order), key=lambda case: len(subject.show(case)))
     while less := next(filter(is_wrong, subject.smaller(least)), None):
         least = less
-    told = f"{SMALLEST}{subject.show(least)}    {faults[least]}"
+    told += f"{subject.show(least)}    {faults[least]}"
+    share = mean([mean(some) for some in parts.values()] or right)
     if all(seen[case].error for case in faults if faults[case]):    # their line says enough
-        return told
-    for k, sentence in enumerate(explain_mistakes(subject, seen, [least, *order])):
-        told += f"\n    {'And: ' * k}{sentence}"
-    return told
+        return Verdict(told, share)
+    named = explain_mistakes(subject, seen, [least, *order])
+    told += "".join(f"\n    {'And: ' * (k > 0)}{sentence}" for k, sentence in enumerate(named))
+    if not named:
+        told += "".join(f"\n    {sentence}" for sentence in compute_hints(subject, seen, order))
+    return Verdict(told, share)
 
 
 def state(told: str) -> str:
@@ -137,6 +162,49 @@ def explain_mistakes(subject: Subject, seen: dict, order: list) -> list[str]:
     return []
 
 
+# ---- hints --------------------------------------------------------------------------------------
+def answers(subject: Subject, seen: dict, order: list, what: str) -> list[Answer]:
+    """What each case gave under this name, beside what is right."""
+    return [Answer(seen[case].values.get(what), subject.attempt_ours(subject.right, case)
+                   .values.get(what), subject.arguments_of(case)) for case in order]
+
+
+def far_for(subject: Subject, what: str) -> Callable[[Tensor, Tensor], Tensor]:
+    return functools.partial(far_apart, measure=subject.measure(what))
+
+
+def parts_of(subject: Subject, seen: dict, order: list) -> dict[str, list[bool]]:
+    """What is told by itself: the numbers of an answer, or the values of a call, if several."""
+    names = list(subject.attempt_ours(subject.right, order[0]).values)
+    if not subject.divisible:
+        return {}
+    if len(names) == 1:
+        return right_by_part(answers(subject, seen, order, names[0]), far_for(subject, names[0]))
+    return {in_words(what): [answer.is_right(far_for(subject, what))
+                             for answer in answers(subject, seen, order, what)] for what in names}
+
+
+def in_words(what: str) -> str:
+    """"has the gradient by q" -> "the gradient by q"."""
+    return "the result" if what == "gives" else what.removeprefix("has ").rstrip(",:")
+
+
+def compute_hints(subject: Subject, seen: dict, order: list) -> list[str]:
+    """Sentences about the first value that is wrong in some case."""
+    def is_right(what) -> bool:
+        return all(x.is_right(far_for(subject, what)) for x in answers(subject, seen, order, what))
+    names = [what for what in subject.attempt_ours(subject.right, order[0]).values
+             if subject.measure(what).counts]
+    what = next(filter(lambda x: not is_right(x), names), None)
+    if what is None:
+        return []
+    found = hints(answers(subject, seen, order, what), far_for(subject, what))
+    slopes = [name for name in names if "gradient" in name]
+    if slopes and what not in slopes and all(map(is_right, slopes)):
+        found.append("The gradient is right, and only the number itself is not.")
+    return found
+
+
 # ---- comparing ----------------------------------------------------------------------------------
 def difference(subject: Subject, call: Seen, other: Seen, counting: bool = True) -> str:
     """The first value in which two calls that gave something differ, or nothing. counting: leave
@@ -157,8 +225,7 @@ def both_values(what: str, got, wanted, measure: Measure) -> str:
         x, y = as_tensor(got).double(), as_tensor(wanted).double()
     except NO_TENSOR:                                           # None, a text, uneven lists
         same = isinstance(got, (str, type(None))) and got == wanted
-        hint = ". Is there a `return`?" if got is None else ""
-        return "" if same else f"{what} {show(got)}{hint}\n    wanted {show(wanted)}"
+        return "" if same else f"{what} {show(got)}\n    wanted {show(wanted)}"
     if x.shape != y.shape:
         return f"{what} {show(got)}\n    wanted {show(wanted)}, of the shape {tuple(y.shape)}"
     places = far_apart(x, y, measure).nonzero().tolist()

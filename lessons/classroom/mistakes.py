@@ -225,6 +225,9 @@ MISTAKES: dict[str, list[Mistake]] = {
          "way. It moves to the right by one, as the guess does."),
         (GUESS, "torch.where(mask[:, 1:] == 1, guess_of_next[:, 1:], inputs[:, 1:])", "Nothing is "
          "shifted: guess and mask at a position belong to the token of the next one."),
+        (GUESS, GUESS.replace("inputs[:, 1:]", "inputs[:, :-1]"), "The true tokens are shifted as "
+         "well. Only the guesses move to the right; outside the answer each token stays where it "
+         "is."),
         (GUESS, "guess_of_next[:, :-1]", "Outside the answer the true tokens stay."),
         ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *",
          "LAM * model(inputs, want=\"embeds\") + (1 - LAM) *", "LAM belongs to the guess and "
@@ -250,6 +253,9 @@ MISTAKES: dict[str, list[Mistake]] = {
          "have the mean 1: divide them by their mean."),
         ("weight * n / weight.sum(-1, keepdim=True)", "weight / weight.sum(-1, keepdim=True)",
          "The weights of an answer add up to 1. Their mean should be 1."),
+        ("weight * n / weight.sum(-1, keepdim=True)", "weight / weight.mean(-1, keepdim=True)",
+         "The mean of the weights is taken over the whole row. Take that over the answer's own "
+         "tokens, or an answer counts more if there is a long question or padding."),
         ("weight * n / weight.sum(-1, keepdim=True)", "mask", "There are no weights."),
         ("embeds=embeds", "inputs", "The model reads the true tokens and not mix_in_own_guess."),
         ("mix_in_own_guess(model, inputs, mask)", 'model(inputs, want="embeds").detach()',
@@ -275,6 +281,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "standard deviation is that divided by SAMPLES, not SAMPLES - 1."),
         ("score.std(-1, keepdim=True)", "score.std()", "The standard deviation is that of all "
          "prompts. Take that of each prompt."),
+        (".view(-1, 1)", ".T.reshape(-1, 1)", "The advantages stand in another order than the "
+         "answers: all answers to the first prompt come first."),
         ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
          "not a constant. Detach it."),
         ("ratio = (logp - logp.detach()).exp()", "ratio = (logp - before).exp()", "The ratio is "

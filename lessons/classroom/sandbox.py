@@ -3,7 +3,8 @@
     code = run_limited(function, words, 20, 300, folder, output)
 
 Nothing comes back but the exit code and what the process writes into files. It ends, with all that
-it has started, when its time is over or when the program that waits for it ends, however that ends.
+it has started, when its time is over, when it sleeps, or when the program that waits for it ends,
+however that ends.
 Windows has no limits but the clock, and macOS does not count memory.
 """
 import multiprocessing
@@ -22,12 +23,16 @@ import torch
 SECONDS = 20                    # of computing: for an exercise, or for one answer of a part
 GIGABYTES = 4                   # of memory, beside what torch has taken
 BYTES = 2**26                   # of a file that a process writes
+PROCESSES = 200                 # and threads, that it may have beside those of its user now
+IDLE = 45                       # seconds for which a process may do nothing (Linux)
+ASLEEP, CROWD = -999, -998      # in place of its exit code: it did nothing; it had too many
 
 
 def run_limited(function: Callable, words: list, seconds: int, waiting: int, folder: Path,
                 output: Path | None = None) -> int | None:
     """Call function(*words) in a process of its own; its exit code, None if it had not ended after
-    `waiting` seconds on the clock.
+    `waiting` seconds on the clock, ASLEEP if it did nothing for too long, CROWD if it had too many
+    processes.
 
     function    one of a module's own; what it returns becomes the exit code
     seconds     of computing, from the call of the function on
@@ -47,13 +52,40 @@ def run_limited(function: Callable, words: list, seconds: int, waiting: int, fol
     except (OSError, EOFError):                         # another program has ended the fork server
         return 255
     try:
-        child.join(waiting)
-        return child.exitcode
+        return wait_for(child, waiting)
     finally:
         with suppress(ProcessLookupError, PermissionError, AttributeError):
             os.killpg(child.pid, signal.SIGKILL)        # what it has started, too
         child.kill()
         child.join()
+
+
+def wait_for(child, waiting: int) -> int | None:
+    """As run_limited says. A second at a time, to see whether it does anything: most programs that
+    do not end sleep or wait, and need not be waited for until their time is over."""
+    started, busy = time.monotonic(), 0.0
+    while (passed := time.monotonic() - started) < waiting:
+        child.join(1)
+        if not child.is_alive():
+            return child.exitcode
+        found = list(busy_seconds(child.pid))
+        busy = max(busy, sum(found))
+        if len(found) > PROCESSES:
+            return CROWD
+        if passed - busy > IDLE and Path("/proc/self/schedstat").exists():
+            return ASLEEP
+    return None
+
+
+def busy_seconds(pid: int) -> Iterator[float]:
+    """For how long each thread of a process and of its children has computed or waited for a core,
+    so that a busy computer makes no program a sleeper."""
+    with suppress(OSError, ValueError):                 # it has just ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            computed, queued, _ = (task / "schedstat").read_text().split()
+            yield (int(computed) + int(queued)) / 1e9
+            for child in (task / "children").read_text().split():
+                yield from busy_seconds(int(child))
 
 
 def run_and_read(function: Callable, words: list, seconds: int, waiting: int
@@ -71,6 +103,10 @@ def run_and_read(function: Callable, words: list, seconds: int, waiting: int
 
 def how_it_ended(code: int | None, seconds: int, waiting: int) -> str:
     """A process that did not finish: which limit was it?"""
+    if code == CROWD:
+        return f"it had more than {PROCESSES} processes and threads,"
+    if code == ASLEEP:
+        return f"asleep, it had done nothing for {IDLE} seconds,"
     if code is None:
         return f"out of time, it had not ended after {waiting} seconds on the clock,"
     if os.name == "posix" and -code == signal.SIGXCPU:
@@ -150,7 +186,8 @@ def end_with_parent() -> None:
 
 
 def limit(seconds: int) -> None:
-    """Limits of this process: seconds of computing from now on, size of a file, and memory."""
+    """Limits of this process: seconds of computing from now on, size of a file, memory, and number
+    of processes. The last one does not hold for root, whose processes `wait_for` counts."""
     try:
         import resource
     except ImportError:
@@ -160,10 +197,20 @@ def limit(seconds: int) -> None:
     with suppress(OSError):                             # Linux: in pages, what is mapped already
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = (mapped + GIGABYTES * 2**30,) * 2
+        limits[resource.RLIMIT_NPROC] = (tasks_of_user() + PROCESSES,) * 2
     for kind, wanted in limits.items():
         hard = resource.getrlimit(kind)[1]
         soft, most = (x if hard == resource.RLIM_INFINITY else min(x, hard) for x in wanted)
         resource.setrlimit(kind, (soft, most))
+
+
+def tasks_of_user() -> int:
+    """How many processes and threads the system counts for this user."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):                         # it has just ended
+            count += len(os.listdir(folder / "task")) * (folder.stat().st_uid == os.getuid())
+    return count
 
 
 class TooLong(BaseException):

@@ -4,6 +4,8 @@
 def net_push(chosen, rejected):
     """00a. What is left of DPO's pushes on the better answer?
 
+    Difficulty: easy
+
     chosen, rejected  the tokens of the better and of the worse answer to one question, two lists
     return            a list with one number for each token of chosen: 1 if its push up is left, 0
                       if a push down of the same size takes it back

@@ -4,6 +4,8 @@
 def attention(q, k, v):
     """01a. Causal attention for the newest T of n + T positions, without PyTorch's own function.
 
+    Difficulty: hard
+
     q       (B,T,h) the queries of the newest positions
     k       (B,n+T,h) the keys of all positions: n that were read before, then the newest; n may be
             0, as in training

@@ -4,6 +4,8 @@
 def response_mask(tokens):
     """02a. Which targets of a row count towards the loss?
 
+    Difficulty: easy
+
     tokens  a list of words, such as ["user", "hi", "assistant", "yo", "end"]
     return  a list with one number less than tokens: 1 where the loss counts the target, else 0
 
@@ -19,6 +21,8 @@ def response_mask(tokens):
 
 def sft_loss(logp, mask, reduction):
     """02b. The loss of supervised fine-tuning, with two kinds of mean.
+
+    Difficulty: medium
 
     logp       (B,T) the log-probability of each target
     mask       (B,T) 1 where the loss counts the target, else 0; there is a 1 in each row

@@ -4,6 +4,8 @@
 def policy_gradient(p, r):
     """03a. The policy gradient in one state, over all actions at once, so that nothing is sampled.
 
+    Difficulty: medium
+
     p       (n,) the probabilities of n actions, which are the softmax of n logits
     r       (n,) the reward of each action
     return  (n,) the derivative of the expected reward, the sum of p r, by each LOGIT

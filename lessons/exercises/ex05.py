@@ -4,6 +4,8 @@
 def estimates(probs, path, step, best):
     """05a. How often does a policy make a best move, and who says so?
 
+    Difficulty: hard
+
     probs   (S,4) the policy: probs[s, a] is the chance of move a in cell s
     path    the demonstration, a list of T pairs (cell, move); a walk starts in its first cell
     step    (S,4) the cell to which move a leads from cell s; no walk ends before T moves

@@ -4,6 +4,8 @@
 def balance(losses, gamma):
     """06a. Where does the released loss stop pushing the last token? On paper, without a search.
 
+    Difficulty: hard
+
     losses  (N,) the losses of the N tokens of an answer; N is at least 2. The last one, that of
             <|end|>, is not used: it is what you look for. The first one is above 0
     gamma   the discount, above 0 and at most 1

@@ -4,6 +4,8 @@
 def both_fall(g_w):
     """07a. A counterexample to "what DPO pushes up goes up".
 
+    Difficulty: medium
+
     g_w     (n,) the gradient of log p(chosen) by the n weights, not 0; n is at least 3
     return  (n,) a gradient g_l of log p(rejected) for which a small step of DPO makes BOTH answers
             less likely. g_l may not be a multiple of g_w. All three are judged by angles, and an

@@ -4,6 +4,8 @@
 def fades_at(share, beta, gamma):
     """08a. How large must the difference be until the push of a loss over pairs has faded?
 
+    Difficulty: easy
+
     share   a number between 0 and 1
     beta    the scale of the difference D, above 0
     gamma   the margin by which a pair should be won; 0 in DPO

@@ -4,6 +4,8 @@
 def largest_push(score):
     """09a. Where does the squared distance push an answer up hardest?
 
+    Difficulty: medium
+
     score   the score of the answer, above 0 and at most 1
     return  the s = sigmoid(i), between 0 and the score, at which the push of
             (sigmoid(i) - score) squared is largest

@@ -4,6 +4,8 @@
 def best_of_n(n, likes, scores):
     """11a. How good is, on average, the answer that a reward model likes best of n?
 
+    Difficulty: easy
+
     n       how many of N answers to one prompt are drawn, from 1 to N
     likes   a list of N numbers: the reward of each answer, all different
     scores  a list of N numbers: their exact scores, which the reward model does not see

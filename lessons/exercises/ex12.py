@@ -4,6 +4,8 @@
 def answers_needed(p, share):
     """12a. How large must a group be, so that RLOO and GRPO learn something from most of them?
 
+    Difficulty: easy
+
     p       the probability that a sampled answer to this prompt is right, between 0 and 1. An
             answer scores 1 or 0
     share   a number between 0 and 1
@@ -17,6 +19,8 @@ def answers_needed(p, share):
 
 def grpo_push(logp, old, ref, A, eps, beta):
     """12b. How hard does GRPO push each token? On paper, without autograd.
+
+    Difficulty: hard
 
     logp    (T,) the log-probabilities of the tokens by the policy as it is now
     old     (T,) the same when they were sampled

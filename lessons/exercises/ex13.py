@@ -4,6 +4,8 @@
 def pushes(p):
     """13a. What does the stop-gradient of DFT do? Both pushes on paper, without autograd.
 
+    Difficulty: medium
+
     p       the probability of a token, between 0 and 1
     return  two numbers: the push on log p by DFT, whose loss is -sg(p) log p, and the push if the
             stop-gradient sg is forgotten, so that the loss is -p log p

@@ -4,6 +4,8 @@
 def seeds_needed(difference, sd, t):
     """14a. How many seeds would decide a difference? The question before an experiment.
 
+    Difficulty: easy
+
     difference  the difference between two recipes that you expect, not 0; it may be negative
     sd          the standard deviation that you expect of the paired differences
     t           Student's t: t[k] belongs to k degrees of freedom, for k from 1 to the length of t

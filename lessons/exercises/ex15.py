@@ -5,6 +5,8 @@ def parts_of_advantage(T, gamma, lam):
     """15a. How much of the first advantage comes from rewards, and how much from the critic? On
     paper, without going through the answer from its end.
 
+    Difficulty: hard
+
     T           the number of tokens of an answer, at least 1
     gamma, lam  numbers from 0 to 1
     return      two lists of T numbers, c and v, with which the advantage of the first token is

@@ -4,6 +4,8 @@
 def push_on_steps(s, delta, long, short):
     """16a. How hard does GRPO push a model towards thinking? On paper, without sampling.
 
+    Difficulty: medium
+
     s            the share of answers with steps, between 0 and 1
     delta        the advantage of thinking
     long, short  the number of tokens of an answer with steps, and of one without

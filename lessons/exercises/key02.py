@@ -15,8 +15,12 @@ def response_mask(tokens):
 
 
 def conversation(draw):
-    words = ["hi", "yo", "end", "end", "user", "assistant"]
-    return ([draw.choice(words[-2:]), *draw.choices(words, k=draw.randint(2, 9))],)
+    """A chat, perhaps cut off: a user may say "end", and an answer ends with it."""
+    chat = []
+    for _ in range(draw.randint(1, 3)):
+        chat += ["user", *draw.choices(["hi", "end"], k=draw.randint(1, 2))]
+        chat += ["assistant", *draw.choices(["yo", "no"], k=draw.randint(0, 2)), "end"]
+    return (chat[:draw.randint(3, len(chat))],)
 
 
 def sft_loss(logp, mask, reduction):

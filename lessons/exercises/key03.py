@@ -15,6 +15,8 @@ def state(draw):
 EXERCISES = {"03a": Exercise(policy_gradient, state, [
     ("(p * r).sum()", "r.mean()", "The reward is compared with the mean over all actions. Compare "
      "it with the expected one, in which likely actions count more."),
+    ("return p * (r - (p * r).sum())", "return p * (1 - p) * r", "Only the action's own "
+     "probability is looked at. A logit changes those of all actions, and each has its reward."),
     (" - (p * r).sum()", "", "Raising one logit also makes the other actions less likely."),
     ("return p * (r - (p * r).sum())", "return r",
      "This is the derivative with respect to p. A logit changes all probabilities."),

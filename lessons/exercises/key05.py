@@ -4,6 +4,11 @@ import torch
 from lessons.classroom.exercise import Exercise
 
 
+def moved(at, probs, step):
+    """(S,) the chance of standing in each cell after one more move."""
+    return torch.stack([((step == s) * probs * at[:, None]).sum() for s in range(len(probs))])
+
+
 def estimates(probs, path, step, best):
     cells = [s for s, _ in path]
     right = (probs * best).sum(1)                       # (S,) the chance of a best move
@@ -13,7 +18,7 @@ def estimates(probs, path, step, best):
     for pair in path:
         whole = whole * probs[pair]
         does.append((at * right).sum())
-        at = torch.stack([((step == s) * probs * at[:, None]).sum() for s in range(len(probs))])
+        at = moved(at, probs, step)
     return whole, right[cells].mean(), torch.stack(does).mean()
 
 
@@ -29,6 +34,8 @@ def lake(draw):
 
 
 EXERCISES = {"05a": Exercise(estimates, lake, [
+    ("(at * right)", "(moved(at, probs, step) * right)", "The third number looks at each cell "
+     "after the move. The first move is made in the first cell of the path: look before it."),
     ("return whole,", "return sum(probs[pair] for pair in path) / len(path),",
      "The moves of the path are made one after the other, so their chances are multiplied."),
     ("(probs * best).sum(1)", "probs.max(1).values",

@@ -18,6 +18,9 @@ def losses_and_discount(draw):
 
 EXERCISES = {
     "06a": Exercise(balance, losses_and_discount, [
+        ("return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)",
+         "return -B / 2", "This is where the derivative of the numerator is 0. The denominator "
+         "depends on b as well."),
         ("return (", "return 0 * (", "With detached weights it would be 0. Here the weights are "
          "losses: at b = 0 the loss falls if b rises."),
         ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",

@@ -17,5 +17,7 @@ EXERCISES = {"08a": Exercise(fades_at, loss, [
     ("(1 - share) / share", "share / (1 - share)", "The more a pair is won, the less is left of "
      "the push. So a smaller share is left at a larger D."),
     ("(gamma + ", "(-gamma + ", "At half of the largest push sigmoid is 1/2, so beta D is gamma."),
+    ("(1 - share) / share", "(1 + math.exp(-gamma)) / share - 1", "The share is taken of the push "
+     "at D = 0. The push is largest where the pair is hopelessly lost, at a D far below 0."),
     ("(gamma + math", "(gamma + beta * math", "The push is beta sigmoid(gamma - beta D), and its "
      "largest value is beta.")], tolerance=1e-3)}

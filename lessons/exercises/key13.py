@@ -14,6 +14,8 @@ EXERCISES = {"13a": Exercise(pushes, lambda draw: (draw.uniform(0.02, 0.98),), [
      "log p."),
     ("return p,", "return 1,", "With the stop-gradient p is a constant factor, so the push of "
      "-p log p by log p is p itself."),
+    ("p * (1 + math.log(p))", "p * math.log(p)", "The rule for a product has two parts: x e^x has "
+     "the derivative e^x + x e^x."),
     ("p * (1 + math.log(p))", "p", "Without the stop-gradient a small step in x = log p also "
      "changes the factor e^x. Take the derivative of x e^x."),
     ("return p, p * (1", "return -p, -p * (1", "The sign of both is wrong. A push is minus the "

@@ -20,4 +20,6 @@ EXERCISES = {"15a": Exercise(parts_of_advantage, answer, [
     ("gamma * (1 - lam) *", "gamma *", "V_t stands in two deltas: with gamma in the one before, "
      "and with -1 in its own."),
     ("gamma * (1 - lam) *", "(1 - lam) *", "In the delta before it V_t is multiplied by gamma."),
+    ("gamma * (1 - lam) * (gamma * lam) ** (t - 1)", "-(gamma * lam) ** t", "V_t stands in two "
+     "deltas. Only the -V_t of its own is there; the one before has + gamma V_t."),
     ("[-1, *values]", "[1, *values]", "V_0 is subtracted.")])}

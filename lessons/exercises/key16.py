@@ -13,6 +13,9 @@ def model(draw):
 EXERCISES = {"16a": Exercise(push_on_steps, model, [
     ("(1 - s) / long + s / short", "s / long + (1 - s) / short", "Answers with steps are a share s "
      "and have the mean advantage (1 - s) delta, times the derivative 1 - s."),
+    ("s * (1 - s) * delta * ((1 - s) / long + s / short)",
+     "delta * ((1 - s) ** 2 / long + s ** 2 / short)", "The mean over all answers is missing: "
+     "answers with steps are a share s of them, and the others a share 1 - s."),
     ("((1 - s) / long + s / short)", "1", "The advantage is not divided by the answer's tokens."),
     ("s / short", "0", "Answers without steps push x as well: they have the advantage -s delta, "
      "and the derivative of log(1 - s) by x is -s."),

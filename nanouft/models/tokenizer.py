@@ -84,7 +84,8 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids. Control tokens are shown by name, bytes that are no UTF-8 as U+FFFD. Ids
         without a token (from a padded embedding) have no text."""
-        known = [i for i in map(int, ids) if i < self.n_vocab]
+        n_vocab = self.n_vocab
+        known = [i for i in map(int, ids) if i < n_vocab]
         return self.enc.decode(known, errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------

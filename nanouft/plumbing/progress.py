@@ -13,7 +13,8 @@ class ProgressLines:
     """Lines for a log, after 2 seconds, 4, 8 ... A log cannot show tqdm's moving bar."""
 
     def __init__(self, rows: Iterable | None, total: int, what: str, begun: int):
-        self.rows, self.total, self.desc, self.n = rows, total, what, begun
+        self.rows, self.total, self.desc = rows, total, what
+        self.n = self.begun = begun
         self.since, self.next, self.postfix = time.monotonic(), 2.0, ""
 
     def __iter__(self) -> Iterator:
@@ -25,8 +26,10 @@ class ProgressLines:
         self.n += n
         if (seconds := time.monotonic() - self.since) >= self.next:
             self.next = 2 * seconds
-            say(f"{self.desc}: {self.n:,} of {self.total:,} after {seconds:.0f} s{self.postfix}",
-                file=sys.stderr)
+            done, rest = self.n - self.begun, self.total - self.n
+            left = f", about {seconds * rest / done:.0f} s left" if done and rest else ""
+            say(f"{self.desc}: {self.n:,} of {self.total:,} after {seconds:.0f} s{left}"
+                f"{self.postfix}", file=sys.stderr)
 
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         self.postfix = f", {text}"

@@ -29,6 +29,7 @@ from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES
+from nanouft.plumbing.entry import no_collection
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import if_here, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
@@ -48,9 +49,10 @@ class Rows(NamedTuple):
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
     """The start model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
-    model, tok = start_model(cfg.init, bool(cfg.lora))
-    if cfg.lora:
-        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
+    with no_collection():
+        model, tok = start_model(cfg.init, bool(cfg.lora))
+        if cfg.lora:
+            model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)

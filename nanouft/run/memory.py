@@ -99,7 +99,21 @@ def bytes_per_token(model: GPT, logit_copies: float = 1) -> float:
 
 
 def activation_bytes_per_token(model: GPT) -> float:
-    """Activation memory that the backward pass needs, measured in a forward over 16 tokens."""
+    """Activation memory that the backward pass needs. With activation checkpointing, the inputs of
+    all blocks, and the activations of the one block that is computed again."""
+    kept = saved_bytes_per_token(model)
+    if not model.recomputes:
+        return kept
+    model.recomputes = False
+    try:
+        of_all_blocks = saved_bytes_per_token(model)
+    finally:
+        model.recomputes = True
+    return kept + (of_all_blocks - kept) / model.cfg.n_layer
+
+
+def saved_bytes_per_token(model: GPT) -> float:
+    """What a forward saves for the backward pass, measured with 16 tokens."""
     tensors: dict[int, torch.Tensor] = {}           # address -> tensor; held, so none comes twice
 
     def keep(x: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,8 @@ from nanouft.run.folder import hash_of
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
-AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}  # with --resume
+# flags that a resumed run may change
+AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every", "profile"}
 OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
          "out", "resume"}
@@ -53,7 +54,7 @@ class TrainFlags:
     seed: int = 0                       # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
-    compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
+    compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
     threads: int | None = None          # CPU threads [PyTorch's choice]
     save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: int = 0                 # steps between held-out losses [only before and after]
@@ -61,6 +62,7 @@ class TrainFlags:
     max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
     items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
     plain: bool = False                 # only train: no evaluation, no curves
+    profile: bool = False               # print at the end how long each part of the run took
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 

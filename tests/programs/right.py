@@ -102,6 +102,13 @@ def policy_gradient(p, r):                      # autograd
 def policy_gradient(p, r):
     return [float(sum(p[i] * p[j] * (r[i] - r[j]) for j in range(len(p)))) for i in range(len(p))]
 """),
+    ("04a", """
+def depends_on_blend(tokens, guesses, mask):    # where the first mixture of two words stands
+    T = len(mask)
+    read = [j for j in range(1, T) if mask[j - 1] and guesses[j - 1] != tokens[j]]
+    first = min(read, default=T)
+    return np.array([bool(m) and i >= first for i, m in enumerate(mask)])
+"""),
     ("05a", """
 def estimates(probs, path, step, best):         # numpy, matrices of transition
     P, S = probs.double().numpy(), len(probs)
@@ -191,6 +198,14 @@ def largest_push(score):                        # Newton's method
         s -= (3 * s * s - 2 * (1 + score) * s + score) / (6 * s - 2 * (1 + score))
     return s
 """),
+    ("10a", """
+def wrong_shares(r, r_bar, wrong, k):           # lists
+    rows = sorted((1 / (1 + math.exp(a - b)), w) for a, b, w in zip(*(
+        x.tolist() for x in (r, r_bar, wrong))))
+    kept = [w for _, w in rows[k:]]
+    return [sum(w for _, w in rows) / len(rows), sum(t * w for t, w in rows)
+            / sum(t for t, _ in rows), sum(kept) / len(kept)]
+"""),
     ("11a", """
 def best_of_n(n, likes, scores):                # by counting
     order = np.argsort(likes)
@@ -255,5 +270,15 @@ def push_on_steps(s, delta, long, short):       # the mean over a group, by auto
     gain = (s * (1 - s) * delta / long * F.logsigmoid(x)
             + (1 - s) * -s * delta / short * F.logsigmoid(-x))
     return torch.autograd.grad(gain, x)[0]
+"""),
+    ("17a", """
+def tokens_until(share, gamma):                 # closed forms
+    for N in range(2, 5000):
+        if gamma == 1:
+            weight = 2 / (N + 1)
+        else:
+            weight = N * (1 - gamma) / (N - gamma * (1 - gamma ** N) / (1 - gamma))
+        if weight < share:
+            return N
 """),
 ]

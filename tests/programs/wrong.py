@@ -170,20 +170,20 @@ def estimates(probs, path, step, best):
         at = after
     return whole, sft, np.mean(told)
 """),
-    ("05a", ["after the moves"], """
+    ("05a", ["each time that the path is in it"], """
 def estimates(probs, path, step, best):
-    whole = math.prod(probs[s, a].item() for s, a in path)
-    sft = np.mean([(probs[s] * best[s]).sum().item() for s, _ in path])
-    at = np.eye(len(probs))[path[0][0]]
-    told = []
+    good = (probs * best).sum(1)
+    whole = math.prod(float(probs[s, a]) for s, a in path)
+    cells = {s for s, _ in path}
+    at, told = torch.eye(len(probs))[path[0][0]], []
     for _ in path:
-        move = np.zeros_like(at)
-        for s in range(len(at)):
+        told.append(float(at @ good))
+        after = torch.zeros(len(probs))
+        for s in range(len(probs)):
             for a in range(4):
-                move[step[s, a]] += at[s] * probs[s, a].item()
-        at = move
-        told.append((at * (probs * best).sum(1).numpy()).sum())
-    return whole, sft, np.mean(told)
+                after[step[s, a]] += at[s] * probs[s, a]
+        at = after
+    return whole, float(np.mean([good[s] for s in cells])), float(np.mean(told))
 """),
     ("05a", ["of the path alone"], """
 def estimates(probs, path, step, best):
