@@ -482,9 +482,12 @@ def test_a_question_with_too_many_rows_to_be_held_out_is_named():
     rows = [Row((U(f"Question {i}"),), (A("b"),)) for i in range(200)]
     greeted = [Row((U(form),), (A("b"),)) for form in ("Hello", "hello ") for _ in range(20)]
     assert not {*greeted} & {*holdout(rows + greeted)[1]}
-    assert never_held_out(rows + greeted) == [
-        '40 rows begin with "hello": too many to be held out, so none is']
-    assert never_held_out(rows + greeted[:20]) == [] == never_held_out(greeted[:9])
+    assert never_held_out(rows + greeted) == (
+        '40 rows begin with "hello": too many to be held out, so none is')
+    assert never_held_out(greeted + rows[:1] * 60) == (
+        '60 rows begin with "question 0": too many to be held out, so none is; so it is with 1 '
+        "other question")
+    assert never_held_out(rows + greeted[:20]) == "" == never_held_out(greeted[:9])
 
 
 def test_an_accent_is_the_same_letter_however_it_is_written():

@@ -304,8 +304,13 @@ def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     return [r for r in rows if key(r) not in held], [r for r in rows if key(r) in held]
 
 
-def never_held_out(rows: list[Row]) -> list[str]:
-    """A line for each first question whose rows are too many for `holdout`."""
+def never_held_out(rows: list[Row]) -> str:
+    """A line if a first question has too many rows for `holdout`; else ""."""
     least = max(FEW, most_held_out(rows) + 1)
-    return [f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is'
-            for text, n in Counter(map(first_question, rows)).items() if n >= least]
+    asked = Counter(map(first_question, rows)).most_common()
+    large = [(text, n) for text, n in asked if n >= least]
+    if not large:
+        return ""
+    text, n = large[0]
+    more = f"; so it is with {quantity(len(large) - 1, 'other questions')}" if large[1:] else ""
+    return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is{more}'

@@ -89,7 +89,7 @@ class KTO(Objective):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         r = log_ratio(batch.seqs["answer"])
-        k = log_ratio(batch.seqs[BORROWED]).mean().clamp_min(0).detach()      # mean, then clamp
+        k = log_ratio(batch.seqs[BORROWED]).mean().clamp_min(0).detach()        # mean, then clamp
         good = self.desirable_weight * torch.sigmoid(-self.beta * (r - k))      # 1 - sigmoid(x)
         bad = self.undesirable_weight * torch.sigmoid(-self.beta * (k - r))
         each = torch.where(batch.per_row["label"] > 0.5, good, bad)

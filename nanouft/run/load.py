@@ -99,8 +99,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        for text in never_held_out(rows):
-            say(f"{text}; --eval-data FILE gives other rows")
+        if text := never_held_out(rows):
+            say(f"{text} (--eval-data FILE gives other rows)")
         return Rows(*holdout(rows), left_out, unread)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
