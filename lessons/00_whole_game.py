@@ -5,10 +5,10 @@
 #
 # *About 20 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
 #
-# Language models learn in two stages. First they read a great deal of text and learn to continue
-# it. A model that has done only this is called a **base model**, or base for short. It knows a lot,
-# but not what you want from it. Ask ours to "name four animals but not hen, fox or wolf, and end on
-# white", and it answers
+# Language models learn first from text, then from answers. They read a great deal of text and learn
+# to continue it. A model that has done only this is called a **base model**, or base for short. It
+# knows a lot, but not what you want from it. Ask ours to "name four animals but not hen, fox or
+# wolf, and end on white", and it answers
 #
 # `bat cat cow pig<|user|> List two cities without Oslo, Rome or Bonn. End on mango.<|assistant|>
 # Delhi Paris mango<|end|>`
@@ -17,7 +17,8 @@
 # the user's next question and answers that too. In the text that it has read, an answer was usually
 # followed by the next question.
 #
-# The second stage, **fine-tuning**, is the subject of this course. Here you do it in three ways:
+# Learning from answers, **fine-tuning**, is the subject of this course. Here you do it in three
+# ways:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
 #   every word counts the same.
@@ -26,7 +27,8 @@
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
 #   question, and trains it to prefer the better one.
 #
-# All three take the same number of steps, and every answer that they read ends properly.
+# All three take the same number of steps, at learning rates that may differ. Every answer that they
+# read ends properly.
 #
 # ## Guess
 # Which model will still go on after its answer, instead of stopping?

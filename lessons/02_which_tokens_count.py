@@ -186,7 +186,7 @@ else:
 # - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
-# **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in eleven
+# **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in twelve
 # parts. `python -m lessons build mine.py --reset` writes the file to begin with.
 # `python -m lessons build mine.py` puts each of your parts into the real program and says whether
 # its loss and gradient stay the same.

@@ -33,8 +33,8 @@ CHANGE = lesson.change
 # In lesson 07 the best policy for a reward $r$ was $\pi_{\rm ref}\,e^{r/\beta}/Z(x)$, and reading
 # this backwards gave each policy a reward. UNA writes it with a free function of the prompt:
 # $$r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+f(x).$$
-# What may $f$ be? If we know the policy and look for rewards, it is *free*. The best policy for
-# this $r$ is proportional to $\pi_{\rm ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$, and as its
+# What may $f$ be? Given a policy, any $f$ gives rewards that fit it: $f$ is *free*. The best policy
+# for this $r$ is proportional to $\pi_{\rm ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$, and as its
 # probabilities add up to 1, it is $\pi$, whatever $f$ is. A number that all answers to a question
 # share does not change which of them is better.
 #
@@ -198,10 +198,10 @@ else:
 # %. UFT keeps 94 and 85 %, because each of its steps reads demonstrations as well.
 #
 # **With $\beta=3$** it is the other way round. The second stage is soon content, moves little and
-# forgets little: it keeps 77 and 92 %. But UFT's demonstrations use the same loss, so they too stop
-# pushing after a nat, before the skills are learned: 79 % of its sums are right and only 66 % of
-# its sorted lists. SFT never stops. The authors' $\beta=0.01$ suits answers of hundreds of tokens;
-# ours have about ten.
+# forgets little: it keeps 77 and 92 %. But UFT's demonstrations use the same loss. Their push, too,
+# is small after a nat, and this may be why UFT learns less: 79 % of its sums are right and only 66
+# % of its sorted lists. SFT never stops. The authors' $\beta=0.01$ suits answers of hundreds of
+# tokens; ours have about ten.
 #
 # So "one stage forgets less" is true of one $\beta$ and false of another, at these rates. With more
 # seeds and with settings chosen for each method, UFT ends with fewer skills than SFT followed by

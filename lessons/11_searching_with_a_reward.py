@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 · Searching with a reward
 # Train a reward model on pairs, then pick its favourite of 64 answers. The reward rises. Does the
-# true score, which this world can compute?
+# true score rise too? This world can compute it.
 #
 # *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; best-of-n and reward models:
 # Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*

@@ -320,7 +320,7 @@ else:
 # - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 #
-# **In your own program.** This lesson unlocks the last part, `grpo_loss`. Then
+# **In your own program.** This lesson unlocks the part `grpo_loss`. Then
 # `python -m lessons build mine.py --run grpo` runs the whole program by your functions.
 #
 # ## Two questions

@@ -11,7 +11,7 @@ from nanouft.plumbing.printing import say
 
 PROGRAMS = {
     "check": ("classroom.check", "are your exercises right?"),
-    "build": ("classroom.build", "your own program, mine.py, in eleven parts"),
+    "build": ("classroom.build", "your own program, mine.py, in twelve parts"),
     "grade": ("classroom.grade_class", "points for a class, and a file to hand back to each"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
@@ -24,12 +24,14 @@ PROGRAMS = {
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),
     "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
+FOR_LECTURERS = ("exam",)               # not in the list that students see; docs/teaching.md has it
 
 
 def show_programs() -> None:
     say("\nPrograms; each explains itself with --help:")
     for name, (_, does) in PROGRAMS.items():
-        say(f"  python -m lessons {name:<10}{does}")
+        if name not in FOR_LECTURERS:
+            say(f"  python -m lessons {name:<10}{does}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ README = HERE.parent / "README.md"
 OWN = HERE / "README.md"
 SUBJECTS = {                            # README's list
     "Basics": "00 01 02", "IFT": "03 04 05 06", "Preferences": "07 08", "UNA, UFT, PoFT": "09 10",
-    "Rewards": "11 12 15 16", "Judging results": "13 14 17"}
+    "Rewards": "11 12 15 16 18", "Judging results": "13 14 17"}
 NAMES = """
     00_whole_game
     01_a_model_that_talks
@@ -40,6 +40,7 @@ NAMES = """
     15_ppo
     16_does_it_think
     17_a_real_model
+    18_examples_and_rewards
 """.split()
 LESSONS = [HERE / f"{name}.py" for name in NAMES]
 

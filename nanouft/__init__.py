@@ -1,7 +1,7 @@
 """nanouft: many methods of fine-tuning a language model into alignment, each one short file.
 
 Start at README.md. The files in reading order:
-    simple.py       seven methods with their loop on one page
+    simple.py       eight methods with their loop on one page
     gpt.py          the model
     batch.py        the rows of one step, as a loss reads them
     objective.py    what a method is made of; objectives/ has all of them, a file each

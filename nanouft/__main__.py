@@ -12,7 +12,7 @@ COMMANDS = {
     "nanouft.pushes": "shows how a method pushes each token of an answer",
     "nanouft.reward": "trains a reward model on pairs of answers",
     "nanouft.pretrain": "pretrains a base on your text or on NanoWorld",
-    "nanouft.simple": "trains with seven methods, on one page of code",
+    "nanouft.simple": "trains with eight methods, on one page of code",
     "nanouft.flat": "trains on your rows, in one plain loop to read",
     "nanouft.playground": "writes a page on which any two methods learn",
     "frozen_lake": "shows what SFT and IFT estimate, exactly",

@@ -64,7 +64,9 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
     ("15a", "T 2, gamma 1 and lam 0.5 give c = 1 0.5 and v = -1 0.5", (2, 1, 0.5),
      [[1, 0.5], [-1, 0.5]]),
     ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03),
-    ("17a", "share 0.5 and gamma 1 give 4;", (0.5, 1), 4)]
+    ("17a", "share 0.5 and gamma 1 give 4;", (0.5, 1), 4),
+    ("18a", "Scores [0, 0], lengths [4, 2], 5 tokens shown and gate 0 give [0, 0, 0.2].",
+     ([0, 0], [4, 2], 5, 0), [0, 0, 0.2])]
 
 
 def stub(name: str):

@@ -21,6 +21,7 @@ from lessons.evidence import (
     write,
 )
 from lessons.evidence.__main__ import main
+from lessons.evidence.claim import SKILLS, UNIT
 from lessons.evidence.claims import CLAIMS, load_packed
 from lessons.evidence.fill import differences, fill, mean_of
 from lessons.page_marks import between
@@ -81,6 +82,34 @@ def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, 
     for second in ("DPO", "KTO", "UNA"):
         figures = differences(f"{run} better: {plain} - A -> {second}", {})
         assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second
+
+
+@pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
+def test_without_i_do_not_know_no_such_lead_is_clear_on_both_models(run, plain):
+    """README, the overview and the page of UFT say so; in skills the chain with KTO leads by far
+    in the second setting."""
+    for second in ("DPO", "KTO", "UNA"):
+        figures = differences(f"{run} better, without unknown: {plain} - A -> {second}", {})
+        assert any(mean <= half for mean, half in figures), second
+    in_skills = differences("C3b better, skills: A and best B - A -> KTO", {})
+    assert all(mean + half < -5 for mean, half in in_skills)
+
+
+def test_what_is_averaged_by_hand():
+    """Overall a fact weighs a third, "I do not know" a sixth, reversed words a fifteenth, as the
+    pages say. "tasks alike" and "without unknown" are other means of the same scores."""
+    claim, kept = CLAIMS["C3"], load_packed("C3")
+    shares = verdicts.weights(claim.parts)
+    assert [round(1 / shares[task]) for task in ("fact", "unknown", "reverse")] == [3, 6, 15]
+    i = judge.place(kept, claim, "UFT", 0)
+    task = dict(zip(claim.families, kept["scores"][i, 0].mean((0, 2)) / UNIT))
+    found = {of: verdicts.moments(judge.asked_of(claim, kept, f"better, {of}: UFT", 0))[0]
+             for of in ("tasks alike", "without unknown", "without truth", "score in fact")}
+    skills = np.mean([task[name] for name in SKILLS])
+    assert found == pytest.approx({
+        "tasks alike": np.mean([*task.values()]), "score in fact": task["fact"],
+        "without unknown": (skills + task["truth"] + task["fact"]) / 3,
+        "without truth": (skills + task["unknown"] + task["fact"]) / 3})
 
 
 def test_the_mean_of_two_runs_and_its_interval_by_hand():

@@ -1,6 +1,6 @@
 """Every lesson has its parts, runs, and its laws hold.
 
-All eighteen take minutes, so that even among the slow tests only the shortest run:
+All nineteen take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/test_lessons.py
 """
 import os
@@ -28,13 +28,14 @@ ROOT = HERE.parent
 ANSWERS = {"00": "a", "01": (0.07, 0.3), "02": (12, 15), "03": "c", "04": "d", "05": (61, 5),
            "06": (23, 8), "07": (-13, 3), "08": (-13, 3), "09": (78, 15), "10": (88, 6),
            "11": (35, 6), "12": (44, 6), "13": (100, 10), "14": (21, 1), "15": (0.43, 0.05),
-           "16": "d", "17": (72, 1)}
+           "16": "d", "17": (72, 1), "18": (-9.6, 7)}
 WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95, 5),
                "03 network": (12, 5), "04 prompt": "c", "05 default8": (100, 0),
                "06 undivided": (100, 10), "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3),
                "09 sorted": (57, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
                "12 mixed up": (0.18, 0.1), "13 rules": (4, 8), "14 unpaired": "b",
-               "15 blank": (1, 0.05), "16 no steps shown": (1, 9)}
+               "15 blank": (1, 0.05), "16 no steps shown": (1, 9),
+               "18 few": (1, 8), "18 many": (-4, 6), "18 silent": (-5, 5)}
 RIGHT = ANSWERS | WITH_SWITCH
 
 

@@ -1,4 +1,4 @@
-"""Your own program: nanouft/simple.py from an empty file, in eleven parts.
+"""Your own program: nanouft/simple.py from an empty file, in twelve parts.
 
     python -m lessons build mine.py --reset         # writes a file to begin with
     python -m lessons build mine.py                 # which parts are right? After `train` it trains
@@ -236,7 +236,7 @@ def reset(file: Path) -> None:
     if file.exists() and read_text(file).strip() not in ("", skeleton().strip()):
         raise UserError(f"{file}: holds work of yours, over which --reset does not write")
     file.write_text(skeleton(), encoding="utf-8")
-    say(f"{file}: eleven parts to write. Begin with padded, then: python -m lessons build {file}")
+    say(f"{file}: twelve parts to write. Begin with padded, then: python -m lessons build {file}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -245,7 +245,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="mine.py", help="your file")
     parser.add_argument("--reset", action="store_true", help="write a file to begin with")
     parser.add_argument("--run", choices=simple.METHODS, help="train by this method")
-    parser.add_argument("--steps", type=int, help="of --run [as simple.py: 60; uft 100; grpo 20]")
+    parser.add_argument("--steps", type=int,
+                        help="of --run [as simple.py: 60; uft 100; grpo, chord 20]")
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the rows, to see the same again [another one in each run]")
     cfg = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The eleven parts of one's own program (build.py): whose they are, and what each of them
+"""The twelve parts of one's own program (build.py): whose they are, and what each of them
 is tried on.
 
 A part is tried inside the real program, nanouft/simple.py, beside the student's other right parts:
@@ -29,7 +29,9 @@ PARTS = {   # in the order in which they are written: the lesson, and methods th
     "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
     "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
     "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
-    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]), "grpo_loss": ("12", ["grpo"])}
+    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]), "grpo_loss": ("12", ["grpo"]),
+    "chord_loss": ("18", ["chord"])}
+SAMPLED = ("grpo", "chord")                  # whose loss is no number that means something
 OURS = {name: getattr(simple, name) for name in PARTS}
 GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "
                    "something not a constant that should be one (detach), or the other way round?")
@@ -42,7 +44,7 @@ MEASURES = {    # of what a Batch and a ShortRun see, in place of the usual one
     "weights": Measure(1e-5, 0, whole=True, words="the losses are right, but the weights at the "
                        "end are not"),
     "plain": Measure(0, 0, words="the numbers are right, but the losses are no plain numbers"),
-    # of grpo, where only the gradient counts
+    # of grpo and chord, where only the gradient counts
     "value": Measure(counts=False),
     "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
                     "count here). Is something not a constant that should be one (detach)?")}
@@ -93,7 +95,7 @@ class Batch:
         slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True) \
             if loss.requires_grad else [torch.zeros_like(p) for p in weights]
         half = len(weights) // 2
-        value, slope = ("value", "push") if self.method == "grpo" else ("the loss is", "gradient")
+        value, slope = ("value", "push") if self.method in SAMPLED else ("the loss is", "gradient")
         return {value: loss.item(), "flows": loss.requires_grad, slope: flat(slopes[:half]),
                 "into the reference": flat(slopes[half:])}
 
@@ -197,6 +199,9 @@ def cases(name: str, seed: int) -> list:
             steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
             rows = fresh_rows(method, steps * simple.ROWS, seed + k)
             out.append(ShortRun(method, rows, method == "poft", steps))
+        elif method == "chord":             # w on its way, and at the bottom
+            out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, step)
+                    for again, step in enumerate((simple.FALL // 4, 2 * simple.FALL - 3))]
         elif method == "grpo":
             out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, 3 * again)
                     for again in range(2)]

@@ -39,7 +39,7 @@ def lesson_line(lesson: Path, question: Question, mine: set[str]) -> str:
 def show_course() -> None:
     mine = written_parts(tree_of(Path("mine.py")))
     questions = {lesson: Question(lesson) for lesson in LESSONS}
-    say(LINE.format("lesson", "guess", "switch", "exercises", "mine.py"))
+    say(LINE.format("lesson", "guess", "CHANGE", "exercises", "mine.py"))
     for lesson, question in questions.items():
         say(lesson_line(lesson, question, mine))
     todo = next((lesson for lesson, question in questions.items() if not question.guess), None)

@@ -1,4 +1,4 @@
-"""The eleven parts of one student's own program, in a process of its own (grade_class.py does so
+"""The twelve parts of one student's own program, in a process of its own (grade_class.py does so
 for a class).
 
 A program is tried with limits. Its parts are compared in its own process, because simple.py has to

@@ -9,7 +9,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator
 
-Mistake = tuple[str, str, str]
+from lessons.classroom.mistakes_chord import CHORD, Mistake
 
 
 def alone_and_in_pairs(function: Callable, mistakes: list[Mistake]
@@ -304,4 +304,5 @@ MISTAKES: dict[str, list[Mistake]] = {
          "The mean is that over all tokens at once. First take that of each answer."),
         ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "(each * mask).sum(-1).mean()",
          "The losses of an answer are added up. Take their mean.")],
+    "chord_loss": CHORD,
 }

@@ -5,6 +5,7 @@
 A field is a form and a key. The key is that of a question (judge.key), or of another difference of
 the same runs, which nobody asked beforehand: it has no verdict and is called unplanned. "A & B" is
 the mean of two keys, a difference and its repeat with other seeds and prompts: unplanned, too.
+"C3 better, tasks alike: ..." weighs all tasks the same, where C3 has groups of tasks.
     pair    -4.3, -4.3                  of N1 and of N2, or of SmolLM2 alone
     wide    -4.3 ± 1.6, -4.3 ± 1.7
     size    4.3, 4.3                    without their sign, which must be the same
@@ -17,10 +18,10 @@ the mean of two keys, a difference and its repeat with other seeds and prompts: 
     small   cells of a table: N1, N2, verdict, without the largest task, run
     score   78.7, 81.0                  "score C1 SFT": what a row scores
     stops   95.1, 95.4                  how many per cent of its answers stop
-    task    58.2, 61.6                  "task C13 sft in unknown": its score in one task
+    task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or in the
+            six skills of C13 ("in six skills")
     range   76 to 80                    "range IMITATE": scores of a group of losses, mean of N1, N2
     count   8                           "count IMITATE": how many losses it has
-    six     16.9, 10.3                  "six sft - dpo": from a base, in the six skills (C13)
     group   73.9 to 79.4 | 77.5 to ...  cells: all nine tasks on N1, N2, then six skills
     note    a figure of notes.py, by its name
 "-" before a form turns signs round; "&" behind it joins two figures with "and".
@@ -37,7 +38,7 @@ from lessons.evidence.verdicts import Asked, Line, largest, moments, weights
 
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 DASH = "–"
-FORMS = ("pair wide size broad left rest sign cells small score stops task range count six group "
+FORMS = ("pair wide size broad left rest sign cells small score stops task range count group "
          "note").split()
 FIELD = re.compile(rf"\{{(-?)({'|'.join(FORMS)})(&?) ([^}}]+)\}}")
 Figure = tuple[float, float]                        # mean, half of its 95 % interval; of 100
@@ -76,10 +77,9 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
             columns = zip(*map(scores_of, members(key)))
             return " | ".join(" to ".join(dict.fromkeys((f"{min(x):.1f}", f"{max(x):.1f}")))
                               for x in columns)
-    figures = (six_skills(key) if name == "six" else without_largest(key) if name == "rest"
-               else differences(key, found))
+    figures = without_largest(key) if name == "rest" else differences(key, found)
     figures = [(way * mean, half) for mean, half in figures]
-    if name in ("size", "six", "broad"):
+    if name in ("size", "broad"):
         assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
         figures = [(abs(mean), half) for mean, half in figures]
         return between.join(f"{mean:.1f}" + (f"\u00a0±\u00a0{half:.1f}" if name == "broad" else "")
@@ -156,15 +156,16 @@ def bold(text: str, yes: bool) -> str:
 
 # ---- rows ----------------------------------------------------------------------------------------
 def of_row(what: str, key: str) -> list[float]:
-    """ "C13 sft in unknown": on each start model, of 100."""
+    """ "C13 sft in unknown" or "C13 sft in six skills": on each start model, of 100."""
     name, row = key.split(" ", 1)
     row, _, family = row.partition(" in ")
     claim, kept = CLAIMS[name], load_packed(name)
     bases = range(len(claim.bases))
     if what == "score":
         return [100 * judge.score_of(claim, kept, row, base)[0] for base in bases]
+    names = NO_FACTS if family == "six skills" else (family,)
     x = kept["ended" if "ended" in kept else "stops"] if what == "stops" else \
-        kept["scores"][..., claim.families.index(family), :] / UNIT
+        kept["scores"][..., [claim.families.index(name) for name in names], :] / UNIT
     return [100 * x[judge.place(kept, claim, row, base), base].mean() for base in bases]
 
 
@@ -183,8 +184,3 @@ def scores_of(loss: str) -> list[float]:
             for base in range(2)]
     return [100 * x.mean() for x in each] + [100 * x[skills].mean() for x in each]
 
-
-def six_skills(formula: str) -> list[Figure]:
-    """ "sft - dpo": the difference of two losses in the six skills, on N1 and N2; no interval."""
-    first, second = (scores_of(loss)[2:] for loss in formula.split(" - "))
-    return [(a - b, 0.0) for a, b in zip(first, second)]

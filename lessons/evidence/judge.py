@@ -11,7 +11,7 @@ from lessons.evidence import frozen, papers, searches
 from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
 from lessons.evidence.claims import CLAIMS, is_kept, load_packed
 from lessons.evidence.stats import Moments, half_width
-from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
+from lessons.evidence.verdicts import Asked, Line, Parts, holm, lines_of, moments
 from nanouft.plumbing.errors import UserError
 
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
@@ -36,9 +36,22 @@ def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]
     test, _, of = head.partition(", ")
     signed = [(-1 if term[0] == "-" else 1, term[2:])
               for term in re.split(r" (?=[+-] )", f"+ {terms}")]
-    compared, _, family = of.partition(" in ")
-    parts = ((family,),) if family else (SKILLS,) if compared == "skills" else claim.parts
-    return test, signed, COMPARED.get(compared, "scores"), parts
+    compared = of.partition(" in ")[0]
+    return test, signed, COMPARED.get(compared, "scores"), parts_of(claim, of)
+
+
+def parts_of(claim: Claim, of: str) -> Parts:
+    """Which tasks are averaged: those of "score in reverse", of "skills", of "tasks alike", where
+    each weighs the same, of "without unknown", all others; else the claim's parts."""
+    task = of.partition(" in ")[2]
+    if task:
+        return ((task,),)
+    if of == "skills":
+        return (SKILLS,)
+    if of == "tasks alike":
+        return (claim.families,)
+    gone = of.removeprefix("without ")
+    return tuple(tuple(name for name in part if name != gone) for part in claim.parts)
 
 
 def asked_of(claim: Claim, kept: Kept, formula: str, base: int) -> Asked:

@@ -26,10 +26,6 @@ def correlation() -> str:
     return "{} on N1, {} on N2".format(*of_mechanism(r"correlation (.\d.\d\d)", 1))
 
 
-def margin() -> str:
-    return ", ".join(of_mechanism(r"answers is (\S+)", 7)).replace("-", "−")
-
-
 def fragile() -> str:
     """ "7 of 12" on N1, and none on N2."""
     first, second = of_mechanism(r"in (\d+ of \d+) cases", 7)
@@ -43,12 +39,6 @@ def change_of(*rows: str) -> str:
     found = [kept["kl"][judge.place(kept, claim, row, base), base].mean()
              for row in rows for base in (0, 1)]
     return f"{min(found):.3f} to {max(found):.3f}"
-
-
-def logp(row: str) -> str:
-    """ "−0.87, −0.71": nats a token of right answers, on N1 and N2."""
-    return ", ".join(f"{mechanism.points(load_packed('C13'), row, base).right.mean():.2f}"
-                     for base in (0, 1)).replace("-", "−")
 
 
 def fall(losses: tuple[str, ...]) -> str:
@@ -67,12 +57,6 @@ def stages_within() -> str:
     return f"{found.count('holds')} of {len(found)}"
 
 
-def below_on_n2() -> str:
-    """ "20 of 20": second stages that score less than more SFT does, on N2."""
-    leads = [line.findings[1].mean for line in judge.lines("C14")]
-    return f"{sum(lead < 0 for lead in leads)} of {len(leads)}"
-
-
 def has_lowest_rate(loss: str) -> tuple[bool, ...]:
     """Was the lowest rate the best one after SFT, on N1 and on N2?"""
     claim = CLAIMS["C14"]
@@ -84,15 +68,6 @@ def at_the_lowest_rate() -> str:
     """ "12 of 12": pairs-only losses whose best rate after SFT was the lowest, on N1 and on N2."""
     found = [all(has_lowest_rate(loss)) for loss in which_loss.CONTRAST]
     return f"{sum(found)} of {len(found)}"
-
-
-def others_at_the_lowest_rate() -> str:
-    """ "asft, kto; on N2 alone cpo": the other losses of which that is so."""
-    others = {loss: has_lowest_rate(loss) for loss in which_loss.ANCHORED + ("kto", "una")}
-    on_both = [loss for loss, found in others.items() if all(found)]
-    on_n2 = [loss for loss, found in others.items() if found == (False, True)]
-    assert not any(found == (True, False) for found in others.values())
-    return f"{' and '.join(on_both)}, and on N2 alone {', '.join(on_n2)}"
 
 
 def lead_of_imitation() -> str:
@@ -108,11 +83,12 @@ def lead_of_imitation() -> str:
     return f"{min(leads):.0f} to {max(leads):.0f}"
 
 
-def inner_rates() -> str:
-    """How many losses have their best rate from a base at an edge of those that were tried."""
+def rates_at_an_edge() -> str:
+    """ "was never the lowest or the highest": the best rate from a base, of all losses."""
     claim, ends = CLAIMS["C13"], {which_loss.RATES[0], which_loss.RATES[-1]}
-    return str(sum(bool({claim.best_try(row, 0), claim.best_try(row, 1)} & ends)
-                   for row in claim.tries))
+    count = sum(bool({claim.best_try(row, 0), claim.best_try(row, 1)} & ends)
+                for row in claim.tries)
+    return f"was {'never ' * (not count)}the lowest or the highest" + f" for {count}" * bool(count)
 
 
 def farther() -> str:
@@ -217,11 +193,17 @@ def closed_on_the_lake(updates: int, lam: float) -> str:
     return f"{100 * float(shares[3 if lam == 1 else 1]):.0f}"
 
 
+def settings_of_others() -> str:
+    """ "36 to 48": how many settings UFT and the second stages had to choose from in C3b."""
+    counts = [searches.count("C3b", row) for row in ("UFT", "A -> DPO", "A -> KTO", "A -> UNA")]
+    return f"{min(counts)} to {max(counts)}"
+
+
 SECOND_PAIRS = [f"sft, {loss}" for loss in which_loss.CONTRAST]
 NOTES: dict[str, Callable[[], str]] = {
-    "correlation": correlation, "margin": margin, "fragile": fragile,
-    "logp of dose 0": lambda: logp("dose 0"), "logp of base": lambda: logp("base"),
+    "correlation": correlation, "fragile": fragile,
     "kl of pairs": lambda: change_of(*SECOND_PAIRS),
+    "kl of imitation": lambda: change_of(*(f"sft, {loss}" for loss in which_loss.ANCHORED)),
     "kl of more SFT": lambda: change_of("sft, sft"),
     "fall of pairs": lambda: fall(which_loss.CONTRAST),
     "fall of imitation": lambda: fall(which_loss.ANCHORED),
@@ -231,13 +213,12 @@ NOTES: dict[str, Callable[[], str]] = {
     "questions of R4": lambda: str(len(CLAIMS["R4"].questions)),
     "R6 stops, corrected": lambda: corrected("R6", "as good, stops: detached, 256 - SFT, 256"),
     "questions of R6": lambda: str(len(CLAIMS["R6"].questions)),
-    "betas of DPO": betas, "best rates at an edge": inner_rates, "farther": farther,
+    "betas of DPO": betas, "best rates at an edge": rates_at_an_edge, "farther": farther,
     "known prompts": known_prompts, "helper's score": helpers_score,
     "helper's rows": lambda: f"{HELPERS_ROWS:,}", "PoFT's rows": lambda: f"{OWN_ROWS:,}",
     "share of honesty and facts": lambda: share(FAMILIES[6:], FAMILIES),
     "share of reversed words": lambda: share(("reverse",), NO_FACTS),
     "closed by the blend": closed_by_the_blend,
-    "below on N2": below_on_n2, "others at the lowest rate": others_at_the_lowest_rate,
     "lead of imitation": lead_of_imitation,
     "searched on N1": searched_on_n1,
     "losses": lambda: str(len(which_loss.FROM_BASE) - 1),           # ts_dpo is in no question
@@ -246,12 +227,11 @@ NOTES: dict[str, Callable[[], str]] = {
     "margin of C14": lambda: f"{100 * stats.LIMITS['within 3'][1]:.0f}",
     "DPO at beta .1, one seed": lambda: figure_of("C20", r"DPO (\d+) at beta .1"),
     "DPO at beta 3, one seed": lambda: figure_of("C20", r"and (\d+) at beta 3"),
-    "UFT in the trial": lambda: figure_of("R7", r"(\d+) against \d+"),
-    "SFT in the trial": lambda: figure_of("R7", r"\d+ against (\d+)"),
+    "settings of SFT in C3b": lambda: str(searches.count("C3b", "A and best B")),
+    "settings of others in C3b": settings_of_others,
     "settings of UNA": lambda: str(searches.count("C6", "UNA")),
     "settings of DPO": lambda: str(searches.count("C6", "DPO")),
     "settings of KTO": lambda: str(searches.count("C6", "KTO")),
-    "settings on SmolLM2": lambda: str(len(CLAIMS["R8"].tries["UNA"])),
     **{f"lake closes {lam} after {n}": partial(closed_on_the_lake, n, lam)
        for lam in (0.2, 1) for n in (0, 2, 5, 10, 20)},
     "passes of UNA": lambda: re.search(r"--epochs (\d+)", CLAIMS["C6"].rows["UNA"])[1]}

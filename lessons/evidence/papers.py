@@ -27,7 +27,7 @@ class Sentence:
     says: str                   # in our words
     asked: dict[str, str]       # {the question in short, for the picture: its key (judge.key)}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
-    doubt: str = ""
+    doubt: str = ""             # may have fields of fill.py
 
     @property
     def questions(self) -> dict[str, str]:
@@ -102,7 +102,8 @@ SENTENCES = (
         "UFT", "2410.21438v1",
         "UFT is better than SFT on instruction data alone",
         {"UFT with the authors' beta is better than SFT": "C2 better: UFT .01 - SFT"},
-        doubt="as beta goes to 0 its gradient becomes SFT's"),
+        doubt="as beta goes to 0 its gradient becomes SFT's; with beta .01 it knows {broad& C2 "
+              "better, score in fact: SFT - UFT .01} points less of facts than SFT (unplanned)"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
@@ -126,7 +127,7 @@ SENTENCES = (
          "C16 better, score in reverse: UFT 0.3 - UFT 1"},
         doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
               "a smaller one, which costs facts (C16), and which SmolLM2 had not learned by any "
-              "method in R7"),
+              "method in R7; C15 chose its settings anew, and UFT's rate on N2 is half of C3's"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "
@@ -145,7 +146,11 @@ SENTENCES = (
         {"better than SFT on the best answers, none wholly right":
          "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
-              "it was not asked; on SmolLM2 the lead over DPO rests on \"I do not know\", which "
+              "it was not asked; overall weighs \"I do not know\" a sixth and reversed words a "
+              "fifteenth: if all tasks weigh the same, UFT minus (SFT, then DPO) is {wide C3 "
+              "better, tasks alike: UFT - A -> DPO} (unplanned); in C3b UFT's beta of 1 was chosen "
+              "over four seeds, and in the one whose scores are kept .3 was ahead; "
+              "on SmolLM2 the lead over DPO rests on \"I do not know\", which "
               "the chain with UNA has learned as well, and facts that it knows were not asked"),
     Sentence(
         "UNA", "2408.15339v2",

@@ -25,8 +25,9 @@ POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper (C4)": ("poft", "C4
         "SFT on the top 60 %": ("sft", "C11 filter .6"),
         "SFT on the top 40 %": ("sft", "C11 filter .4"),
         "the helper (one for both)": ("truth", "C11 aligned model")}
-UFT = {"UFT": ("UFT", "uft", "D"), "A -> DPO": ("SFT, then DPO", "dpo", "s"),     # rows of C3
-       "A -> KTO": ("SFT, then KTO", "kto", "^"), "A -> UNA": ("SFT, then UNA", "una", "o")}
+UFT = {"UFT": ("UFT", "uft", "D"), "A and good B": ("SFT on all good", "sft", "o"),
+       "A -> DPO": ("SFT, then DPO", "pairs", "s"), "A -> KTO": ("SFT, then KTO", "poft", "^"),
+       "A -> UNA": ("SFT, then UNA", "ift", "v")}             # rows of C3, a colour for each
 MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
 
@@ -121,17 +122,18 @@ def stopping():
 
 
 def tasks():
-    """UFT and the three chains of C3, task by task."""
+    """UFT, SFT on all good answers and the three chains of C3, task by task. One stage is filled,
+    two are hollow."""
     from matplotlib import pyplot as plt
-    fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(9, 5), sharey=True, layout="constrained")
     for y, families in enumerate(MEASURES.values()):
         for place, (row, (name, style, mark)) in enumerate(UFT.items()):
             for ax, (model, (mean, half)) in zip(axes, score(f"C3 {row}",
                                                              tuple(families.split())).items()):
                 colour = look(style).light
-                ax.errorbar(mean, y + 0.17 * (place - 1.5), xerr=half, fmt=mark, color=colour,
-                            markersize=7 if row == "UFT" else 5, label=None if y else name,
-                            markerfacecolor=colour if row == "UFT" else PANEL.light)
+                ax.errorbar(mean, y + 0.16 * (place - 2), xerr=half, fmt=mark, color=colour,
+                            markersize=6, label=None if y else name,
+                            markerfacecolor=PANEL.light if "->" in row else colour)
                 ax.set_title(MODELS[model][0])
     for ax in axes:
         ax.set(xlim=(-3, 103), ylim=(len(MEASURES) - 0.5, -0.5), xlabel="score of 100",
@@ -139,8 +141,9 @@ def tasks():
         ax.grid(axis="x", alpha=0.3)
         ax.tick_params(axis="y", length=0)
     handles, names = axes[0].get_legend_handles_labels()
-    fig.legend(handles, names, ncols=4, frameon=False, loc="outside lower center")
-    fig.suptitle("UFT trails in reversed words and leads (SFT, then DPO) in myths", weight="bold",
+    fig.legend(handles, names, ncols=5, columnspacing=1, handletextpad=0.3, frameon=False,
+               loc="outside lower center")
+    fig.suptitle("UFT trails in reversed words; SFT on all good answers does not", weight="bold",
                  x=0.01, ha="left", fontsize=13)
     return fig
 

@@ -99,7 +99,8 @@ def all_questions() -> str:
                 "| points of 100, on each model | without its largest task | doubts |",
                 "|---|---|---|---|---|---|---|"]
         for sentence in (x for x in papers.SENTENCES if x.paper == paper):
-            out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
+            doubt = fill(sentence.doubt, all_lines())
+            out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {doubt} |")
             out += [row(left.pop(key)) for key in sentence.questions.values()]
         rest = [key for key, line in left.items() if line.claim in papers.CLAIMS_OF[paper]]
         if rest:

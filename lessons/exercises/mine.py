@@ -1,7 +1,7 @@
 """My own program: the losses of nanouft/simple.py and the loop that trains by them.
 
 The parts stand in the order of the program. The lessons come to them in the order 02, 00, 04, 06,
-07, 09, 10, 12, and any order works. After each part:
+07, 09, 10, 12, 18, and any order works. After each part:
 
     python -m lessons build mine.py
 
@@ -21,8 +21,21 @@ import math
 import torch
 import torch.nn.functional as F
 
-# The numbers: ROWS 16 rows a step, LAM 0.2, GAMMA 0.95, BETA 0.1, SAMPLES 4 and KL 0.04.
-from nanouft.simple import BETA, GAMMA, KL, LAM, METHODS, ROWS, sample_answers, tokens
+# The numbers: ROWS 16 rows a step, LAM 0.2, GAMMA 0.95, BETA 0.1, SAMPLES 4, KL 0.04,
+# MU 0.9, MU_END 0.05 and FALL 10.
+from nanouft.simple import (
+    BETA,
+    FALL,
+    GAMMA,
+    KL,
+    LAM,
+    METHODS,
+    MU,
+    MU_END,
+    ROWS,
+    sample_answers,
+    tokens,
+)
 
 # EXAMPLE
 
@@ -159,5 +172,20 @@ def grpo_loss(model, reference, rows, tok, step):
     reference minus log p of the model, k3 is e^d - d - 1, and gradient flows through it. No
     gradient reaches the reference. The loss is a mean over the tokens of each answer, and then over
     the answers.
+    """
+    raise NotImplementedError
+
+
+def chord_loss(model, reference, rows, tok, step):
+    """Lesson 18. The loss of CHORD, one number: (1 - w) * exploration + w * imitation.
+
+    rows    demonstrations. Exploration answers their prompts by sample_answers, as in grpo_loss;
+            imitation reads their own answers, by tokens(rows, "answer", tok)
+
+    The weight w falls along half a cosine: MU_END + (MU - MU_END) * (1 + cos(pi * share)) / 2,
+    where share is step / FALL, and 1 from step FALL on. Exploration is the loss of GRPO without its
+    penalty KL * k3. Imitation is the mean over all tokens of all demonstrations of the step at once
+    of -p (1 - p) log p, where p (1 - p) is a constant: it spares tokens that the model knows, and
+    those that it finds hopeless. The reference is not used.
     """
     raise NotImplementedError

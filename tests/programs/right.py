@@ -281,4 +281,15 @@ def tokens_until(share, gamma):                 # closed forms
         if weight < share:
             return N
 """),
+    ("18a", """
+def pushes_of_hpt(scores, lengths, shown, gate):    # by autograd
+    scores, K = torch.tensor(scores, dtype=torch.double), len(scores)
+    logp = [torch.zeros(n, dtype=torch.double, requires_grad=True) for n in [*lengths, shown or 1]]
+    A = (scores - scores.mean()) / (scores.std() + 1e-4)
+    loss = -sum(A[k] * logp[k].mean() for k in range(K)) / K
+    if shown > 0 and (scores == 1).double().mean() <= gate:
+        loss = -logp[K].mean()
+    slopes = torch.autograd.grad(loss, logp, allow_unused=True)
+    return [0.0 if slope is None else -slope[0].item() for slope in slopes]
+"""),
 ]
