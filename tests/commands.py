@@ -20,13 +20,18 @@ DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
 MIXED = [{"prompt": f"Say {i} " + "word " * (199 * (i % 2 == 0)), "chosen": "a b", "rejected": "b"}
          for i in range(40)]                        # every second one is too long
+TALK = [{"role": role, "content": f"{role} {i}"} for i in range(30)
+        for role in ("user", "assistant")]
+THUMBS = [{"prompt": f"Say {i} " + "word " * (199 * (i > 13)), "response": "a", "label": i < 12}
+          for i in range(18)]                       # four of the bad ones are too long
+THUMBS += [{"messages": TALK, "label": True}]       # it loses its oldest turns
 FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "scores.jsonl": [{"prompt": f"Say {i}", "response": "a" + " a" * 9, "score": 0.5}
                           for i in range(9)],
          "even.jsonl": [{"prompt": f"Is {i} even?", "response": "No." if i % 2 else "Yes.",
                          "label": i % 3 > 0} for i in range(30)],
          "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
-         "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
+         "thumbs.jsonl": THUMBS, "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
          "long.txt": "some words " * 400, "short.txt": "a few words", "no_text.txt": " \n",
          "one.jsonl": PAIRS[:1],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "

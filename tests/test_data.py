@@ -20,6 +20,7 @@ from nanouft.data.rows import (
     ALL_SHOWN,
     NO_ANSWER,
     NO_GRADE,
+    NO_LABEL,
     NO_QUESTION,
     Row,
     read,
@@ -28,12 +29,14 @@ from nanouft.data.rows import (
 )
 from nanouft.data.selection import (
     NoRows,
+    about_dialogues,
     about_grades,
     demo_rows,
     describe,
     each_prompt,
     holdout,
     label_rows,
+    never_held_out,
     pair_rows,
     prompt_rows,
     report_use,
@@ -182,7 +185,8 @@ LEFT_OUT = {
     NO_ANSWER: [{"prompt": "a", "response": None, "label": True}, {"prompt": "a", "score": 1,
                 "response": NAN}, {"prompt": "a", **PAIR, "chosen": None},
                 {"prompt": "a", **PAIR, "rejected": " "}, {"chosen": None, "rejected": None},
-                {"messages": messages(U("a"), A("b"), U("c"), A(None))}],
+                {"messages": messages(U("a"), A("b"), U("c"), A(None))},
+                {"prompt": "a", "label": True}, {"messages": messages(U("a")), "score": 0}],
     NO_GRADE: [{"prompt": "a", "response": "b", "label": x} for x in (None, NAN)],
     ALL_SHOWN: [{"prompt": "a", "response": [{"role": "assistant", "content": "b", "weight": 0}]},
                 {"messages": messages(U("a"), A("b")), "train": False},
@@ -247,7 +251,11 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     ({"prompt": "a", "response": "b", "label": "good"}, '"label" is "good", not true or false'),
     ({"prompt": "a", "response": "b", "label": 0.5}, '"label" is 0.5, not true or false; call a'),
     ({"prompt": "a", "response": "b", "score": 7}, '"score" is 7, not a number from 0 to 1'),
-    ({"prompt": "a", "label": True}, '"label" judges a response, and this row has none'),
+    ({"prompt": "a", **PAIR, "label": True}, '"label" judges a response, and this row has none'),
+    ({"messages": [*messages(U("a")), {**messages(A("b"))[0], "label": False}]},
+     'message 2 of "messages" has a "label"; write it beside "messages": there it counts for all'),
+    ({"response": [{**messages(A("b"))[0], "score": 0.5}], "prompt": "a"},
+     'message 1 of "response" has a "score"; write it beside "response"'),
     ({"prompt": "a", "response": "b", "p": 0.5}, '"p" judges a pair')])
 def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
     file = write(tmp_path, FORMS["scored"][0], item)
@@ -255,6 +263,31 @@ def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
         read([file])
     assert str(e.value).startswith(f"{file}, line 2: ") and words in str(e.value)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("n, told", [(1, "(without quotes; 1 and 0 too)"),
+                                     (2, " (2 rows are refused: line 2, line 3)"),
+                                     (5, " (5 rows are refused: line 2, line 3, line 4, ...)")])
+def test_all_rows_that_are_refused_are_told_at_once(n, told, tmp_path):
+    bad = {"prompt": "a", "response": "b", "label": "up"}
+    with pytest.raises(UserError) as e:
+        read([write(tmp_path, FORMS["scored"][0], *[bad] * n)])
+    assert 'my.jsonl, line 2: "label" is "up", not true or false' in str(e.value)
+    assert str(e.value).endswith(told)
+
+
+@pytest.mark.parametrize("kinds, left", [
+    (["demos"], 1), (["labels"], 1), (["demos", "labels"], 0), (["prompts"], 0)])
+def test_in_a_file_with_labels_an_answer_without_one_is_left_out(kinds, left, tmp_path):
+    """Its thumb has another name, and may be down. UFT wants demonstrations beside labels; in a
+    file without labels each answer is a demonstration, and a pair or a prompt needs no label."""
+    labelled = {"prompt": "a", "response": "b", "label": True}
+    items = [labelled, {"prompt": "a", "response": "b", "thumb": "down"}, {"prompt": "a", **PAIR},
+             {"prompt": "a", "response": "b", "score": 1}, {"prompt": "a"}]
+    demos = write_jsonl(tmp_path / "demos.jsonl", [FORMS["prompt and response"][0]] * 2)
+    rows, left_out = read([write(tmp_path, *items), demos], kinds)
+    assert len(rows) + len(left_out) == 7
+    assert left_out == [(f"{tmp_path / 'my.jsonl'}, line 2", NO_LABEL)] * left
 
 
 @pytest.mark.parametrize("item, choose, kind", [
@@ -423,12 +456,38 @@ def test_where_no_row_can_be_used_the_line_says_why(choose, row, why):
     ([*[Row(label=1.0)] * 11, Row(label=0.0)], None, ""),
     ([*[Row(label=1.0)] * 11, Row(label=0.0)], (1, 11), ""),
     ([*[Row(label=1.0)] * 11, Row(label=0.0)], (1, 1),
-     "11 good answers and 1 bad one: --undesirable-weight 11 would give both the same weight"),
+     "11 good answers and 1 bad one: --undesirable-weight 7.33 to 11 would give the good ones 1 to "
+     "1.5 times"),
     ([*[Row(label=0.0)] * 11, Row(label=1.0)], (2, 0.5),
-     "1 good answer and 11 bad ones: --desirable-weight 5.5 would give both the same weight")])
+     "1 good answer and 11 bad ones: --desirable-weight 5.5 to 8.25 would give the good ones 1 ")])
 def test_grades_that_tell_little_are_named(rows, weights, line):
     assert about_grades(rows, weights).startswith(line) and bool(line) == bool(
         about_grades(rows, weights))
+
+
+def test_a_grade_that_counts_for_several_answers_of_a_dialogue_is_named():
+    talk = (A("b"), U("c"), A("d"))
+    shown = (Turn("masked", "b"), U("c"), A("d"))
+    rows = [Row((U("a"),), talk, label=0.0), Row((U("a"),), talk, label=1.0),
+            Row((U("a"),), talk, score=0.5), Row((U("a"),), talk), Row((U("a"),), shown, label=1.0),
+            Row((U("a"),), talk[:1], label=1.0)]
+    assert about_dialogues(rows) == [
+        "2 labelled dialogues with several answers: the label counts for all of them",
+        "1 scored dialogue with several answers: the score counts for all of them"]
+    assert about_dialogues(rows[3:]) == []
+
+
+def test_a_question_with_too_many_rows_to_be_held_out_is_named():
+    """40 dialogues that begin with "Hello" are more than a tenth, so none is held out."""
+    rows = [Row((U(f"Question {i}"),), (A("b"),)) for i in range(200)]
+    greeted = [Row((U(form),), (A("b"),)) for form in ("Hello", "hello ") for _ in range(20)]
+    assert not {*greeted} & {*holdout(rows + greeted)[1]}
+    assert never_held_out(rows + greeted) == (
+        '40 rows begin with "hello": too many to be held out, so none is')
+    assert never_held_out(greeted + rows[:1] * 60) == (
+        '60 rows begin with "question 0": too many to be held out, so none is; so it is with 1 '
+        "other question")
+    assert never_held_out(rows + greeted[:20]) == "" == never_held_out(greeted[:9])
 
 
 def test_an_accent_is_the_same_letter_however_it_is_written():
@@ -496,15 +555,19 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
     kept, report = encode([short, long, short], LETTERS, 13)
     assert (len(kept), report.skipped) == (2, 1)
-    assert "1 row too long, whole or in one" in report.lines(13)[0]
-    assert "longer than 13 tokens without their last (the longest has 14)" in report.lines(13)[0]
+    (line,) = report.lines(13)
+    assert line.startswith("rows that are too long, ") and line.endswith("--init a model with a "
+        "longer context, since that of this one is the limit"), "the count is told elsewhere"
+    assert "longer than 13 tokens without their last (the longest has 14)" in line
+    _, report = encode([short, long, short], LETTERS, 13, by_flag=True)
+    assert report.lines(13)[0].endswith("; raise --max-length")
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
     (prompt,), _ = encode([Row(roles={"prompt": ((S, U("a")), ())})], LETTERS, 64)
     assert not prompt.seqs["prompt"].mask.any()
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)
-    with pytest.raises(UserError, match="; --max-new keeps 64 more for the answer; lower it, --in"):
+    with pytest.raises(UserError, match="; --max-new keeps 64 more for the answer; lower it, or "):
         encode([long], LETTERS, 13, kept_free=64)
     odd = replace(one((Turn("wizard", "a"),), (A("b"),)), where="my.jsonl, line 7")
     kept, report = encode([odd, short], LETTERS, 13)
@@ -533,10 +596,11 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
         kept, report = encode([one((U("q"),), (A("r"),)), row], LETTERS, n_ctx)
         lost = (3 - left) * ("answer" in roles and left > 0)
         assert report.lost_answers == lost and report.skipped == (not question)
+        answers = (f", and with them {lost} answer{'s' * (lost != 1)} that would have been trained "
+                   "on")
         assert report.lines(n_ctx)[:1] == [
-            f"1 dialogue without the oldest turns ({lost} trained answer{'s' * (lost != 1)} among "
-            f"them), to fit {n_ctx} tokens, as in my.jsonl, line 3"
-        ] * (0 < left < 3) or not left
+            f"1 dialogue lost the oldest turns{answers * (lost > 0)}; so they fit {n_ctx} tokens, "
+            "as in my.jsonl, line 3"] * (0 < left < 3) or not left
         for e in kept[1:]:
             assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3
             first = e.seqs.get("answer") or e.seqs["chosen"]
@@ -546,6 +610,19 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
                        for t in e.seqs.values())
     pair = Row(roles={"chosen": (asked, talk), "rejected": (asked, other)})
     assert encode([one((U("q"),), (A("r"),)), pair], LETTERS, n_ctx)[1].skipped == (n_ctx < 38)
+
+
+def test_a_row_loses_nothing_for_the_answer_that_it_borrows():
+    """That one is cut to the context; the row keeps its turns, and its own answer as it is."""
+    talk = (A("yo"), U("bb"), A("no"))
+    roles = {"answer": ((U("a"),), talk), "mismatch": ((U("a"),), (A("m" * 90),))}
+    (e,), report = encode([Row(roles=roles)], LETTERS, 20)
+    alone, _ = encode([one((U("a"),), talk)], LETTERS, 20)
+    assert e.seqs["answer"].ids.tolist() == alone[0].seqs["answer"].ids.tolist()
+    assert not report.skipped and not report.shortened
+    borrowed = e.seqs["mismatch"]
+    assert letters(borrowed.ids) == "<|user|> a<|assistant|> " + "m" * 16
+    assert borrowed.mask.tolist() == [0] * 4 + [1] * 17
 
 
 def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it_takes():
@@ -635,13 +712,15 @@ def test_a_tokenizer_of_your_own_text_joins_the_most_frequent_pairs_and_no_words
 
 
 @pytest.mark.parametrize("flags, unread", [
-    ("--objective sft", "fields that this run does not read: thumb (9 rows)\n"),
+    ("--objective sft", "fields that this run does not read: thumb (9 rows), prompt[].vote "
+                        "(9 rows)\n"),
     ("--objective grpo --reward reward.py:length", "")])
 def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, capsys):
     """A thumb under a name of its own would train all answers as demonstrations. A reward of yours
     sees every field."""
     file = write_jsonl(tmp_path / "rows.jsonl", [
-        {"prompt": f"Say {i}.", "response": "fig", "thumb": "up"} for i in range(9)])
+        {"prompt": [{"role": "user", "content": f"Say {i}.", "vote": "up", "none": None}],
+         "response": "fig", "thumb": "up"} for i in range(9)])
     objective, cfg, _ = read_flags([*flags.split(), "--data", file])
     choose(cfg, objective, load_rows(cfg, objective))
     printed = capsys.readouterr().out

@@ -25,6 +25,7 @@ from nanouft.run.reference import FrozenModels, logps
 from nanouft.run.report import (
     Evaluation,
     evaluate_run,
+    interval_of_few,
     pick_question,
     print_tasks,
     same_words,
@@ -110,6 +111,20 @@ def test_models_that_read_other_tokens_of_a_row_are_not_subtracted(capsys):
     assert ["minus a" in said for said in (of_a, of_b, of_c)] == [False, True, False]
 
 
+def test_models_that_order_all_answers_alike_have_no_interval_of_their_difference(capsys):
+    first: dict = {}
+    for name, gain in (("a", [5, 1, 0, 2]), ("b", [50, 10, 0, 20]), ("c", [0, 1, 5, 2])):
+        found = evaluation.of_grades(np.array(gain), np.array([1.0, 0, 1, 0]))
+        evaluate.compare("graded", name, found, first)
+    for name in "ab":
+        found = Measurement({"prefers": 0.5}, np.array([1.0, 0.0]), np.ones(2))
+        evaluate.compare("pairs", name, found, first)
+    said = capsys.readouterr().out
+    assert said.count("auc per token 0.500") == 3 and said.count("minus a: ") == 3
+    assert said.count("minus a: no two answers changed their order\n") == 1
+    assert "minus a: +0.000 [-" in said and said.endswith("minus a: no pair changed its order\n")
+
+
 @pytest.mark.parametrize("one, other, equal", [("Yes, it is.", "yes it is", True), ("Yes", "No", 0),
                                                ("日本 ", "日本", True), ("a b", "ab", False)])
 def test_the_words_of_short_answers_are_compared(one, other, equal):
@@ -152,6 +167,23 @@ def test_an_interval_holds_the_truth_in_95_of_100_draws():
                  for _ in range(200)]
         assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
     assert np.allclose(evaluation.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
+
+
+def test_the_interval_of_a_share_stays_within_0_and_1():
+    """Six good answers and two bad ones, of which one is ahead of two good ones: 1.26 was its
+    end."""
+    grade = np.repeat([1.0, 0.0], [6, 2])
+    for gain, side in (([5, 6, 7, 8, 1, 2, 0, 3], 1), ([-5, -6, -7, -8, -1, -2, 0, -3], 0)):
+        found = evaluation.of_grades(np.array(gain), grade).metrics
+        assert 0 <= found["low"] < found["auc"] < found["high"] <= 1
+        assert side in (found["low"], found["high"])
+
+
+@pytest.mark.parametrize("rows, told", [(9, ""), (24, " 0.75..1.00"), (100, "")])
+def test_of_few_held_out_rows_the_interval_of_the_first_figure_is_printed(rows, told):
+    found = {"accuracy": 0.9, "prefers": 0.5, "low": 0.75, "high": 1.0, "rows": rows}
+    assert interval_of_few(found, "accuracy") == told
+    assert interval_of_few(found, "prefers") == ""
 
 
 def test_held_out_figures_by_hand():

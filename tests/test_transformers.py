@@ -763,6 +763,14 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     assert Path(about["base_model_name_or_path"]).is_absolute()
 
 
+def test_lora_on_the_matrices_of_gpt2_is_no_warning(recwarn):
+    """They are stored transposed, and peft says so unless it is told."""
+    pytest.importorskip("peft")
+    model, _ = start_model("base", True)
+    model.add_lora(2, seed=0)
+    assert not [w for w in recwarn if "fan_in_fan_out" in str(w.message)]
+
+
 def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):
     """So it opens on other machines, and tells no path of this one."""
     pytest.importorskip("peft")

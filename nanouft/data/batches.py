@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import NOT_SET, Batch, Seqs
-from nanouft.data.fit import Encoded, Tokens, count_answers, fit
+from nanouft.data.fit import BORROWED, Encoded, Tokens, count_answers, fit
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.errors import UserError
@@ -33,6 +33,7 @@ END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eo
 class EncodeReport:
     """Rows that a run leaves out, with the reason, and notes on rows that it changes."""
     kept_free: int = 0        # tokens of the context that are reserved for the model's answer
+    by_flag: bool = False     # --max-length is the limit, and not the context of the model
     skipped: int = 0          # rows that are too long, as a whole or in one answer
     longest: int = 0          # tokens of the longest of these rows, the last token included
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
@@ -47,8 +48,8 @@ class EncodeReport:
         """Printed lines about rows that did not fit into `n_ctx` tokens, and about end tokens."""
         out = self.about_dialogues(n_ctx)
         if self.skipped:
-            out.append(f"{quantity(self.skipped, 'rows')} too long, whole or in one of their "
-                       f"answers: {self.too_long(n_ctx)}")
+            out.append("rows that are too long, whole or in one of their answers: "
+                       f"{self.too_long(n_ctx)}")
         if self.refused:
             out.append(f"{len({*self.refused}):,} refused, the first: {self.refused[0]}")
         for name, rows in self.typed_ends.items():
@@ -56,13 +57,14 @@ class EncodeReport:
                        "answer gets its end token anyway, so take it out of the file")
         return out
 
-    def about_dialogues(self, n_ctx: int) -> list[str]:
+    def about_dialogues(self, n_ctx: int, used: str = "trained on") -> list[str]:
         """Printed lines about dialogues that are used, but not as they are in the file."""
         out = []
         if self.shortened:
-            out.append(f"{quantity(len(self.shortened), 'dialogues')} without the oldest turns ("
-                       f"{quantity(self.lost_answers, 'trained answers')} among them), to fit "
-                       f"{n_ctx} tokens, as in {min(self.shortened)}")
+            lost = (f", and with them {quantity(self.lost_answers, 'answers')} that would have "
+                    f"been {used}" if self.lost_answers else "")
+            out.append(f"{quantity(len(self.shortened), 'dialogues')} lost the oldest turns"
+                       f"{lost}; so they fit {n_ctx} tokens, as in {min(self.shortened)}")
         if self.divided:
             parts = quantity(sum(self.divided.values()), "rows")
             out.append(f"{quantity(len(self.divided), 'dialogues')} as {parts} of one answer each: "
@@ -75,18 +77,20 @@ class EncodeReport:
         return out
 
     def too_long(self, n_ctx: int) -> str:
-        free = (f"--max-new keeps {self.kept_free:,} more for the answer; lower it, "
+        free = (f"--max-new keeps {self.kept_free:,} more for the answer; lower it, or "
                 if self.kept_free else "")
+        remedy = "raise --max-length" if self.by_flag else (
+            "--init a model with a longer context, since that of this one is the limit")
         return (f"they are longer than {n_ctx} tokens without their last (the longest has "
-                f"{self.longest - 1:,}); {free}--init a model with a longer context, or raise "
-                "--max-length if you gave it")
+                f"{self.longest - 1:,}); {free}{remedy}")
 
 
-def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
-           kept_free: int = 0) -> tuple[list[Encoded], EncodeReport]:
+def encode(rows: list[Row], tok: Tokenizer, n_ctx: int, kept_free: int = 0,
+           by_flag: bool = False) -> tuple[list[Encoded], EncodeReport]:
     """The rows that fit, as tokens. UserError if none does. `kept_free` tokens are already taken
-    off n_ctx, for an answer of the model."""
-    out, report = encode_what_fits(rows, tok, n_ctx, EncodeReport(kept_free=kept_free))
+    off n_ctx, for an answer of the model; `by_flag`: n_ctx is less than the model's context."""
+    report = EncodeReport(kept_free=kept_free, by_flag=by_flag)
+    out, report = encode_what_fits(rows, tok, n_ctx, report)
     if not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
                         else f"no row fits: {report.too_long(n_ctx)}")
@@ -149,7 +153,7 @@ def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
         rows = [best] if best is worst else [best, worst]
     out = []
     for e in rows:
-        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != "mismatch"}
+        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != BORROWED}
         out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
         out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
                               initial_indent="  ", subsequent_indent="  ")

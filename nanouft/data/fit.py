@@ -2,7 +2,8 @@
 
     rows, encoded = fit(row, tok, n_ctx)        # a dialogue may become a row for each answer
 
-A dialogue that is too long loses its oldest questions. No question and no answer is cut.
+A dialogue that is too long loses its oldest questions. No question and no answer is cut, except
+the answer to another question that KTO borrows: nothing is trained on it.
 """
 from bisect import bisect_left
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from nanouft.data.rows import Roles, Row, later_questions, without_oldest
 from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer, Turns
 
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
+BORROWED = "mismatch"                   # role of an answer to another question, which is only read
 
 
 @dataclass
@@ -73,13 +75,14 @@ def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     def fits(n: int) -> bool:
         """True if the row fits without n questions. It counts tokens of the text alone, because
         finding where answers begin costs far more."""
-        return max(_count(*both, tok) for both in _shorter(r.roles, n).values()) <= n_ctx + 1
+        own = (both for role, both in _shorter(r.roles, n).items() if role != BORROWED)
+        return max(_count(*both, tok) for both in own) <= n_ctx + 1
     most = len(_questions(r.roles))
     n = first_that_fits(_too_many(r.roles, n_ctx), most, fits)
-    e = _without(r, n, tok, known)
+    e = _without(r, n, tok, known, n_ctx)
     while e.length > n_ctx + 1 and n < most:
         n += 1
-        e = _without(r, n, tok, known)
+        e = _without(r, n, tok, known, n_ctx)
     return e
 
 
@@ -95,14 +98,17 @@ def first_that_fits(low: int, high: int, fits: Callable[[int], bool]) -> int:
     return high
 
 
-def _without(r: Row, n: int, tok: Tokenizer, known: dict) -> Encoded:
-    """A row without its n oldest questions, as tokens."""
+def _without(r: Row, n: int, tok: Tokenizer, known: dict, n_ctx: int) -> Encoded:
+    """A row without its n oldest questions, as tokens. A borrowed answer ends with the context."""
     if n:
         roles = _shorter(r.roles, n)
         prompt, _ = next(iter(roles.values()))          # that of all roles
         r = replace(r, prompt=prompt, roles=roles)
     lost = [tok.check(*both) for both in r.roles.values()]
-    return Encoded(_tokens(r.roles, tok), r, known, lost_thoughts=any(lost))
+    seqs = _tokens(r.roles, tok)
+    if long := seqs.get(BORROWED):
+        seqs[BORROWED] = Tokens(long.ids[:n_ctx + 1], long.mask[:n_ctx + 1])
+    return Encoded(seqs, r, known, lost_thoughts=any(lost))
 
 
 def _questions(roles: Roles) -> list[int]:

@@ -6,6 +6,7 @@
 import json
 import os.path
 import re
+from collections.abc import Set
 from typing import Any
 
 from nanouft.models.tokenizer import Turn, Turns
@@ -21,6 +22,7 @@ FIELDS = {*NAMES, *QUESTIONS, *ANSWER_FIELDS, *NUMBERS, "input", "system"}
 MARKS = {"weight", "train", "training", "trainable", "trained", "train_on_turn", "loss",
          "loss_mask"}
 LIKE_A_MARK = re.compile("train|loss|mask|weight|learn|supervis|ignore|exclude|skip|freeze", re.I)
+OF_MESSAGE = {"role", "from", "content", "value", *MARKS}
 UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
 
@@ -138,6 +140,29 @@ def strip_answer(answer: str) -> str:
     more spaces or a tab before its first line stay, because code is indented."""
     text = re.sub(r"^\s*\n", "", answer.rstrip())
     return text.lstrip() if re.match(r" ?\S", text) else text
+
+
+def messages_of(item: dict) -> list[tuple[str, int, dict]]:
+    """(field, number, message) of each message in a line."""
+    return [(name, i, m) for name, value in item.items() if isinstance(value, list)
+            for i, m in enumerate(value, 1) if isinstance(m, dict) and m.keys() & {"role", "from"}]
+
+
+def unread_of_messages(item: dict) -> list[str]:
+    """Fields of messages that nothing reads, each once: ["messages[].feedback"]."""
+    return [*dict.fromkeys(f"{name}[].{key}" for name, _, m in messages_of(item)
+                           for key, value in m.items()
+                           if key not in OF_MESSAGE and not is_empty(value))]
+
+
+def no_grade_in_messages(item: dict, used_grades: Set[str]) -> None:
+    """UserError for {"messages": [{"role": "assistant", "content": ..., "label": false}]}."""
+    for name, i, m in messages_of(item):
+        for grade in sorted(used_grades & {"label", "score"}):
+            if not is_empty(m.get(grade)):
+                raise UserError(f'message {i} of "{name}" has a "{grade}"; write it beside '
+                                f'"{name}": there it counts for all answers but those with '
+                                '"weight": 0')
 
 
 def no_list_of_marks(item: dict) -> None:

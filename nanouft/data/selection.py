@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from textwrap import shorten
 
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
@@ -22,6 +23,8 @@ from nanouft.plumbing.printing import quantity
 
 SAME_QUESTION = "the same question as another row"
 NOT_READ = "which this method does not read"
+MOST = 1.5      # KTO's authors: good answers should have 1 to 1.5 times the weight of bad ones
+FEW = 10        # rows with one question; with fewer, a run does not say that none is held out
 
 
 class NoRows(UserError):
@@ -48,9 +51,10 @@ def describe(data: list[Row]) -> str:
 
 
 def unread_fields(rows: list[Row]) -> Counter[str]:
-    """{a field that no form of a row has: how many rows have it}."""
-    from nanouft.data.forms import FIELDS
-    return Counter(name for r in rows for name in r.extra if name not in FIELDS)
+    """{a field that no form of a row, or of a message, has: how many rows have it}."""
+    from nanouft.data.forms import FIELDS, unread_of_messages
+    return Counter(name for r in rows
+                   for name in [*r.extra, *unread_of_messages(r.extra)] if name not in FIELDS)
 
 
 def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:
@@ -139,12 +143,24 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
     if name == "score" or weights is None or not good * bad:
         return ""
     ratio = weights[0] * good / (weights[1] * bad)
-    flag, weight = "--desirable-weight", weights[0] / ratio
+    flag, low, high = "--desirable-weight", weights[0] / ratio, weights[0] / ratio * MOST
     if ratio > 1:
-        flag, weight = "--undesirable-weight", weights[1] * ratio
+        flag, low, high = "--undesirable-weight", weights[1] * ratio / MOST, weights[1] * ratio
     return "" if 1 / 2 <= ratio <= 2 else (
-        f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {flag} {weight:.3g} "
-        "would give both the same weight")
+        f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {flag} {low:.3g} to "
+        f"{high:.3g} would give the good ones 1 to {MOST:g} times the weight of the bad ones")
+
+
+def about_dialogues(rows: list[Row]) -> list[str]:
+    """A line if a label counts for several answers of a dialogue, and one for scores."""
+    out = []
+    for name, what in (("label", "labelled"), ("score", "scored")):
+        graded = [r for r in rows if getattr(r, name) is not None]
+        n = sum([turn.role for turn in r.answer or ()].count("assistant") > 1 for r in graded)
+        if n:
+            out.append(f"{quantity(n, f'{what} dialogues')} with several answers: the {name} "
+                       "counts for all of them")
+    return out
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
@@ -263,17 +279,38 @@ CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores"
           "demos + prompts": demo_and_prompt_rows}      # keys: as in an objective's `data`
 
 
+def first_question(r: Row) -> str:
+    """The first question of a dialogue, without the differences that make no other question: white
+    space, capital letters, the writing of accents."""
+    text = next((t.text for t in r.prompt if t.role == "user"), "")
+    return " ".join(compose(compose(text).casefold()).split())
+
+
+def most_held_out(rows: list[Row]) -> int:
+    """A tenth, at least 1 and at most 200."""
+    return max(1, min(200, round(0.1 * len(rows))))
+
+
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
-    question. So equal questions stay on one side, even if their white space, capital letters or the
-    writing of their accents differ."""
+    question. So equal questions stay on one side."""
     def key(r: Row) -> str:
-        text = next((t.text for t in r.prompt if t.role == "user"), "")
-        text = " ".join(compose(compose(text).casefold()).split())
-        return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    groups, aim = Counter(map(key, rows)), max(1, min(200, round(0.1 * len(rows))))
+        return hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest()
+    groups, aim = Counter(map(key, rows)), most_held_out(rows)
     held: dict[str, int] = {}
     for name in sorted(groups):
         if sum(held.values()) + groups[name] <= aim and len(held) + 1 < len(groups):
             held[name] = groups[name]
     return [r for r in rows if key(r) not in held], [r for r in rows if key(r) in held]
+
+
+def never_held_out(rows: list[Row]) -> str:
+    """A line if a first question has too many rows for `holdout`; else ""."""
+    least = max(FEW, most_held_out(rows) + 1)
+    asked = Counter(map(first_question, rows)).most_common()
+    large = [(text, n) for text, n in asked if n >= least]
+    if not large:
+        return ""
+    text, n = large[0]
+    more = f"; so it is with {quantity(len(large) - 1, 'other questions')}" if large[1:] else ""
+    return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is{more}'

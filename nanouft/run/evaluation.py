@@ -157,7 +157,10 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
         couples[i] += worse.sum()
     auc = float(won.sum() / couples.sum())
     each = auc + rows / (couples.sum() / 2) * (won - auc * couples)
-    return Measurement({"auc": auc}, each, np.ones(rows))
+    found = Measurement({"auc": auc}, each, np.ones(rows))
+    ends = {end: min(max(found.metrics[end], 0.0), 1.0) for end in ("low", "high")}
+    found.metrics |= ends                       # of few rows it could leave the range of a share
+    return found
 
 
 def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:

@@ -14,10 +14,12 @@ from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import (
     NoRows,
+    about_dialogues,
     about_grades,
     describe,
     holdout,
     label_rows,
+    never_held_out,
     report_use,
     unread_fields,
 )
@@ -97,6 +99,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
+        if text := never_held_out(rows):
+            say(f"{text} (--eval-data FILE gives other rows)")
         return Rows(*holdout(rows), left_out, unread)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
@@ -109,13 +113,14 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. There may be no held-out row that fits."""
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
+    by_flag = room < model.cfg.n_ctx
     room -= 1 + max_new if objective.on_policy else 0
     if room < 2:
         length = f"--max-length {cfg.max_length} and " if cfg.max_length else ""
         raise UserError(f"{length}--max-new {max_new}: leaves no room for a prompt")
     kinds = objective.kinds()
     chosen = choose(cfg, objective, rows)
-    train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0)
+    train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0, by_flag)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []
@@ -134,8 +139,12 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
         good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
                         for name in ("desirable", "undesirable")]
         weights = (good_and_bad[0], good_and_bad[1]) if all(good_and_bad) else None
-        if kinds[-1] in ("labels", "scores") and (text := about_grades(chosen, weights)):
+        trained = [e.row for e in train]
+        if kinds[-1] in ("labels", "scores") and (text := about_grades(trained, weights)):
             say(text)
+        if {"demos", "labels", "scores"} & {*kinds}:
+            for text in about_dialogues([r for r in rows.train if r.where in used]):
+                say(text)
     for text in report.lines(room):
         say(text)
     return train, held_out

@@ -30,6 +30,7 @@ from nanouft.run.held_out import ASKED, scores_answers, short_answers
 from nanouft.run.plan import Plan
 
 FEW = 10                # held-out rows; with fewer, chance decides the figures
+MANY = 100              # held-out rows; with fewer, the interval of the first figure is printed
 FORGOT = 20             # points that a task must lose before the run says so
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 
@@ -97,7 +98,8 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
             old, new = was["held_out"][name], now["held_out"][name]
             n = now["held_out"]["rows"]
             rows = quantity(n, "rows") + (": too few" if n < FEW else "")
-            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
+            low_high = interval_of_few(now["held_out"], name)
+            say(f"{about:<42}{old:6.3f}{new:9.3f}{low_high}   ({rows})")
     if "right" in now:
         say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
             f"{now['right']['right']:9d}   (of {now['right']['of']})")
@@ -108,6 +110,12 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     else:
         for both in list(zip(before.answers, after.answers))[:ASKED]:
             show(*both)
+
+
+def interval_of_few(found: Metrics, name: str) -> str:
+    """" 0.75..1.00", the interval of the first metric, if it rests on few rows; else ""."""
+    few = FEW <= found["rows"] < MANY and name == next(iter(found))
+    return f" {found['low']:.2f}..{found['high']:.2f}" if few else ""
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:
