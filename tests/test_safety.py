@@ -466,6 +466,33 @@ def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path)
         assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("killed", [0, 2, 4])
+@pytest.mark.parametrize("best", [3, 5])
+def test_the_best_weights_are_kept_beside_the_last(best, killed, place, tmp_path, monkeypatch,
+                                                   capsys):
+    """Also by a run that was killed before or after its best step. The last step's weights are in
+    the run's folder anyway."""
+    seen, real = {}, train.keep_best
+
+    def keep(folder, step, metrics, model):
+        seen[step] = {name: p.detach().clone() for name, p in model.named_parameters()}
+        real(folder, step, {"nll": -9.0 - step if step <= best else -9.0}, model)
+    monkeypatch.setattr(train, "keep_best", keep)
+    folder = tmp_path / "run"
+    argv = run(place, "--eval-every", "1", "--out", str(folder))
+    if killed:
+        with killed_in_step(killed):
+            assert command(train.main, argv) == 130
+        argv = ["--resume", str(folder)]
+    assert command(train.main, argv) == 0
+    out = capsys.readouterr().out
+    assert (folder / "best").exists() == (f"step {best} has the best" in out) == (best < 5)
+    assert not (folder / "steps").exists()
+    model = folders.start_model(str(folder / "best" if best < 5 else folder))[0]
+    for name, p in model.named_parameters():
+        assert torch.equal(p, seen[best][name])
+
+
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
     """The loss of a slow model is seen from the first step on, of IFT what SFT shows too."""
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
