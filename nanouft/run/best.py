@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.plumbing.files import fresh, remove, rename
+from nanouft.plumbing.files import fresh, remove
 from nanouft.plumbing.printing import say
-from nanouft.plumbing.tensors import holds_tensors, load_tensors
+from nanouft.plumbing.tensors import holds_tensors, load_tensors, save_tensors
 from nanouft.run.folder import trained_weights
 
 
@@ -37,11 +36,8 @@ def keep_best(folder: Path, step: int, metrics: dict[str, Any], model: Any) -> N
     """Keep the trained weights of this step if its held-out figure is the best so far."""
     if not (metrics and goodness(metrics) > best_so_far(folder)[1]):
         return
-    (folder / "steps").mkdir(exist_ok=True)
-    partial = folder / "steps" / "best.partial"
-    save_file({name: p.cpu().contiguous() for name, p in trained_weights(model).items()}, partial,
-              {"step": str(step), "goodness": repr(goodness(metrics))})
-    rename(partial, folder / "steps" / "best.safetensors")
+    save_tensors(folder / "steps" / "best.safetensors", trained_weights(model), step=str(step),
+                 goodness=repr(goodness(metrics)))
 
 
 def save_best(folder: Path, last: int, after: dict[str, Any], model: Any, tok: Tokenizer) -> None:
