@@ -17,6 +17,7 @@ from nanouft.plumbing.fast import by_onednn
 LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
 CACHE = 2**32           # bytes of keys and values, and of their copy when some answers have ended
+FEW = 32                # tokens: a CPU's products of so few rows are rounded differently
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
@@ -76,7 +77,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     """Answers to prompts that are decoded together, the short ones first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
-    ids, not_padding, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
+    shortest_first = [prompts[i] for i in rows.tolist()]
+    ids, not_padding, pos = pad_left(shortest_first, pad, max_new, device)
     P = ids.shape[1]
     pos = pos.clamp_max(n_ctx - 1)          # for rows that have ended
     room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)[rows]    # for answers
@@ -87,9 +89,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small), by_onednn(model, B if isinstance(model, GPT) else 0):
-        cache = model.new_cache(B, P + max_new)
-        hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache,
-                       not_padding=not_padding[:, :P])[:, -1]
+        hidden, cache = read_prompts(model, shortest_first, pad, max_new)
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
@@ -118,6 +118,27 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
+
+
+def read_prompts(model: GPT, prompts: list[list[int]], pad: int,
+                 max_new: int) -> tuple[Tensor, Any]:
+    """(final states (B,C) of the last tokens, cache of B rows). Equal prompts, such as those of a
+    group, are read once, and then the cache's rows are copied."""
+    device, number = model.wte.weight.device, dict[tuple[int, ...], int]()
+    copy_of = [number.setdefault(tuple(p), len(number)) for p in prompts]
+    once = [list(p) for p in number]
+    if len(once) * max(map(len, once)) < FEW:
+        once = prompts
+    ids, not_padding, pos = pad_left(once, pad, max_new, device)
+    P = ids.shape[1]
+    cache = model.new_cache(len(once), P + max_new)
+    hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache,
+                   not_padding=not_padding[:, :P])[:, -1]
+    if len(once) < len(prompts):
+        picked = torch.tensor(copy_of, device=device)
+        cache.take(picked)
+        hidden = hidden[picked]
+    return hidden, cache
 
 
 def ask_every(device: torch.device) -> int:

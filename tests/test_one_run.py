@@ -34,7 +34,7 @@ from nanouft.objectives.poft import PoFT
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.folder import read_lines
+from nanouft.run.folder import read_lines, whole_steps
 from nanouft.run.reference import FrozenModels
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen
@@ -110,7 +110,7 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
     with killed_in_step(7):
         assert command(train.main, flags(place, name, out="cut")) == 130
     run, whole = place / "cut" / name, place / "whole" / name
-    assert [f.name for f in (run / "steps").iterdir()] == ["4"]
+    assert whole_steps(run) == [4]
     assert command(train.main, ["--resume", str(run)]) == 0
     for file in ("model.safetensors", "metrics.jsonl",
                  *["adapter/adapter_model.safetensors"] * ("--lora" in RUNS[name])):

@@ -69,6 +69,21 @@ def test_an_answer_does_not_depend_on_who_is_answered_beside_it(how, monkeypatch
     assert ids(answers(PROMPTS * 10, **how)) == ids(whole) and max(asked) < 20
 
 
+def test_equal_prompts_are_read_once(monkeypatch):
+    """As in a group of samples. Each sample still draws its own random numbers, and says what it
+    would say if all prompts were read, to the bit."""
+    model, prompts = tiny(3), [p for p in PROMPTS * 2 for _ in range(3)]
+    blocks, read, said = GPT._blocks, list[int](), list[list[Answer]]()
+    monkeypatch.setattr(GPT, "_blocks", lambda self, x, *more:
+                        read.append(len(x)) or blocks(self, x, *more))
+    for few, rows in ((10**9, 24), (0, 4)):
+        monkeypatch.setattr(decoding, "FEW", few)
+        said.append(answers(prompts, model, **WARM))
+        assert read[0] == rows and set(read[1:]) == {24}
+        read.clear()
+    assert said[0] == said[1] and len(set(map(str, ids(said[0])))) > 20
+
+
 @BOTH
 def test_an_answer_that_ends_changes_no_other(how):
     """It ends before the first stop token, whose log-prob is kept: saying it was a choice. Of

@@ -3,11 +3,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import plain_file
+from nanouft.plumbing.files import plain_file, rename
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str:
@@ -21,6 +21,18 @@ def holds_tensors(file: Path) -> bool:
             return True
     except (UserError, OSError, SafetensorError):
         return False
+
+
+def save_tensors(file: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
+    """Write a file of tensors, whole or not at all. `about` is kept in its head."""
+    partial = file.with_name(file.name + ".partial")
+    file.parent.mkdir(exist_ok=True)
+    try:
+        save_file({name: x.cpu().contiguous() for name, x in tensors.items()}, partial, about)
+        rename(partial, file)
+    except BaseException:                               # a full disk
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

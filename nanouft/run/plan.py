@@ -9,7 +9,9 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nanouft.data.batches import Batching, Encoded
+import numpy as np
+
+from nanouft.data.batches import Batching, Encoded, order
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -65,8 +67,20 @@ class Plan:
         lines = (f"{self.objective}: {quantity(self.steps, 'steps')} of "
                  f"{quantity(self.batch_size, unit)}, {as_passes(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
+                 self.lengths(unit),
                  f"learning rate {self.rate:.2g}, {parameters}, on {device.name}{precision}")
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
+
+    def lengths(self, unit: str) -> str:
+        """How long the rows or prompts are; of rows, also how much of the run's steps is padding.
+        A row is as long as its longest sequence."""
+        each = np.array([e.length for e in self.train])
+        about = f"{unit} of up to {each.max():,} tokens, median {np.median(each):,.0f}"
+        if self.objective.on_policy:
+            return about
+        steps = each[order(list(each), self.batch_size, self.steps, self.cfg.seed)]
+        whole = steps.max(1).sum() * self.batch_size
+        return f"{about}; padding fills {1 - steps.sum() / whole:.0%} of the steps"
 
     def chosen_here(self) -> str:
         """A line with the flags among steps, batch size and rate that were not given."""
