@@ -21,7 +21,7 @@ from nanouft.objective import Objective
 from nanouft.objectives.from_file import find
 from nanouft.plumbing.printing import quantity
 
-BATCHES = 12
+BATCHES = 9
 NOTHING = 1e-6                                  # the length of a gradient that is none
 MEASURES = {"gradient": GRADIENT}
 
@@ -33,14 +33,15 @@ class Paper(Subject):
     def __init__(self, facts: Facts):
         self.facts, self.mistakes = facts, facts.mistakes
         self.right = find(str(facts.key))
+        # the same cases are asked of each mistake
         self.attempt_ours = functools.cache(self.attempt)       # type: ignore[method-assign]
+        self.with_mistakes = functools.cache(self.program_with) # type: ignore[method-assign]
 
     @property
     def source(self) -> object:
         return sys.modules[self.right.__module__]
 
-    @functools.cache
-    def with_mistakes(self, some: tuple[Mistake, ...]) -> Callable | None:
+    def program_with(self, some: tuple[Mistake, ...]) -> Callable | None:
         source, space = source_with(self.source, some), {"__name__": self.right.__module__}
         try:
             exec(source or "", space)
@@ -74,7 +75,8 @@ class Paper(Subject):
 
     def show(self, case: Case) -> str:
         shown = [f"{name} {x:g}" for name, x in self.settings(case.seed).items()]
-        many = [f"{quantity(case.steps, 'steps')} of {quantity(case.rows, 'rows')}"]
+        noun = "prompts" if "samples" in self.settings(case.seed) else "rows"
+        many = [f"{quantity(case.steps, 'steps')} of {quantity(case.rows, noun)}"]
         parts = [f"in {case.parts} micro-batches"] if case.parts > 1 else []
         return f"    {', '.join(many + parts + shown)}\n"
 
