@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import torch
 
-from lessons.classroom import paper, paper_judge
+from lessons.classroom import arena, paper, paper_judge
 from lessons.classroom.judge import assess
 from lessons.classroom.paper_judge import Paper, judge_class, law_broken
 from lessons.classroom.paper_list import PAGES, PAPERS
@@ -222,3 +222,7 @@ def test_the_command_says_right_or_wrong(tmp_path, few, capsys):
     assert "no setting samples" in capsys.readouterr().out
 
 
+
+
+def test_the_arena_takes_the_one_that_writes_nothing_but_its_loss():
+    arena.check_entry(PAPERS["iw_sft"].key, arena.TASKS["wrong"])
