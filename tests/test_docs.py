@@ -17,7 +17,7 @@ from nanouft.run.report import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-         ROOT / "lessons" / "README.md", ROOT / "lessons" / "website" / "front.md"]
+         *sorted((ROOT / "lessons").glob("*/*.md")), ROOT / "lessons" / "README.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
 
 

@@ -72,9 +72,18 @@ class Subject:
         time may keep it."""
         return self.attempt(function, case)
 
+    @property
+    def source(self) -> object:
+        """Where the mistakes are put in: the right function, or the module that holds it."""
+        return self.right
+
     def with_mistakes(self, some: tuple[Mistake, ...]) -> Callable | None:
         """The right function with these mistakes; None if that is no program."""
         return with_mistakes(self.right, *some)
+
+    def misfit(self, function) -> str:
+        """Why the function cannot be called as the right one is, or nothing."""
+        return misfit(self.right, function)
 
 
 # ---- judging ------------------------------------------------------------------------------------
@@ -85,7 +94,7 @@ def judge(subject: Subject, function, seed=None) -> str:
 
 def assess(subject: Subject, function, seed=None) -> Verdict:
     """Call the function in all cases."""
-    if told := misfit(subject, function):
+    if told := subject.misfit(function):
         return Verdict(told, 0)
     seen: dict[Hashable, Seen] = {}
     for case in subject.cases(Random().random() if seed is None else seed):
@@ -132,9 +141,8 @@ def state(told: str) -> str:
     return "not started" if told == NOT_STARTED else "wrong" if told else "right"
 
 
-def misfit(subject: Subject, function) -> str:
-    """Why the function cannot be called as the right one is, or nothing."""
-    name, wanted = subject.right.__name__, inspect.signature(subject.right).parameters
+def misfit(right: Callable, function) -> str:
+    name, wanted = right.__name__, inspect.signature(right).parameters
     if not callable(function):
         return f"    {name} is no function"
     try:
@@ -155,7 +163,7 @@ def explain_mistakes(subject: Subject, seen: dict, order: list) -> list[str]:
             return call.error == other.error
         return not difference(subject, call, other, counting=False)
 
-    for some in alone_and_in_pairs(subject.right, subject.mistakes):
+    for some in alone_and_in_pairs(subject.source, subject.mistakes):
         function = subject.with_mistakes(some)
         if function and all(does(function, case) for case in order):
             return [sentence for *_, sentence in some]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from lessons.classroom.mistakes_chord import CHORD, Mistake
 
 
-def alone_and_in_pairs(function: Callable, mistakes: list[Mistake]
+def alone_and_in_pairs(function: object, mistakes: list[Mistake]
                        ) -> Iterator[tuple[Mistake, ...]]:
     """First each mistake, then each two of them that go together; in both orders only where these
     make two sources."""
@@ -25,11 +25,11 @@ def alone_and_in_pairs(function: Callable, mistakes: list[Mistake]
                 yield some
 
 
-source_of = functools.cache(inspect.getsource)
+source_of: Callable = functools.cache(inspect.getsource)
 
 
-def source_with(function: Callable, mistakes: tuple[Mistake, ...]) -> str | None:
-    """The source of a function with these mistakes; None if they do not go together."""
+def source_with(function: object, mistakes: tuple[Mistake, ...]) -> str | None:
+    """The source of a function or module with these mistakes; None if they do not go together."""
     source = source_of(function)
     for part, instead, _ in mistakes:
         if part not in source:

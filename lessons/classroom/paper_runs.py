@@ -1,0 +1,111 @@
+"""What a class of a paper is tried on: a few steps of a tiny random model, in micro-batches.
+
+The model moves by noise between the steps and not by the gradient, so a mistake in one step does
+not change the next. Demonstrations have different lengths, so there is padding.
+"""
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+import torch
+
+from nanouft import world
+from nanouft.batch import Batch
+from nanouft.data.batches import Batching, collate, encode
+from nanouft.data.rows import Row
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.models.tokenizer import nano
+from nanouft.objective import Objective
+from nanouft.plumbing.seeds import step_seed
+from nanouft.rollout import Rollouts, Sampler
+from nanouft.run.reference import FrozenModels
+
+SKILLS, CONTEXT, LONGEST = "rules,list,sum,truth", 115, 8
+Score = Callable[[list[Row], list[str]], list[float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    seed: str
+    rows: int                   # demonstrations of a step; of a method that samples: prompts
+    parts: int                  # micro-batches of a step
+    steps: int
+    noise: float = 0.08         # by which each weight moves before a step
+    spread: float = 0.3         # of the weights at the start; 0: all tokens are equally likely
+
+    def smaller(self) -> Iterator["Case"]:
+        if self.parts > 1:
+            yield replace(self, parts=1)
+        if self.rows > self.parts:
+            yield replace(self, rows=self.parts)
+        if self.steps > 1:
+            yield replace(self, steps=self.steps - 1)
+
+
+def any_score(rows: list[Row], texts: list[str]) -> list[float]:
+    """Of a random model's answers: some are right, some half, some wrong."""
+    return [Random(text).choice([0, 0.5, 1]) for text in texts]
+
+
+def losses_and_gradients(objective: Objective, case: Case, score: Score = any_score) -> dict:
+    """The loss of each step, and all gradients."""
+    model = tiny_model(case)
+    source = (sampled if objective.on_policy else demonstrated)(objective, model, case, score)
+    losses, slopes = [], []
+    for k in range(case.steps):
+        batch = source(k)
+        move(model, case, k)
+        model.zero_grad()
+        losses.append(sum(backward(objective, model, part) for part in batch.micro_batches()))
+        slopes += [torch.zeros_like(p) if p.grad is None else p.grad.clone()
+                   for p in model.parameters()]
+    return {"the losses are": losses, "gradient": torch.cat([x.flatten() for x in slopes])}
+
+
+def backward(objective: Objective, model: GPT, part: Batch) -> float:
+    objective.forward(model, part)
+    loss, _ = objective.loss(part)
+    loss.backward()
+    return loss.item()
+
+
+# ---- models and rows -----------------------------------------------------------------------------
+def tiny_model(case: Case) -> GPT:
+    shape = GPTConfig(nano().n_vocab, CONTEXT + LONGEST, 1, 2, 16, init_std=case.spread)
+    return GPT(shape, seed=Random(case.seed).randrange(10**6))
+
+
+@torch.no_grad()
+def move(model: GPT, case: Case, k: int) -> None:
+    rng = torch.Generator().manual_seed(Random(f"{case.seed} {k}").randrange(10**6))
+    for p in model.parameters():
+        p.add_(case.noise * torch.randn(p.shape, generator=rng))
+
+
+@functools.cache
+def rows_of(case: Case) -> tuple[Row, ...]:
+    """Half of the prompts of a method that samples have a demonstration, at least one."""
+    number, many = Random(case.seed).randrange(10**6), case.rows * case.steps
+    return tuple(world.mixed_rows("train", ["demos", "prompts"], 2 * many, number, skills=SKILLS,
+                                  mix=f"{many}:{many}"))
+
+
+def demonstrated(objective: Objective, model: GPT, case: Case, _: Score
+                 ) -> Callable[[int], Batch]:
+    rows = [row for row in rows_of(case) if row.answer]
+    data, _ = encode(objective.choose(rows), nano(), CONTEXT)
+    objective.setup(model, seed=0)
+    data = FrozenModels(model, nano().pad).prepare(data, objective)
+
+    def step(k: int) -> Batch:
+        batch = collate(data, range(case.rows * k, case.rows * (k + 1)), nano().pad)
+        return replace(batch, seed=step_seed(0, k), progress=k / case.steps, accumulate=case.parts)
+    return step
+
+
+def sampled(objective: Objective, model: GPT, case: Case, score: Score) -> Rollouts:
+    data, _ = encode(objective.choose(list(rows_of(case))), nano(), CONTEXT)
+    sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
+    return Rollouts(data, objective, sampler, score,
+                    Batching(case.rows, steps=case.steps, accumulate=case.parts))
