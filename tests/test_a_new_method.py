@@ -83,7 +83,7 @@ def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path
     insert(registry, '    "discopop": "DiscoPOP",\n', before='    "reinforce": ')
     ranges = there / "tests" / "test_ranges.py"
     insert(ranges, "discopop ", before="dpo una uft poft kto")
-    insert(ranges, "discopop ", before='rpo",\n    "rho >0"')
+    insert(ranges, "discopop ", before='rpo",\n    "mu >=0')
     before = (there / "tests" / "values.json").read_text(encoding="utf-8").splitlines()
     for line in [*commands(), ["python", "-m", "pytest", *tests_of_all_methods()]]:
         assert line[0] == "python"
