@@ -89,7 +89,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small), by_onednn(model, B if isinstance(model, GPT) else 0):
-        hidden, cache = read_prompts(model, shortest_first, pad, max_new)
+        hidden, cache = read_prompts(model, shortest_first, ids, not_padding, pos, max_new)
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
@@ -120,24 +120,25 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
 
 
-def read_prompts(model: GPT, prompts: list[list[int]], pad: int,
-                 max_new: int) -> tuple[Tensor, Any]:
+def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, not_padding: Tensor,
+                 pos: Tensor, max_new: int) -> tuple[Tensor, Any]:
     """(final states (B,C) of the last tokens, cache of B rows). Equal prompts, such as those of a
     group, are read once, and then the cache's rows are copied."""
-    device, number = model.wte.weight.device, dict[tuple[int, ...], int]()
-    copy_of = [number.setdefault(tuple(p), len(number)) for p in prompts]
-    once = [list(p) for p in number]
-    if len(once) * max(map(len, once)) < FEW:
-        once = prompts
-    ids, not_padding, pos = pad_left(once, pad, max_new, device)
-    P = ids.shape[1]
+    (B, P), device = ids.shape, ids.device
+    first = dict[tuple[int, ...], int]()                # prompt -> the first row that has it
+    same = [first.setdefault(tuple(prompt), row) for row, prompt in enumerate(prompts)]
+    once = [*first.values()] if len(first) * P >= FEW else [*range(B)]
+    if len(once) < B:
+        read = torch.tensor(once, device=device)
+        ids, not_padding, pos = ids[read], not_padding[read], pos[read]
     cache = model.new_cache(len(once), P + max_new)
     hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache,
                    not_padding=not_padding[:, :P])[:, -1]
-    if len(once) < len(prompts):
-        picked = torch.tensor(copy_of, device=device)
-        cache.take(picked)
-        hidden = hidden[picked]
+    if len(once) < B:
+        place = {row: k for k, row in enumerate(once)}
+        copies = torch.tensor([place[row] for row in same], device=device)
+        cache.take(copies)
+        hidden = hidden[copies]
     return hidden, cache
 
 
