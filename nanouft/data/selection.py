@@ -294,14 +294,16 @@ def most_held_out(rows: list[Row]) -> int:
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
     question. So equal questions stay on one side."""
-    def key(r: Row) -> str:
-        return hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest()
-    groups, aim = Counter(map(key, rows)), most_held_out(rows)
+    keys = [hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest() for r in rows]
+    groups, aim = Counter(keys), most_held_out(rows)
     held: dict[str, int] = {}
     for name in sorted(groups):
         if sum(held.values()) + groups[name] <= aim and len(held) + 1 < len(groups):
             held[name] = groups[name]
-    return [r for r in rows if key(r) not in held], [r for r in rows if key(r) in held]
+    sides: tuple[list[Row], list[Row]] = [], []
+    for r, key in zip(rows, keys):
+        sides[key in held].append(r)
+    return sides
 
 
 def never_held_out(rows: list[Row]) -> str:
