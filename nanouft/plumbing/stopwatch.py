@@ -31,6 +31,6 @@ class Stopwatch:
                      for clock in ("seconds", "cpu_seconds"))
         lines = [f"{'part':<22}{'seconds':>9}{'of the CPU':>12}{'share, %':>10}"]
         for name, part in [*self.parts.items(), ("all", {"seconds": wall, "cpu_seconds": cpu})]:
-            share = 100 * part["cpu_seconds"] / cpu
-            lines.append(f"{name:<22}{part['seconds']:9.2f}{part['cpu_seconds']:12.2f}{share:10.0f}")
+            seconds, work = part["seconds"], part["cpu_seconds"]
+            lines.append(f"{name:<22}{seconds:9.2f}{work:12.2f}{100 * work / cpu:10.0f}")
         return "\n".join(lines)
