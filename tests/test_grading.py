@@ -9,6 +9,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from inspect import getsource
 from multiprocessing import forkserver
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,7 @@ def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path, monk
     """Whatever its program, its name and its kind of file; and none gets a point by the key."""
     scratch = tmp_path / "scratch"                      # of this test alone: others grade, too
     scratch.mkdir()
+    get_temp_dir()                  # now, so the fork server's socket has a path that is not long
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     searcher = (f"import glob\n{WRONG}found = glob.glob({str(scratch / '*' / 'out')!r})\n"
                 "    raise ValueError(f'{len(found)} files of results')")
