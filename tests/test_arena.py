@@ -181,6 +181,7 @@ def test_a_program_is_judged_by_its_own_task(tmp_path):
             arena.check_entry(file, arena.TASKS["uft"])
 
 
+@pytest.mark.slow
 def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
     """The rows and their order, the rate and the steps are those of nanouft.train. A part that he
     has not written yet is ours."""

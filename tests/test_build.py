@@ -347,6 +347,7 @@ def test_fresh_rows_always_show_it(name, words):
 
 @pytest.mark.parametrize("call", [
     "build.main(['ex02.py'])", "grade.grade('02a', grade.submission(Path(), '02a'))"])
+@pytest.mark.slow
 def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_path):
     """Also if that one is killed, when nothing can be done at its end. One of these processes is
     spawned, and one is a copy of another (sandbox.run_limited)."""
@@ -414,6 +415,7 @@ def sft_loss(*args):
     assert "gradient reaches the reference as well" in said["log_ratio"]
 
 
+@pytest.mark.slow
 def test_every_part_may_be_written_otherwise(tmp_path):
     """Loops, numpy, einsum, ragged rows, an optimizer by hand."""
     assert tried(of_text(OTHERWISE, tmp_path)) == dict.fromkeys(build_parts.PARTS, "")
@@ -424,6 +426,7 @@ def test_an_empty_file_has_no_part_yet_and_ours_are_not_his(tmp_path):
         assert set(tried(of_text(text, tmp_path)).values()) == {judge.NOT_STARTED}
 
 
+@pytest.mark.slow
 def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
     """Until it is right, ours stands in its place, in his file as well."""
     wrong = OURS.replace("logits.log_softmax(-1)", "logits.softmax(-1)")

@@ -256,6 +256,7 @@ HOSTILE = {
 
 
 @LIMITS
+@pytest.mark.slow
 def test_no_submission_costs_another_student_a_point_or_the_table(tmp_path, monkeypatch):
     """Whatever its program, its name and its kind of file; and none gets a point by the key."""
     scratch = tmp_path / "scratch"                      # of this test alone: others grade, too
@@ -390,6 +391,7 @@ COUNTED = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(),
 @COUNTED
 @pytest.mark.parametrize("does", ["time.sleep(999)", "os.kill(os.getpid(), signal.SIGSTOP)",
                                   "os.wait() if os.fork() else time.sleep(999)"])
+@pytest.mark.slow
 def test_a_program_that_does_nothing_is_not_waited_for(does, tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "IDLE", 2)
     source = f"import os, signal, time\n{WRONG}{does}"
@@ -428,6 +430,7 @@ print(started)"""
 
 
 @LIMITS
+@pytest.mark.slow
 def test_a_program_that_computes_is_no_sleeper(tmp_path, monkeypatch):
     """Alone, and in a process that it has started, whatever else the computer does."""
     monkeypatch.setattr(sandbox, "IDLE", 3)

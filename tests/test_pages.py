@@ -602,6 +602,7 @@ def test_a_loss_that_no_rate_helps_is_one_click_away(made, browser):
     assert "pushes" not in told(page, "why") and not faults
 
 
+@pytest.mark.slow
 def test_the_table_of_the_rates_has_the_counts_of_the_record(made, browser):
     """For any two losses, after the last step only, and without the sides' own rates."""
     data, file = made
@@ -882,6 +883,7 @@ def test_every_two_controls_in_both_orders(made, browser):
         page.close()
 
 
+@pytest.mark.slow
 def test_a_link_opens_the_same_state_after_any_controls(made, browser):
     """Twenty-four controls at random, and after each sixth the address in a new tab."""
     data, file = made

@@ -117,6 +117,7 @@ def test_one_process_is_our_own_loop(name, tied, told, tol, tmp_path):
     agree(trained(name, tied, tmp_path, **told), own_loop(name, tied), tol)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path):
     """One start of two processes on gloo does all of TRIED. On Linux they are copies of this one,
     which has loaded everything already."""
