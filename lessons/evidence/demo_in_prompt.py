@@ -8,6 +8,7 @@ can teach only if the demonstration helps. The rule, written before the figures:
 mean score of six tasks rises by 10 points or more. Otherwise SDFT has nothing to teach here.
 """
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import answer_rows, bootstrap
 
+TASKS = (*SKILLS, "rules_new")          # those that need no facts
 ITEMS, GATE = 10, 10.0                  # questions of each task; points
 WITH = ("{question}\n\nHere is an example of a right answer:\n{demonstration}\n\n"
         "Now answer the question yourself.")
@@ -43,22 +45,22 @@ def scores(model: GPT, tok: Tokenizer, asked: list[Row], questions: list[str]) -
     return np.array([100 * world.score(q, text) for q, text in zip(questions, texts)])
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.evidence.demo_in_prompt",
                                      description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="a model, for example out/smollm2")
     model, tok = start_model(str(parser.parse_args(argv).folder))
-    rows = world.rows("test", "prompts", ITEMS * len(SKILLS), 31, skills=SKILLS)
+    rows = world.rows("test", "prompts", ITEMS * len(TASKS), 31, skills=TASKS)
     questions = [row.prompt[-1].text for row in rows]
     without = scores(model, tok, rows, questions)
     beside = scores(model, tok, [show_demonstration(row) for row in rows], questions)
     low, high = bootstrap(beside - without)
     gain = float((beside - without).mean())
-    say(f"without {without.mean():.1f}, with a demonstration {beside.mean():.1f}: {gain:+.1f} points "
-        f"(95 % interval {low:+.1f} to {high:+.1f}, {len(rows)} questions). "
+    say(f"without {without.mean():.1f}, with a demonstration {beside.mean():.1f}: {gain:+.1f} "
+        f"points (95 % interval {low:+.1f} to {high:+.1f}, {len(rows)} questions). "
         f"{'C18 is run.' if gain >= GATE else 'C18 is not run.'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command(main))
