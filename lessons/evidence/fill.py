@@ -20,6 +20,7 @@ the mean of two keys, a difference and its repeat with other seeds and prompts: 
     stops   95.1, 95.4                  how many per cent of its answers stop
     task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or in the
             six skills of C13 ("in six skills")
+    kl      3.1, 2.9                    "kl C17 FEW chord": its KL from the base, nats of an answer
     range   76 to 80                    "range IMITATE": scores of a group of losses, mean of N1, N2
     count   8                           "count IMITATE": how many losses it has
     group   73.9 to 79.4 | 77.5 to ...  cells: all nine tasks on N1, N2, then six skills
@@ -38,7 +39,7 @@ from lessons.evidence.verdicts import Asked, Line, largest, moments, weights
 
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 DASH = "–"
-FORMS = ("pair wide size broad left rest sign cells small score stops task range count group "
+FORMS = ("pair wide size broad left rest sign cells small score stops task kl range count group "
          "note").split()
 FIELD = re.compile(rf"\{{(-?)({'|'.join(FORMS)})(&?) ([^}}]+)\}}")
 Figure = tuple[float, float]                        # mean, half of its 95 % interval; of 100
@@ -62,6 +63,8 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
                          else 3)
         case "score" | "stops" | "task":
             return between.join(f"{x:.1f}" for x in of_row(name, key))
+        case "kl":
+            return between.join(f"{x:.2f}" for x in kl_of(key))
         case "sign":
             return MARKS[found[key].verdict]
         case "left":
@@ -167,6 +170,14 @@ def of_row(what: str, key: str) -> list[float]:
     x = kept["ended" if "ended" in kept else "stops"] if what == "stops" else \
         kept["scores"][..., [claim.families.index(name) for name in names], :] / UNIT
     return [100 * x[judge.place(kept, claim, row, base), base].mean() for base in bases]
+
+
+def kl_of(key: str) -> list[float]:
+    """ "C17 FEW chord": how far a row has moved, on each start model, over its tasks."""
+    name, row = key.split(" ", 1)
+    claim, kept = CLAIMS[name], load_packed(name)
+    return [float(kept["kl"][judge.place(kept, claim, row, base), base].mean())
+            for base in range(len(claim.bases))]
 
 
 def members(group: str) -> tuple[str, ...]:

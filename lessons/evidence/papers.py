@@ -15,7 +15,8 @@ CLAIMS_OF = {
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8",),
     "p_alpha": ("C19",),
-    "all losses": ("C13", "C14", "C17", "C17b", "C17c", "C20"),
+    "one stage": ("C17", "C17b", "C17c"),
+    "all losses": ("C13", "C14", "C20"),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
@@ -215,6 +216,22 @@ SENTENCES = (
          "C19 better: 96 wrong 1 - 96 wrong 0 - 0 wrong 1 + 0 wrong 0"},
         doubt="the wrong rows are ours; after 96 steps nothing was learned from them, at the "
               "lowest rate"),
+    Sentence(
+        "one stage", "2508.11408v2",
+        "CHORD, one loss that imitates and explores, does better than SFT followed by RL",
+        {f"{name}: CHORD is better than SFT, then GRPO":
+         f"C17 better: {name} chord - {name} chain" for name in ("FEW", "WRONG")}),
+    Sentence(
+        "one stage", "2509.04419v2",
+        "HPT, SFT where too little is solved and RL elsewhere, does better than SFT followed by "
+        "RL",
+        {f"{name}: HPT is better than SFT, then GRPO":
+         f"C17 better: {name} hpt - {name} chain" for name in ("FEW", "WRONG")}),
+    Sentence(
+        "one stage", "2604.23747v1",
+        "An optimizer that drops micro-batches makes SFT, and RL after it, worse",
+        {"WRONG: dropped micro-batches make SFT, then GRPO, worse":
+         "C17 better: WRONG chain, half - WRONG chain, dropped"}),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 

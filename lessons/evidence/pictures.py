@@ -28,6 +28,11 @@ POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper (C4)": ("poft", "C4
 UFT = {"UFT": ("UFT", "uft", "D"), "A and good B": ("SFT on all good", "sft", "o"),
        "A -> DPO": ("SFT, then DPO", "pairs", "s"), "A -> KTO": ("SFT, then KTO", "poft", "^"),
        "A -> UNA": ("SFT, then UNA", "ift", "v")}             # rows of C3, a colour for each
+ONE_STAGE = {"SFT": ("sft", "SFT"), "SFT on passed": ("poft", "passed"), "GRPO": ("sampled", "GRPO"),
+             "SFT, then GRPO": ("pairs", "chain"),
+             "the same, GRPO for all 60 steps": ("pairs", "chain, all"),
+             "passed, then GRPO": ("pairs", "passed, GRPO"), "CHORD": ("graded", "chord"),
+             "HPT": ("graded", "hpt"), "LUFFY": ("graded", "luffy"), "SRFT": ("graded", "srft")}
 MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
 
@@ -42,6 +47,7 @@ def write_all(folder: Path) -> list[str]:
                 UNA, "UNA leads DPO and KTO on N1 and N2; on SmolLM2 only SFT clearly rises"),
             "poft": scores(POFT, "40 % wrong demonstrations: a filter serves better than PoFT"),
             "uft": tasks(),
+            "one_stage": one_stage(),
             "losses": all_losses()}
         told = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
         plt.close("all")
@@ -145,6 +151,27 @@ def tasks():
                loc="outside lower center")
     fig.suptitle("UFT trails in reversed words; SFT on all good answers does not", weight="bold",
                  x=0.01, ha="left", fontsize=13)
+    return fig
+
+
+def one_stage():
+    """C17: each training's mean of six skills, with few demonstrations and with wrong ones."""
+    from matplotlib import pyplot as plt
+    claim = CLAIMS["C17"]
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True, layout="constrained")
+    titles = {"FEW": "64 right demonstrations", "WRONG": "1,020, of which 40 % are wrong"}
+    for ax, (condition, title) in zip(axes, titles.items()):
+        for y, (style, name) in enumerate(ONE_STAGE.values()):
+            if (row := f"{condition} {name}") in claim.rows:
+                for model, (mean, half) in score(f"C17 {row}").items():
+                    dot(ax, mean, y + (0.14 if model == "base-1" else -0.14), half, model,
+                        look(style).light)
+        ax.set(title=title, xlabel="mean of six skills, of 100", yticks=range(len(ONE_STAGE)),
+               yticklabels=[*ONE_STAGE], ylim=(len(ONE_STAGE) - 0.5, -0.5))
+        ax.grid(axis="x", alpha=0.3)
+        ax.tick_params(axis="y", length=0)
+    fig.suptitle("TITLE", weight="bold", x=0.01, ha="left", fontsize=13)
+    models_legend(axes[0], claim.names)
     return fig
 
 
