@@ -14,10 +14,12 @@ from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.fast import by_onednn
 
-LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
+LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
-CACHE = 2**32           # bytes of keys and values, and of their copy when some answers have ended
+STATES = 2**22          # numbers in the final states of rows that are read together
+CACHE = 2**30           # bytes of keys and values, and of their copy when some answers have ended
 FEW = 32                # tokens: a CPU's products of so few rows are rounded differently
+ROWS = 64               # most rows that are read together
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
@@ -152,9 +154,24 @@ def answers_together(model: GPT, tokens: int) -> int:
     """How many sequences of `tokens` tokens (prompt and answer) are decoded together."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
-    by_cache = CACHE // (2 * max(1, tokens) * of_token)
+    room = cache_bytes(model.wte.weight.device)
+    by_cache = room // (model.cache_copies * max(1, tokens) * of_token)
     by_logits = LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)
     return max(1, min(by_cache, by_logits))
+
+
+def cache_bytes(device: torch.device) -> int:
+    """Bytes of keys and values. On a card an eighth of its memory, whatever is free: so the same
+    answers are always decoded together, and come out the same."""
+    if device.type != "cuda":
+        return CACHE
+    return max(CACHE, torch.cuda.get_device_properties(device).total_memory // 8)
+
+
+def rows_together(model: GPT, tokens: int) -> int:
+    """How many rows of `tokens` tokens are read together without gradient. However large the
+    vocabulary: the head runs in pieces."""
+    return max(1, min(ROWS, STATES // max(1, tokens * model.cfg.n_embd)))
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:

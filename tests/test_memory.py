@@ -1,17 +1,20 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
 answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
 the end the memory of a whole process, beside what a run announces."""
+import hashlib
 import re
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from commands import call
-from made import CPU, FORMS, NANO, TINY, batch_of, learn, one_error, tiny
+from made import CPU, FORMS, NANO, TINY, batch_of, learn, one_error, same, tiny
 from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout, train
@@ -25,6 +28,7 @@ from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
 from nanouft.run import device, memory, reference, rehearsal
+from nanouft.run.folder import hash_of
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
 from nanouft.run.plan import Plan, plan_run
@@ -74,6 +78,41 @@ def test_reading_for_the_start_model(model):
     data, one_row = some_rows(model.cfg.vocab_size), ANSWER * model.cfg.vocab_size
     used = peak(lambda: reference.logps(data, model, 0, CPU))
     assert used < 8 * max(LOGITS, one_row) + 2**20, f"{used:,} bytes"   # logits, their log-softmax
+    assert len(reference.chunks(data, model)) == 1, "a large vocabulary does not part the rows"
+
+
+def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
+    model = GPT(GPTConfig(5_000, 32, 2, 2, 128), seed=0)
+    held = sum(p.nbytes for p in model.parameters())
+    sampler = Sampler(model, model, NANO, 9, Device("cpu", "bf16"))
+    assert peak(lambda: sampler.sample([], 0, 0)) < 0.6 * held
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_log_probs_of_half_precision_make_no_copy_of_all_logits_in_fp32(dtype, monkeypatch):
+    """Values and gradients are those of such a copy."""
+    monkeypatch.setattr(fast, "LARGE", 0)
+    monkeypatch.setattr(fast, "PART", 2**16)
+    rng = torch.Generator().manual_seed(0)
+    z = torch.randn(512, 4096, generator=rng).to(dtype).requires_grad_()
+    y, g = torch.randint(4096, (512,), generator=rng), torch.randn(512, generator=rng)
+    (want := -F.cross_entropy(z.float(), y, reduction="none")).backward(g)
+    copy, got = z.detach().clone().requires_grad_(), []
+    used = peak(lambda: (got.append(fast.logp(copy * 1, y)), got[0].backward(g)))
+    same(got[0].detach(), want.detach(), 1e-5)
+    same(copy.grad.float(), z.grad.float(), 1e-6)
+    assert got[0].dtype == torch.float32
+    assert used < 2.5 * z.nbytes, "z itself, its gradient, and some chunks"
+
+
+def test_a_hash_reads_a_file_in_pieces(tmp_path):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(2**26 + 1)
+    tracemalloc.start()
+    found = hash_of(str(tmp_path / "large"))
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    assert found == hashlib.sha256(bytes(2**26 + 1)).hexdigest()[:16]
 
 
 def test_decoding(model):

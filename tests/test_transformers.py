@@ -8,6 +8,7 @@ there is one:
 import json
 import os
 import shutil
+from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,7 @@ from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
-from nanouft.models.hf import HFModel
+from nanouft.models.hf import HFModel, merged_weights
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
@@ -752,7 +753,11 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     merged, apart = before + 2 * (b @ a).detach(), model(ids).detach()
     with torch.no_grad():
         same(model.start(ids), plain, 1e-6)             # without its adapters: the start model
+    whole = deepcopy(model.peft).merge_and_unload().state_dict()
+    made = merged_weights(model.net)
+    assert made.keys() == whole.keys() and all(torch.equal(made[n], w) for n, w in whole.items())
     save_model(tmp_path, model, tok)
+    same(model(ids).detach(), apart, 0)                 # training may go on
     again, _ = start_model(str(tmp_path))
     same(again.get_submodule(layer).weight.detach(), merged.detach(), 1e-5)
     same(again(ids).detach(), apart, 1e-4)
