@@ -90,7 +90,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     logp = torch.zeros(B, max_new, device=device)
     over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
-    with one_thread(small), by_onednn(model, B if isinstance(model, GPT) else 0):
+    with one_thread(small), by_onednn(model, B if hasattr(model, "h") else 0):
         hidden, cache = read_prompts(model, shortest_first, ids, not_padding, pos, max_new)
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
