@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.constant_cache import is_recorded, recorded_step
 from nanouft.plumbing.fast import by_onednn
-from nanouft.plumbing.recorded import is_recorded, recorded_step
 
 LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
@@ -161,8 +161,7 @@ def answers_together(model: GPT, tokens: int) -> int:
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
     room = cache_bytes(model.wte.weight.device)
     by_cache = room // (model.cache_copies * max(1, tokens) * of_token)
-    by_logits = LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)
-    return max(1, min(by_cache, by_logits))
+    return max(1, min(by_cache, positions_together(cfg.vocab_size)))
 
 
 def cache_bytes(device: torch.device) -> int:
@@ -171,6 +170,11 @@ def cache_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return CACHE
     return max(CACHE, torch.cuda.get_device_properties(device).total_memory // 8)
+
+
+def positions_together(vocab: int) -> int:
+    """How many positions have their logits in memory at once, with the copies of them."""
+    return max(1, LOGIT_BUDGET // (LOGIT_COPIES * vocab))
 
 
 def rows_together(model: GPT, tokens: int) -> int:

@@ -54,7 +54,7 @@ def peak(work) -> int:
 
 @pytest.fixture(params=[1_000, 20_000])
 def model(request, monkeypatch):
-    for module in (rollout, reference, generate):
+    for module in (reference, generate):
         monkeypatch.setattr(module, "LOGIT_BUDGET", LOGITS)
     monkeypatch.setattr(generate, "CACHE", CACHE)
     return GPT(replace(TINY, vocab_size=request.param), seed=0)

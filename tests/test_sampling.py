@@ -20,7 +20,7 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
-from nanouft.plumbing import recorded
+from nanouft.plumbing import constant_cache
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
 from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, rollout_stats
@@ -91,9 +91,9 @@ def test_a_card_says_the_same_over_a_cache_of_constant_length(how, monkeypatch):
     fails, or says something else, is left out."""
     model, prompts, how = tiny(3), [[i] for i in range(17)] + PROMPTS, {**how, "stop": {7, 9}}
     want, steps = answers(prompts, model, **how), list[int]()
-    call = recorded.ConstantStep.__call__
+    call = constant_cache.ConstantStep.__call__
     monkeypatch.setattr(decoding, "is_recorded", lambda model: True)
-    monkeypatch.setattr(recorded.ConstantStep, "__call__", lambda self, tokens, n:
+    monkeypatch.setattr(constant_cache.ConstantStep, "__call__", lambda self, tokens, n:
                         steps.append(len(tokens)) or call(self, tokens, n))
     got = answers(prompts, model, **how)
     assert ids(got) == ids(want) and len({*steps}) > 1
@@ -101,10 +101,10 @@ def test_a_card_says_the_same_over_a_cache_of_constant_length(how, monkeypatch):
         same(a.logp, b.logp, 1e-5)
     steps.clear()
     for wrong in (lambda self: 1 + 0 * compute(self), fails):
-        compute = recorded.ConstantStep.compute
-        monkeypatch.setattr(recorded.ConstantStep, "compute", wrong)
+        compute = constant_cache.ConstantStep.compute
+        monkeypatch.setattr(constant_cache.ConstantStep, "compute", wrong)
         assert ids(answers(prompts, model, **how)) == ids(want) and len(steps) == 1, "a trial"
-        monkeypatch.setattr(recorded.ConstantStep, "compute", compute)
+        monkeypatch.setattr(constant_cache.ConstantStep, "compute", compute)
         steps.clear()
 
 

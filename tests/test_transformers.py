@@ -37,7 +37,8 @@ from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
-from nanouft.models.hf import HFModel, merged_weights
+from nanouft.models.hf import HFModel
+from nanouft.models.lora import merged_weights
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast
