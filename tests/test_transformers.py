@@ -777,6 +777,28 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     assert Path(about["base_model_name_or_path"]).is_absolute()
 
 
+def test_under_autocast_lora_reads_half_precision_and_learns_the_same(folders, monkeypatch):
+    """It keeps less for the backward pass. Without autocast, as when it samples, peft casts."""
+    pytest.importorskip("peft")
+    ids, seen = torch.arange(16)[None], []
+    for change in (HFModel.cast_for_lora, lambda self, on: None):
+        monkeypatch.setattr(HFModel, "cast_for_lora", change)
+        model, _ = start_model(folders["llama"], True)
+        model.add_lora(4, 0, torch.bfloat16)
+        kept = []
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False), \
+                torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x,
+                                                         lambda x: x):
+            model(ids, want="logp", targets=ids).sum().backward()
+        stored = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in kept}
+        seen.append((sum(stored.values()), {n: p.grad for n, p in model.named_parameters()
+                                            if p.grad is not None}))
+        assert model(ids, want="hidden").isfinite().all()
+    (less, grads), (more, want) = seen
+    assert less < more and len(want) > 5
+    same(grads, want, 0)
+
+
 def test_lora_on_the_matrices_of_gpt2_is_no_warning(recwarn):
     """They are stored transposed, and peft says so unless it is told."""
     pytest.importorskip("peft")
