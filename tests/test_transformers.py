@@ -7,6 +7,7 @@ there is one:
 """
 import json
 import os
+import re
 import shutil
 from copy import deepcopy
 from datetime import datetime
@@ -30,6 +31,7 @@ from made import (
 from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
+from lessons.evidence import fits
 from nanouft import reward, rollout, train
 from nanouft.data.batches import collate, encode, encode_what_fits
 from nanouft.data.rows import Row
@@ -743,6 +745,17 @@ def test_a_model_of_transformers_answers_many_prompts_together(folders):
     model, tok = start_model(folders["llama"])
     many = generate(model, [[3, 1, 4]] * fast.ROWS, stop=-1, pad=tok.pad, max_new=2)
     assert [a.ids for a in many] == [many[0].ids] * fast.ROWS
+
+
+def test_the_table_of_what_fits_on_a_card_is_that_of_its_command():
+    """One line of docs/data.md. Another release of transformers may keep a little more or less."""
+    table = Path(__file__).parents[1] / "docs" / "data.md"
+    line = fits.line_of("0.5B (Qwen2.5)", lora=False)
+    stated = next(x for x in table.read_text("utf-8").splitlines()
+                  if x.startswith("| 0.5B (Qwen2.5) | all"))
+    found, wanted = ([float(x) for x in re.findall(r"[\d.]+", text)] for text in (line, stated))
+    assert len(found) == len(wanted) > 10
+    assert all(abs(a - b) <= max(1, 0.1 * b) for a, b in zip(found, wanted)), line
 
 
 # ---- LoRA ----------------------------------------------------------------------------------------

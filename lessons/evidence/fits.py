@@ -57,18 +57,24 @@ def fixed_and_token(size: tuple, lora: bool, again: bool) -> tuple[float, float]
     return fixed, one + (size[0] - 1) * (two - one)
 
 
+def line_of(name: str, lora: bool) -> str:
+    """A line of the table: rows that fit without activation checkpointing, and with it."""
+    cells, about = list[list[int]](), list[str]()
+    for again in (False, True):
+        fixed, token = fixed_and_token(SIZES[name], lora, again)
+        about.append(f"{token / 1e6:.1f}")
+        cells.append([int((card * 1e9 - fixed) / (TOKENS * token)) for card in CARDS])
+    both = [f"{max(0, a)}, {b}" if b > 0 else "–" for a, b in zip(*cells)]
+    what = "`--lora 16`" if lora else "all weights"
+    return f"| {name} | {what} | {' | '.join(both)} | {', '.join(about)} MB |"
+
+
 def main(argv: list[str] | None = None) -> int:
     say(f"| model | what is trained | {' | '.join(f'{card} GB' for card in CARDS)} | a token |",
         "|" + "---|" * (len(CARDS) + 3), sep="\n")
-    for name, size in SIZES.items():
-        for what, lora in (("all weights", False), ("`--lora 16`", True)):
-            cells, about = [[], []], []
-            for again in (False, True):
-                fixed, token = fixed_and_token(size, lora, again)
-                about.append(f"{token / 1e6:.1f}")
-                cells[again] = [int((card * 1e9 - fixed) / (TOKENS * token)) for card in CARDS]
-            both = [f"{max(0, a)}, {max(0, b)}" if b > 0 else "–" for a, b in zip(*cells)]
-            say(f"| {name} | {what} | {' | '.join(both)} | {', '.join(about)} MB |")
+    for name in SIZES:
+        for lora in (False, True):
+            say(line_of(name, lora))
     return 0
 
 
