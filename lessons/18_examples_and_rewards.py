@@ -3,7 +3,7 @@
 # Some answers are shown, and every answer can be scored. Should a model learn from both at once, or
 # only from what the scorer passes? Read four methods off one formula, then guess when mixing pays.
 #
-# *About 30 minutes; read 09, 12 and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
+# *About 30 minutes; read 09, 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
 # LUFFY: arXiv:2504.14945; the reply to them: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
 #
 # Lesson 09 put demonstrations and scores into one loss. There the scores belonged to given answers.

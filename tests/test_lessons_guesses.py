@@ -10,11 +10,11 @@ import pytest
 from lessons import course
 from lessons.classroom import guesses, histogram
 from lessons.course import HERE, Question, switches
-from lessons.lesson_list import LESSONS, lesson_file
+from lessons.lesson_list import LESSONS, lesson_file, number_of
 from lessons.website import pages
 from nanouft.plumbing.errors import UserError
 
-NAMES = [(file.name[:2], change) for file in LESSONS for change in ("", *switches(file))]
+NAMES = [(number_of(file), change) for file in LESSONS for change in ("", *switches(file))]
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import pytest
 from lessons import lesson_list
 from lessons.classroom import arena, build, exam, quiz, sandbox, slides
 from lessons.classroom.exercise import exercises
-from lessons.lesson_list import LESSONS
+from lessons.lesson_list import LESSONS, NUMBERS, number_of
 from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"[-+]?\d+\.?\d*")
 EXERCISE = re.compile(r"\b\d\d[a-z]\b")
+LESSON = re.compile(r"\b\d\db?\b")
 
 
 def part_of(heading: str) -> str:
@@ -32,9 +33,9 @@ def weeks() -> list[list[str]]:
 # ---- the plan ------------------------------------------------------------------------------------
 def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
     """And name an exercise in the week of its lesson."""
-    lessons = [re.findall(r"\b\d\d\b", week[1]) for week in weeks()]
+    lessons = [re.findall(LESSON, week[1]) for week in weeks()]
     assert len(lessons) == 10
-    assert sorted(sum(lessons, [])) == [x.name[:2] for x in LESSONS]
+    assert sorted(sum(lessons, [])) == [*NUMBERS]
     parts = [name for week in weeks() for name in re.findall(r"`(\w+)`", week[3])]
     assert sorted(parts) == sorted(build.PARTS)
     for week, here in zip(weeks(), lessons):
@@ -45,9 +46,9 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
     """16 and 17 are by choice. The hours add the rest, which is an estimate, and the class."""
     minutes = {}
     for lesson in LESSONS:
-        minutes[lesson.name[:2]] = int(lesson_list.row(lesson).split("|")[-2])
+        minutes[number_of(lesson)] = int(lesson_list.row(lesson).split("|")[-2])
     for week in weeks():
-        some = [] if "by choice" in week[1] else re.findall(r"\b\d\d\b", week[1])
+        some = [] if "by choice" in week[1] else re.findall(LESSON, week[1])
         due = [sum(minutes[x] for x in some), 20 * len(EXERCISE.findall(week[2])),
                30 * len(re.findall(r"`(\w+)`", week[3]))]
         told = [int(x) for x in week[4].split(" + ")]

@@ -16,7 +16,7 @@ import torch
 
 from lessons.classroom import exam
 from lessons.classroom.exam import answers, listing, loss_and_pushes, sample
-from lessons.lesson_list import NAMES
+from lessons.lesson_list import NUMBERS
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
@@ -97,7 +97,7 @@ def quiz(lesson: str, seed: int) -> list[tuple[str, str]]:
 
 def lesson_of(both: tuple[str, str]) -> str:
     """The lesson that an answer names at its end."""
-    return re.findall(r"\(lesson (\d\d)\)", both[1])[-1]
+    return re.findall(r"\(lesson (\d\d\w?)\)", both[1])[-1]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="draws questions and numbers")
     parser.add_argument("--answers", action="store_true", help="print the answers too")
     args = parser.parse_args(argv)
-    one_of("lesson", args.lesson, [name[:2] for name in NAMES])
+    one_of("lesson", args.lesson, NUMBERS)
     if args.answers and args.seed is None:
         raise UserError("--answers needs the --seed of the quiz that you have answered")
     seed = Random().randrange(1000) if args.seed is None else args.seed
