@@ -236,8 +236,8 @@ else:
 # 19 nats on average, and other answers share words and weights with it. Fresh answers would no
 # longer have contained it.
 #
-# **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so its
-# push fades by itself. It falls by 11 nats, and the score stays up.
+# **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
+# its push fades by itself. It falls by 11 nats, and the score stays up.
 #
 # **With the clip** a token's push ends as soon as its ratio has left $1\pm\varepsilon$ in the
 # direction of the push. Worse answers fall by only 5 nats. Here the model also learns less from it.
@@ -253,8 +253,9 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# It reaches 0.70. The old answers did the harm, not the loss. With fresh answers every ratio is 1, so
-# ratio and clip would change nothing. The price is 24 times as many answers: 1,536 in place of 64.
+# It reaches 0.70. The old answers did the harm, not the loss. With fresh answers every ratio is 1,
+# so ratio and clip would change nothing. The price is 24 times as many answers: 1,536 in place
+# of 64.
 #
 # </details>
 #

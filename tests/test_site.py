@@ -12,7 +12,7 @@ from browser import opened
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
 from lessons.course import Question, switches
-from lessons.lesson_list import LESSONS, number_of
+from lessons.lesson_list import LESSONS, lesson_file, number_of
 from lessons.website import layout as website
 from lessons.website import pages
 from nanouft.objectives import OBJECTIVES
@@ -303,7 +303,7 @@ def test_from_page_to_page_by_keyboard_alone(site, browser):
 def test_a_lesson_links_the_files_that_it_names(site):
     page = (site / "lessons" / f"{LESSONS[2].stem}.html").read_text(encoding="utf-8")
     assert f'<a href="{REPOSITORY}/blob/HEAD/nanouft/objectives/sft.py"><code>' in page
-    page = (site / "lessons" / f"{LESSONS[14].stem}.html").read_text(encoding="utf-8")
+    page = (site / "lessons" / f"{lesson_file('14').stem}.html").read_text(encoding="utf-8")
     assert '<a href="../docs/results/index.html"><code>docs/results</code></a>' in page
 
 

@@ -10,7 +10,7 @@ import pytest
 from lessons import lesson_list
 from lessons.classroom import arena, build, exam, quiz, sandbox, slides
 from lessons.classroom.exercise import exercises
-from lessons.lesson_list import LESSONS, NUMBERS, number_of
+from lessons.lesson_list import LESSONS, NUMBERS, lesson_file, number_of
 from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
@@ -216,9 +216,10 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
 def test_pictures_of_a_switch_follow_all_those_of_their_lesson(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "OUT", tmp_path)
     names = ["16", "16-delta", "16-delta-no-steps-shown", "16-no-steps-shown"]
-    for name in reversed(names):
+    for name in [*reversed(names), "12", "12b", "12b-clip"]:
         (tmp_path / f"{name}.png").touch()
-    assert [x.stem for x in slides.pictures_of(LESSONS[16])] == names
+    assert [x.stem for x in slides.pictures_of(lesson_file("16"))] == names
+    assert [x.stem for x in slides.pictures_of(lesson_file("12"))] == ["12"]
 
 
 def test_a_page_has_the_shape_of_its_picture(tmp_path):
