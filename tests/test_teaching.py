@@ -157,7 +157,7 @@ def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_pa
 def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
     """Of the questions that the exam does not have."""
     rng = Random(seed)
-    push, look, means, slopes, path = (ask(rng) for ask in quiz.QUESTIONS[:5])
+    push, look, means, slopes, path, old = (ask(rng) for ask in quiz.QUESTIONS[:6])
     tokens, beta = numbers(push[0])
     assert numbers(push[1])[:2] == pytest.approx([tokens * beta / 2, -tokens * beta / 2], abs=6e-4)
 
@@ -174,6 +174,10 @@ def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
     chances = numbers(path[0])
     assert numbers(path[1]) == pytest.approx([math.prod(chances), statistics.mean(chances)],
                                              abs=6e-4)
+    nats, A = numbers(old[0])[:2]
+    rho = math.exp(nats if "more likely" in old[0] else -nats)
+    stopped = rho > 1.2 if A > 0 else rho < 0.8
+    assert numbers(old[1])[:2] == pytest.approx([rho, 0 if stopped else rho * A], abs=6e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
