@@ -12,10 +12,10 @@
 # would like to keep them. This lesson does.
 #
 # ## Guess
-# The base answers 16 prompts, four times each. These 64 answers get GRPO's advantages once, and
-# then 24 steps push $A\log\pi$, as in lesson 12. The score is that of fresh answers to 100 other
-# prompts. It is 0.42 before training and 0.52 after eight steps. What is it after 24? Write down a
-# number from 0 to 1.
+# The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
+# steps raise the mean of $A\log\pi$ on these same answers, as lesson 12 did on fresh ones. We score
+# fresh answers to 100 other prompts: 0.42 before training, and 0.52 after eight steps. And after
+# 24? Write down a number from 0 to 1.
 
 # %%
 from course import Lesson, train
@@ -26,10 +26,10 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## From an answer to its tokens
-# The ratio below is one of tokens. So let $y_t$ be a token and $y_{<t}$ its **prefix**, the text
-# before it. In lesson 12 each token was pushed by the score of the whole answer. Rewards may also
-# come along the way. An earlier one, $R_{<t}$, is a constant once the prefix is given. Write the
-# second equation of lesson 12 for the next token alone:
+# GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
+# In lesson 12 each token was pushed by the score of the whole answer. Rewards may also come along
+# the way. An earlier one, $R_{<t}$, is a constant once the prefix is given. Write the second
+# equation of lesson 12 for the next token alone:
 # $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
 # =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
 # So the push on a token may leave earlier rewards out: this only takes noise away. Later ones must
