@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from lessons.classroom.calling import Seen, out_of_memory, run
-from lessons.classroom.exercise import exercises
+from lessons.classroom.exercise import file_of, known
 from lessons.classroom.judge import NOT_STARTED, Verdict, state, verdict
 from lessons.classroom.sandbox import GIGABYTES, SECONDS, how_it_ended, run_and_read
 from lessons.classroom.submissions import Program, handed_in
@@ -39,12 +39,12 @@ def points_of(found: Verdict) -> Graded:
 
 def submission(student: Path, name: str) -> Program | None:
     """A student's program for an exercise."""
-    return handed_in(student, f"ex{name[:2]}.py", exercises()[name].name)
+    return handed_in(student, file_of(name), known(name).name)
 
 
 def grade(name: str, program: Program | None, seconds: int = SECONDS, seed: str = "0") -> Graded:
     """Judge a student's program for an exercise."""
-    exercise, file_name = exercises()[name], f"ex{name[:2]}.py"
+    exercise, file_name = known(name), file_of(name)
     if program is None:
         return Graded(f"wrong: there is no file {file_name}, and no notebook with {exercise.name}")
     cases = exercise.cases(seed)
