@@ -239,8 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons grade", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", type=Path, help="the folder that holds a folder for each")
-    parser.add_argument("which", nargs="*",
-                        help="an exercise as 06a, a lesson as 06, parts, guesses, paper, piece [all]")
+    parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06, parts, "
+                        "guesses, paper, piece [all]")
     parser.add_argument("--out", type=Path, default="out/class",
                         help="where points and files go [out/class]")
     flags = parser.parse_args(arguments)

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from lessons.classroom.calling import function_in
-    from lessons.classroom.exercise import PIECES, judge_file, key_of, pieces
+    from lessons.classroom.exercise import PIECES, judge_file, pieces
     from lessons.classroom.judge import state
     pages = {file.stem: file for file in sorted(PIECES.glob("*.md"))}
     if cfg.name is None:

@@ -45,11 +45,13 @@ def four_rows(draw):
 
 
 def of_my_scores(gives):
-    """A score near ours counts as ours."""
+    """A score near ours counts as ours, unless its seeds all gave the same."""
     rows = torch.as_tensor(gives).double()
     ours = torch.tensor(SCORES).double()
-    return {"gives": torch.where((rows - ours).abs() <= WITHIN, ours, rows)
-            if rows.shape == ours.shape else rows}
+    if rows.shape != ours.shape:
+        return {"gives": rows}
+    near = ((rows - ours).abs() <= WITHIN) & (rows != rows[:, :1]).any(1, keepdim=True)
+    return {"gives": torch.where(near, ours, rows)}
 
 
 def outcome(effect, decide, my_scores):

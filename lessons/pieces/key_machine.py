@@ -3,6 +3,7 @@ from lessons.classroom.exercise import Exercise
 from lessons.pieces.runs import machine, step_seconds
 from nanouft.gpt import NANO
 
+FACTOR = 4                      # between a prediction and the clock
 ALIKE = 0.02                    # operations are counted, so they are known to a few per cent
 
 
@@ -44,18 +45,18 @@ def outcome(operations, bytes_of_update, launches, bound):
     """A step of the base: the longest of your three times beside the clock. The forward pass has a
     third of the launches."""
     peak, bandwidth, launch = machine()
-    yield (f"This computer, on one thread: {peak / 1e9:.1f} billion operations and "
-           f"{bandwidth / 1e9:.1f} billion bytes in a second; a launch takes {1e6 * launch:.2f} us.")
+    yield (f"In a second one thread does {peak / 1e9:.1f} billion operations and moves "
+           f"{bandwidth / 1e9:.1f} billion bytes. A launch takes {1e6 * launch:.2f} us.")
     size = (NANO.n_layer, NANO.n_embd, NANO.vocab_size)
     for B, T in ((1, 4), (1, 64), (32, 64)):
         amounts = operations(B, T, *size), bytes_of_update(990_000), 3 * launches(NANO.n_layer)
         times = amounts[0] / peak, amounts[1] / bandwidth, amounts[2] * launch
         took = step_seconds(B, T)
         factor = took / max(times)
-        yield (f"{B:3} rows of {T:2} tokens: " + " ".join(f"{1000 * x:.2f}" for x in times)
-               + f" ms, bound by {bound(*amounts, peak, bandwidth, launch)}. Measured {1000 * took:.2f} "
-               f"ms, {factor:.1f} times the longest: {'within' if factor < 4 else 'NOT within'} a "
-               "factor of 4.")
+        near = "within" if 1 / FACTOR < factor < FACTOR else "NOT within"
+        yield (f"{B:3} rows of {T:2} tokens: " + ", ".join(f"{1000 * x:.2f}" for x in times)
+               + f" ms, so bound by {bound(*amounts, peak, bandwidth, launch)}. The clock says "
+               f"{1000 * took:.2f} ms, {near} a factor of {FACTOR}.")
 
 
 EXERCISES = {

@@ -54,8 +54,8 @@ def outcome(reward, price, stop):
         got, score, nats = price(rewards, scores, beta)
         yield f"{beta:6g}{got:8.2f}{100 * score:8.1f}{nats:8.2f}"
     beta, score = stop(rewards, scores, betas)
-    yield (f"Chosen on 12 questions: beta {beta:g}. On the other 12 the score is {100 * score:.1f}, "
-           f"and without the reward {100 * scores[12:].mean():.1f}.")
+    yield (f"Chosen on 12 questions: beta {beta:g}. On the other 12 the score is "
+           f"{100 * score:.1f}, and without the reward {100 * scores[12:].mean():.1f}.")
 
 
 ALL = 'sum(x in known for x in words) + sum(a <= b for a, b in zip(words, words[1:]))'

@@ -16,7 +16,7 @@ def of_letters(gives):
     """Without telling the right letter."""
     right = planted()
     if not isinstance(gives, list) or len(gives) != len(right):
-        return {f"names run {k + 1}": f"no list of five letters but {gives!r:.40}" for k in range(5)}
+        return dict.fromkeys(of_letters(right), f"no list of five letters but {gives!r:.40}")
     return {f"names run {k + 1}": "right" if x == right[k] else x for k, x in enumerate(gives)}
 
 
@@ -93,10 +93,11 @@ EXERCISES = {
         ("t >= starts", "t > starts", "The first token of the answer is left out.")]),
     "next_token_loss": Exercise(next_token_loss, logits_and_ids, [
         ("logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])",
-         "logits[:, 1:].log_softmax(-1).gather(-1, ids[:, 1:, None])", STILL + "a position is asked "
-         "for the token that it has just read."),
-        (" * mask[:, 1:]).sum() / mask[:, 1:].sum()", " * mask[:, :-1]).sum() / mask[:, :-1].sum()",
-         "The mask is that of the ids. A position predicts the next one, so shift the mask, too."),
+         "logits[:, 1:].log_softmax(-1).gather(-1, ids[:, 1:, None])", STILL + "a position is "
+         "asked for the token that it has just read."),
+        (" * mask[:, 1:]).sum() / mask[:, 1:].sum()",
+         " * mask[:, :-1]).sum() / mask[:, :-1].sum()", "The mask is that of the "
+         "ids. A position predicts the next one, so shift the mask, too."),
         ("(logp * mask[:, 1:]).sum() / mask[:, 1:].sum()", "(logp * mask[:, 1:]).mean()", "Divide "
          "by the tokens of the answers, not by all positions.")]),
     "pair_loss": Exercise(pair_loss, four_logps, [

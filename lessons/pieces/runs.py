@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lessons.course import train
 from nanouft import world
-from nanouft.gpt import GPT, GPTConfig, shipped_base
+from nanouft.gpt import GPT, shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.run.evaluation import answer_rows
 from nanouft.simple import log_ratio, score_of, sft_loss, token_logp, tokens

@@ -25,9 +25,9 @@ from nanouft.simple import score_of, token_logp, tokens
 FILE = Path(__file__).with_name("silent.json")
 RUNS = [("SFT", ""), ("SFT", "answer_mask"), ("DPO", "pair_loss"), ("SFT", "next_token_loss"),
         ("UNA", "own_scores"), ("SFT", "descend")]
-KINDS, RATES = {"SFT": "demos", "DPO": "pairs", "UNA": "scores"}, {"SFT": 2.5e-4, "DPO": 1e-4,
-                                                                  "UNA": 2.5e-4}
-SKILLS, ROWS, EVERY, BETA = ("list", "sort", "truth"), 16, 8, 0.1
+KINDS = {"SFT": "demos", "DPO": "pairs", "UNA": "scores"}
+RATES = {"SFT": 2.5e-4, "DPO": 1e-4, "UNA": 2.5e-4}
+SKILLS, STEPS, ROWS, EVERY, BETA = ("list", "sort", "truth"), 48, 16, 8, 0.1
 
 
 def loss_of(method: str, f: dict, model, start, rows: list) -> torch.Tensor:
@@ -53,13 +53,13 @@ def loss_of(method: str, f: dict, model, start, rows: list) -> torch.Tensor:
     return f["next_token_loss"](model(ids), ids, f["answer_mask"](starts, ends, T))
 
 
-def run(method: str, bug: str, steps: int = 48) -> list[dict]:
+def run(method: str, bug: str, steps: int = STEPS) -> list[dict]:
     """A line after every four steps; scores of 60 questions after every eight."""
     f = {name: with_mistakes(x.right, x.mistakes[0]) if name == bug else x.right
          for name, x in EXERCISES.items()}
     model, tok, lines = shipped_base(), nano(), []
     start = copy.deepcopy(model)
-    rows = world.rows("train", KINDS[method], steps * ROWS, seed=0, skills=SKILLS)
+    rows = world.rows("train", KINDS[method], STEPS * ROWS, seed=0, skills=SKILLS)
     asked = world.rows("val", "prompts", 60, seed=0, skills=SKILLS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATES[method], weight_decay=0.0)
     for step in range(steps):
