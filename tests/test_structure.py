@@ -29,7 +29,8 @@ ORDER = {
         pieces exercises bench __main__""",
     "lessons/classroom": """mistakes_chord mistakes calling hints judge sandbox submissions exercise
         grade check build_parts build_train grade_parts build paper_runs paper_list paper_judge
-        paper piece guesses histogram grade_papers grade_class arena_runs arena exam quiz slides course_state"""}
+        paper piece guesses histogram grade_papers grade_class arena_runs arena exam quiz slides
+        course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 

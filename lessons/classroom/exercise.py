@@ -18,6 +18,7 @@ import torch
 from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
 from lessons.classroom.judge import Measure, Subject, judge
 from lessons.classroom.mistakes import Mistake, with_mistakes
+from lessons.classroom.sandbox import SECONDS
 from lessons.classroom.submissions import parse
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.user_code import load
@@ -38,6 +39,7 @@ class Exercise(Subject):
     tolerance: float = 1e-4
     rounds: int = ROUNDS
     shown: str = ""                             # in place of the call
+    seconds: int = SECONDS                      # of computing, for all calls in a class's table
     noun = "calls"
     divisible = True
 

@@ -45,13 +45,15 @@ def four_rows(draw):
 
 
 def of_my_scores(gives):
-    """A score near ours counts as ours, unless its seeds all gave the same."""
-    rows = torch.as_tensor(gives).double()
-    ours = torch.tensor(SCORES).double()
+    """Without telling our scores. To five points, as those of another machine differ a little."""
+    rows, ours = torch.as_tensor(gives).double(), torch.tensor(SCORES).double()
     if rows.shape != ours.shape:
-        return {"gives": rows}
-    near = ((rows - ours).abs() <= WITHIN) & (rows != rows[:, :1]).any(1, keepdim=True)
-    return {"gives": torch.where(near, ours, rows)}
+        return {"gives lists of the shape": list(rows.shape)}
+    far = (rows - ours).abs().amax(1)
+    off = torch.where(far > WITHIN, (far / 5).round().clamp(min=1) * 5, 0)
+    alike = (rows == rows[:, :1]).all(1).any().item()
+    return {f"has list {k + 1} off by about:": x for k, x in enumerate(off.tolist())} | {
+        "has three equal scores in a list:": alike}
 
 
 def outcome(effect, decide, my_scores):

@@ -31,12 +31,12 @@ def of_a_call(gives, losses, mask):
     loss, slopes = gives
     v, divided = undivided(losses, mask).sum(1), released(losses, mask)
     off = [(loss - x).abs().max() for x in (divided, divided * v / mask.sum(1), divided * v)]
-    return {"pushes a token down by": (-slopes).clamp(min=0).max(),
-            "differs from the released loss, divided or not, by": min(off)}
+    return {"has the largest push down:": (-slopes).clamp(min=0).max().item(),
+            "has the distance from the released loss, divided or not:": min(off).item()}
 
 
 def of_the_run(gives, steps):
-    return {"leaves <|end|> too unlikely, in nats by": max(0.0, gives[-1] - LEARNED)}
+    return {f"has the nats of <|end|> above {LEARNED}:": max(0.0, gives[-1] - LEARNED)}
 
 
 def outcome(repaired):
@@ -56,4 +56,4 @@ EXERCISES = {
          "not by those of all answers.")],
         loss_and_slopes, of_a_call, 1e-3),
     "run": Exercise(repaired, lambda draw: (STEPS,), [], trained, of_the_run, rounds=1,
-                    shown=f"    {STEPS} steps on lists with your loss\n")}
+                    seconds=60, shown=f"    {STEPS} steps on lists with your loss\n")}

@@ -39,8 +39,8 @@ def with_betas(draw):
 
 def of_the_search(gives):
     agrees, mean, favourite = gives
-    return {"prefers the better answer, in per cent of the pairs: ": min(AGREES, agrees),
-            "loses, in points of the exact score: ": min(FALLS, mean - favourite)}
+    return {"has the pairs in which it is right, in per cent:": min(AGREES, agrees),
+            "has the fall of the exact score, in points:": min(FALLS, mean - favourite)}
 
 
 def outcome(reward, price, stop):
@@ -54,8 +54,9 @@ def outcome(reward, price, stop):
         got, score, nats = price(rewards, scores, beta)
         yield f"{beta:6g}{got:8.2f}{100 * score:8.1f}{nats:8.2f}"
     beta, score = stop(rewards, scores, betas)
-    yield (f"Chosen on 12 questions: beta {beta:g}. On the other 12 the score is "
-           f"{100 * score:.1f}, and without the reward {100 * scores[12:].mean():.1f}.")
+    other = scores[len(scores) // 2:]
+    yield (f"Chosen on half of the questions: beta {beta:g}. On the other half the score is "
+           f"{100 * score:.1f}, and without the reward {100 * other.mean():.1f}.")
 
 
 ALL = 'sum(x in known for x in words) + sum(a <= b for a, b in zip(words, words[1:]))'
@@ -69,7 +70,8 @@ EXERCISES = {
          "This is minus the exact score. A reward that is hacked is right about most answers."),
         (ALL, "float(words == sorted(words))", "It only asks whether the list is in order. Its "
          "favourite is better than the mean: no search has hacked it.")],
-        searched, of_the_search, rounds=1, shown="    64 answers to each of 24 questions\n"),
+        searched, of_the_search, rounds=1, seconds=60,
+        shown="    64 answers to each of 24 questions\n"),
     "price": Exercise(price, rewards_and_scores, [
         ("rewards / beta", "rewards * beta", "A larger beta holds the policy back: divide by it."),
         (".softmax(1)", ".flatten().softmax(0).view(rewards.shape)", "The weights of the answers "

@@ -8,13 +8,15 @@
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lessons.course import train
 from nanouft import world
-from nanouft.gpt import GPT, shipped_base
+from nanouft.gpt import GPT, NANO, shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.run.evaluation import answer_rows
 from nanouft.simple import log_ratio, score_of, sft_loss, token_logp, tokens
@@ -142,21 +144,21 @@ def seconds(call: Callable, rounds: int = 5) -> float:
 
 
 def machine() -> tuple[float, float, float]:
-    """Operations and bytes of this computer in a second, on one thread; seconds of a launch."""
-    a, large, one = torch.randn(768, 768), torch.randn(2**24), torch.ones(1)
-    other = torch.zeros_like(large)
+    """Operations and bytes of this computer in a second, on one thread. And the seconds of a
+    forward and backward pass of a GPT with the base's layers that is 8 wide: it only launches."""
+    a, large = torch.randn(768, 768), torch.randn(2**24)
+    other, tiny = torch.zeros_like(large), GPT(replace(NANO, n_embd=8), seed=0)
     return (2 * 768**3 / seconds(lambda: a @ a),
-            2 * large.nbytes / seconds(lambda: other.copy_(large)),
-            seconds(lambda: [one + one for _ in range(1000)]) / 1000)
+            2 * large.nbytes / seconds(lambda: other.copy_(large)), step_seconds(tiny, 1, 4))
 
 
-def step_seconds(B: int, T: int) -> float:
-    """Of a training step of the base by AdamW."""
-    model, ids = shipped_base(), torch.ones(B, T, dtype=torch.long)
-    optimizer = torch.optim.AdamW(model.parameters())
+def step_seconds(model: GPT, B: int, T: int, optimizer: Optimizer | None = None) -> float:
+    """Of a training step; without an optimizer of both passes."""
+    ids = torch.ones(B, T, dtype=torch.long)
 
     def step():
-        optimizer.zero_grad()
+        model.zero_grad()
         model(ids, want="logp", targets=ids).mean().backward()
-        optimizer.step()
+        if optimizer:
+            optimizer.step()
     return seconds(step)
