@@ -17,7 +17,7 @@ def of_letters(gives):
     right = planted()
     if not isinstance(gives, list) or len(gives) != len(right):
         return dict.fromkeys(of_letters(right), f"no list of five letters but {gives!r:.40}")
-    return {f"names run {k + 1}": "right" if x == right[k] else x for k, x in enumerate(gives)}
+    return {f"run {k + 1}:": "right" if x == right[k] else x for k, x in enumerate(gives)}
 
 
 def answer_mask(starts, ends, T):
