@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from lessons import course
 from lessons.classroom import grade_class, piece
 from lessons.classroom.exercise import PIECES, pieces
 from lessons.classroom.judge import assess
@@ -108,12 +109,19 @@ def test_operations_and_launches_are_those_that_pytorch_counts():
         assert seen.count == launches(L)
 
 
-def test_the_command_lists_shows_and_judges(tmp_path, capsys):
+@pytest.mark.slow
+def test_the_logs_are_shown_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(course, "OUT", tmp_path / "lessons")
+    assert command(piece.main, ["silent"]) == 0
+    assert "run 5, SFT" in capsys.readouterr().out
+    assert (tmp_path / "pieces" / "silent.png").stat().st_size > 10**4
+
+
+def test_the_command_lists_and_judges(tmp_path, capsys):
     file = tmp_path / "silent.py"
     file.write_text(code_of("silent"), encoding="utf-8")
     assert command(piece.main, []) == 0
-    assert command(piece.main, ["silent"]) == 0
-    assert "run 5, SFT" in capsys.readouterr().out
+    assert "# " not in capsys.readouterr().out
     assert command(piece.main, ["silent", str(file)]) == 1
     out = capsys.readouterr().out
     assert "names             not started" in out and out.count("This is still the bug") == 5

@@ -21,8 +21,17 @@ from nanouft.plumbing.printing import say
 
 
 def show_runs(file: Path) -> None:
-    """The logs of runs, in columns."""
-    for k, run in enumerate(json.loads(file.read_text(encoding="utf-8"))):
+    """The logs of runs, in columns and as a picture."""
+    from lessons import draw
+    from lessons.course import OUT, short_path
+    runs = json.loads(file.read_text(encoding="utf-8"))
+    fig, panels = draw.panels(2, 3)
+    for k, (run, ax) in enumerate(zip(runs, panels.flat)):
+        log = run["log"]
+        top = max(x["gradient"] for x in log)
+        draw.lines(ax, [x["step"] for x in log], {
+            "loss": [x["loss"] for x in log], "gradient": [x["gradient"] for x in log]},
+            f"run {k}, {run['method']}", "step", legend=k == 0, ylim=(0, 1.1 * max(top, 1)))
         say(f"run {k}, {run['method']}\n{'step':>6}{'loss':>8}{'gradient':>10}{'score':>7}"
             f"{'stops':>7}  an answer")
         for x in run["log"]:
@@ -30,6 +39,10 @@ def show_runs(file: Path) -> None:
             say(f"{x['step']:6}{x['loss']:8.3f}{x['gradient']:10.2f}{scores}  "
                 f"{x.get('answer', '')}".rstrip())
         say("")
+    picture = OUT.parent / "pieces" / f"{file.stem}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(picture, dpi=72)
+    say(f"picture: {short_path(picture)}")
 
 
 def main(argv: list[str] | None = None) -> int:
