@@ -14,6 +14,7 @@ PROGRAMS = {
     "build": ("classroom.build", "your own program, mine.py, in twelve parts"),
     "grade": ("classroom.grade_class", "points for a class, and a file to hand back to each"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
+    "speedrun": ("classroom.speedrun", "78 points in as little computing as possible"),
     "paper": ("classroom.paper", "a paper of 2025 or 2026 as your own class"),
     "piece": ("classroom.piece", "longer pieces, one for each block of the course"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
