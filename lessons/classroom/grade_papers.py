@@ -13,7 +13,7 @@ from lessons.classroom.grade_parts import graded_of
 from lessons.classroom.judge import Verdict, assess
 from lessons.classroom.paper_judge import Paper
 from lessons.classroom.paper_list import PAPERS
-from lessons.classroom.sandbox import how_it_ended, run_and_read
+from lessons.classroom.sandbox import SECONDS, TooLong, at_most, how_it_ended, run_and_read
 from lessons.classroom.submissions import (
     BROKEN,
     SHORT,
@@ -59,7 +59,9 @@ def grade_paper(name: str, program: Program | None, seed: str) -> Graded:
 def try_paper(path: str, name: str, seed: str, written: str) -> None:
     """In the student's process: write what is told."""
     try:
-        found = assess(Paper(PAPERS[name]), find(path), seed)
-    except UserError as error:
+        with at_most(SECONDS):
+            own = find(path)
+        found = assess(Paper(PAPERS[name]), own, seed)
+    except (UserError, TooLong) as error:
         found = Verdict(str(error), 0)
     Path(written).write_text(json.dumps({name: [found.told, found.share]}), encoding="utf-8")
