@@ -16,6 +16,7 @@ PROGRAMS = {
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
     "speedrun": ("classroom.speedrun", "78 points in as little computing as possible"),
     "paper": ("classroom.paper", "a paper of 2025 or 2026 as your own class"),
+    "piece": ("classroom.piece", "longer pieces, one for each block of the course"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
     "histogram": ("classroom.histogram", "what a class guesses, before the run"),
     "quiz": ("classroom.quiz", "three questions of earlier lessons, with new numbers"),
