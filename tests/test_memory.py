@@ -29,7 +29,7 @@ from nanouft.run.settings import read_flags
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
-VOCAB = 10_000                          # a large one
+VOCAB = 30_000                          # a large one
 
 
 def peak(work) -> int:
