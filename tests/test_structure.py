@@ -26,10 +26,11 @@ ORDER = {
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website classroom
-        exercises bench __main__""",
+        pieces exercises speedrun bench __main__""",
     "lessons/classroom": """mistakes_chord mistakes calling hints judge sandbox submissions exercise
         grade check build_parts build_train grade_parts build paper_runs paper_list paper_judge
-        paper guesses histogram grade_class arena_runs arena exam quiz slides course_state"""}
+        paper piece guesses histogram grade_papers grade_class arena_runs arena speedrun_runs
+        speedrun exam quiz slides course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -71,7 +72,7 @@ def test_a_file_imports_only_what_stands_before_it(tree):
     for module, file in files_of(tree).items():
         if module + "." == package:                 # __init__.py
             continue
-        place = re.sub(r"^\d\d_.*", "NN", module.removeprefix(package).split(".")[0])
+        place = re.sub(r"^\d\d\w?_.*", "NN", module.removeprefix(package).split(".")[0])
         assert place in order, f"{file}: where does it stand in the order?"
         for name in imported(file):
             top, other = name.split(".")[0], name.removeprefix(package).split(".")[0]
