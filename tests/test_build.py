@@ -337,11 +337,12 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
     ("una_loss", "because Python takes 0"), ("una_loss", "A score may lie between"),
     ("dpo_loss", "Where the model has moved far"), ("poft_loss", "Where the model has moved far"),
     ("chord_loss", "After FALL steps"), ("chord_loss", "The weight falls in a straight line")])
-def test_fresh_rows_always_show_it(name, words):
+@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 8), marks=pytest.mark.slow)])
+def test_fresh_rows_always_show_it(name, words, seeds):
     """Whichever rows are drawn. The first case that differs is enough."""
     mistake = next(mistake for mistake in MISTAKES[name] if words in mistake[2])
     one, function = part(name), with_mistakes(build_parts.OURS[name], mistake)
-    for seed in range(4):
+    for seed in seeds:
         assert any(judge.difference(one, *(one.attempt(x, case) for x in (function, one.right)))
                    for case in reversed(one.cases(seed))), seed
 
