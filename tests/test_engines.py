@@ -90,7 +90,7 @@ def test_a_run_calls_every_hook(name, start, tmp_path, hooks):
 
 
 @pytest.mark.parametrize("name", [
-    name if name in ("sft", "ift", "ppo") else pytest.param(name, marks=pytest.mark.slow)
+    name if name == "sft" else pytest.param(name, marks=pytest.mark.slow)
     for name in one_of_each_network()])
 def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, hooks, monkeypatch):
     """By the backend that keeps PyTorch's own operations, which needs no C compiler."""

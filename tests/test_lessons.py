@@ -57,16 +57,15 @@ def test_the_page_of_lessons_links_what_lies_beside_it(tmp_path):
     assert re.findall(r'href="(\d.+?)"', text) == made
 
 
-def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path):
-    """-S: nothing is installed."""
-    cell = pages.PROJECT.format(repository="") + "\nimport course; print(course.HERE)"
-    alone = subprocess.run([sys.executable, "-S", "-c", cell], cwd=tmp_path, text=True,
-                           capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    assert "Put the project's folder, under the name nanouft, beside" in alone.stderr
+def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path, monkeypatch):
+    cell = pages.PROJECT.format(repository="")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(ModuleNotFoundError, match="folder, under the name nanouft, beside"):
+        exec(cell, {})
     (tmp_path / "nanouft").symlink_to(ROOT)
-    beside = subprocess.run([sys.executable, "-c", cell], cwd=tmp_path, text=True,
-                            capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    assert beside.stdout.strip() == str(HERE), beside.stderr
+    exec(cell, {})
+    assert [Path(x).resolve() for x in sys.path] == [ROOT, HERE]
 
 
 def test_a_notebook_has_a_cell_for_each_exercise():
@@ -94,15 +93,18 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
 print(lesson_list.table(), methods_page.COUNTS)
 print([x.name for x in pages.lesson_files([]) + slides.LESSONS])
 print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
-
-    def said(*words: str) -> str:
-        return subprocess.run([sys.executable, *words], cwd=tmp_path, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=True, env=env).stdout
+    help_of_copy = f"""
+import runpy, sys
+sys.argv = [{str(copy)!r}, "--help"]
+runpy.run_path(sys.argv[0], run_name="__main__")"""
+    there = subprocess.run([sys.executable, "-c", code + help_of_copy], cwd=tmp_path, text=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, env=env)
     monkeypatch.setattr(sys, "argv", ["-c"])
     monkeypatch.setattr(sys, "stdin", None)
     exec(code, {})                                      # in this process: without the copy
-    assert said("-c", code) == capsys.readouterr().out
-    assert "a number from -100 to 100" in said(str(copy), "--help")
+    listed = capsys.readouterr().out
+    assert there.stdout.startswith(listed)
+    assert "a number from -100 to 100" in there.stdout.removeprefix(listed)
 
 
 def test_no_lesson_is_missing_in_the_list():

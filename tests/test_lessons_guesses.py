@@ -1,7 +1,6 @@
 """Guesses are asked twice in a lesson, kept, judged, folded away, and shown beside a constant."""
-import os
 import re
-import subprocess
+import runpy
 import sys
 from types import SimpleNamespace
 
@@ -171,13 +170,11 @@ def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys)
     assert 'python ' + str(lesson_file("15")) + ' --change "blank"' in capsys.readouterr().out
 
 
-def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path):
+def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):
     """`cd lessons; python 15_ppo.py` is the default of several editors."""
-    code = "from lessons import course; print(course.OUT, course.GUESSES)"
-    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
-                          text=True, check=True,
-                          env=os.environ | {"PYTHONPATH": str(HERE.parent)}).stdout
-    assert said.split() == [str(HERE.parent / "out" / name) for name in ("lessons", "guesses")]
+    monkeypatch.chdir(tmp_path)
+    read, out = runpy.run_path(course.__file__), HERE.parent / "out"
+    assert (read["OUT"], read["GUESSES"]) == (out / "lessons", out / "guesses")
 
 
 def plant(folder, **texts):

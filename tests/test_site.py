@@ -65,7 +65,7 @@ def site(tmp_path_factory):
     jupytext, *_ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml",
                                              "markdown_it", "mdit_py_plugins"))
     whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY, URL)
-    few = record(("sft", "ift", "dpo"))
+    few = record(("sft", "ift", "dpo"), (2.5e-4,))
     whole.write_drawn({"playground": (WEB, few),
                        "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
     (whole.out / "lessons").mkdir()

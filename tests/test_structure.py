@@ -91,17 +91,26 @@ def test_no_files_import_each_other_in_a_circle():
     TopologicalSorter(reads).prepare()              # CycleError, with the circle
 
 
-def test_a_run_reads_no_file_that_it_does_not_need():
-    """simple.py does without objective.py and its loop; a run reads its own method and no other."""
+def test_a_file_is_read_when_it_is_asked_for():
+    """`import nanouft` reads no torch, simple.py does without objective.py and its loop, and a run
+    reads its own method and no other. A name of nanouft's face is that of its file."""
     code = """
 import sys
+import nanouft
+print(*sys.modules)
 import nanouft.simple
 print(*sys.modules)
 from nanouft import objectives, train
 objectives.OBJECTIVES["dpo"]
-print(*sys.modules)"""
-    simple, run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True,
-                                 text=True, check=True).stdout.splitlines()
+print(*sys.modules)
+from nanouft import OBJECTIVES, world
+assert world.rows and OBJECTIVES["sft"]
+for name, file in nanouft.HOME.items():
+    assert getattr(nanouft, name) is getattr(sys.modules["nanouft." + file], name), name
+assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name")"""
+    face, simple, run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True,
+                                       stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    assert not {"torch", "numpy"} & {*face.split()}
     unread = ["objective", "objectives", "loop", "run", "train", "pictures"]
     assert not {f"nanouft.{name}" for name in unread} & {*simple.split()}
     unread = [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]
@@ -159,20 +168,6 @@ assert before == now()"""
     (guest / "__main__.py").write_text("")
     subprocess.run([sys.executable, "-m", "guest"], cwd=tmp_path, check=True,
                    env=os.environ | {"PYTHONPATH": str(ROOT)})
-
-
-def test_the_face_of_the_package_is_read_when_it_is_asked_for():
-    """A name of FACE is that of its file, and until then `import nanouft` has read no torch."""
-    code = """
-import sys
-import nanouft
-assert not {"torch", "numpy"} & {*sys.modules}
-from nanouft import OBJECTIVES, world
-assert world.rows and OBJECTIVES["sft"]
-for name, file in nanouft.HOME.items():
-    assert getattr(nanouft, name) is getattr(sys.modules["nanouft." + file], name), name
-assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name")"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_the_command_nanouft_begins_as_python_m_does(tmp_path):
