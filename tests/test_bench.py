@@ -154,7 +154,7 @@ def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, caps
         monkeypatch.setattr(gpu, check, lambda *told: (True, "again"))
     assert gpu.main("cpu") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [x for x in lines if "again" in x] == [f"ok    {'compile':<30} again"]
+    assert [x for x in lines if "again" in x] == [f"ok    {'compile':<32} again"]
     assert len(lines) == 1 + 9 + len(ladder.rungs("cpu")) + 4 and lines[1] == first[1]
 
 
@@ -189,6 +189,12 @@ def test_a_line_of_the_ladder_is_tried_on_a_cpu(line, monkeypatch):
     assert ("MFU" in told) == (line[0] in ("sft", "dpo")) and ("graph" in told) == (
         line[3] != "plain")
     assert not told.endswith(" 0 graphs")
+
+
+def test_a_line_without_graphs_says_why():
+    """Here there is no card."""
+    told = ladder.measured("sft", "gpt2", "short", "recorded", "cpu")[1]
+    assert " 0 graphs; --record: goes on without graphs, after 4 rows" in told
 
 
 def test_too_little_memory_is_no_fault_of_the_program(monkeypatch):

@@ -64,7 +64,7 @@ def report(what: str, check: Callable[[], Verdict]) -> Verdict:
 
 
 def show(what: str, fine: bool, told: str) -> None:
-    print(f"{'ok  ' if fine else 'LOOK'}  {what:<30} {told}", flush=True)
+    print(f"{'ok  ' if fine else 'LOOK'}  {what:<32} {told}", flush=True)
 
 
 # ---- steps that can be compared ------------------------------------------------------------------

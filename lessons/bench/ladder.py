@@ -197,11 +197,14 @@ def product_speed(where: str) -> float:
 
 
 def measured(*line: str) -> Verdict:
-    """A rung, without what its run prints. Too little memory or no transformers is no fault."""
+    """A rung, without what its run prints, but for the reason why a graph is missing. Too little
+    memory or no transformers is no fault."""
     torch._dynamo.reset()
     try:
-        with quiet():
-            return rung(*line)                          # type: ignore[arg-type]
+        with quiet() as printed:
+            fine, told = rung(*line)                    # type: ignore[arg-type]
+        why = [text for text in printed.getvalue().splitlines() if "without graphs" in text]
+        return fine, "; ".join([told, *why])
     except ModuleNotFoundError as e:
         return True, f"not measured: {e.name} is not installed"
     except torch.OutOfMemoryError:
