@@ -100,6 +100,11 @@ def test_there_are_few_graphs_and_weights_that_move_get_a_new_one(card):
     for rows in range(1, MOST + 3):
         net(ids.expand(rows, 5)).sum().backward()
     assert MADE == {"graphs": MOST, "replays": 2 * MOST}
+    card.setattr(torch.cuda, "make_graphed_callables", no_memory)
+    net.most += 1
+    net(ids.expand(MOST + 3, 5)).sum().backward()
+    assert not any(net.graphs.values()), "a failure gives their memory back"
+    card.setattr(torch.cuda, "make_graphed_callables", stand_in)
     net = RecordedTrunk(model)
     for graphs in (1, 1, 2):
         if graphs == 2:
