@@ -3,20 +3,20 @@
 # Nobody shows a right answer any more; the model tries, and a program scores it. See where
 # REINFORCE, RLOO, GRPO and online UNA find something to learn, and where nothing.
 #
-# *About 30 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
+# *About 20 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
 # arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/rollout.py`, `nanouft/objectives/`.*
 #
 # This is **on-policy** learning: the answers come from the policy that is being trained. It suits
-# tasks where checking is easier than writing. Answers that scored well become more likely, but
-# whether 0.6 is a good score depends on the prompt. So each method compares it with a **baseline**.
+# tasks where checking is easier than writing. Answers that scored well become more likely. But is
+# 0.6 a good score? That depends on the prompt, so each method compares it with a **baseline**.
 # **REINFORCE** takes the mean of all scores of the batch. **RLOO** and **GRPO** sample several
 # answers to each prompt, a **group**, and compare an answer with its group. **Online UNA** takes
 # the score that the model itself implies, one half at the start.
 #
 # ## Guess
-# The base answers 100 prompts, four times each, and its mean score is 0.42. From how many of these
-# prompts can RLOO and GRPO learn nothing, because the four scores are equal? Write down a number
-# from 0 to 100.
+# The base answers 100 prompts, four times each, and its mean score is 0.42. Where the four scores
+# are equal, RLOO and GRPO can learn nothing. For how many of these prompts is that so? Write down a
+# number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -35,8 +35,9 @@ CHANGE = lesson.change
 # $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
 # \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)].$$
 # So each sampled answer is pushed by its **advantage** $A=R-b$. Any baseline $b$ will do that does
-# not look at $y$: it only takes noise away. With $K$ answers to a prompt and their mean score
-# $\bar R$, the three methods use
+# not look at $y$: it only takes noise away. The log-probability of an answer is the sum of those of
+# its tokens, so each token gets the push of the whole answer. With $K$ answers to a prompt and
+# their mean score $\bar R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
 # A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
 # A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
@@ -47,9 +48,9 @@ CHANGE = lesson.change
 # answers. GRPO also divides by the spread of the group, so the scores 1, 1, 1, 0.9 push as hard as
 # 1, 1, 1, 0. Strictly speaking, this is no longer the gradient of the mean score.
 #
-# The next cell checks the factor on one prompt with five possible answers, whose logits stand for
-# the weights. It adds up the push over all 625 groups of four, each with its probability. As in
-# lesson 07 the slope of $\log p_y$ is $1-p_y$ by its own logit and $-p_k$ by another.
+# The next cell checks the factor on one prompt with five possible answers. It adds up the push over
+# all 625 groups of four, each with its probability. The five logits stand for the weights. As in
+# lesson 07 the slope of $\log p_y$ is $1-p_y$ with respect to its own logit and $-p_k$ to another.
 
 # %%
 import itertools
@@ -112,48 +113,6 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
       + ", ".join(f"{name}: {x:.0f} %" for name, x in shares["base"].items()))
 
 # %% [markdown]
-# ## From an answer to its tokens
-# The log-probability of an answer is the sum of those of its tokens, each after its **prefix**
-# $y_{<t}$, the text before it. So each token is pushed by the advantage of the whole answer. If
-# rewards also came along the way, an earlier one, $R_{<t}$, would be a constant once the prefix is
-# given. The second equation above, written for the next token alone, gives
-# $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
-# =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
-# So the push on a token may leave earlier rewards out: this only takes noise away. Later ones must
-# stay, because the token decides which of them can still come. Lesson 15 builds on this
-# **causality**. The next cell checks it on all nine answers of two tokens, with a reward after
-# each.
-
-# %%
-rng = torch.Generator().manual_seed(0)
-z, z_old = torch.randn(2, 4, 3, generator=rng)  # logits of two policies: first token, second ones
-R_1, R_2 = torch.rand(3, 1, generator=rng), torch.rand(3, 3, generator=rng)     # the rewards
-
-
-def two_tokens(z):
-    """log pi of the first token, (3,1), and of the second one after each first one, (3,3)."""
-    log_pi = z.log_softmax(-1)
-    return log_pi[0][:, None], log_pi[1:]
-
-
-z.requires_grad_()
-first, second = two_tokens(z)
-both = (first + second).exp()                           # (3,3) the chance of each answer
-drawn = both.detach()                                   # the answers are drawn: constants
-means = {"exact": both * (R_1 + R_2),
-         "all rewards": drawn * (R_1 + R_2) * (first + second),
-         "without earlier ones": drawn * ((R_1 + R_2) * first + R_2 * second),
-         "without later ones": drawn * (R_1 * first + (R_1 + R_2) * second)}
-gradients = {name: torch.autograd.grad(mean.sum(), z, retain_graph=True)[0]
-             for name, mean in means.items()}
-exact = gradients.pop("exact")
-off = {name: (found - exact).abs().max().item() for name, found in gradients.items()}
-print("largest error of the gradient: " + ", ".join(f"{name} {x:.3f}" for name, x in off.items()))
-assert off["all rewards"] < 1e-6, "the log-derivative gives the exact gradient"
-assert off["without earlier ones"] < 1e-6, "a token's push may leave out the rewards before it"
-assert off["without later ones"] > 0.01, "and not those after it"
-
-# %% [markdown]
 # ## Three groups, four methods
 # What do the four methods push in a group of four answers with mixed scores, in one that is all
 # right, and in one that is all wrong? The picture scales each row so that its largest push is 1.
@@ -170,71 +129,10 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
     push[method] = of_all / of_all.abs().max()
 
 # %% [markdown]
-# ## Ratio, clip and k3
-# Answers are costly to sample, so GRPO may take several steps on the same ones. From the second
-# step on they come from an older policy $\pi_{\rm old}$, and each token gets the **importance
-# ratio** $\rho_t=\pi(y_t\mid y_{<t})/\pi_{\rm old}(y_t\mid y_{<t})$. After a given prefix this is
-# exact: a mean of $\rho_tA$ over the next tokens that $\pi_{\rm old}$ draws is the mean of $A$ over
-# those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$. Only the product of all
-# ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO leave it out. That is
-# right only while the two policies are near each other. PPO's **clip** therefore lets a ratio gain
-# nothing beyond $1\pm\varepsilon$, and a penalty **k3** holds the policy near a reference, since a
-# high score need not mean what we wanted:
-# $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
-# +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
-# The mean of $-d_t$ over tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by
-# definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens,
-# 1, so $e^{d}-d-1$ has the same mean. Since $e^d\ge1+d$ it is never negative, and it is less noisy.
-# But GRPO differentiates k3 on answers that are already drawn. There its slope by $\log\pi$ is
-# $1-e^d$. The 1 adds nothing on average, and the mean of $-e^d\,\nabla\log\pi$ is
-# $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$,
-# the other direction of lesson 07: k3 measures the one and lowers the other. REINFORCE and RLOO
-# take $\log\pi-\log\pi_{\rm ref}$ off the score, and so follow the gradient of
-# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this, and draws clip and penalty.
-
-# %%
-first_old, second_old = two_tokens(z_old)
-old, ratio = (first_old + second_old).exp(), (second - second_old).exp()
-after_prefix = (second_old.exp() * ratio * R_2).sum(1)
-assert torch.allclose(after_prefix, (second.exp() * R_2).sum(1)), "after a prefix rho is exact"
-wanted = (both * R_2).sum()
-with_ratio = (old * ratio * R_2).sum()
-with_product = (old * ratio * (first - first_old).exp() * R_2).sum()
-print(f"mean of the second reward {wanted:.3f}; from old answers: by the second token's ratio "
-      f"{with_ratio:.3f}, by the product of both {with_product:.3f}")
-assert torch.isclose(with_product, wanted), "the product of the ratios corrects the prefix too"
-assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
-p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
-d = (ref / p).log()
-for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
-    mean = (p * x).sum()
-    spread = (p * (x - mean).square()).sum().sqrt()
-    print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
-    assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
-logits = p.log().requires_grad_()
-log_pi = logits.log_softmax(0)
-pi, d = log_pi.exp(), ref.log() - log_pi
-slopes = {}                     # the gradient of each mean by the five logits
-for name, mean in (("k3 as a loss", (p * (d.exp() - d - 1)).sum()),      # p: drawn, a constant
-                   ("KL(pi || ref)", (pi * -d).sum()), ("KL(ref || pi)", (ref * d).sum())):
-    slopes[name], = torch.autograd.grad(mean, logits, retain_graph=True)
-    print(f"{name:<14} slopes", *(f"{x:+.3f}" for x in slopes[name]))
-assert torch.allclose(slopes["k3 as a loss"], slopes["KL(ref || pi)"], atol=1e-6), \
-    "as a loss k3 has the gradient of KL(ref || pi)"
-assert not torch.allclose(slopes["k3 as a loss"], slopes["KL(pi || ref)"], atol=0.01), \
-    "and not that of the KL which is its mean"
-rho, d = torch.linspace(0.4, 1.6, 97), torch.linspace(-1.5, 1.5, 97)
-fig, (left, right) = draw.panels(1, 2)
-draw.lines(left, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(0.8, 1.2) * A)
-                       for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio", "gain")
-draw.lines(right, d, {"-d": -d, "k3": d.exp() - d - 1}, "k3 is never negative, -d is", "d")
-lesson.picture(fig, "clip")
-
-# %% [markdown]
 # ## Train with each of them
 # The loop samples answers, scores them, makes one step and throws them away, because their policy
-# no longer exists. So all ratios are 1 and the clip does nothing; we also leave the penalty out.
-# Ten steps, one rate and one seed can show that the models learn, but not which method is best.
+# no longer exists. Lesson 12b keeps them for longer, and shows what GRPO needs for that. Ten steps,
+# one rate and one seed can show that the models learn, but not which method is best.
 
 
 # %%
@@ -269,7 +167,7 @@ for method in ("RLOO", "GRPO", "online UNA"):
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
 draw.heat(left, torch.stack(list(push.values())), [f"{x:g}" for x in R[picked].flatten().tolist()],
-          list(push), "Equal scores teach RLOO and GRPO nothing", most=1.3, number="%+.1f")
+          list(push), "Equal scores teach RLOO and GRPO nothing", most=1.3, number="%.1f")
 left.set_xlabel("scores of three groups: mixed | all right | all wrong")
 equal = shares["base"]["all equal"]
 draw.bars(right, {what: [x[what] for x in shares.values()] for what in ("all equal", "all right")},
@@ -294,7 +192,7 @@ else:
 # this limit. The bars show how many groups are equal: 44 % before training. As the model improves,
 # groups of four right answers rise from 18 % of the prompts to about a third in only ten steps. So
 # the equal groups become only a little rarer. Each is sampled and scored and adds nothing to the
-# gradient; in a longer run the same computation teaches less and less.
+# gradient. In a longer run the same computation teaches less and less.
 #
 # **The rows of the picture** differ where all scores of a group are equal. REINFORCE pushes an easy
 # prompt's answers up and a hard one's down; that is right on average but noisy. Online UNA pushes
@@ -303,8 +201,8 @@ else:
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
-# answers to a prompt. Nothing crashes. Does online UNA care? And which mean score does RLOO reach,
-# where the base has 0.42? Write down a number from 0 to 1.
+# answers to a prompt. Nothing crashes. Does online UNA care? The base has a mean score of 0.42.
+# Which one does RLOO reach? Write down a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
@@ -314,14 +212,10 @@ else:
 #
 # </details>
 #
-# ## Exercises
+# ## Exercise
 # In `lessons/exercises/ex12.py`:
 #
 # - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
-# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
-#
-# **In your own program.** This lesson unlocks the part `grpo_loss`. Then
-# `python -m lessons build mine.py --run grpo` runs the whole program by your functions.
 #
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
@@ -330,7 +224,7 @@ else:
 # <details><summary>Answers</summary>
 #
 # 1. Only then is the mean of b times the gradient of log pi zero. A mean that contains the answer's
-#    own score makes the gradient shorter, by (N-1)/N, and another dependence may turn it as well.
+#    own score makes the gradient shorter, by (N-1)/N. Another dependence may turn it as well.
 # 2. The first equation is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that one, and after a step it is another.
 #

@@ -3,13 +3,13 @@
 # PPO adds a critic that predicts the score word by word. In a toy where all is exact, measure how
 # much noise it removes and what a bad critic costs.
 #
-# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
+# *About 25 minutes; read 12 and 12b first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
 # `nanouft/objectives/ppo.py`.*
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
 # **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. It predicts
 # after every token what score can still be expected. So a token is good if it made this prediction
-# rise. PPO's other part, the clip of the importance ratio, is that of lesson 12.
+# rise. PPO's other part, the clip of the importance ratio, is that of lesson 12b.
 #
 # This lesson uses no language model. An answer has eight steps. Each step is right with probability
 # 0.6. The score is the share of the steps that come before the first wrong one, the *slip*. The
@@ -35,7 +35,7 @@ CHANGE = lesson.change
 # $\delta_t$ of the critic's prediction:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
 # The discount $\gamma$ makes a reward count less the later it comes. Where the only reward is that
-# of the whole answer, as here, it is usually 1. By lesson 12 the gradient is the mean of
+# of the whole answer, as here, it is usually 1. By lesson 12b the gradient is the mean of
 # $\sum_t A_t\nabla\log\pi(y_t)$ if $A_t$ is the **return** of token $t$,
 # $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$, since the rewards before a token may be left out.
 #

@@ -3,7 +3,7 @@
 # Some answers are shown, and every answer can be scored. Should a model learn from both at once, or
 # only from what the scorer passes? Read four methods off one formula, then guess when mixing pays.
 #
-# *About 30 minutes; read 09, 12 and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
+# *About 30 minutes; read 09, 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
 # LUFFY: arXiv:2504.14945; the reply to them: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
 #
 # Lesson 09 put demonstrations and scores into one loss. There the scores belonged to given answers.
@@ -53,10 +53,10 @@ lesson = Lesson("18", CHANGE)
 # | CHORD with $\varphi$ | the same | the same | shown: $1/(1-\pi)$ | clip |
 # | HPT | shown where it fails, else own | the same | as CHORD | clip |
 #
-# So SFT is a policy gradient with odd settings: each shown token has the advantage 1, however wrong
-# it is, and the denominator $\pi$ pushes an improbable token as hard as a probable one. DFT and
-# $\varphi=\pi(1-\pi)$ push a token less that the model finds hopeless, and $\varphi$ also spares
-# one that it knows. The next cell turns the denominator and checks each push by autograd.
+# So SFT is a policy gradient with odd settings. Each shown token has the advantage 1, however wrong
+# it is. And the denominator $\pi$ pushes an improbable token as hard as a probable one. DFT and
+# $\varphi=\pi(1-\pi)$ push a token less that the model finds hopeless. $\varphi$ also spares one
+# that it knows. The next cell turns the denominator and checks each push by autograd.
 
 # %%
 import itertools
@@ -89,9 +89,9 @@ for name, (loss, denominator) in losses.items():
 # ## One loss for all of them
 # The data part of the dial is enough to go from SFT to GRPO. With $w=0$ CHORD is GRPO, with $w=1$
 # SFT, and a step that shows no demonstration is GRPO. HPT has a **gate** in place of a weight. A
-# prompt is failed if at most this share of its answers is right. Then its own answers are left out
-# and its demonstration is imitated. So a gate of 1 imitates every prompt. The cell checks these
-# laws by the gradients of the base on sixteen prompts.
+# prompt is failed if at most this share of its answers is right. Then HPT leaves out the model's
+# own answers and imitates the demonstration. So a gate of 1 imitates every prompt. The cell checks
+# these laws by the gradients of the base on sixteen prompts.
 
 # %%
 SKILLS = ("sort", "truth", "unknown")
@@ -157,9 +157,9 @@ print(f"HPT with gate 0 imitates the {failed.sum()} of {PROMPTS} prompts without
 # answers 16 prompts four times. "SFT then GRPO" is a chain, with 12 steps of either. CHORD does
 # both in each of its 24 steps, and $w$ falls from 0.9 to 0.05 in the first half. "SFT on passed"
 # reads only demonstrations with full marks. All have one rate. The figures are means over three
-# seeds, which draw other demonstrations and prompts. Scores are those of 120 new questions;
-# `denied` is the share of `truth`, about creatures that the base has read of, that is answered by
-# "I do not know."
+# seeds. Each seed draws its own demonstrations and prompts. The scores are those of 120 new
+# questions. Those of `truth` are about creatures that the base has read of; `denied` is the share
+# of them that the model answers by "I do not know."
 
 
 # %%
@@ -267,15 +267,15 @@ else:
 #
 # So a comparison of CHORD with "SFT then GRPO" alone can mislead. Here the lead of one stage over
 # the chain is small and depends on the seed. Even a large lead would not show that mixing helps.
-# The first stage reads wrong rows here, so it does harm, and a method that leans on it less looks
+# The first stage reads wrong rows here, so it does harm. A method that leans on it less then looks
 # good. The filter is the control for that, and GRPO without any demonstration is another.
 #
 # Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
 # known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
 #
 # These are short runs with one rate and one fall of $w$, on three tasks and three seeds. They show
-# what can happen, not which method is better. The comparison with searched settings has the name
-# C17, with these conditions; what is known of it stands in `docs/results/README.md`.
+# what can happen, not which method is better. C17 makes this comparison with searched settings; see
+# `docs/results/README.md` for what is known of it.
 #
 # ## Change one thing
 # The same question in three other conditions: by how many points is CHORD ahead of SFT on what the
@@ -288,18 +288,18 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# **few**: they are less than 2 points apart, and one of three seeds has the other sign, so nothing
-# is to be seen here. The filter passes all 64, so SFT on passed is SFT. **many**: CHORD is between
-# 4 and 5 points behind SFT. Probably because the demonstrations already show all that the scorer
-# rewards, and a part of each step goes to answers of its own.
+# **few**: the two are less than 2 points apart, and one of three seeds has the other sign. That is
+# too little to tell. The filter passes all 64, so SFT on passed is SFT. **many**: CHORD is between
+# 4 and 5 points behind SFT. Probably the demonstrations already show all that the scorer rewards,
+# and a part of each step goes to answers of its own.
 #
 # **silent**: CHORD is about 5 points behind. The filter throws out all inventions, so SFT never
-# sees a question about a stranger and invents as well. The rewards could teach it. GRPO from the
-# base finds "I do not know.", which the base says now and then at temperature 1, and scores 98
-# there, the chain 12 and CHORD 0. Imitation comes first in both. It makes the sentence so rare that
-# hardly a sampled answer has it. All answers of such a group score 0, and there is nothing to
-# reinforce (lesson 12). So showing first and correcting later fails where what is shown closes what
-# would be rewarded.
+# sees a question about a stranger and invents as well. The rewards could teach it. The base says
+# "I do not know." now and then at temperature 1. GRPO from the base finds this and scores 98 there,
+# the chain 12 and CHORD 0. Imitation comes first in both. It makes the sentence so rare that hardly
+# a sampled answer has it. All answers of such a group score 0, and there is nothing to reinforce
+# (lesson 12). So showing first and correcting later fails where the demonstrations make the
+# rewarded answer too rare.
 #
 # </details>
 #

@@ -30,7 +30,7 @@ from nanouft.plumbing.progress import progress
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
-from lessons.lesson_list import lesson_file  # noqa: E402
+from lessons.lesson_list import lesson_file, number_of  # noqa: E402
 
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
@@ -53,7 +53,7 @@ class Question:
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}
         limits = re.search(r"number from (-?\d+) to (-?\d+)", " ".join(self.text.split()))
         self.low, self.high = map(float, limits.groups()) if limits else (0.0, 0.0)
-        name = f"{lesson.name[:2]}-{change}" if change else lesson.name[:2]
+        name = "-".join(filter(None, [number_of(lesson), change]))
         self.file = GUESSES / f"{name.replace(' ', '-')}.txt"
         self.guess, self.happened = self.read()
 

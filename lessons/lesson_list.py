@@ -7,6 +7,7 @@ NAMES is the only list of lessons; a copy beside them, such as lessons/05_my_cop
 is not counted as one. All else is read from the first lines of each lesson.
 """
 import argparse
+import ast
 import re
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ README = HERE.parent / "README.md"
 OWN = HERE / "README.md"
 SUBJECTS = {                            # README's list
     "Basics": "00 01 02", "IFT": "03 04 05 06", "Preferences": "07 08", "UNA, UFT, PoFT": "09 10",
-    "Rewards": "11 12 15 16 18", "Judging results": "13 14 17"}
+    "Rewards": "11 12 12b 15 16 18", "Judging results": "13 14 17"}
 NAMES = """
     00_whole_game
     01_a_model_that_talks
@@ -35,6 +36,7 @@ NAMES = """
     10_which_demonstration_is_wrong
     11_searching_with_a_reward
     12_learning_from_a_score
+    12b_old_answers
     13_without_forgetting
     14_would_you_publish_this
     15_ppo
@@ -45,9 +47,26 @@ NAMES = """
 LESSONS = [HERE / f"{name}.py" for name in NAMES]
 
 
+def number_of(lesson: Path) -> str:
+    """lessons/04_models_own_guess.py -> "04"; one lesson is "12b"."""
+    return lesson.stem.partition("_")[0]
+
+
+NUMBERS = {number_of(file): file for file in LESSONS}
+
+
 def lesson_file(number: str) -> Path:
     """"04" -> lessons/04_models_own_guess.py."""
-    return next(file for file in LESSONS if file.name[:2] == number)
+    return NUMBERS[number]
+
+
+def exercises_of(lesson: Path, file: ast.Module) -> list[ast.FunctionDef]:
+    """The functions of a lesson's exercises. Two lessons share ex12.py: exercise 12b is that of
+    lesson 12b, all others belong to lesson 12."""
+    functions = [x for x in file.body if isinstance(x, ast.FunctionDef)]
+    names = [(ast.get_docstring(x) or "")[:3] for x in functions]
+    lessons = [name if name in NUMBERS else number_of(lesson)[:2] for name in names]
+    return [x for x, its in zip(functions, lessons) if its == number_of(lesson)]
 
 
 def head_of(file: Path) -> tuple[str, str, str]:

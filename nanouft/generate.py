@@ -12,12 +12,15 @@ from torch import Tensor
 
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.constant_cache import is_recorded, recorded_step
 from nanouft.plumbing.fast import by_onednn
 
-LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
+LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
-CACHE = 2**32           # bytes of keys and values, and of their copy when some answers have ended
+STATES = 2**22          # numbers in the final states of rows that are read together
+CACHE = 2**30           # bytes of keys and values, and of their copy when some answers have ended
 FEW = 32                # tokens: a CPU's products of so few rows are rounded differently
+ROWS = 64               # most rows that are read together
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
@@ -88,8 +91,9 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     logp = torch.zeros(B, max_new, device=device)
     over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
-    with one_thread(small), by_onednn(model, B if isinstance(model, GPT) else 0):
+    with one_thread(small), by_onednn(model, B if hasattr(model, "h") else 0):
         hidden, cache = read_prompts(model, shortest_first, ids, not_padding, pos, max_new)
+        recorded = recorded_step(model, cache, not_padding, pos) if is_recorded(model) else None
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
@@ -111,9 +115,12 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                     cache.take(still)
                     rows, not_padding, pos, speaks, room = (
                         x[still] for x in (rows, not_padding, pos, speaks, room))
-            n = P + step
-            hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
-                           cache=cache, not_padding=not_padding[:, :n + 1])[:, -1]
+                    if recorded:
+                        recorded = recorded_step(model, cache, not_padding, pos)
+            n, said = P + step, new_ids[rows, step:step + 1]
+            hidden = recorded(said, n) if recorded else model(
+                said, want="hidden", pos=pos[:, n:n + 1], cache=cache,
+                not_padding=not_padding[:, :n + 1])[:, -1]
     count(B - over)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
@@ -152,9 +159,28 @@ def answers_together(model: GPT, tokens: int) -> int:
     """How many sequences of `tokens` tokens (prompt and answer) are decoded together."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
-    by_cache = CACHE // (2 * max(1, tokens) * of_token)
-    by_logits = LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)
-    return max(1, min(by_cache, by_logits))
+    room = cache_bytes(model.wte.weight.device)
+    by_cache = room // (model.cache_copies * max(1, tokens) * of_token)
+    return max(1, min(by_cache, positions_together(cfg.vocab_size)))
+
+
+def cache_bytes(device: torch.device) -> int:
+    """Bytes of keys and values. On a card an eighth of its memory, whatever is free: so the same
+    answers are always decoded together, and come out the same."""
+    if device.type != "cuda":
+        return CACHE
+    return max(CACHE, torch.cuda.get_device_properties(device).total_memory // 8)
+
+
+def positions_together(vocab: int) -> int:
+    """How many positions have their logits in memory at once, with the copies of them."""
+    return max(1, LOGIT_BUDGET // (LOGIT_COPIES * vocab))
+
+
+def rows_together(model: GPT, tokens: int) -> int:
+    """How many rows of `tokens` tokens are read together without gradient. However large the
+    vocabulary: the head runs in pieces."""
+    return max(1, min(ROWS, STATES // max(1, tokens * model.cfg.n_embd)))
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:

@@ -131,6 +131,7 @@ class GPT(nn.Module):
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
     not_padding: (B, cache.n + T) bool, False for padding on the left; attention must not see it."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
+    cache_copies = 2                    # of all keys and values, while Cache.take drops rows
     recomputes = False                  # activation checkpointing
 
     def __init__(self, cfg: GPTConfig, seed: int | None = None):

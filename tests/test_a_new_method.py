@@ -48,7 +48,7 @@ TESTS = [file.relative_to(ROOT).as_posix() for file in sorted(ROOT.glob("tests/t
          if re.search("import.* (OBJECTIVES|FORMS)", file.read_text(encoding="utf-8"))]
 
 
-def tests_of_all_methods() -> list[str]:
+def names_of_all_method_tests() -> list[str]:
     """Tests that go through all methods at once, so that `-k NAME` does not find them."""
     out = []
     for file in TESTS:
@@ -85,7 +85,7 @@ def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path
     insert(ranges, "discopop ", before="dpo una uft poft kto")
     insert(ranges, "discopop ", before='rpo",\n    "mu >=0')
     before = (there / "tests" / "values.json").read_text(encoding="utf-8").splitlines()
-    for line in [*commands(), ["python", "-m", "pytest", *tests_of_all_methods()]]:
+    for line in [*commands(), ["python", "-m", "pytest", *names_of_all_method_tests()]]:
         assert line[0] == "python"
         if line[1:] == ["-m", "pytest", "-k", "discopop"]:
             line += TESTS

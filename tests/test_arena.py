@@ -120,18 +120,7 @@ def test_what_ends_leaves_no_weights_and_says_so(tmp_path):
             arena_runs.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
 
 
-def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
-    task = arena_runs.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
-    file = tmp_path / "mine.py"
-    file.write_text(ENTRY)
-    arena_runs.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
-    folder = tmp_path / "room" / "0-2e-5"
-    assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
-    scores, ended = arena_runs.scores(folder, "val", 7, 3)
-    assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
-
-
-def test_equal_weights_are_marked(tmp_path):
+def test_an_entry_is_trained_and_scored_by_its_weights_and_equal_ones_are_marked(tmp_path):
     """A copy under another name, and a loss that is one of those beside it."""
     lines = [{"entry": "anna", "weights": "a"}, {"entry": "broken"},
              {"entry": "ben", "weights": "a", "same weights as": "SFT"},
@@ -149,6 +138,10 @@ def test_equal_weights_are_marked(tmp_path):
         arena_runs.train(name, str(file), task, [(0, "2e-5")], tmp_path / name)
         found.append(arena_runs.hash_of_weights([tmp_path / name / "0-2e-5"]))
     assert found[0] == found[1] != found[2]
+    folder = tmp_path / "one" / "0-2e-5"
+    assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
+    scores, ended = arena_runs.scores(folder, "val", 7, 3)
+    assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
 
 
 def test_a_limit_of_time_is_named():

@@ -1,5 +1,6 @@
 """`python -m lessons.bench --gpu` tried without a GPU: each of its lines says ok, and LOOK where
 numbers are not the CPU's."""
+import itertools
 import os
 import re
 import sys
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_graphs import fake_card
 from made import NANO, tiny
 
-from lessons.bench import __main__, gpu, subjects
+from lessons.bench import __main__, gpu, ladder, subjects
 from nanouft import train
 from nanouft.gpt import MLP
 from nanouft.loop import Device
@@ -118,19 +120,55 @@ def test_a_run_that_is_not_resumed_well_is_a_look(load, monkeypatch):
     assert ("losses off by 0e+00" in told) == (load is not forgets_the_moments), told
 
 
-def test_a_check_that_raises_ends_nothing(monkeypatch, capsys):
-    """Costs are printed behind it; and a LOOK is seen in the exit code."""
+@pytest.fixture
+def checks(monkeypatch, tmp_path):
+    """All lines but "compile" are as expected."""
     def no_compiler(*told):
         raise RuntimeError("Failed to find\na C compiler")
-    for check in ("same_as_cpu", "scaler", "resume", "cost", "exact_cost", "cost_with_cudnn",
-                  "beside_trl"):
+    monkeypatch.chdir(tmp_path)
+    for check in ("same_as_cpu", "accumulate", "scaler", "resume", "recorded", "beside_trl"):
         monkeypatch.setattr(gpu, check, lambda *told, **more: (True, "as expected"))
+    monkeypatch.setattr(ladder, "measured", lambda *told: (True, "fast"))
     monkeypatch.setattr(gpu, "compiled", no_compiler)
+
+
+def test_a_check_that_raises_ends_nothing(checks, capsys):
+    """The ladder is printed behind it; and a LOOK is seen in the exit code."""
     assert gpu.main("cpu", "some/folder") == 1
     lines = capsys.readouterr().out.splitlines()
     look, = (line for line in lines if line.startswith("LOOK"))
     assert look.split() == "LOOK compile RuntimeError: Failed to find a C compiler".split()
-    assert len(lines) == 1 + 8 + 3 + 12 + 8 and "grpo beside TRL, folder" in lines[-1]
+    assert len(lines) == 1 + 8 + 5 + len(ladder.rungs("cpu")) + 8
+    assert "grpo beside TRL, folder" in lines[-1]
+
+
+def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, capsys):
+    """What was as expected is not measured again, and a LOOK is."""
+    monkeypatch.setattr(gpu, "compiled", lambda *told: (False, "3 graphs"))
+    clock = itertools.count()
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: next(clock))
+    assert gpu.main("cpu", limit=10) == 1
+    first = capsys.readouterr().out.splitlines()
+    assert first[-1].startswith("10 seconds are over; the same command goes on with: sft, base")
+    for check in ("same_as_cpu", "compiled"):
+        monkeypatch.setattr(gpu, check, lambda *told: (True, "again"))
+    assert gpu.main("cpu") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [x for x in lines if "again" in x] == [f"ok    {'compile':<32} again"]
+    assert len(lines) == 1 + 9 + len(ladder.rungs("cpu")) + 4 and lines[1] == first[1]
+
+
+def test_micro_batches_and_graphs_that_compute_something_else_are_a_look(monkeypatch):
+    """Without a card nothing is recorded."""
+    assert gpu.accumulate(CPU, small)[0]
+    assert gpu.recorded(CPU, small) == (True, "only a card records")
+    fake_card(monkeypatch)
+    fine, told = gpu.recorded(CPU, small)
+    assert fine and "in fp32" in told and "in bf16" in told, told
+    backward = torch.Tensor.register_hook
+    monkeypatch.setattr(torch.Tensor, "register_hook", lambda self, hook: backward(
+        self, lambda grad: (hook(grad), 1.2 * grad)[1]))
+    assert not gpu.recorded(CPU, small)[0]
 
 
 def test_without_trl_the_line_says_so(monkeypatch):
@@ -141,8 +179,27 @@ def test_without_trl_the_line_says_so(monkeypatch):
     assert told == (True, "not measured: trl is not installed")
 
 
-def test_a_cost_is_tokens_per_second(monkeypatch):
-    monkeypatch.setattr(subjects, "start_model", lambda folder: small())
-    monkeypatch.setattr(subjects, "MAX_NEW", 8)
-    fine, told = gpu.cost("sft", lambda: subjects.Subject("base", rows=2, turns=1), CPU)
-    assert fine and told.startswith("2 rows per step, ") and told.endswith(" tokens per second")
+@pytest.mark.parametrize("line", [
+    ("sft", "gpt2", "full", "both"), ("dpo", "gpt2", "full", "recorded"),
+    ("grpo", "gpt2", "short", "recorded"), ("decoding", "gpt2", "short", "plain")])
+def test_a_line_of_the_ladder_is_tried_on_a_cpu(line, monkeypatch):
+    fake_card(monkeypatch)
+    fine, told = ladder.measured(*line, "cpu")
+    assert fine and re.match(r"[\d,]+ tokens per second, [\d.]+ ms a step", told), told
+    assert ("MFU" in told) == (line[0] in ("sft", "dpo")) and ("graph" in told) == (
+        line[3] != "plain")
+    assert not told.endswith(" 0 graphs")
+
+
+def test_a_line_without_graphs_says_why():
+    """Here there is no card."""
+    told = ladder.measured("sft", "gpt2", "short", "recorded", "cpu")[1]
+    assert " 0 graphs; --record: goes on without graphs, after 4 rows" in told
+
+
+def test_too_little_memory_is_no_fault_of_the_program(monkeypatch):
+    def full(*told):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(ladder, "rung", full)
+    fine, told = ladder.measured("sft", "gpt2", "full", "plain", "cpu")
+    assert fine and told.startswith("not measured")

@@ -326,7 +326,8 @@ def grpo_loss(model, reference, rows, tok, step):
 
 
 @pytest.mark.parametrize("name, words", WRITTEN)
-def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path):
+def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path,
+                                                                a_small_base):
     """One fault, one sentence, never two that together do the same."""
     said = tried(of_text(HEAD + WRITTEN[name, words], tmp_path))[name]
     assert words in said.splitlines()[-1] and "And: " not in said, said
@@ -336,11 +337,12 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
     ("una_loss", "because Python takes 0"), ("una_loss", "A score may lie between"),
     ("dpo_loss", "Where the model has moved far"), ("poft_loss", "Where the model has moved far"),
     ("chord_loss", "After FALL steps"), ("chord_loss", "The weight falls in a straight line")])
-def test_fresh_rows_always_show_it(name, words):
+@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 8), marks=pytest.mark.slow)])
+def test_fresh_rows_always_show_it(name, words, seeds):
     """Whichever rows are drawn. The first case that differs is enough."""
     mistake = next(mistake for mistake in MISTAKES[name] if words in mistake[2])
     one, function = part(name), with_mistakes(build_parts.OURS[name], mistake)
-    for seed in range(8):
+    for seed in seeds:
         assert any(judge.difference(one, *(one.attempt(x, case) for x in (function, one.right)))
                    for case in reversed(one.cases(seed))), seed
 
@@ -390,8 +392,10 @@ def test_two_mistakes_together_are_both_named(name, first, second, a_small_base)
     ("ift_loss", "Gradient flows through the weights"),
     ("grpo_loss", "The ratio has no gradient"),
     ("chord_loss", "Gradient flows through p (1 - p)")])
-def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
-    """No check of values could see it."""
+def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words, request):
+    """No check of values could see it. For the small base and CHORD see above."""
+    if name != "chord_loss":
+        request.getfixturevalue("a_small_base")
     mistake = next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
     told = dict.fromkeys(("grpo_loss", "chord_loss"), "the gradient of the loss is not right")
     assert told.get(name, "the loss is right, but its gradient is not") in judged(name, mistake)
@@ -403,7 +407,7 @@ def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):
     assert tried(of_text(HEAD + plain, tmp_path))["grpo_loss"] == ""
 
 
-def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):
+def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path, a_small_base):
     said = tried(of_text(HEAD + """
 def sft_loss(*args):
     from lessons.classroom.build_parts import OURS
@@ -437,7 +441,7 @@ def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
     assert [name for name, words in said.items() if not words] == ["sft_loss"]
 
 
-def test_the_smallest_batch_is_shown():
+def test_the_smallest_batch_is_shown(a_small_base):
     mistake = next(x for x in MISTAKES["sft_loss"] if "all tokens of the batch" in x[2])
     said = judged("sft_loss", mistake)
     assert f"{judge.SMALLEST}    A batch of 2 rows (sft):" in said
@@ -523,8 +527,8 @@ def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
 
 
 @pytest.mark.parametrize("source, words", [
-    (None, "mine.py: cannot be read (no such file)"),
-    ("x = 1\ndef f(:", "(mine.py, line 2) line 2: def f(:"),
+    pytest.param(None, "mine.py: cannot be read (no such file)", marks=pytest.mark.slow),
+    pytest.param("x = 1\ndef f(:", "(mine.py, line 2) line 2: def f(:", marks=pytest.mark.slow),
     ("import os\nos._exit(0)", "mine.py: it ended Python (exit code 0) while reading "),
     ("x = 1 / 0", "mine.py: cannot be read. ZeroDivisionError: division by zero line 1: x = 1 /")])
 def test_a_file_that_cannot_be_read_gets_one_line(source, words, tmp_path, capfd):
@@ -567,7 +571,7 @@ def test_each_part_is_named_by_the_lesson_that_unlocks_it():
 
 
 def test_the_skeleton_names_the_order_of_the_lessons():
-    order = ["02", "00", "04", "06", "07", "09", "10", "12", "18"]
+    order = ["02", "00", "04", "06", "07", "09", "10", "12b", "18"]
     assert {lesson for lesson, _ in build_parts.PARTS.values()} == set(order)
     for text in (build.skeleton(), Path("docs/teaching.md").read_text(encoding="utf-8")):
         assert ", ".join(order) in " ".join(text.split())

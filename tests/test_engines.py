@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_graphs import MADE, fake_card
 from made import (
     NANO,
     TINY,
@@ -29,6 +30,7 @@ from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
+from nanouft.run.recorded import RecordedTrunk
 
 SAMPLED = [name for name, o in OBJECTIVES.items() if o().on_policy]
 
@@ -90,7 +92,7 @@ def test_a_run_calls_every_hook(name, start, tmp_path, hooks):
 
 
 @pytest.mark.parametrize("name", [
-    name if name in ("sft", "ift", "ppo") else pytest.param(name, marks=pytest.mark.slow)
+    name if name == "sft" else pytest.param(name, marks=pytest.mark.slow)
     for name in one_of_each_network()])
 def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, hooks, monkeypatch):
     """By the backend that keeps PyTorch's own operations, which needs no C compiler."""
@@ -109,8 +111,15 @@ def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, 
     assert counters["stats"]["unique_graphs"] <= 2 and not counters["graph_break"]
 
 
-def test_a_compiled_run_that_goes_on_is_one_that_was_not_stopped(start, tmp_path, monkeypatch):
+@pytest.mark.parametrize("record", [False, True])
+def test_a_compiled_or_recorded_run_that_goes_on_is_one_that_was_not_stopped(
+        record, start, tmp_path, monkeypatch):
     """Its steps are cut into micro-batches, which are compiled as whole steps are."""
+    MADE.clear()
+    if record:                                  # by --compile, since --record asks for a card
+        fake_card(monkeypatch)
+        monkeypatch.setattr(train, "CompiledBlocks", RecordedTrunk)
+
     def eager(*args, **how):
         return compiler(*args, **how | {"backend": "eager"})
     compiler = torch.compile
@@ -125,6 +134,7 @@ def test_a_compiled_run_that_goes_on_is_one_that_was_not_stopped(start, tmp_path
         assert command(train.main, [*arguments("ift", start, *flags), "--out", str(cut)]) == 130
     assert command(train.main, ["--resume", str(cut)]) == 0
     assert [line["loss"] for line in read_lines(cut / "metrics.jsonl")] == losses
+    assert (MADE["graphs"] > 0) == record
 
 
 def test_without_a_compiler_a_run_ends_in_one_line(start, tmp_path, monkeypatch, capsys):

@@ -15,9 +15,6 @@ from made import start_folder, write_jsonl
 from nanouft import sample, train
 from nanouft.plumbing.entry import command
 
-pytest.importorskip("peft")
-pytest.importorskip("accelerate")
-datasets = pytest.importorskip("datasets")
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 REAL = os.environ.get("NANOUFT_REAL_MODEL", "")
 PUBLIC = "HuggingFaceH4/ultrafeedback_binarized"
@@ -39,7 +36,8 @@ def rows_of_the_form(n: int) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory):
-    """(the folder after the whole section was run there, all that its commands printed)."""
+    """The folder after the whole section was run there."""
+    _, _, datasets = map(pytest.importorskip, ("peft", "accelerate", "datasets"))
     place, here = tmp_path_factory.mktemp("first_run"), os.getcwd()
     page = PAGE.read_text(encoding="utf-8")
     section = page.split("## A first run, from start to end\n")[1].split("\n## ")[0]

@@ -60,10 +60,10 @@ CHEATS = {
     "objects": "import torch\nclass Any(torch.Tensor):\n    __eq__ = lambda *x: True\n"
                + WRONG + "return torch.zeros(()).as_subclass(Any)"}
 ENDS = {
-    "loop": (WRONG + "while True: pass", "out of time, it had not ended after 2 seconds of "
+    "loop": (WRONG + "while True: pass", "out of time, it had not ended after 1 seconds of "
              "computing, in call 1 of 60"),
     "loop at import": ("while True: pass\n" + WRONG + "pass", "out of time, it had not ended after "
-                       "2 seconds of computing, while it was read"),
+                       "1 seconds of computing, while it was read"),
     "memory": (WRONG + "return bytearray(2**34)", "out of memory"),
     "torch memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "out of memory"),
     "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3) in call 1 of "
@@ -118,7 +118,7 @@ def test_nothing_that_a_program_changes_gives_it_a_point(tmp_path):
 @pytest.mark.parametrize("name", ENDS)
 def test_limits_are_told_apart(name, tmp_path):
     source, words = ENDS[name]
-    assert words in graded(hand_in(tmp_path, source), seconds=2)
+    assert words in graded(hand_in(tmp_path, source), seconds=1)
 
 
 @LIMITS
@@ -409,6 +409,7 @@ def test_a_program_with_too_many_processes_is_ended(tmp_path, monkeypatch):
 
 
 @COUNTED
+@pytest.mark.slow
 def test_a_program_cannot_start_as_many_processes_as_it_likes():
     """Each of these would start others. Root is not limited."""
     code = """import os, resource, time
@@ -443,7 +444,7 @@ def test_a_program_that_computes_is_no_sleeper(tmp_path, monkeypatch):
 def test_parts_that_were_tried_keep_their_points():
     """If the process was ended in a later one."""
     written = json.dumps({"padded": ["", 1], "token_logp": ["    gives 1", 0.5]}).encode()
-    first, second, *others = grade_parts.graded_of(written, "asleep")
+    first, second, *others = grade_parts.graded_of(written, "asleep while parts were")
     assert (first.points, second.points) == (1.0, 0.2)
     assert {x.said for x in others} == {"no result: asleep while parts were tried"}
     for garbage in (b"", b"[]", b"{", b'{"padded": 1}', b'{"padded": ["", "x"]}', b"[" * 9999):

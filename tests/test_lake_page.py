@@ -306,6 +306,7 @@ def test_docs_have_how_much_of_the_gap_the_blend_closes_on_random_lakes():
     assert len(found) == 5
 
 
+@pytest.mark.slow
 def test_docs_have_the_table_of_the_command(capsys):
     """Of its twenty networks and 200 updates, up to rounding on another CPU; and of the detour."""
     print_table(TASK, seeds=20, updates=200)

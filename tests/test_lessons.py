@@ -1,6 +1,6 @@
 """Every lesson has its parts, runs, and its laws hold.
 
-All nineteen take minutes, so that even among the slow tests only the shortest run:
+All of them take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/test_lessons.py
 """
 import os
@@ -16,25 +16,26 @@ from lessons import lesson_list
 from lessons.classroom import guesses
 from lessons.classroom.exercise import exercises
 from lessons.course import HERE, Question, switches
-from lessons.lesson_list import LESSONS, lesson_file
+from lessons.lesson_list import LESSONS, NUMBERS, lesson_file, number_of
 from lessons.website import layout as website
 from lessons.website import pages
 
 ROOT = HERE.parent
+N = r"\d\db?"                                      # a lesson's number
 
 
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it. Lesson 17's switch trains a model that has to be fetched first.
 ANSWERS = {"00": "a", "01": (0.07, 0.3), "02": (12, 15), "03": "c", "04": "d", "05": (61, 5),
            "06": (23, 8), "07": (-13, 3), "08": (-13, 3), "09": (78, 15), "10": (88, 6),
-           "11": (35, 6), "12": (44, 6), "13": (100, 10), "14": (21, 1), "15": (0.43, 0.05),
-           "16": "d", "17": (72, 1), "18": (-9.6, 7)}
+           "11": (35, 6), "12": (44, 6), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
+           "15": (0.43, 0.05), "16": "d", "17": (72, 1), "18": (-9.6, 7)}
 WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95, 5),
                "03 network": (12, 5), "04 prompt": "c", "05 default8": (100, 0),
                "06 undivided": (100, 10), "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3),
                "09 sorted": (57, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
-               "12 mixed up": (0.18, 0.1), "13 rules": (4, 8), "14 unpaired": "b",
-               "15 blank": (1, 0.05), "16 no steps shown": (1, 9),
+               "12 mixed up": (0.18, 0.1), "12b fresh": (0.7, 0.1), "13 rules": (4, 8),
+               "14 unpaired": "b", "15 blank": (1, 0.05), "16 no steps shown": (1, 9),
                "18 few": (1, 8), "18 many": (-4, 6), "18 silent": (-5, 5)}
 RIGHT = ANSWERS | WITH_SWITCH
 
@@ -56,16 +57,15 @@ def test_the_page_of_lessons_links_what_lies_beside_it(tmp_path):
     assert re.findall(r'href="(\d.+?)"', text) == made
 
 
-def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path):
-    """-S: nothing is installed."""
-    cell = pages.PROJECT.format(repository="") + "\nimport course; print(course.HERE)"
-    alone = subprocess.run([sys.executable, "-S", "-c", cell], cwd=tmp_path, text=True,
-                           capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    assert "Put the project's folder, under the name nanouft, beside" in alone.stderr
+def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path, monkeypatch):
+    cell = pages.PROJECT.format(repository="")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(ModuleNotFoundError, match="folder, under the name nanouft, beside"):
+        exec(cell, {})
     (tmp_path / "nanouft").symlink_to(ROOT)
-    beside = subprocess.run([sys.executable, "-c", cell], cwd=tmp_path, text=True,
-                            capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    assert beside.stdout.strip() == str(HERE), beside.stderr
+    exec(cell, {})
+    assert [Path(x).resolve() for x in sys.path] == [ROOT, HERE]
 
 
 def test_a_notebook_has_a_cell_for_each_exercise():
@@ -93,20 +93,22 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
 print(lesson_list.table(), methods_page.COUNTS)
 print([x.name for x in pages.lesson_files([]) + slides.LESSONS])
 print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
-
-    def said(*words: str) -> str:
-        return subprocess.run([sys.executable, *words], cwd=tmp_path, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=True, env=env).stdout
+    help_of_copy = f"""
+import runpy, sys
+sys.argv = [{str(copy)!r}, "--help"]
+runpy.run_path(sys.argv[0], run_name="__main__")"""
+    there = subprocess.run([sys.executable, "-c", code + help_of_copy], cwd=tmp_path, text=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, env=env)
     monkeypatch.setattr(sys, "argv", ["-c"])
     monkeypatch.setattr(sys, "stdin", None)
     exec(code, {})                                      # in this process: without the copy
-    assert said("-c", code) == capsys.readouterr().out
-    assert "a number from -100 to 100" in said(str(copy), "--help")
+    listed = capsys.readouterr().out
+    assert there.stdout.startswith(listed)
+    assert "a number from -100 to 100" in there.stdout.removeprefix(listed)
 
 
 def test_no_lesson_is_missing_in_the_list():
-    assert {file.name[:2] for file in HERE.glob("[0-9][0-9]_*.py")} == {
-        file.name[:2] for file in LESSONS}
+    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -120,7 +122,8 @@ def test_a_lesson_has_its_parts(lesson):
     for value in switches(lesson):
         assert f'"{value}"`' in text, f"the text does not explain {value}"
     for change in ("", *switches(lesson)):
-        question, right = Question(lesson, change), RIGHT.get(f"{lesson.name[:2]} {change}".strip())
+        question = Question(lesson, change)
+        right = RIGHT.get(f"{number_of(lesson)} {change}".strip())
         assert len(question.choices) >= 3 or not question.choices and question.low < question.high
         assert right is None or question.valid(right if question.choices else str(right[0]))
     questions = re.search(r"^## Two questions\n(.*?)<details>", text, re.M | re.S)
@@ -131,19 +134,18 @@ def test_a_lesson_has_its_parts(lesson):
 
 def read_first(lesson: Path) -> set[str]:
     """The lessons that "read NN first" names, and those that these name in turn."""
-    named = re.search(r"\bread (\d\d(?:(?:,| and) \d\d)*) first", lesson_list.head_of(lesson)[1])
-    direct = set(re.findall(r"\d\d", named[1])) if named else set()
-    by_number = {other.name[:2]: other for other in LESSONS}
-    return direct.union(*(read_first(by_number[number]) for number in direct))
+    named = re.search(rf"\bread ({N}(?:(?:,| and) {N})*) first", lesson_list.head_of(lesson)[1])
+    direct = set(re.findall(N, named[1])) if named else set()
+    return direct.union(*(read_first(NUMBERS[number]) for number in direct))
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_builds_only_on_lessons_that_it_says_to_read_first(lesson):
     """An earlier "lesson NN" is among them; a later one is a look ahead and needs no reading."""
     text = " ".join(re.sub(r"^ *# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M).split())
-    lists = re.findall(r"\b[Ll]essons? (\d\d(?:(?:,| and| to| or) \d\d)*)", text)
-    earlier = {number for x in lists for number in re.findall(r"\d\d", x)
-               if number < lesson.name[:2]}
+    lists = re.findall(rf"\b[Ll]essons? ({N}(?:(?:,| and| to| or) {N})*)", text)
+    earlier = {number for x in lists for number in re.findall(N, x)
+               if number < number_of(lesson)}
     assert earlier <= read_first(lesson), f"{lesson.name} builds on {earlier - read_first(lesson)}"
 
 

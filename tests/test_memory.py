@@ -1,30 +1,38 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
 answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
 the end the memory of a whole process, beside what a run announces."""
+import hashlib
 import re
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from commands import call
-from made import CPU, FORMS, NANO, TINY, batch_of, learn, tiny
+from made import CPU, FORMS, NANO, TINY, batch_of, learn, one_error, same, tiny
 from torch.profiler import ProfilerActivity, profile
 
-from nanouft import generate, rollout
+from nanouft import generate, rollout, train
 from nanouft.batch import Batch
-from nanouft.data.batches import Encoded, Tokens, collate
+from nanouft.data.batches import Encoded, RowSource, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
-from nanouft.run import device, memory, reference
+from nanouft.rollout import Sampler
+from nanouft.run import device, memory, reference, rehearsal
+from nanouft.run.folder import hash_of
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
-from nanouft.run.plan import plan_run
+from nanouft.run.plan import Plan, plan_run
+from nanouft.run.rehearsal import longest_rollout, longest_step
 from nanouft.run.settings import read_flags
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
@@ -46,7 +54,7 @@ def peak(work) -> int:
 
 @pytest.fixture(params=[1_000, 20_000])
 def model(request, monkeypatch):
-    for module in (rollout, reference, generate):
+    for module in (reference, generate):
         monkeypatch.setattr(module, "LOGIT_BUDGET", LOGITS)
     monkeypatch.setattr(generate, "CACHE", CACHE)
     return GPT(replace(TINY, vocab_size=request.param), seed=0)
@@ -70,10 +78,45 @@ def test_reading_for_the_start_model(model):
     data, one_row = some_rows(model.cfg.vocab_size), ANSWER * model.cfg.vocab_size
     used = peak(lambda: reference.logps(data, model, 0, CPU))
     assert used < 8 * max(LOGITS, one_row) + 2**20, f"{used:,} bytes"   # logits, their log-softmax
+    assert len(reference.chunks(data, model)) == 1, "a large vocabulary does not part the rows"
+
+
+def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
+    model = GPT(GPTConfig(5_000, 32, 2, 2, 128), seed=0)
+    held = sum(p.nbytes for p in model.parameters())
+    sampler = Sampler(model, model, NANO, 9, Device("cpu", "bf16"))
+    assert peak(lambda: sampler.sample([], 0, 0)) < 0.6 * held
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_log_probs_of_half_precision_make_no_copy_of_all_logits_in_fp32(dtype, monkeypatch):
+    """Values and gradients are those of such a copy."""
+    monkeypatch.setattr(fast, "LARGE", 0)
+    monkeypatch.setattr(fast, "PART", 2**16)
+    rng = torch.Generator().manual_seed(0)
+    z = torch.randn(512, 4096, generator=rng).to(dtype).requires_grad_()
+    y, g = torch.randint(4096, (512,), generator=rng), torch.randn(512, generator=rng)
+    (want := -F.cross_entropy(z.float(), y, reduction="none")).backward(g)
+    copy, got = z.detach().clone().requires_grad_(), []
+    used = peak(lambda: (got.append(fast.logp(copy * 1, y)), got[0].backward(g)))
+    same(got[0].detach(), want.detach(), 1e-5)
+    same(copy.grad.float(), z.grad.float(), 1e-6)
+    assert got[0].dtype == torch.float32
+    assert used < 2.5 * z.nbytes, "z itself, its gradient, and some chunks"
+
+
+def test_a_hash_reads_a_file_in_pieces(tmp_path):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(2**26 + 1)
+    tracemalloc.start()
+    found = hash_of(str(tmp_path / "large"))
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    assert found == hashlib.sha256(bytes(2**26 + 1)).hexdigest()[:16]
 
 
 def test_decoding(model):
-    prompts = [[1, 2, 3]] * 200
+    prompts = [[1, 2, 3]] * 120                         # more than fit at once
     used = peak(lambda: generate.generate(model, prompts, stop=-1, pad=0, max_new=40,
                                           temperature=1.0))
     assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
@@ -86,6 +129,56 @@ def test_keys_and_values_and_their_copy_fill_the_cache_and_no_more(tokens, model
     if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
         one, more = (model.new_cache(n, tokens).kv.nbytes for n in (together, together + 1))
         assert 2 * one <= CACHE < 2 * more
+
+
+# ---- the longest step, rehearsed -----------------------------------------------------------------
+def plan_of(told: str, vocab: int = VOCAB) -> tuple[Plan, GPT]:
+    objective, cfg, given = read_flags(["--objective", *told.split()])
+    model = tiny(vocab_size=vocab, n_ctx=128)
+    objective.setup(model, 0)
+    return plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO), model
+
+
+@pytest.mark.parametrize("told", ["sft --accumulate 2", "dpo", "kto", "ift --variant released",
+                                  "grpo", "ppo", "hpt", "chord"])
+def test_a_rehearsed_step_is_the_longest_and_leaves_no_trace(told, monkeypatch):
+    plan, model = plan_of(f"{told} --batch-size 4 --steps 6 --rows 60", NANO.n_vocab)
+    if plan.objective.on_policy:
+        step = partial(longest_rollout, plan, Sampler(model, GPT(model.cfg, seed=1), NANO, 9, CPU))
+        longest = max(len(e.seqs["prompt"].ids) for e in plan.train) + 9 - 1
+    else:
+        step, source = partial(longest_step, plan, plan.train, NANO.pad), RowSource(
+            plan.train, plan.batching, NANO.pad)
+        longest = max(s.inputs.shape[1] for i in range(6) for s in source(i).seqs.values())
+    seen, forward = [], GPT.forward
+
+    def watch(self, ids=None, **more):
+        read = more.get("embeds") if ids is None else ids
+        if read is not None and torch.is_grad_enabled():
+            seen.append(read.shape[1])
+            torch.rand(1)
+        return forward(self, ids, **more)
+    monkeypatch.setattr(GPT, "forward", watch)
+    before, random = {n: p.clone() for n, p in model.named_parameters()}, torch.get_rng_state()
+    rehearsal.rehearse(plan, model, step, CPU)
+    assert max(seen) == longest
+    assert all(torch.equal(p, before[n]) and p.grad is None for n, p in model.named_parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_step_that_does_not_fit_ends_the_run_in_one_line_before_anything_long(here, monkeypatch,
+                                                                                capsys):
+    """Nothing has been read for the start model, and nothing is written."""
+    def no_memory(*args, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    monkeypatch.setattr(train, "is_rehearsed", lambda device: True)
+    monkeypatch.setattr(OBJECTIVES["dpo"], "forward", no_memory)
+    monkeypatch.setattr(reference, "logps", lambda *more: pytest.fail("all rows are read"))
+    assert call("train --objective dpo --rows 40 --steps 2 --plain --out long") == 2
+    assert one_error(capsys).endswith("rehearsal of the longest step ran out of memory; try "
+                                      "--activation-checkpointing, then --accumulate 2, then a "
+                                      "smaller model")
+    assert not (here / "long").exists()
 
 
 # ---- what a run announces ------------------------------------------------------------------------
@@ -115,15 +208,19 @@ def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
         assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
 
 
-def test_half_precision_is_told_what_it_needs_at_most_and_is_not_refused(monkeypatch):
-    """It takes less than is estimated."""
-    monkeypatch.setattr(device, "memory", lambda _: 1e6)
-    objective, cfg, given = read_flags(["--objective", "sft", "--batch-size", "512"])
-    model = tiny(vocab_size=VOCAB)
-    plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
-    with pytest.raises(UserError, match="there are 0.0"):
+def test_steps_in_half_precision_are_not_refused_but_weights_that_do_not_fit_are(monkeypatch):
+    """The steps take less than is estimated; weights, gradients and moments are in fp32."""
+    plan, model = plan_of("sft --batch-size 512")
+    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
+    monkeypatch.setattr(device, "memory", lambda _: 0.6e9)
+    half = Device("cpu", "bf16")
+    with pytest.raises(UserError, match="there are 0.6"):
         check_memory(plan, model, CPU)
-    assert check_memory(plan, model, Device("cpu", "bf16")).startswith("memory: up to ")
+    for other in (half, Device("cuda", "fp32")):            # a card rehearses its longest step
+        assert check_memory(plan, model, other).startswith("memory: up to ")
+    monkeypatch.setattr(device, "memory", lambda _: 0.4e9)
+    with pytest.raises(UserError, match="no batch would fit: give --lora"):
+        check_memory(plan, model, half)
 
 
 @pytest.mark.parametrize("name, there", [("sft", ", or --accumulate "), ("kto", "; ")])

@@ -240,31 +240,36 @@ def test_an_objective_that_fails_in_the_middle_of_a_rollout_goes_on_before_it(he
         same_files(here / f"cut{failing}", here / "whole")
 
 
-@pytest.mark.parametrize("error", [
+ERRORS = [
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
     RuntimeError("CUDA out of memory. Tried"), MemoryError(), OSError(12, "Cannot allocate memory"),
-    SystemExit(3), ZeroDivisionError("a fault of ours"), KeyboardInterrupt()])
-def test_whatever_ends_the_loop_the_last_whole_step_is_saved(error, here, capsys, monkeypatch):
+    SystemExit(3), ZeroDivisionError("a fault of ours"), KeyboardInterrupt()]
+
+
+def test_whatever_ends_the_loop_the_last_whole_step_is_saved(here, capsys, monkeypatch):
     """Out of memory is one line with the advice; a fault of ours has a traceback, and its last line
     (from Python 3.11 on) is the same."""
     line = ENDS.replace("--samples 2 ", "").replace("--max-new 4 ", "") + "--rows 32 --out "
     assert call(line + "whole") == 0
-    capsys.readouterr()
-    with monkeypatch.context() as now:
-        now.setattr(IFT, "loss", failing(IFT.loss, error, 6))
-        if isinstance(error, (SystemExit, ZeroDivisionError)):
-            with pytest.raises(type(error)) as raised:
-                call(line + "cut")
-            told = raised.value.__notes__[-1]
-        else:
-            assert call(line + "cut") == (130 if isinstance(error, KeyboardInterrupt) else 2)
-            told = capsys.readouterr().err.splitlines()[-1]
-            if not isinstance(error, KeyboardInterrupt):
-                assert told.startswith("error: out of memory; give --activation-checkpointing")
-    assert told.endswith("cut holds step 5; go on with: python -m nanouft.train --resume cut")
-    assert call("--resume cut") == 0
-    same_files(here / "cut", here / "whole")
+    for k, error in enumerate(ERRORS):
+        cut = f"cut{k}"
+        capsys.readouterr()
+        with monkeypatch.context() as now:
+            now.setattr(IFT, "loss", failing(IFT.loss, error, 6))
+            if isinstance(error, (SystemExit, ZeroDivisionError)):
+                with pytest.raises(type(error)) as raised:
+                    call(line + cut)
+                told = raised.value.__notes__[-1]
+            else:
+                assert call(line + cut) == (130 if isinstance(error, KeyboardInterrupt) else 2)
+                told = capsys.readouterr().err.splitlines()[-1]
+                if not isinstance(error, KeyboardInterrupt):
+                    assert told.startswith("error: out of memory; give --activation-checkpointing")
+        assert told.endswith(f"{cut} holds step 5; go on with: python -m nanouft.train --resume "
+                             f"{cut}"), repr(error)
+        assert call(f"--resume {cut}") == 0
+        same_files(here / cut, here / "whole")
 
 
 def failing(method, error: BaseException, at: int):

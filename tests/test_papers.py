@@ -2,6 +2,7 @@
 are refused and named."""
 import math
 from dataclasses import replace
+from functools import cache
 from random import Random
 
 import pytest
@@ -16,6 +17,7 @@ from nanouft.objectives.from_file import find
 
 SLIPS = [(name, k) for name, facts in PAPERS.items() for k in range(len(facts.mistakes))]
 CASE = Case("plain", 4, 2, 1)
+subject_of = cache(lambda name: Paper(PAPERS[name]))        # it keeps what its slips give
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_the_right_program_is_right_and_obeys_its_law(name):
 
 @pytest.mark.parametrize("name, k", SLIPS)
 def test_a_slip_is_refused_and_named(name, k, few):
-    subject = Paper(PAPERS[name])
+    subject = subject_of(name)
     mistake = subject.mistakes[k]
     told = assess(subject, subject.with_mistakes((mistake,)), "2").told
     assert told.startswith("    Right in ") and told.endswith(mistake[2]), told

@@ -12,7 +12,7 @@ from browser import opened
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
 from lessons.course import Question, switches
-from lessons.lesson_list import LESSONS
+from lessons.lesson_list import LESSONS, lesson_file, number_of
 from lessons.website import layout as website
 from lessons.website import pages
 from nanouft.objectives import OBJECTIVES
@@ -65,7 +65,7 @@ def site(tmp_path_factory):
     jupytext, *_ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml",
                                              "markdown_it", "mdit_py_plugins"))
     whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY, URL)
-    few = record(("sft", "ift", "dpo"))
+    few = record(("sft", "ift", "dpo"), (2.5e-4,))
     whole.write_drawn({"playground": (WEB, few),
                        "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
     (whole.out / "lessons").mkdir()
@@ -87,7 +87,7 @@ def test_the_page_of_a_lesson_is_one_file_without_a_network(k, site):
                        r"src=\"(?!data:)", text)
     assert not asked and text.count("<script>") == 1
     assert "$" not in re.sub(r"<(pre|script).*?</\1>", "", text, flags=re.S)
-    assert f"<title>{LESSONS[k].name[:2]} · " in text and "prefers-color-scheme: dark" in text
+    assert f"<title>{number_of(LESSONS[k])} · " in text and "prefers-color-scheme: dark" in text
     near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
     assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
 
@@ -303,7 +303,7 @@ def test_from_page_to_page_by_keyboard_alone(site, browser):
 def test_a_lesson_links_the_files_that_it_names(site):
     page = (site / "lessons" / f"{LESSONS[2].stem}.html").read_text(encoding="utf-8")
     assert f'<a href="{REPOSITORY}/blob/HEAD/nanouft/objectives/sft.py"><code>' in page
-    page = (site / "lessons" / f"{LESSONS[14].stem}.html").read_text(encoding="utf-8")
+    page = (site / "lessons" / f"{lesson_file('14').stem}.html").read_text(encoding="utf-8")
     assert '<a href="../docs/results/index.html"><code>docs/results</code></a>' in page
 
 

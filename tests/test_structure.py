@@ -26,10 +26,11 @@ ORDER = {
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website classroom
-        exercises bench __main__""",
+        pieces exercises speedrun bench __main__""",
     "lessons/classroom": """mistakes_chord mistakes calling hints judge sandbox submissions exercise
         grade check build_parts build_train grade_parts build paper_runs paper_list paper_judge
-        paper guesses histogram grade_class arena_runs arena exam quiz slides course_state"""}
+        paper piece guesses histogram grade_papers grade_class arena_runs arena speedrun_runs
+        speedrun exam quiz slides course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -71,7 +72,7 @@ def test_a_file_imports_only_what_stands_before_it(tree):
     for module, file in files_of(tree).items():
         if module + "." == package:                 # __init__.py
             continue
-        place = re.sub(r"^\d\d_.*", "NN", module.removeprefix(package).split(".")[0])
+        place = re.sub(r"^\d\d\w?_.*", "NN", module.removeprefix(package).split(".")[0])
         assert place in order, f"{file}: where does it stand in the order?"
         for name in imported(file):
             top, other = name.split(".")[0], name.removeprefix(package).split(".")[0]
@@ -90,17 +91,26 @@ def test_no_files_import_each_other_in_a_circle():
     TopologicalSorter(reads).prepare()              # CycleError, with the circle
 
 
-def test_a_run_reads_no_file_that_it_does_not_need():
-    """simple.py does without objective.py and its loop; a run reads its own method and no other."""
+def test_a_file_is_read_when_it_is_asked_for():
+    """`import nanouft` reads no torch, simple.py does without objective.py and its loop, and a run
+    reads its own method and no other. A name of nanouft's face is that of its file."""
     code = """
 import sys
+import nanouft
+print(*sys.modules)
 import nanouft.simple
 print(*sys.modules)
 from nanouft import objectives, train
 objectives.OBJECTIVES["dpo"]
-print(*sys.modules)"""
-    simple, run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True,
-                                 text=True, check=True).stdout.splitlines()
+print(*sys.modules)
+from nanouft import OBJECTIVES, world
+assert world.rows and OBJECTIVES["sft"]
+for name, file in nanouft.HOME.items():
+    assert getattr(nanouft, name) is getattr(sys.modules["nanouft." + file], name), name
+assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name")"""
+    face, simple, run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True,
+                                       stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    assert not {"torch", "numpy"} & {*face.split()}
     unread = ["objective", "objectives", "loop", "run", "train", "pictures"]
     assert not {f"nanouft.{name}" for name in unread} & {*simple.split()}
     unread = [*(f"objectives.{name}" for name in NAMES if name != "dpo"), "pictures", "playground"]
@@ -158,20 +168,6 @@ assert before == now()"""
     (guest / "__main__.py").write_text("")
     subprocess.run([sys.executable, "-m", "guest"], cwd=tmp_path, check=True,
                    env=os.environ | {"PYTHONPATH": str(ROOT)})
-
-
-def test_the_face_of_the_package_is_read_when_it_is_asked_for():
-    """A name of FACE is that of its file, and until then `import nanouft` has read no torch."""
-    code = """
-import sys
-import nanouft
-assert not {"torch", "numpy"} & {*sys.modules}
-from nanouft import OBJECTIVES, world
-assert world.rows and OBJECTIVES["sft"]
-for name, file in nanouft.HOME.items():
-    assert getattr(nanouft, name) is getattr(sys.modules["nanouft." + file], name), name
-assert {*nanouft.HOME} <= {*dir(nanouft)} and not hasattr(nanouft, "no_such_name")"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_the_command_nanouft_begins_as_python_m_does(tmp_path):

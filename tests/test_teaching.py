@@ -10,12 +10,13 @@ import pytest
 from lessons import lesson_list
 from lessons.classroom import arena, build, exam, quiz, sandbox, slides
 from lessons.classroom.exercise import exercises
-from lessons.lesson_list import LESSONS
+from lessons.lesson_list import LESSONS, NUMBERS, lesson_file, number_of
 from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"[-+]?\d+\.?\d*")
 EXERCISE = re.compile(r"\b\d\d[a-z]\b")
+LESSON = re.compile(r"\b\d\db?\b")
 
 
 def part_of(heading: str) -> str:
@@ -32,9 +33,9 @@ def weeks() -> list[list[str]]:
 # ---- the plan ------------------------------------------------------------------------------------
 def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
     """And name an exercise in the week of its lesson."""
-    lessons = [re.findall(r"\b\d\d\b", week[1]) for week in weeks()]
+    lessons = [re.findall(LESSON, week[1]) for week in weeks()]
     assert len(lessons) == 10
-    assert sorted(sum(lessons, [])) == [x.name[:2] for x in LESSONS]
+    assert sorted(sum(lessons, [])) == [*NUMBERS]
     parts = [name for week in weeks() for name in re.findall(r"`(\w+)`", week[3])]
     assert sorted(parts) == sorted(build.PARTS)
     for week, here in zip(weeks(), lessons):
@@ -45,9 +46,9 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
     """16 and 17 are by choice. The hours add the rest, which is an estimate, and the class."""
     minutes = {}
     for lesson in LESSONS:
-        minutes[lesson.name[:2]] = int(lesson_list.row(lesson).split("|")[-2])
+        minutes[number_of(lesson)] = int(lesson_list.row(lesson).split("|")[-2])
     for week in weeks():
-        some = [] if "by choice" in week[1] else re.findall(r"\b\d\d\b", week[1])
+        some = [] if "by choice" in week[1] else re.findall(LESSON, week[1])
         due = [sum(minutes[x] for x in some), 20 * len(EXERCISE.findall(week[2])),
                30 * len(re.findall(r"`(\w+)`", week[3]))]
         told = [int(x) for x in week[4].split(" + ")]
@@ -156,7 +157,7 @@ def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_pa
 def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
     """Of the questions that the exam does not have."""
     rng = Random(seed)
-    push, look, means, slopes, path = (ask(rng) for ask in quiz.QUESTIONS[:5])
+    push, look, means, slopes, path, old = (ask(rng) for ask in quiz.QUESTIONS[:6])
     tokens, beta = numbers(push[0])
     assert numbers(push[1])[:2] == pytest.approx([tokens * beta / 2, -tokens * beta / 2], abs=6e-4)
 
@@ -173,6 +174,10 @@ def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
     chances = numbers(path[0])
     assert numbers(path[1]) == pytest.approx([math.prod(chances), statistics.mean(chances)],
                                              abs=6e-4)
+    nats, A = numbers(old[0])[:2]
+    rho = math.exp(nats if "more likely" in old[0] else -nats)
+    stopped = rho > 1.2 if A > 0 else rho < 0.8
+    assert numbers(old[1])[:2] == pytest.approx([rho, 0 if stopped else rho * A], abs=6e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -215,9 +220,10 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
 def test_pictures_of_a_switch_follow_all_those_of_their_lesson(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "OUT", tmp_path)
     names = ["16", "16-delta", "16-delta-no-steps-shown", "16-no-steps-shown"]
-    for name in reversed(names):
+    for name in [*reversed(names), "12", "12b", "12b-clip"]:
         (tmp_path / f"{name}.png").touch()
-    assert [x.stem for x in slides.pictures_of(LESSONS[16])] == names
+    assert [x.stem for x in slides.pictures_of(lesson_file("16"))] == names
+    assert [x.stem for x in slides.pictures_of(lesson_file("12"))] == ["12"]
 
 
 def test_a_page_has_the_shape_of_its_picture(tmp_path):

@@ -5,7 +5,8 @@
     python -m lessons.bench --gpu cpu                   # the same lines on the CPU, to try the code
 
 A check prints `ok`, or `LOOK` where a figure is not as expected; then something is wrong, or the
-bound does not fit this card. After a LOOK the exit code is 1.
+bound does not fit this card. After a LOOK the exit code is 1. After LIMIT seconds no further line
+begins; the same command goes on there, from out/bench_cuda.jsonl. Delete this file to begin anew.
 """
 import contextlib
 import copy
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -25,8 +27,9 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from lessons.bench.beside_trl import METHODS, against_trl, if_installed
-from lessons.bench.subjects import Subject, nano, on_gpu, our_steps, quiet, real
-from nanouft import train, world
+from lessons.bench.ladder import rungs
+from lessons.bench.subjects import Subject, nano, on_gpu, quiet, real
+from nanouft import __version__, train, world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
@@ -40,22 +43,28 @@ from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
 from nanouft.run.compiled import CompiledBlocks
 from nanouft.run.device import choose_device
+from nanouft.run.recorded import RecordedTrunk
 from nanouft.run.reference import FrozenModels
 
 TRIED = ("sft", "ift", "dpo", "grpo")
+LIMIT = 360     # seconds
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
 Figures = Callable[[int], Tensor]       # k -> (k, 2): loss and gradient norm of the next k steps
 Verdict = tuple[bool, str]              # is it as expected, and what was seen
 
 
-def report(what: str, check: Callable[[], Verdict]) -> bool:
+def report(what: str, check: Callable[[], Verdict]) -> Verdict:
     """Print the line of a check. One that raises is a LOOK, and the next ones follow."""
     try:
         fine, told = check()
     except Exception as e:
         fine, told = False, f"{type(e).__name__}: {' '.join(str(e).split())[:160]}"
-    print(f"{'ok  ' if fine else 'LOOK'}  {what:<16} {told}", flush=True)
-    return fine
+    show(what, fine, told)
+    return fine, told
+
+
+def show(what: str, fine: bool, told: str) -> None:
+    print(f"{'ok  ' if fine else 'LOOK'}  {what:<32} {told}", flush=True)
 
 
 # ---- steps that can be compared ------------------------------------------------------------------
@@ -88,14 +97,11 @@ def any_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
 
 
 def learner(name: str, device: Device, batches: list[Batch], start: Start = base,
-            backend: str = "", scaler: torch.amp.GradScaler | None = None
-            ) -> tuple[GPT, Figures]:
-    """A fresh model, and a function that makes its next steps; with compiled blocks, if a backend
-    is named."""
+            wrap: Callable[[GPT], Any] = lambda model: model,
+            scaler: torch.amp.GradScaler | None = None) -> tuple[GPT, Figures]:
+    """A fresh model, and a function that makes its next steps. wrap: how it is called there."""
     model = start()[0].to(device.name)
-    if backend:
-        torch._dynamo.reset()
-    net = CompiledBlocks(model, backend) if backend else model
+    net = wrap(model)
     objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
     update = Update(make_optimizer(model, rate, fused=True), clip=1.0, scaler=scaler)
     run = steps(net, objective, lambda i: batches[i % len(batches)], update, range(999), device)
@@ -169,80 +175,97 @@ def compiled(gpu: Device, start: Start = base, backend: str = "inductor") -> Ver
     """Six steps of six shapes: a block is compiled with gradient and without, and never broken."""
     batches = batches_of("ift", start, 6, 32)
     eager = learner("ift", gpu, batches, start)[1](6)
+    torch._dynamo.reset()
     counters.clear()
     begun = time.time()
-    loss, norm = gaps(learner("ift", gpu, batches, start, backend)[1](6), eager)
+    loss, norm = gaps(learner("ift", gpu, batches, start,
+                              lambda model: CompiledBlocks(model, backend))[1](6), eager)
     graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
     return (loss < 0.02 and norm < 0.08 and graphs == 2 and not breaks,
             f"loss off by {loss:.0e}, norm {norm:.0e}; {graphs} graphs, {breaks} breaks, "
             f"{time.time() - begun:.0f} s")
 
 
+def accumulate(gpu: Device, start: Start = base) -> Verdict:
+    """Steps in four micro-batches are the steps in one."""
+    batches = batches_of("ift", start, 3, 32)
+    whole = learner("ift", replace(gpu, dtype="fp32"), batches, start)[1](3)
+    parts = [replace(batch, accumulate=4) for batch in batches]
+    off = max(gaps(learner("ift", replace(gpu, dtype="fp32"), parts, start)[1](3), whole))
+    return off < 1e-3, f"off by {off:.0e} in fp32"
+
+
+def recorded(gpu: Device, start: Start = base) -> Verdict:
+    """Steps that are recorded are the plain ones, in each precision: whole, in four micro-batches
+    of one shape, and with two forwards before the backward pass (orpo)."""
+    if gpu.kind == "cpu" and torch.cuda.make_graphed_callables.__module__.startswith("torch"):
+        return True, "only a card records"
+    worst, graphs = dict.fromkeys(("fp32", gpu.dtype), 0.0), []
+    for name, parts in (("ift", 1), ("ift", 4), ("orpo", 1)):
+        batches = [replace(batch, accumulate=parts) for batch in batches_of(name, start, 6, 32)]
+        for dtype in worst:
+            device, nets = choose_device(gpu.name, dtype), list[RecordedTrunk]()
+            plain = learner(name, device, batches, start)[1](6)
+            found = learner(name, device, batches, start,
+                            lambda model: nets.append(RecordedTrunk(model)) or nets[0])[1](6)
+            worst[dtype] = max(worst[dtype], *gaps(found, plain))
+            graphs.append(sum(map(bool, nets[0].graphs.values())))
+    return (worst["fp32"] < 1e-3 and max(worst.values()) < 0.08 and min(graphs) > 0,
+            ", ".join(f"off by {off:.0e} in {dtype}" for dtype, off in worst.items())
+            + f"; {min(graphs)} to {max(graphs)} graphs")
+
+
 # ---- costs ---------------------------------------------------------------------------------------
-def cost(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
-    """Tokens per second of the wall clock, prompts too, and a GPU's peak memory."""
-    subject = of()
-    with quiet():
-        ours = our_steps(name, subject, device)
-    if device.kind == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    for _ in range(subject.warm):
-        float(next(ours).norm)
-    begun = time.perf_counter()
-    done = [next(ours) for _ in range(subject.turns)]
-    float(done[-1].norm)                                # waits until the device has ended
-    speed = sum(step.tokens_read for step in done) / (time.perf_counter() - begun)
-    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if device.kind == "cuda" else ""
-    return True, f"{subject.rows} rows per step, {speed:,.0f} tokens per second{peak}"
-
-
-def exact_cost(of: Callable[[], Subject], device: Device) -> Verdict:
-    """The same of SFT in fp32, as --dtype fp32 computes it: without TF32."""
-    torch.set_float32_matmul_precision("highest")
-    return cost("sft", of, replace(device, dtype="fp32"))
-
-
-def cost_with_cudnn(of: Callable[[], Subject], device: Device) -> Verdict:
-    """The same of SFT with cuDNN's attention, which `choose_device` turns off."""
-    torch.backends.cuda.enable_cudnn_sdp(True)
-    return cost("sft", of, device)
-
-
 def beside_trl(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
     """Seconds of TRL's steps over ours."""
     return True, if_installed(lambda: f"TRL's time / ours: {against_trl(name, of(), device)}")
 
 
-def main(where: str = "cuda", folder: str | None = None) -> int:
-    """Print all lines; 1 if one of them says LOOK."""
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")      # TRL would use all cards, ours uses one
-    if where == "cuda" and not torch.cuda.is_available():
-        raise UserError("--gpu: there is no CUDA device here")
-    gpu = choose_device(where, "bf16")
-    card = torch.cuda.get_device_name() if where == "cuda" else "cpu"
-    print(f"{card}; torch {torch.__version__}; bf16; {time.strftime('%Y-%m-%d')}")
-    of_theirs = Path(folder).name if folder else ""
-    larger = on_gpu if where == "cuda" else lambda subject: subject
-    subjects = {"": lambda: larger(nano())}
-    if folder:
-        subjects[f", {of_theirs}"] = lambda: larger(real(folder))
+def lines_of(gpu: Device, folder: str | None) -> dict[str, Callable[[], Verdict]]:
+    """{name of a line: what makes it}: checks, the ladder, TRL."""
+    theirs = f", {Path(folder).name}" if folder else ""
+    larger = on_gpu if gpu.kind == "cuda" else lambda subject: subject
     lines: dict[str, Callable[[], Verdict]] = {}
     for name in TRIED:
         lines[f"{name} = CPU"] = partial(same_as_cpu, name, gpu)
         if folder:
-            lines[f"{name} = CPU, {of_theirs}"] = partial(
+            lines[f"{name} = CPU{theirs}"] = partial(
                 same_as_cpu, name, gpu, partial(start_model, folder), rows=8)
-    lines |= {"fp16 scaler": partial(scaler, gpu), "resume": partial(resume, gpu),
-              "compile": partial(compiled, gpu)}
-    for whose, of in subjects.items():
-        lines |= {f"cost of {name}{whose}": partial(cost, name, of, gpu) for name in TRIED}
-        lines[f"sft in fp32{whose}"] = partial(exact_cost, of, gpu)
-        lines[f"sft with cuDNN{whose}"] = partial(cost_with_cudnn, of, gpu)
-    for whose, of in subjects.items():
-        lines |= {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
-                  for name in METHODS}
+    lines |= {"accumulate": partial(accumulate, gpu), "fp16 scaler": partial(scaler, gpu),
+              "resume": partial(resume, gpu), "recorded": partial(recorded, gpu),
+              "compile": partial(compiled, gpu)} | rungs(gpu.name)
+    subjects = {"": lambda: larger(nano())}
+    if folder:
+        subjects[theirs] = lambda: larger(real(folder))
+    return lines | {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
+                    for whose, of in subjects.items() for name in METHODS}
+
+
+def main(where: str = "cuda", folder: str | None = None, limit: float = LIMIT) -> int:
+    """Print all lines; 1 if one of them says LOOK, or if the time is over."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")      # TRL would use all cards, ours uses one
+    if where == "cuda" and not torch.cuda.is_available():
+        raise UserError("--gpu: there is no CUDA device here")
+    begun, gpu = time.monotonic(), choose_device(where, "bf16")
+    card = torch.cuda.get_device_name() if where == "cuda" else "cpu"
+    about = f"{card}; torch {torch.__version__}; nanouft {__version__}"
+    print(f"{about}; {time.strftime('%Y-%m-%d')}")
+    file = Path("out", f"bench_{where}.jsonl")
+    found = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    kept = {x["what"]: x["told"] for x in map(json.loads, found) if x["about"] == about}
     held = []
-    for what, check in lines.items():
+    for what, check in lines_of(gpu, folder).items():
+        if what in kept:                                # by an earlier call
+            show(what, True, kept[what])
+            continue
+        if time.monotonic() - begun > limit:
+            print(f"{limit:.0f} seconds are over; the same command goes on with: {what}")
+            return 1
         choose_device(where, "bf16")                # the line before may have left other settings
-        held.append(report(what, check))
+        fine, told = report(what, check)
+        held.append(fine)
+        if fine:
+            file.parent.mkdir(exist_ok=True)
+            with file.open("a", encoding="utf-8") as f:
+                print(json.dumps({"about": about, "what": what, "told": told}), file=f)
     return int(not all(held))

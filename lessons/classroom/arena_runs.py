@@ -61,10 +61,14 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: 
     code = run_limited(run_all, [program, *words], SECONDS, WAITING, runs.resolve(), said)
     missing = [job for job in jobs if not (runs / folder_of(job) / "model.safetensors").is_file()]
     if missing:
-        text = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else ""
-        last = (text.strip().splitlines() or ["no word"])[-1][:300]
         raise UserError(f"{name}: {how_it_ended(code, SECONDS, WAITING)} and {len(missing)} of "
-                        f"{len(jobs)} runs left no weights; the last line was: {last}")
+                        f"{len(jobs)} runs left no weights; the last line was: {last_words(said)}")
+
+
+def last_words(said: Path) -> str:
+    """The last line that a process has printed."""
+    text = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else ""
+    return (text.strip().splitlines() or ["no word"])[-1][:300]
 
 
 def folder_of(job: tuple[int, str]) -> str:

@@ -29,8 +29,8 @@ PARTS = {   # in the order in which they are written: the lesson, and methods th
     "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
     "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
     "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
-    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]), "grpo_loss": ("12", ["grpo"]),
-    "chord_loss": ("18", ["chord"])}
+    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]),
+    "grpo_loss": ("12b", ["grpo"]), "chord_loss": ("18", ["chord"])}
 SAMPLED = ("grpo", "chord")                  # whose loss is no number that means something
 OURS = {name: getattr(simple, name) for name in PARTS}
 GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "

@@ -27,7 +27,7 @@ from nanouft.plumbing.user_code import error_line, load
 
 WORDS, BYTES_OF_A_CALL = 2000, 2**20            # of an error, and of what one call gives
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
-KEYS = re.compile(r"lessons\.(\w+\.)?(exercise|grade|judge|mistakes)|(^|\.)key\d\d$")
+KEYS = re.compile(r"lessons\.(\w+\.)?(exercise|grade|judge|mistakes)|(^|\.)key(\d\d|_\w+)$")
 
 
 # ---- what is looked at --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from lessons.classroom.build_train import written_parts
 from lessons.classroom.exercise import difficulty_of
 from lessons.classroom.submissions import is_stub, parse
 from lessons.course import HERE, Question, switches
-from lessons.lesson_list import LESSONS, head_of
+from lessons.lesson_list import LESSONS, exercises_of, head_of, number_of
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
@@ -25,10 +25,9 @@ def of_all(begun: list[bool]) -> str:
 
 def lesson_line(lesson: Path, question: Question, mine: set[str]) -> str:
     """A lesson: your guess, that for its switch, exercises and parts that you have begun."""
-    number = lesson.name[:2]
+    number = number_of(lesson)
     second = [Question(lesson, change).guess or "-" for change in switches(lesson)]
-    exercises = [x for x in tree_of(HERE / "exercises" / f"ex{number}.py").body
-                 if isinstance(x, ast.FunctionDef)]
+    exercises = exercises_of(lesson, tree_of(HERE / "exercises" / f"ex{number[:2]}.py"))
     begun = [not is_stub(x) for x in exercises]
     hard = ", ".join(filter(None, map(difficulty_of, exercises)))
     parts = [part in mine for part, (of_lesson, _) in PARTS.items() if of_lesson == number]

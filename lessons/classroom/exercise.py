@@ -18,11 +18,13 @@ import torch
 from lessons.classroom.calling import Seen, as_call, attempt, attempt_call, function_in, result
 from lessons.classroom.judge import Measure, Subject, judge
 from lessons.classroom.mistakes import Mistake, with_mistakes
+from lessons.classroom.sandbox import SECONDS
 from lessons.classroom.submissions import parse
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.user_code import load
 
 HERE = Path(__file__).parents[1] / "exercises"
+PIECES = Path(__file__).parents[1] / "pieces"
 ROUNDS = 60                                     # draws of inputs for each exercise
 
 
@@ -35,6 +37,9 @@ class Exercise(Subject):
     properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
     #                                             where many results are right
     tolerance: float = 1e-4
+    rounds: int = ROUNDS
+    shown: str = ""                             # in place of the call
+    seconds: int = SECONDS                      # of computing, for all calls in a class's table
     noun = "calls"
     divisible = True
 
@@ -43,7 +48,7 @@ class Exercise(Subject):
         return self.right.__name__
 
     def cases(self, seed) -> list[str]:
-        return [f"{seed} {k}" for k in range(ROUNDS)]
+        return [f"{seed} {k}" for k in range(self.rounds)]
 
     def arguments(self, case: str) -> tuple:
         return self.draw(Draw(case))
@@ -65,7 +70,7 @@ class Exercise(Subject):
         return attempt(lambda: self.properties(call.values["gives"], *self.arguments(case)))
 
     def show(self, case: str) -> str:
-        return as_call(self.name, self.arguments(case))
+        return self.shown or as_call(self.name, self.arguments(case))
 
     def arguments_of(self, case: str) -> dict[str, object]:
         return dict(zip(inspect.signature(self.right).parameters, self.arguments(case)))
@@ -129,6 +134,28 @@ def difficulties() -> dict[str, str]:
 def exercises() -> dict[str, Exercise]:
     return {name: exercise for file in sorted(HERE.glob("key*.py"))
             for name, exercise in load(file).EXERCISES.items()}
+
+
+@functools.cache
+def pieces() -> dict[str, Exercise]:
+    """"piece ift: loss" -> what is asked of a longer piece, in its own order."""
+    return {f"piece {file.stem[4:]}: {name}": exercise for file in sorted(PIECES.glob("key_*.py"))
+            for name, exercise in load(file).EXERCISES.items()}
+
+
+def known(name: str) -> Exercise:
+    return (pieces() if name.startswith("piece") else exercises())[name]
+
+
+def file_of(name: str) -> str:
+    """Where a student writes it: "ex06.py", or "ift.py" for "piece ift: loss"."""
+    return f"{name.split()[1][:-1]}.py" if name.startswith("piece") else f"ex{name[:2]}.py"
+
+
+def key_of(name: str) -> tuple[Path, str]:
+    """The folder of its key, and the key's file."""
+    return (PIECES, f"key_{file_of(name)}") if name.startswith("piece") else (
+        HERE, f"key{name[:2]}.py")
 
 
 def judge_file(exercise: Exercise, file: Path) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from lessons.classroom.calling import Seen, out_of_memory, run
-from lessons.classroom.exercise import exercises
+from lessons.classroom.exercise import file_of, known
 from lessons.classroom.judge import NOT_STARTED, Verdict, state, verdict
-from lessons.classroom.sandbox import GIGABYTES, SECONDS, how_it_ended, run_and_read
+from lessons.classroom.sandbox import GIGABYTES, how_it_ended, run_and_read
 from lessons.classroom.submissions import Program, handed_in
 
 WAITING = 120                                       # seconds on the clock, for one exercise
@@ -39,12 +39,13 @@ def points_of(found: Verdict) -> Graded:
 
 def submission(student: Path, name: str) -> Program | None:
     """A student's program for an exercise."""
-    return handed_in(student, f"ex{name[:2]}.py", exercises()[name].name)
+    return handed_in(student, file_of(name), known(name).name)
 
 
-def grade(name: str, program: Program | None, seconds: int = SECONDS, seed: str = "0") -> Graded:
-    """Judge a student's program for an exercise."""
-    exercise, file_name = exercises()[name], f"ex{name[:2]}.py"
+def grade(name: str, program: Program | None, seconds: int = 0, seed: str = "0") -> Graded:
+    """Judge a student's program for an exercise. seconds: in place of its own limit."""
+    exercise, file_name = known(name), file_of(name)
+    seconds = seconds or exercise.seconds
     if program is None:
         return Graded(f"wrong: there is no file {file_name}, and no notebook with {exercise.name}")
     cases = exercise.cases(seed)

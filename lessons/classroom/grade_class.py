@@ -1,11 +1,13 @@
-"""Points for a class: exercises, the parts of mine.py, and guesses.
+"""Points for a class: exercises, the parts of mine.py, guesses, papers and longer pieces.
 
     python -m lessons grade class                       # all of them, into out/class
     python -m lessons grade class 02a 06 parts          # an exercise, those of a lesson, the parts
+    python -m lessons grade class paper "piece ift"     # all papers and one piece
     python -m lessons grade class guesses --out marks   # into another folder
 
-`class` holds one folder for each student, with ex02.py, notebooks, mine.py or out/guesses in it or
-in its folders (submissions.py). It writes points.csv, and a file to hand back to each student into
+`class` holds one folder for each student, with ex02.py, notebooks, mine.py, psft.py, ift.py or
+out/guesses in it or in its folders (submissions.py). A paper or piece that nobody has handed in is
+left out, unless it is asked for. It writes points.csv, and a file to hand back to each student into
 feedback. Every program runs in a process of its own, with limits (sandbox.py).
 
 All students get the same inputs, which are drawn anew for each table. What has been graded is kept
@@ -26,11 +28,12 @@ from random import Random
 import torch
 from tqdm import tqdm
 
-from lessons.classroom import grade_parts, guesses
+from lessons.classroom import grade_papers, grade_parts, guesses
 from lessons.classroom.build import try_program
 from lessons.classroom.build_parts import PARTS
-from lessons.classroom.exercise import HERE, exercises
+from lessons.classroom.exercise import exercises, key_of, known, pieces
 from lessons.classroom.grade import Graded, grade, submission
+from lessons.classroom.paper_list import PAPERS
 from lessons.classroom.submissions import Program, handed_in
 from nanouft import simple
 from nanouft.plumbing.entry import command
@@ -40,6 +43,7 @@ from nanouft.plumbing.printing import say, visible
 from nanouft.plumbing.progress import progress
 
 FORMULA = tuple("=+-@")                             # what a formula of a spreadsheet begins with
+BY_CHOICE = ("paper", "piece")
 FEW = 5                                             # names of others with the same program
 WORDS = 600                                         # letters of a cell
 COLUMNS = ["student", "exercise", "points", "what the check says", "the same program as",
@@ -60,12 +64,17 @@ def all_work(seed: str) -> dict[str, Work]:
     """In the order of the table."""
     work = {name: Work([name], submission, lambda _, program, name=name: [
                 grade(name, program, seed=seed)], {name: handed_in(
-                    HERE, f"key{name[:2]}.py", exercise.name)})
-            for name, exercise in exercises().items()}
+                    *key_of(name), known(name).name)})
+            for name in [*exercises(), *pieces()]}
     work["parts"] = Work(
         list(PARTS), grade_parts.submission,
         lambda _, program: grade_parts.grade_parts(program, seed, try_program),
         {name: grade_parts.part_of(Path(simple.__file__), name) for name in PARTS})
+    for name, facts in PAPERS.items():
+        work[f"paper {name}"] = Work(
+            [f"paper {name}"], grade_papers.submission,
+            lambda _, program, name=name: [grade_papers.grade_paper(name, program, seed)],
+            {f"paper {name}": grade_papers.class_in(facts.key)})
     work["guesses"] = Work(["guesses"], lambda *_: None,
                            lambda student, _: [guesses.grade_guesses(student)])
     return work
@@ -81,6 +90,8 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
     work = chosen(all_work(seed), which)
     programs = {(student.name, name): one.submitted(student, name) for student in students
                 for one in work.values() for name in one.names}
+    work = {kind: one for kind, one in work.items() if which or not kind.startswith(BY_CHOICE)
+            or any(programs[student.name, kind] for student in students)}
     jobs = [(student, kind) for student in students for kind in work
             if (student.name, kind) not in results]
 
@@ -139,7 +150,7 @@ def chosen(work: dict[str, Work], which: list[str]) -> dict[str, Work]:
     for name in which:
         if not any(kind.startswith(name) for kind in work):
             raise UserError(f"there is no exercise {name}; give exercises as 06a, a lesson as 06, "
-                            "parts, or guesses")
+                            "parts, guesses, paper, piece, or one as \"piece ift\"")
     return {kind: x for kind, x in work.items() if kind.startswith(tuple(which) or "")}
 
 
@@ -228,8 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons grade", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", type=Path, help="the folder that holds a folder for each")
-    parser.add_argument("which", nargs="*",
-                        help="an exercise as 06a, a lesson as 06, parts, guesses [all]")
+    parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06, parts, "
+                        "guesses, paper, piece [all]")
     parser.add_argument("--out", type=Path, default="out/class",
                         help="where points and files go [out/class]")
     flags = parser.parse_args(arguments)

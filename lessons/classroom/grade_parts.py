@@ -7,7 +7,7 @@ simple.py holds the keys.
 """
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lessons.classroom.build_parts import PARTS
@@ -44,10 +44,10 @@ def grade_parts(program: Program | None, seed: str, try_program: Try) -> list[Gr
         return [Graded("wrong: there is no file mine.py")] * len(PARTS)
     words = [str(program.file.resolve()), seed]
     written, code = run_and_read(try_program, words, IN_ALL, WAITING)
-    return graded_of(written, how_it_ended(code, IN_ALL, WAITING))
+    return graded_of(written, how_it_ended(code, IN_ALL, WAITING) + " while parts were")
 
 
-def graded_of(written: bytes, ended: str) -> list[Graded]:
+def graded_of(written: bytes, ended: str, names: Iterable[str] = PARTS) -> list[Graded]:
     """What a process wrote of each part before it ended."""
     try:
         found = dict(json.loads(written))
@@ -56,7 +56,7 @@ def graded_of(written: bytes, ended: str) -> list[Graded]:
     except (ValueError, RecursionError, TypeError, AttributeError):
         verdicts = {}
     return [points_of(verdicts[name]) if name in verdicts else
-            Graded(f"no result: {ended} while parts were tried") for name in PARTS]
+            Graded(f"no result: {ended} tried") for name in names]
 
 
 def part_of(file: Path, name: str) -> Program:

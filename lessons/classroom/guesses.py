@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lessons.classroom.grade import Graded
 from lessons.course import GUESSES, Question, short_path, switches
-from lessons.lesson_list import LESSONS
+from lessons.lesson_list import LESSONS, number_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
@@ -81,7 +81,7 @@ def grade_guesses(student: Path) -> Graded:
 # ---- your own ------------------------------------------------------------------------------------
 def questions() -> dict[str, Question]:
     """"02" and "02 prompt" -> what lesson 02 asks before either run."""
-    return {f"{file.name[:2]} {change}".strip(): Question(file, change)
+    return {f"{number_of(file)} {change}".strip(): Question(file, change)
             for file in LESSONS for change in ("", *switches(file))}
 
 

@@ -4,8 +4,8 @@
     python -m lessons quiz 09 --seed 5 --answers    # the same questions with their answers
 
 What one recalls after some days stays longer than what one reads twice. A pocket calculator is
-enough. The questions of lessons 06 and later are those of the exam; the losses of the project
-compute their answers.
+enough. The questions of lessons 06 and later, but for 12b, are those of the exam; the losses of the
+project compute their answers.
 """
 import argparse
 import re
@@ -16,7 +16,8 @@ import torch
 
 from lessons.classroom import exam
 from lessons.classroom.exam import answers, listing, loss_and_pushes, sample
-from lessons.lesson_list import NAMES
+from lessons.lesson_list import NUMBERS
+from nanouft.objectives.on_policy import clip_ratio
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
@@ -81,8 +82,20 @@ def path(rng: Random) -> tuple[str, str]:
             "practised less (lesson 05).")
 
 
-QUESTIONS = (first_push, attention, two_means, slopes, path, exam.ift, exam.dpo, exam.una,
-             exam.poft, exam.group, exam.seeds, exam.critic)
+def old_answer(rng: Random) -> tuple[str, str]:
+    nats, A = rng.choice([-0.7, -0.4, 0.4, 0.7]), rng.choice([-1.5, -0.5, 0.5, 1.5])
+    rho = torch.tensor(nats).exp().requires_grad_()
+    clip_ratio(rho, torch.tensor(A), 0.2, 0.2).backward()
+    push = 0.0 - (rho.grad * rho).item()
+    how = "more" if nats > 0 else "less"
+    return (f"A token of an old answer has become {abs(nats):g} nats {how} likely. Its advantage "
+            f"is {A:g}. Give its ratio, and the push of GRPO with the clip 0.2. When is it 0?",
+            f"{rho.item():.3f} and {push:+.3f}. If the ratio has left 0.8 to 1.2 in the direction "
+            "of the push (lesson 12b).")
+
+
+QUESTIONS = (first_push, attention, two_means, slopes, path, old_answer, exam.ift, exam.dpo,
+             exam.una, exam.poft, exam.group, exam.seeds, exam.critic)
 
 
 def quiz(lesson: str, seed: int) -> list[tuple[str, str]]:
@@ -97,7 +110,7 @@ def quiz(lesson: str, seed: int) -> list[tuple[str, str]]:
 
 def lesson_of(both: tuple[str, str]) -> str:
     """The lesson that an answer names at its end."""
-    return re.findall(r"\(lesson (\d\d)\)", both[1])[-1]
+    return re.findall(r"\(lesson (\d\d\w?)\)", both[1])[-1]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="draws questions and numbers")
     parser.add_argument("--answers", action="store_true", help="print the answers too")
     args = parser.parse_args(argv)
-    one_of("lesson", args.lesson, [name[:2] for name in NAMES])
+    one_of("lesson", args.lesson, NUMBERS)
     if args.answers and args.seed is None:
         raise UserError("--answers needs the --seed of the quiz that you have answered")
     seed = Random().randrange(1000) if args.seed is None else args.seed

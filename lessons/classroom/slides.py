@@ -18,7 +18,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 
 from lessons.course import OUT, section, switches
 from lessons.draw import SLIDE, plt
-from lessons.lesson_list import LESSONS
+from lessons.lesson_list import LESSONS, number_of
 from lessons.website.pages import title
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -31,14 +31,14 @@ PDF = Path("out/slides.pdf")
 
 def picture_of(lesson: Path) -> Path:
     """Where the lesson puts its picture."""
-    return OUT / f"{lesson.name[:2]}.png"
+    return OUT / f"{number_of(lesson)}.png"
 
 
 def pictures_of(lesson: Path) -> list[Path]:
     """All pictures of a lesson that are there, those of its switches last."""
     ends = tuple("-" + change.replace(" ", "-") for change in switches(lesson))
-    return sorted(OUT.glob(f"{lesson.name[:2]}*.png"),
-                  key=lambda x: (x.stem.endswith(ends), x.stem))
+    own = [*OUT.glob(f"{number_of(lesson)}.png"), *OUT.glob(f"{number_of(lesson)}-*.png")]
+    return sorted(own, key=lambda x: (x.stem.endswith(ends), x.stem))
 
 
 def run_lessons(lessons: list[Path]) -> None:
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     there = [x for x in LESSONS if picture_of(x).exists()]
     PDF.parent.mkdir(parents=True, exist_ok=True)
     say(f"{write(PDF, there)} pages in {PDF.as_posix()}")
-    if missing := [x.name[:2] for x in LESSONS if x not in there]:
+    if missing := [number_of(x) for x in LESSONS if x not in there]:
         say(f"without a picture yet, and left out: {', '.join(missing)}; --run runs them first")
     return 0
 

@@ -144,7 +144,8 @@ def bound(node: ast.stmt) -> set[str]:
 
 
 # ---- what no exercise needs ---------------------------------------------------------------------
-KEY = re.compile(r"\bkey\d\d\b|\blessons\.(\w+\.)?exercise|nanouft[./\\]simple\b")
+KEY = re.compile(r"\bkey\d\d\b|(^|[./\\])key_\w+|\blessons\.(\w+\.)?exercise|"
+                 r"\blessons\.(evidence|pieces\.silent)|nanouft[./\\]simple\b")
 INSIDES = {"builtins", "ctypes", "gc", "glob", "importlib", "inspect", "io", "os", "pathlib",
            "pickle", "runpy", "shutil", "socket", "subprocess", "sys"}
 CALLS = {"open", "exec", "eval", "compile", "__import__", "globals", "__builtins__"}
@@ -232,3 +233,4 @@ class RenameLocals(ast.NodeTransformer):
         return self.generic_visit(node)
 
     visit_AsyncFunctionDef = visit_FunctionDef
+    visit_ClassDef = visit_FunctionDef

@@ -27,4 +27,6 @@ EXERCISES = {"04a": Exercise(depends_on_blend, row, [
      "answer if the mask is 1 at position i - 1."),
     ("        if i and", "        mixed = False\n        if i and", "A blend that was read earlier "
      "is still there: each target is predicted from all positions before it."),
+    (" and guesses[i - 1] != tokens[i]", "", "Where the guess is the word itself, the blend is "
+     "that word, whatever lambda is."),
     ("mixed and counts == 1", "mixed", "Targets outside the answer have no loss.")])}

@@ -22,6 +22,8 @@ EXERCISES = {"10a": Exercise(wrong_shares, demonstrations, [
      "demonstration more likely than the policy does."),
     ("torch.sigmoid(r_bar - r)", "(r_bar - r).exp()", "The sigmoid is missing in the trust."),
     ("[k:]", "[:k]", "The filter keeps what it should throw out: those with the lowest trust."),
+    ("[k:]", "[:-k]", "The filter throws out the k with the highest trust. It should throw out the "
+     "k with the lowest."),
     ("trust.argsort()", "r.argsort()", "The filter goes by the policy's own opinion. It should go "
      "by the trust."),
     ("trust.argsort()", "r_bar.argsort()", "The filter goes by the helper's opinion alone. It "
@@ -31,4 +33,6 @@ EXERCISES = {"10a": Exercise(wrong_shares, demonstrations, [
     ("/ trust.sum()", "/ wrong.sum()", "The second number is the mean trust in a wrong "
      "demonstration. It should be their share of all pushes."),
     ("wrong[kept].mean()", "wrong[kept].sum() / len(r)", "The filter leaves n - k demonstrations. "
-     "The third number is a share of these.")])}
+     "The third number is a share of these."),
+    ("wrong[kept].mean()", "(trust * wrong)[kept].sum() / trust[kept].sum()", "What the filter "
+     "keeps is pushed by 1 each, as in SFT. The trust only chooses.")])}

@@ -13,12 +13,13 @@ def tokens_until(share, gamma):
 
 
 def share_and_discount(draw):
-    return draw.choice([0.07, 0.23, 0.45, 0.62, 0.86]), draw.choice([0.5, 0.8, 0.95, 1.0])
+    return draw.choice([0.07, 0.23, 0.45, 0.5, 0.5, 0.62, 0.86]), draw.choice([0.5, 0.8, 0.95, 1.0])
 
 
 EXERCISES = {"17a": Exercise(tokens_until, share_and_discount, [
     ("1 + gamma * v", "1 + v", "Later losses are not discounted by gamma."),
     ("N / total", "1 / total", "These weights add up to 1. Their mean should be 1, as in SFT."),
+    ("total >= share", "total > share", "A push of just that share of SFT's is not yet less."),
     ("return N\n", "return N - 1\n", "With this many tokens the push is still too large. One more "
      "is needed."),
     ("return N\n", "return N + 1\n", "One token fewer is enough as well."),

@@ -39,5 +39,11 @@ EXERCISES = {"18a": Exercise(pushes_of_hpt, a_prompt, [
     ("a / (K * n)", "a / n", "The mean over the K answers is missing."),
     ("a / (K * n)", "a / K", "The mean over an answer's tokens is missing."),
     ("(stdev(scores) + 1e-4)", "1", "The standard deviation is missing."),
+    ("stdev(scores)", "stdev(scores) * ((K - 1) / K) ** 0.5", "In the standard deviation the sum "
+     "of squares is divided by K - 1, not by K."),
+    ("(stdev(scores) + 1e-4)", '(stdev(scores) or float("nan"))', "The 0.0001 is missing. Without "
+     "it equal scores are divided by a standard deviation of 0."),
+    ("a / (K * n)", "a / sum(lengths)", "GRPO takes a mean over each answer's tokens first, and "
+     "then one over the answers. Yours is a mean over all tokens."),
     ("(x - mean(scores))", "x", "The scores are not compared with their mean.")],
     tolerance=1e-5)}

@@ -1,7 +1,7 @@
 """My own program: the losses of nanouft/simple.py and the loop that trains by them.
 
 The parts stand in the order of the program. The lessons come to them in the order 02, 00, 04, 06,
-07, 09, 10, 12, 18, and any order works. After each part:
+07, 09, 10, 12b, 18, and any order works. After each part:
 
     python -m lessons build mine.py
 
@@ -159,7 +159,7 @@ def ift_loss(model, reference, rows, tok, step):
 
 
 def grpo_loss(model, reference, rows, tok, step):
-    """Lesson 12. The loss of GRPO, one number.
+    """Lesson 12b. The loss of GRPO, one number.
 
     sample_answers(model, rows, tok, step) draws SAMPLES answers to each of the B prompts: inputs,
     targets and mask, each (B * SAMPLES, T), the answers to one prompt below each other, and their

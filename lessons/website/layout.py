@@ -68,7 +68,7 @@ class Site:
     def place(self, file: str) -> str:
         """Where the page of a file of the project lies: "docs/lake.md" -> "docs/lake.html"; ""
         where there is none."""
-        found = PAGES.get(file) or re.sub(r"^(docs/[\w/]+)\.md$|^(lessons/\d\d_\w+)\.py$",
+        found = PAGES.get(file) or re.sub(r"^(docs/[\w/]+)\.md$|^(lessons/\d\d\w*)\.py$",
                                           lambda m: f"{m[1] or m[2]}.html", file)
         is_page = found.endswith(".html") or re.fullmatch(r"docs/[\w/]+\.(png|svg)", found)
         always = found.startswith("docs/") or found in ("index.html", "lessons/index.html")
@@ -215,8 +215,9 @@ def unbroken(html: str) -> str:
 
 
 def scrolling(html: str) -> str:
-    """Code and tables that are too wide scroll in themselves, and by the keyboard too. The empty
-    corner of a table is no heading."""
+    """Code, tables and pictures of lessons that are too wide scroll in themselves, and by the
+    keyboard too. The empty corner of a table is no heading."""
     html = html.replace("<pre", '<pre tabindex="0"').replace("<th></th>", "<td></td>")
+    html = html.replace('<div class="output_png', '<div tabindex="0" class="output_png')
     html = re.sub(r"<table(?=[ >])", '<div class="wide" tabindex="0"><table', html)
     return html.replace("</table>", "</table></div>")

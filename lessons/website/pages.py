@@ -21,7 +21,7 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from lessons.lesson_list import LESSONS, QUESTIONS, head_of
+from lessons.lesson_list import LESSONS, NUMBERS, QUESTIONS, exercises_of, head_of, number_of
 from lessons.website.layout import FOLD, Site, read, with_contents
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -49,11 +49,9 @@ sys.path[:0] = [str(project), str(project / "lessons")]"""
 
 def lesson_files(numbers: list[str]) -> list[Path]:
     """The lessons with these numbers; all if none is given."""
-    found = [file for file in LESSONS if not numbers or file.name[:2] in numbers]
-    if missing := sorted(set(numbers) - {file.name[:2] for file in found}):
-        raise UserError(f"lesson {missing[0]}: there is none; "
-                        f"the lessons are {LESSONS[0].name[:2]} to {LESSONS[-1].name[:2]}")
-    return found
+    if missing := sorted(set(numbers) - {*NUMBERS}):
+        raise UserError(f"lesson {missing[0]}: there is none; the lessons are {', '.join(NUMBERS)}")
+    return [file for number, file in NUMBERS.items() if not numbers or number in numbers]
 
 
 def title(file: Path) -> str:
@@ -80,12 +78,12 @@ def write_notebook(file: Path, out: Path, repository: str) -> None:
 
 def stubs(file: Path) -> list[str]:
     """A cell for each exercise of a lesson, which may have none: its stub, and its check."""
-    exercises = HERE / "exercises" / f"ex{file.name[:2]}.py"
+    exercises = HERE / "exercises" / f"ex{number_of(file)[:2]}.py"
     if not exercises.exists():
         return []
     source = read_text(exercises)
-    functions = [x for x in ast.parse(source).body if isinstance(x, ast.FunctionDef)]
-    cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})" for x in functions]
+    cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})"
+             for x in exercises_of(file, ast.parse(source))]
     return ["from lessons.classroom.check import check\n\n\n" + cells[0], *cells[1:]]
 
 

@@ -27,30 +27,32 @@ IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the 
 
 
 def check_memory(plan: Plan, model: GPT, device: Device) -> str:
-    """The most memory that this run needs, in words. UserError if there is less. Half precision is
-    never refused, because it takes less than the estimate."""
+    """The most memory that this run needs, in words. UserError if it cannot be enough: on a CPU in
+    fp32 by the whole estimate, else by what the weights and AdamW alone need. The steps take less
+    than the estimate in half precision, and on a card they are rehearsed (rehearsal.py)."""
     cfg, objective = plan.cfg, plan.objective
     longest = max(plan.train, key=lambda e: e.length)
     new = plan.max_new if objective.on_policy else 0
     sequences = objective.samples - 1 + max(len(e.seqs) for e in plan.train)
     tokens = sequences * (longest.length + new)                                 # most, of a row
-    there = devices.memory(device) if device.dtype == "fp32" else math.inf
-    return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, there,
-                          objective.logit_copies, coupled=objective.coupled)
+    return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, devices.memory(device),
+                          objective.logit_copies, coupled=objective.coupled,
+                          exactly=device.dtype == "fp32" and device.kind != "cuda")
 
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf, logit_copies: float = 1,
-                   coupled: bool = False) -> str:
+                   coupled: bool = False, exactly: bool = True) -> str:
     """The memory that steps need in fp32, in words. `tokens`: tokens of a row; `coupled`: a step
     cannot be cut into micro-batches. A copy of the start model is not counted. "" if the steps add
-    less than 1 GB. UserError, with a remedy, if it is more than `there` bytes."""
+    less than 1 GB. UserError, with a remedy, if it is more than `there` bytes; not `exactly`: if
+    it is more without a single row."""
     rows = math.ceil(batch_size / accumulate)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, logit_copies)
     total = fixed + rows * of_row
     cheaper = "" if model.recomputes else "--activation-checkpointing"
-    if total > there:
+    if (total if exactly else fixed) > there:
         fits = int((there - fixed) / of_row)
         remedy = "no batch would fit: give --lora or a smaller --max-length or model"
         if fits > 0:
@@ -58,7 +60,7 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
             remedy += "" if coupled else f", or --accumulate {math.ceil(batch_size / fits)}"
         raise UserError(f"--batch-size {batch_size}: a run needs up to {total / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
-                        + (f"; {cheaper} takes less" if cheaper else ""))
+                        + (f"; {cheaper} takes less" if cheaper and there > fixed else ""))
     if bytes_of_training(model) + rows * of_row < 1e9:
         return ""
     return (f"memory: up to {total / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"

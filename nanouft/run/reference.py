@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.batches import Encoded, collate, encode
-from nanouft.generate import LOGIT_BUDGET
+from nanouft.generate import LOGIT_BUDGET, rows_together
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
@@ -29,7 +30,6 @@ from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
 from nanouft.plumbing.tensors import load_tensors, save_tensors
-from nanouft.rollout import ROWS
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
@@ -104,7 +104,7 @@ class FrozenModels:
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(row numbers, their batch on the device) until all rows have been read."""
-        return batches(data, self.start.cfg.vocab_size, self.pad, self.device)
+        return batches(data, self.start, self.pad, self.device)
 
 
 def kept_reference(folder: Path) -> Path:
@@ -137,31 +137,40 @@ def read_reference(file: Path, data: list[Encoded]) -> bool:
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     """The log-prob of every response token by `model`, in nats; 0 elsewhere."""
     out: Numbers = [{} for _ in data]
-    for picked, batch in batches(data, model.cfg.vocab_size, pad, device):
+    for picked, batch in batches(data, model, pad, device):
         with device.autocast():
-            write_logp(model, batch)
+            write_logp(head_in_pieces(model), batch)
         for role, s in batch.seqs.items():
             for i, x in zip(picked, s.logp.float().cpu().numpy()):
                 out[i][role] = x[:len(data[i].seqs[role].ids) - 1].copy()
     return out
 
 
-def batches(data: list[Encoded], vocab: int, pad: int,
+def head_in_pieces(model: GPT) -> Any:
+    """The model, which makes at most LOGIT_BUDGET logits at once for log-probs."""
+    def read(ids: Tensor, want: str, targets: Tensor, at: Tensor) -> Tensor:
+        hidden = model(ids, want="hidden")                                      # (B,T,C)
+        pieces = at.split(max(1, LOGIT_BUDGET // model.cfg.vocab_size))
+        return sum(model(hidden=hidden, want=want, targets=targets, at=at) for at in pieces)
+    return read
+
+
+def batches(data: list[Encoded], model: GPT, pad: int,
             device: Device) -> Iterator[tuple[np.ndarray, Batch]]:
     """(row numbers, their batch on the device), with a progress bar."""
     with progress(len(data), "reading") as bar:
-        for picked in chunks(data, vocab):
+        for picked in chunks(data, model):
             yield picked, collate(data, picked, pad).to(device.name)
             bar.update(len(picked))
 
 
-def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
+def chunks(data: list[Encoded], model: GPT) -> list[np.ndarray]:
     """Row numbers in groups of similar length, to be read together; the longest come first."""
     by_length = np.argsort([-e.length for e in data], kind="stable")
     out, start = [], 0
     while start < len(data):
         longest = data[by_length[start]]
-        n = max(1, min(ROWS, LOGIT_BUDGET // (longest.length * len(longest.seqs) * vocab)))
+        n = rows_together(model, longest.length * len(longest.seqs))
         out.append(by_length[start:start + n])
         start += n
     return out

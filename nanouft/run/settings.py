@@ -55,6 +55,7 @@ class TrainFlags:
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
     compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
+    record: bool = False        # launch the trunk as one graph; CUDA, small models or short rows
     threads: int | None = None          # CPU threads [PyTorch's choice]
     save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: int = 0                 # steps between held-out losses, to keep the best model [0]
@@ -82,8 +83,9 @@ class TrainFlags:
         if not objective.on_policy and self.reward == "exact":
             read = " + ".join(kinds)
             refuse(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
-        if self.compile and self.activation_checkpointing:
-            raise UserError("--activation-checkpointing: does not go with --compile; give one")
+        for name in ("compile", "record"):
+            if getattr(self, name) and self.activation_checkpointing:
+                raise UserError(f"--activation-checkpointing: does not go with --{name}; give one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")

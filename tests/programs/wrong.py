@@ -155,6 +155,25 @@ def policy_gradient(p, r):
 def policy_gradient(p, r):
     return r - torch.dot(p, r)
 """),
+    ("04a", ["move to the right", "mask is about targets"], """
+def depends_on_blend(tokens, guesses, mask):
+    changed = [bool(m) and g != t for m, g, t in zip(mask, guesses, tokens)]
+    return [int(m == 1 and any(changed[:i + 1])) for i, m in enumerate(mask)]
+"""),
+    ("04a", ["not read before it is predicted"], """
+def depends_on_blend(tokens, guesses, mask):
+    out = np.zeros(len(mask), int)
+    differs = [g != t for g, t in zip(guesses, tokens[1:])]
+    for i in range(len(mask)):
+        read = [d for d, m in zip(differs[:i + 1], mask) if m]
+        out[i] = mask[i] * any(read)
+    return out.tolist()
+"""),
+    ("04a", ["is still there"], """
+def depends_on_blend(tokens, guesses, mask):
+    return [0] + [int(a and b and g != t)
+                  for a, b, g, t in zip(mask, mask[1:], guesses, tokens[1:])]
+"""),
     ("05a", ["multiplied"], """
 def estimates(probs, path, step, best):
     whole = np.mean([probs[s, a].item() for s, a in path])
@@ -248,6 +267,25 @@ def largest_push(score):
 def largest_push(score):
     s = np.linspace(0, score, 20001)
     return float(s[np.argmax((score - s) * s)])
+"""),
+    ("10a", ["upside down"], """
+def wrong_shares(r, r_bar, wrong, k):
+    trust = torch.exp(r) / (torch.exp(r) + torch.exp(r_bar))
+    order = torch.argsort(trust)
+    return wrong.sum() / len(wrong), (wrong @ trust) / trust.sum(), wrong[order[k:]].mean()
+"""),
+    ("10a", ["sigmoid is missing"], """
+def wrong_shares(r, r_bar, wrong, k):
+    trust = torch.exp(r_bar) / torch.exp(r)
+    keep = trust > trust.sort().values[k - 1]
+    return wrong.mean(), trust[wrong == 1].sum() / trust.sum(), wrong[keep].mean()
+"""),
+    ("10a", ["k with the lowest"], """
+def wrong_shares(r, r_bar, wrong, k):
+    trust = torch.sigmoid(r_bar - r)
+    certain = trust >= 0.5
+    kept = wrong[certain].mean() if certain.any() else wrong.mean()
+    return wrong.mean(), (wrong * trust).sum() / trust.sum(), kept
 """),
     ("11a", ["best score"], """
 def best_of_n(n, likes, scores):
@@ -371,5 +409,56 @@ def push_on_steps(s, delta, long, short):
     steps = s * (1 - s) * delta / long * (1 - s)
     none = (1 - s) * (-s * delta) / short * s
     return steps + none
+"""),
+    ("17a", ["add up to 1"], """
+def tokens_until(share, gamma):
+    if gamma < 1 and share <= 1 - gamma:
+        return None
+    N = 1
+    while True:
+        w = [sum(gamma ** k for k in range(N - t + 1)) for t in range(1, N + 1)]
+        if w[-1] / sum(w) < share:
+            return N
+        N += 1
+"""),
+    ("17a", ["gives up"], """
+def tokens_until(share, gamma):
+    for N in range(2, 20):
+        weights = np.cumsum([gamma ** k for k in range(N)])
+        if weights[0] / weights.mean() < share:
+            return N
+    return None
+"""),
+    ("17a", ["not discounted"], """
+def tokens_until(share, gamma):
+    if share <= 1 - gamma:
+        return None
+    N = 1
+    while 2 / (N + 1) >= share:
+        N += 1
+    return N
+"""),
+    ("18a", ["left out"], """
+def pushes_of_hpt(scores, lengths, shown, gate):
+    s = torch.tensor(scores)
+    failed = shown > 0 and (s == 1).float().mean() <= gate
+    A = (s - s.mean()) / (s.std() + 1e-4)
+    return [*(A / torch.tensor(lengths) / len(s)).tolist(), 1 / shown if failed else 0.0]
+"""),
+    ("18a", ["any score", "divide by their number"], """
+def pushes_of_hpt(scores, lengths, shown, gate):
+    s = torch.tensor(scores)
+    if shown and (s > 0).float().mean() <= gate:
+        return [0.0] * len(s) + [1.0]
+    A = (s - s.mean()) / (s.std() + 1e-4)
+    return [*(A / torch.tensor(lengths) / len(s)).tolist(), 0.0]
+"""),
+    ("18a", ["last"], """
+def pushes_of_hpt(scores, lengths, shown, gate):
+    s = torch.tensor(scores)
+    if shown and (s == 1).float().mean() <= gate:
+        return [1 / shown] + [0.0] * len(s)
+    A = (s - s.mean()) / (s.std() + 1e-4)
+    return [0.0, *(A / torch.tensor(lengths) / len(s)).tolist()]
 """),
 ]

@@ -1,0 +1,281 @@
+# %% [markdown]
+# # 12b · Old answers
+# Sampled answers are dear, so why not take many steps on the same ones? Try it, and see what GRPO
+# has against the harm: a ratio, a clip and a penalty.
+#
+# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300;
+# `nanouft/objectives/grpo.py`, `nanouft/objectives/on_policy.py`.*
+#
+# Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
+# answers of the present policy. After that step the policy is another. The answers are **old**
+# then, or **off-policy**. With large models sampling is often the dearest part of a step, so one
+# would like to keep them. This lesson does.
+#
+# ## Guess
+# The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
+# steps raise the mean of $A\log\pi$ on these same answers, as lesson 12 did on fresh ones. We score
+# fresh answers to 100 other prompts: 0.42 before training, and 0.52 after eight steps. And after
+# 24? Write down a number from 0 to 1.
+
+# %%
+from course import Lesson, train
+
+CHANGE = ""                     # change one thing: "" | "fresh", see below
+lesson = Lesson("12b", CHANGE)
+CHANGE = lesson.change
+
+# %% [markdown]
+# ## From an answer to its tokens
+# GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
+# In lesson 12 each token was pushed by the score of the whole answer. Rewards may also come along
+# the way. An earlier one, $R_{<t}$, is a constant once the prefix is given. Write the second
+# equation of lesson 12 for the next token alone:
+# $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
+# =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
+# So the push on a token may leave earlier rewards out: this only takes noise away. Later ones must
+# stay, because the token decides which of them can still come. Lesson 15 builds on this
+# **causality**. The next cell checks it on all nine answers of two tokens, with a reward after
+# each.
+
+# %%
+import itertools
+
+import draw
+import torch
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.models.tokenizer import nano
+from nanouft.simple import sample_answers, token_logp
+
+rng = torch.Generator().manual_seed(0)
+z, z_old = torch.randn(2, 4, 3, generator=rng)  # logits of two policies: first token, second ones
+R_1, R_2 = torch.rand(3, 1, generator=rng), torch.rand(3, 3, generator=rng)     # the rewards
+
+
+def two_tokens(z):
+    """log pi of the first token, (3,1), and of the second one after each first one, (3,3)."""
+    log_pi = z.log_softmax(-1)
+    return log_pi[0][:, None], log_pi[1:]
+
+
+z.requires_grad_()
+first, second = two_tokens(z)
+both = (first + second).exp()                           # (3,3) the chance of each answer
+drawn = both.detach()                                   # the answers are drawn: constants
+means = {"exact": both * (R_1 + R_2),
+         "all rewards": drawn * (R_1 + R_2) * (first + second),
+         "without earlier ones": drawn * ((R_1 + R_2) * first + R_2 * second),
+         "without later ones": drawn * (R_1 * first + (R_1 + R_2) * second)}
+gradients = {name: torch.autograd.grad(mean.sum(), z, retain_graph=True)[0]
+             for name, mean in means.items()}
+exact = gradients.pop("exact")
+off = {name: (found - exact).abs().max().item() for name, found in gradients.items()}
+print("largest error of the gradient: " + ", ".join(f"{name} {x:.3f}" for name, x in off.items()))
+assert off["all rewards"] < 1e-6, "the log-derivative gives the exact gradient"
+assert off["without earlier ones"] < 1e-6, "a token's push may leave out the rewards before it"
+assert off["without later ones"] > 0.01, "and not those after it"
+
+# %% [markdown]
+# ## The ratio
+# The answers come from an older policy $\pi_{\rm old}$. A token that the policy now says half as
+# often should count half. That is the **importance ratio**
+# $$\rho_t=\frac{\pi(y_t\mid y_{<t})}{\pi_{\rm old}(y_t\mid y_{<t})}.$$
+# After a given prefix it is exact: a mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$ draws
+# is the mean of $A$ over those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$.
+# Only the product of all ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO
+# leave it out. This is right only while the two policies are near each other.
+
+# %%
+first_old, second_old = two_tokens(z_old)
+old, ratio = (first_old + second_old).exp(), (second - second_old).exp()
+after_prefix = (second_old.exp() * ratio * R_2).sum(1)
+assert torch.allclose(after_prefix, (second.exp() * R_2).sum(1)), "after a prefix rho is exact"
+wanted = (both * R_2).sum()
+with_ratio = (old * ratio * R_2).sum()
+with_product = (old * ratio * (first - first_old).exp() * R_2).sum()
+print(f"mean of the second reward {wanted:.3f}; from old answers: by the second token's ratio "
+      f"{with_ratio:.3f}, by the product of both {with_product:.3f}")
+assert torch.isclose(with_product, wanted), "the product of the ratios corrects the prefix too"
+assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
+
+# %% [markdown]
+# ## Clip and k3
+# Two things keep the policies near each other. PPO's **clip** lets a ratio gain nothing beyond
+# $1\pm\varepsilon$. The penalty **k3** holds the policy near a reference, since a high score need
+# not mean what we wanted. GRPO's loss of a token has both:
+# $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
+# +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
+# **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
+# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So $e^{d}-d-1$ has the same mean as $-d$.
+# Since $e^d\ge1+d$ it is never negative, and it is less noisy.
+#
+# **What k3 lowers** is something else. GRPO differentiates it on answers that are already drawn.
+# There its slope with respect to $\log\pi$ is $1-e^d$. The 1 adds nothing on average, and the mean
+# of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the gradient of
+# $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, the other direction of lesson 07. REINFORCE and RLOO take
+# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the gradient of
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this, and draws clip and penalty.
+
+# %%
+p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
+d = (ref / p).log()
+for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
+    mean = (p * x).sum()
+    spread = (p * (x - mean).square()).sum().sqrt()
+    print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
+    assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
+logits = p.log().requires_grad_()
+log_pi = logits.log_softmax(0)
+pi, d = log_pi.exp(), ref.log() - log_pi
+slopes = {}                     # the gradient of each mean with respect to the five logits
+for name, mean in (("k3 as a loss", (p * (d.exp() - d - 1)).sum()),      # p: drawn, a constant
+                   ("KL(pi || ref)", (pi * -d).sum()), ("KL(ref || pi)", (ref * d).sum())):
+    slopes[name], = torch.autograd.grad(mean, logits, retain_graph=True)
+    print(f"{name:<14} slopes", *(f"{x:+.3f}" for x in slopes[name]))
+assert torch.allclose(slopes["k3 as a loss"], slopes["KL(ref || pi)"], atol=1e-6), \
+    "as a loss k3 has the gradient of KL(ref || pi)"
+assert not torch.allclose(slopes["k3 as a loss"], slopes["KL(pi || ref)"], atol=0.01), \
+    "and not that of the KL which is its mean"
+EPS = 0.2
+rho, d = torch.linspace(0.4, 1.6, 97), torch.linspace(-1.5, 1.5, 97)
+fig, (left, right) = draw.panels(1, 2)
+draw.lines(left, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(1 - EPS, 1 + EPS) * A)
+                       for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio", "gain")
+draw.lines(right, d, {"-d": -d, "k3": d.exp() - d - 1}, "k3 is never negative, -d is", "d")
+lesson.picture(fig, "clip")
+
+# %% [markdown]
+# ## 24 steps on the same answers
+# Three runs see the same 64 answers and the same advantages. The first pushes $A\log\pi$, as if the
+# answers were fresh. The second pushes $\rho A$, and the third has the clip, too. All three begin
+# alike, because $\rho$ is 1 in the first step and its slope is that of $\log\pi$. The penalty is
+# left out.
+
+# %%
+STEPS, PROMPTS, RATE = 24, 16, 1e-4
+tok, base = nano(), shipped_base()
+rows = world.rows("train", "prompts", 400, seed=0, skills=("fact", "truth", "sort"))
+rows = [rows[(i % 3) * 133 + i // 3] for i in range(399)]           # the three skills in turn
+exam, asked = rows[:100], rows[100:100 + PROMPTS]
+
+
+def sampled(model, step: int):
+    """Answers to the prompts: inputs, targets, mask (P*K,T); advantages; log pi of their tokens."""
+    inputs, targets, mask, R = sample_answers(model, asked, tok, step)
+    A = (R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)
+    with torch.no_grad():
+        return inputs, targets, mask, A.view(-1, 1), token_logp(model(inputs), targets)
+
+
+def gain(kind: str, logp, old, A):
+    """(P*K,T) what each token adds to the mean that a step raises."""
+    rho = (logp - old).exp()
+    if kind == "no ratio":
+        return A * logp
+    if kind == "ratio":
+        return A * rho
+    return torch.minimum(A * rho, A * rho.clamp(1 - EPS, 1 + EPS))
+
+
+def loss_of(kind: str):
+    """The loss of one step: on the answers of the base, or on fresh ones."""
+    step, kept = itertools.count(1), sampled(base, 0)
+
+    def loss(model, _):
+        inputs, targets, mask, A, old = sampled(model, next(step)) if CHANGE == "fresh" else kept
+        each = gain(kind, token_logp(model(inputs), targets), old, A)
+        return -((each * mask).sum(1) / mask.sum(1)).mean()
+    return loss
+
+
+def look(model) -> float:
+    return sample_answers(model, exam, tok, step=1000)[3].mean().item()
+
+
+inputs, targets, mask, A, old = sampled(base, 0)
+scores, moved = {}, {}
+for kind in ("no ratio", "ratio", "GRPO: clip") if not CHANGE else ("no ratio",):
+    scores[kind] = []
+    model = train(base, loss_of(kind), asked, STEPS, RATE, kind, PROMPTS,
+                  look=lambda model: scores[kind].append(look(model)), every=8)
+    with torch.no_grad():
+        nats = (token_logp(model(inputs), targets) - old) * mask
+    rho = nats.exp()
+    stopped = (A * rho > A * rho.clamp(1 - EPS, 1 + EPS))[(mask * A) != 0].float().mean().item()
+    up, down = (nats.sum(1)[side].mean().item() for side in (A[:, 0] > 0, A[:, 0] < 0))
+    print(f"{kind:<10} score " + " -> ".join(f"{x:.2f}" for x in scores[kind])
+          + f"; log p of better answers {up:+.1f}, of worse ones {down:+.1f}; "
+          f"{100 * stopped:.0f} % of the tokens beyond the clip")
+    moved[kind] = up, down
+
+# %%
+before, after = scores["no ratio"][0], {kind: found[-1] for kind, found in scores.items()}
+end = after["no ratio"]
+fig, ax = draw.panels()
+draw.lines(ax, range(0, STEPS + 1, 8), scores, "Old answers without the ratio end below the base"
+           if end < before else f"With fresh answers the same push reaches {end:.2f}",
+           "step", "mean score", ylim=(0, 0.8))
+lesson.picture(fig)
+
+# %%
+lesson.compare(end)
+if not CHANGE:
+    assert end < before, "old answers without the ratio end below the base"
+    assert min(after["ratio"], after["GRPO: clip"]) > before + 0.05, "and with it above"
+    assert moved["no ratio"][1] < moved["ratio"][1] - 3 < moved["GRPO: clip"][1] - 6, \
+        "without the ratio worse answers are pushed furthest, with the clip least"
+else:
+    assert end > before + 0.1, "fresh answers need no ratio"
+
+# %% [markdown]
+# ## What happened
+# **Without the ratio** old answers teach at first and then do harm. A worse answer gets the same
+# push in every step, however rare it has become. After 24 steps its log-probability has fallen by
+# 19 nats on average, and other answers share words and weights with it. Fresh answers would no
+# longer have contained it.
+#
+# **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
+# its push fades by itself. It falls by 11 nats, and the score stays up.
+#
+# **With the clip** a token's push ends as soon as its ratio has left $1\pm\varepsilon$ in the
+# direction of the push. Worse answers fall by only 5 nats. Here the model also learns less from it.
+#
+# One rate and one batch of 64 answers cannot show whether to clip. We tried two other batches. The
+# score fell again without the ratio, and each ended below the run with it. But the figures moved by
+# up to 0.2, and on one batch the clip was ahead.
+#
+# ## Change one thing
+# With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
+# is still $A\log\pi$, without ratio and clip. What is the score after 24 steps? Write down a number
+# from 0 to 1.
+#
+# <details><summary>After your run</summary>
+#
+# It reaches 0.70. The old answers did the harm, not the loss. With fresh answers every ratio is 1,
+# so ratio and clip would change nothing. The price is 24 times as many answers: 1,536 in place
+# of 64.
+#
+# </details>
+#
+# ## Exercise
+# In `lessons/exercises/ex12.py`:
+#
+# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
+#
+# **In your own program.** This lesson unlocks the part `grpo_loss`. Then
+# `python -m lessons build mine.py --run grpo` runs the whole program by your functions.
+#
+# ## Two questions
+# 1. Why does the push on a worse answer fade with the ratio, and not without it?
+# 2. A worse answer has become more likely, and its ratio is 1.5. Why does the clip leave its push?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The slope of rho A with respect to log pi is rho A itself, and rho goes to 0 with pi. The slope
+#    of A log pi is always A.
+# 2. The smaller of both gains counts: 1.5 A is below 1.2 A, since A is negative. The policy went
+#    the wrong way, and only this push brings it back.
+#
+# </details>
