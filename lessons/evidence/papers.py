@@ -15,7 +15,7 @@ CLAIMS_OF = {
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8",),
     "p_alpha": ("C19",),
-    "one stage": ("C17", "C17b", "C17c"),
+    "one stage": ("C17", "C17b", "C17c", "C17d"),
     "all losses": ("C13", "C14", "C20"),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}

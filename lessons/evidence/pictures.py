@@ -28,8 +28,8 @@ POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper (C4)": ("poft", "C4
 UFT = {"UFT": ("UFT", "uft", "D"), "A and good B": ("SFT on all good", "sft", "o"),
        "A -> DPO": ("SFT, then DPO", "pairs", "s"), "A -> KTO": ("SFT, then KTO", "poft", "^"),
        "A -> UNA": ("SFT, then UNA", "ift", "v")}             # rows of C3, a colour for each
-ONE_STAGE = {"SFT": ("sft", "SFT"), "SFT on passed": ("poft", "passed"), "GRPO": ("sampled", "GRPO"),
-             "SFT, then GRPO": ("pairs", "chain"),
+ONE_STAGE = {"SFT": ("sft", "SFT"), "SFT on passed": ("poft", "passed"),
+             "GRPO": ("sampled", "GRPO"), "SFT, then GRPO": ("pairs", "chain"),
              "the same, GRPO for all 60 steps": ("pairs", "chain, all"),
              "passed, then GRPO": ("pairs", "passed, GRPO"), "CHORD": ("graded", "chord"),
              "HPT": ("graded", "hpt"), "LUFFY": ("graded", "luffy"), "SRFT": ("graded", "srft")}
