@@ -140,8 +140,7 @@ for name in models:
 # %% [markdown]
 # The methods differ in one token. All of them teach the words: 89 % are right in the base, 97 or 98
 # % after fine-tuning. After SFT or IFT every answer stops, but after DPO, at an eighth of their
-# rate, only 32 % do. Yet `<|end|>` closed both answers of every pair that DPO read. (With a sixth
-# of this rate and shorter training IFT learns to stop later than SFT: `docs/results/ift.md`.)
+# rate, only 32 % do. Yet `<|end|>` closed both answers of every pair that DPO read.
 #
 # ## What a loss does to each token
 # What does one training step do to an answer? A loss can only make its tokens more or less likely,

@@ -73,7 +73,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # x\leftarrow x+W_2\,\mathrm{gelu}(W_1\,\mathrm{norm}(x)).$$
 # Each part only adds something to its input, the **residual stream**, and this gives the gradient a
 # short way back. A **layer norm** first brings the $C$ numbers of each position to mean 0 and
-# variance 1. The MLP goes to $4C$ numbers, through the bent function gelu, and back to $C$.
+# variance 1. The MLP goes to $4C$ numbers, through the curved function gelu, and back to $C$.
 #
 # The mask makes training both cheap and fair. Position $i$ cannot see token $i+1$ and has to
 # predict it, so a row of 64 tokens asks 64 questions in one forward pass. The loss is the mean of
@@ -257,9 +257,8 @@ lesson.compare(final[less], "nats")
 # %% [markdown]
 # ## Change one thing
 # `CHANGE = "positions"` keeps the mask and removes the numbers that tell a token its position. The
-# model then sees the tokens before it as an unordered heap. Will its loss be nearer to the 1.86
-# nats of the whole model, or to the 7.48 with which training begins? Write down a number from 0 to
-# 8.
+# model is no longer told where a token stands. Will its loss be nearer to the 1.86 nats of the
+# whole model, or to the 7.48 with which training begins? Write down a number from 0 to 8.
 #
 # <details><summary>After your run</summary>
 #

@@ -228,7 +228,22 @@ else:
 # which begins the next question in the text that the base has read. A model that answers takes the
 # most likely token, so none of the lists ends.
 #
+# ## Change one thing
+# `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
+# the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. What is its
+# derivative with respect to $b$ at $b=0$, where must the balance be, and how many per cent of the
+# lists will end? Write down a number from 0 to 100.
+#
+# <details><summary>After your run</summary>
+#
+# The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
+# down to 0, and all lists end.
+#
+# </details>
+#
 # ## From the paper to this loss
+# *Optional, for readers of the paper: no later lesson needs it.*
+#
 # Let $\ell_t$ be the loss of the $t$-th of $N$ words after the blended state of lesson 04.
 #
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
@@ -283,19 +298,6 @@ for kind in ("reverse", "list"):
 # 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend 1.86. A
 # network that reads a mixture of two words does not say the mixture of what follows each.
 #
-# ## Change one thing
-# `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
-# the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. What is its
-# derivative with respect to $b$ at $b=0$, where must the balance be, and how many per cent of the
-# lists will end? Write down a number from 0 to 100.
-#
-# <details><summary>After your run</summary>
-#
-# The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
-# down to 0, and all lists end.
-#
-# </details>
-#
 # ## Exercises
 # In `lessons/exercises/ex06.py`:
 #
@@ -308,13 +310,14 @@ for kind in ("reverse", "list"):
 #
 # ## Two questions
 # 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?
-# 2. All losses of an answer are doubled. What becomes of $L$ in Eq. 21, Algorithm 1 and the
-#    released code?
+# 2. All losses of an answer are doubled. What becomes of $L$, and what without the division by the
+#    mean?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Its weight is its own loss, nearly 0, so a small rise costs nearly nothing. But the rise takes
 #    weight from the hard word, and the total loss falls.
-# 2. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
+# 2. It is doubled, because the weights keep their mean of 1. Without the division the weights are
+#    doubled too, and $L$ is multiplied by four.
 #
 # </details>

@@ -145,7 +145,7 @@ assert torch.allclose(objective, BETA * Z.log() - BETA * kl(p, best)), "the best
 print(f"the lowest KL of a thousand pairs of random lists: {kl(p, q).min():.3f} nats")
 
 # %% [markdown]
-# ## Does a push up make it go up?
+# ## Does what is pushed up go up?
 # Not necessarily, because one set of weights moves all log-probabilities at once. Let $g_w$ and
 # $g_l$ be the gradients of $\log p(w)$ and $\log p(l)$ with respect to the weights. A small step
 # against $L$ moves the weights along $g_w-g_l$, and this changes $\log p(w)$ by a multiple of
@@ -201,7 +201,7 @@ print(f"the gradients predict {right} of {len(moves)} moves of log p(chosen)")
 fig, panels = draw.panels(1, 3)
 ends = ["more" if seen[-1][key] > seen[0][key] else "less" for key in ("chosen", "rejected")]
 titles = {"margin": f"The loss sees the margin:\n{100 * seen[-1]['won']:.0f} % of pairs are won",
-          "chosen": f"It hides: the right answer\nends {ends[0]} likely",
+          "chosen": f"The loss hides: the right\nanswer ends {ends[0]} likely",
           "rejected": f"... and the wrong one\nends {ends[1]} likely"}
 for ax, (key, title) in zip(panels, titles.items()):
     ax.axvline(2 * best, color=draw.INKS[1], lw=1.5, label="the right answer\nis most likely")

@@ -130,9 +130,10 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 
 # %% [markdown]
 # ## Train with each of them
-# The loop samples answers, scores them, makes one step and throws them away, because their policy
-# no longer exists. Lesson 12b keeps them for longer, and shows what GRPO needs for that. Ten steps,
-# one rate and one seed can show that the models learn, but not which method is best.
+# The loop samples answers at temperature 1: each token is drawn with the probability that the model
+# gives it. It scores them, makes one step and throws them away, because their policy no longer
+# exists. Lesson 12b keeps them for longer, and shows what GRPO needs for that. Ten steps, one rate
+# and one seed can show that the models learn, but not which method is best.
 
 
 # %%

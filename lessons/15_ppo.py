@@ -29,13 +29,49 @@ lesson = Lesson("15", CHANGE)
 CHANGE = lesson.change
 
 # %% [markdown]
+# ## Rewards before a token
+# RLOO pushes each token by the score of the whole answer. Rewards may also come along the way. The
+# earlier ones, $R_{<t}$, are a constant once the text before the token, $y_{<t}$, is given. Write
+# the second equation of lesson 12 for the next token alone:
+# $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
+# =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
+# So the push on a token may leave earlier rewards out: this only takes noise away. Later ones must
+# stay, because the token decides which of them can still come. This is called **causality**. The
+# next cell checks it on all nine answers of two tokens, with a reward after each.
+
+# %%
+import draw
+import torch
+
+from nanouft.objectives.ppo import gae
+
+rng = torch.Generator().manual_seed(0)
+z = torch.randn(4, 3, generator=rng).requires_grad_()   # logits: of the first token, of second ones
+R_1, R_2 = torch.rand(3, 1, generator=rng), torch.rand(3, 3, generator=rng)     # the rewards
+log_pi = z.log_softmax(-1)
+first, second = log_pi[0][:, None], log_pi[1:]          # (3,1), (3,3) after each first one
+both = (first + second).exp()                           # (3,3) the chance of each answer
+drawn = both.detach()                                   # the answers are drawn: constants
+means = {"exact": both * (R_1 + R_2),
+         "all rewards": drawn * (R_1 + R_2) * (first + second),
+         "without earlier ones": drawn * ((R_1 + R_2) * first + R_2 * second),
+         "without later ones": drawn * (R_1 * first + (R_1 + R_2) * second)}
+exact, *others = [torch.autograd.grad(mean.sum(), z, retain_graph=True)[0]
+                  for mean in means.values()]
+off = {name: (found - exact).abs().max().item() for name, found in zip([*means][1:], others)}
+print("largest error of the gradient: " + ", ".join(f"{name} {x:.3f}" for name, x in off.items()))
+assert off["all rewards"] < 1e-6, "the log-derivative gives the exact gradient"
+assert off["without earlier ones"] < 1e-6, "a token's push may leave out the rewards before it"
+assert off["without later ones"] > 0.01, "and not those after it"
+
+# %% [markdown]
 # ## Two formulas
 # Let $V_t$ be the critic's prediction before token $t$, with 0 after the end, and $R_t$ the reward
 # of that token, 0 except at the end. **Generalized advantage estimation (GAE)** adds up the changes
 # $\delta_t$ of the critic's prediction:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
 # The discount $\gamma$ makes a reward count less the later it comes. Where the only reward is that
-# of the whole answer, as here, it is usually 1. By lesson 12b the gradient is the mean of
+# of the whole answer, as here, it is usually 1. The gradient is the mean of
 # $\sum_t A_t\nabla\log\pi(y_t)$ if $A_t$ is the **return** of token $t$,
 # $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$, since the rewards before a token may be left out.
 #
@@ -57,11 +93,6 @@ CHANGE = lesson.change
 # turns to the answers of eight steps.
 
 # %%
-import draw
-import torch
-
-from nanouft.objectives.ppo import gae
-
 T, K, N = 8, 4, 3000            # steps of an answer, answers of a rollout, rollouts
 LAMBDAS = (0, 0.5, 0.95, 1)
 start = torch.full((T, 2), 0.405)       # logits of a right step: [before the slip, after it]

@@ -68,6 +68,11 @@ class Question:
         except ValueError:
             return False
 
+    @staticmethod
+    def plain(typed: str) -> str:
+        """A guess as it is kept: " 60 % " -> "60"."""
+        return typed.strip().lower().removesuffix("%").rstrip()
+
     def read(self) -> tuple[str, str]:
         """("60", "12.5 %") from the file; "" for what it does not have yet."""
         if not self.file.exists():
@@ -151,6 +156,8 @@ class Lesson:
         kind = self.question.kind
         flags.add_argument("--guess", metavar="GUESS", help=f"your guess: {kind}; or {NONE}")
         guess = flags.parse_args().guess
+        if guess:
+            guess = self.question.plain(guess)
         if guess not in (None, NONE) and not self.question.valid(guess):
             flags.error(f"--guess {guess}: the guess is {kind}")
         return guess
@@ -164,9 +171,10 @@ class Lesson:
         print(self.question.text + "\n")
         kind = self.question.kind
         try:
-            guess = input(f"Your guess ({kind}; Enter to go on without one): ").strip().lower()
+            typed = input(f"Your guess ({kind}; Enter to go on without one): ")
         except (EOFError, NotImplementedError):             # a notebook that nobody watches
             return
+        guess = self.question.plain(typed)
         if guess and self.question.valid(guess):
             self.question.keep(guess)
         elif guess:

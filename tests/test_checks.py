@@ -178,7 +178,7 @@ def written(folder: Path, source: str) -> Path:
     ("def response_mask():\n    return []", "it is called as response_mask(tokens): too many"),
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys):
-    assert main(["02", "--folder", str(written(tmp_path, source))]) == 1
+    assert main(["2", "--folder", str(written(tmp_path, source))]) == 1
     out = capsys.readouterr().out
     assert words in out and "02b sft_loss" in out, "the other exercise is judged as well"
 
@@ -187,7 +187,7 @@ def test_a_folder_of_files(tmp_path, capsys):
     """A file may import its neighbour."""
     (tmp_path / "neighbour_of_ex02.py").write_text(source_of("02a"))
     folder = str(written(tmp_path, "from neighbour_of_ex02 import response_mask"))
-    assert main(["02a", "--folder", folder]) == 0
+    assert main(["2a", "--folder", folder]) == 0
     assert main(["--folder", folder]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(KNOWN) + 1

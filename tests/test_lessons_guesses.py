@@ -119,7 +119,7 @@ def test_the_flag_answers_and_comes_too_late_the_second_time(folder, monkeypatch
         return code, *capsys.readouterr()
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     kept = folder / "out/guesses/15.txt"
-    assert run("--guess", "1.5")[0] == 0 and kept.read_text() == "guess 1.5\n"
+    assert run("--guess", "1.5 %")[0] == 0 and kept.read_text() == "guess 1.5\n"
     assert "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not." in run(
         "--guess", "0.4")[1]
     assert kept.read_text() == "guess 1.5\n"
@@ -203,7 +203,7 @@ def test_the_guesses_stand_beside_a_constant(folder, capsys):
     assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %",
             "03 c c right a wrong", "04 prompt a c wrong a wrong",
             "13 rules 5 not run yet"} <= lines
-    assert "3 numbers: on average you are 17 % of the range away, and its middle 28 %." in said
+    assert "3 numbers: on average you are 17 % of " in said and " 28 % away" in said
     assert "You are nearer in 2 of them, and your guess is too high in 1." in said
     assert '2 letters: you have 1 right, and "a" would have 0.' in said
     assert f"{len(NAMES) - 6} questions of {len(NAMES)} not guessed yet" in said

@@ -1,12 +1,12 @@
 """A loss of your own gets a verdict.
 
     python -m lessons arena                                     # the tasks
-    python -m lessons arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
+    python -m lessons arena my_loss.py --task stop --guess +3   # you expect to lead SFT by 3 points
     python -m lessons arena mine.py --task uft --guess 0        # una_loss of your own program
     python -m lessons arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
-mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
-shows one). It learns from the same rows, in as many steps and with as many tries of
+my_loss.py holds one subclass of Objective that writes `loss`, and settings if it likes
+(docs/python.md shows one). It learns from the same rows, in as many steps and with as many tries of
 the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/results.
 In the task uft mine.py is the program of `lessons build`, and its una_loss trains in place of ours.
 

@@ -21,6 +21,7 @@ import inspect
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -228,7 +229,8 @@ def skeleton() -> str:
         simple.show_rows(rows, nano())
     table = [f"# {line}".rstrip() for line in shown.getvalue().splitlines()]
     head = '# Three demonstrations, as tokens(rows, "answer", tok) gives them (mask 1: trained on):'
-    return SKELETON.read_text(encoding="utf-8").replace("# EXAMPLE", "\n".join([head, *table]))
+    example = "\n".join([head, *table])
+    return re.sub("# EXAMPLE.*", lambda _: example, SKELETON.read_text(encoding="utf-8"))
 
 
 def reset(file: Path) -> None:

@@ -18,6 +18,7 @@ which shows its line. The last line counts what is right, and the exit code is 0
 for is.
 """
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -49,10 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     from lessons.classroom.exercise import HERE, difficulties, exercises, judge_file
     from lessons.classroom.judge import state
     by_name, folder = exercises(), flags.folder or HERE
-    for which in flags.which:
+    asked = [re.sub(r"^\d(?!\d)", r"0\g<0>", which) for which in flags.which]     # 3 -> 03
+    for which in asked:
         if not any(name.startswith(which) for name in by_name):
             raise UserError(f"there is no exercise {which}; python -m lessons check lists them")
-    names = [name for name in by_name if name.startswith(tuple(flags.which) or "")]
+    names = [name for name in by_name if name.startswith(tuple(asked) or "")]
     torch.set_num_threads(1)
     missing = []
     sys.path.insert(0, str(folder))                             # a file may import its neighbour

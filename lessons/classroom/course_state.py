@@ -11,7 +11,8 @@ from lessons.lesson_list import LESSONS, exercises_of, head_of, number_of
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
-LINE = "{:<34}{:>6}{:>8}  {:<20} {}"
+TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
+LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:>6}}{{:>8}}  {{:<20}} {{}}"
 
 
 def tree_of(file: Path) -> ast.Module:
@@ -31,8 +32,8 @@ def lesson_line(lesson: Path, question: Question, mine: set[str]) -> str:
     begun = [not is_stub(x) for x in exercises]
     hard = ", ".join(filter(None, map(difficulty_of, exercises)))
     parts = [part in mine for part, (of_lesson, _) in PARTS.items() if of_lesson == number]
-    return LINE.format(head_of(lesson)[0].replace(" · ", " "), question.guess or "-",
-                       " ".join(second), f"{of_all(begun)} {hard}", of_all(parts)).rstrip()
+    return LINE.format(TITLES[lesson], question.guess or "-", " ".join(second),
+                       f"{of_all(begun)} {hard}", of_all(parts)).rstrip()
 
 
 def show_course() -> None:
@@ -41,5 +42,6 @@ def show_course() -> None:
     say(LINE.format("lesson", "guess", "CHANGE", "exercises", "mine.py"))
     for lesson, question in questions.items():
         say(lesson_line(lesson, question, mine))
+    say("CHANGE: your guess for each switch of the lesson. A dash: not guessed yet.")
     todo = next((lesson for lesson, question in questions.items() if not question.guess), None)
     say(f"\nNext: {f'python lessons/{todo.name}' if todo else 'python -m lessons arena'}")

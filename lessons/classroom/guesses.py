@@ -95,7 +95,8 @@ def table(asked: dict[str, Question], judged: dict[str, Judgement]) -> str:
                                      one.constant, one.shown(one.constant_away)))
         elif question.guess:
             lines.append(LINE.format(name, question.guess, "not run yet", "", "", "").rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "constant: always the letter a, or the middle of the range. "
+                      "away: in per cent of the range."])
 
 
 def summary(judged: list[Judgement]) -> str:
@@ -109,8 +110,8 @@ def summary(judged: list[Judgement]) -> str:
         nearer = sum(one.away < one.constant_away for one in numbers)
         above = sum(one.above for one in numbers)
         lines.append(f"{quantity(len(numbers), 'numbers')}: on average you are {you:.0f} % of the "
-                     f"range away, and its middle {constant:.0f} %. You are nearer in {nearer} of "
-                     f"them, and your guess is too high in {above}.")
+                     f"range away. Always guessing its middle would be {constant:.0f} % away. You "
+                     f"are nearer in {nearer} of them, and your guess is too high in {above}.")
     if letters:
         you = sum(not one.away for one in letters)
         constant = sum(not one.constant_away for one in letters)
