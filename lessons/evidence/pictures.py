@@ -30,8 +30,7 @@ UFT = {"UFT": ("UFT", "uft", "D"), "A and good B": ("SFT on all good", "sft", "o
        "A -> UNA": ("SFT, then UNA", "ift", "v")}             # rows of C3, a colour for each
 ONE_STAGE = {"SFT": ("sft", "SFT"), "SFT on passed": ("poft", "passed"),
              "GRPO": ("sampled", "GRPO"), "SFT, then GRPO": ("pairs", "chain"),
-             "the same, GRPO for all 60 steps": ("pairs", "chain, all"),
-             "passed, then GRPO": ("pairs", "passed, GRPO"), "CHORD": ("graded", "chord"),
+             "SFT, then 60 steps of GRPO": ("pairs", "chain, all"), "CHORD": ("graded", "chord"),
              "HPT": ("graded", "hpt"), "LUFFY": ("graded", "luffy"), "SRFT": ("graded", "srft")}
 MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
@@ -158,8 +157,9 @@ def one_stage():
     """C17: each training's mean of six skills, with few demonstrations and with wrong ones."""
     from matplotlib import pyplot as plt
     claim = CLAIMS["C17"]
-    fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True, layout="constrained")
-    titles = {"FEW": "64 right demonstrations", "WRONG": "1,020, of which 40 % are wrong"}
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True,
+                             layout="constrained")
+    titles = {"FEW": "FEW: 64 right", "WRONG": "WRONG: 1,020, 40 % wrong"}
     for ax, (condition, title) in zip(axes, titles.items()):
         for y, (style, name) in enumerate(ONE_STAGE.values()):
             if (row := f"{condition} {name}") in claim.rows:
@@ -170,7 +170,7 @@ def one_stage():
                yticklabels=[*ONE_STAGE], ylim=(len(ONE_STAGE) - 0.5, -0.5))
         ax.grid(axis="x", alpha=0.3)
         ax.tick_params(axis="y", length=0)
-    fig.suptitle("No joined loss leads two stages on both models; SFT on passed rows leads all", weight="bold", x=0.01, ha="left", fontsize=13)
+    fig.suptitle("No joined loss leads two stages on both models; SFT on passed rows does", weight="bold", x=0.01, ha="left", fontsize=13)
     models_legend(axes[0], claim.names)
     return fig
 
