@@ -18,6 +18,8 @@ CLAIMS_OF = {
     "one stage": ("C17", "C17b", "C17c", "C17d"),
     "all losses": ("C13", "C14", "C20"),
 }
+TWO_STAGES = ("the first of two stages has SFT's default rate, which was not searched; scores are "
+              "exact and graded, in the paper right or wrong")
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
 
@@ -220,18 +222,22 @@ SENTENCES = (
         "one stage", "2508.11408v2",
         "CHORD, one loss that imitates and explores, does better than SFT followed by RL",
         {f"{name}: CHORD is better than SFT, then GRPO":
-         f"C17 better: {name} chord - {name} chain" for name in ("FEW", "WRONG")}),
+         f"C17 better: {name} chord - {name} chain" for name in ("FEW", "WRONG")},
+        doubt=TWO_STAGES),
     Sentence(
         "one stage", "2509.04419v2",
         "HPT, SFT where too little is solved and RL elsewhere, does better than SFT followed by "
         "RL",
         {f"{name}: HPT is better than SFT, then GRPO":
-         f"C17 better: {name} hpt - {name} chain" for name in ("FEW", "WRONG")}),
+         f"C17 better: {name} hpt - {name} chain" for name in ("FEW", "WRONG")},
+        doubt=TWO_STAGES),
     Sentence(
         "one stage", "2604.23747v1",
         "An optimizer that drops micro-batches makes SFT, and RL after it, worse",
         {"WRONG: dropped micro-batches make SFT, then GRPO, worse":
-         "C17 better: WRONG chain, half - WRONG chain, dropped"}),
+         "C17 better: WRONG chain, half - WRONG chain, dropped"},
+        doubt="in the first stage alone, three of four micro-batches, and 40 % of its rows are "
+              "wrong"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 
