@@ -22,4 +22,5 @@ EXERCISES = {"00a": Exercise(net_push, answers, [
      "Where both answers begin alike, the push is taken back: 0."),
     ("chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))",
      "a != b) for a, b in zip(chosen, rejected)", "A token belongs to all tokens before it, not to "
-     "its place, and zip ends where the shorter answer does.")])}
+     "its place, and zip ends where the shorter answer does.")],
+    always=[(["bee", "cat", "end"], ["bee", "end"]), (["bee", "end"], ["bee", "end"])])}
