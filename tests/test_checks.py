@@ -95,6 +95,13 @@ def test_the_example_of_a_stub_is_right(name, sentence, args, wanted):
     assert as_call(name, args) in [as_call(name, x) for x in KNOWN[name].always], "it is tried"
 
 
+def test_both_values_are_shown_alike():
+    """The key's may be numbers of torch, or floats where whole numbers are asked for."""
+    told = judge(KNOWN["10a"], lambda r, r_bar, wrong, k: [0.6667, 0.5, 0.25])
+    assert "wanted [" in told and "tensor" not in told.split("gives")[1]
+    assert ".0" not in judge(KNOWN["00a"], lambda chosen, rejected: [2 for _ in chosen])
+
+
 def test_every_exercise_says_how_hard_it_is():
     assert set(difficulties()) == {exercise.name for exercise in KNOWN.values()}
     assert set(difficulties().values()) == {"easy", "medium", "hard"}
@@ -108,6 +115,10 @@ def test_attention_is_written_by_hand():
         seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) > 0
         return scaled_dot_product_attention(q, k, v, attn_mask=seen)
     assert "without PyTorch's own function" in judge(KNOWN["01a"], attention)
+
+    def overflows(q, k, v):
+        return KNOWN["01a"].right(q.clamp(-9, 9), k, v)
+    assert "the result for a 50 times larger q in " in judge(KNOWN["01a"], overflows)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -197,6 +208,8 @@ def test_a_folder_of_files(tmp_path, capsys):
     assert (lines[1], lines[-1]) == ("1 of 1 right.", f"1 of {len(KNOWN)} right. Begin with "
                                      f"00a, in {Path(folder) / 'ex00.py'}.")
     assert lines[0].split() == ["02a", "response_mask", "easy", "right"]
+    assert main(["2a", "--folder", folder]) == 0
+    assert "1 of 1 right." in capsys.readouterr().out
     check(KNOWN["12a"].right)                           # as the cell of a notebook does it
     assert capsys.readouterr().out == "right\n"
 

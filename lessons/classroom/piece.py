@@ -74,10 +74,16 @@ def main(argv: list[str] | None = None) -> int:
     sys.path.insert(0, str(cfg.file.resolve().parent))          # it may import its neighbour
     asked = {x: one for x, one in pieces().items() if x.startswith(f"piece {name}:")}
     found = {x: judge_file(one, cfg.file) for x, one in asked.items()}
+    missing = [x for x, one in asked.items()
+               if found[x] == f"{cfg.file.name} has no function {one.name}."]
     for x, wrong in found.items():
-        say(f"{x.partition(': ')[2]:<18}{state(wrong)}", *filter(None, [wrong]), sep="\n")
+        if x not in missing:                    # a name of the silent bugs would tell too much
+            label, function = x.partition(": ")[2], asked[x].name
+            of = "" if function == label else f" ({function})"
+            say(f"{label + of:<26}{state(wrong)}", *filter(None, [wrong]), sep="\n")
     right = len(found) - sum(map(bool, found.values()))
-    say(f"{right} of {len(found)} right.")
+    say(f"{right} of {len(found)} right.",
+        *filter(None, [len(missing) and f"{len(missing)} not in the file yet."]))
     if right == len(found):
         module = sys.modules[next(iter(asked.values())).right.__module__]
         functions = {one.name: function_in(cfg.file, one.name)[0] for one in asked.values()}
