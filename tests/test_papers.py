@@ -201,7 +201,7 @@ def test_the_command_lists_papers_and_each_has_a_page(capsys):
     out = capsys.readouterr().out
     for name in PAPERS:
         page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
-        assert f"{name} " in out and f"lessons paper {name} " in page and "arXiv" in page
+        assert f"{name} " in out and f"lessons paper {name} mine.py" in page and "arXiv" in page
         for setting in PAPERS[name].settings(Random(0)):
             assert f"    {setting}: " in page, setting
 

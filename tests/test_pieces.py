@@ -18,6 +18,7 @@ from lessons.classroom import grade_class, piece
 from lessons.classroom.exercise import PIECES, pieces
 from lessons.classroom.judge import assess
 from lessons.classroom.paper_list import PAPERS
+from lessons.pieces import runs
 from lessons.pieces.silent_runs import FILE, RUNS, run
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.plumbing.entry import command
@@ -73,6 +74,15 @@ def test_the_nats_of_the_end_are_those_that_are_left():
     of_the_run = KNOWN["piece ift: run"].properties
     assert list(of_the_run([3.0, 2.6], 4).values()) == ["2.60 nats"]
     assert of_the_run([3.0, 0.3], 4) == of_the_run([3.0, 0.01], 4) != of_the_run([math.nan], 4)
+
+
+def test_your_run_is_trained_once_and_its_bar_says_whose_it_is(monkeypatch):
+    bars = []
+    monkeypatch.setattr(runs, "train", lambda *args, **more: bars.append(args[5]))
+    for loss_of in (lambda losses, mask: losses, runs.released):
+        assert runs.end_path(loss_of, 1) == runs.end_path(loss_of, 1) == []
+    runs.end_path.cache_clear()
+    assert bars == ["ift, yours", "ift, released"]
 
 
 def test_a_page_asks_for_what_the_program_judges():

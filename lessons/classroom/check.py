@@ -18,7 +18,6 @@ which shows its line. The last line counts what is right, and the exit code is 0
 for is.
 """
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -50,7 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     from lessons.classroom.exercise import HERE, difficulties, exercises, judge_file
     from lessons.classroom.judge import state
     by_name, folder = exercises(), flags.folder or HERE
-    flags.which = [re.sub(r"^\d(?!\d)", r"0\g<0>", which) for which in flags.which]     # 3: 03
     for which in flags.which:
         if not any(name.startswith(which) for name in by_name):
             raise UserError(f"there is no exercise {which}; python -m lessons check lists them")
