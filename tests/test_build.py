@@ -242,6 +242,30 @@ def ift_loss(model, reference, rows, tok, step):
     weight = weight / ((weight * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True))
     return ((weight * nll * mask).sum(1) / mask.sum(1)).mean()
 """,
+    ("ift_loss", "The weights are divided by their mean in the whole batch"): """
+def ift_loss(model, reference, rows, tok, step):
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask)), targets) * mask
+    weight, rest = torch.zeros_like(nll), 0
+    for t in reversed(range(nll.shape[1])):
+        rest = nll[:, t].detach() + GAMMA * rest
+        weight[:, t] = rest * mask[:, t]
+    weight = weight / weight[mask == 1].mean()
+    return ((weight * nll).sum(1) / mask.sum(1)).mean()
+""",
+    ("dpo_loss", "The log-ratios are divided by"): """
+def dpo_loss(model, reference, rows, tok, step):
+    good, n = log_ratio(model, reference, rows, "chosen", tok)
+    bad, m = log_ratio(model, reference, rows, "rejected", tok)
+    return -F.logsigmoid(BETA * (good / n - bad / m)).mean()
+""",
+    ("log_ratio", "The log-ratio is the mean over all positions"): """
+def log_ratio(model, reference, rows, side, tok):
+    inputs, targets, mask = tokens(rows, side, tok)
+    with torch.no_grad():
+        theirs = token_logp(reference(inputs), targets)
+    return ((token_logp(model(inputs), targets) - theirs) * mask).mean(1), mask.sum(1)
+""",
     ("sft_loss", "The losses of the answers are added up."): """
 def sft_loss(model, reference, rows, tok, step):
     inputs, targets, mask = tokens(rows, "answer", tok)
@@ -398,7 +422,9 @@ def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words, request):
         request.getfixturevalue("a_small_base")
     mistake = next(mistake for mistake in MISTAKES[name] if mistake[2].startswith(words))
     told = dict.fromkeys(("grpo_loss", "chord_loss"), "the gradient of the loss is not right")
-    assert told.get(name, "the loss is right, but its gradient is not") in judged(name, mistake)
+    said = judged(name, mistake)
+    assert told.get(name, "the loss is right, but its gradient is not") in said
+    assert "Is something not a constant" not in said            # the name says what it is
 
 
 def test_grpo_may_be_written_as_lesson_12_writes_it(tmp_path):

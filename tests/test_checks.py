@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from lessons.classroom.calling import as_tensor
+from lessons.classroom.calling import as_call, as_tensor
 from lessons.classroom.check import check, main
 from lessons.classroom.exercise import HERE, Draw, difficulties, exercises, judge_file
 from lessons.classroom.judge import NOT_STARTED, judge
@@ -21,7 +21,7 @@ from nanouft.plumbing.user_code import load
 
 KNOWN = exercises()
 T = torch.tensor
-LOGP, MASK = T([[-2.0, 0, 0, 0], [-1.0] * 4]), T([[1, 0, 0, 0], [1] * 4])
+LOGP, MASK = T([[-2.0, 0, 0, 0], [-1.0] * 4]), T([[1.0, 0, 0, 0], [1] * 4])
 ROW = ["user", "hi", "assistant", "yo", "end"]
 WALK = (T([[.6, 0, .4, 0], [1, 0, 0, 0]]), [(0, 0), (0, 0)], T([[0, 0, 1, 1]] * 2),
         T([[1, 0, 0, 0], [0] * 4]))
@@ -66,7 +66,9 @@ EXAMPLES = [            # a sentence of a stub's docstring, the arguments it mea
     ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", (0.5, 0.4, 10, 2), 0.03),
     ("17a", "share 0.5 and gamma 1 give 4;", (0.5, 1), 4),
     ("18a", "Scores [0, 0], lengths [4, 2], 5 tokens shown and gate 0 give [0, 0, 0.2].",
-     ([0, 0], [4, 2], 5, 0), [0, 0, 0.2])]
+     ([0.0, 0.0], [4, 2], 5, 0), [0, 0, 0.2]),
+    ("18a", "Scores [1, 0] give [0.0884, -0.1768, 0].",
+     ([1.0, 0.0], [4, 2], 5, 0), [0.0884, -0.1768, 0])]
 
 
 def stub(name: str):
@@ -90,6 +92,14 @@ def test_the_example_of_a_stub_is_right(name, sentence, args, wanted):
     assert sentence in " ".join(stub(name).__doc__.split())
     torch.testing.assert_close(as_tensor(KNOWN[name].right(*args)).double(),
                                as_tensor(wanted).double(), atol=1e-4, rtol=1e-4)
+    assert as_call(name, args) in [as_call(name, x) for x in KNOWN[name].always], "it is tried"
+
+
+def test_both_values_are_shown_alike():
+    """The key's may be numbers of torch, or floats where whole numbers are asked for."""
+    told = judge(KNOWN["10a"], lambda r, r_bar, wrong, k: [0.6667, 0.5, 0.25])
+    assert "wanted [" in told and "tensor" not in told.split("gives")[1]
+    assert ".0" not in judge(KNOWN["00a"], lambda chosen, rejected: [2 for _ in chosen])
 
 
 def test_every_exercise_says_how_hard_it_is():
@@ -105,6 +115,10 @@ def test_attention_is_written_by_hand():
         seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) > 0
         return scaled_dot_product_attention(q, k, v, attn_mask=seen)
     assert "without PyTorch's own function" in judge(KNOWN["01a"], attention)
+
+    def overflows(q, k, v):
+        return KNOWN["01a"].right(q.clamp(-9, 9), k, v)
+    assert "the result for a 50 times larger q in " in judge(KNOWN["01a"], overflows)
 
 
 @pytest.mark.parametrize("name", KNOWN)

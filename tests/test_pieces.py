@@ -3,6 +3,7 @@ class's table takes pieces and papers."""
 import ast
 import csv
 import json
+import math
 import re
 from inspect import getsource
 
@@ -17,6 +18,7 @@ from lessons.classroom import grade_class, piece
 from lessons.classroom.exercise import PIECES, pieces
 from lessons.classroom.judge import assess
 from lessons.classroom.paper_list import PAPERS
+from lessons.pieces import runs
 from lessons.pieces.silent_runs import FILE, RUNS, run
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.plumbing.entry import command
@@ -36,7 +38,7 @@ def page_of(name: str) -> str:
 
 def code_of(name: str) -> str:
     """What a student begins with."""
-    return re.search(r"```python\n(.*?)```", page_of(name), re.S)[1]
+    return "\n".join(re.findall(r"```python\n(.*?)```", page_of(name), re.S))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,10 +53,36 @@ def test_a_slip_is_refused_and_named(name, k):
     assert told.startswith("    Right in ") and told.endswith(mistake[2]), told
 
 
-def test_letters_count_one_by_one():
+def test_only_the_number_of_right_letters_is_told(tmp_path, capsys):
+    """Neither which of them are right nor, before that, the code that gives them away."""
     found = assess(KNOWN["piece silent: names"], lambda: ["b", "d", "h", "g", "e"])
-    assert found.share == 0.8 and "run 2 in 1, run 3 in 0" in found.told
-    assert "'a'" not in found.told
+    assert "has right letters: 4" in found.told and "un 3" not in found.told
+    assert "'a'" not in found.told and found.share == 0
+    file = tmp_path / "silent.py"
+    file.write_text("def planted():\n    return ['b', 'd', 'a', 'e', 'g']\n", encoding="utf-8")
+    assert command(piece.main, ["silent", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert "has right letters: 3" in out and "0 of 6 right. 5 not in the file yet." in out
+    assert "loss" not in out and "mask" not in out and "Run 4" not in out
+    before = page_of("silent").partition("<details>")[0]
+    assert not any(one.name in before for x, one in KNOWN.items()
+                   if x.startswith("piece silent: ") and one.name != "planted")
+
+
+def test_the_nats_of_the_end_are_those_that_are_left():
+    """Not how much they are above what is allowed; and no number is none too many."""
+    of_the_run = KNOWN["piece ift: run"].properties
+    assert list(of_the_run([3.0, 2.6], 4).values()) == ["2.60 nats"]
+    assert of_the_run([3.0, 0.3], 4) == of_the_run([3.0, 0.01], 4) != of_the_run([math.nan], 4)
+
+
+def test_your_run_is_trained_once_and_its_bar_says_whose_it_is(monkeypatch):
+    bars = []
+    monkeypatch.setattr(runs, "train", lambda *args, **more: bars.append(args[5]))
+    for loss_of in (lambda losses, mask: losses, runs.released):
+        assert runs.end_path(loss_of, 1) == runs.end_path(loss_of, 1) == []
+    runs.end_path.cache_clear()
+    assert bars == ["ift, yours", "ift, released"]
 
 
 def test_a_page_asks_for_what_the_program_judges():
@@ -124,8 +152,8 @@ def test_the_command_lists_and_judges(tmp_path, capsys):
     assert "# " not in capsys.readouterr().out
     assert command(piece.main, ["silent", str(file)]) == 1
     out = capsys.readouterr().out
-    assert "names             not started" in out and out.count("This is still the bug") == 5
-    assert "0 of 6 right." in out
+    assert "names (planted)           not started" in out and "0 of 6 right." in out
+    assert out.count("This is still the bug") == 5
     assert command(piece.main, ["silnt"]) == 2
     assert "did you mean silent" in capsys.readouterr().err
 

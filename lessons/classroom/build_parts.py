@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lessons.classroom.calling import Seen, attempt
-from lessons.classroom.judge import Measure, Subject
+from lessons.classroom.judge import QUESTION, Measure, Subject
 from lessons.classroom.mistakes import MISTAKES
 from lessons.classroom.sandbox import SECONDS, at_most
 from nanouft import simple, world
@@ -33,8 +33,8 @@ PARTS = {   # in the order in which they are written: the lesson, and methods th
     "grpo_loss": ("12b", ["grpo"]), "chord_loss": ("18", ["chord"])}
 SAMPLED = ("grpo", "chord")                  # whose loss is no number that means something
 OURS = {name: getattr(simple, name) for name in PARTS}
-GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "
-                   "something not a constant that should be one (detach), or the other way round?")
+GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not."
+                   + QUESTION)
 MEASURES = {    # of what a Batch and a ShortRun see, in place of the usual one
     "gradient": GRADIENT,
     "flows": Measure(0, 0, words="the loss is right, but no gradient reaches the model"),
@@ -47,7 +47,7 @@ MEASURES = {    # of what a Batch and a ShortRun see, in place of the usual one
     # of grpo and chord, where only the gradient counts
     "value": Measure(counts=False),
     "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
-                    "count here). Is something not a constant that should be one (detach)?")}
+                    "count here)." + QUESTION)}
 
 
 # ---- your functions in the place of ours --------------------------------------------------------

@@ -68,7 +68,7 @@ def own_attention(function, q, k, v) -> dict:
     """Look at the result and its gradient, and at the result for large queries."""
     with OwnAttention():
         return (gradient("q", "k", "v")(function, q, k, v)
-                | {"gives, if q is 50 times as large,": function(50 * q, k, v)})
+                | {"gives for a 50 times larger q": function(50 * q, k, v)})
 
 
 # ---- what a call gives, as plain data -----------------------------------------------------------
@@ -139,6 +139,8 @@ def show(x) -> str:
         return repr(round(x, 4))
     if not isinstance(x, torch.Tensor):
         return repr(x)
+    if not x.ndim:
+        return show(x.item())
     x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
     return f"torch.tensor({x.tolist()})"
 

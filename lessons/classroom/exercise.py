@@ -5,11 +5,12 @@ grade.py for a class whether a function is right. judge.py answers: it calls the
 student's function and the right one with each draw of arguments.
 """
 import ast
+import copy
 import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -38,6 +39,7 @@ class Exercise(Subject):
     #                                             where many results are right
     tolerance: float = 1e-4
     rounds: int = ROUNDS
+    always: list[tuple] = field(default_factory=list)   # the first calls: examples, and edges
     shown: str = ""                             # in place of the call
     seconds: int = SECONDS                      # of computing, for all calls in a class's table
     noun = "calls"
@@ -51,7 +53,8 @@ class Exercise(Subject):
         return [f"{seed} {k}" for k in range(self.rounds)]
 
     def arguments(self, case: str) -> tuple:
-        return self.draw(Draw(case))
+        k = int(case.split()[-1])
+        return copy.deepcopy(self.always[k]) if k < len(self.always) else self.draw(Draw(case))
 
     def attempt(self, function: Callable, case: str) -> Seen:
         call = attempt_call(self.name, self.look, function, self.arguments(case))

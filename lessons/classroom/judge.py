@@ -26,6 +26,7 @@ from lessons.classroom.mistakes import Mistake, alone_and_in_pairs, with_mistake
 
 NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
 ENDLESS = ("KeyboardInterrupt", "TooLong")      # after these errors no other case is tried
+QUESTION = " Is something not a constant that should be one (detach), or the other way round?"
 LARGE = 12                                      # more numbers than these are not all shown
 SMALLEST = "    The smallest case in which it is wrong:\n"
 
@@ -130,6 +131,8 @@ def verdict(subject: Subject, seen: dict, function=None) -> Verdict:
     if all(seen[case].error for case in faults if faults[case]):    # their line says enough
         return Verdict(told, share)
     named = explain_mistakes(subject, seen, [least, *order])
+    if named:                                                   # which answers it
+        told = told.replace(QUESTION, "")
     told += "".join(f"\n    {'And: ' * (k > 0)}{sentence}" for k, sentence in enumerate(named))
     if not named:
         told += "".join(f"\n    {sentence}" for sentence in compute_hints(subject, seen, order))
@@ -193,8 +196,8 @@ def parts_of(subject: Subject, seen: dict, order: list) -> dict[str, list[bool]]
 
 
 def in_words(what: str) -> str:
-    """"has the gradient by q" -> "the gradient by q"."""
-    return "the result" if what == "gives" else what.removeprefix("has ").rstrip(",:")
+    """"has the gradient by q" -> "the gradient by q", "gives for ..." -> "the result for ..."."""
+    return what.removeprefix("has ").replace("gives", "the result").rstrip(",:")
 
 
 def compute_hints(subject: Subject, seen: dict, order: list) -> list[str]:

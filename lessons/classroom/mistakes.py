@@ -159,6 +159,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "mask."),
         ("* mask).sum(-1)", "* mask).sum(-1) / mask.sum(-1)", "The log-ratio of an answer is the "
          "sum over its tokens, not the mean."),
+        ("* mask).sum(-1)", "* mask).mean(-1)", "The log-ratio is the mean over all positions of "
+         "the row. Take the sum over the answer's tokens."),
         (" - before", " + before", "The reference is added. Subtract it."),
         ("token_logp(model(inputs), targets) - before", "before - token_logp(model(inputs), "
          "targets)", "The log-ratio is upside down: the model's minus the reference's."),
@@ -183,6 +185,10 @@ MISTAKES: dict[str, list[Mistake]] = {
         NO_LOGARITHM,
         ('"rejected", tok)', '"rejected", tok)\n    rejected = rejected.detach()', "Gradient flows "
          "through the chosen answer alone. It should flow through the rejected one as well."),
+        ('"rejected", tok)', '"rejected", tok)\n    chosen, rejected = (nats / n for nats, n in '
+         '(log_ratio(model, reference, rows, side, tok) for side in ("chosen", "rejected")))',
+         "The log-ratios are divided by the numbers of "
+         "tokens. DPO takes the sums."),
         (").mean()", ").sum()", "The losses of the pairs are added up. Take their mean.")],
     "una_loss": [
         ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
@@ -256,6 +262,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("weight * n / weight.sum(-1, keepdim=True)", "weight / weight.mean(-1, keepdim=True)",
          "The mean of the weights is taken over the whole row. Take that over the answer's own "
          "tokens, or an answer counts more if there is a long question or padding."),
+        ("weight * n / weight.sum(-1, keepdim=True)", "weight * n.sum() / weight.sum()", "The "
+         "weights are divided by their mean in the whole batch. Divide those of each answer by "
+         "their own."),
         ("weight * n / weight.sum(-1, keepdim=True)", "mask", "There are no weights."),
         ("embeds=embeds", "inputs", "The model reads the true tokens and not mix_in_own_guess."),
         ("mix_in_own_guess(model, inputs, mask)", 'model(inputs, want="embeds").detach()',

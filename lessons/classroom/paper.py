@@ -1,34 +1,38 @@
 """A paper of 2025 or 2026 as your own program: is your class right?
 
     python -m lessons paper                         # the papers, and where their pages are
-    python -m lessons paper psft mine.py            # your class beside the right one
-    python -m lessons paper psft mine.py --seed 7   # the same batches again
+    python -m lessons paper psft psft.py            # your class beside the right one
+    python -m lessons paper psft psft.py --seed 7   # the same batches again
 
-A page in lessons/papers has the formula, its source and what to watch. mine.py holds one subclass
+A page in lessons/papers has the formula, its source and what to watch. psft.py holds one subclass
 of Objective with the settings that the page names. It is tried on fresh small batches: a tiny
 random model takes a few steps, whole or in micro-batches, with settings that are drawn. The loss of
 each step may differ by a ten-thousandth, and the gradient by a thousandth of its length. You see
 the smallest batch in which yours is wrong and, if what you wrote does what a common mistake does,
 its name. Then follows the paper's law. The exit code is 0 if everything is right.
 
-When it is right: python -m nanouft.train --objective mine.py
+When it is right: python -m nanouft.train --objective psft.py
 """
 import argparse
+import re
 import sys
 from pathlib import Path
 from random import Random
 
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import one_of
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
+
+OF_BUILD = re.compile(r"^def (padded|token_logp)\(", re.M)      # two of its parts
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons paper", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", help="the paper, such as psft [lists them]")
-    parser.add_argument("file", nargs="?", type=Path, metavar="mine.py", help="your file")
+    parser.add_argument("file", nargs="?", type=Path, metavar="psft.py",
+                        help="your file")
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the batches [another one in each run]")
     cfg = parser.parse_args(argv)
@@ -45,9 +49,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     name = one_of("paper", cfg.name, PAPERS)
     if cfg.file is None:
-        say(f"Read {PAGES / f'{name}.md'}, then: python -m lessons paper {name} mine.py")
+        say(f"Read {PAGES / f'{name}.md'}, then: python -m lessons paper {name} {name}.py")
         return 0
-    read_text(cfg.file)
+    if OF_BUILD.search(read_text(cfg.file)):
+        raise UserError(f"{cfg.file}: this is the file of `build`; write the paper's class into "
+                        f"one of its own, such as {name}.py")
     torch.set_num_threads(1)
     found, law = judge_class(PAPERS[name], str(cfg.file), str(cfg.seed))
     say(f"{name}: {state(found)}", *filter(None, [found]), law, sep="\n")

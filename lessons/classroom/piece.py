@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from lessons.classroom.calling import function_in
-    from lessons.classroom.exercise import PIECES, judge_file, pieces
-    from lessons.classroom.judge import state
+    from lessons.classroom.exercise import PIECES, pieces
+    from lessons.classroom.judge import judge, state
     pages = {file.stem: file for file in sorted(PIECES.glob("*.md"))}
     if cfg.name is None:
         for name, page in pages.items():
@@ -73,14 +73,21 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     sys.path.insert(0, str(cfg.file.resolve().parent))          # it may import its neighbour
     asked = {x: one for x, one in pieces().items() if x.startswith(f"piece {name}:")}
-    found = {x: judge_file(one, cfg.file) for x, one in asked.items()}
+    yours = {one.name: function_in(cfg.file, one.name) for one in asked.values()}
+    found = {x: yours[one.name][1] or judge(one, yours[one.name][0]) for x, one in asked.items()}
+    missing = [x for x, one in asked.items()
+               if found[x] == f"{cfg.file.name} has no function {one.name}."]
     for x, wrong in found.items():
-        say(f"{x.partition(': ')[2]:<18}{state(wrong)}", *filter(None, [wrong]), sep="\n")
+        if x not in missing:                    # a name of the silent bugs would tell too much
+            label, function = x.partition(": ")[2], asked[x].name
+            of = "" if function == label else f" ({function})"
+            say(f"{label + of:<26}{state(wrong)}", *filter(None, [wrong]), sep="\n")
     right = len(found) - sum(map(bool, found.values()))
-    say(f"{right} of {len(found)} right.")
+    say(f"{right} of {len(found)} right.",
+        *filter(None, [len(missing) and f"{len(missing)} not in the file yet."]))
     if right == len(found):
         module = sys.modules[next(iter(asked.values())).right.__module__]
-        functions = {one.name: function_in(cfg.file, one.name)[0] for one in asked.values()}
+        functions = {name: function for name, (function, _) in yours.items()}
         say("", *getattr(module, "outcome", lambda **_: [])(**functions), sep="\n")
     return int(right < len(found))
 

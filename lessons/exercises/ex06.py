@@ -7,7 +7,8 @@ def balance(losses, gamma):
     Difficulty: hard
 
     losses  (N,) the losses of the N tokens of an answer; N is at least 2. The last one, that of
-            <|end|>, is not used: it is what you look for. The first one is above 0
+            <|end|>, is not used: it is what you look for. The first one is above 0, and L falls if
+            b rises from 0
     gamma   the discount, above 0 and at most 1
     return  the loss b >= 0 of the last token at which the derivative of L by b is 0, if all other
             losses stay as they are

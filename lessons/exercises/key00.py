@@ -3,7 +3,7 @@ from lessons.classroom.exercise import Exercise
 
 
 def net_push(chosen, rejected):
-    return [float(chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))]
+    return [int(chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))]
 
 
 def answers(draw):
@@ -18,8 +18,9 @@ EXERCISES = {"00a": Exercise(net_push, answers, [
      "Neither takes the other back."),
     ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i] not in rejected",
      "A token may occur in both answers, but after different tokens. That is another push."),
-    ("float(chosen[:i + 1] != rejected[:i + 1])", "1.0",
+    ("int(chosen[:i + 1] != rejected[:i + 1])", "1",
      "Where both answers begin alike, the push is taken back: 0."),
     ("chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))",
      "a != b) for a, b in zip(chosen, rejected)", "A token belongs to all tokens before it, not to "
-     "its place, and zip ends where the shorter answer does.")])}
+     "its place, and zip ends where the shorter answer does.")],
+    always=[(["bee", "cat", "end"], ["bee", "end"]), (["bee", "end"], ["bee", "end"])])}

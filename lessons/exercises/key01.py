@@ -19,8 +19,12 @@ def queries_keys_values(draw):
     return tuple(draw.numbers(-2, 2, B, *shape) for shape in ((T, h), (n + T, h), (n + T, c)))
 
 
+EXAMPLE = (torch.tensor([[[2 * math.log(3), 0, 0, 0]]]),
+           torch.tensor([[[1.0, 0, 0, 0], [0, 0, 0, 0]]]), torch.tensor([[[1.0, 0], [0, 1]]]))
 EXERCISES = {"01a": Exercise(attention, queries_keys_values, [
     (" / math.sqrt(q.shape[-1])", "", "The scores are not divided by the square root of h."),
+    ("q.shape[-1])", "v.shape[-1])", "The scores are divided by the root of c, the length of a "
+     "value. Divide by the root of h, the length of a query."),
     (".tril(k.shape[1] - q.shape[1])", ".tril()",
      "Query i belongs to position n + i of the row, so it sees the keys 0 to n + i."),
     (".tril(k.shape[1] - q.shape[1])", ".tril(k.shape[1] - q.shape[1] - 1)",
@@ -36,4 +40,4 @@ EXERCISES = {"01a": Exercise(attention, queries_keys_values, [
     ("scores.masked_fill(~seen, -math.inf).softmax(-1)",
      "(seen * scores.exp() / (seen * scores.exp()).sum(-1, keepdim=True))",
      "The results are right for small scores, but exp overflows for large ones. torch.softmax does "
-     "not.")], own_attention, tolerance=1e-3)}
+     "not.")], own_attention, tolerance=1e-3, always=[EXAMPLE])}

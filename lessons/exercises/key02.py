@@ -1,6 +1,8 @@
 """The right functions of ex02.py, and common mistakes."""
 import math
 
+import torch
+
 from lessons.classroom.calling import gradient
 from lessons.classroom.exercise import Exercise
 
@@ -15,11 +17,14 @@ def response_mask(tokens):
 
 
 def conversation(draw):
-    """A chat, perhaps cut off: a user may say "end", and an answer ends with it."""
+    """A chat, perhaps cut off: a user may say "end", an answer ends with it, and either of the two
+    may have several turns, one after the other."""
     chat = []
     for _ in range(draw.randint(1, 3)):
-        chat += ["user", *draw.choices(["hi", "end"], k=draw.randint(1, 2))]
-        chat += ["assistant", *draw.choices(["yo", "no"], k=draw.randint(0, 2)), "end"]
+        for _ in range(draw.choice([1, 1, 2])):
+            chat += ["user", *draw.choices(["hi", "end"], k=draw.randint(1, 2))]
+        for _ in range(draw.choice([1, 1, 2])):
+            chat += ["assistant", *draw.choices(["yo", "no"], k=draw.randint(0, 2)), "end"]
     return (chat[:draw.randint(3, len(chat))],)
 
 
@@ -41,16 +46,21 @@ def batch(draw):
 TAIL = """    if reduction == "token":
         return losses.sum() / mask.sum()
     return (losses.sum(1) / mask.sum(1)).mean()"""
+LOGP = torch.tensor([[-2.0, 0, 0, 0], [-1, -1, -1, -1]])
+MASK = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 1]])
 EXERCISES = {
     "02a": Exercise(response_mask, conversation, [
         ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
          "number of the first token, not of the last."),
         ("mask[1:]", "mask", "The targets are the row without its first token."),
         (" and not header", "", "A header does not count, even that of the assistant."),
+        ('header = token in ("user", "assistant")',
+         'header = token == "user" or token == "assistant" != speaker',
+         "Each header is left out, even if the same speaker has just had a turn."),
         ("not header", 'not header and token != "end"',
          "The end of what the assistant says counts: it has to learn to stop."),
         ("int(speaker", 'int(token == "end" or speaker', "The end of what the user says does not "
-         "count.")]),
+         "count.")], always=[(["user", "hi", "assistant", "yo", "end"],)]),
     "02b": Exercise(sft_loss, batch, [
         ("-logp.masked_fill(mask == 0, 0)", "-logp * mask",
          "Where the mask is 0, logp may be -inf, and 0 times infinity is nan."),
@@ -65,7 +75,8 @@ EXERCISES = {
          "prompt make it smaller. Divide by the number of counted tokens."),
         ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum(1).mean()", 'With "sequence" the '
          "losses of a row are added up. Take the mean over its counted tokens."),
+        ('reduction == "token"', 'reduction != "token"', "The two kinds of mean are swapped."),
         ("-logp.masked_fill", "logp.masked_fill", "The sign is wrong: a loss is -logp."),
         ("return losses.sum()", "return losses.detach().sum()", "The values are right, but no "
          'gradient reaches logp with "token". Stay in torch: .item() and float() cut it off.')],
-        gradient("logp"))}
+        gradient("logp"), always=[(LOGP, MASK, "token"), (LOGP, MASK, "sequence")])}

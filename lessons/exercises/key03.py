@@ -1,4 +1,6 @@
 """The right function of ex03.py, and common mistakes."""
+import torch
+
 from lessons.classroom.exercise import Exercise
 
 
@@ -21,4 +23,6 @@ EXERCISES = {"03a": Exercise(policy_gradient, state, [
     ("return p * (r - (p * r).sum())", "return r",
      "This is the derivative with respect to p. A logit changes all probabilities."),
     ("return p * (r", "return -p * (r", "The sign is wrong: a larger logit of an action that is "
-     "better than the mean raises the expected reward.")])}
+     "better than the mean raises the expected reward.")], always=[
+        (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
+        (torch.tensor([0.25, 0.75]), torch.tensor([2.0, 2.0]))])}

@@ -29,4 +29,5 @@ EXERCISES = {"04a": Exercise(depends_on_blend, row, [
      "is still there: each target is predicted from all positions before it."),
     (" and guesses[i - 1] != tokens[i]", "", "Where the guess is the word itself, the blend is "
      "that word, whatever lambda is."),
-    ("mixed and counts == 1", "mixed", "Targets outside the answer have no loss.")])}
+    ("mixed and counts == 1", "mixed", "Targets outside the answer have no loss.")], always=[
+        (["q", "x", "y", "end"], ["x", "z", "end"], [1, 1, 1]), (["q", "end"], ["x"], [1])])}

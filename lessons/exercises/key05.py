@@ -43,4 +43,8 @@ EXERCISES = {"05a": Exercise(estimates, lake, [
     ("does.append((at * right).sum())", "does.append(right[pair[0]])", "The third number follows "
      "the path. The policy walks by itself, and may stand in another cell after the first move."),
     ("does.append((at * right).sum())", "does.append(right.mean())",
-     "The third number gives each cell the same share. The policy is in some cells more often.")])}
+     "The third number gives each cell the same share. The policy is in some cells more often.")],
+    always=[
+        (torch.tensor([[.6, 0, .4, 0], [1, 0, 0, 0]]), [(0, 0), (0, 0)],
+         torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]]),
+         torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]]))])}

@@ -12,10 +12,11 @@ def both_fall(g_w):
 
 
 def weights(draw):
-    """At least three: of two, any direction is now and then nearly that of g_w."""
-    g_w = draw.numbers(-2, 2, draw.randint(3, 5))
-    g_w[draw.randrange(len(g_w))] += 3
-    return (g_w,)
+    """Short ones and long ones, with one large number or only one. At least three: of two, any
+    direction is now and then nearly that of g_w."""
+    g_w = draw.numbers(-2, 2, draw.randint(3, 5)) * draw.choice([0, 0.01, 1, 1])
+    g_w[draw.randrange(len(g_w))] += draw.choice([-3, 3])
+    return (g_w * draw.choice([0.001, 1, 1, 1000]),)
 
 
 ROUNDING = 1e-6                     # an angle below it is a rounding error: g_w is in fp32

@@ -20,4 +20,4 @@ EXERCISES = {"08a": Exercise(fades_at, loss, [
     ("(1 - share) / share", "(1 + math.exp(-gamma)) / share - 1", "The share is taken of the push "
      "at D = 0. The push is largest where the pair is hopelessly lost, at a D far below 0."),
     ("(gamma + math", "(gamma + beta * math", "The push is beta sigmoid(gamma - beta D), and its "
-     "largest value is beta.")], tolerance=1e-3)}
+     "largest value is beta.")], tolerance=1e-3, always=[(0.5, 2, 0.5)])}

@@ -21,4 +21,6 @@ EXERCISES = {"11a": Exercise(best_of_n, answers, [
     ("combinations(range(len(likes)), n)", "__import__('itertools').product(range(len(likes)), "
      "repeat=n)", "The n answers of a set are different: nothing is drawn twice."),
     ("scores[max(some, key=lambda k: likes[k])]", "likes[max(some, key=lambda k: likes[k])]",
-     "The result is the mean of the exact scores, not of the reward.")])}
+     "The result is the mean of the exact scores, not of the reward.")],
+    always=[(1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]),
+            (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), (1, [2.0], [0.5])])}

@@ -21,4 +21,5 @@ EXERCISES = {"13a": Exercise(pushes, lambda draw: (draw.uniform(0.02, 0.98),), [
     ("return p, p * (1", "return -p, -p * (1", "The sign of both is wrong. A push is minus the "
      "derivative of the loss, and the loss is minus p log p."),
     ("p * (1 + math.log(p))", "-p * (1 + math.log(p))", "The sign of the second number is wrong. A "
-     "push is minus the derivative of the loss, and the loss is minus p log p.")], tolerance=1e-3)}
+     "push is minus the derivative of the loss, and the loss is minus p log p.")], tolerance=1e-3,
+    always=[(0.5,)])}

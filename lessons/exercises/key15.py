@@ -9,7 +9,7 @@ def parts_of_advantage(T, gamma, lam):
 
 
 def answer(draw):
-    return draw.randint(1, 4), draw.choice([0.7, 0.9]), draw.choice([0.3, 0.5, 1.0])
+    return draw.randint(1, 4), draw.choice([0.0, 0.7, 0.9, 1.0]), draw.choice([0.0, 0.3, 0.5, 1.0])
 
 
 EXERCISES = {"15a": Exercise(parts_of_advantage, answer, [
@@ -22,4 +22,4 @@ EXERCISES = {"15a": Exercise(parts_of_advantage, answer, [
     ("gamma * (1 - lam) *", "(1 - lam) *", "In the delta before it V_t is multiplied by gamma."),
     ("gamma * (1 - lam) * (gamma * lam) ** (t - 1)", "-(gamma * lam) ** t", "V_t stands in two "
      "deltas. Only the -V_t of its own is there; the one before has + gamma V_t."),
-    ("[-1, *values]", "[1, *values]", "V_0 is subtracted.")])}
+    ("[-1, *values]", "[1, *values]", "V_0 is subtracted.")], always=[(2, 1, 0.5)])}

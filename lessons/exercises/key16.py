@@ -7,7 +7,7 @@ def push_on_steps(s, delta, long, short):
 
 
 def model(draw):
-    return draw.uniform(0.1, 0.9), draw.uniform(-0.5, 0.5), draw.randint(5, 9), draw.randint(1, 4)
+    return draw.uniform(0.1, 0.9), draw.uniform(-0.5, 0.5), draw.randint(3, 9), draw.randint(1, 6)
 
 
 EXERCISES = {"16a": Exercise(push_on_steps, model, [
@@ -23,4 +23,4 @@ EXERCISES = {"16a": Exercise(push_on_steps, model, [
      "of answers are equally long, steps become more likely."),
     ("+ s / short", "- s / short", "The sign of one part is wrong. Answers without steps have the "
      "advantage -s delta, and the derivative of log(1 - s) by x is -s: both minus signs go.")],
-    tolerance=1e-5)}
+    tolerance=1e-5, always=[(0.5, 0.4, 10, 2), (0.25, -0.2, 3, 3)])}

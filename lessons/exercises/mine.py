@@ -47,10 +47,10 @@ def padded(chats, tok):
             tokens of the answer and its <|end|>, else 0
     tok     tok.pad is the id of <|pad|>, with which short rows are filled on the right
     return  inputs, targets and mask, each (B,T). The target of a position is the token after it, so
-            that the first token of a row is never a target, and the last one of the longest row is
-            never read. A shorter row goes on to the same T: its <|end|> is read, with the target
-            <|pad|>, as in the table above. The mask is a tensor of floats, 1 where the TARGET is a
-            token of the answer, and 0 on the padding.
+            that the first token of a row is never a target, and the last one of the longest row
+            need not be read. A shorter row goes on to the same T: its <|end|> is read, with the
+            target <|pad|>, as in the table above. The mask is a tensor of floats, 1 where the
+            TARGET is a token of the answer, and 0 on the padding.
     """
     raise NotImplementedError
 

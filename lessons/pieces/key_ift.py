@@ -36,7 +36,8 @@ def of_a_call(gives, losses, mask):
 
 
 def of_the_run(gives, steps):
-    return {f"has the nats of <|end|> above {LEARNED}:": max(0.0, gives[-1] - LEARNED)}
+    allowed, nats = f"at most {LEARNED} nats", gives[-1]
+    return {"leaves <|end|> with": allowed if nats <= LEARNED else f"{nats:.2f} nats"}
 
 
 def outcome(repaired):

@@ -91,6 +91,8 @@ EXERCISES = {
         ("4 * 7", "2 * 7", "A number in fp32 has four bytes.")], tolerance=ALIKE),
     "launches": Exercise(launches, lambda draw: (draw.randint(1, 48),), [
         ("6 + 10 * layers", "10", "Every layer launches its own operations."),
+        ("6 + 10 * layers", "2 * (6 + 10 * layers)", "Twice as many: what only looks at the same "
+         "memory in another shape, as a split or a transpose, is no launch."),
         ("6 + 10 * layers", "4 * layers + 1", "These are the products with matrices. Norms, sums, "
          "gelu and attention are launches, too.")], tolerance=0.3),
     "bound": Exercise(bound, amounts, [

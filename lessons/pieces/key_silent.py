@@ -13,11 +13,11 @@ def planted():
 
 
 def of_letters(gives):
-    """Without telling the right letter."""
+    """Neither the right letters nor the places of those that are right: the logs tell them."""
     right = planted()
     if not isinstance(gives, list) or len(gives) != len(right):
-        return dict.fromkeys(of_letters(right), f"no list of five letters but {gives!r:.40}")
-    return {f"run {k + 1}:": "right" if x == right[k] else x for k, x in enumerate(gives)}
+        return {"has right letters:": f"none, but {gives!r:.40}"}
+    return {"has right letters:": sum(x == y for x, y in zip(gives, right))}
 
 
 def answer_mask(starts, ends, T):
@@ -74,18 +74,8 @@ def slopes_of_steps(draw):
 
 
 EXERCISES = {
-    "names": Exercise(planted, lambda draw: (), [
-        ('"b"', '"c"', "Run 1: without the end among the targets, the words would be learned and "
-         "only the stopping would not."),
-        ('"b"', '"f"', "Run 1: with a rate of 0 the loss would only go up and down with its rows."),
-        ('"d"', '"j"', "Run 2: with two softmaxes the loss of pairs would hardly fall."),
-        ('"a"', '"j"', "Run 3: with two softmaxes no loss of tokens comes near 0."),
-        ('"a"', '"h"', "Run 3: after test questions in training the answers would be good, not "
-         "useless."),
-        ('"g"', '"f"', "Run 4: with a rate of 0 there is still a gradient. Here it is 0."),
-        ('"e"', '"i"', "Run 5: a rate that is ten times too large is felt from the first steps on. "
-         "Here the gradient grows with the number of steps.")],
-        properties=of_letters, rounds=1, shown="    your five letters\n"),
+    "names": Exercise(planted, lambda draw: (), [], properties=of_letters, rounds=1,
+                      shown="    your five letters\n"),
     "answer_mask": Exercise(answer_mask, starts_and_ends, [
         ("((t >= starts[:, None]) & (t < ends[:, None]))", "(t < starts[:, None])",
          STILL + "it marks the question."),
@@ -105,7 +95,9 @@ EXERCISES = {
          "(rejected - ref_rejected) - (chosen - ref_chosen)", STILL + "the better and the worse "
          "answer are exchanged."),
         ("(chosen - ref_chosen) - (rejected - ref_rejected)", "chosen - rejected",
-         "The start model is missing.")]),
+         "The start model is missing."),
+        ("(chosen - ref_chosen) - (rejected", "(chosen - ref_chosen) + (rejected", "Both answers "
+         "are pushed up. Subtract what belongs to the worse one.")]),
     "own_scores": Exercise(own_scores, lambda draw: (draw.numbers(-9, -1, 3, 2), 0.5), [
         ("path[0]", "path", STILL + "the model is compared with itself, so all scores are 1/2."),
         ("path[0]", "torch.cat([path[:1], path[:-1]])", "The reference is the model one step "

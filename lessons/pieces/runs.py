@@ -47,10 +47,12 @@ def released(losses: Tensor, mask: Tensor) -> Tensor:
     return (weights_of(losses, mask) * losses).sum(1) / mask.sum(1)
 
 
+@functools.cache
 def end_path(loss_of: Callable, steps: int = 32) -> list[float]:
     """The base learns from lists by loss_of(losses, mask): the loss of <|end|> on unseen lists,
     in nats, before the first step and after every four."""
     tok, path = nano(), []
+    ours = getattr(loss_of, "__module__", "").startswith(("lessons.", "own.key_"))
     lists = world.rows("train", "demos", 16 * steps, seed=0, skills=("list",))
     unseen = world.rows("val", "demos", 30, seed=0, skills=("list",))
 
@@ -63,7 +65,7 @@ def end_path(loss_of: Callable, steps: int = 32) -> list[float]:
         at_end = tokens(unseen, "answer", tok)[1] == tok.end
         path.append(losses_of(model, unseen)[0][at_end].mean().item())
     train(shipped_base(), lambda model, rows: loss_of(*losses_of(model, rows)).mean(), lists, steps,
-          3e-4, "ift", 16, falls=True, look=look)
+          3e-4, f"ift, {loss_of.__name__ if ours else 'yours'}", 16, falls=True, look=look)
     return path
 
 

@@ -47,6 +47,13 @@ def attention(q, k, v):
     scores = torch.bmm(q, k.mT) / q.shape[-1] ** 0.5
     return F.softmax(scores.masked_fill(blocked, float("-inf")), dim=1) @ v
 """),
+    ("01a", ["root of c"], """
+def attention(q, k, v):
+    T, S = q.shape[1], k.shape[1]
+    blocked = torch.triu(torch.ones(T, S), diagonal=S - T + 1).bool()
+    scores = torch.bmm(q, k.mT) / v.shape[-1] ** 0.5
+    return F.softmax(scores.masked_fill(blocked, float("-inf")), dim=-1) @ v
+"""),
     ("01a", ["before the softmax"], """
 def attention(q, k, v):
     T, S = q.shape[1], k.shape[1]
@@ -142,6 +149,24 @@ def sft_loss(logp, mask, reduction):
         return kept.sum() / mask.sum()
     return kept.sum(1).mean()
 """),
+    ("02a", ["same speaker"], """
+def response_mask(tokens):
+    out, speaker = [], None
+    for token in tokens:
+        if token in ("user", "assistant") and token != speaker:
+            speaker = token
+            out.append(0)
+        else:
+            out.append(int(speaker == "assistant"))
+    return out[1:]
+"""),
+    ("02b", ["swapped"], """
+def sft_loss(logp, mask, reduction):
+    kept = torch.where(mask == 1, logp, torch.zeros_like(logp))
+    if reduction == "token":
+        return -(kept.sum(1) / mask.sum(1)).mean()
+    return -kept.sum() / mask.sum()
+"""),
     ("03a", ["other actions"], """
 def policy_gradient(p, r):
     return torch.tensor([float(a) * float(b) for a, b in zip(p, r)])
@@ -227,6 +252,15 @@ def balance(losses, gamma):
     G = sum(gamma ** (n - t) for t in range(n))
     return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
 """),
+    ("06a", ["n - t tokens after"], """
+def balance(losses, gamma):
+    l, n = losses.tolist()[:-1], len(losses) - 1
+    v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
+    A, U = sum(x * y for x, y in zip(v, l)), sum(v)
+    B = sum(gamma ** (n - 1 - t) * l[t] for t in range(n))
+    G = sum(gamma ** (n - 1 - t) for t in range(n))
+    return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
+"""),
     ("06a", ["other zero"], """
 def balance(losses, gamma):
     l, n = losses.tolist()[:-1], len(losses) - 1
@@ -241,6 +275,16 @@ def both_fall(g_w):
     other = torch.zeros_like(g_w)
     other[0] = 0.1
     return 0.9 * g_w + other
+"""),
+    ("07a", ["of its own length"], """
+def both_fall(g_w):
+    g_l = 2 * g_w
+    g_l[0] += 1
+    return g_l
+"""),
+    ("07a", ["of its own length"], """
+def both_fall(g_w):
+    return 2 * g_w + 0.1 * torch.randn(len(g_w))
 """),
     ("07a", ["multiple"], """
 def both_fall(g_w):
@@ -268,13 +312,27 @@ def largest_push(score):
     s = np.linspace(0, score, 20001)
     return float(s[np.argmax((score - s) * s)])
 """),
+    ("09a", ["factor score - s"], """
+def largest_push(score):
+    return 0.5 if score > 0.5 else score
+"""),
+    ("09a", ["A third"], """
+def largest_push(score):
+    return np.divide(score, 3)
+"""),
+    ("10a", ["k = 0"], """
+def wrong_shares(r, r_bar, wrong, k):
+    trust = torch.sigmoid(r_bar - r)
+    kept = torch.argsort(trust, descending=True)[:-k]
+    return wrong.mean(), (wrong * trust).sum() / trust.sum(), wrong[kept].mean()
+"""),
     ("10a", ["upside down"], """
 def wrong_shares(r, r_bar, wrong, k):
     trust = torch.exp(r) / (torch.exp(r) + torch.exp(r_bar))
     order = torch.argsort(trust)
     return wrong.sum() / len(wrong), (wrong @ trust) / trust.sum(), wrong[order[k:]].mean()
 """),
-    ("10a", ["sigmoid is missing"], """
+    ("10a", ["sigmoid is missing", "k = 0"], """
 def wrong_shares(r, r_bar, wrong, k):
     trust = torch.exp(r_bar) / torch.exp(r)
     keep = trust > trust.sort().values[k - 1]
@@ -316,6 +374,18 @@ def answers_needed(p, share):
         equal = p ** (K - 1) + (1 - p) ** (K - 1)
         if 1 - equal >= share:
             return K
+"""),
+    ("12a", ["At least"], """
+def answers_needed(p, share):
+    K = 2
+    while p ** K + (1 - p) ** K >= 1 - share:
+        K += 1
+    return K
+"""),
+    ("12a", ["two ways"], """
+def answers_needed(p, share):
+    likely = max(p, 1 - p)
+    return next(K for K in range(2, 10**4) if 1 - likely ** K >= share)
 """),
     ("12b", ["is rho"], """
 def grpo_push(logp, old, ref, A, eps, beta):
