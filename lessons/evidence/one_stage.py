@@ -21,7 +21,8 @@ GRPO, CHORD and LUFFY see the graded score, from 0 to 1; HPT's gate and SRFT cou
 wholly right. In FEW the prompts with a demonstration come so often for HPT, LUFFY and SRFT that
 they are half of all. CHORD shows one demonstration per prompt anyway, in an order of their own.
 
-"passed" is SFT on the demonstrations that the scorer passes, a control that none of the papers has.
+"passed" is SFT on the demonstrations that the scorer passes. (LUFFY's paper filters so before it
+trains, all of its arms alike.)
 "dropped" is the fault that 2604.23747 found, planted in the first stage (sft_dropped.py); "equal"
 has as many rows in each step as the fault lets through, and no fault.
 
