@@ -16,7 +16,8 @@ from nanouft.run.settings import TrainFlags, read_flags
 
 # Flags of a run that its first models have of their own, or that change no weight.
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "record", "threads",
-       "save_every", "eval_every", "reward", "max_new", "items", "plain", "profile", "out", "resume"}
+       "save_every", "eval_every", "reward", "max_new", "items", "plain", "profile", "out",
+       "resume"}
 
 
 @pytest.fixture
