@@ -41,15 +41,15 @@ def main(argv: list[str] | None = None) -> int:
 
     from lessons.classroom.judge import state
     from lessons.classroom.paper_judge import judge_class
-    from lessons.classroom.paper_list import PAGES, PAPERS
+    from lessons.classroom.paper_list import PAPERS
     if cfg.name is None:
         for name, facts in PAPERS.items():
             say(f"{name:<10}{facts.about}")
-        say(f"\nTheir pages: {PAGES / 'NAME.md'}")
+        say("\nTheir pages: lessons/papers/NAME.md")
         return 0
     name = one_of("paper", cfg.name, PAPERS)
     if cfg.file is None:
-        say(f"Read {PAGES / f'{name}.md'}, then: python -m lessons paper {name} {name}.py")
+        say(f"Read lessons/papers/{name}.md, then: python -m lessons paper {name} {name}.py")
         return 0
     if OF_BUILD.search(read_text(cfg.file)):
         raise UserError(f"{cfg.file}: this is the file of `build`; write the paper's class into "

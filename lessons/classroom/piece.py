@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.name is None:
         for name, page in pages.items():
             say(f"{name:<10}{read_text(page).splitlines()[0].removeprefix('# ')}")
-        say(f"\nTheir pages: {PIECES / 'NAME.md'}")
+        say("\nTheir pages: lessons/pieces/NAME.md")
         return 0
     name = one_of("piece", cfg.name, pages)
     if cfg.file is None:

@@ -47,7 +47,7 @@ def table_row(file: Path, idea: str, units: float, seconds: float,
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons speedrun", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entry", type=Path, metavar="FILE.py")
+    parser.add_argument("entry", type=Path, metavar="FILE.py", help="your entry")
     parser.add_argument("--test-seed", type=int,
                         help="a seed that draws other test prompts, for whoever takes the row")
     cfg = parser.parse_args(argv)

@@ -5,6 +5,7 @@
 A model is built with one layer and with two, without its weights' values, and the bytes of a token
 are continued to all its layers. Nothing of it needs a card.
 """
+import argparse
 import sys
 
 import torch
@@ -70,6 +71,8 @@ def line_of(name: str, lora: bool) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m lessons.evidence.fits", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     say(f"| model | what is trained | {' | '.join(f'{card} GB' for card in CARDS)} | a token |",
         "|" + "---|" * (len(CARDS) + 3), sep="\n")
     for name in SIZES:
