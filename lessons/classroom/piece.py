@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.file is None:
         if (logs := PIECES / f"{name}.json").exists():
             show_runs(logs)
-        say(f"Read {pages[name]}, then: python -m lessons piece {name} {name}.py")
+        say(f"Read lessons/pieces/{name}.md, then: python -m lessons piece {name} {name}.py")
         return 0
     read_text(cfg.file)
     torch.set_num_threads(1)
