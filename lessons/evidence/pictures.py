@@ -170,7 +170,7 @@ def one_stage():
                yticklabels=[*ONE_STAGE], ylim=(len(ONE_STAGE) - 0.5, -0.5))
         ax.grid(axis="x", alpha=0.3)
         ax.tick_params(axis="y", length=0)
-    fig.suptitle("No joined loss leads two stages on both models; SFT on passed rows does",
+    fig.suptitle("C17: no joined loss leads two stages on both models; SFT on passed rows does",
                  weight="bold", x=0.01, ha="left", fontsize=13)
     models_legend(axes[0], claim.names)
     return fig
