@@ -192,6 +192,7 @@ def asked(condition: str, *one_stage: str) -> dict[str, str]:
                 f"better: {condition} chord - {condition} GRPO", **AGAINST_ONE[condition]}
 
 
+FIRST_SEARCHED = "the first stage has the rate that was best for SFT alone"
 MADE = {"passed": "keep --noise 0.4 --passed"}
 CLAIMS = {
     "C17": Claim(
@@ -225,8 +226,8 @@ CLAIMS = {
         questions={**asked("FEW", "chord", "hpt"), **asked("WRONG", "chord", "hpt"), **OF_PASSED},
         name="C17b", seeds=range(1030, 1035), prompts=29, parts=(NO_FACTS,), made=MADE,
         measured=("kl",), moved_from="base", one_search=True,
-        doubts={"": "the first stage has the rate that was best for SFT alone; rows that explore "
-                    "from their first step keep the settings that were best after 60 steps"},
+        doubts={"": f"{FIRST_SEARCHED}; rows that explore from their first step keep the settings "
+                    "that were best after 60 steps"},
         expected="FEW: GRPO alone reaches the chain or passes it, so its last question does not "
                  "hold or is undecided; CHORD leads the chain by 2 to 4 (open), because SFT on 64 "
                  "rows learns them by heart. WRONG: CHORD leads the chain by 6 to 10 and GRPO by 0 "
@@ -244,7 +245,7 @@ CLAIMS = {
                    "MANY: SFT alone is better than GRPO alone": "better: MANY SFT - MANY GRPO"},
         name="C17c", seeds=range(1040, 1045), prompts=30, parts=(NO_FACTS,), measured=("kl",),
         moved_from="base", one_search=True,
-        doubts={"": "the first stage has the rate that was best for SFT alone"},
+        doubts={"": FIRST_SEARCHED},
         expected="The control: where demonstrations are many and right, SFT has all skills. HPT "
                  "and CHORD lead the chain by 0 to 5 (open), LUFFY and SRFT do not. SFT leads the "
                  "chain, CHORD (open) and GRPO, the last by 8 or more. Half-widths of 2 to 3 "
@@ -263,7 +264,7 @@ CLAIMS = {
                    **AGAINST_ONE["FEW"], **AGAINST_ONE["WRONG"], **PASSED_AGAINST_TWO},
         name="C17d", seeds=range(1050, 1055), prompts=31, parts=(NO_FACTS,), made=MADE,
         measured=("kl",), moved_from="base", one_search=True,
-        doubts={"": "the first stage has the rate that was best for SFT alone"},
+        doubts={"": FIRST_SEARCHED},
         expected="C17 is known, these trainings are not. FEW: the chain gains 0 to 4 points on "
                  "that of C17, so CHORD does not lead it (does not hold, or undecided), and it "
                  "leads GRPO. WRONG: the chain gains 2 to 5, and the first question stays "

@@ -18,7 +18,7 @@ CLAIMS_OF = {
     "one stage": ("C17", "C17b", "C17c", "C17d"),
     "all losses": ("C13", "C14", "C20"),
 }
-TWO_STAGES = ("the first of two stages has SFT's default rate, which was not searched; scores are "
+TWO_STAGES = ("in C17 the first of two stages has SFT's default rate, not searched; scores are "
               "exact and graded, in the paper right or wrong")
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
@@ -221,8 +221,9 @@ SENTENCES = (
     Sentence(
         "one stage", "2508.11408v2",
         "CHORD, one loss that imitates and explores, does better than SFT followed by RL",
-        {f"{name}: CHORD is better than SFT, then GRPO":
-         f"C17 better: {name} chord - {name} chain" for name in ("FEW", "WRONG")},
+        {f"{name}: CHORD is better than SFT, then GRPO ({run})":
+         f"{run} better: {name} chord - {name} chain"
+         for run in ("C17", "C17d") for name in ("FEW", "WRONG")},
         doubt=TWO_STAGES),
     Sentence(
         "one stage", "2509.04419v2",
