@@ -224,7 +224,7 @@ SENTENCES = (
         {f"{name}: CHORD is better than SFT, then GRPO ({run})":
          f"{run} better: {name} chord - {name} chain"
          for run in ("C17", "C17d") for name in ("FEW", "WRONG")},
-        doubt=TWO_STAGES),
+        doubt=f"{TWO_STAGES}; in C17d, WRONG, two stages sampled a sixth of CHORD's answers"),
     Sentence(
         "one stage", "2509.04419v2",
         "HPT, SFT where too little is solved and RL elsewhere, does better than SFT followed by "
