@@ -138,8 +138,8 @@ def test_a_check_that_raises_ends_nothing(checks, capsys):
     lines = capsys.readouterr().out.splitlines()
     look, = (line for line in lines if line.startswith("LOOK"))
     assert look.split() == "LOOK compile RuntimeError: Failed to find a C compiler".split()
-    assert len(lines) == 1 + 8 + 5 + len(ladder.rungs("cpu")) + 8
-    assert "grpo beside TRL, folder" in lines[-1]
+    assert len(lines) == 1 + 8 + 5 + len(ladder.rungs("cpu")) + 12
+    assert "grpo beside TRL with Liger's kernels, folder" in lines[-1]
 
 
 def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, capsys):

@@ -26,11 +26,12 @@ METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of ro
             {"precompute_ref_log_probs": True}),
     "grpo": ("step of GRPO with its answers", "prompts", {
         "num_generations": SAMPLES, "beta": 0.04, "max_completion_length": MAX_NEW})}
+FAST = {"use_liger_kernel": True}       # what TRL's documentation advises for speed on one card
 
 
-def against_trl(name: str, subject: Subject, device: Device = Device()) -> str:
+def against_trl(name: str, subject: Subject, device: Device = Device(), **settings: bool) -> str:
     """The seconds of TRL's steps over ours, median and quartiles; after each of theirs we make one
-    of ours, and the first ones warm up."""
+    of ours, and the first ones warm up. `settings` are added to TRL's."""
     with quiet():
         ours = our_steps(name, subject, device)
     clock = [now(device)]
@@ -43,7 +44,7 @@ def against_trl(name: str, subject: Subject, device: Device = Device()) -> str:
         clock.append(now(device))
     with quiet():
         torch.backends.cuda.enable_cudnn_sdp(True)
-        trl_steps(name, subject, device, after_their_step)
+        trl_steps(name, subject, device, after_their_step, settings)
     seconds = np.diff(clock)
     ratios = (seconds[::2] / seconds[1::2])[subject.warm:]
     low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
@@ -54,8 +55,8 @@ def if_installed(measure: Callable[[], str]) -> str:
     """What it measures, or which library is missing."""
     try:
         return measure()
-    except ModuleNotFoundError as e:
-        return f"not measured: {e.name} is not installed"
+    except ImportError as e:                        # transformers raises it without a name
+        return f"not measured: {f'{e.name} is not installed' if e.name else e}"
 
 
 def now(device: Device) -> float:
@@ -67,7 +68,8 @@ def now(device: Device) -> float:
     return time.perf_counter()
 
 
-def trl_steps(name: str, subject: Subject, device: Device, after_step: Callable[[], None]) -> None:
+def trl_steps(name: str, subject: Subject, device: Device, after_step: Callable[[], None],
+              more: dict) -> None:
     """TRL's trainer makes as many optimizer steps as ours, on NanoWorld's rows."""
     import datasets
     import trl
@@ -87,7 +89,7 @@ def trl_steps(name: str, subject: Subject, device: Device, after_step: Callable[
             place, max_steps=turns, use_cpu=device.kind == "cpu",
             bf16=device.dtype == "bf16", report_to="none",
             per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings)
+            save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings, **more)
         getattr(trl, f"{name.upper()}Trainer")(
             AutoModelForCausalLM.from_pretrained(subject.folder, dtype=torch.float32), args=config,
             train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",

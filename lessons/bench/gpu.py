@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from lessons.bench.beside_trl import METHODS, against_trl, if_installed
+from lessons.bench.beside_trl import FAST, METHODS, against_trl, if_installed
 from lessons.bench.ladder import rungs
 from lessons.bench.subjects import Subject, nano, on_gpu, quiet, real
 from nanouft import __version__, train, world
@@ -216,9 +216,10 @@ def recorded(gpu: Device, start: Start = base) -> Verdict:
 
 
 # ---- costs ---------------------------------------------------------------------------------------
-def beside_trl(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
+def beside_trl(name: str, of: Callable[[], Subject], device: Device, **settings: bool) -> Verdict:
     """Seconds of TRL's steps over ours."""
-    return True, if_installed(lambda: f"TRL's time / ours: {against_trl(name, of(), device)}")
+    return True, if_installed(
+        lambda: f"TRL's time / ours: {against_trl(name, of(), device, **settings)}")
 
 
 def lines_of(gpu: Device, folder: str | None) -> dict[str, Callable[[], Verdict]]:
@@ -237,8 +238,12 @@ def lines_of(gpu: Device, folder: str | None) -> dict[str, Callable[[], Verdict]
     subjects = {"": lambda: larger(nano())}
     if folder:
         subjects[theirs] = lambda: larger(real(folder))
-    return lines | {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
-                    for whose, of in subjects.items() for name in METHODS}
+    lines |= {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
+              for whose, of in subjects.items() for name in METHODS}
+    if folder:                              # Liger knows Llama and its like, not GPT-2
+        lines |= {f"{name} beside TRL with Liger's kernels{theirs}":
+                  partial(beside_trl, name, subjects[theirs], gpu, **FAST) for name in METHODS}
+    return lines
 
 
 def main(where: str = "cuda", folder: str | None = None, limit: float = LIMIT) -> int:
