@@ -274,8 +274,8 @@ else:
 # known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
 #
 # These are short runs with one rate and one fall of $w$, on three tasks and three seeds. They show
-# what can happen, not which method is better. C17 and C17d make this comparison with searched
-# settings, six tasks, and eight and five seeds: `docs/results/one_stage.md`.
+# what can happen, not which method is better. C17, C17c and C17d ask with searched settings, six
+# tasks and five to eight seeds: `docs/results/one_stage.md`.
 #
 # ## Change one thing
 # The same question in three other conditions: by how many points is CHORD ahead of SFT on what the

@@ -20,6 +20,7 @@ CLAIMS_OF = {
 }
 TWO_STAGES = ("in C17 the first of two stages has SFT's default rate, not searched; scores are "
               "exact and graded, in the paper right or wrong")
+FEW_SAMPLES = "in C17d's WRONG and in MANY two stages sampled a sixth of the answers"
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
 
@@ -223,15 +224,17 @@ SENTENCES = (
         "CHORD, one loss that imitates and explores, does better than SFT followed by RL",
         {f"{name}: CHORD is better than SFT, then GRPO ({run})":
          f"{run} better: {name} chord - {name} chain"
-         for run in ("C17", "C17d") for name in ("FEW", "WRONG")},
-        doubt=f"{TWO_STAGES}; in C17d, WRONG, two stages sampled a sixth of CHORD's answers"),
+         for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17d", "FEW"), ("C17d", "WRONG"),
+                           ("C17c", "MANY"))},
+        doubt=f"{TWO_STAGES}; {FEW_SAMPLES}"),
     Sentence(
         "one stage", "2509.04419v2",
         "HPT, SFT where too little is solved and RL elsewhere, does better than SFT followed by "
         "RL",
         {f"{name}: HPT is better than SFT, then GRPO":
-         f"C17 better: {name} hpt - {name} chain" for name in ("FEW", "WRONG")},
-        doubt=TWO_STAGES),
+         f"{run} better: {name} hpt - {name} chain"
+         for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17c", "MANY"))},
+        doubt=f"{TWO_STAGES}; {FEW_SAMPLES}"),
     Sentence(
         "one stage", "2604.23747v1",
         "An optimizer that drops micro-batches makes SFT, and RL after it, worse",
