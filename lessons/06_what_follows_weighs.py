@@ -236,7 +236,7 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
+# The derivative is $+1.19$, or $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
 # down to 0, and all lists end.
 #
 # </details>
@@ -250,7 +250,7 @@ else:
 #    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. The code takes
 #    $\pi(x_t\mid s_t)$ in the blended state, another number, since a network is not linear.
 # 2. Eq. 19 multiplies these, $\prod_{t=1}^N\pi(x_t\mid s_t)$, and training should bring this to 1.
-# 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$, which is SFT on blended states.
+# 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$: SFT on blended states.
 # 4. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
 #    loss of the **rest** of the answer from word $t$ on; the paper calls this a Bellman equation.
 #    The loss adds up all rests, $L=\sum_t R_t$.

@@ -1,7 +1,7 @@
 """One method on your rows, from the file to the saved model, in one plain loop.
 
     python -m nanouft.flat dpo pairs.jsonl out/mine             # starts from the shipped base
-    python -m nanouft.flat sft my.jsonl out/sft --init GPT2     # or from any folder with a model
+    python -m nanouft.flat sft my.jsonl out/sft --init FOLDER   # or from a folder with a model
 
 Read it after simple.py and before train.py. It is train.py without its flags, its run folder, its
 scores before and after, and resume; on the same rows both have the same losses, and a test says so.
