@@ -1,10 +1,12 @@
 """A program of a class changes nothing beside its own folder, whatever it tries (Linux)."""
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from lessons.classroom.sandbox import run_and_read, run_limited
 from lessons.classroom.shut_in import can_shut_in
@@ -55,7 +57,16 @@ def find_network(written: str) -> None:
     Path(written).write_text(Path("/proc/self/net/dev").read_text())
 
 
-ATTACKS = {x.__name__: x for x in (write_beside, fill, end_others, leave_a_process, find_network)}
+def make_an_optimizer(written: str) -> None:
+    """PyTorch makes a folder of its own for it."""
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))])
+    with tempfile.TemporaryFile():
+        (Path.home() / "cache").mkdir()
+    Path(written).write_text("made")
+
+
+ATTACKS = {x.__name__: x for x in (write_beside, fill, end_others, leave_a_process, find_network,
+                                   make_an_optimizer)}
 
 
 def test_it_writes_into_its_own_folder_alone(tmp_path):
@@ -92,3 +103,7 @@ def test_what_it_leaves_behind_ends_with_it(tmp_path):
 
 def test_it_has_no_network():
     assert "eth" not in told("find_network") and "lo:" in told("find_network")
+
+
+def test_an_honest_program_finds_temporary_files_and_a_home():
+    assert told("make_an_optimizer") == "made"
