@@ -3,25 +3,20 @@
     python -m nanouft.pushes --init out/sft     # sft, ift, ift as released, dpo
     python -m nanouft.pushes --show sft "ift --lam 0.5" kto grpo
     python -m nanouft.pushes --prompt "..." --answer "..." --rejected "..."
-    python -m nanouft.pushes --end --init FOLDER --data my.jsonl
 
 One training step pushes each token of an answer up or down. The push is the gradient of the loss
 with respect to the token's log-prob, times -1 (-dL/dlogp_t). A push above 0 makes the token more
 likely, one below 0 less likely. Pushes are scaled by the number of response tokens (of a pair:
 those of the chosen answer), so SFT pushes every token by 1. The command prints and draws them.
-
---end answers another question: does the model stop at the end of its answers, and do your rows
-teach it to?
 """
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import demo_rows, report_use
+from nanouft.data.rows import Row
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run.flags import parse
 
@@ -39,37 +34,17 @@ class PushesFlags:
     rejected: str | None = None     # the worse answer of a pair [--answer without its last word]
     show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
     out: str = "out/pushes.png"     # file of the picture
-    end: bool = False               # ask instead: does the model stop, do the rows teach it to
-    data: list[str] | None = None   # with --end: files of your rows [NanoWorld's validation]
     device: str = "cpu"             # auto | cpu | cuda | mps
-
-    def check(self) -> None:
-        """UserError for a flag that this call would not read."""
-        unread = ("prompt", "answer", "rejected", "show") if self.end else ("data",)
-        for name in unread:
-            if getattr(self, name):
-                raise UserError(f"{flag(name)} is {'not read with' if self.end else 'for'} --end")
 
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(PushesFlags, argv, "python -m nanouft.pushes", __doc__)
-    cfg.check()
     # Here, so that --help does not wait for torch.
-    from nanouft.run.device import choose_device
-    device = choose_device(cfg.device, "fp32")
-    if cfg.end:
-        show_ends(cfg, device)
-    else:
-        show_pushes(cfg, device)
-    return 0
-
-
-def show_pushes(cfg: PushesFlags, device: Any) -> None:
-    """Print and draw the pushes of every method on one answer. device: loop.Device."""
     from nanouft.models.folders import start_model
     from nanouft.pictures import plots
+    from nanouft.run.device import choose_device
     from nanouft.run.token_pushes import chance_to_end, parse_methods, token_pushes
-    row = row_of(cfg)
+    device, row = choose_device(cfg.device, "fp32"), row_of(cfg)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
     model.to(device.name)
@@ -92,6 +67,7 @@ def show_pushes(cfg: PushesFlags, device: Any) -> None:
             "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
     say(f"\npicture: {plots.draw_pushes(strips, Path(cfg.out), finding(strips), note)}")
+    return 0
 
 
 def row_of(cfg: PushesFlags) -> Row:
@@ -133,27 +109,6 @@ def what_is_read(init: str) -> str:
     if "objective" not in run or "steps" not in run:
         return f"{init}: a model folder"
     return f"{init}: {run['objective']}, {quantity(run['steps'], 'steps')}"
-
-
-def show_ends(cfg: PushesFlags, device: Any) -> None:
-    """--end: print whether the rows teach a model to stop, and whether this model does."""
-    from nanouft import world
-    from nanouft.data.batches import encode
-    from nanouft.models.folders import start_model
-    from nanouft.run.stopping import MEASURED, measure_ends
-    left_out: LeftOut = []
-    if cfg.data:
-        rows, left_out = read(cfg.data, ["demos"])
-    else:
-        rows = world.rows("val", "prompts", MEASURED, 0)
-    model, tok = start_model(cfg.init)
-    model.to(device.name).eval()
-    say(what_is_read(cfg.init))
-    encoded, report = encode(demo_rows(rows), tok, model.cfg.n_ctx)
-    if cfg.data:
-        used = {e.row.where for e in encoded}
-        say(report_use({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
-    say(*report.lines(model.cfg.n_ctx), measure_ends(model, tok, encoded, device).text(), sep="\n")
 
 
 if __name__ == "__main__":

@@ -147,8 +147,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "reward --data one.jsonl --init start": "one.jsonl: all rows have the same question",
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
-    "pushes --end --prompt Hi": "--prompt is not read with",
-    "pushes --data my.jsonl": "--data is for --end",
     "train --device tpu": "unknown device 'tpu'",
     "train --device cpu:3": "--device cpu:3|PyTorch has 1 CPU device here",
     "train --dtype fp16": "fp16|GPU"}

@@ -320,7 +320,7 @@ UTF_16 = "cannot be read as UTF-8 text: it is UTF-16; save it as UTF-8"
     ("x.jsonl", ROW.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Windows-1252"),
     ("x.jsonl", b"\0" * 99, "it holds zero bytes alone"),
     ("x.jsonl", pickle.dumps([1, 2]), "it is a pickle of Python"),
-    ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c",\n}', "line 4: no JSON"),
+    ("x.json", b'{"prompt": "a",\n "output": "b"}', "line 1: no JSON"),
     ("x.json", b'{"version": 1, "data": [{}]}', 'if the rows are in "data", save that list alone'),
     ("x.parquet", b"PAR1", "cannot be read (Arrow"),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "it is packed by gzip; save it as UTF-8")])
@@ -330,14 +330,6 @@ def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     with pytest.raises(UserError) as e:
         read([str(tmp_path / name)])
     assert str(e.value).startswith(str(tmp_path / name)) and words in str(e.value)
-
-
-def test_rows_that_are_written_over_several_lines_are_read_as_the_same_rows_in_one(tmp_path):
-    items = [item for item, _ in FORMS.values()]
-    (tmp_path / "my.json").write_text("\n \n" + "\n".join(json.dumps(x, indent=1) for x in items))
-    rows, _ = read([str(tmp_path / "my.json")])
-    assert rows == [want for _, want in FORMS.values()]
-    assert [rows[i].where.rpartition(", ")[2] for i in (0, 1)] == ["line 3", "line 7"]
 
 
 def test_a_grade_that_json_cannot_write_is_one_line():

@@ -13,7 +13,8 @@ from nanouft.data.forms import NUMBERS
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import parse_json, plain_file, read_text
 
-LINES = "; a file has JSON objects, or is a list of them, or ends in .csv or .parquet"
+LINES = ("; a file has a JSON object in each line, or is a list of them, or ends in .csv or "
+         ".parquet")
 
 
 def items(path: str) -> Iterator[tuple[str, Any]]:
@@ -31,46 +32,9 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
         listed = parse_json(text, path, LINES)
         yield from ((f"{path}, item {i}", item) for i, item in enumerate(listed, 1))
         return
-    if begins_over_lines(text):
-        yield from objects_over_lines(text, path)
-        return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028
         if line.strip():
             yield f"{path}, line {i}", parse_json(line, f"{path}, line {i}", LINES)
-
-
-def begins_over_lines(text: str) -> bool:
-    """True if its first JSON value goes on after the first line."""
-    line = text.lstrip().partition("\n")[0].rstrip()
-    try:
-        json.loads(line)
-    except json.JSONDecodeError as e:
-        return e.pos >= len(line) > 0
-    except RecursionError:
-        pass
-    return False
-
-
-def objects_over_lines(text: str, path: str) -> Iterator[tuple[str, Any]]:
-    """JSON values, one after another, each over several lines."""
-    line, at = 1, 0
-    while (begin := next_letter(text, at)) < len(text):
-        line, at = line + text.count("\n", at, begin), begin
-        try:
-            value, end = json.JSONDecoder().raw_decode(text, at)
-        except json.JSONDecodeError as e:
-            raise UserError(f"{path}, line {e.lineno}: no JSON ({e.msg}){LINES}") from None
-        except RecursionError as e:
-            raise UserError(f"{path}, line {line}: no JSON ({e}){LINES}") from None
-        yield f"{path}, line {line}", value
-        line, at = line + text.count("\n", at, end), end
-
-
-def next_letter(text: str, at: int) -> int:
-    """The end of the white space that begins at `at`."""
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
 
 
 def parquet_rows(path: str) -> Iterator[dict]:
