@@ -30,7 +30,7 @@ ORDER = {
     "lessons/classroom": """mistakes_chord mistakes calling hints judge sandbox submissions exercise
         grade check build_parts build_train grade_parts build paper_runs paper_list paper_judge
         paper piece guesses histogram grade_papers grade_class arena_runs arena speedrun_runs
-        speedrun exam quiz slides course_state"""}
+        speedrun exam quiz course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -147,7 +147,7 @@ def test_every_command_that_is_named_exists():
 
 def test_the_old_names_of_the_courses_programs_still_lead_to_them():
     """For one version."""
-    for name in ("check", "build", "arena", "guesses", "exam", "slides", "pages"):
+    for name in ("check", "build", "arena", "guesses", "exam", "pages"):
         assert find_spec(f"lessons.{name}").origin.endswith(f"/{name}.py")
 
 
