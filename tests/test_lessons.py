@@ -89,7 +89,9 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
     answer for the lesson."""
     env = copied(tmp_path)
     copy = shutil.copy(lesson_file("05"), tmp_path / "lessons" / "05_a_copy.py")
-    code = """from lessons import course, guesses, methods_page, pages, lesson_list
+    code = """from lessons import course, lesson_list
+from lessons.classroom import guesses
+from lessons.website import methods_page, pages
 print(lesson_list.table(), methods_page.COUNTS)
 print([x.name for x in pages.lesson_files([])])
 print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 from graphlib import TopologicalSorter
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -143,12 +142,6 @@ def test_every_command_that_is_named_exists():
     assert written and not gone, gone
     named = {name for text in texts().values() for name in OF_THE_COURSE.findall(text)}
     assert named and not named - set(course.PROGRAMS)
-
-
-def test_the_old_names_of_the_courses_programs_still_lead_to_them():
-    """For one version."""
-    for name in ("check", "build", "arena", "guesses", "exam", "pages"):
-        assert find_spec(f"lessons.{name}").origin.endswith(f"/{name}.py")
 
 
 def test_importing_changes_nothing(tmp_path):
