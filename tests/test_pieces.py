@@ -2,7 +2,6 @@
 class's table takes pieces and papers."""
 import ast
 import csv
-import math
 import re
 from inspect import getsource
 
@@ -17,7 +16,6 @@ from lessons.classroom import grade_class, piece
 from lessons.classroom.exercise import PIECES, pieces
 from lessons.classroom.judge import assess
 from lessons.classroom.paper_list import PAPERS
-from lessons.pieces import runs
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.plumbing.entry import command
 
@@ -65,22 +63,6 @@ def test_only_the_number_of_right_letters_is_told(tmp_path, capsys):
     before = page_of("silent").partition("<details>")[0]
     assert not any(one.name in before for x, one in KNOWN.items()
                    if x.startswith("piece silent: ") and one.name != "planted")
-
-
-def test_the_nats_of_the_end_are_those_that_are_left():
-    """Not how much they are above what is allowed; and no number is none too many."""
-    of_the_run = KNOWN["piece ift: run"].properties
-    assert list(of_the_run([3.0, 2.6], 4).values()) == ["2.60 nats"]
-    assert of_the_run([3.0, 0.3], 4) == of_the_run([3.0, 0.01], 4) != of_the_run([math.nan], 4)
-
-
-def test_your_run_is_trained_once_and_its_bar_says_whose_it_is(monkeypatch):
-    bars = []
-    monkeypatch.setattr(runs, "train", lambda *args, **more: bars.append(args[5]))
-    for loss_of in (lambda losses, mask: losses, runs.released):
-        assert runs.end_path(loss_of, 1) == runs.end_path(loss_of, 1) == []
-    runs.end_path.cache_clear()
-    assert bars == ["ift, yours", "ift, released"]
 
 
 def test_a_page_asks_for_what_the_program_judges():

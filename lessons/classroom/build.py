@@ -31,7 +31,6 @@ from types import ModuleType
 from tqdm import tqdm
 
 from lessons.classroom.build_parts import OURS, PARTS, Part, base, parts_of, put, remember_samples
-from lessons.classroom.grade_parts import IN_ALL, WAITING
 from lessons.classroom.judge import NOT_STARTED, Verdict, assess, state
 from lessons.classroom.sandbox import SECONDS, TooLong, at_most, how_it_ended, run_limited
 from nanouft import simple, world
@@ -45,6 +44,7 @@ from nanouft.plumbing.user_code import error_line, load
 from nanouft.run.evaluation import mean_score, score_tasks
 
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains
+IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; on the clock
 SKELETON = Path(__file__).parents[1] / "exercises" / "mine.py"
 
 
