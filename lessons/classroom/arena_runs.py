@@ -142,4 +142,5 @@ def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]
         np.savez_compressed(file, **{f"{who}/{key}": value for who, x in out.items()
                                      for key, value in vars(x).items()})
     kept = np.load(file)
-    return {who: Result(str(kept[f"{who}/rate"]), kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
+    return {who: Result(str(kept[f"{who}/rate"]), kept[f"{who}/scores"], kept[f"{who}/ended"])
+            for who in task.beside}
