@@ -10,7 +10,6 @@ from lessons.classroom import arena, arena_runs, build
 from nanouft import simple
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
-from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
 ENTRY = """from nanouft.objective import Objective
@@ -66,21 +65,6 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(tmp_path, mon
         assert arena.main([words, "--guess", "0"]) == 0
         lines = (tmp_path / "arena.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
-
-
-def test_the_place_of_the_table_is_made_before_the_work(tmp_path, monkeypatch, capsys):
-    """And a table that cannot be written is told before it."""
-    monkeypatch.chdir(tmp_path)
-    there = []
-
-    def report(entry, *more):
-        there.append((tmp_path / "new").is_dir())
-        return {"entry": entry}
-    monkeypatch.setattr(arena, "report", report)
-    for table, code in (("new/arena.csv", 0), ("new", 2)):
-        assert command(arena.main, ["mine.py", "--guess", "0", "--csv", table]) == code
-    assert there == [True]
-    assert capsys.readouterr().err.startswith("error: new: ")
 
 
 def test_baselines_are_those_of_the_commands_of_the_task(tmp_path, monkeypatch):

@@ -646,23 +646,6 @@ def test_a_bet_by_keyboard_alone(made, browser):
     assert not faults
 
 
-def test_every_loss_of_the_page_stands_in_a_table_for_a_screen_reader(made, browser):
-    """Each answer is a cell below the name of its loss and beside its question; headings go down
-    one level at a time; the verdict is told when it changes."""
-    page, _ = at(browser, made[1], "#step=4")
-    page.click("summary")
-    table = page.get_by_role("table", name="Answers of both copies")
-    assert table.get_by_role("row").count() == 1 + QUESTIONS
-    assert table.get_by_role("rowheader").all_inner_texts() == made[0]["questions"]
-    assert table.get_by_role("columnheader").count() == 3
-    assert table.get_by_role("cell").count() == 2 * QUESTIONS
-    assert page.get_by_role("group", name="Learning rate").get_by_role("radio").count() == 4
-    assert page.get_by_role("main").count() == page.get_by_role("heading", level=1).count() == 1
-    levels = page.locator("h1, h2, h3").evaluate_all("(all) => all.map((x) => +x.tagName[1])")
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:]))
-    assert page.get_attribute("#verdict", "aria-live") == "polite"
-
-
 # ---- the playground: every control in every order ------------------------------------------------
 CONTROLS = ["[data-bet=right]", "#teach", "#rate-3e-5", "#rate-own", "#step-2", "#step-4", "#whole",
             "#left = ift-released", "#right = grpo", "#map-ift text >> nth=1", "#never button",

@@ -164,21 +164,6 @@ class Mine(Objective):
         s = batch.seqs["answer"]
         gain = torch.exp(s.logp - s.extra["old"]).clamp(max=1 + self.eps)
         return -(s.mask * gain).sum() / batch.tokens["answer"], {}
-""",
-    "eaft": """
-import torch
-from nanouft import Objective
-class Mine(Objective):
-    top: int = 20
-    def forward(self, model, batch):
-        s = batch.seqs["answer"]
-        logits = model(s.inputs)
-        few = torch.distributions.Categorical(logits=logits.detach().sort(-1)[0][..., -self.top:])
-        s.extra["h"] = few.entropy() / torch.tensor(self.top).log()
-        s.logp = logits.log_softmax(-1).gather(-1, s.targets[..., None])[..., 0]
-    def loss(self, batch):
-        s = batch.seqs["answer"]
-        return -(s.mask * s.extra["h"] * s.logp).sum() / batch.tokens["answer"], {}
 """}
 
 
