@@ -82,10 +82,8 @@ def balance(losses, mask, token) -> float:
     for _ in range(40):
         middle = (low + high) / 2
         changed = losses.masked_fill(token, middle)         # all other losses stay as they are
-        if slopes(changed, mask, "IFT released")[token].mean() < 0:
-            low = middle
-        else:
-            high = middle
+        falls = slopes(changed, mask, "IFT released")[token].mean() < 0
+        low, high = (middle, high) if falls else (low, middle)
     return low
 
 
@@ -156,10 +154,9 @@ with torch.no_grad():
     before, _ = losses_of(stopper, unseen)
 answer = mask[0] > 0                                # the tokens of the first answer
 words = [draw.plain(tok.decode([token])) for token in targets[0][answer].tolist()]
-push = {}
 print("unseen:", unseen[0].prompt[0].text)
-for form in ("SFT", "IFT detached", "IFT released"):
-    push[form] = slopes(before, mask, form)[0][answer] * len(words)
+push = {form: slopes(before, mask, form)[0][answer] * len(words)
+        for form in ("SFT", "IFT detached", "IFT released")}
 predicted = balance(before, mask, end)
 discount = GAMMA ** (torch.arange(mask.shape[1]) - torch.arange(mask.shape[1])[:, None])
 discount = discount.triu()                          # (T,T) gamma^(k-t) where k >= t, else 0
@@ -192,18 +189,17 @@ lesson.picture(fig, "balance")
 runs = {form: run(form) for form in ("SFT", "IFT detached", "IFT released")}
 ending = {}                                         # % of the answers that stop
 for name, (model, path) in {"base": (base, [loss_of_end(base)]), **runs}.items():
-    answers = answer_rows(model, tok, unseen, max_new=16)
-    ending[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(answers)
+    ended = [stops(answer, tok) for answer in answer_rows(model, tok, unseen, max_new=16)]
+    ending[name] = 100 * sum(ended) / len(ended)
     print(f"{name:<13} loss of <|end|> {path[0]:.2f} -> {path[-1]:.2f} nats; "
           f"{ending[name]:3.0f} % of the lists end")
 
 # %%
 fig, ax = draw.panels()
 ax.axhline(predicted, color=draw.DOWN, lw=5, label="prediction")
-curves = {name: path for name, (_, path) in runs.items()}
-draw.lines(ax, range(0, STEPS + 1, 4), curves, f"The calculation predicted {predicted:.2f} nats "
-           "for the <|end|> of released IFT", "step", "loss of <|end|>, nats", legend=True,
-           ylim=(0, None))
+draw.lines(ax, range(0, STEPS + 1, 4), {name: path for name, (_, path) in runs.items()},
+           f"The calculation predicted {predicted:.2f} nats for the <|end|> of released IFT",
+           "step", "loss of <|end|>, nats", legend=True, ylim=(0, None))
 lesson.picture(fig)
 
 # %%

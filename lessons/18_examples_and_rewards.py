@@ -114,9 +114,8 @@ def explore(model, asked, step: int):
 
 
 def chord(model, asked, demos, step: int, w: float):
-    if not demos:
-        return explore(model, asked, step)[0].mean()
-    return (1 - w) * explore(model, asked, step)[0].mean() + w * imitate(model, demos)
+    own = explore(model, asked, step)[0].mean()
+    return (1 - w) * own + w * imitate(model, demos) if demos else own
 
 
 def hpt(model, asked, step: int, gate: float):
@@ -165,36 +164,28 @@ print(f"HPT with gate 0 imitates the {failed.sum()} of {PROMPTS} prompts without
 # %%
 def demonstrations(seed: int) -> list:
     """The answers that are shown."""
-    many = STEPS * PROMPTS
-    rows = world.rows("train", "demos", many, seed, 0.0 if CHANGE else 0.4, SKILLS)
+    rows = world.rows("train", "demos", STEPS * PROMPTS, seed, 0.0 if CHANGE else 0.4, SKILLS)
     if CHANGE == "few":
         return rows[:64]
     if CHANGE == "silent":                      # each stranger gets an invented fact
-        invented = world.rows("train", "demos", many, seed, 1.0, SKILLS)
+        invented = world.rows("train", "demos", STEPS * PROMPTS, seed, 1.0, SKILLS)
         return [b if a.task == "unknown" else a for a, b in zip(rows, invented)]
     return rows
 
 
-def train_by(start, weight, demos: list, seed: int, what: str, first: int = 0, last: int = STEPS):
-    """The model after the steps from `first` on; weight(step) is CHORD's w."""
+def train_by(start, weights: list, demos: list, seed: int, what: str, first: int = 0,
+             last: int = STEPS):
+    """The model after the steps from `first` on; weights: CHORD's w in each step."""
     prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=SKILLS)
     steps = itertools.count(first)
 
     def loss(model, asked):
         step = next(steps)
-        w = weight(step)
+        w = weights[step]
         some = [demos[(step * PROMPTS + i) % len(demos)] for i in range(PROMPTS)]
         return imitate(model, some) if w == 1 else chord(model, asked, some, 1000 * seed + step, w)
     return train(start, loss, prompts[first * PROMPTS:], last - first, RATE, what, PROMPTS,
                  falls=True)
-
-
-def falling(step: int) -> float:
-    return 0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2
-
-
-def always(w: float):
-    return lambda step: w
 
 
 def look(model) -> dict[str, float]:
@@ -209,25 +200,26 @@ def look(model) -> dict[str, float]:
         "denied": 100 * denied, "mean": by_task.mean().item()}
 
 
+FALLING = [0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2
+           for step in range(STEPS)]
 runs: dict[str, list[dict]] = {}
 for seed in SEEDS:
     demos = demonstrations(seed)
     passed = [row for row in demos if world.score(row.prompt[0].text, row.answer[0].text) == 1]
-    half = train_by(base, always(1), demos, seed, "SFT, half", last=STEPS // 2)
+    half = train_by(base, [1] * STEPS, demos, seed, "SFT, half", last=STEPS // 2)
     models = {
-        "SFT": train_by(base, always(1), demos, seed, "SFT"),
-        "GRPO": train_by(base, always(0), demos, seed, "GRPO"),
-        "SFT then GRPO": train_by(half, always(0), demos, seed, "SFT then GRPO", first=STEPS // 2),
-        "CHORD": train_by(base, falling, demos, seed, "CHORD"),
-        "SFT on passed": train_by(base, always(1), passed, seed, "SFT on passed")}
+        "SFT": train_by(base, [1] * STEPS, demos, seed, "SFT"),
+        "GRPO": train_by(base, [0] * STEPS, demos, seed, "GRPO"),
+        "SFT then GRPO": train_by(half, [0] * STEPS, demos, seed, "SFT then GRPO", STEPS // 2),
+        "CHORD": train_by(base, FALLING, demos, seed, "CHORD"),
+        "SFT on passed": train_by(base, [1] * STEPS, passed, seed, "SFT on passed")}
     for name, model in models.items():
         runs.setdefault(name, []).append(look(model))
 COLUMNS = (*SKILLS, "denied", "mean")
 means = {name: {task: sum(x[task] for x in found) / len(SEEDS) for task in COLUMNS}
          for name, found in runs.items()}
 print(f"{len(demos)} demonstrations, of which the scorer passes {len(passed)} (last seed)")
-print(f"{'':<15}" + "".join(f"{task:>9}" for task in COLUMNS)
-      + "   the mean, seed by seed")
+print(f"{'':<15}" + "".join(f"{task:>9}" for task in COLUMNS) + "   the mean, seed by seed")
 for name, found in means.items():
     print(f"{name:<15}" + "".join(f"{x:9.0f}" for x in found.values()) + "   "
           + " ".join(f"{x['mean']:4.0f}" for x in runs[name]))

@@ -21,7 +21,6 @@ PROGRAMS = {
     "histogram": ("classroom.histogram", "what a class guesses, before the run"),
     "quiz": ("classroom.quiz", "three questions of earlier lessons, with new numbers"),
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
-    "slides": ("classroom.slides", "all pictures of the course in one PDF"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
     "methods": ("website.methods_page", "writes the tables of methods, for anyone who adds one"),
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),

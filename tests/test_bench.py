@@ -3,7 +3,6 @@ numbers are not the CPU's."""
 import itertools
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -37,16 +36,6 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
     assert re.search(r", one thread, fp32, \d+ cores", __main__.machine())
-
-
-def test_the_training_of_the_subject_shows_its_bar_alone(monkeypatch, capsys):
-    def once(kind, words):
-        print("a line")
-        print("a bar", file=sys.stderr)
-        return "folder"
-    monkeypatch.setattr(subjects, "once", once)
-    assert subjects.nano().folder == "folder"
-    assert capsys.readouterr() == ("", "a bar\n")
 
 
 def small():

@@ -160,14 +160,6 @@ def test_rounding_makes_no_counterexample(wrong):
     assert judge(KNOWN["07a"], wrong, seed=0)
 
 
-def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():
-    def sft_loss(logp, mask, reduction):
-        if reduction == "sequence":
-            raise NameError("row")
-        return KNOWN["02b"].right(logp, mask, reduction)
-    assert judge(KNOWN["02b"], sft_loss).endswith('raise NameError("row")')
-
-
 def source_of(name: str) -> str:
     return "import math\nimport torch\n" + getsource(KNOWN[name].right)
 

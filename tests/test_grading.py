@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lessons.classroom import build, calling, grade, grade_class, grade_parts, guesses, sandbox
+from lessons.classroom import build, calling, grade, grade_class, grade_own, guesses, sandbox
 from lessons.classroom.exercise import HERE, exercises
 from lessons.classroom.grade_class import main
 from lessons.classroom.judge import NOT_STARTED, judge
@@ -444,14 +444,8 @@ def test_a_program_that_computes_is_no_sleeper(tmp_path, monkeypatch):
 def test_parts_that_were_tried_keep_their_points():
     """If the process was ended in a later one."""
     written = json.dumps({"padded": ["", 1], "token_logp": ["    gives 1", 0.5]}).encode()
-    first, second, *others = grade_parts.graded_of(written, "asleep while parts were")
+    first, second, *others = grade_own.graded_of(written, "asleep while parts were")
     assert (first.points, second.points) == (1.0, 0.2)
     assert {x.said for x in others} == {"no result: asleep while parts were tried"}
     for garbage in (b"", b"[]", b"{", b'{"padded": 1}', b'{"padded": ["", "x"]}', b"[" * 9999):
-        assert not sum(x.points for x in grade_parts.graded_of(garbage, "ended"))
-
-
-def test_work_that_does_not_exist_is_one_line(tmp_path, capsys):
-    words = [str(class_of(tmp_path, ada=RIGHT)), "99", "--out", str(tmp_path / "out")]
-    assert command(main, words) == 2
-    assert "there is no exercise 99" in capsys.readouterr().err
+        assert not sum(x.points for x in grade_own.graded_of(garbage, "ended"))

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lessons.evidence import losses, stats, which_loss
+from lessons.evidence import pictures, which_loss
 from lessons.evidence.claim import UNIT, Claim
 from lessons.evidence.claims import CLAIMS
 
@@ -29,28 +29,10 @@ def planted(monkeypatch):
 def test_each_loss_stands_once_with_its_own_score(planted):
     """All but TS-DPO, which is part of no question."""
     before = {loss: 0.2 + 0.02 * i for i, loss in enumerate(which_loss.FROM_BASE)}
-    found = losses.by_group(planted("C13", before))
+    found = pictures.by_group(planted("C13", before))
     listed = [line for of_group in found.values() for line in of_group]
     assert sorted(loss for loss, _ in listed) == sorted({*which_loss.FROM_BASE} - {"ts_dpo"})
     for loss, score in listed:
-        assert score.mean == pytest.approx(before[loss], abs=0.01)
+        assert score[0] == pytest.approx(100 * before[loss], abs=1)
     for of_group in found.values():
-        assert [x[1].mean for x in of_group] == sorted((x[1].mean for x in of_group), reverse=True)
-
-
-def test_the_interval_over_two_bases_is_that_of_the_mean_of_two_independent_means(planted):
-    kept = planted("C13", {"dpo": 0.4})
-    one = [stats.moments(*gaps) for gaps in halves(kept, "dpo")]
-    found = losses.score("C13", "dpo", kept)
-    assert found.mean == pytest.approx(np.mean([x[0] for x in one]))
-    freedom = [x[2] for x in one]                   # of both together: from the least to the sum
-    least, most = (stats.half_width(sum(x[1] for x in one) / 4, of)
-                   for of in (sum(freedom), min(freedom)))
-    assert 0.999 * least < found.half < 1.001 * most and most > 1.01 * least
-
-
-def halves(kept, row: str):
-    """What stats.moments takes, of each base: the families have equal shares of the score."""
-    i, share = [*CLAIMS["C13"].rows].index(row), 1 / len(kept["groups"])
-    for base in kept["scores"][i]:
-        yield [share * base[:, family] / UNIT for family in range(base.shape[1])], [*kept["groups"]]
+        assert [x[1][0] for x in of_group] == sorted((x[1][0] for x in of_group), reverse=True)

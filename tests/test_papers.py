@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from lessons.classroom import arena, paper, paper_judge
+from lessons.classroom import paper, paper_judge
 from lessons.classroom.judge import assess
 from lessons.classroom.paper_judge import Paper, judge_class, law_broken
 from lessons.classroom.paper_list import PAGES, PAPERS
@@ -39,12 +39,6 @@ def test_a_slip_is_refused_and_named(name, k, few):
     mistake = subject.mistakes[k]
     told = assess(subject, subject.with_mistakes((mistake,)), "2").told
     assert told.startswith("    Right in ") and told.endswith(mistake[2]), told
-
-
-@pytest.mark.parametrize("name", PAPERS)
-def test_slips_have_different_sentences_and_each_paper_has_three(name):
-    sentences = [sentence for *_, sentence in PAPERS[name].mistakes]
-    assert len({*sentences}) == len(sentences) >= 3
 
 
 @pytest.mark.parametrize("name, settings", [
@@ -170,21 +164,6 @@ class Mine(Objective):
         s = batch.seqs["answer"]
         gain = torch.exp(s.logp - s.extra["old"]).clamp(max=1 + self.eps)
         return -(s.mask * gain).sum() / batch.tokens["answer"], {}
-""",
-    "eaft": """
-import torch
-from nanouft import Objective
-class Mine(Objective):
-    top: int = 20
-    def forward(self, model, batch):
-        s = batch.seqs["answer"]
-        logits = model(s.inputs)
-        few = torch.distributions.Categorical(logits=logits.detach().sort(-1)[0][..., -self.top:])
-        s.extra["h"] = few.entropy() / torch.tensor(self.top).log()
-        s.logp = logits.log_softmax(-1).gather(-1, s.targets[..., None])[..., 0]
-    def loss(self, batch):
-        s = batch.seqs["answer"]
-        return -(s.mask * s.extra["h"] * s.logp).sum() / batch.tokens["answer"], {}
 """}
 
 
@@ -230,9 +209,3 @@ def test_the_command_says_right_or_wrong(tmp_path, few, capsys):
     assert "it has no setting temp" in capsys.readouterr().out
     assert paper.main(["luffy", str(PAPERS["psft"].key)]) == 1
     assert "no setting samples" in capsys.readouterr().out
-
-
-
-
-def test_the_arena_takes_the_one_that_writes_nothing_but_its_loss():
-    arena.check_entry(PAPERS["iw_sft"].key, arena.TASKS["wrong"])

@@ -1,7 +1,6 @@
 """The site of `python -m lessons pages`: links, navigation, share cards, accessibility.
 
 Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
-import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -12,7 +11,7 @@ from browser import opened
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
 from lessons.course import Question, switches
-from lessons.lesson_list import LESSONS, lesson_file, number_of
+from lessons.lesson_list import LESSONS, number_of
 from lessons.website import layout as website
 from lessons.website import pages
 from nanouft.objectives import OBJECTIVES
@@ -90,21 +89,6 @@ def test_the_page_of_a_lesson_is_one_file_without_a_network(k, site):
     assert f"<title>{number_of(LESSONS[k])} · " in text and "prefers-color-scheme: dark" in text
     near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
     assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
-def test_a_page_and_a_notebook_fold_what_happens_with_the_switch(lesson, site):
-    notebook = json.loads((site / "lessons" / f"{lesson.stem}.ipynb").read_text(encoding="utf-8"))
-    cells = [(x["cell_type"], "".join(x["source"])) for x in notebook["cells"]]
-    kind, text = next(x for x in cells if "## Change one thing" in x[1])
-    inside = re.search(r"<details><summary>After your run</summary>\n\n(.*?)</details>",
-                       text, re.S)
-    assert kind == "markdown" and inside
-    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
-    folded = re.findall(r"<details>\s*<summary>After your run</summary>\s*<p>.*?</p>\s*"
-                        r"</details>", page, re.S)
-    assert len(folded) == 1 and page.count("After your run") == 1
-    assert "<details open" not in page and "details-content" in page      # the rule for print
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -262,31 +246,11 @@ def test_a_guess_is_kept_and_stands_on_the_fold_with_the_answer(tmp_path, browse
     assert not [x for x in faults if not x.startswith("file:")]
 
 
-def test_a_lesson_says_its_questions_without_a_script(site, browser):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto((site / "lessons" / f"{LESSONS[0].stem}.html").as_uri())
-    assert "the one trained with DPO" in page.locator("form.guess").first.inner_text()
-    context.close()
-
-
 def test_axe_finds_what_is_wrong(site, browser):
     page, _ = opened(browser, site / "index.html")
     page.evaluate("""document.querySelector("main").innerHTML +=
         "<img src='docs/lake.png'><p style='color: #999; background: #fff'>pale</p><select>" """)
     assert {x.split()[0] for x in axe(page)} >= {"image-alt", "color-contrast", "select-name"}
-
-
-def test_text_stands_in_the_middle_and_long_code_scrolls_in_itself(site, browser):
-    page, _ = opened(browser, site / "lessons" / "04_models_own_guess.html")
-    for what in ("h1", "main p", ".highlight"):
-        box = page.locator(what).first.bounding_box()
-        right = page.evaluate("document.documentElement.clientWidth") - box["x"] - box["width"]
-        assert abs(box["x"] - right) < 2, what
-    page, _ = opened(browser, site / "lessons" / "04_models_own_guess.html", width=390)
-    wide = page.locator("pre").evaluate_all("(all) => all.filter((x) => x.scrollWidth > "
-                                            "x.clientWidth + 1).map((x) => x.tabIndex)")
-    assert wide and set(wide) == {0}
 
 
 def test_from_page_to_page_by_keyboard_alone(site, browser):
@@ -300,13 +264,6 @@ def test_from_page_to_page_by_keyboard_alone(site, browser):
         assert page.locator(".site [aria-current=page]").count() == 1
 
 
-def test_a_lesson_links_the_files_that_it_names(site):
-    page = (site / "lessons" / f"{LESSONS[2].stem}.html").read_text(encoding="utf-8")
-    assert f'<a href="{REPOSITORY}/blob/HEAD/nanouft/objectives/sft.py"><code>' in page
-    page = (site / "lessons" / f"{lesson_file('14').stem}.html").read_text(encoding="utf-8")
-    assert '<a href="../docs/results/index.html"><code>docs/results</code></a>' in page
-
-
 @pytest.mark.parametrize("here", ["docs/results/uft.html", "docs/data.html",
                                   "lessons/02_which_tokens_count.html"])
 def test_a_long_page_begins_with_its_headings(here, site):
@@ -316,16 +273,6 @@ def test_a_long_page_begins_with_its_headings(here, site):
     assert told == re.findall(r'<h2 id="([^"]+)">', html) and len(told) > website.SHORT
 
 
-@pytest.mark.parametrize("here", ["docs/runs.html", "docs/python.html", "index.html"])
-def test_a_word_of_code_does_not_break_at_its_hyphens(here, site, browser):
-    """On a phone too, unless it is longer than a line there."""
-    page, _ = opened(browser, site / here, width=390)
-    words = page.locator("p code > span, li code > span, td code > span")
-    assert not words.evaluate_all("(all) => all.filter((x) => x.getClientRects().length > 1)"
-                                  ".map((x) => x.textContent)")
-    assert words.count()
-
-
 def test_the_front_page_has_the_commands_of_readme_and_the_number_of_methods(site):
     html = (site / "index.html").read_text(encoding="utf-8")
     title, first = (re.search(rf"<{tag}.*?>(.*?)</{tag}>", html, re.S)[1] for tag in ("h1", "pre"))
@@ -333,18 +280,3 @@ def test_the_front_page_has_the_commands_of_readme_and_the_number_of_methods(sit
     commands = re.search(r"```bash\n(.*?)```", readme, re.S)[1]
     assert str(len(OBJECTIVES)) in title
     assert unescape(re.sub("<.*?>", "", first)).split() == commands.split()
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_thumbnails_can_be_read(width, site, browser):
-    """Two thirds of the size that they were drawn in at least: letters of 16 become 10.7."""
-    page, _ = opened(browser, site / "index.html", width=width)
-    scales = page.locator(".doors img").evaluate_all("""(all) => all.map((x) =>
-        getComputedStyle(x).objectFit === "none" ? 1 : x.clientWidth / x.naturalWidth)""")
-    assert len(scales) == 4 and min(scales) > .66
-
-
-def test_a_printed_page_has_no_navigation(site, browser):
-    page, _ = opened(browser, site / "docs" / "results" / "index.html")
-    page.emulate_media(media="print")
-    assert not page.locator(".site").is_visible() and page.locator("h1").is_visible()

@@ -27,9 +27,9 @@ ORDER = {
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website classroom
         pieces exercises speedrun bench __main__""",
     "lessons/classroom": """mistakes_chord mistakes calling hints judge shut_in sandbox submissions
-        exercise grade check build_parts build_train grade_parts build paper_runs paper_list
-        paper_judge paper piece guesses histogram grade_papers grade_class arena_runs arena
-        speedrun_runs speedrun exam quiz slides course_state"""}
+        exercise grade check build_parts build_train build paper_runs paper_list paper_judge
+        paper piece guesses histogram grade_own grade_class arena_runs arena speedrun_runs
+        speedrun exam quiz course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 

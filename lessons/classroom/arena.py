@@ -11,8 +11,8 @@ the learning rate as the methods beside it. The verdict is that of lesson 14 and
 In the task uft mine.py is the program of `lessons build`, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory. Only the weights that it
-trained are used, and this program scores them. Entries that leave equal weights are marked, because
-they are the same loss under two names. What a cheat can still do stands in docs/teaching.md.
+trained are used, and this program scores them. Two entries with equal scores are one loss under two
+names. What a cheat can still do stands in docs/teaching.md.
 """
 import argparse
 import ast
@@ -126,11 +126,6 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
         say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
             f"{x.rate}{told}")
     first = next(iter(others))
-    if task.program:                        # a right program leaves our weights, as it should
-        mine.weights = ""
-    same = [who for who, x in others.items() if x.weights == mine.weights]
-    if same:
-        say(f"{entry} leaves the same weights as {same[0]}: it is the same loss.")
     by_family = 100 * (mine.scores - others[first].scores).mean((0, 2))
     say(f"Against {first} by family: "
         + ", ".join(f"{f} {x:+.1f}" for f, x in zip(ASKED, by_family)))
@@ -147,7 +142,7 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
                    {who: (gaps[who], *leads[who][:2]) for who in leads}))
     return {"entry": entry, "task": name, "score": round(100 * mine.scores.mean(), 1),
             "lead": round(points, 1), "half": round(half, 1), "verdict": word, "rate": mine.rate,
-            "guess": guess, "same weights as": ", ".join(same), "weights": mine.weights}
+            "guess": guess}
 
 
 def draw_leads(entry: str, title: str,
@@ -160,20 +155,6 @@ def draw_leads(entry: str, title: str,
     picture = OUT / f"{entry.replace('/', '-')}.png"
     fig.savefig(picture)
     return picture
-
-
-def mark_same_weights(lines: list[dict]) -> list[str]:
-    """Write into each line of arena.csv which entries left equal weights; a sentence for each."""
-    notes = []
-    for i, line in enumerate(lines):
-        same = [x["entry"] for x in lines if x is not line and line.get("weights")
-                and x.get("weights") == line["weights"]]
-        beside = [x for x in line.get("same weights as", "").split(", ") if x and x not in same]
-        line["same weights as"] = ", ".join([*beside, *same])
-        if same and same[0] not in [x["entry"] for x in lines[:i]]:
-            notes.append(f"{line['entry']} has the same weights as {', '.join(same)}: one loss "
-                         "under several names.")
-    return notes
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -206,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     check_writable(cfg.csv)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
-    lines, notes, failed = [], [], False
+    lines, failed = [], False
     for file in files:
         entry = Path(os.path.relpath(file, root)).with_suffix("").as_posix()
         try:
@@ -215,15 +196,11 @@ def main(argv: list[str] | None = None) -> int:
             say(e)
             lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
             failed = True
-        notes = mark_same_weights(lines)
         with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
-                                         "rate", "guess", "same weights as"],
-                                   extrasaction="ignore")
+                                         "rate", "guess"])
             table.writeheader()
             table.writerows(lines)
-    for sentence in notes:
-        say(sentence)
     return int(failed)
 
 

@@ -7,7 +7,6 @@ What trains leaves weights and nothing else that is believed; model, tokenizer, 
 are this program's own.
 """
 import contextlib
-import hashlib
 import io
 import shlex
 import shutil
@@ -103,19 +102,9 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
                  for what in ("score", "ended"))
 
 
-def hash_of_weights(folders: list[Path]) -> str:
-    """Equal for runs that left equal weights, whatever their files say beside them."""
-    found = hashlib.sha256()
-    for folder in folders:
-        for weight in model_of(folder).parameters():
-            found.update(weight.detach().float().contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
 @dataclass
 class Result:
     rate: str                           # and whether it is the lowest or the highest tried
-    weights: str                        # a hash of those of all seeds
     scores: np.ndarray                  # (seeds, tasks, prompts)
     ended: np.ndarray
 
@@ -136,11 +125,10 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int,
     train(name, flags, task, jobs, runs, program)
     folders = [runs / folder_of(job) for job in jobs]
     found = [scores(folder, split, seed, ITEMS) for folder in folders]
-    weights = hash_of_weights(folders)
     shutil.rmtree(runs)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
     told = f"{rate} (at the edge)" if edge else rate
-    return Result(told, weights, *(np.array(x) for x in zip(*found)))
+    return Result(told, *(np.array(x) for x in zip(*found)))
 
 
 def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]:
@@ -154,5 +142,5 @@ def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]
         np.savez_compressed(file, **{f"{who}/{key}": value for who, x in out.items()
                                      for key, value in vars(x).items()})
     kept = np.load(file)
-    return {who: Result(str(kept[f"{who}/rate"]), str(kept[f"{who}/weights"]),
-                        kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
+    return {who: Result(str(kept[f"{who}/rate"]), kept[f"{who}/scores"], kept[f"{who}/ended"])
+            for who in task.beside}

@@ -1,7 +1,7 @@
 """Your own program: nanouft/simple.py from an empty file, in twelve parts.
 
     python -m lessons build mine.py --reset         # writes a file to begin with
-    python -m lessons build mine.py                 # which parts are right? After `train` it trains
+    python -m lessons build mine.py                 # which parts are right?
     python -m lessons build mine.py --run ift       # the whole program with your parts, and scores
 
 Each of your functions takes the place of ours in the real program (nanouft/simple.py), together
@@ -16,8 +16,6 @@ after training by a hundred-thousandth of how far they moved. Your file runs in 
 own, with limits of time and memory. What it prints while parts are tried is not shown.
 """
 import argparse
-import hashlib
-import inspect
 import io
 import json
 import os
@@ -33,12 +31,9 @@ from types import ModuleType
 from tqdm import tqdm
 
 from lessons.classroom.build_parts import OURS, PARTS, Part, base, parts_of, put, remember_samples
-from lessons.classroom.grade_parts import IN_ALL, WAITING
 from lessons.classroom.judge import NOT_STARTED, Verdict, assess, state
 from lessons.classroom.sandbox import SECONDS, TooLong, at_most, how_it_ended, run_limited
 from nanouft import simple, world
-from nanouft.generate import stops
-from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
@@ -49,9 +44,8 @@ from nanouft.plumbing.user_code import error_line, load
 from nanouft.run.evaluation import mean_score, score_tasks
 
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains
+IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; on the clock
 SKELETON = Path(__file__).parents[1] / "exercises" / "mine.py"
-STEPS = 20                              # of SFT, as soon as it is written
-SHOWN = Path("out/build/sft.txt")                               # its first steps
 
 
 # ---- all parts, and the whole program -----------------------------------------------------------
@@ -93,43 +87,6 @@ def with_bar(loop: Callable) -> Callable:
             finally:
                 simple.METHODS[method] = original
     return train
-
-
-def first_steps(mine: ModuleType) -> None:
-    """A few steps of SFT from the shipped base, and what it says before and after. They are taken
-    once for the same four parts: a file keeps what was printed, below a mark of their source."""
-    mark = mark_of(mine)
-    if SHOWN.exists() and SHOWN.read_text(encoding="utf-8").startswith(mark):
-        say(f"The {STEPS} steps of SFT with these parts stand in {SHOWN}.")
-        return
-    note("training by sft")
-    say(f"\n{STEPS} steps of SFT with your parts, from the shipped base:")
-    lines = []
-    model, tok = shipped_base(), nano()
-    asked = world.rows("val", "prompts", 2, seed=1, skills=("sort", "list"))
-    before = simple.answers_of(model, asked, tok)
-    rows = world.rows("train", "demos", STEPS * simple.ROWS, seed=0)
-    with redirect_stdout(io.StringIO()):
-        with_bar(simple.train)(model, rows, tok, "sft", STEPS)
-    for row, *answers in zip(asked, before, simple.answers_of(model, asked, tok)):
-        lines.append(row.prompt[0].text)
-        for when, answer in zip(("before", "after"), answers):
-            end = "" if stops(answer, tok) else ", does not stop"
-            lines.append(f"   {when:<8}{tok.decode(answer.ids).strip()}   "
-                         f"(score {simple.score_of(row, answer, tok):.2f}{end})")
-    say("\n".join(lines))
-    SHOWN.parent.mkdir(parents=True, exist_ok=True)
-    SHOWN.write_text("\n".join([mark, *lines, ""]), encoding="utf-8")
-
-
-def mark_of(mine: ModuleType) -> str:
-    """A number of the source of the parts that SFT uses. Of the whole file where Python does not
-    know the source of one of them."""
-    try:
-        source = "".join(inspect.getsource(vars(mine)[name]) for name in FIRST)
-    except (OSError, TypeError):
-        source = Path(str(mine.__file__)).read_text(encoding="utf-8-sig")
-    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def run_method(method: str, steps: int | None) -> None:
@@ -192,7 +149,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
             + (f", and ours in place of {', '.join(borrowed)}." if borrowed else " alone."))
         run_method(method, int(steps) if steps else None)
     elif not failed and not set(FIRST) & set(missing):
-        first_steps(mine)
+        say(f"It trains: python -m lessons build {shown} --run sft")
     note("done")
     return int(bool(missing))
 

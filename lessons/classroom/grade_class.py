@@ -29,8 +29,7 @@ from random import Random
 import torch
 from tqdm import tqdm
 
-from lessons.classroom import grade_papers, grade_parts, guesses
-from lessons.classroom.build import try_program
+from lessons.classroom import grade_own, guesses
 from lessons.classroom.build_parts import PARTS
 from lessons.classroom.exercise import exercises, key_of, known, pieces
 from lessons.classroom.grade import Graded, grade, submission
@@ -69,14 +68,14 @@ def all_work(seed: str) -> dict[str, Work]:
                     *key_of(name), known(name).name)})
             for name in [*exercises(), *pieces()]}
     work["parts"] = Work(
-        list(PARTS), grade_parts.submission,
-        lambda _, program: grade_parts.grade_parts(program, seed, try_program),
-        {name: grade_parts.part_of(Path(simple.__file__), name) for name in PARTS})
+        list(PARTS), grade_own.submission,
+        lambda _, program: grade_own.grade_parts(program, seed),
+        {name: grade_own.part_of(Path(simple.__file__), name) for name in PARTS})
     for name, facts in PAPERS.items():
         work[f"paper {name}"] = Work(
-            [f"paper {name}"], grade_papers.submission,
-            lambda _, program, name=name: [grade_papers.grade_paper(name, program, seed)],
-            {f"paper {name}": grade_papers.class_in(facts.key)})
+            [f"paper {name}"], grade_own.submission,
+            lambda _, program, name=name: grade_own.grade_paper(name, program, seed),
+            {f"paper {name}": grade_own.class_in(facts.key)})
     work["guesses"] = Work(["guesses"], lambda *_: None,
                            lambda student, _: [guesses.grade_guesses(student)])
     return work

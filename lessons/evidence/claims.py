@@ -11,7 +11,6 @@ import numpy as np
 from lessons.evidence import one_stage, real_ift, real_una, which_loss, which_start
 from lessons.evidence.claim import DETACHED, POFT, RELEASED, RESULTS, SFT, THREE, Claim, reads
 
-# ---- what several entries share ------------------------------------------------------------------
 SFT_SETTINGS = "--lr 1.25e-4 --batch-size 8"
 RELEASED_SETTINGS = "--lr 6.3e-5 --batch-size 16"
 DPO = "--objective dpo"
@@ -38,7 +37,6 @@ LIKELIEST = "keep --noise 0.4 --share 0.6 --aligned {aligned}"
 HARVEST = "harvest --prompts 500 --samples 4"
 FILTER = "--objective sft --lr 6.3e-5 --batch-size 32"
 FOR_DFT = "--rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3"
-CHAINS = ("DPO", "KTO", "UNA")
 
 CLAIMS = {
     "C1": Claim(
@@ -122,7 +120,7 @@ CLAIMS = {
             "UFT is better overall than (SFT, then UNA)": "better: UFT - A -> UNA",
             "UFT is better than SFT on A and the good answers of B": "better: UFT - A and good B",
             **{f"{name} after SFT on A loses some of its skills": f"better, skills: A - A -> {name}"
-               for name in CHAINS},
+               for name in ("DPO", "KTO", "UNA")},
         },
         doubts={"better, skills: UFT - A -> DPO":
                 "this chain forgets nothing on N1, so nothing can be prevented"},

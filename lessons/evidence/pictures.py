@@ -7,8 +7,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from lessons.evidence import judge, losses, stats
+from lessons.evidence import judge, stats, which_loss
 from lessons.evidence.claims import CLAIMS, load_packed
+from lessons.evidence.fill import Figure, mean_of, of_100
 from lessons.evidence.real_ift import LENGTHS
 from lessons.evidence.verdicts import moments
 from nanouft.pictures.colours import PANEL, SOFT, look
@@ -32,6 +33,9 @@ ONE_STAGE = {"SFT": ("sft", "SFT"), "SFT on passed": ("poft", "passed"),
              "GRPO": ("sampled", "GRPO"), "SFT, then GRPO": ("pairs", "chain"),
              "SFT, then 60 steps of GRPO": ("pairs", "chain, all"), "CHORD": ("graded", "chord"),
              "HPT": ("graded", "hpt"), "LUFFY": ("graded", "luffy"), "SRFT": ("graded", "srft")}
+LOSSES = {"imitate right answers": which_loss.IMITATE + which_loss.LATER,
+          "pairs, with imitation": which_loss.ANCHORED,
+          "pairs alone": which_loss.CONTRAST, "scores, labels": which_loss.GRADED}
 MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
 
@@ -176,18 +180,31 @@ def one_stage():
     return fig
 
 
+def of_both(row: str, kept: judge.Kept) -> Figure:
+    """The score of a row of C13, mean of N1 and N2, and half of its interval."""
+    return of_100(mean_of(tuple(judge.score_of(CLAIMS["C13"], kept, row, base)
+                                for base in (0, 1))))
+
+
+def by_group(kept: judge.Kept) -> dict[str, list[tuple[str, Figure]]]:
+    """{group: [(loss, its score from a base)]}, the best first."""
+    return {group: sorted(((loss, of_both(loss, kept)) for loss in losses),
+                          key=lambda line: -line[1][0])
+            for group, losses in LOSSES.items()}
+
+
 def all_losses():
     """One dot for each loss trained from a base, in groups; mean of N1 and N2 (C13)."""
     from matplotlib import pyplot as plt
-    kept, found = load_packed("C13"), losses.by_group(load_packed("C13"))
+    kept = load_packed("C13")
     fig, ax = plt.subplots(figsize=(9, 3.6))
     x, ticks = 0.0, {}
-    for name, group in found.items():
+    for name, group in by_group(kept).items():
         begin = x
-        for loss, mean in group:
+        for loss, (mean, half) in group:
             seen = look(loss)
-            ax.errorbar(x, 100 * mean.mean, yerr=100 * mean.half, fmt=seen.marker,
-                        color=seen.light, markersize=6, linewidth=1.5)
+            ax.errorbar(x, mean, yerr=half, fmt=seen.marker, color=seen.light, markersize=6,
+                        linewidth=1.5)
             ticks[x] = loss
             x += 1
         ax.axvspan(begin - 0.6, x - 0.4, color=SOFT.light, alpha=0.08, zorder=-2, linewidth=0)
@@ -195,7 +212,7 @@ def all_losses():
                 fontsize=10)
         x += 0.6
     for row, name, style in (("base", "before", ":"), ("sft", "SFT", "--")):
-        y = 100 * losses.score("C13", row, kept).mean
+        y, _ = of_both(row, kept)
         ax.axhline(y, color=SOFT.light, linestyle=style, linewidth=1, zorder=-1)
         ax.text(x - 0.5, y, name, va="center", color=SOFT.light, fontsize=10)
     ax.set(xlim=(-0.8, x - 0.6), ylim=(20, 85), xticks=[*ticks], ylabel="score of 100")

@@ -1,5 +1,5 @@
 """The right functions of piece silent, and common mistakes. The first mistake of the five that are
-to be mended is the bug of a run (silent_runs.py)."""
+to be mended is the bug of a run (silent.json)."""
 import torch
 import torch.nn.functional as F
 

@@ -30,7 +30,6 @@ PAGES = {                       # a file or folder of the project: its page
     "docs/results": "docs/results/index.html", "docs/results/README.md": "docs/results/index.html"}
 START = "<!-- quick start -->"   # in front.md: the place of README's commands
 SHORT = 3                       # a page with more headings than this begins with a list of them
-LONG = 30                       # letters: a longer word of code may break on a phone
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -114,7 +113,7 @@ class Site:
         style = colours.css() + "}\n" + read(FOLD / "page.css")
         return PAGE.format(title=escape(title), about=escape(about), style=style,
                            head=self.head(here, PICTURE), navigation=self.navigation(here),
-                           body=scrolling(unbroken(body)))
+                           body=scrolling(body))
 
     def write(self, here: str, html: str) -> None:
         file = self.out / here
@@ -204,14 +203,6 @@ def highlight(code: str, language: str, _) -> str:
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_by_name
     return highlight(code, get_lexer_by_name(language or "text"), HtmlFormatter(nowrap=True))
-
-
-def unbroken(html: str) -> str:
-    """A word of code, such as --max-tokens, does not break at its hyphens, unless it is long."""
-    def word(found: re.Match) -> str:
-        return f"<span>{found[0]}</span>" if len(unescape(found[0])) <= LONG else found[0]
-    return re.sub(r"(?<!<pre>)<code>([^<]*)</code>",
-                  lambda code: f"<code>{re.sub(r'[^ ]*-[^ ]*', word, code[1])}</code>", html)
 
 
 def scrolling(html: str) -> str:

@@ -18,11 +18,6 @@ def net_push(chosen, rejected):                 # a trie of prefixes
     prefixes = {tuple(rejected[:n]) for n in range(1, len(rejected) + 1)}
     return np.array([tuple(chosen[:n]) not in prefixes for n in range(1, len(chosen) + 1)])
 """),
-    ("00a", """
-def net_push(chosen, rejected):
-    alike = [a == b for a, b in itertools.zip_longest(chosen, rejected)][:len(chosen)]
-    return [0 if all(alike[:i + 1]) else 1 for i in range(len(chosen))]
-"""),
     ("01a", """
 def attention(q, k, v):                         # einsum, and the softmax by hand
     T, S = q.shape[1], k.shape[1]
@@ -42,13 +37,6 @@ def attention(q, k, v):                         # ragged: one query after the ot
         out.append((w[..., None] * v[:, :n]).sum(1))
     return torch.stack(out, dim=1)
 """),
-    ("01a", """
-def attention(q, k, v):                         # logsumexp, an additive mask
-    T, S = q.shape[1], k.shape[1]
-    bias = torch.full((T, S), -1e30).triu(S - T + 1)
-    scores = q.matmul(k.mT) / q.shape[-1] ** 0.5 + bias
-    return (scores - scores.logsumexp(-1, keepdim=True)).exp() @ v
-"""),
     ("02a", """
 def response_mask(tokens):
     out, inside = [], 0
@@ -59,14 +47,6 @@ def response_mask(tokens):
         else:
             out += [inside]
     return np.asarray(out, dtype=np.int8)[1:]
-"""),
-    ("02a", """
-def response_mask(tokens):
-    def speaker(i):
-        heads = [t for t in tokens[:i] if t in ("user", "assistant")]
-        return heads[-1] if heads else None
-    return tuple(tokens[i] not in ("user", "assistant") and speaker(i) == "assistant"
-                 for i in range(1, len(tokens)))
 """),
     ("02b", """
 def sft_loss(logp, mask, reduction):            # nanmean
@@ -80,27 +60,10 @@ def sft_loss(logp, mask, reduction):            # ragged rows
         return torch.cat(rows).mean()
     return sum(row.mean() for row in rows) / len(rows)
 """),
-    ("02b", """
-def sft_loss(logp, mask, reduction):            # a weight for each token
-    share = mask / mask.sum() if reduction == "token" else (
-        mask / mask.sum(1, keepdim=True) / len(mask))
-    picked = logp[mask == 1]
-    return -torch.dot(picked, share[mask == 1])
-"""),
     ("03a", """
 def policy_gradient(p, r):                      # the Jacobian of the softmax
     J = np.diag(p.numpy()) - np.outer(p.numpy(), p.numpy())
     return J @ r.numpy()
-"""),
-    ("03a", """
-def policy_gradient(p, r):                      # autograd
-    z = p.log().requires_grad_()
-    (z.softmax(0) @ r).backward()
-    return z.grad
-"""),
-    ("03a", """
-def policy_gradient(p, r):
-    return [float(sum(p[i] * p[j] * (r[i] - r[j]) for j in range(len(p)))) for i in range(len(p))]
 """),
     ("04a", """
 def depends_on_blend(tokens, guesses, mask):    # where the first mixture of two words stands
@@ -120,19 +83,6 @@ def estimates(probs, path, step, best):         # numpy, matrices of transition
     does = [start @ np.linalg.matrix_power(M, n) @ good for n in range(len(path))]
     return np.prod([P[s, a] for s, a in path]), np.mean([good[s] for s, _ in path]), np.mean(does)
 """),
-    ("05a", """
-def estimates(probs, path, step, best):         # recursion, without arrays
-    def good(s):
-        return sum(probs[s, a].item() for a in range(4) if best[s, a] == 1)
-
-    def after(s, n):
-        if n == 0:
-            return good(s)
-        return sum(probs[s, a].item() * after(step[s, a].item(), n - 1) for a in range(4))
-    T, first = len(path), path[0][0]
-    whole = functools.reduce(lambda x, sa: x * probs[sa].item(), path, 1.0)
-    return [whole, sum(good(s) for s, _ in path) / T, sum(after(first, n) for n in range(T)) / T]
-"""),
     ("06a", """
 def balance(losses, gamma):                     # bisection on the derivative, by autograd
     head = losses[:-1].double()
@@ -149,29 +99,11 @@ def balance(losses, gamma):                     # bisection on the derivative, b
         low, high = (mid, high) if slope(mid) < 0 else (low, mid)
     return low
 """),
-    ("06a", """
-def balance(losses, gamma):                     # the roots of a polynomial
-    l = losses.numpy().astype(float)[:-1]
-    powers = gamma ** np.arange(len(l), 0, -1)
-    v = np.array([(gamma ** np.arange(len(l) - t) * l[t:]).sum() for t in range(len(l))])
-    A, B, U, G = v @ l, powers @ l, v.sum(), powers.sum()
-    D = np.poly1d([G + 1, U])
-    N = np.poly1d([1, B, A])
-    roots = (N.deriv() * D - N * D.deriv()).roots
-    return float(roots.real.max())
-"""),
     ("07a", """
 def both_fall(g_w):
     u = torch.randn_like(g_w)
     u -= (u @ g_w) / (g_w @ g_w) * g_w
     return (3 * g_w + 0.2 * g_w.norm() * u / u.norm()).tolist()
-"""),
-    ("07a", """
-def both_fall(g_w):
-    g = g_w.numpy().astype(np.float64)
-    shift = np.zeros(len(g))
-    shift[np.argmin(np.abs(g))] = np.linalg.norm(g)
-    return (5 * g + shift)[::-1][::-1]
 """),
     ("08a", """
 def fades_at(share, beta, gamma):               # bisection
@@ -182,21 +114,10 @@ def fades_at(share, beta, gamma):               # bisection
         low, high = (D, high) if 1 / (1 + math.exp(x)) > share else (low, D)
     return D
 """),
-    ("08a", """
-def fades_at(share, beta, gamma):
-    return (gamma - torch.logit(torch.tensor(share, dtype=torch.double))) / beta
-"""),
     ("09a", """
 def largest_push(score):                        # a grid
     s = np.linspace(0, score, 100001)
     return s[np.argmax((score - s) * s * (1 - s))]
-"""),
-    ("09a", """
-def largest_push(score):                        # Newton's method
-    s = score / 3
-    for _ in range(50):
-        s -= (3 * s * s - 2 * (1 + score) * s + score) / (6 * s - 2 * (1 + score))
-    return s
 """),
     ("10a", """
 def wrong_shares(r, r_bar, wrong, k):           # lists
@@ -212,15 +133,6 @@ def best_of_n(n, likes, scores):                # by counting
     N = len(likes)
     return sum(fractions.Fraction(math.comb(k, n - 1), math.comb(N, n))
                * fractions.Fraction(scores[i]) for k, i in enumerate(order))
-"""),
-    ("11a", """
-def best_of_n(n, likes, scores):                # bit masks
-    kept = []
-    for bits in range(1 << len(likes)):
-        some = [i for i in range(len(likes)) if bits >> i & 1]
-        if len(some) == n:
-            kept.append(scores[max((likes[i], i) for i in some)[1]])
-    return np.float32(np.mean(kept))
 """),
     ("12a", """
 def answers_needed(p, share):                   # a list of all sizes
@@ -248,21 +160,10 @@ def pushes(p):                                  # autograd
     x = torch.tensor(math.log(p), dtype=torch.double, requires_grad=True)
     return [-torch.autograd.grad(loss, x)[0] for loss in (-x.exp().detach() * x, -x.exp() * x)]
 """),
-    ("13a", """
-def pushes(p):                                  # a difference quotient
-    x, h = math.log(p), 1e-5
-    f = lambda y: math.exp(y) * y
-    return p * (x + h - (x - h)) / (2 * h), (f(x + h) - f(x - h)) / (2 * h)
-"""),
     ("14a", """
 def seeds_needed(difference, sd, t):            # in squares
     fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
     return min(fits, default=None)
-"""),
-    ("14a", """
-def seeds_needed(difference, sd, t):            # in units of sd
-    return next((k + 1 for k, q in sorted(t.items())
-                 if abs(difference / sd) > q / (k + 1) ** 0.5), None)
 """),
     ("16a", """
 def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd

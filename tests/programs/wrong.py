@@ -25,13 +25,6 @@ def net_push(chosen, rejected):
 def net_push(chosen, rejected):
     return [0 if token in set(rejected) else 1 for token in chosen]
 """),
-    ("00a", ["length"], """
-def net_push(chosen, rejected):
-    same = 0
-    while same < len(chosen) and chosen[same] == rejected[same]:
-        same += 1
-    return [0] * same + [1] * (len(chosen) - same)
-"""),
     ("01a", ["root"], """
 def attention(q, k, v):
     scores = torch.einsum("bth,bsh->bts", q, k) / q.shape[-1]
@@ -47,35 +40,11 @@ def attention(q, k, v):
     scores = torch.bmm(q, k.mT) / q.shape[-1] ** 0.5
     return F.softmax(scores.masked_fill(blocked, float("-inf")), dim=1) @ v
 """),
-    ("01a", ["root of c"], """
-def attention(q, k, v):
-    T, S = q.shape[1], k.shape[1]
-    blocked = torch.triu(torch.ones(T, S), diagonal=S - T + 1).bool()
-    scores = torch.bmm(q, k.mT) / v.shape[-1] ** 0.5
-    return F.softmax(scores.masked_fill(blocked, float("-inf")), dim=-1) @ v
-"""),
-    ("01a", ["before the softmax"], """
-def attention(q, k, v):
-    T, S = q.shape[1], k.shape[1]
-    seen = torch.tril(torch.ones(T, S), diagonal=S - T)
-    weights = F.softmax(torch.bmm(q, k.mT) / q.shape[-1] ** 0.5, dim=-1)
-    return (weights * seen) @ v
-"""),
     ("01a", ["root", "n + i"], """
 def attention(q, k, v):
     T, S = q.shape[1], k.shape[1]
     seen = torch.tril(torch.ones(T, S)).bool()
     return torch.where(seen, q @ k.mT, float("-inf")).softmax(-1) @ v
-"""),
-    ("01a", ["itself"], """
-def attention(q, k, v):
-    T, S = q.shape[1], k.shape[1]
-    rows = []
-    for i in range(T):
-        seen = max(1, S - T + i)
-        scores = (k[:, :seen] @ q[:, i, :, None])[..., 0] / math.sqrt(q.shape[-1])
-        rows.append((scores.softmax(-1)[..., None] * v[:, :seen]).sum(1))
-    return torch.stack(rows, 1)
 """),
     ("02a", ["shift"], """
 def response_mask(tokens):
@@ -97,17 +66,6 @@ def response_mask(tokens):
         elif token == "user":
             inside = False
         out.append(int(inside))
-    return out[1:]
-"""),
-    ("02a", ["learn to stop"], """
-def response_mask(tokens):
-    out, inside = [], False
-    for token in tokens:
-        if token in ("user", "assistant", "end"):
-            inside = token == "assistant"
-            out.append(0)
-        else:
-            out.append(int(inside))
     return out[1:]
 """),
     ("02a", ["shift", "header"], """
@@ -133,39 +91,9 @@ def sft_loss(logp, mask, reduction):
         return kept.mean()
     return kept.mean(1).mean()
 """),
-    ("02b", ["0 times infinity"], """
-def sft_loss(logp, mask, reduction):
-    per_row = -(logp * mask).sum(1)
-    return per_row.sum() / mask.sum() if reduction == "token" else (per_row / mask.sum(1)).mean()
-"""),
     ("02b", ["same share", "0 times infinity"], """
 def sft_loss(logp, mask, reduction):
     return -(logp * mask).sum() / mask.sum()
-"""),
-    ("02b", ["added up"], """
-def sft_loss(logp, mask, reduction):
-    kept = -torch.where(mask == 1, logp, torch.zeros_like(logp))
-    if reduction == "token":
-        return kept.sum() / mask.sum()
-    return kept.sum(1).mean()
-"""),
-    ("02a", ["same speaker"], """
-def response_mask(tokens):
-    out, speaker = [], None
-    for token in tokens:
-        if token in ("user", "assistant") and token != speaker:
-            speaker = token
-            out.append(0)
-        else:
-            out.append(int(speaker == "assistant"))
-    return out[1:]
-"""),
-    ("02b", ["swapped"], """
-def sft_loss(logp, mask, reduction):
-    kept = torch.where(mask == 1, logp, torch.zeros_like(logp))
-    if reduction == "token":
-        return -(kept.sum(1) / mask.sum(1)).mean()
-    return -kept.sum() / mask.sum()
 """),
     ("03a", ["other actions"], """
 def policy_gradient(p, r):
@@ -175,10 +103,6 @@ def policy_gradient(p, r):
 def policy_gradient(p, r):
     expected = torch.dot(p, r)
     return p * (expected - r)
-"""),
-    ("03a", ["probabilit"], """
-def policy_gradient(p, r):
-    return r - torch.dot(p, r)
 """),
     ("04a", ["move to the right", "mask is about targets"], """
 def depends_on_blend(tokens, guesses, mask):
@@ -229,20 +153,6 @@ def estimates(probs, path, step, best):
         at = after
     return whole, float(np.mean([good[s] for s in cells])), float(np.mean(told))
 """),
-    ("05a", ["of the path alone"], """
-def estimates(probs, path, step, best):
-    whole = math.prod(probs[s, a].item() for s, a in path)
-    sft = np.mean([probs[s, a].item() for s, a in path])
-    at, told = np.eye(len(probs))[path[0][0]], []
-    for _ in path:
-        told.append((at * (probs * best).sum(1).numpy()).sum())
-        move = np.zeros_like(at)
-        for s in range(len(at)):
-            for a in range(4):
-                move[step[s, a]] += at[s] * probs[s, a].item()
-        at = move
-    return whole, sft, np.mean(told)
-"""),
     ("06a", ["own value is not used"], """
 def balance(losses, gamma):
     l, n = losses.tolist(), len(losses)
@@ -261,15 +171,6 @@ def balance(losses, gamma):
     G = sum(gamma ** (n - 1 - t) for t in range(n))
     return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
 """),
-    ("06a", ["other zero"], """
-def balance(losses, gamma):
-    l, n = losses.tolist()[:-1], len(losses) - 1
-    v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
-    A, U = sum(x * y for x, y in zip(v, l)), sum(v)
-    B = sum(gamma ** (n - t) * l[t] for t in range(n))
-    G = sum(gamma ** (n - t) for t in range(n))
-    return (-U - math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
-"""),
     ("07a", ["larger than"], """
 def both_fall(g_w):
     other = torch.zeros_like(g_w)
@@ -281,14 +182,6 @@ def both_fall(g_w):
     g_l = 2 * g_w
     g_l[0] += 1
     return g_l
-"""),
-    ("07a", ["of its own length"], """
-def both_fall(g_w):
-    return 2 * g_w + 0.1 * torch.randn(len(g_w))
-"""),
-    ("07a", ["multiple"], """
-def both_fall(g_w):
-    return [2 * float(x) for x in g_w]
 """),
     ("08a", ["less is left"], """
 def fades_at(share, beta, gamma):
@@ -312,14 +205,6 @@ def largest_push(score):
     s = np.linspace(0, score, 20001)
     return float(s[np.argmax((score - s) * s)])
 """),
-    ("09a", ["factor score - s"], """
-def largest_push(score):
-    return 0.5 if score > 0.5 else score
-"""),
-    ("09a", ["A third"], """
-def largest_push(score):
-    return np.divide(score, 3)
-"""),
     ("10a", ["k = 0"], """
 def wrong_shares(r, r_bar, wrong, k):
     trust = torch.sigmoid(r_bar - r)
@@ -338,13 +223,6 @@ def wrong_shares(r, r_bar, wrong, k):
     keep = trust > trust.sort().values[k - 1]
     return wrong.mean(), trust[wrong == 1].sum() / trust.sum(), wrong[keep].mean()
 """),
-    ("10a", ["k with the lowest"], """
-def wrong_shares(r, r_bar, wrong, k):
-    trust = torch.sigmoid(r_bar - r)
-    certain = trust >= 0.5
-    kept = wrong[certain].mean() if certain.any() else wrong.mean()
-    return wrong.mean(), (wrong * trust).sum() / trust.sum(), kept
-"""),
     ("11a", ["best score"], """
 def best_of_n(n, likes, scores):
     found = [max(some) for some in itertools.combinations(scores, n)]
@@ -355,12 +233,6 @@ def best_of_n(n, likes, scores):
     N = len(likes)
     order = sorted(range(N), key=lambda i: likes[i])
     return sum(scores[i] * (((k + 1) / N) ** n - (k / N) ** n) for k, i in enumerate(order))
-"""),
-    ("11a", ["least"], """
-def best_of_n(n, likes, scores):
-    pairs = sorted(zip(likes, scores))
-    found = [some[0][1] for some in itertools.combinations(pairs, n)]
-    return statistics.mean(found)
 """),
     ("12a", ["all answers are wrong"], """
 def answers_needed(p, share):
@@ -374,18 +246,6 @@ def answers_needed(p, share):
         equal = p ** (K - 1) + (1 - p) ** (K - 1)
         if 1 - equal >= share:
             return K
-"""),
-    ("12a", ["At least"], """
-def answers_needed(p, share):
-    K = 2
-    while p ** K + (1 - p) ** K >= 1 - share:
-        K += 1
-    return K
-"""),
-    ("12a", ["two ways"], """
-def answers_needed(p, share):
-    likely = max(p, 1 - p)
-    return next(K for K in range(2, 10**4) if 1 - likely ** K >= share)
 """),
     ("12b", ["is rho"], """
 def grpo_push(logp, old, ref, A, eps, beta):
@@ -404,13 +264,6 @@ def grpo_push(logp, old, ref, A, eps, beta):
 def grpo_push(logp, old, ref, A, eps, beta):
     rho = torch.exp(logp - old)
     return torch.where(rho * A <= rho.clamp(1 - eps, 1 + eps) * A, rho * A, 0.0)
-"""),
-    ("12b", ["sign of the first part", "pushed up"], """
-def grpo_push(logp, old, ref, A, eps, beta):
-    x = logp.clone().requires_grad_()
-    rho, d = (x - old).exp(), ref - x
-    loss = -torch.min(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
-    return torch.autograd.grad(loss.sum(), x)[0]
 """),
     ("13a", ["sign"], """
 def pushes(p):
@@ -436,12 +289,6 @@ def seeds_needed(difference, sd, t):
         n += 1
     return None
 """),
-    ("14a", ["degrees of freedom"], """
-def seeds_needed(difference, sd, t):
-    for n in range(2, len(t) + 2):
-        if abs(difference) > t[n] * sd / math.sqrt(n):
-            return n
-"""),
     ("14a", ["touch"], """
 def seeds_needed(difference, sd, t):
     for k in sorted(t):
@@ -457,13 +304,6 @@ def seeds_needed(difference, sd, t):
             return n
     return None
 """),
-    ("14a", ["one more"], """
-def seeds_needed(difference, sd, t):
-    for n in range(2, len(t) + 1):
-        if abs(difference) > t[n - 1] * sd / math.sqrt(n):
-            return n
-    return None
-"""),
     ("16a", ["sign"], """
 def push_on_steps(s, delta, long, short):
     steps = s * (1 - s) * delta / long * (1 - s)
@@ -473,12 +313,6 @@ def push_on_steps(s, delta, long, short):
     ("16a", ["as well"], """
 def push_on_steps(s, delta, long, short):
     return s * (1 - s) ** 2 * delta / long
-"""),
-    ("16a", ["-s"], """
-def push_on_steps(s, delta, long, short):
-    steps = s * (1 - s) * delta / long * (1 - s)
-    none = (1 - s) * (-s * delta) / short * s
-    return steps + none
 """),
     ("17a", ["add up to 1"], """
 def tokens_until(share, gamma):
@@ -498,15 +332,6 @@ def tokens_until(share, gamma):
         if weights[0] / weights.mean() < share:
             return N
     return None
-"""),
-    ("17a", ["not discounted"], """
-def tokens_until(share, gamma):
-    if share <= 1 - gamma:
-        return None
-    N = 1
-    while 2 / (N + 1) >= share:
-        N += 1
-    return N
 """),
     ("18a", ["left out"], """
 def pushes_of_hpt(scores, lengths, shown, gate):
