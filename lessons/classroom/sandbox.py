@@ -5,8 +5,7 @@
 Nothing comes back but the exit code and what the process writes into files. It ends, with all that
 it has started, when its time is over, when it sleeps, or when the program that waits for it ends,
 however that ends.
-Windows has no limits but the clock, and macOS does not count memory. On Linux it is shut in, too
-(shut_in.py), if it is one of a class's.
+Windows has no limits but the clock, and macOS does not count memory.
 """
 import multiprocessing
 import os
@@ -20,8 +19,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
-
-from lessons.classroom.shut_in import shut_in
 
 SECONDS = 20                    # of computing: for an exercise, or for one answer of a part
 GIGABYTES = 4                   # of memory, beside what torch has taken
@@ -126,10 +123,7 @@ def begin(function: Callable, words: list, seconds: int, folder: Path, output: P
     if hasattr(os, "setsid"):
         os.setsid()
     if output and hasattr(os, "fork"):
-        first = os.fork() if shut_in(folder) else None
-        if first == 0:                                  # of the processes that are shut in, all of
-            end_with_parent()                           # which end with it
-        stand_between(first)
+        stand_between()
     threading.Thread(target=end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -150,17 +144,14 @@ def begin(function: Callable, words: list, seconds: int, folder: Path, output: P
     os._exit(code)                                      # no thread is waited for
 
 
-def stand_between(first: int | None) -> None:
-    """Go on in a copy of this process, which waits for it, ends the `first`, and ends as the copy
-    does. Else the parent of a student's program would be the process that all others are copies of:
-    a program that ends its parent would end the others' too."""
+def stand_between() -> None:
+    """Go on in a copy of this process, which waits for it and ends as it ends. Else the parent of
+    a student's program would be the process that all others are copies of: a program that ends its
+    parent would end the others' too."""
     child = os.fork()
     if child == 0:
         return
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if first:
-        os.kill(first, signal.SIGKILL)
-        os.waitpid(first, 0)
     if code < 0:                                        # a signal: this process ends by the same
         with suppress(OSError):                         # SIGKILL has no handler
             signal.signal(-code, signal.SIG_DFL)
