@@ -11,8 +11,8 @@ the learning rate as the methods beside it. The verdict is that of lesson 14 and
 In the task uft mine.py is the program of `lessons build`, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory. Only the weights that it
-trained are used, and this program scores them. Two entries with equal scores are one loss under two
-names. What a cheat can still do stands in docs/teaching.md.
+trained are used, and this program scores them. Two entries with the same score, lead and interval
+are probably one loss under two names. What a cheat can still do stands in docs/teaching.md.
 """
 import argparse
 import ast
