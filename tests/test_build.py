@@ -310,7 +310,8 @@ def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_pat
     own, beat = tmp_path / "ex02.py", tmp_path / "beat"
     own.write_text(f"import time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n"
                    "    time.sleep(0.05)\n")
-    code = f"from pathlib import Path; from lessons.classroom import {call.partition('.')[0]}; {call}"
+    module = call.partition(".")[0]
+    code = f"from pathlib import Path; from lessons.classroom import {module}; {call}"
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": str(build.SKELETON.parents[2])})

@@ -8,7 +8,8 @@
 `class` holds one folder for each student, with ex02.py, notebooks, mine.py, psft.py, ift.py or
 out/guesses in it or in its folders (submissions.py). A paper or piece that nobody has handed in is
 left out, unless it is asked for. It writes points.csv, and a file to hand back to each student into
-feedback. Every program runs in a process of its own, with limits (sandbox.py).
+feedback. Every program runs in a process of its own, with limits (sandbox.py), and on Linux in a
+container of its own (shut_in.py).
 
 All students get the same inputs, which are drawn anew for each table. What has been graded is kept
 in graded.jsonl until the table is written. So if the command is stopped, the same command goes on.
@@ -33,6 +34,7 @@ from lessons.classroom.build_parts import PARTS
 from lessons.classroom.exercise import exercises, key_of, known, pieces
 from lessons.classroom.grade import Graded, grade, submission
 from lessons.classroom.paper_list import PAPERS
+from lessons.classroom.shut_in import can_shut_in
 from lessons.classroom.submissions import Program, handed_in
 from nanouft import simple
 from nanouft.plumbing.entry import command
@@ -83,6 +85,9 @@ def all_work(seed: str) -> dict[str, Work]:
 def grade_class(folder: Path, which: list[str], out: Path) -> None:
     """UserError without students, or if there is no such work."""
     students = folders_of(folder)
+    if not can_shut_in():
+        say("This system lets a student's program write files and use the network: see Grading in "
+            "docs/teaching.md.")
     check_writable(out / "points.csv")
     kept = out / "graded.jsonl"
     seed, results = read_kept(kept)

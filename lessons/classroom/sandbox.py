@@ -5,7 +5,8 @@
 Nothing comes back but the exit code and what the process writes into files. It ends, with all that
 it has started, when its time is over, when it sleeps, or when the program that waits for it ends,
 however that ends.
-Windows has no limits but the clock, and macOS does not count memory.
+Windows has no limits but the clock, and macOS does not count memory. On Linux a program of a class
+is shut in, too (shut_in.py): of its folder one file alone is read afterwards.
 """
 import multiprocessing
 import os
@@ -20,6 +21,8 @@ from pathlib import Path
 
 import torch
 
+from lessons.classroom.shut_in import shut_in
+
 SECONDS = 20                    # of computing: for an exercise, or for one answer of a part
 GIGABYTES = 4                   # of memory, beside what torch has taken
 BYTES = 2**26                   # of a file that a process writes
@@ -29,7 +32,7 @@ ASLEEP, CROWD = -999, -998      # in place of its exit code: it did nothing; it 
 
 
 def run_limited(function: Callable, words: list, seconds: int, waiting: int, folder: Path,
-                output: Path | None = None) -> int | None:
+                output: Path | None = None, alone: bool = False) -> int | None:
     """Call function(*words) in a process of its own; its exit code, None if it had not ended after
     `waiting` seconds on the clock, ASLEEP if it did nothing for too long, CROWD if it had too many
     processes.
@@ -40,13 +43,14 @@ def run_limited(function: Callable, words: list, seconds: int, waiting: int, fol
     output      a file that takes what it prints, or os.devnull. Then the process is a copy of one
                 that has already read the function's module, except on Windows. None: it prints to
                 the terminal
+    alone       shut it in (shut_in.py): files that it adds to its folder are lost
     """
     os.environ["OMP_NUM_THREADS"] = "1"                 # of the process that begins here
     quick = output and "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if quick else "spawn")
     if quick:
         context.set_forkserver_preload([function.__module__])
-    child = context.Process(target=begin, args=[function, words, seconds, folder, output])
+    child = context.Process(target=begin, args=[function, words, seconds, folder, output, alone])
     try:
         child.start()
     except (OSError, EOFError):                         # another program has ended the fork server
@@ -97,7 +101,7 @@ def run_and_read(function: Callable, words: list, seconds: int, waiting: int
         out.touch()
         with out.open("rb") as written:
             code = run_limited(function, [*words, str(out)], seconds, waiting, Path(scratch),
-                               Path(os.devnull))
+                               Path(os.devnull), alone=True)
             return written.read(BYTES), code
 
 
@@ -117,13 +121,16 @@ def how_it_ended(code: int | None, seconds: int, waiting: int) -> str:
 
 
 # ---- in the process -----------------------------------------------------------------------------
-def begin(function: Callable, words: list, seconds: int, folder: Path, output: Path | None
-          ) -> None:
+def begin(function: Callable, words: list, seconds: int, folder: Path, output: Path | None,
+          alone: bool) -> None:
     """Call the function as run_limited says, and end whatever still runs."""
     if hasattr(os, "setsid"):
         os.setsid()
     if output and hasattr(os, "fork"):
-        stand_between()
+        first = os.fork() if alone and shut_in(folder) else None
+        if first == 0:                                  # of the processes that are shut in, all of
+            end_with_parent()                           # which end with it
+        stand_between(first)
     threading.Thread(target=end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -144,14 +151,17 @@ def begin(function: Callable, words: list, seconds: int, folder: Path, output: P
     os._exit(code)                                      # no thread is waited for
 
 
-def stand_between() -> None:
-    """Go on in a copy of this process, which waits for it and ends as it ends. Else the parent of
-    a student's program would be the process that all others are copies of: a program that ends its
-    parent would end the others' too."""
+def stand_between(first: int | None) -> None:
+    """Go on in a copy of this process, which waits for it, ends the `first`, and ends as the copy
+    does. Else the parent of a student's program would be the process that all others are copies of:
+    a program that ends its parent would end the others' too."""
     child = os.fork()
     if child == 0:
         return
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if first:
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
     if code < 0:                                        # a signal: this process ends by the same
         with suppress(OSError):                         # SIGKILL has no handler
             signal.signal(-code, signal.SIG_DFL)
