@@ -22,7 +22,7 @@ import time
 from importlib import import_module
 from typing import Any
 
-__version__ = "2.6.0"
+__version__ = "3.0.0"
 BEGAN = time.perf_counter()     # for train --profile: nothing large is imported yet
 
 FACE = {            # what programs of your own need, each with the file that it is in
