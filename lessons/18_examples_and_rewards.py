@@ -266,7 +266,7 @@ else:
 # known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
 #
 # These are short runs with one rate and one fall of $w$, on three tasks and three seeds. They show
-# what can happen, not which method is better. C17, C17c and C17d ask with searched settings, six
+# what can happen, not which method is better. C17 to C17d ask with searched settings, six
 # tasks and five to eight seeds: `docs/results/one_stage.md`.
 #
 # ## Change one thing

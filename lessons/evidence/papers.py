@@ -225,15 +225,16 @@ SENTENCES = (
         {f"{name}: CHORD is better than SFT, then GRPO ({run})":
          f"{run} better: {name} chord - {name} chain"
          for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17d", "FEW"), ("C17d", "WRONG"),
-                           ("C17c", "MANY"))},
+                           ("C17c", "MANY"), ("C17b", "FEW"), ("C17b", "WRONG"))},
         doubt=f"{TWO_STAGES}; {FEW_SAMPLES}"),
     Sentence(
         "one stage", "2509.04419v2",
         "HPT, SFT where too little is solved and RL elsewhere, does better than SFT followed by "
         "RL",
-        {f"{name}: HPT is better than SFT, then GRPO":
+        {f"{name}: HPT is better than SFT, then GRPO ({run})":
          f"{run} better: {name} hpt - {name} chain"
-         for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17c", "MANY"))},
+         for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17c", "MANY"), ("C17b", "FEW"),
+                           ("C17b", "WRONG"))},
         doubt=f"{TWO_STAGES}; {FEW_SAMPLES}"),
     Sentence(
         "one stage", "2604.23747v1",
