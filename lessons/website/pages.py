@@ -5,7 +5,7 @@
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
 The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
-and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
+and docs/; layout.py joins them. Of a lesson the .py file is the only source. jupytext turns its
 cells into a notebook, to which a first cell, which finds the project or clones it from the
 --repository, and the exercises are added. nbconvert runs the lesson and writes the page, in which
 every output is folded, with the text that tells its result, so a reader can guess before looking
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args.notebooks:
         write_index(site)
         site.write_texts()
-    say(f"{len(files)} lessons in {folder}")
+    say(f"lessons: {len(files)}, in {folder}")
     return 0
 
 
