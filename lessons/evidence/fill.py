@@ -22,6 +22,7 @@ the mean of two keys, a difference and its repeat with other seeds and prompts: 
             six skills of C13 ("in six skills")
     kl      3.1, 2.9                    "kl C17 FEW chord": its KL from the base, nats of an answer
     range   76 to 80                    "range IMITATE": scores of a group of losses, mean of N1, N2
+            from C13, or "range C20 CONTRAST"; so does "group"
     count   8                           "count IMITATE": how many losses it has
     group   73.9 to 79.4 | 77.5 to ...  cells: all nine tasks on N1, N2, then six skills
     note    a figure of notes.py, by its name
@@ -72,12 +73,12 @@ def form(found: dict[str, Line], minus: str, name: str, join: str, key: str) -> 
         case "note":
             return NOTES[key]()
         case "range":
-            both = [np.mean(scores_of(loss)[:2]) for loss in members(key)]
+            both = [np.mean(figures[:2]) for figures in scores_of(key)]
             return " to ".join(dict.fromkeys((f"{min(both):.0f}", f"{max(both):.0f}")))
         case "count":
             return str(len(members(key)))
         case "group":
-            columns = zip(*map(scores_of, members(key)))
+            columns = zip(*scores_of(key))
             return " | ".join(" to ".join(dict.fromkeys((f"{min(x):.1f}", f"{max(x):.1f}")))
                               for x in columns)
     figures = without_largest(key) if name == "rest" else differences(key, found)
@@ -187,11 +188,15 @@ def members(group: str) -> tuple[str, ...]:
     return getattr(which_loss, group, (group,))
 
 
-def scores_of(loss: str) -> list[float]:
-    """A loss from a base: all nine tasks on N1 and N2, then the six skills."""
-    claim, kept = CLAIMS["C13"], load_packed("C13")
+def scores_of(key: str) -> list[list[float]]:
+    """Of each loss of a group from a base: all nine tasks on N1 and N2, then the six skills."""
+    name, _, group = key.rpartition(" ")
+    claim, kept = CLAIMS[name or "C13"], load_packed(name or "C13")
     skills = [claim.families.index(family) for family in NO_FACTS]
-    each = [kept["scores"][judge.place(kept, claim, loss, base), base].mean((0, 2)) / UNIT
-            for base in range(2)]
-    return [100 * x.mean() for x in each] + [100 * x[skills].mean() for x in each]
+    out = []
+    for loss in members(group):
+        each = [kept["scores"][judge.place(kept, claim, loss, base), base].mean((0, 2)) / UNIT
+                for base in range(2)]
+        out.append([100 * x.mean() for x in each] + [100 * x[skills].mean() for x in each])
+    return out
 

@@ -83,6 +83,33 @@ def lead_of_imitation() -> str:
     return f"{min(leads):.0f} to {max(leads):.0f}"
 
 
+def against_sft(losses: tuple[str, ...]) -> list[verdicts.Line]:
+    """C20's questions of SFT's lead over these losses, with both settings of each searched."""
+    asked = {f"better: sft - {loss}" for loss in losses}
+    return [line for line in judge.lines("C20") if CLAIMS["C20"].questions[line.question] in asked]
+
+
+def behind_sft(losses: tuple[str, ...]) -> str:
+    """ "12 of 12": losses behind SFT with both settings searched."""
+    found = [line.verdict for line in against_sft(losses)]
+    return f"{found.count('holds')} of {len(found)}"
+
+
+def lead_of_sft(losses: tuple[str, ...]) -> str:
+    """ "6 to 22": SFT's least and largest lead over one of them, on N1 or N2."""
+    leads = [100 * finding.mean for line in against_sft(losses) for finding in line.findings]
+    return f"{min(leads):.0f} to {max(leads):.0f}"
+
+
+def weights_at_an_edge() -> str:
+    """ "14 of 42": best values of a loss's own weight that are the lowest or highest tried."""
+    claim, found = CLAIMS["C20"], []
+    for loss, (flag, *values) in which_loss.BETA_TRIES.items():
+        best = [claim.best_try(loss, base).split()[-1] for base in (0, 1)]
+        found += [value in (values[0], values[-1]) for value in best]
+    return f"{sum(found)} of {len(found)}"
+
+
 def rates_at_an_edge() -> str:
     """ "was never the lowest or the highest": the best rate from a base, of all losses."""
     claim, ends = CLAIMS["C13"], {which_loss.RATES[0], which_loss.RATES[-1]}
@@ -142,11 +169,6 @@ def closed_by_the_blend() -> str:
     error, nearer, *_ = judge.lines("C7")
     return " and ".join(f"{100 * of_blend.mean / of_sft.mean:.0f}"
                         for of_sft, of_blend in zip(error.findings, nearer.findings))
-
-
-def figure_of(name: str, pattern: str) -> str:
-    """A figure that was written down before the runs: of a trial, whose scores are not kept."""
-    return re.search(pattern, CLAIMS[name].expected)[1]
 
 
 @cache
@@ -225,8 +247,12 @@ NOTES: dict[str, Callable[[], str]] = {
     "rates": lambda: str(len(which_loss.RATES)),
     "second stages": lambda: str(len(which_loss.SECOND)),
     "margin of C14": lambda: f"{100 * stats.LIMITS['within 3'][1]:.0f}",
-    "DPO at beta .1, one seed": lambda: figure_of("C20", r"DPO (\d+) at beta .1"),
-    "DPO at beta 3, one seed": lambda: figure_of("C20", r"and (\d+) at beta 3"),
+    "pairs behind SFT": lambda: behind_sft(which_loss.CONTRAST),
+    "judged behind SFT": lambda: behind_sft(which_loss.GRADED),
+    "lead of SFT over pairs": lambda: lead_of_sft(which_loss.CONTRAST),
+    "lead of SFT over judged": lambda: lead_of_sft(which_loss.GRADED),
+    "weights at an edge": weights_at_an_edge,
+    "settings of C20": lambda: str(len(which_loss.SIXTEEN_RATES)),
     "settings of SFT in C3b": lambda: str(searches.count("C3b", "A and best B")),
     "settings of others in C3b": settings_of_others,
     "settings of UNA": lambda: str(searches.count("C6", "UNA")),

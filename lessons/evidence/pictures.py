@@ -180,31 +180,35 @@ def one_stage():
     return fig
 
 
-def of_both(row: str, kept: judge.Kept) -> Figure:
-    """The score of a row of C13, mean of N1 and N2, and half of its interval."""
-    return of_100(mean_of(tuple(judge.score_of(CLAIMS["C13"], kept, row, base)
+def of_both(name: str, row: str) -> Figure:
+    """The score of a row of a run, mean of N1 and N2, and half of its interval."""
+    return of_100(mean_of(tuple(judge.score_of(CLAIMS[name], load_packed(name), row, base)
                                 for base in (0, 1))))
 
 
-def by_group(kept: judge.Kept) -> dict[str, list[tuple[str, Figure]]]:
-    """{group: [(loss, its score from a base)]}, the best first."""
-    return {group: sorted(((loss, of_both(loss, kept)) for loss in losses),
-                          key=lambda line: -line[1][0])
+def by_group() -> dict[str, list[tuple[str, list[Figure]]]]:
+    """{group: [(loss, its scores from a base: with its own weight searched, if it was, and with
+    its default one)]}, the best first."""
+    runs = ("C20", "C13")
+    return {group: sorted(((loss, [of_both(run, loss) for run in runs if loss in CLAIMS[run].rows])
+                           for loss in losses), key=lambda line: -line[1][0][0])
             for group, losses in LOSSES.items()}
 
 
 def all_losses():
-    """One dot for each loss trained from a base, in groups; mean of N1 and N2 (C13)."""
+    """Each loss trained from a base, in groups; mean of N1 and N2. Filled: its own weight was
+    searched, or it has none. Hollow: its default one."""
     from matplotlib import pyplot as plt
-    kept = load_packed("C13")
     fig, ax = plt.subplots(figsize=(9, 3.6))
     x, ticks = 0.0, {}
-    for name, group in by_group(kept).items():
+    for name, group in by_group().items():
         begin = x
-        for loss, (mean, half) in group:
+        for loss, figures in group:
             seen = look(loss)
-            ax.errorbar(x, mean, yerr=half, fmt=seen.marker, color=seen.light, markersize=6,
-                        linewidth=1.5)
+            for (mean, half), filled in zip(figures, (True, False)):
+                ax.errorbar(x, mean, yerr=half, fmt=seen.marker, color=seen.light, markersize=6,
+                            linewidth=1.5, zorder=2 + filled,
+                            markerfacecolor=seen.light if filled else PANEL.light)
             ticks[x] = loss
             x += 1
         ax.axvspan(begin - 0.6, x - 0.4, color=SOFT.light, alpha=0.08, zorder=-2, linewidth=0)
@@ -212,7 +216,7 @@ def all_losses():
                 fontsize=10)
         x += 0.6
     for row, name, style in (("base", "before", ":"), ("sft", "SFT", "--")):
-        y, _ = of_both(row, kept)
+        y, _ = of_both("C20" if row == "sft" else "C13", row)
         ax.axhline(y, color=SOFT.light, linestyle=style, linewidth=1, zorder=-1)
         ax.text(x - 0.5, y, name, va="center", color=SOFT.light, fontsize=10)
     ax.set(xlim=(-0.8, x - 0.6), ylim=(20, 85), xticks=[*ticks], ylabel="score of 100")
