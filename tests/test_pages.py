@@ -703,7 +703,8 @@ def test_the_strip_of_frames_shows_the_steps_of_today(tmp_path, capsys):
     file, = (tmp_path / "new").iterdir()
     kept = (DOCS / "steps.svg").read_text(encoding="utf-8")
     assert file.read_text(encoding="utf-8") == kept and "s.svg" in capsys.readouterr().out
-    assert "SFT 0, 1, 3, 8, 8; DPO 0, 0, 1, 2, 2" in kept
+    dots = re.findall('class="dots[^>]*>(.*?)<', kept)
+    assert [x.count("●") for x in dots] == [0, 1, 3, 8, 8, 0, 0, 1, 2, 2]
     assert "2.5e-4 these stop after the last step: SFT 8 of 8, DPO 7 of 8</text>" in kept
     assert len(kept) < 10_000 and not re.search("animat|script|href", kept)
 

@@ -323,13 +323,12 @@ def test_a_name_that_is_taken_is_refused_before_a_model_is_opened(tmp_path, monk
 @posix
 @pytest.mark.parametrize("out", ["/proc/none/run", "/dev/null/run", "a\0b", "x" * 300])
 @pytest.mark.parametrize("program, reads", [
-    (train, "open_model"), (reward, "start_model"), (pretrain, "tokenize_corpus")])
+    (train, "open_model"), (reward, "start_model"), (pretrain, "token_rows")])
 def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(
         program, reads, out, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(program, reads, lambda *told: pytest.fail("something was read"))
-    more = ["--corpus", "x.txt"] if program is pretrain else []
-    assert command(program.main, ["--device", "cpu", "--out", out, *more]) == 2
+    assert command(program.main, ["--device", "cpu", "--out", out]) == 2
     told = one_error(capsys)
     assert told.startswith("error: --out ") and "cannot be written (" in told
     assert not list(tmp_path.iterdir())

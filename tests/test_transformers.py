@@ -305,6 +305,8 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
                                               return_dict=False) == ids[:len(asked)]
     ids, mask = tok.chat(talk[:1], talk[1:] + answer)
     assert [i for i, m in zip(ids, mask) if m].count(tok.end) == 2, "both answers of a dialogue"
+    if not template:                            # ours reads the result of a tool as a user's turn
+        assert tok.prompt_ids(say("tool", "1")) == tok.prompt_ids(say("user", "1"))
 
 
 TYPED = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<|user|>",
