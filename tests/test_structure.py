@@ -27,7 +27,7 @@ ORDER = {
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website classroom
         pieces exercises speedrun bench __main__""",
     "lessons/classroom": """mistakes_chord mistakes calling hints judge shut_in sandbox submissions
-        exercise grade check build_parts build_train build paper_runs paper_list paper_judge
+        exercise grade check build_parts build paper_runs paper_list paper_judge
         paper piece guesses histogram grade_own grade_class arena_runs arena speedrun_runs
         speedrun exam quiz course_state"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
