@@ -212,14 +212,12 @@ def main(argv: list[str] | None = None) -> int:
                         help="the folder to write to [out/pages]")
     parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
                         "the project from, and where links to its files lead")
-    parser.add_argument("--url", default="",
-                        help="where the site will be read: pictures of share cards need it")
     args = parser.parse_args(argv)
     needs = ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins")
     if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)
-    site, folder = Site(args.out, args.repository, args.url), args.out / "lessons"
+    site, folder = Site(args.out, args.repository), args.out / "lessons"
     folder.mkdir(parents=True, exist_ok=True)
     if not (args.lessons or args.notebooks):
         write_drawn(site)
