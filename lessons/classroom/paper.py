@@ -39,18 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     # Here, so that --help does not wait for torch.
     import torch
 
+    from lessons.classroom.exercise import show_pages
     from lessons.classroom.judge import state
     from lessons.classroom.paper_judge import judge_class
-    from lessons.classroom.paper_list import PAPERS
-    if cfg.name is None:
-        for name, facts in PAPERS.items():
-            say(f"{name:<10}{facts.about}")
-        say("\nTheir pages: lessons/papers/NAME.md")
+    from lessons.classroom.paper_list import PAGES, PAPERS
+    if cfg.file is None:
+        show_pages("paper", PAGES)
         return 0
     name = one_of("paper", cfg.name, PAPERS)
-    if cfg.file is None:
-        say(f"Read lessons/papers/{name}.md, then: python -m lessons paper {name} {name}.py")
-        return 0
     if OF_BUILD.search(read_text(cfg.file)):
         raise UserError(f"{cfg.file}: this is the file of `build`; write the paper's class into "
                         f"one of its own, such as {name}.py")
