@@ -40,6 +40,7 @@ from nanouft.plumbing.files import check_writable, read_text
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import number
 
+CSV = Path("arena.csv")                 # a line for each entry
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
 
 TASKS = {
@@ -148,8 +149,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
     parser.add_argument("--guess", type=number(float), metavar="POINTS",
                         help="by how many points you expect to lead the first method beside yours")
-    parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
-                        help="a file that is written anew, a line for each entry [arena.csv]")
     parser.add_argument("--test-seed", type=int,
                         help="a seed that draws other test prompts; the lecturer keeps it secret")
     cfg = parser.parse_args(argv)
@@ -167,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     if not files:
         raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
     OUT.mkdir(parents=True, exist_ok=True)
-    check_writable(cfg.csv)
+    check_writable(CSV)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines, failed = [], False
@@ -179,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
             say(e)
             lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
             failed = True
-        with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
+        with CSV.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess"])
             table.writeheader()
