@@ -14,17 +14,13 @@ its name. Then follows the paper's law. The exit code is 0 if everything is righ
 When it is right: python -m nanouft.train --objective psft.py
 """
 import argparse
-import re
 import sys
 from pathlib import Path
 from random import Random
 
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import read_text
+from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
-
-OF_BUILD = re.compile(r"^def (padded|token_logp)\(", re.M)      # two of its parts
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,9 +43,6 @@ def main(argv: list[str] | None = None) -> int:
         show_pages("paper", PAGES)
         return 0
     name = one_of("paper", cfg.name, PAPERS)
-    if OF_BUILD.search(read_text(cfg.file)):
-        raise UserError(f"{cfg.file}: this is the file of `build`; write the paper's class into "
-                        f"one of its own, such as {name}.py")
     torch.set_num_threads(1)
     found, law = judge_class(PAPERS[name], str(cfg.file), str(cfg.seed))
     say(f"{name}: {state(found)}", *filter(None, [found]), law, sep="\n")
