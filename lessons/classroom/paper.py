@@ -27,8 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons paper", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", help="the paper, such as psft [lists them]")
-    parser.add_argument("file", nargs="?", type=Path, metavar="psft.py",
-                        help="your file")
+    parser.add_argument("file", nargs="?", type=Path, metavar="psft.py", help="your file")
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the batches [another one in each run]")
     cfg = parser.parse_args(argv)
@@ -39,13 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     from lessons.classroom.judge import state
     from lessons.classroom.paper_judge import judge_class
     from lessons.classroom.paper_list import PAGES, PAPERS
+    if cfg.name:
+        one_of("paper", cfg.name, PAPERS)
     if cfg.file is None:
         show_pages("paper", PAGES)
         return 0
-    name = one_of("paper", cfg.name, PAPERS)
     torch.set_num_threads(1)
-    found, law = judge_class(PAPERS[name], str(cfg.file), str(cfg.seed))
-    say(f"{name}: {state(found)}", *filter(None, [found]), law, sep="\n")
+    found, law = judge_class(PAPERS[cfg.name], str(cfg.file), str(cfg.seed))
+    say(f"{cfg.name}: {state(found)}", *filter(None, [found]), law, sep="\n")
     say(f"The same batches again: --seed {cfg.seed}." if found else
         f"Now train it: python -m nanouft.train --objective {cfg.file}")
     return int(bool(found))

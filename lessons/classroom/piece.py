@@ -57,16 +57,17 @@ def main(argv: list[str] | None = None) -> int:
     from lessons.classroom.calling import function_in
     from lessons.classroom.exercise import PIECES, pieces, show_pages
     from lessons.classroom.judge import judge, state
+    if cfg.name:
+        one_of("piece", cfg.name, [page.stem for page in sorted(PIECES.glob("*.md"))])
     if cfg.file is None:
         if (logs := PIECES / f"{cfg.name}.json").exists():
             show_runs(logs)
         show_pages("piece", PIECES)
         return 0
-    name = one_of("piece", cfg.name, [page.stem for page in sorted(PIECES.glob("*.md"))])
     read_text(cfg.file)
     torch.set_num_threads(1)
     sys.path.insert(0, str(cfg.file.resolve().parent))          # it may import its neighbour
-    asked = {x: one for x, one in pieces().items() if x.startswith(f"piece {name}:")}
+    asked = {x: one for x, one in pieces().items() if x.startswith(f"piece {cfg.name}:")}
     yours = {one.name: function_in(cfg.file, one.name) for one in asked.values()}
     found = {x: yours[one.name][1] or judge(one, yours[one.name][0]) for x, one in asked.items()}
     missing = [x for x, one in asked.items()
