@@ -26,14 +26,12 @@ PROGRAMS = {
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),
     "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
-FOR_LECTURERS = ("exam",)               # not in the list that students see; docs/teaching.md has it
 
 
 def show_programs() -> None:
     say("\nPrograms; each explains itself with --help:")
     for name, (_, does) in PROGRAMS.items():
-        if name not in FOR_LECTURERS:
-            say(f"  python -m lessons {name:<10}{does}")
+        say(f"  python -m lessons {name:<10}{does}")
 
 
 def main(argv: list[str] | None = None) -> int:
