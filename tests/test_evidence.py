@@ -133,9 +133,9 @@ def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
     found = write.all_lines()
     for sentence in papers.SENTENCES:
         assert re.fullmatch(r"\d{4}\.\d{5}v\d", sentence.version) and sentence.doubt
-        for key in sentence.questions.values():
+        for key in sentence.questions:
             assert found[key].claim in papers.CLAIMS_OF[sentence.paper], key
-            assert found[key].whose == ("the paper's" if key in sentence.asked.values() else "ours")
+            assert found[key].whose == ("the paper's" if key in sentence.asked else "ours")
     assert sorted(sum(papers.CLAIMS_OF.values(), ())) == sorted(judge.NAMES)
 
 

@@ -165,7 +165,7 @@ def test_a_planted_object_is_never_in_the_picture():
 
 # ---- the table of substitutes --------------------------------------------------------------------
 def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
-    files = substitutes.make_rows(seed=0)
+    files = substitutes.make_rows()
     old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
     assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
     for row in files["pairs.jsonl"]:
