@@ -1,7 +1,6 @@
 """Your own program: right parts pass in any style, listed mistakes are refused and named, and at
 the end the whole program runs on the student's functions alone."""
 import inspect
-import itertools
 import os
 import subprocess
 import sys
@@ -329,9 +328,6 @@ def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_pat
 
 @pytest.mark.parametrize("name, first, second", [
     ("sft_loss", "The sign", "The mean is that over all tokens"),
-    ("dpo_loss", "BETA is missing", "h is the chosen"),
-    ("una_loss", "A demonstration", "The losses of the answers"),
-    ("poft_loss", "The sign", "h is a mean"),
     ("ift_loss", "Gradient flows", "Later losses"),
     ("padded", "The targets are not", "The mask has to be 0"),
     ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
@@ -410,9 +406,6 @@ def test_the_smallest_batch_is_shown(a_small_base):
 @pytest.mark.parametrize("source, words", [
     ("sft_loss = 3", "sft_loss is no function"),
     ("def sft_loss(model, rows):\n    pass", "as sft_loss(model, reference, rows, tok, step): too"),
-    ("def sft_loss(*x):\n    pass", "the loss is None. Is there a `return`?"),
-    ("def sft_loss(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2: "),
-    ("def sft_loss(*x):\n    exit()", "it ends Python with exit()"),
     ("def sft_loss(m, *x):\n    while True: pass", "computing\n    line 2: while True: pass"),
     ("import torch\ndef sft_loss(m, *x):\n    return m.wte.weight[0]", "should be one number")])
 def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
@@ -501,10 +494,3 @@ def test_the_skeleton_says_what_the_program_calls(tmp_path):
         assert [*inspect.signature(stub).parameters] == [*inspect.signature(
             build_parts.OURS[name]).parameters]
         assert stub.__doc__.startswith(f"Lesson {lesson}. ")
-
-
-def test_no_two_mistakes_of_a_part_have_one_sentence():
-    assert list(MISTAKES) == list(build_parts.PARTS)
-    for name, mistakes in MISTAKES.items():
-        assert len({x[2] for x in mistakes}) == len(mistakes)
-        assert not any(a[:2] == b[:2] for a, b in itertools.combinations(mistakes, 2)), name

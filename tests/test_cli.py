@@ -60,14 +60,6 @@ def test_the_help_has_every_default_that_is_a_number_or_a_word(capsys):
             assert re.search(said, told), f.name
 
 
-def test_settings_written_as_flags_are_read_as_the_same_settings():
-    """With them a run begins its first models, and a resumed run itself."""
-    changed = {"data": ["a.jsonl", "b.jsonl"], "lr": 1e-5, "steps": 3, "plain": True,
-               "compile": False, "out": None, "dtype": "fp32", "reward": "r.py:f"}
-    cfg = flags.parse(TrainFlags, flags.as_flags(changed), "train", "")
-    assert vars(cfg) == vars(TrainFlags()) | changed
-
-
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""

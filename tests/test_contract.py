@@ -10,15 +10,11 @@ from made import FORMS, killed_in_step, nano, one_error, push, start_folder, wit
 
 from nanouft import train
 from nanouft.models.folders import start_model
-from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import write_json
 from nanouft.run.folder import read_lines
-from nanouft.run.settings import read_flags
 from nanouft.run.token_pushes import parse_methods
 
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"
@@ -95,10 +91,6 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
     if form.name != "online_dpo":                       # its pairs are made from the rewards before
         assert reads(column("reward")) == (o.on_policy and o.scorer != "none")
     assert o.coupled == any(not torch.equal(others(1), others(x)) for x in (0.1, 3))
-
-
-def test_there_is_one_level_below_objective():
-    assert all(cls.__bases__[0] in (Objective, Pairs) for cls in OBJECTIVES.values())
 
 
 # ---- half fine-tuning ----------------------------------------------------------------------------
@@ -252,12 +244,3 @@ rows, _ = read_dataset([{"prompt": "Hi", "response": "Ho"}])
 print(*Mine().choose(rows)[0].roles)""")
     done = subprocess.run([sys.executable, tmp_path / "use.py"], capture_output=True, text=True)
     assert done.stdout == "answer\n", done.stderr
-
-
-def test_a_run_goes_on_with_its_own_objective_alone(tmp_path):
-    """--resume with another name would otherwise go on with the old one, unnoticed."""
-    begun = ["--objective", "sft", "--rows", "8", "--steps", "2", "--batch-size", "4", "--plain"]
-    write_json(tmp_path / "run.json", {"argv": begun})
-    with pytest.raises(UserError, match="that run was not given --objective dpo"):
-        read_flags(["--resume", str(tmp_path), "--objective", "dpo"])
-    assert str(read_flags(["--resume", str(tmp_path), "--objective", "sft"])[0]) == "sft"
