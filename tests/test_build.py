@@ -247,16 +247,6 @@ def log_ratio(model, reference, rows, side, tok):
         theirs = token_logp(reference(inputs), targets).sum(1)
     return token_logp(model(inputs), targets).sum(1) - theirs, mask.sum(1)
 """,
-    ("padded", "Nothing is cut off."): """
-def padded(chats, tok):
-    T = max(len(ids) for ids, _ in chats)
-    inputs = torch.full((len(chats), T), tok.pad)
-    targets, mask = inputs.clone(), torch.zeros(len(chats), T)
-    for b, (ids, m) in enumerate(chats):
-        inputs[b, :len(ids)], targets[b, :len(ids) - 1] = torch.tensor(ids), torch.tensor(ids[1:])
-        mask[b, :len(ids)] = torch.tensor(m)
-    return inputs, targets, mask
-""",
     ("mix_in_own_guess", "The mask is shifted the wrong way"): """
 def mix_in_own_guess(model, inputs, mask):
     with torch.no_grad():
@@ -264,17 +254,6 @@ def mix_in_own_guess(model, inputs, mask):
         answer = torch.cat([mask[:, 1:], torch.zeros(len(mask), 1)], 1) == 1
         guess = model(torch.where(answer, own, inputs), want="embeds")
         return (1 - LAM) * model(inputs, want="embeds") + LAM * guess
-""",
-    ("ift_loss", "No guess is mixed in"): """
-def ift_loss(model, reference, rows, tok, step):
-    inputs, targets, mask = tokens(rows, "answer", tok)
-    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask * 0)), targets) * mask
-    weight, rest = torch.zeros_like(nll), 0
-    for t in reversed(range(nll.shape[1])):
-        rest = nll[:, t].detach() + GAMMA * rest
-        weight[:, t] = rest * mask[:, t]
-    weight = weight / (weight.sum(1, keepdim=True) / mask.sum(1, keepdim=True))
-    return ((weight * nll).sum(1) / mask.sum(1)).mean()
 """}
 
 

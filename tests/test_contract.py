@@ -190,13 +190,12 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     (MINE.replace("1e-4", "'1e-4'"), "it must be int or float"),
     (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "it must be any or grade or none"),
-    *((MINE.replace("1e-4", f"float('{x}')"), "line 5: TypeError: lr = ") for x in ("nan", "inf")),
-    *((MINE.replace("1e-4", x), f"lr = {x}: a learning rate must be above 0") for x in ("0", "-1")),
+    (MINE.replace("1e-4", "float('nan')"), "line 5: TypeError: lr = "),
+    (MINE.replace("1e-4", "0"), "lr = 0: a learning rate must be above 0"),
     (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "of type torch.complex64"),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
      "return batch.seqs['answer'].logp.sum(), {}", "is computed without gradient"),
-    *((LOSS + f"return batch.seqs['answer'].logp.sum(), {{{x!r}: 9.0}}", f"a number called {x!r}")
-      for x in ("step", "loss", "lr", "tokens", "grad_norm", "held_out")),
+    (LOSS + "return batch.seqs['answer'].logp.sum(), {'lr': 9.0}", "a number called 'lr'"),
     (ON_POLICY + "return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss")])
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, capsys):

@@ -4,7 +4,6 @@ import shutil
 import pytest
 import torch
 from commands import call
-from made import one_error
 
 from nanouft import evaluate, generate, reward
 from nanouft.loop import DTYPES, Device
@@ -97,9 +96,3 @@ def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used,
     assert call(f"reward --init precise --data pairs.jsonl --steps 1 --batch-size 2 {flags} --out "
                 f"judge{len(list(here.glob('judge*')))}") == 0
     assert trainings == [used]
-
-
-def test_a_precision_that_a_cpu_does_not_have_is_one_line(here, capsys):
-    for line in ("sample run --prompt x", "evaluate run", "reward --init run"):
-        assert call(f"{line} --dtype fp16") == 2
-        assert "--dtype fp16 needs a GPU" in one_error(capsys)

@@ -19,8 +19,8 @@ from nanouft.playground.record import WEB, record
 
 URL, REPOSITORY = "https://nanouft.example/site", "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
-         "lessons/02_which_tokens_count.html", "docs/results/uft.html", "docs/methods.html",
-         "docs/python.html", "docs/readme.html"]
+         "lessons/02_which_tokens_count.html", "docs/index.html", "docs/results/uft.html",
+         "docs/methods.html", "docs/readme.html"]
 
 
 class Page(HTMLParser):
@@ -130,6 +130,15 @@ def test_no_result_stands_open_right_below_its_folded_output(lesson, tmp_path):
     assert '<h2 id="What-happened"' not in below
     shown = re.findall(r'<h2 id="[^"]+">(.*?)<a ', page)
     assert [x.replace("&#39;", "'") for x in shown] == titles
+
+
+def test_a_result_ends_where_the_next_heading_begins():
+    told, rest = pages.result_and_rest("It fell.\n\nWhy?\n\n## Next\nNow")
+    assert (told, rest) == ("It fell.\n\nWhy?\n\n", "## Next\nNow")
+    told, rest = pages.result_and_rest("## What happened\nIt fell.\n\n## Change one thing\nNow")
+    assert told == "## What happened\nIt fell.\n\n" and rest == "## Change one thing\nNow"
+    assert pages.result_and_rest("## Next\nNow") == ("", "## Next\nNow")
+    assert pages.result_and_rest("It fell.") == ("It fell.", "")
 
 
 # ---- links ---------------------------------------------------------------------------------------

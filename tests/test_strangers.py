@@ -307,14 +307,6 @@ def test_no_spelling_of_a_command_line_hides_code(argv, run, tmp_path, capsys):
 
 
 # ---- what is refused is refused before the work --------------------------------------------------
-def test_a_name_that_is_taken_is_refused_before_a_model_is_opened(tmp_path, monkeypatch):
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "thesis.txt").write_text("mine")
-    monkeypatch.setattr(train, "open_model", lambda *told: pytest.fail("a model was opened"))
-    with pytest.raises(UserError, match="--out .*taken: exists and is not an empty folder"):
-        train.main(["--objective", "poft", "--out", str(tmp_path / "taken")])
-
-
 @posix
 @pytest.mark.parametrize("out", ["/proc/none/run", "/dev/null/run", "a\0b", "x" * 300])
 @pytest.mark.parametrize("program, reads", [
