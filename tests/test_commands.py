@@ -26,8 +26,8 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
                 # parted by |; after ! what it does not
     ONCE + "--objective grpo --rows 8 --items 3 --max-new 5 --minibatches 2 --out g":
         "step 1: reward 0.|score of 100 before after answers that stop, %|rules several|rules_new|"
-        "list|sum|sort|reverse|truth|unknown|fact|mean|"
-        "Saved in g|Next: python -m nanouft.playground!lessons",        # none in this folder
+        "list|sum|sort|reverse|truth|unknown|fact|mean|Saved in g|curves.png|"
+        "Next: python -m nanouft.playground!lessons",               # none in this folder
     ONCE + "--objective kto --data even.jsonl --out k":
         "Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k",
     ONCE + "--objective sft --data even.jsonl --lr 1e-9 --out short":

@@ -132,14 +132,9 @@ TWO = {         # a row with two answers or questions, what is read, and what th
     "an answer behind a solution, as OpenR1-Math has it": (
         {"problem": "a", "solution": "", "answer": "4", "messages": messages(U("a"), A("It is 4"))},
         Row((U("a"),), (A("It is 4"),)), "messages, not answer"),
-    "a graded one": ({"completion": "x", "score": 0.5, "messages": messages(U("a"), A("b"))},
-                     Row((U("a"),), (A("b"),), score=0.5), "messages, not completion"),
     "a dialogue beside another": (
         {"prompt": "x", "response": "y", "messages": messages(U("a"), A("b"), U("c"), A("d"))},
         Row((U("a"),), (A("b"), U("c"), A("d"))), "messages, not prompt and response"),
-    "another dialogue as completion": (
-        {"messages": messages(U("a"), A("b")), "completion": messages(U("c"), A("d"))},
-        Row((U("a"),), (A("b"),)), "messages, not completion"),
     "a prompt beside a whole dialogue": ({"question": "x", "response": messages(U("a"), A("b"))},
                                          Row((U("a"),), (A("b"),)), "response, not question"),
     "two questions": ({"prompt": "x", "messages": messages(S, U("a")), "response": "b"},

@@ -142,27 +142,6 @@ class Mine(Objective):
         gain = (s.mask * rho).sum(1) @ row["own"]
         gain = gain + (d.mask * p / (p + self.gamma)).sum(1) @ row["shown"]
         return -gain / sum(batch.tokens.values()), {}
-""",
-    "psft": """
-import copy, torch
-from nanouft import Objective
-class Mine(Objective):
-    eps: float = 0.28
-    renew: int = 8
-    def setup(self, model, seed):
-        self.seen = set()
-    def forward(self, model, batch):
-        s = batch.seqs["answer"]
-        if batch.seed not in self.seen:
-            if len(self.seen) % self.renew == 0:
-                self.old = copy.deepcopy(model)
-            self.seen.add(batch.seed)
-        s.extra["old"] = self.old(s.inputs, want="logp", targets=s.targets).detach()
-        s.logp = model(s.inputs, want="logp", targets=s.targets)
-    def loss(self, batch):
-        s = batch.seqs["answer"]
-        gain = torch.exp(s.logp - s.extra["old"]).clamp(max=1 + self.eps)
-        return -(s.mask * gain).sum() / batch.tokens["answer"], {}
 """}
 
 

@@ -19,9 +19,8 @@ from nanouft.playground.record import WEB, record
 
 REPOSITORY = "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
-         "lessons/02_which_tokens_count.html", "lessons/04_models_own_guess.html",
-         "docs/index.html", "docs/results/index.html", "docs/results/uft.html",
-         "docs/methods.html", "docs/python.html", "docs/readme.html"]
+         "lessons/02_which_tokens_count.html", "docs/index.html", "docs/results/uft.html",
+         "docs/methods.html", "docs/readme.html"]
 
 
 class Page(HTMLParser):
