@@ -24,12 +24,10 @@ from nanouft.run.flags import parse
 @dataclass
 class LakeFlags:
     map: str = "twoway5"            # the lake: twoway5, default4, default8 or a text file
-    updates: int = 200              # training updates (by RMSprop) for the table
     seeds: int = 20                 # networks with different seeds, for the intervals of the table
     out: str = "out/frozen_lake"    # folder of the page
 
     def check(self) -> None:
-        in_range(self, "updates", low=1, high=100_000)
         in_range(self, "seeds", low=2, high=10_000)
 
 
@@ -46,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)                        # tensors are small: a second would only wait
     lake = make_lake(cfg.map)
     say(f"page: {write_page(WEB, page_data(lake), Path(cfg.out))}")
-    print_table(task_of(lake), cfg.seeds, cfg.updates)
+    print_table(task_of(lake), cfg.seeds)
     return 0
 
 

@@ -1,6 +1,6 @@
 """The table below the page: five methods on the paper's small network, from two starts.
 
-    print_table(task_of(lake), seeds=20, updates=200)
+    print_table(task_of(lake), seeds=20)
 """
 from frozen_lake.estimate import distance, overlap, reads
 from frozen_lake.learn import Task, learn
@@ -10,14 +10,15 @@ from nanouft.plumbing.printing import say
 
 NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",
          "dpo": "DPO", "orpo": "ORPO"}
+UPDATES = 200           # by RMSprop
 STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
 
 
-def half_line(task: Task, start: Policy, name: str, updates: int) -> str:
+def half_line(task: Task, start: Policy, name: str) -> str:
     """One method from one start: its distance with the 95 % interval over seeds, in % how often it
     arrives, and how much of what it reads lies where the policy goes."""
     before, lake = start.probs(), task.lake
-    after = learn(task, start, name, updates, every=updates)[-1]
+    after = learn(task, start, name, UPDATES, every=UPDATES)[-1]
     far = distance(lake, after)[:, lake.live].mean(-1)
     arrives = success(lake, after)[:, lake.start].mean()
     read = overlap(reads(task, before, name), visits(lake, before)).mean()
@@ -25,13 +26,13 @@ def half_line(task: Task, start: Policy, name: str, updates: int) -> str:
     return f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>4.0f} %"
 
 
-def print_table(task: Task, seeds: int, updates: int) -> None:
+def print_table(task: Task, seeds: int) -> None:
     """Train and print, a line for each method."""
     starts = [start_policy("net", start, task.lake, seeds) for start in STARTS]
     say(f"\n{f'{seeds} networks':<21}" + "".join(f"{text:>29}" for text in STARTS.values()))
-    say(f"{f'{updates} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'reads':>6}" * 2)
+    say(f"{f'{UPDATES} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'reads':>6}" * 2)
     for name, text in NAMES.items():
-        halves = [half_line(task, start, name, updates) for start in starts]
+        halves = [half_line(task, start, name) for start in starts]
         say(f"{text:<21}" + "".join(halves))
     say("distance: of the trained policy from the nearest optimal one; arrives: how\n"
         "often it reaches the goal; reads: share of what a method learns from that lies\n"

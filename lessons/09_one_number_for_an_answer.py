@@ -232,8 +232,6 @@ else:
 # **In your own program.** This lesson unlocks the part `una_loss` of your `mine.py` (lesson 02 says
 # how it begins). With one line more it is UFT: `python -m lessons build mine.py --run uft` trains
 # on demonstrations and scored answers in turn.
-# `python -m lessons arena mine.py --task uft --guess 0` trains it with five seeds beside our UFT
-# and gives a verdict.
 #
 # ## Two questions
 # 1. Which control shows what merging adds, and which shows what the scores add?

@@ -22,18 +22,16 @@ PROGRAMS = {
     "quiz": ("classroom.quiz", "three questions of earlier lessons, with new numbers"),
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
-    "methods": ("website.methods_page", "writes the tables of methods, for anyone who adds one"),
+    "methods": ("website.methods_page", "writes the lists of methods and lessons, if you add one"),
     "evidence": ("evidence", "all verdicts, from scores that come with the project"),
     "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
-FOR_LECTURERS = ("exam",)               # not in the list that students see; docs/teaching.md has it
 
 
 def show_programs() -> None:
     say("\nPrograms; each explains itself with --help:")
     for name, (_, does) in PROGRAMS.items():
-        if name not in FOR_LECTURERS:
-            say(f"  python -m lessons {name:<10}{does}")
+        say(f"  python -m lessons {name:<10}{does}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,24 +1,14 @@
 """Which lessons there are: README's list by subject, and the table of lessons/README.md with what
-each is about, its papers and its minutes.
-
-    python -m lessons.lesson_list       # writes both between their marks
+each is about, its papers and its minutes. `python -m lessons methods` writes both.
 
 NAMES is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run but
 is not counted as one. All else is read from the first lines of each lesson.
 """
-import argparse
 import ast
 import re
-import sys
 from pathlib import Path
 
-from lessons.page_marks import write_between
-from nanouft.plumbing.entry import command
-from nanouft.plumbing.printing import say
-
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
-OWN = HERE / "README.md"
 SUBJECTS = {                            # README's list
     "Basics": "00 01 02", "IFT": "03 04 05 06", "Preferences": "07 08", "UNA, UFT, PoFT": "09 10",
     "Rewards": "11 12 12b 15 16 18", "Judging results": "13 14 17"}
@@ -104,17 +94,3 @@ def by_subject() -> str:
             f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
             + " |")
     return "\n".join(out) + "\n"
-
-
-def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="python -m lessons.lesson_list", description=__doc__,
-                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    for file, text in ((README, by_subject()), (OWN, table())):
-        page = file.read_text(encoding="utf-8")
-        file.write_text(write_between(page, "lessons", text), encoding="utf-8")
-    say(f"README.md, lessons/README.md: {len(NAMES)} lessons")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

@@ -11,7 +11,7 @@ COMMANDS = {
     "nanouft.evaluate": "scores models on NanoWorld or on your rows",
     "nanouft.pushes": "shows how a method pushes each token of an answer",
     "nanouft.reward": "trains a reward model on pairs of answers",
-    "nanouft.pretrain": "pretrains a base on your text or on NanoWorld",
+    "nanouft.pretrain": "pretrains a base on NanoWorld",
     "nanouft.simple": "trains with eight methods, on one page of code",
     "nanouft.flat": "trains on your rows, in one plain loop to read",
     "nanouft.playground": "writes a page on which any two methods learn",

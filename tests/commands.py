@@ -32,7 +32,6 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
                          "label": i % 3 > 0} for i in range(30)],
          "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
          "thumbs.jsonl": THUMBS, "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
-         "long.txt": "some words " * 400, "short.txt": "a few words", "no_text.txt": " \n",
          "one.jsonl": PAIRS[:1],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"}

@@ -1,15 +1,11 @@
 """The arena: a loss of one's own gets the verdict that its scores have."""
-import inspect
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lessons.classroom import arena, arena_runs, build
-from nanouft import simple
-from nanouft.gpt import BASE
-from nanouft.models.folders import read_gpt
+from lessons.classroom import arena, arena_runs
 from nanouft.plumbing.errors import UserError
 
 ENTRY = """from nanouft.objective import Objective
@@ -31,10 +27,10 @@ class Mine(Objective):
 def test_an_entry_writes_its_loss_alone(part, instead, told, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(ENTRY, encoding="utf-8-sig")                # as Windows' Notepad saves it
-    arena.check_entry(file, arena.TASKS["stop"])
+    arena.check_entry(file)
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
-        arena.check_entry(file, arena.TASKS["stop"])
+        arena.check_entry(file)
 
 
 @pytest.mark.parametrize("gain, word", [(0.06, "better"), (0.0, "equal"), (-0.06, "worse")])
@@ -110,50 +106,3 @@ def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
     scores, ended = arena_runs.scores(folder, "val", 7, 3)
     assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
-
-
-# ---- one's own program ---------------------------------------------------------------------------
-PROGRAM = """import torch
-from torch import Tensor
-from nanouft.simple import BETA
-
-def log_ratio(model, reference, rows, side, tok):
-    raise NotImplementedError
-
-""" + inspect.getsource(simple.una_loss)
-
-
-def test_a_program_is_judged_by_its_own_task(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(PROGRAM)
-    arena.check_entry(file, arena.TASKS["uft"])
-    with pytest.raises(UserError, match="0 classes; an entry is one .--task uft judges a program"):
-        arena.check_entry(file, arena.TASKS["stop"])
-    for text in (ENTRY, build.skeleton()):
-        file.write_text(text)
-        with pytest.raises(UserError, match="has no una_loss yet"):
-            arena.check_entry(file, arena.TASKS["uft"])
-
-
-@pytest.mark.slow
-def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
-    """The rows and their order, the rate and the steps are those of nanouft.train. A part that he
-    has not written yet is ours."""
-    task = arena_runs.Task("", "--skills list,sort --rows 16 --steps 3 --batch-size 16", (), {})
-    job, config = (1, "2.5e-4"), json.loads((BASE / "config.json").read_text())
-    programs = {"ours": "", "right": PROGRAM, "beta": PROGRAM.replace("BETA * nats", "nats"),
-                "demos": PROGRAM.replace("1.0 if row.score", "0.0 if row.score")}
-
-    def weights(folder):
-        return np.concatenate([p.detach().numpy().ravel()
-                               for p in read_gpt(folder, config).parameters()])
-    found = {}
-    (tmp_path / "with a space").mkdir()
-    for name, program in programs.items():
-        file = tmp_path / "with a space" / f"{name}.py"
-        file.write_text(program, encoding="utf-8-sig")          # as Windows' Notepad saves it
-        arena_runs.train(name, "uft", task, [job], tmp_path / name, str(file) if program else "")
-        found[name] = weights(tmp_path / name / arena_runs.folder_of(job))
-    moved = np.linalg.norm(found["ours"] - weights(BASE))
-    away = {name: np.linalg.norm(x - found["ours"]) / moved for name, x in found.items()}
-    assert away["right"] < 0.01 and min(away["beta"], away["demos"]) > 0.2, away

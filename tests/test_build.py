@@ -1,7 +1,6 @@
 """Your own program: right parts pass in any style, listed mistakes are refused and named, and at
 the end the whole program runs on the student's functions alone."""
 import inspect
-import itertools
 import os
 import subprocess
 import sys
@@ -248,16 +247,6 @@ def log_ratio(model, reference, rows, side, tok):
         theirs = token_logp(reference(inputs), targets).sum(1)
     return token_logp(model(inputs), targets).sum(1) - theirs, mask.sum(1)
 """,
-    ("padded", "Nothing is cut off."): """
-def padded(chats, tok):
-    T = max(len(ids) for ids, _ in chats)
-    inputs = torch.full((len(chats), T), tok.pad)
-    targets, mask = inputs.clone(), torch.zeros(len(chats), T)
-    for b, (ids, m) in enumerate(chats):
-        inputs[b, :len(ids)], targets[b, :len(ids) - 1] = torch.tensor(ids), torch.tensor(ids[1:])
-        mask[b, :len(ids)] = torch.tensor(m)
-    return inputs, targets, mask
-""",
     ("mix_in_own_guess", "The mask is shifted the wrong way"): """
 def mix_in_own_guess(model, inputs, mask):
     with torch.no_grad():
@@ -265,17 +254,6 @@ def mix_in_own_guess(model, inputs, mask):
         answer = torch.cat([mask[:, 1:], torch.zeros(len(mask), 1)], 1) == 1
         guess = model(torch.where(answer, own, inputs), want="embeds")
         return (1 - LAM) * model(inputs, want="embeds") + LAM * guess
-""",
-    ("ift_loss", "No guess is mixed in"): """
-def ift_loss(model, reference, rows, tok, step):
-    inputs, targets, mask = tokens(rows, "answer", tok)
-    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask * 0)), targets) * mask
-    weight, rest = torch.zeros_like(nll), 0
-    for t in reversed(range(nll.shape[1])):
-        rest = nll[:, t].detach() + GAMMA * rest
-        weight[:, t] = rest * mask[:, t]
-    weight = weight / (weight.sum(1, keepdim=True) / mask.sum(1, keepdim=True))
-    return ((weight * nll).sum(1) / mask.sum(1)).mean()
 """}
 
 
@@ -329,9 +307,6 @@ def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_pat
 
 @pytest.mark.parametrize("name, first, second", [
     ("sft_loss", "The sign", "The mean is that over all tokens"),
-    ("dpo_loss", "BETA is missing", "h is the chosen"),
-    ("una_loss", "A demonstration", "The losses of the answers"),
-    ("poft_loss", "The sign", "h is a mean"),
     ("ift_loss", "Gradient flows", "Later losses"),
     ("padded", "The targets are not", "The mask has to be 0"),
     ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
@@ -410,14 +385,16 @@ def test_the_smallest_batch_is_shown(a_small_base):
 @pytest.mark.parametrize("source, words", [
     ("sft_loss = 3", "sft_loss is no function"),
     ("def sft_loss(model, rows):\n    pass", "as sft_loss(model, reference, rows, tok, step): too"),
-    ("def sft_loss(*x):\n    pass", "the loss is None. Is there a `return`?"),
-    ("def sft_loss(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2: "),
-    ("def sft_loss(*x):\n    exit()", "it ends Python with exit()"),
     ("def sft_loss(m, *x):\n    while True: pass", "computing\n    line 2: while True: pass"),
     ("import torch\ndef sft_loss(m, *x):\n    return m.wte.weight[0]", "should be one number")])
 def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
     monkeypatch.setattr(build_parts, "SECONDS", 0.5)
     assert words in tried(of_text(source, tmp_path))["sft_loss"]
+
+
+def run_method(method: str, steps: int) -> None:
+    simple.METHODS[method] = (*simple.METHODS[method][:3], steps)
+    build.run_method(method)
 
 
 @pytest.mark.parametrize("method", simple.METHODS)
@@ -432,7 +409,7 @@ def test_each_method_runs_on_the_students_functions_alone(method, tmp_path, monk
     for ours in list(vars(simple).values()):
         assert not any(ours is x for x in build_parts.OURS.values())
     monkeypatch.setattr(build, "score_tasks", lambda *args: ({"all": {"score": 0.5}}, []))
-    build.run_method(method, 2)
+    run_method(method, 2)
     out = capsys.readouterr().out
     assert "a line for each step" in out and "50 before, 50 after" in out
 
@@ -450,7 +427,7 @@ def test_the_parts_that_a_run_needs_are_those_that_it_calls(tmp_path, monkeypatc
                 return ours(*args, **kwargs)
             return part
         build_parts.put({name: counted(name, ours) for name, ours in build_parts.OURS.items()})
-        build.run_method(method, 1)
+        run_method(method, 1)
         assert called == set(build_parts.parts_of(method)), method
 
 
@@ -501,10 +478,3 @@ def test_the_skeleton_says_what_the_program_calls(tmp_path):
         assert [*inspect.signature(stub).parameters] == [*inspect.signature(
             build_parts.OURS[name]).parameters]
         assert stub.__doc__.startswith(f"Lesson {lesson}. ")
-
-
-def test_no_two_mistakes_of_a_part_have_one_sentence():
-    assert list(MISTAKES) == list(build_parts.PARTS)
-    for name, mistakes in MISTAKES.items():
-        assert len({x[2] for x in mistakes}) == len(mistakes)
-        assert not any(a[:2] == b[:2] for a, b in itertools.combinations(mistakes, 2)), name

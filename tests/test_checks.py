@@ -146,7 +146,7 @@ def of_direction(k: int):
     return both_fall
 
 
-@pytest.mark.parametrize("k", range(30))
+@pytest.mark.parametrize("k", range(9))
 def test_a_right_counterexample_is_right_whatever_its_direction(k):
     assert judge(KNOWN["07a"], of_direction(k), seed=k) == ""
 

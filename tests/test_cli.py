@@ -60,14 +60,6 @@ def test_the_help_has_every_default_that_is_a_number_or_a_word(capsys):
             assert re.search(said, told), f.name
 
 
-def test_settings_written_as_flags_are_read_as_the_same_settings():
-    """With them a run begins its first models, and a resumed run itself."""
-    changed = {"data": ["a.jsonl", "b.jsonl"], "lr": 1e-5, "steps": 3, "plain": True,
-               "compile": False, "out": None, "dtype": "fp32", "reward": "r.py:f"}
-    cfg = flags.parse(TrainFlags, flags.as_flags(changed), "train", "")
-    assert vars(cfg) == vars(TrainFlags()) | changed
-
-
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
@@ -120,7 +112,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "evaluate start --reward r.py:length": "--reward|needs --data",
     "evaluate start --split train": "--split|'train'|test|val",
     "evaluate start --items 0": "--items 0: must be at least 1",
-    "evaluate start --data demos.jsonl --reward r.py:length --max-new -1": "--max-new -1",
     "train --skills sums": "--skills|unknown task 'sums'", "train --mix 1:1": "--mix",
     "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
@@ -139,9 +130,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --init start --out run": "--out run|not an empty folder|--resume run",
     "train --resume nowhere": "nowhere|cannot be read|folder of a run",
     "sample start --n 0 --prompt a": "--n",
-    "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
-    "pretrain --corpus no_text.txt": "--corpus no_text.txt: holds no text",
-    "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
+    "pretrain --width 30": "--width 30|multiple of 4",
     "pretrain --seed -1 --out p1": "--seed -1",
     "reward --data demos.jsonl --init start": "needs pairs",
     "reward --data one.jsonl --init start": "one.jsonl: all rows have the same question",
@@ -155,7 +144,7 @@ REFUSED |= {f"train --objective {name} --accumulate 2":
             for name, objective in OBJECTIVES.items() if objective.coupled}
 REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
     "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
-    "threads 0", "seed -1", "warmup 2", "lam 1.2", "save-every -1", "max-new 0", "lora -1")}
+    "threads 0", "warmup 2", "max-new 0")}
 
 
 @pytest.mark.parametrize("line", REFUSED, ids=lambda line: line[:70])

@@ -43,9 +43,8 @@ from nanouft.data.selection import (
     score_rows,
 )
 from nanouft.models.folders import read_tokenizer, save_model
-from nanouft.models.tokenizer import CONTROL, JINJA, NANO_PATTERN, Tokenizer, Turn
+from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
-from nanouft.pretrain import train_bpe
 from nanouft.run.load import choose, load_rows
 from nanouft.run.settings import read_flags
 
@@ -133,14 +132,9 @@ TWO = {         # a row with two answers or questions, what is read, and what th
     "an answer behind a solution, as OpenR1-Math has it": (
         {"problem": "a", "solution": "", "answer": "4", "messages": messages(U("a"), A("It is 4"))},
         Row((U("a"),), (A("It is 4"),)), "messages, not answer"),
-    "a graded one": ({"completion": "x", "score": 0.5, "messages": messages(U("a"), A("b"))},
-                     Row((U("a"),), (A("b"),), score=0.5), "messages, not completion"),
     "a dialogue beside another": (
         {"prompt": "x", "response": "y", "messages": messages(U("a"), A("b"), U("c"), A("d"))},
         Row((U("a"),), (A("b"), U("c"), A("d"))), "messages, not prompt and response"),
-    "another dialogue as completion": (
-        {"messages": messages(U("a"), A("b")), "completion": messages(U("c"), A("d"))},
-        Row((U("a"),), (A("b"),)), "messages, not completion"),
     "a prompt beside a whole dialogue": ({"question": "x", "response": messages(U("a"), A("b"))},
                                          Row((U("a"),), (A("b"),)), "response, not question"),
     "two questions": ({"prompt": "x", "messages": messages(S, U("a")), "response": "b"},
@@ -692,15 +686,8 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
 
 
-def test_a_tokenizer_of_your_own_text_joins_the_most_frequent_pairs_and_no_words():
-    """ab 8 times; then cc, and ab with the space before it, 4."""
-    pytest.importorskip("transformers")
-    tok = train_bpe(["abab " * 3 + "abc " * 2 + "cc " * 4 + "学"], 259)
-    assert [tok.decode([i]) for i in range(256, tok.n_vocab)] == ["ab", "cc", " ab", *CONTROL]
-    assert tok.decode(tok.encode("abc 学")) == "abc 学"
-    turns = (Turn("tool", "1"), A("ab"))                # a tool's result is read as a user's turn
-    assert tok.chat(turns) == tok.chat((U("1"), A("ab")))
-    assert NANO.decode([NANO.n_vocab, *NANO.encode("ab")]) == "ab"     # of a padded embedding
+def test_an_id_of_a_padded_embedding_has_no_text():
+    assert NANO.decode([NANO.n_vocab, *NANO.encode("ab")]) == "ab"
 
 
 @pytest.mark.parametrize("flags, unread", [

@@ -47,13 +47,13 @@ def test_every_link_leads_to_a_file_and_its_heading(page):
 
 
 def test_readmes_tables_are_those_of_their_commands():
-    """`python -m lessons methods` and `python -m lessons.lesson_list` write them."""
+    """`python -m lessons methods` writes them."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, text in (("methods", methods_page.by_family()),
                        ("lessons", lesson_list.by_subject())):
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in readme, name
     assert "<!-- count of methods -->" in readme
-    own = lesson_list.OWN.read_text(encoding="utf-8")
+    own = methods_page.LESSONS_PAGE.read_text(encoding="utf-8")
     assert between("lessons").search(own)[0] == lesson_list.table()
 
 

@@ -9,7 +9,6 @@ import torch
 from fake_graphs import MADE, fake_card
 from made import (
     NANO,
-    TINY,
     Form,
     killed_in_step,
     nano,
@@ -76,45 +75,17 @@ def logged(name: str, start: str, out: Path, *more: str) -> list[float]:
 
 
 # ---- torch.compile and fp16 ----------------------------------------------------------------------
-def one_of_each_network() -> list[str]:
-    """The methods that are compiled: one for each `forward`, each change of the model (`setup`) and
-    each kind of rows. Only the calls of the network are compiled, and no loss is among them."""
-    kinds: dict = {}
-    for name, cls in OBJECTIVES.items():
-        kinds.setdefault((cls.forward, cls.setup, *cls().kinds()), name)
-    return [*kinds.values()]
-
-
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_run_calls_every_hook(name, start, tmp_path, hooks):
     logged(name, start, tmp_path / "run")
     assert {*hooks} == {"check", "setup"}
 
 
-@pytest.mark.parametrize("name", [
-    name if name == "sft" else pytest.param(name, marks=pytest.mark.slow)
-    for name in one_of_each_network()])
-def test_a_compiled_step_has_the_loss_of_one_that_is_not(name, start, tmp_path, hooks, monkeypatch):
-    """By the backend that keeps PyTorch's own operations, which needs no C compiler."""
-    plain = logged(name, start, tmp_path / "plain")
-    assert {*hooks} == {"check", "setup"}
-    compiler, compiled = torch.compile, []
-
-    def eager(forward, **how):
-        compiled.append(forward)
-        return compiler(forward, **how | {"backend": "eager"})
-    monkeypatch.setattr(torch, "compile", eager)
-    torch._dynamo.reset()
-    counters.clear()
-    found = logged(name, start, tmp_path / "compiled", "--compile")
-    assert len(compiled) == TINY.n_layer and found == pytest.approx(plain, rel=1e-5, abs=1e-6)
-    assert counters["stats"]["unique_graphs"] <= 2 and not counters["graph_break"]
-
-
 @pytest.mark.parametrize("record", [False, True])
 def test_a_compiled_or_recorded_run_that_goes_on_is_one_that_was_not_stopped(
         record, start, tmp_path, monkeypatch):
-    """Its steps are cut into micro-batches, which are compiled as whole steps are."""
+    """Its losses are the plain ones. Its steps are cut into micro-batches, which are compiled as
+    whole steps are."""
     MADE.clear()
     if record:                                  # by --compile, since --record asks for a card
         fake_card(monkeypatch)
@@ -125,9 +96,12 @@ def test_a_compiled_or_recorded_run_that_goes_on_is_one_that_was_not_stopped(
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", eager)
     torch._dynamo.reset()
+    counters.clear()
     flags = ("--compile", "--steps", "4", "--save-every", "2")
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
     losses = logged("ift", start, whole, *flags)
+    assert losses == pytest.approx(logged("ift", start, tmp_path / "plain", *flags[1:]), rel=1e-5)
+    assert record or counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
     assert logged("ift", start, tmp_path / "parts", *flags, "--accumulate", "2") == pytest.approx(
         losses, rel=1e-5)
     with killed_in_step(3):

@@ -23,7 +23,7 @@ from lessons.evidence import (
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import SKILLS, UNIT
 from lessons.evidence.claims import CLAIMS, load_packed
-from lessons.evidence.fill import differences, fill, mean_of
+from lessons.evidence.fill import differences, mean_of
 from lessons.page_marks import between
 from nanouft.plumbing.errors import UserError
 
@@ -46,18 +46,6 @@ def test_what_the_command_writes_stands_on_the_pages():
 def test_no_interval_is_typed_by_hand():
     for text in TEXTS:
         assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8")), text.name
-
-
-def test_a_field_says_what_the_question_found():
-    """By the findings themselves, for a question on two models and one on SmolLM2."""
-    found, key, real = write.all_lines(), "C6 better: UNA - DPO", "R8 better: UNA - DPO"
-    (a, b), (c,) = ([100 * x.mean for x in found[k].findings] for k in (key, real))
-    assert fill(f"{{size& {key}}}", found) == f"{a:.1f} and {b:.1f}"
-    assert fill(f"{{-pair {key}}}", found) == f"−{a:.1f}, −{b:.1f}"
-    cells = fill(f"{{cells {key}; {real}}}", found).split(" | ")
-    assert [x.partition("\u00a0")[0] for x in cells[:3]] == [f"+{a:.1f}", f"+{b:.1f}", f"−{-c:.1f}"]
-    assert cells[3:] == ["✓; ?", "C6, R8"]
-    assert fill("{cells C6 better: UNA, right - KTO}", found).split(" | ")[3] == "unplanned"
 
 
 def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
@@ -133,9 +121,9 @@ def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
     found = write.all_lines()
     for sentence in papers.SENTENCES:
         assert re.fullmatch(r"\d{4}\.\d{5}v\d", sentence.version) and sentence.doubt
-        for key in sentence.questions.values():
+        for key in sentence.questions:
             assert found[key].claim in papers.CLAIMS_OF[sentence.paper], key
-            assert found[key].whose == ("the paper's" if key in sentence.asked.values() else "ours")
+            assert found[key].whose == ("the paper's" if key in sentence.asked else "ours")
     assert sorted(sum(papers.CLAIMS_OF.values(), ())) == sorted(judge.NAMES)
 
 

@@ -150,17 +150,6 @@ def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy(monk
         nats.sum().backward()
 
 
-@pytest.mark.parametrize("large", [2**24, 0], ids=["cross_entropy", "in place"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_log_probs_of_half_precision_logits_have_32_bits(dtype, large, monkeypatch):
-    """Also without autocast, which would see to it for F.cross_entropy alone."""
-    monkeypatch.setattr(fast, "LARGE", large)
-    logits, targets = torch.randn(5, 301).to(dtype), torch.arange(5)
-    nats = fast.logp(logits.clone(), targets)
-    assert nats.dtype == torch.float32
-    same(nats, logits.double().log_softmax(-1)[range(5), targets].float(), 1e-5)
-
-
 def test_only_many_answers_change_the_last_digits():
     """From 64 answers on a CPU may use oneDNN's product; everything else is PyTorch's own, and so
     is the model afterwards."""

@@ -69,8 +69,6 @@ ENDS = {
     "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3) in call 1 of "
              "60"),
     "signal": ("import os, signal\n" + WRONG + "os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
-    "missing": ("", "has no function sft_loss"),
-    "typing": ("def sft_loss(:", "ex02.py cannot be read. SyntaxError"),
     "stub": (WRONG + "raise NotImplementedError", "not started")}
 LIMITS = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
 

@@ -250,8 +250,9 @@ def test_the_page_by_keyboard_alone(written, browser):
 
 
 # ---- the command and docs/results/lake.md --------------------------------------------------------
-def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys):
-    lake_command(["--seeds", "2", "--updates", "2", "--out", str(tmp_path)])
+def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("frozen_lake.table.UPDATES", 2)
+    lake_command(["--seeds", "2", "--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"page: {tmp_path / 'index.html'}" and (tmp_path / "index.html").exists()
     assert sum(line.count("±") == 2 for line in lines) == 5
@@ -309,7 +310,7 @@ def test_docs_have_how_much_of_the_gap_the_blend_closes_on_random_lakes():
 @pytest.mark.slow
 def test_docs_have_the_table_of_the_command(capsys):
     """Of its twenty networks and 200 updates, up to rounding on another CPU; and of the detour."""
-    print_table(TASK, seeds=20, updates=200)
+    print_table(TASK, seeds=20)
     lines = capsys.readouterr().out.splitlines()
     for name, (fresh, habit, arrives) in table("distance after 200 updates").items():
         line = next(x for x in lines if x.startswith(f"{name} "))

@@ -14,7 +14,6 @@ from lessons.classroom.paper_judge import Paper, judge_class, law_broken
 from lessons.classroom.paper_list import PAGES, PAPERS
 from lessons.classroom.paper_runs import Case, demonstrated, move, tiny_model
 from nanouft.objectives.from_file import find
-from nanouft.plumbing.entry import command
 
 SLIPS = [(name, k) for name, facts in PAPERS.items() for k in range(len(facts.mistakes))]
 CASE = Case("plain", 4, 2, 1)
@@ -143,27 +142,6 @@ class Mine(Objective):
         gain = (s.mask * rho).sum(1) @ row["own"]
         gain = gain + (d.mask * p / (p + self.gamma)).sum(1) @ row["shown"]
         return -gain / sum(batch.tokens.values()), {}
-""",
-    "psft": """
-import copy, torch
-from nanouft import Objective
-class Mine(Objective):
-    eps: float = 0.28
-    renew: int = 8
-    def setup(self, model, seed):
-        self.seen = set()
-    def forward(self, model, batch):
-        s = batch.seqs["answer"]
-        if batch.seed not in self.seen:
-            if len(self.seen) % self.renew == 0:
-                self.old = copy.deepcopy(model)
-            self.seen.add(batch.seed)
-        s.extra["old"] = self.old(s.inputs, want="logp", targets=s.targets).detach()
-        s.logp = model(s.inputs, want="logp", targets=s.targets)
-    def loss(self, batch):
-        s = batch.seqs["answer"]
-        gain = torch.exp(s.logp - s.extra["old"]).clamp(max=1 + self.eps)
-        return -(s.mask * gain).sum() / batch.tokens["answer"], {}
 """}
 
 
@@ -183,13 +161,6 @@ def test_the_command_lists_papers_and_each_has_a_page(capsys):
         assert f"{name} " in out and f"lessons paper {name} {name}.py" in page and "arXiv" in page
         for setting in PAPERS[name].settings(Random(0)):
             assert f"    {setting}: " in page, setting
-
-
-def test_the_file_of_build_is_told_from_a_paper_s(tmp_path, capsys):
-    file = tmp_path / "mine.py"
-    file.write_text("def padded(chats, tok):\n    raise NotImplementedError\n", encoding="utf-8")
-    assert command(paper.main, ["psft", str(file)]) == 2
-    assert "this is the file of `build`" in capsys.readouterr().err
 
 
 def test_the_command_says_right_or_wrong(tmp_path, few, capsys):

@@ -280,8 +280,9 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
         assert words in one_error(capsys)
     assert not (tmp_path / "ran").exists()
     (half / "run.json").write_text(json.dumps(saved))
-    assert command(train.main, ["--resume", str(half), "--lr", "1"]) == 2
-    assert "that run was not given --lr 1" in capsys.readouterr().err
+    for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
+        assert command(train.main, ["--resume", str(half), *more.split()]) == 2
+        assert f"that run was not given {more}" in one_error(capsys)
 
 
 @pytest.mark.parametrize("file", ["pairs.jsonl", "held.jsonl", "start/model.safetensors",
@@ -370,15 +371,14 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(name, place):
 
 
 @forks
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
-def test_a_signal_in_the_evaluation_after_training_costs_no_step(name, place, monkeypatch):
+def test_a_signal_in_the_evaluation_after_training_costs_no_step(place, monkeypatch):
     shutil.rmtree(place / "run", ignore_errors=True)
     log, evaluate, calls = place / "log", train.evaluate_run, []
 
     def evaluate_run(*args):
         calls.append(1)
         if len(calls) == 2:
-            os.kill(os.getpid(), getattr(signal, name))
+            os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*args)
     with monkeypatch.context() as now:
         now.setattr(train, "evaluate_run", evaluate_run)
@@ -595,9 +595,8 @@ def test_what_is_no_plain_file_of_a_model_is_not_waited_for(make, place):
         assert "\n" not in said
 
 
-TEXTS = {"run.json": ["", "[1]", "3", "{}", '{"config": 3}', "\xff"],
-         "eval.json": ["", "[1]", '{"after": 3}', "\xff"],
-         "metrics.jsonl": ["x", "[1]", "{}", '{"step": "1"}', '{"step": 1}', '{"loss": 1}', "\xff"]}
+TEXTS = {"run.json": ["", "[1]", "{}", '{"config": 3}', "\xff"], "eval.json": ['{"after": 3}'],
+         "metrics.jsonl": ["x", "[1]", '{"step": "1"}', '{"step": 1}', '{"loss": 1}']}
 
 
 @pytest.mark.parametrize("file, text", [(file, text) for file in TEXTS for text in TEXTS[file]])

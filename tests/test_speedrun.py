@@ -1,11 +1,9 @@
 """The speedrun: what an entry may not do, its verdict, and the board of docs/speedrun.md."""
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from lessons.classroom import speedrun, speedrun_runs
 from nanouft.plumbing.errors import UserError
@@ -18,6 +16,7 @@ ENTRY = '"""Nothing is trained"""\nimport torch\n\ndef train(model, tok, rows, s
 @pytest.mark.parametrize("part, instead, told", [
     ("pass", "torch.set_num_threads(2)", "line 5: set_num_threads is closed .* on one thread"),
     ("pass", "from nanouft.models.folders import start_model", "models is closed .* shipped base"),
+    ("pass", "torch.load('weights.pt')", "load is closed .* opens no file"),
     ("pass", "from safetensors import torch", "imports safetensors; an entry imports math, nan"),
     ("pass", "from .other import weights", "imports its neighbour"),
     ("pass", "from nanouft import world", "world is closed .* the rows that it gets"),
@@ -30,20 +29,6 @@ def test_a_rule_that_is_broken_is_named_before_anything_runs(part, instead, told
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
         speedrun_runs.check_rules(file)
-
-
-def test_while_it_trains_no_file_is_opened_and_no_thread_begun(tmp_path, monkeypatch):
-    """By whatever name. The hook is called here and not set, for nothing could undo it."""
-    hooks = []
-    monkeypatch.setattr(sys, "addaudithook", hooks.append)
-    monkeypatch.chdir(tmp_path)
-    speedrun_runs.close_files(str(OURS))
-    for file in (torch.__file__, speedrun_runs.nanouft.__file__, str(OURS), "here.txt"):
-        hooks[0]("open", (file, "r", 0))
-    for event, word in (("open", str(ROOT / "README.md")), ("open", "../weights.pt"),
-                        ("os.fork", ""), ("_thread.start_new_thread", "")):
-        with pytest.raises(PermissionError, match="an entry"):
-            hooks[0](event, (word, "r", 0))
 
 
 @pytest.mark.parametrize("share, word", [(0.85, "reached"), (0.785, "undecided"), (0.7, "missed")])
@@ -73,15 +58,9 @@ def test_the_board_has_rows_of_the_command_the_fastest_first():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line, told", [
-    ("pass", ""), ("torch.serialization.io.open_code(__file__ + '/../../x')", "opens no file")])
-def test_an_entry_is_timed_in_a_process_that_opens_no_file(line, told, tmp_path):
+def test_an_entry_is_timed_and_leaves_a_model(tmp_path):
     file, room = tmp_path / "mine.py", tmp_path / "room"
-    file.write_text(ENTRY.replace("pass", line))
+    file.write_text(ENTRY)
     room.mkdir()
-    if told:
-        with pytest.raises(UserError, match=f"left no model; .*PermissionError.*{told}"):
-            speedrun_runs.run_seed(file, 0, room)
-    else:
-        seconds, unit = speedrun_runs.run_seed(file, 0, room)
-        assert 0 <= seconds < 0.2 < 20 * unit and (room / "model").is_dir()
+    seconds, unit = speedrun_runs.run_seed(file, 0, room)
+    assert 0 <= seconds < 0.2 < 20 * unit and (room / "model").is_dir()

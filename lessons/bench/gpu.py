@@ -14,25 +14,23 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
 from lessons.bench.beside_trl import FAST, METHODS, against_trl, if_installed
-from lessons.bench.ladder import rungs
+from lessons.bench.ladder import Verdict, any_scores, rungs
 from lessons.bench.subjects import Subject, nano, on_gpu, quiet, real
 from nanouft import __version__, train, world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, RowSource, encode
-from nanouft.data.rows import Row
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
@@ -50,7 +48,6 @@ TRIED = ("sft", "ift", "dpo", "grpo")
 LIMIT = 360     # seconds
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
 Figures = Callable[[int], Tensor]       # k -> (k, 2): loss and gradient norm of the next k steps
-Verdict = tuple[bool, str]              # is it as expected, and what was seen
 
 
 def report(what: str, check: Callable[[], Verdict]) -> Verdict:
@@ -88,12 +85,6 @@ def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
     for batch in made:                                  # as in the first step on a rollout
         batch.seqs["answer"].sampled_logp = None
     return made
-
-
-def any_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
-    """(n,) numbers that differ between answers. NanoWorld's scores are all 0 for a model that knows
-    nothing of it; then no advantage is left, and steps without a gradient only enlarge rounding."""
-    return np.array([sum(answer.encode()) % 100 / 100 for answer in answers])
 
 
 def learner(name: str, device: Device, batches: list[Batch], start: Start = base,

@@ -52,7 +52,7 @@ LADDER = [("sft", "base", "short", ALL), ("sft", "smollm2", "short", ALL),
           ("dpo", "base", "short", ("plain", "recorded")), ("dpo", "smollm2", "full", ALL[::3]),
           ("grpo", "base", "short", ("plain", "recorded")), ("grpo", "smollm2", "short", ALL[::3]),
           *(("decoding", shape, "short", ("plain",)) for shape in ("base", "gpt2", "smollm2"))]
-Verdict = tuple[bool, str]
+Verdict = tuple[bool, str]              # is it as expected, and what was seen
 
 
 class NoEnd:
@@ -98,6 +98,8 @@ def random_rows(n: int, name: str, lengths: tuple[int, int], vocab: int) -> list
 
 
 def any_scores(rows: list[Row], answers: list[str]) -> np.ndarray:
+    """(n,) numbers that differ between answers. NanoWorld's scores are all 0 for a model that knows
+    nothing of it; then no advantage is left, and steps without a gradient only enlarge rounding."""
     return np.array([sum(answer.encode()) % 100 / 100 for answer in answers])
 
 

@@ -2,13 +2,11 @@
 
     python -m lessons arena                                     # the tasks
     python -m lessons arena my_loss.py --task stop --guess +3   # you expect to lead SFT by 3 points
-    python -m lessons arena mine.py --task uft --guess 0        # una_loss of your own program
     python -m lessons arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
 my_loss.py holds one subclass of Objective that writes `loss`, and settings if it likes
 (docs/python.md shows one). It learns from the same rows, in as many steps and with as many tries of
 the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/results.
-In the task uft mine.py is the program of `lessons build`, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory. Only the weights that it
 trained are used, and this program scores them. Two entries with the same score, lead and interval
@@ -25,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.classroom import build_train
 from lessons.classroom.arena_runs import (
     ASKED,
     ITEMS,
@@ -36,7 +33,6 @@ from lessons.classroom.arena_runs import (
     baselines,
     measure,
 )
-from lessons.classroom.build_parts import loss_of
 from lessons.evidence.stats import half_width, moments, verdict
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
@@ -44,6 +40,7 @@ from nanouft.plumbing.files import check_writable, read_text
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import number
 
+CSV = Path("arena.csv")                 # a line for each entry
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
 
 TASKS = {
@@ -57,31 +54,20 @@ TASKS = {
         ("3e-5", "6e-5", "1.25e-4", "2.5e-4"),
         {"SFT": "sft --reduction sequence", "IFT": "ift", "PoFT": "poft"},
         "PoFT asks a model that has read 4,080 right answers"),
-    "uft": Task(
-        "your own program: una_loss on demonstrations and scored answers",
-        "--skills list,sum,sort,reverse --rows 256 --steps 48 --batch-size 16", ("2.5e-4",),
-        {"UFT": "uft"}, program="uft"),
 }
 
 
 # ---- the entry ----------------------------------------------------------------------------------
-def check_entry(file: Path, task: Task) -> None:
-    """UserError unless the file has one class that writes its `loss` and changes nothing else, or
-    is a program with the loss of the task. It is read, not run."""
+def check_entry(file: Path) -> None:
+    """UserError unless the file has one class that writes its `loss` and changes nothing else. It
+    is read, not run."""
     try:
         tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
-    parts = build_train.written_parts(tree)
-    if task.program:
-        if (loss := loss_of(task.program)) not in parts:
-            raise UserError(f"{file}: has no {loss} yet; this task judges a program of "
-                            "lessons build")
-        return
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if len(classes) != 1:
-        hint = " (--task uft judges a program of lessons build)" if parts else ""
-        raise UserError(f"{file}: holds {len(classes)} classes; an entry is one{hint}")
+        raise UserError(f"{file}: holds {len(classes)} classes; an entry is one")
     for node in classes[0].body:
         name = getattr(node, "name", "")
         if isinstance(node, ast.Assign):
@@ -108,7 +94,7 @@ def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
 
 def report(entry: str, file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
     """Train and judge an entry, print it, draw out/arena/ENTRY.png. Returns its line of csv."""
-    check_entry(file, TASKS[name])
+    check_entry(file)
     task, began = TASKS[name], time.time()
     others = baselines(name, task, split, seed)
     tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
@@ -116,9 +102,7 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
         "prompts: half-widths of 1 to 3 points.",
         f"It may take {SECONDS} seconds of computing" + (" for the tries, and as many for the "
         "verdict" if len(task.rates) > 1 else "") + f", and {WAITING} on the clock.", sep="\n")
-    path = str(file.resolve())
-    mine = (measure(entry, task.program, task, split, seed, path) if task.program
-            else measure(entry, shlex.quote(path), task, split, seed))
+    mine = measure(entry, shlex.quote(str(file.resolve())), task, split, seed)
     leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
     for who, x in {entry: mine, **others}.items():
         told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
@@ -165,8 +149,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
     parser.add_argument("--guess", type=number(float), metavar="POINTS",
                         help="by how many points you expect to lead the first method beside yours")
-    parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
-                        help="a file that is written anew, a line for each entry [arena.csv]")
     parser.add_argument("--test-seed", type=int,
                         help="a seed that draws other test prompts; the lecturer keeps it secret")
     cfg = parser.parse_args(argv)
@@ -184,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     if not files:
         raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
     OUT.mkdir(parents=True, exist_ok=True)
-    check_writable(cfg.csv)
+    check_writable(CSV)
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines, failed = [], False
@@ -196,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
             say(e)
             lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
             failed = True
-        with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
+        with CSV.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess"])
             table.writeheader()

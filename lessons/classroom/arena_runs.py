@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.classroom import build_train
 from lessons.classroom.sandbox import how_it_ended, run_limited
 from lessons.evidence.cells import digest
 from nanouft import train as nanouft_train
@@ -42,22 +41,19 @@ class Task:
     rates: tuple[str, ...]              # which everybody tries
     beside: dict[str, str]              # name: flags. The first is the one to beat
     doubt: str = ""                     # what must be known of those beside
-    program: str = ""                   # the method that a student's program trains
 
 
 # ---- training, in a process that leaves weights --------------------------------------------------
-def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: Path,
-          program: str = "") -> None:
+def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: Path) -> None:
     """One run for each (seed, rate) in `runs`, a process for all of them; UserError if one is
-    missing. What it prints is never believed. program: the file of one's own program, whose loss
-    takes the place of ours."""
+    missing. What it prints is never believed."""
     shutil.rmtree(runs, ignore_errors=True)
     runs.mkdir(parents=True)
     say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
     said = runs.resolve() / "said.txt"
-    code = run_limited(run_all, [program, *words], SECONDS, WAITING, runs.resolve(), said)
+    code = run_limited(run_all, words, SECONDS, WAITING, runs.resolve(), said)
     missing = [job for job in jobs if not (runs / folder_of(job) / "model.safetensors").is_file()]
     if missing:
         raise UserError(f"{name}: {how_it_ended(code, SECONDS, WAITING)} and {len(missing)} of "
@@ -74,17 +70,13 @@ def folder_of(job: tuple[int, str]) -> str:
     return f"{job[0]}-{job[1]}"
 
 
-def run_all(program: str, *words: str) -> None:
-    """In the process of its own: a student's program or nothing, and in each further word a folder
-    and the flags of a run of nanouft.train."""
+def run_all(*words: str) -> None:
+    """In the process of its own: in each word a folder and the flags of a run of nanouft.train."""
     for word in words:
         folder, *flags = shlex.split(word)
         flags += ["--warmup", "0.1", "--plain", "--device", "cpu", "--threads", "1",
                   "--save-every", "0", "--out", folder]
-        if program:
-            build_train.train_program(Path(program), flags)
-        else:
-            nanouft_train.main(flags)
+        nanouft_train.main(flags)
 
 
 # ---- judging, by this program's own code ---------------------------------------------------------
@@ -109,20 +101,19 @@ class Result:
     ended: np.ndarray
 
 
-def measure(name: str, flags: str, task: Task, split: str, seed: int,
-            program: str = "") -> Result:
+def measure(name: str, flags: str, task: Task, split: str, seed: int) -> Result:
     """Choose the rate on validation prompts, then train and score the five seeds."""
     runs = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
     rate = task.rates[0]
     if len(task.rates) > 1:
         jobs = [(s, rate) for rate in task.rates for s in TRIES]
-        train(name, flags, task, jobs, runs, program)
+        train(name, flags, task, jobs, runs)
         tried = {rate: np.mean([scores(runs / folder_of((s, rate)), "val", 3, FEW)[0].mean()
                                 for s in TRIES]) for rate in task.rates}
         rate = max(tried, key=tried.get)
         say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
     jobs = [(s, rate) for s in SEEDS]
-    train(name, flags, task, jobs, runs, program)
+    train(name, flags, task, jobs, runs)
     folders = [runs / folder_of(job) for job in jobs]
     found = [scores(folder, split, seed, ITEMS) for folder in folders]
     shutil.rmtree(runs)

@@ -36,7 +36,7 @@ from lessons.classroom.sandbox import SECONDS, TooLong, at_most, how_it_ended, r
 from nanouft import simple, world
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, in_range
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
@@ -89,7 +89,7 @@ def with_bar(loop: Callable) -> Callable:
     return train
 
 
-def run_method(method: str, steps: int | None) -> None:
+def run_method(method: str) -> None:
     """simple.py's own run, and the score of 900 test questions before and after it. They are those
     of `python -m nanouft.train`, whose run is another one: its rows, order and steps differ."""
     trained, loop = [], with_bar(simple.train)
@@ -98,7 +98,7 @@ def run_method(method: str, steps: int | None) -> None:
         trained.append(model)
         return loop(model, *args)
     simple.train = train
-    simple.main(["--objective", method, *(["--steps", str(steps)] if steps else [])])
+    simple.main(["--objective", method])
     scores = [100 * mean_score(score_tasks(model, nano())[0]) for model in (base(), trained[-1])]
     say(f"\nScore of 900 test questions: {scores[0]:.0f} before, {scores[1]:.0f} after this run of "
         "simple.py (train.py's own run has other rows and steps).")
@@ -115,8 +115,7 @@ def in_own_process(file: Path, cfg: argparse.Namespace) -> int:
     """Run `work` with limits. UserError if it gives no result."""
     with tempfile.TemporaryDirectory() as scratch:
         doing = Path(scratch) / "doing"
-        words = [str(doing), str(file.resolve()), str(file), cfg.run or "", str(cfg.steps or ""),
-                 str(cfg.seed)]
+        words = [str(doing), str(file.resolve()), str(file), cfg.run or "", str(cfg.seed)]
         code = run_limited(work, words, IN_ALL, WAITING, Path.cwd())
         last = doing.read_text(encoding="utf-8") if doing.exists() else "starting"
     if last != "done":
@@ -130,7 +129,7 @@ def work(doing: str, *words: str) -> int:
     return command(lambda _: judge_and_run(*words))
 
 
-def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> int:
+def judge_and_run(path: str, shown: str, method: str, seed: str) -> int:
     """1 unless all parts are right."""
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
     note(f"reading {shown}")
@@ -147,7 +146,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
         borrowed = [name for name in parts_of(method) if name in missing]
         say(f"\nA run of {method} with your parts"
             + (f", and ours in place of {', '.join(borrowed)}." if borrowed else " alone."))
-        run_method(method, int(steps) if steps else None)
+        run_method(method)
     elif not failed and not set(FIRST) & set(missing):
         say(f"It trains: python -m lessons build {shown} --run sft")
     note("done")
@@ -204,12 +203,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="mine.py", help="your file")
     parser.add_argument("--reset", action="store_true", help="write a file to begin with")
     parser.add_argument("--run", choices=simple.METHODS, help="train by this method")
-    parser.add_argument("--steps", type=int,
-                        help="of --run [as simple.py: 60; uft 100; grpo, chord 20]")
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the rows, to see the same again [another one in each run]")
     cfg = parser.parse_args(argv)
-    in_range(cfg, "steps", low=1)
     if cfg.reset:
         reset(cfg.file)
         return 0

@@ -3,7 +3,6 @@ import ast
 from pathlib import Path
 
 from lessons.classroom.build_parts import PARTS
-from lessons.classroom.build_train import written_parts
 from lessons.classroom.exercise import difficulty_of
 from lessons.classroom.submissions import is_stub, parse
 from lessons.course import HERE, Question, switches
@@ -18,6 +17,17 @@ LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:>6}}{{:>8}}  {{:<20}} {{}}
 def tree_of(file: Path) -> ast.Module:
     """A student's file, read and not run. Empty if there is none."""
     return parse(read_text(file)) if file.exists() else ast.Module([], [])
+
+
+def written_parts(tree: ast.Module) -> set[str]:
+    """The parts that a file has: all that it defines, without those that still end with
+    `raise NotImplementedError`."""
+    found = {name.id for name in ast.walk(tree)
+             if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):           # the last one of a name counts
+            found = found - {node.name} if is_stub(node) else found | {node.name}
+    return found & set(PARTS)
 
 
 def of_all(begun: list[bool]) -> str:

@@ -22,6 +22,7 @@ from lessons.classroom.mistakes import Mistake, with_mistakes
 from lessons.classroom.sandbox import SECONDS
 from lessons.classroom.submissions import parse
 from nanouft.plumbing.files import read_text
+from nanouft.plumbing.printing import say
 from nanouft.plumbing.user_code import load
 
 HERE = Path(__file__).parents[1] / "exercises"
@@ -159,6 +160,13 @@ def key_of(name: str) -> tuple[Path, str]:
     """The folder of its key, and the key's file."""
     return (PIECES, f"key_{file_of(name)}") if name.startswith("piece") else (
         HERE, f"key{name[:2]}.py")
+
+
+def show_pages(kind: str, pages: Path) -> None:
+    """The papers, or the pieces."""
+    for page in sorted(pages.glob("*.md")):
+        say(f"{page.stem:<10}{read_text(page).splitlines()[0].removeprefix('# ')}")
+    say(f"\nRead lessons/{pages.name}/NAME.md, then: python -m lessons {kind} NAME NAME.py")
 
 
 def judge_file(exercise: Exercise, file: Path) -> str:

@@ -44,8 +44,10 @@ def submission(student: Path, name: str) -> Program | None:
     """The student's program in which this part is looked at, or that of "paper psft"."""
     paper = name.startswith("paper ")
     found = files(student, f"{name.removeprefix('paper ')}.py" if paper else "mine.py")
-    look = class_in if paper else part_of
-    return next((look(file, name) for file in found if file.suffix == ".py"), None)
+    file = next((x for x in found if x.suffix == ".py"), None)
+    if file is None:
+        return None
+    return class_in(file) if paper else part_of(file, name)
 
 
 def part_of(file: Path, name: str) -> Program:
@@ -54,7 +56,7 @@ def part_of(file: Path, name: str) -> Program:
         [x for x in tree.body if name in bound(x)][-1:], name), KEYS)
 
 
-def class_in(file: Path, _: str = "") -> Program:
+def class_in(file: Path) -> Program:
     """The last class of a file."""
     def last(tree: ast.Module) -> tuple[list[ast.stmt], str]:
         name = next((x.name for x in tree.body[::-1] if isinstance(x, ast.ClassDef)), "")

@@ -14,49 +14,38 @@ its name. Then follows the paper's law. The exit code is 0 if everything is righ
 When it is right: python -m nanouft.train --objective psft.py
 """
 import argparse
-import re
 import sys
 from pathlib import Path
 from random import Random
 
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import read_text
+from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
-
-OF_BUILD = re.compile(r"^def (padded|token_logp)\(", re.M)      # two of its parts
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons paper", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", help="the paper, such as psft [lists them]")
-    parser.add_argument("file", nargs="?", type=Path, metavar="psft.py",
-                        help="your file")
+    parser.add_argument("file", nargs="?", type=Path, metavar="psft.py", help="your file")
     parser.add_argument("--seed", type=int, default=Random().randrange(10**6),
                         help="of the batches [another one in each run]")
     cfg = parser.parse_args(argv)
     # Here, so that --help does not wait for torch.
     import torch
 
+    from lessons.classroom.exercise import show_pages
     from lessons.classroom.judge import state
     from lessons.classroom.paper_judge import judge_class
-    from lessons.classroom.paper_list import PAPERS
-    if cfg.name is None:
-        for name, facts in PAPERS.items():
-            say(f"{name:<10}{facts.about}")
-        say("\nTheir pages: lessons/papers/NAME.md")
-        return 0
-    name = one_of("paper", cfg.name, PAPERS)
+    from lessons.classroom.paper_list import PAGES, PAPERS
+    if cfg.name:
+        one_of("paper", cfg.name, PAPERS)
     if cfg.file is None:
-        say(f"Read lessons/papers/{name}.md, then: python -m lessons paper {name} {name}.py")
+        show_pages("paper", PAGES)
         return 0
-    if OF_BUILD.search(read_text(cfg.file)):
-        raise UserError(f"{cfg.file}: this is the file of `build`; write the paper's class into "
-                        f"one of its own, such as {name}.py")
     torch.set_num_threads(1)
-    found, law = judge_class(PAPERS[name], str(cfg.file), str(cfg.seed))
-    say(f"{name}: {state(found)}", *filter(None, [found]), law, sep="\n")
+    found, law = judge_class(PAPERS[cfg.name], str(cfg.file), str(cfg.seed))
+    say(f"{cfg.name}: {state(found)}", *filter(None, [found]), law, sep="\n")
     say(f"The same batches again: --seed {cfg.seed}." if found else
         f"Now train it: python -m nanouft.train --objective {cfg.file}")
     return int(bool(found))

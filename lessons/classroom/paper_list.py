@@ -34,7 +34,6 @@ class Law:
 @dataclass(frozen=True)
 class Facts:
     key: Path
-    about: str
     settings: Callable[[Random], dict]          # drawn anew for each batch
     law: Law
     mistakes: list[Mistake]
@@ -46,7 +45,7 @@ def all_right(rows: list, texts: list[str]) -> list[float]:
 
 
 LUFFY = Facts(
-    EVIDENCE / "luffy.py", "the demonstration is one more answer in the group of its prompt",
+    EVIDENCE / "luffy.py",
     lambda draw: {"samples": draw.choice([2, 3]), "gamma": draw.choice([0.05, 0.1, 0.5])},
     Law("if all answers and the demonstration have one reward, nothing is pushed",
         {"samples": 2}, None, score=all_right),
@@ -75,7 +74,7 @@ LUFFY = Facts(
      ("explored + shaped(batch, self.gamma)", "explored", "The demonstrations are missing.")])
 
 SRFT = Facts(
-    EVIDENCE / "srft.py", "imitate and explore at once, weighed by the model's entropy",
+    EVIDENCE / "srft.py",
     lambda draw: {"samples": draw.choice([2, 3]), "gamma": draw.choice([0.1, 0.5]),
                   "sft": draw.choice([0.2, 0.5]), "rl": draw.choice([0.1, 0.3])},
     Law("with sft 0, rl 0 and right answers alone, nothing is pushed",
@@ -103,7 +102,7 @@ SRFT = Facts(
 
 GAIN = "torch.minimum(rho, rho.clamp(1 - self.eps, 1 + self.eps))"
 PSFT = Facts(
-    PAGES / "key_psft.py", "SFT that leaves a token alone when it has gained enough",
+    PAGES / "key_psft.py",
     lambda draw: {"eps": draw.choice([0.1, 0.28]), "renew": draw.choice([2, 3])},
     Law("with renew 1, the gradient of each step is SFT's", {"renew": 1}, ("sft", {})),
     [("self.steps % self.renew == 0", "False", "The old policy is never renewed, so it is the "
@@ -125,7 +124,7 @@ PSFT = Facts(
      OF_PART], steps=5)
 
 IWSFT = Facts(
-    PAGES / "key_iw_sft.py", "SFT in which a row weighs by how far it has already been learned",
+    PAGES / "key_iw_sft.py",
     lambda draw: {"temp": draw.choice([0.5, 1.0, 2.0]), "cap": draw.choice([1.1, 16.0])},
     Law("at the start all weights are 1, and the gradient is SFT's", {}, ("sft", {}),
         Case("law", 3, 2, 1, noise=0.0)),
@@ -148,7 +147,7 @@ IWSFT = Facts(
      OF_PART])
 
 EAFT = Facts(
-    PAGES / "key_eaft.py", "SFT in which a token weighs by how uncertain the model is there",
+    PAGES / "key_eaft.py",
     lambda draw: {"top": draw.choice([5, 20])},
     Law("where all tokens are equally likely, the gradient is SFT's", {}, ("sft", {}),
         Case("law", 3, 2, 1, noise=0.0, spread=0.0)),
@@ -172,7 +171,7 @@ EAFT = Facts(
      OF_PART])
 
 ANCHORED = Facts(
-    PAGES / "key_anchored.py", "DFT with a penalty on the distance from the start model",
+    PAGES / "key_anchored.py",
     lambda draw: {"lam": draw.choice([0.05, 0.5, 2.0])},
     Law("with lam 0, the gradient is DFT's", {"lam": 0.0}, ("dft", {})),
     [("s.logp.detach().exp()", "s.logp.exp()", "Gradient flows through DFT's weight p, which "

@@ -55,24 +55,19 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from lessons.classroom.calling import function_in
-    from lessons.classroom.exercise import PIECES, pieces
+    from lessons.classroom.exercise import PIECES, pieces, show_pages
     from lessons.classroom.judge import judge, state
-    pages = {file.stem: file for file in sorted(PIECES.glob("*.md"))}
-    if cfg.name is None:
-        for name, page in pages.items():
-            say(f"{name:<10}{read_text(page).splitlines()[0].removeprefix('# ')}")
-        say("\nTheir pages: lessons/pieces/NAME.md")
-        return 0
-    name = one_of("piece", cfg.name, pages)
+    if cfg.name:
+        one_of("piece", cfg.name, [page.stem for page in sorted(PIECES.glob("*.md"))])
     if cfg.file is None:
-        if (logs := PIECES / f"{name}.json").exists():
+        if (logs := PIECES / f"{cfg.name}.json").exists():
             show_runs(logs)
-        say(f"Read lessons/pieces/{name}.md, then: python -m lessons piece {name} {name}.py")
+        show_pages("piece", PIECES)
         return 0
     read_text(cfg.file)
     torch.set_num_threads(1)
     sys.path.insert(0, str(cfg.file.resolve().parent))          # it may import its neighbour
-    asked = {x: one for x, one in pieces().items() if x.startswith(f"piece {name}:")}
+    asked = {x: one for x, one in pieces().items() if x.startswith(f"piece {cfg.name}:")}
     yours = {one.name: function_in(cfg.file, one.name) for one in asked.values()}
     found = {x: yours[one.name][1] or judge(one, yours[one.name][0]) for x, one in asked.items()}
     missing = [x for x, one in asked.items()

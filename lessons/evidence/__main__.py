@@ -95,7 +95,7 @@ def print_one(name: str) -> None:
     if name == "C13":
         say(*mechanism.report(), sep="\n")
     for sentence in papers.SENTENCES:
-        if any(key.startswith(f"{name} ") for key in sentence.questions.values()):
+        if any(key.startswith(f"{name} ") for key in sentence.questions):
             say()
             print_wrapped("", f"The paper's sentence \"{sentence.says}\". Doubt: "
                                 f"{sentence.doubt}.")

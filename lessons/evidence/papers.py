@@ -4,7 +4,7 @@ SENTENCES head the table of docs/all_questions.md. A question that stands under
 `asked` is the paper's own sentence, all others are our follow-ups (`whose`). A sentence may change
 from one version of a paper to the next, so the version is named.
 """
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lessons.evidence import searches
 
@@ -29,14 +29,14 @@ class Sentence:
     paper: str
     version: str                # arXiv number and version that has the sentence
     says: str                   # in our words
-    asked: dict[str, str]       # {the question in short, for the picture: its key (judge.key)}
-    also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
+    asked: tuple[str, ...]      # keys (judge.key) of questions that ask what the paper says
+    also: tuple[str, ...] = ()  # the same, of our own questions
     doubt: str = ""             # may have fields of fill.py
 
     @property
-    def questions(self) -> dict[str, str]:
+    def questions(self) -> tuple[str, ...]:
         """All of them: the paper's own ones first."""
-        return self.asked | self.also
+        return self.asked + self.also
 
 
 SENTENCES = (
@@ -44,10 +44,8 @@ SENTENCES = (
         "IFT", "2405.11870v2",
         "SFT overestimates what a model can do, because it scores each token after the right "
         "words, not after the model's own (v3 says so in section 3, after Eq. 14)",
-        {"SFT's estimate is too high, step by step":
-         "C7 Step by step, SFT overestimates what its model does",
-         "SFT's estimate is too high on Frozen Lake, for a policy with a habit":
-         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
+        ("C7 Step by step, SFT overestimates what its model does",
+         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"),
         doubt="of a whole answer SFT's estimate is exact; on the lake walks that have fallen into "
               "a hole are left out, and if each counted as one that makes no best move, the "
               "estimate would be too high from scratch as well"),
@@ -55,80 +53,52 @@ SENTENCES = (
         "IFT", "2405.11870v3",
         "A temporal residual connection, which blends the right word with the model's own guess, "
         "estimates better",
-        {"the blend lies nearer, with 1/5 of the guess (lam .2)":
-         "C7 Step by step, the blend (lam .2) lies nearer to what the model does",
-         "the blend lies nearer, with the guess alone (lam 1)":
-         "C7 Step by step, the blend (lam 1) lies nearer to what the model does"},
+        ("C7 Step by step, the blend (lam .2) lies nearer to what the model does",
+         "C7 Step by step, the blend (lam 1) lies nearer to what the model does"),
         doubt="by construction, since the blend always says less than SFT, which says too much"),
     Sentence(
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
-        {"IFT as released is better than SFT": "C1 better: released - SFT",
-         "IFT as released is better than SFT, on SmolLM2": "R1 better: released - SFT"},
-        {"IFT with detached weights is as good as SFT": "C1 as good: detached - SFT",
-         "detached IFT is as good, on SmolLM2 at .4 of SFT's learning rate":
-         "R1 as good: detached - SFT",
-         "detached IFT is as good, on SmolLM2 at SFT's own learning rate":
-         "R5 as good: detached, 96 - SFT, 96",
-         "fewer answers stop after detached IFT, on SmolLM2 at SFT's rate":
-         "R5 better, stops: SFT, 96 - detached, 96",
-         "as many answers stop after 48 steps of detached IFT as of SFT":
-         "C9 as good, stops: detached 48 - SFT 48",
-         "as many answers stop after 96 steps of detached IFT as of SFT":
-         "C9 as good, stops: detached 96 - SFT 96",
-         "detached IFT's gap to SFT, on SmolLM2, is smaller after 256 steps than after 96":
-         "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"},
+        ("C1 better: released - SFT", "R1 better: released - SFT"),
+        ("C1 as good: detached - SFT", "R1 as good: detached - SFT",
+         "R5 as good: detached, 96 - SFT, 96", "R5 better, stops: SFT, 96 - detached, 96",
+         "C9 as good, stops: detached 48 - SFT 48", "C9 as good, stops: detached 96 - SFT 96",
+         "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"),
         doubt="on SmolLM2 not all answers stop after 96 steps of 8, as on N1 and N2 after 48; "
               "after 256 (R6) nearly all do, and the score stays undecided"),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3: in its introduction)",
-        {"IFT as released is not inferior to (SFT, then DPO)":
-         "C1 not inferior: released - SFT -> DPO"},
-        {"detached IFT is not inferior to (SFT, then DPO), with 40 % wrong demonstrations":
-         "C1c not inferior: detached - SFT -> DPO"},
+        ("C1 not inferior: released - SFT -> DPO",),
+        ("C1c not inferior: detached - SFT -> DPO",),
         doubt="from right demonstrations DPO changed next to nothing, a weak opponent; with 40 % "
               "wrong ones it read right pairs"),
     Sentence(
         "IFT", "2405.11870v3",
         "On Frozen Lake training ends nearest to the optimal policy with DPO, then IFT, then ORPO "
         "and SFT, in part because of the cells that each method explores (section 5.3)",
-        {"training ends in this order":
-         "C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
-         "what a method reads lies where the policy goes, more so from SFT to IFT to DPO: a policy "
-         "with a habit":
+        ("C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
          "C5 What is read lies where a policy with a habit goes, SFT < IFT < DPO",
-         "the same of a policy from scratch":
-         "C5 What is read lies where a policy from scratch goes, SFT < IFT < DPO"},
+         "C5 What is read lies where a policy from scratch goes, SFT < IFT < DPO"),
         doubt="where the order fails IFT ends nearer than DPO, which agrees with the abstract's "
               "\"competitive policy\"; with a habit the cells follow in part by construction"),
     Sentence(
         "UFT", "2410.21438v1",
         "UFT is better than SFT on instruction data alone",
-        {"UFT with the authors' beta is better than SFT": "C2 better: UFT .01 - SFT"},
+        ("C2 better: UFT .01 - SFT",),
         doubt="as beta goes to 0 its gradient becomes SFT's; with beta .01 it knows {broad& C2 "
               "better, score in fact: SFT - UFT .01} points less of facts than SFT (unplanned)"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
         "degradation on some tasks)",
-        {"UFT keeps more skills than (SFT, then DPO)": "C3 better, skills: UFT - A -> DPO",
-         "UFT keeps more skills than (SFT, then KTO)": "C3 better, skills: UFT - A -> KTO",
-         "UFT keeps more skills than (SFT, then KTO) (again, new seeds)":
-         "C12 better, skills: UFT - A -> KTO",
-         "UFT keeps more skills than (SFT, then UNA)": "C3 better, skills: UFT - A -> UNA",
-         "UFT keeps more skills than (SFT, then UNA) (again, new seeds)":
-         "C12 better, skills: UFT - A -> UNA",
-         "UFT keeps more skills than (SFT, then DPO), on SmolLM2":
-         "R7 better, skills: UFT - A -> DPO",
-         "UFT keeps more skills than (SFT, then UNA), on SmolLM2":
-         "R7 better, skills: UFT - A -> UNA"},
-        {"KTO after SFT forgets some skills (new seeds)": "C12 better, skills: A - A -> KTO",
-         "UNA after SFT forgets some skills (new seeds)": "C12 better, skills: A - A -> UNA",
-         "UFT with four times its steps keeps as many as (SFT, then DPO)":
+        ("C3 better, skills: UFT - A -> DPO", "C3 better, skills: UFT - A -> KTO",
+         "C12 better, skills: UFT - A -> KTO", "C3 better, skills: UFT - A -> UNA",
+         "C12 better, skills: UFT - A -> UNA", "R7 better, skills: UFT - A -> DPO",
+         "R7 better, skills: UFT - A -> UNA"),
+        ("C12 better, skills: A - A -> KTO", "C12 better, skills: A - A -> UNA",
          "C15 not inferior, skills: UFT x4 - chain x1",
-         "UFT learns reversed words better with beta .3 than with beta 1":
-         "C16 better, score in reverse: UFT 0.3 - UFT 1"},
+         "C16 better, score in reverse: UFT 0.3 - UFT 1"),
         doubt="most of it is reversed words, which UFT learns less with a beta of 1 and more with "
               "a smaller one, which costs facts (C16), and which SmolLM2 had not learned by any "
               "method in R7; C15 chose its settings anew, and UFT's rate on N2 is half of C3's"),
@@ -136,19 +106,10 @@ SENTENCES = (
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "
         "in factuality",
-        {"UFT is better overall than (SFT, then DPO)": "C3 better: UFT - A -> DPO",
-         "UFT is better overall than (SFT, then KTO)": "C3 better: UFT - A -> KTO",
-         "UFT is better overall than (SFT, then UNA)": "C3 better: UFT - A -> UNA",
-         "UFT is better overall than (SFT, then DPO), on SmolLM2": "R7 better: UFT - A -> DPO",
-         "UFT is better overall than (SFT, then UNA), on SmolLM2": "R7 better: UFT - A -> UNA",
-         "better than (SFT, then UNA), no scored answer wholly right":
-         "C3b better: UFT - A -> UNA",
-         "better than (SFT, then KTO), no scored answer wholly right":
-         "C3b better: UFT - A -> KTO",
-         "better than (SFT, then DPO), no scored answer wholly right":
-         "C3b better: UFT - A -> DPO"},
-        {"better than SFT on the best answers, none wholly right":
-         "C3b better: UFT - A and best B"},
+        ("C3 better: UFT - A -> DPO", "C3 better: UFT - A -> KTO", "C3 better: UFT - A -> UNA",
+         "R7 better: UFT - A -> DPO", "R7 better: UFT - A -> UNA", "C3b better: UFT - A -> UNA",
+         "C3b better: UFT - A -> KTO", "C3b better: UFT - A -> DPO"),
+        ("C3b better: UFT - A and best B",),
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
               "it was not asked; overall weighs \"I do not know\" a sixth and reversed words a "
               "fifteenth: if all tasks weigh the same, UFT minus (SFT, then DPO) is {wide C3 "
@@ -159,16 +120,9 @@ SENTENCES = (
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
-        {"UNA is better than DPO": "C6 better: UNA - DPO",
-         "UNA is better than KTO": "C6 better: UNA - KTO",
-         "UNA is better than DPO, on SmolLM2": "R8 better: UNA - DPO"},
-        {"UNA is better than SFT on the right answers": "C10 better: UNA - RFT",
-         "UNA is better than SFT on the right answers, on SmolLM2": "R8 better: UNA - RFT",
-         "UNA is better than its start model, on SmolLM2": "R8 better: UNA - start",
-         "UNA is better at a third of the rate, on SmolLM2":
-         "R9 better: UNA, lower rate - UNA, as in R8",
-         "UNA is better if half of the answers score at least .5, on SmolLM2":
-         "R9 better: UNA, balanced - UNA, as in R8"},
+        ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "R8 better: UNA - DPO"),
+        ("C10 better: UNA - RFT", "R8 better: UNA - RFT", "R8 better: UNA - start",
+         "R9 better: UNA, lower rate - UNA, as in R8", "R9 better: UNA, balanced - UNA, as in R8"),
         doubt="no score has an error; in C6 UNA was searched in "
               f"{searches.count('C6', 'UNA')} settings, DPO in {searches.count('C6', 'DPO')}; on "
               "SmolLM2 most of the scored answers score less than .5, and five of nine tasks "
@@ -177,74 +131,56 @@ SENTENCES = (
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
         "not sure",
-        {"PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none":
-         "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %",
-         "PoFT is better than SFT, on SmolLM2": "R4 better: PoFT - SFT"},
-        {"PoFT is better than SFT on what its helper finds most likely":
-         "C4 better: PoFT - SFT, filtered",
-         "PoFT is better than such SFT, on SmolLM2": "R4 better: PoFT - SFT, filtered",
-         "SFT on the top 40 % is better than PoFT":
-         "C11 better: filter .4 - PoFT",
-         "SFT on the top 80 % is better than PoFT":
-         "C11 better: filter .8 - PoFT",
-         "the helper itself is better than PoFT": "C11 better: aligned model - PoFT"},
+        ("C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %", "R4 better: PoFT - SFT"),
+        ("C4 better: PoFT - SFT, filtered", "R4 better: PoFT - SFT, filtered",
+         "C11 better: filter .4 - PoFT", "C11 better: filter .8 - PoFT",
+         "C11 better: aligned model - PoFT"),
         doubt="it needs a model that knows the answers, and that scores more than PoFT itself"),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
-        {"PoFT is better than SFT, both on the top 60 %":
-         "C4b better: PoFT, filtered - SFT, filtered",
-         "PoFT is better on the top 60 % than on all": "C4b better: PoFT, filtered - PoFT"},
+        ("C4b better: PoFT, filtered - SFT, filtered", "C4b better: PoFT, filtered - PoFT"),
         doubt="the filter is told that 60 % are right"),
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",
-        {},
-        {"DFT is as good as SFT in new combinations of rules":
-         "C8 as good, score in rules_new: DFT - SFT",
-         "DFT is as good as SFT in a new behaviour, to say: I do not know":
-         "C8 as good, score in unknown: DFT - SFT"},
+        (),
+        ("C8 as good, score in rules_new: DFT - SFT", "C8 as good, score in unknown: DFT - SFT"),
         doubt="whether it is better was not asked; N1 alone, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
     Sentence(
         "p_alpha", "2510.00526v3",
         "A model that is weak in a task learns more with -log p, a strong one with -p",
-        {"from the base, -log p is better": "C19 better: 0 right 0 - 0 right 1",
-         "after 96 steps, -p is better": "C19 better: 96 right 1 - 96 right 0",
-         "-p gains from the base to 96 steps":
-         "C19 better: 96 right 1 - 96 right 0 - 0 right 1 + 0 right 0"},
-        {"from the base, 40 % wrong, -log p is better": "C19 better: 0 wrong 0 - 0 wrong 1",
-         "after 96 steps, 40 % wrong, -p is better": "C19 better: 96 wrong 1 - 96 wrong 0",
-         "-p gains from the base to 96 steps, 40 % wrong":
-         "C19 better: 96 wrong 1 - 96 wrong 0 - 0 wrong 1 + 0 wrong 0"},
+        ("C19 better: 0 right 0 - 0 right 1", "C19 better: 96 right 1 - 96 right 0",
+         "C19 better: 96 right 1 - 96 right 0 - 0 right 1 + 0 right 0"),
+        ("C19 better: 0 wrong 0 - 0 wrong 1", "C19 better: 96 wrong 1 - 96 wrong 0",
+         "C19 better: 96 wrong 1 - 96 wrong 0 - 0 wrong 1 + 0 wrong 0"),
         doubt="the wrong rows are ours; after 96 steps nothing was learned from them, at the "
               "lowest rate"),
     Sentence(
         "one stage", "2508.11408v2",
         "CHORD, one loss that imitates and explores, does better than SFT followed by RL",
-        {f"{name}: CHORD is better than SFT, then GRPO ({run})":
-         f"{run} better: {name} chord - {name} chain"
-         for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17d", "FEW"), ("C17d", "WRONG"),
-                           ("C17c", "MANY"), ("C17b", "FEW"), ("C17b", "WRONG"))},
+        ("C17 better: FEW chord - FEW chain", "C17 better: WRONG chord - WRONG chain",
+         "C17d better: FEW chord - FEW chain", "C17d better: WRONG chord - WRONG chain",
+         "C17c better: MANY chord - MANY chain", "C17b better: FEW chord - FEW chain",
+         "C17b better: WRONG chord - WRONG chain"),
         doubt=f"{TWO_STAGES}; {FEW_SAMPLES}"),
     Sentence(
         "one stage", "2509.04419v2",
         "HPT, SFT where too little is solved and RL elsewhere, does better than SFT followed by "
         "RL",
-        {f"{name}: HPT is better than SFT, then GRPO ({run})":
-         f"{run} better: {name} hpt - {name} chain"
-         for run, name in (("C17", "FEW"), ("C17", "WRONG"), ("C17c", "MANY"), ("C17b", "FEW"),
-                           ("C17b", "WRONG"))},
+        ("C17 better: FEW hpt - FEW chain", "C17 better: WRONG hpt - WRONG chain",
+         "C17c better: MANY hpt - MANY chain", "C17b better: FEW hpt - FEW chain",
+         "C17b better: WRONG hpt - WRONG chain"),
         doubt=f"{TWO_STAGES}; {FEW_SAMPLES}"),
     Sentence(
         "one stage", "2604.23747v1",
         "An optimizer that drops micro-batches makes SFT, and RL after it, worse",
-        {"WRONG: dropped micro-batches make SFT, then GRPO, worse":
-         "C17 better: WRONG chain, half - WRONG chain, dropped"},
+        ("C17 better: WRONG chain, half - WRONG chain, dropped",),
         doubt="in the first stage alone, three of four micro-batches, and 40 % of its rows are "
               "wrong"),
 )
-OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
+OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked}
 
 
 def whose(key: str) -> str:

@@ -70,9 +70,8 @@ def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, fl
     return out
 
 
-def dot(ax, x: float, y: float, half: float, model: str, colour: str, across: bool = True) -> None:
-    bar = {"xerr": half} if across else {"yerr": half}
-    ax.errorbar(x, y, fmt=MODELS[model][1], color=colour, markersize=6, linewidth=1.5, **bar)
+def dot(ax, x: float, y: float, half: float, model: str, colour: str) -> None:
+    ax.errorbar(x, y, xerr=half, fmt=MODELS[model][1], color=colour, markersize=6, linewidth=1.5)
 
 
 def models_legend(ax, models: list[str]) -> None:

@@ -101,7 +101,7 @@ def all_questions() -> str:
         for sentence in (x for x in papers.SENTENCES if x.paper == paper):
             doubt = fill(sentence.doubt, all_lines())
             out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {doubt} |")
-            out += [row(left.pop(key)) for key in sentence.questions.values()]
+            out += [row(left.pop(key)) for key in sentence.questions]
         rest = [key for key, line in left.items() if line.claim in papers.CLAIMS_OF[paper]]
         if rest:
             out.append("| | **further questions** | | | | | |")

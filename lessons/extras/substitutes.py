@@ -46,9 +46,9 @@ def recipe(dish: str, replaced: str, rng: random.Random) -> str:
             f"What can replace the {replaced}?")
 
 
-def make_rows(seed: int) -> dict[str, list[dict]]:
+def make_rows() -> dict[str, list[dict]]:
     """{file: its rows}; each dish with each ingredient once."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     files: dict[str, list[dict]] = {"sft.jsonl": [], "pairs.jsonl": [], "new.jsonl": []}
     for place, kind in enumerate(KINDS):
         for number, dish in enumerate(DISHES[kind]):
@@ -75,13 +75,12 @@ def main(argv: list[str] | None = None) -> int:
                                      description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the three files go")
-    parser.add_argument("--seed", type=int, default=0, help="order and company of the ingredients")
-    given = parser.parse_args(argv)
-    given.folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in make_rows(given.seed).items():
+    folder = parser.parse_args(argv).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in make_rows().items():
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        (given.folder / name).write_text(text, encoding="utf-8")
-        say(f"{given.folder / name}: {quantity(len(rows), 'rows')}")
+        (folder / name).write_text(text, encoding="utf-8")
+        say(f"{folder / name}: {quantity(len(rows), 'rows')}")
     return 0
 
 

@@ -22,7 +22,6 @@ from nanouft.run.evaluation import answer_rows
 from nanouft.simple import log_ratio, score_of, sft_loss, token_logp, tokens
 
 GAMMA = 0.95                    # discount of later losses, as in the released code of IFT
-BETAS, SEEDS = (0.1, 3.0), (0, 1, 2)
 METHODS = ("UFT", "SFT, then UNA")
 
 

@@ -1,6 +1,6 @@
 """What joins the pages that `python -m lessons pages` writes to one site.
 
-Every page gets the same navigation, a description and a share card; the pages of docs/, README and
+Every page gets the same navigation and a description; the pages of docs/, README and
 CONTRIBUTING are made of their Markdown by markdown-it-py, and so is the front page, of front.md. A
 link to a file of the project leads to its page, if the site has one, else into the repository, and
 without a repository it is plain text. No page asks anything of the network.
@@ -20,8 +20,7 @@ ROOT = HERE.parents[1]
 FOLD = HERE / "fold"
 SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons",
             "docs/results": "Results", "docs": "Docs"}
-PICTURES = {"playground": "docs/playground.png", "lake": "docs/lake.png"}   # of drawn pages
-PICTURE = "docs/pushes.png"     # on the share card of every other page
+DRAWN = ("playground", "lake")  # by a script
 PAGES = {                       # a file or folder of the project: its page
     "docs": "docs/index.html", "lessons": "lessons/index.html",
     "frozen_lake": "lake/index.html", "nanouft/playground": "playground/index.html",
@@ -49,19 +48,11 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-HEAD = """<meta property="og:type" content="website">
-<meta property="og:image" content="{picture}">
-<meta name="twitter:card" content="summary_large_image">
-<style>
-{style}</style>
-"""
-
 
 @dataclass
 class Site:
     out: Path                   # its folder
     repository: str = ""        # address of the project's repository
-    url: str = ""               # where the site will be read: share cards need whole addresses
 
     # ---- links -----------------------------------------------------------------------------------
     def place(self, file: str) -> str:
@@ -94,7 +85,7 @@ class Site:
         """The links at the head of the page `here`: the front page, then every section."""
         links = [("index.html", "nanouft")] + [
             (f"{folder}/index.html", title) for folder, title in SECTIONS.items()
-            if folder not in PICTURES or (self.out / folder).exists()]
+            if folder not in DRAWN or (self.out / folder).exists()]
         section = section_of(here)
         out = []
         for place, title in links:
@@ -103,17 +94,11 @@ class Site:
             out.append(f'<a href="{up(here)}{place}"{now}>{title}</a>')
         return f'<header class="site"><nav aria-label="Site">{" ".join(out)}</nav></header>\n'
 
-    def head(self, here: str, picture: str) -> str:
-        """The picture of a page where somebody shares its address, and the navigation's style."""
-        whole = f"{self.url.rstrip('/')}/{picture}" if self.url else up(here) + picture
-        return HEAD.format(picture=escape(whole), style=read(FOLD / "site.css"))
-
     def page(self, here: str, title: str, about: str, body: str) -> str:
         """A page of text with everything that belongs to it."""
         style = colours.css() + "}\n" + read(FOLD / "page.css")
-        return PAGE.format(title=escape(title), about=escape(about), style=style,
-                           head=self.head(here, PICTURE), navigation=self.navigation(here),
-                           body=scrolling(body))
+        return PAGE.format(title=escape(title), about=escape(about), style=style, head=head(),
+                           navigation=self.navigation(here), body=scrolling(body))
 
     def write(self, here: str, html: str) -> None:
         file = self.out / here
@@ -126,9 +111,8 @@ class Site:
         for folder in drawn:                            # first all, so that each links the others
             (self.out / folder).mkdir(parents=True, exist_ok=True)
         for folder, (web, data) in drawn.items():
-            here = f"{folder}/index.html"
-            write_page(web, data, self.out / folder, self.head(here, PICTURES[folder]),
-                       self.navigation(here))
+            navigation = self.navigation(f"{folder}/index.html")
+            write_page(web, data, self.out / folder, head(), navigation)
 
     def write_texts(self) -> None:
         """Front page, docs, README and CONTRIBUTING, with their pictures."""
@@ -153,6 +137,11 @@ def quick_start() -> str:
     """README's commands and what they print, as Markdown."""
     return re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )", read(ROOT / "README.md"),
                      re.S | re.M)[1]
+
+
+def head() -> str:
+    """The navigation's style."""
+    return f"<style>\n{read(FOLD / 'site.css')}</style>\n"
 
 
 def up(here: str) -> str:

@@ -3,9 +3,9 @@ number of methods and of lessons on every page.
 
     python -m lessons methods           # writes the pages; a test says when that is needed
 
-README's list of methods is written too. A page that says how many methods or lessons there are has
-the number behind a mark, which readers do not see: <!-- count of methods -->36 or <!-- count of
-lessons -->18.
+README's lists of methods and of lessons are written too, and the table of lessons/README.md. A page
+that says how many methods or lessons there are has the number behind a mark, which readers do not
+see: <!-- count of methods -->36 or <!-- count of lessons -->18.
 
 docs/methods.md has three such parts. The tables have the equations of the heads
 (nanouft/objectives/heads.py), and the letters are those that all equations share. The pushes are
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from lessons.evidence import whole_runs
-from lessons.lesson_list import LESSONS
+from lessons.lesson_list import LESSONS, by_subject, table
 from lessons.page_marks import write_between
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
@@ -42,6 +42,7 @@ from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "methods.md"
+LESSONS_PAGE = ROOT / "lessons" / "README.md"
 SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS)}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
@@ -167,9 +168,13 @@ def main(argv: list[str] | None = None) -> int:
     PAGE.write_text(page, encoding="utf-8")
     for file in [ROOT / "README.md", Path(__file__).with_name("front.md"), *ROOT.glob("docs/*.md")]:
         page = write_between(file.read_text(encoding="utf-8"), "methods", by_family())
+        page = write_between(page, "lessons", by_subject())
         file.write_text(with_counts(page), encoding="utf-8")
+    page = write_between(LESSONS_PAGE.read_text(encoding="utf-8"), "lessons", table())
+    LESSONS_PAGE.write_text(page, encoding="utf-8")
     SCORES.write_text(scores_text(), encoding="utf-8")
-    say(f"README.md, docs/methods.md, the playground's scores.json: {COUNTS['methods']} methods")
+    say("README.md, docs/methods.md, lessons/README.md, the playground's scores.json: "
+        f"{COUNTS['methods']} methods, {COUNTS['lessons']} lessons")
     return 0
 
 

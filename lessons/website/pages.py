@@ -29,6 +29,7 @@ from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.progress import progress
 
+OUT = Path("out/pages")
 HERE = Path(__file__).resolve().parents[1]
 EXTRAS = [str(HERE / "extras" / "ts_dpo.py")]       # more methods for the page of all losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
@@ -208,18 +209,14 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04 [all]")
     parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")
-    parser.add_argument("--out", type=Path, default=Path("out/pages"),
-                        help="the folder to write to [out/pages]")
     parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
                         "the project from, and where links to its files lead")
-    parser.add_argument("--url", default="",
-                        help="where the site will be read: pictures of share cards need it")
     args = parser.parse_args(argv)
     needs = ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins")
     if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)
-    site, folder = Site(args.out, args.repository, args.url), args.out / "lessons"
+    site, folder = Site(OUT, args.repository), OUT / "lessons"
     folder.mkdir(parents=True, exist_ok=True)
     if not (args.lessons or args.notebooks):
         write_drawn(site)

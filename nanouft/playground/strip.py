@@ -37,8 +37,7 @@ def strip(data: dict[str, Any], rate: str, other: str) -> str:
     parts.append(line_of(STEP, foot, ends(data, names, other), "soft"))
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {foot + 14}" role="img">',
-        f"<title>{escape(caption(data, names, frames, rate))}. "
-        f"{escape(ends(data, names, other))}</title>",
+        "<title>Who learns to stop?</title>",
         f"<style>\n{style()}</style>",
         f'<rect width="{WIDE}" height="{foot + 14}" class="page"/>', *parts, "</svg>\n"])
 
@@ -65,16 +64,6 @@ def ends(data: dict[str, Any], names: list[str], rate: str) -> str:
     found = ", ".join(f"{called} {count(answers_of(data, said))} of {len(said)}"
                       for called, said in last.items())
     return f"At the learning rate {rate} these stop after the last step: {found}"
-
-
-def caption(data: dict[str, Any], names: list[str], frames: list[Any], rate: str) -> str:
-    """The picture in a sentence."""
-    counts = [", ".join(str(count(answers_of(data, said))) for said, *_ in steps)
-              for steps in frames]
-    found = "; ".join(f"{data['methods'][name]['called']} {each}"
-                      for name, each in zip(names, counts))
-    return (f"Answers of {len(data['questions'])} that stop after 0 to {len(frames[0]) - 1} "
-            f"training steps at {rate}: {found}")
 
 
 def frame(x: float, y: float, answers: list[list[str]], family: str) -> str:

@@ -54,8 +54,7 @@ def check_declared(name: str, value: Any) -> None:
 
 
 def check_signature(name: str, mine: Callable, theirs: Callable) -> None:
-    """TypeError unless a method takes the same arguments as that of Objective. (Up to version 1.1
-    `loss` also took hp.)"""
+    """TypeError unless a method takes the same arguments as that of Objective."""
     wanted, found = (list(inspect.signature(f).parameters) for f in (theirs, mine))
     if len(found) != len(wanted):
         raise TypeError(f"{name}({', '.join(found)}): it must be {name}({', '.join(wanted)})")

@@ -40,7 +40,7 @@ def minibatch_seed(seed: int, rollout: int, turn: int) -> list[int]:
 
 
 def window_seed(seed: int) -> list[int]:
-    """Pretraining: where rows begin in a text, and at which position of the context."""
+    """Pretraining: at which position of the context a row begins."""
     return [seed, 11]
 
 

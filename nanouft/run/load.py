@@ -61,12 +61,12 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
     return model, tok
 
 
-def open_to_ask(name: str, device: str, dtype: str | None, threads: int | None = None,
+def open_to_ask(name: str, device: str, dtype: str | None,
                 as_run: str = "") -> tuple[Any, Tokenizer, Device]:
     """A model that does not train. Its weights are kept in the precision in which it computes:
     `dtype`, or else that of its run (or of the run `as_run`)."""
     dtype = dtype or precision_of_run(as_run or name, device)
-    chosen = choose_device(device, dtype, threads)
+    chosen = choose_device(device, dtype)
     model, tok = start_model(name)
     chosen = exact_if_small(chosen, dtype, model.n_params())
     for p in model.parameters():                        # RoPE's frequencies stay in fp32

@@ -7,7 +7,6 @@ memory of its steps. The first part is measured, because it differs between buil
 """
 import math
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from nanouft.run.plan import Plan
 # A first step loads code, and the allocator keeps gaps between tensors. Nothing measures this
 # beforehand: we saw .14 to .22 GB on x86-64 Linux, with PyTorch 2.13.0 (CPU and CUDA) and 2.14.1.
 MARGIN = 0.3e9
-LIBRARIES = 1e9         # bytes of Python and PyTorch, if a process cannot ask (Windows)
+LIBRARIES = 1e9         # bytes of Python and PyTorch, if a process cannot ask
 IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
 IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
@@ -70,7 +69,7 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
 # ---- what is held already ------------------------------------------------------------------------
 def held_now(model: GPT) -> float:
     """Bytes that this process holds, weights included. On a card: all bytes in use, by other
-    programs too. Without /proc (macOS): the most that it has held so far."""
+    programs too. Without /proc (macOS, Windows): a guess."""
     torch.optim.SGD([torch.zeros(1)])           # PyTorch loads more of itself for an optimizer
     place = model.wte.weight.device
     if place.type == "cuda":
@@ -79,11 +78,7 @@ def held_now(model: GPT) -> float:
     statm = Path("/proc/self/statm")            # the second number: pages in main memory
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    if sys.platform == "win32":
-        return LIBRARIES + sum(p.numel() * p.element_size() for p in model.parameters())
-    import resource
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return LIBRARIES + sum(p.numel() * p.element_size() for p in model.parameters())
 
 
 # ---- what the steps add --------------------------------------------------------------------------

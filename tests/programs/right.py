@@ -27,16 +27,6 @@ def attention(q, k, v):                         # einsum, and the softmax by han
     e = (scores - scores.amax(-1, keepdim=True)).exp()
     return torch.einsum("bts,bsc->btc", e / e.sum(-1, keepdim=True), v)
 """),
-    ("01a", """
-def attention(q, k, v):                         # ragged: one query after the other
-    T, S = q.shape[1], k.shape[1]
-    out = []
-    for i in range(T):
-        n = S - T + i + 1
-        w = F.softmax((k[:, :n] * q[:, i:i + 1]).sum(-1) / math.sqrt(q.shape[2]), 1)
-        out.append((w[..., None] * v[:, :n]).sum(1))
-    return torch.stack(out, dim=1)
-"""),
     ("02a", """
 def response_mask(tokens):
     out, inside = [], 0
@@ -52,13 +42,6 @@ def response_mask(tokens):
 def sft_loss(logp, mask, reduction):            # nanmean
     x = torch.where(mask > 0, logp, torch.nan)
     return -x.nanmean() if reduction == "token" else -x.nanmean(-1).mean()
-"""),
-    ("02b", """
-def sft_loss(logp, mask, reduction):            # ragged rows
-    rows = [-row[m.bool()] for row, m in zip(logp, mask)]
-    if reduction == "token":
-        return torch.cat(rows).mean()
-    return sum(row.mean() for row in rows) / len(rows)
 """),
     ("03a", """
 def policy_gradient(p, r):                      # the Jacobian of the softmax
@@ -145,15 +128,6 @@ def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
     rho, d = (x - old).exp(), ref - x
     loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
     return -torch.autograd.grad(loss.sum(), x)[0]
-"""),
-    ("12b", """
-def grpo_push(logp, old, ref, A, eps, beta):    # a loop in numpy
-    out = np.zeros(len(logp))
-    for i, (l, o, r, a) in enumerate(zip(*(x.numpy() for x in (logp, old, ref, A)))):
-        rho = np.exp(l - o)
-        cut = (a > 0 and rho > 1 + eps) or (a < 0 and rho < 1 - eps)
-        out[i] = (0 if cut else rho * a) + beta * np.expm1(r - l)
-    return out
 """),
     ("13a", """
 def pushes(p):                                  # autograd

@@ -21,10 +21,6 @@ def net_push(chosen, rejected):
         out.append(0 if i < len(rejected) and rejected[i] == token else 1)
     return out
 """),
-    ("00a", ["occur in both"], """
-def net_push(chosen, rejected):
-    return [0 if token in set(rejected) else 1 for token in chosen]
-"""),
     ("01a", ["root"], """
 def attention(q, k, v):
     scores = torch.einsum("bth,bsh->bts", q, k) / q.shape[-1]
@@ -33,29 +29,11 @@ def attention(q, k, v):
     scores[:, later] = float("-inf")
     return torch.softmax(scores, 2) @ v
 """),
-    ("01a", ["keys"], """
-def attention(q, k, v):
-    T, S = q.shape[1], k.shape[1]
-    blocked = torch.triu(torch.ones(T, S), diagonal=S - T + 1).bool()
-    scores = torch.bmm(q, k.mT) / q.shape[-1] ** 0.5
-    return F.softmax(scores.masked_fill(blocked, float("-inf")), dim=1) @ v
-"""),
     ("01a", ["root", "n + i"], """
 def attention(q, k, v):
     T, S = q.shape[1], k.shape[1]
     seen = torch.tril(torch.ones(T, S)).bool()
     return torch.where(seen, q @ k.mT, float("-inf")).softmax(-1) @ v
-"""),
-    ("02a", ["shift"], """
-def response_mask(tokens):
-    out, inside = [], False
-    for token in tokens[:-1]:
-        if token in ("user", "assistant"):
-            inside = token == "assistant"
-            out.append(0)
-        else:
-            out.append(1 if inside else 0)
-    return out
 """),
     ("02a", ["header"], """
 def response_mask(tokens):
@@ -77,13 +55,6 @@ def response_mask(tokens):
         out.append(1 if speaker == "assistant" else 0)
     return out[:-1]
 """),
-    ("02b", ["sign"], """
-def sft_loss(logp, mask, reduction):
-    kept = torch.where(mask == 1, logp, torch.zeros_like(logp))
-    if reduction == "token":
-        return kept.sum() / mask.sum()
-    return (kept.sum(-1) / mask.sum(-1)).mean()
-"""),
     ("02b", ["all positions"], """
 def sft_loss(logp, mask, reduction):
     kept = -torch.where(mask == 1, logp, torch.zeros_like(logp))
@@ -99,11 +70,6 @@ def sft_loss(logp, mask, reduction):
 def policy_gradient(p, r):
     return torch.tensor([float(a) * float(b) for a, b in zip(p, r)])
 """),
-    ("03a", ["sign"], """
-def policy_gradient(p, r):
-    expected = torch.dot(p, r)
-    return p * (expected - r)
-"""),
     ("04a", ["move to the right", "mask is about targets"], """
 def depends_on_blend(tokens, guesses, mask):
     changed = [bool(m) and g != t for m, g, t in zip(mask, guesses, tokens)]
@@ -117,26 +83,6 @@ def depends_on_blend(tokens, guesses, mask):
         read = [d for d, m in zip(differs[:i + 1], mask) if m]
         out[i] = mask[i] * any(read)
     return out.tolist()
-"""),
-    ("04a", ["is still there"], """
-def depends_on_blend(tokens, guesses, mask):
-    return [0] + [int(a and b and g != t)
-                  for a, b, g, t in zip(mask, mask[1:], guesses, tokens[1:])]
-"""),
-    ("05a", ["multiplied"], """
-def estimates(probs, path, step, best):
-    whole = np.mean([probs[s, a].item() for s, a in path])
-    sft = np.mean([(probs[s] * best[s]).sum().item() for s, _ in path])
-    at, told = {path[0][0]: 1.0}, []
-    for _ in path:
-        told.append(sum(w * (probs[s] * best[s]).sum().item() for s, w in at.items()))
-        after = {}
-        for s, w in at.items():
-            for a in range(4):
-                to = int(step[s, a])
-                after[to] = after.get(to, 0) + w * probs[s, a].item()
-        at = after
-    return whole, sft, np.mean(told)
 """),
     ("05a", ["each time that the path is in it"], """
 def estimates(probs, path, step, best):
@@ -162,15 +108,6 @@ def balance(losses, gamma):
     G = sum(gamma ** (n - t) for t in range(n))
     return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
 """),
-    ("06a", ["n - t tokens after"], """
-def balance(losses, gamma):
-    l, n = losses.tolist()[:-1], len(losses) - 1
-    v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
-    A, U = sum(x * y for x, y in zip(v, l)), sum(v)
-    B = sum(gamma ** (n - 1 - t) * l[t] for t in range(n))
-    G = sum(gamma ** (n - 1 - t) for t in range(n))
-    return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
-"""),
     ("07a", ["larger than"], """
 def both_fall(g_w):
     other = torch.zeros_like(g_w)
@@ -182,10 +119,6 @@ def both_fall(g_w):
     g_l = 2 * g_w
     g_l[0] += 1
     return g_l
-"""),
-    ("08a", ["less is left"], """
-def fades_at(share, beta, gamma):
-    return (math.log(share) - math.log(1 - share) + gamma) / beta
 """),
     ("08a", ["gamma is added"], """
 def fades_at(share, beta, gamma):
@@ -200,17 +133,6 @@ def fades_at(share, beta, gamma):
 def largest_push(score):
     return float(max(np.roots([3, -2 * (1 + score), score])))
 """),
-    ("09a", ["factor 1 - s"], """
-def largest_push(score):
-    s = np.linspace(0, score, 20001)
-    return float(s[np.argmax((score - s) * s)])
-"""),
-    ("10a", ["k = 0"], """
-def wrong_shares(r, r_bar, wrong, k):
-    trust = torch.sigmoid(r_bar - r)
-    kept = torch.argsort(trust, descending=True)[:-k]
-    return wrong.mean(), (wrong * trust).sum() / trust.sum(), wrong[kept].mean()
-"""),
     ("10a", ["upside down"], """
 def wrong_shares(r, r_bar, wrong, k):
     trust = torch.exp(r) / (torch.exp(r) + torch.exp(r_bar))
@@ -223,11 +145,6 @@ def wrong_shares(r, r_bar, wrong, k):
     keep = trust > trust.sort().values[k - 1]
     return wrong.mean(), trust[wrong == 1].sum() / trust.sum(), wrong[keep].mean()
 """),
-    ("11a", ["best score"], """
-def best_of_n(n, likes, scores):
-    found = [max(some) for some in itertools.combinations(scores, n)]
-    return statistics.mean(found)
-"""),
     ("11a", ["twice"], """
 def best_of_n(n, likes, scores):
     N = len(likes)
@@ -238,32 +155,11 @@ def best_of_n(n, likes, scores):
 def answers_needed(p, share):
     return max(2, math.ceil(math.log(1 - share) / math.log(p) - 1e-12))
 """),
-    ("12a", ["less is enough"], """
-def answers_needed(p, share):
-    K = 1
-    while True:
-        K += 1
-        equal = p ** (K - 1) + (1 - p) ** (K - 1)
-        if 1 - equal >= share:
-            return K
-"""),
-    ("12b", ["is rho"], """
-def grpo_push(logp, old, ref, A, eps, beta):
-    rho = torch.exp(logp - old)
-    clipped = torch.clip(rho, 1 - eps, 1 + eps)
-    active = (rho * A <= clipped * A).float()
-    return A * active + beta * (torch.exp(ref - logp) - 1)
-"""),
     ("12b", ["smaller of both", "pushed up"], """
 def grpo_push(logp, old, ref, A, eps, beta):
     rho = torch.exp(logp - old)
     active = ((rho > 1 - eps) & (rho < 1 + eps)).float()
     return rho * A * active - beta * (torch.exp(ref - logp) - 1)
-"""),
-    ("12b", ["penalty"], """
-def grpo_push(logp, old, ref, A, eps, beta):
-    rho = torch.exp(logp - old)
-    return torch.where(rho * A <= rho.clamp(1 - eps, 1 + eps) * A, rho * A, 0.0)
 """),
     ("13a", ["sign"], """
 def pushes(p):
@@ -272,22 +168,9 @@ def pushes(p):
     without = torch.autograd.grad(-x.exp() * x, x)[0].item()
     return with_sg, without
 """),
-    ("13a", ["derivative with respect to p"], """
-def pushes(p):
-    return p, math.log(p) + 1
-"""),
     ("13a", ["derivative with respect to p", "constant factor"], """
 def pushes(p):
     return 1.0, 1 + math.log(p)
-"""),
-    ("14a", ["degrees of freedom"], """
-def seeds_needed(difference, sd, t):
-    n = 2
-    while n <= len(t):
-        if abs(difference) > t[n] * sd / n ** 0.5:
-            return n
-        n += 1
-    return None
 """),
     ("14a", ["touch"], """
 def seeds_needed(difference, sd, t):
@@ -304,26 +187,9 @@ def seeds_needed(difference, sd, t):
             return n
     return None
 """),
-    ("16a", ["sign"], """
-def push_on_steps(s, delta, long, short):
-    steps = s * (1 - s) * delta / long * (1 - s)
-    none = (1 - s) * (-s * delta) / short * (-s)
-    return -(steps + none)
-"""),
     ("16a", ["as well"], """
 def push_on_steps(s, delta, long, short):
     return s * (1 - s) ** 2 * delta / long
-"""),
-    ("17a", ["add up to 1"], """
-def tokens_until(share, gamma):
-    if gamma < 1 and share <= 1 - gamma:
-        return None
-    N = 1
-    while True:
-        w = [sum(gamma ** k for k in range(N - t + 1)) for t in range(1, N + 1)]
-        if w[-1] / sum(w) < share:
-            return N
-        N += 1
 """),
     ("17a", ["gives up"], """
 def tokens_until(share, gamma):
