@@ -251,6 +251,7 @@ NOTES: dict[str, Callable[[], str]] = {
     "judged behind SFT": lambda: behind_sft(which_loss.GRADED),
     "lead of SFT over pairs": lambda: lead_of_sft(which_loss.CONTRAST),
     "lead of SFT over judged": lambda: lead_of_sft(which_loss.GRADED),
+    "losses of C20": lambda: str(len(which_loss.BETA_TRIES)),
     "weights at an edge": weights_at_an_edge,
     "settings of C20": lambda: str(len(which_loss.SIXTEEN_RATES)),
     "settings of SFT in C3b": lambda: str(searches.count("C3b", "A and best B")),
