@@ -104,7 +104,7 @@ def lead_of_sft(losses: tuple[str, ...]) -> str:
 def weights_at_an_edge() -> str:
     """ "14 of 42": best values of a loss's own weight that are the lowest or highest tried."""
     claim, found = CLAIMS["C20"], []
-    for loss, (flag, *values) in which_loss.BETA_TRIES.items():
+    for loss, (_, *values) in which_loss.BETA_TRIES.items():
         best = [claim.best_try(loss, base).split()[-1] for base in (0, 1)]
         found += [value in (values[0], values[-1]) for value in best]
     return f"{sum(found)} of {len(found)}"
