@@ -30,6 +30,7 @@ from course import Lesson, train
 
 CHANGE = ""                     # change one thing: "" | "few" | "many" | "silent", see below
 lesson = Lesson("18", CHANGE)
+CHANGE = lesson.change
 
 # %% [markdown]
 # ## A dial with four parts

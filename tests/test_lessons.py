@@ -140,6 +140,12 @@ def test_a_lesson_builds_only_on_lessons_that_it_says_to_read_first(lesson):
     assert earlier <= read_first(lesson), f"{lesson.name} builds on {earlier - read_first(lesson)}"
 
 
+def test_each_lesson_takes_its_switch_from_the_command_line():
+    """Else --change would leave it as it is, and nobody would see that."""
+    assert not [file.name for file in LESSONS
+                if "\nCHANGE = lesson.change\n" not in file.read_text(encoding="utf-8")]
+
+
 def test_who_always_says_the_same_letter_is_mostly_wrong():
     right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
     assert {*RIGHT, "17 mine"} == set(guesses.questions())
