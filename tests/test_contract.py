@@ -10,7 +10,9 @@ from made import FORMS, killed_in_step, nano, one_error, push, start_folder, wit
 
 from nanouft import train
 from nanouft.models.folders import start_model
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -91,6 +93,10 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
     if form.name != "online_dpo":                       # its pairs are made from the rewards before
         assert reads(column("reward")) == (o.on_policy and o.scorer != "none")
     assert o.coupled == any(not torch.equal(others(1), others(x)) for x in (0.1, 3))
+
+
+def test_there_is_one_level_below_objective():
+    assert all(cls.__bases__[0] in (Objective, Pairs) for cls in OBJECTIVES.values())
 
 
 # ---- half fine-tuning ----------------------------------------------------------------------------
@@ -190,12 +196,13 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     (MINE.replace("1e-4", "'1e-4'"), "it must be int or float"),
     (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "it must be any or grade or none"),
-    (MINE.replace("1e-4", "float('nan')"), "line 5: TypeError: lr = "),
-    (MINE.replace("1e-4", "0"), "lr = 0: a learning rate must be above 0"),
+    *((MINE.replace("1e-4", f"float('{x}')"), "line 5: TypeError: lr = ") for x in ("nan", "inf")),
+    *((MINE.replace("1e-4", x), f"lr = {x}: a learning rate must be above 0") for x in ("0", "-1")),
     (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "of type torch.complex64"),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
      "return batch.seqs['answer'].logp.sum(), {}", "is computed without gradient"),
-    (LOSS + "return batch.seqs['answer'].logp.sum(), {'lr': 9.0}", "a number called 'lr'"),
+    *((LOSS + f"return batch.seqs['answer'].logp.sum(), {{{x!r}: 9.0}}", f"a number called {x!r}")
+      for x in ("step", "loss", "lr", "tokens", "grad_norm", "held_out")),
     (ON_POLICY + "return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss")])
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, capsys):

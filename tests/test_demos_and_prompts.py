@@ -153,8 +153,15 @@ def plain(o, batch: Batch) -> float:
         rewards.append(R)
     if o.name in FILES:
         return plain_with_shaped_tokens(o, batch, tokens)
-    return mean([-o.coef * mean(nats) if nats and mean([r >= o.right for r in R]) <= o.gate
-                 else x for x, nats, R in zip(explored, shown, rewards)])
+    if o.name == "hpt":
+        return mean([-o.coef * mean(nats) if nats and mean([r >= o.right for r in R]) <= o.gate
+                     else x for x, nats, R in zip(explored, shown, rewards)])
+    x = min(1, batch.progress / o.decay)
+    w = o.mu_end + (o.mu - o.mu_end) * (1 + math.cos(math.pi * x)) / 2
+    p = [math.exp(nats) for of in shown for nats in of]
+    weights = [x * (1 - x) if o.weigh == "phi" else 1 for x in p]
+    imitated = mean([-weight * math.log(x) for weight, x in zip(weights, p)])
+    return (1 - w) * mean(explored) + w * imitated
 
 
 def plain_with_shaped_tokens(o, batch: Batch, tokens) -> float:
@@ -183,7 +190,8 @@ def plain_with_shaped_tokens(o, batch: Batch, tokens) -> float:
 
 @pytest.mark.parametrize("name, settings", [
     ("luffy", {}), ("luffy", {"gamma": 0.5}), ("srft", {}), ("srft", {"sft": 0.2, "rl": 0.3}),
-    ("hpt", {"right": 0.5}),
+    ("chord", {}), ("chord", {"weigh": "phi", "mu": 0.1, "mu_end": 0.1}),
+    ("chord", {"mu_end": 1.0}), ("hpt", {"right": 0.5}),
     ("hpt", {"right": 0.45, "gate": 0.5, "coef": 0.3})], ids=str)
 def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, settings):
     made = source(name, mix="12:4", **settings)
@@ -247,6 +255,14 @@ def test_chord_with_mu_0_is_grpo_without_kl(files, tmp_path):
         assert equal == all(torch.allclose(chord[name], w, atol=1e-5) for name, w in grpo.items())
 
 
+def test_chord_with_mu_1_is_sft():
+    made = source("chord", mu=1.0, mu_end=1.0)
+    batch = moved(made)
+    demo = batch.seqs["demo"]
+    same(made.objective.loss(batch)[0].detach(),
+         -(demo.logp.detach() * demo.mask).sum() / demo.mask.sum(), 1e-6)
+
+
 @pytest.mark.parametrize("name", ["chord", "hpt"])
 def test_a_step_without_any_demonstration_is_grpo(name):
     made = source(name)
@@ -255,6 +271,14 @@ def test_a_step_without_any_demonstration_is_grpo(name):
     assert not batch.tokens["demo"]
     grpo = OBJECTIVES["grpo"](samples=K, beta=0.0)
     same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 1e-6)
+
+
+def test_where_all_prompts_are_failed_hpt_is_sft_of_their_demonstrations():
+    made = source("hpt", mix="16:0", right=2.0)
+    batch = moved(made)
+    demo = batch.seqs["demo"]
+    nats = demo.mean(demo.logp)[::K]
+    same(made.objective.loss(batch)[0].detach(), -nats.mean().detach(), 1e-6)
 
 
 def test_rows_without_a_demonstration_are_not_read():
