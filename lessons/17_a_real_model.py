@@ -4,7 +4,7 @@
 # like, and judge: do the verdicts from the small world survive?
 #
 # *An elective, about 40 minutes, or an hour if you train; read 06 and 14 first. SmolLM2:
-# arXiv:2502.02737; `lessons/evidence/claims.py`. It needs `pip install -e ".[hf]"`.*
+# arXiv:2502.02737; `lessons/evidence/questions/R1.ini`. It needs `pip install -e ".[hf]"`.*
 #
 # All verdicts so far are about models of one million parameters that have read nothing but
 # NanoWorld. SmolLM2-135M-Instruct is 135 times as large and has read real text. Others have already
@@ -43,11 +43,9 @@ import draw
 import numpy as np
 import torch
 
-from lessons.evidence.claim import UNIT
-from lessons.evidence.claims import CLAIMS, load_packed
-from lessons.evidence.judge import asked_of, place
+from lessons.evidence import plan
+from lessons.evidence.judge import asked_of, moments
 from lessons.evidence.stats import half_width
-from lessons.evidence.verdicts import moments
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.run.evaluation import score_tasks
@@ -125,9 +123,8 @@ def exam_after(name: str, seed: int) -> tuple[float, float]:
 
 def kept_scores(claim: str, row: str):
     """(2,seeds) the kept score of a row of a claim, and the share that stops, in per cent."""
-    file = load_packed(claim)
-    at = place(file, CLAIMS[claim], row, base=0)
-    return 100 * np.stack([file["scores"][at, 0].mean((1, 2)) / UNIT,
+    file, at = plan.scores(claim), [*plan.read(claim).trainings].index(row)
+    return 100 * np.stack([file["scores"][at, 0].mean((1, 2)) / plan.UNIT,
                            file["ended"][at, 0].mean((1, 2))])
 
 
@@ -158,7 +155,7 @@ def published_difference(claim: str, what: str, difference: str) -> tuple[float,
     `what` is "score" or "stops"."""
     better = "better, stops" if what == "stops" else "better"
     question = f"{better}: {difference}"
-    mean, variance, freedom = moments(asked_of(CLAIMS[claim], load_packed(claim), question, base=0))
+    mean, variance, freedom = moments(asked_of(plan.read(claim), question, model=0))
     return 100 * mean, 100 * half_width(variance, freedom)
 
 

@@ -7,40 +7,27 @@ import sys
 import numpy as np
 import pytest
 
-from lessons.evidence import (
-    cells,
-    frozen,
-    harvest,
-    judge,
-    keep,
-    papers,
-    pictures,
-    searches,
-    stats,
-    verdicts,
-    write,
-)
+from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
 from lessons.evidence.__main__ import main
-from lessons.evidence.claim import SKILLS, UNIT
-from lessons.evidence.claims import CLAIMS, load_packed
-from lessons.evidence.fill import differences, mean_of
+from lessons.evidence.judge import mean_of
+from lessons.evidence.pages import differences
+from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between
 from nanouft.plumbing.errors import UserError
 
-TEXTS = sorted(write.TEXTS.glob("*.md"))
+TEXTS = sorted(pages.TEXTS.glob("*.md"))
 
 
 # ---- the pages -----------------------------------------------------------------------------------
 def test_what_the_command_writes_stands_on_the_pages():
     """Every field is filled, and every run is told on a page."""
-    pages, front = write.pages(), write.front()
-    assert write.ALL.read_text(encoding="utf-8") == write.all_questions()
-    for file, text in pages.items():
+    written, front = pages.pages(), pages.front()
+    for file, text in written.items():
         assert file.read_text(encoding="utf-8") == text, file.name
-    assert between("results").search(write.README.read_text(encoding="utf-8"))[0] == front
-    assert not re.findall(r"\{[^}\"]*\}", " ".join([*pages.values(), front]))
-    told = set(re.findall(r"\b[CR]\d+\w?\b", " ".join(pages.values())))
-    assert told >= set(judge.RUN) - {"R1s"}          # R1s asks the rows of R1 how many stop
+    assert between("results").search(pages.README.read_text(encoding="utf-8"))[0] == front
+    assert not re.findall(r"\{[^}\"]*\}", " ".join([*written.values(), front]))
+    told = set(re.findall(r"\b[CR]\d+\w?\b", " ".join(written.values())))
+    assert told >= set(judge.RUNS) - {"R1s"}          # R1s asks the rows of R1 how many stop
 
 
 def test_no_interval_is_typed_by_hand():
@@ -50,7 +37,7 @@ def test_no_interval_is_typed_by_hand():
 
 def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
     """README and the overview say so; C1, C2: all demonstrations are right, so the best."""
-    found = write.all_lines()
+    found = pages.all_lines()
     for key in ("C1 better: released - SFT", "R1 better: released - SFT",
                 "C1c better: detached - SFT", "C2 better: UFT .01 - SFT", "C2 better: UFT .1 - SFT",
                 "C3 better: UFT - A and good B", "C3b better: UFT - A and best B",
@@ -66,7 +53,7 @@ def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
 def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, plain):
     """README says so, of both settings: on N1 and on N2."""
     for second in ("DPO", "KTO", "UNA"):
-        figures = differences(f"{run} better: {plain} - A -> {second}", {})
+        figures = differences(f"{run} better: {plain} - A -> {second}")
         assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second
 
 
@@ -75,21 +62,21 @@ def test_without_i_do_not_know_no_such_lead_is_clear_on_both_models(run, plain):
     """README, the overview and the page of UFT say so; in skills the chain with KTO leads by far
     in the second setting."""
     for second in ("DPO", "KTO", "UNA"):
-        figures = differences(f"{run} better, without unknown: {plain} - A -> {second}", {})
+        figures = differences(f"{run} better, without unknown: {plain} - A -> {second}")
         assert any(mean <= half for mean, half in figures), second
-    in_skills = differences("C3b better, skills: A and best B - A -> KTO", {})
+    in_skills = differences("C3b better, skills: A and best B - A -> KTO")
     assert all(mean + half < -5 for mean, half in in_skills)
 
 
 def test_what_is_averaged_by_hand():
     """Overall a fact weighs a third, "I do not know" a sixth, reversed words a fifteenth, as the
     pages say. "tasks alike" and "without unknown" are other means of the same scores."""
-    claim, kept = CLAIMS["C3"], load_packed("C3")
-    shares = verdicts.weights(claim.parts)
+    claim, kept = plan.read("C3"), plan.scores("C3")
+    shares = judge.weights(claim.parts)
     assert [round(1 / shares[task]) for task in ("fact", "unknown", "reverse")] == [3, 6, 15]
-    i = judge.place(kept, claim, "UFT", 0)
-    task = dict(zip(claim.families, kept["scores"][i, 0].mean((0, 2)) / UNIT))
-    found = {of: verdicts.moments(judge.asked_of(claim, kept, f"better, {of}: UFT", 0))[0]
+    i = [*claim.trainings].index("UFT")
+    task = dict(zip(claim.tasks, kept["scores"][i, 0].mean((0, 2)) / UNIT))
+    found = {of: judge.moments(judge.asked_of(claim, f"better, {of}: UFT", 0))[0]
              for of in ("tasks alike", "without unknown", "without truth", "score in fact")}
     skills = np.mean([task[name] for name in SKILLS])
     assert found == pytest.approx({
@@ -102,8 +89,8 @@ def test_the_mean_of_two_runs_and_its_interval_by_hand():
     """Variances 1 and 3 add up to 4, and of a mean of two count a quarter. Welch's degrees of
     freedom are 4 * 4 / (1 / 4 + 9 / 8)."""
     assert mean_of(((1.0, 1.0, 4.0), (2.0, 3.0, 8.0))) == pytest.approx((1.5, 1.0, 16 / 1.375))
-    one = differences("C3 better: UFT - A -> DPO", {})
-    assert differences("C3 better: UFT - A -> DPO & C3 better: UFT - A -> DPO", {})[0][0] == \
+    one = differences("C3 better: UFT - A -> DPO")
+    assert differences("C3 better: UFT - A -> DPO & C3 better: UFT - A -> DPO")[0][0] == \
         pytest.approx(one[0][0])
 
 
@@ -118,13 +105,13 @@ def test_a_picture_of_scores_compares_rows_of_one_run():
 
 def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
     """By name and version of the paper, and each question is of a claim about that paper."""
-    found = write.all_lines()
-    for sentence in papers.SENTENCES:
+    found = pages.all_lines()
+    for sentence in plan.PAPERS:
         assert re.fullmatch(r"\d{4}\.\d{5}v\d", sentence.version) and sentence.doubt
-        for key in sentence.questions:
-            assert found[key].claim in papers.CLAIMS_OF[sentence.paper], key
+        for key in sentence.asked + sentence.also:
+            assert found[key].claim in plan.RUNS_OF[sentence.paper], key
             assert found[key].whose == ("the paper's" if key in sentence.asked else "ours")
-    assert sorted(sum(papers.CLAIMS_OF.values(), ())) == sorted(judge.NAMES)
+    assert sorted(sum(plan.RUNS_OF.values(), [])) == sorted(judge.RUNS)
 
 
 def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
@@ -144,18 +131,18 @@ def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
 
 
 def test_a_doubt_is_told_of_a_question_that_exists():
-    for claim in CLAIMS.values():
-        assert set(claim.doubts) <= {"", *claim.questions.values()}
-    assert [*searches.doubts("C1", "SFT -> DPO", 1).values()] == ["SFT -> DPO", "SFT"]
+    for run in map(plan.read, plan.NAMES):
+        assert {*run.doubts} <= {"all", *run.questions} and {*run.edges} <= {*run.trainings}
 
 
 def test_the_words_of_a_frozen_line_are_its_numbers():
     """And its verdict is that of all models."""
-    for line in [*frozen.lines("C5"), *frozen.page_lines(), *frozen.lines("C7")]:
+    for line in [*judge.lines("C5"), *judge.frozen("lake", "C5"), *judge.lines("C7")]:
         for found in line.findings:
-            assert verdicts.points(found.mean, found.half) in line.figures
+            assert judge.points(found.mean, found.half) in line.figures
         if line.findings:
-            assert line.verdict == verdicts.on_all([found.verdict for found in line.findings])
+            assert {found.verdict for found in line.findings} == {line.verdict} or \
+                line.verdict == "undecided"
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -218,39 +205,39 @@ def test_the_mean_over_answers_that_stop_and_its_interval():
 
 
 # ---- families ------------------------------------------------------------------------------------
-def made_of(effects: dict[str, float], parts=None) -> verdicts.Asked:
+def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
     """Five seeds and 100 prompts of each family, with these differences."""
     rng = np.random.default_rng(1)
     gaps = {name: effect + rng.normal(0, 0.2, (5, 100)) for name, effect in effects.items()}
-    return verdicts.Asked(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
+    return judge.Asked(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
                           "better")
 
 
 def test_a_planted_family_is_found_and_no_other():
     alone = made_of({"a": 0.0, "b": 0.3, "c": 0.0, "d": 0.0})
-    assert verdicts.largest(alone) == "b" and abs(verdicts.mean_without(alone, "b")) < 0.02
-    assert verdicts.rests_on_largest(alone, "holds")
-    assert not verdicts.rests_on_largest(alone, "undecided")
+    assert judge.largest(alone) == "b" and abs(judge.mean_without(alone, "b")) < 0.02
+    assert judge.rests_on_largest(alone, "holds")
+    assert not judge.rests_on_largest(alone, "undecided")
     below = alone._replace(gaps={name: -gap for name, gap in alone.gaps.items()})
-    assert verdicts.largest(below) == "b" and verdicts.rests_on_largest(below, "does not hold")
-    assert not verdicts.rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
-    assert not verdicts.rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
+    assert judge.largest(below) == "b" and judge.rests_on_largest(below, "does not hold")
+    assert not judge.rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
+    assert not judge.rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
 
 
 def test_a_family_that_goes_leaves_its_share_to_its_part():
     parts = (("a", "b", "c"), ("d", "e"), ("f",))
-    assert verdicts.weights(parts)["a"] == pytest.approx(1 / 9)
-    assert verdicts.weights(parts, "d") == pytest.approx(
+    assert judge.weights(parts)["a"] == pytest.approx(1 / 9)
+    assert judge.weights(parts, "d") == pytest.approx(
         {"a": 1 / 9, "b": 1 / 9, "c": 1 / 9, "e": 1 / 3, "f": 1 / 3})
-    assert verdicts.weights(parts, "f") == pytest.approx(
+    assert judge.weights(parts, "f") == pytest.approx(
         {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 4, "e": 1 / 4})
     asked = made_of(dict(zip("abcdef", (0, 0, 0, 0.4, 0.1, 0.1))), parts)
     means = {name: gap.mean() for name, gap in asked.gaps.items()}
-    assert verdicts.mean_without(asked, "d") == pytest.approx(
+    assert judge.mean_without(asked, "d") == pytest.approx(
         (sum(means[x] for x in "abc") / 3 + means["e"] + means["f"]) / 3)
 
 
-def redrawn(asked: verdicts.Asked, effect: float, rng: np.random.Generator) -> verdicts.Asked:
+def redrawn(asked: judge.Asked, effect: float, rng: np.random.Generator) -> judge.Asked:
     """Seeds and groups of prompts drawn again, with replacement, with this effect in every family.
     Each drawn group is a draw of its own."""
     seeds = rng.integers(0, 5, 5)
@@ -268,17 +255,17 @@ def redrawn(asked: verdicts.Asked, effect: float, rng: np.random.Generator) -> v
 def test_a_verdict_seldom_seems_to_rest_on_one_family_where_all_gain_alike(name, question, fast):
     """Kept scores of all three tests, drawn again with one effect in all families, 1.2 half-widths
     on either side of each limit. Every verdict that rests on a family is false there."""
-    asked, rng = judge.asked_by_base(name)[0][question], np.random.default_rng(0)
+    asked, rng = judge.asked_by_model(name)[0][question], np.random.default_rng(0)
     decided = said = 0
-    _, variance, freedom = verdicts.moments(asked)
+    _, variance, freedom = judge.moments(asked)
     away = 1.2 * stats.half_width(variance, freedom)
     for effect in [limit + side * away for limit in stats.LIMITS[asked.test]
                    for side in (-1, 1)] * 10:
         again = redrawn(asked, effect, rng)
-        mean, variance, freedom = verdicts.moments(again)
+        mean, variance, freedom = judge.moments(again)
         verdict = stats.verdict(mean, stats.half_width(variance, freedom), asked.test)
         decided += verdict != "undecided"
-        said += verdicts.rests_on_largest(again, verdict)
+        said += judge.rests_on_largest(again, verdict)
     assert decided > 5 and said <= 0.06 * decided
 
 
@@ -304,66 +291,37 @@ def test_holm_stops_at_the_first_doubt():
     assert stats.holm([weak, clear, fair]) == ["undecided", "holds", "undecided"]
 
 
-# ---- the rows ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", [name for name in CLAIMS if name in judge.RUN])
-def test_every_command_of_an_entry_was_run(name):
-    kept, claim = load_packed(name), CLAIMS[name]
-    assert sorted(kept["commands"].tolist()) == sorted(
-        [claim.command(row, base) for base in range(len(claim.bases))] for row in claim.rows)
-    assert kept["scores"].shape[1:] == (len(claim.bases), len(claim.seeds), len(claim.families),
-                                        claim.items)
-    assert list(kept["seeds"]) == list(claim.seeds)
+# ---- the plans -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", plan.NAMES)
+def test_what_is_kept_is_what_the_plan_names(name):
+    run, kept = plan.read(name), plan.scores(name)
+    assert kept["scores"].shape == (len(run.trainings), len(run.models), len(run.seeds()),
+                                    len(run.tasks), run.items)
+    for formula in [*run.questions, *(f"better, {x}" for x in run.premises)]:
+        assert {training for _, training in judge.parse(run, formula)[1]} <= {*run.trainings}
 
 
-def test_a_command_that_was_never_run_is_one_line(monkeypatch):
-    monkeypatch.setitem(CLAIMS["C2"].rows, "SFT", "--objective sft --lr 6.4e-5 --batch-size 8")
-    with pytest.raises(UserError, match="never run: --objective sft --lr 6.4e-5"):
-        judge.verdicts_of("C2")
-
-
-def test_cells_become_verdicts(tmp_path, monkeypatch):
-    """The kept scores of R1 as cells give the same lines again, of R1s too; others are found."""
-    monkeypatch.setattr(cells, "OUT", tmp_path)
-    (tmp_path / "cells").mkdir()
-    claim, kept = CLAIMS["R1"], load_packed("R1")
-    for r, row in enumerate(claim.rows):
-        for s, seed in enumerate(claim.seeds):
-            np.savez(cells.cell_file(claim, row, 0, seed),
-                     **{what: kept[what][r, 0, s] for what in ("scores", "ended")})
-    trained = cells.gather(claim, 5)
-    for name in ("R1", "R1s"):
-        assert judge.with_doubts(judge.verdicts_of(name, trained)) == judge.lines(name)
-    trained["scores"][1, 0, 2, 0] = 0
-    assert judge.verdicts_of("R1", trained)[0] != judge.lines("R1")[0]
-    _, sft, released, _ = cells.compare("R1", trained)
-    assert " 100 100 100 100 100 " in sft and re.search(r" 100 100 [89]\d\S* 100 100 ", released)
-
-
-def test_no_two_cells_share_a_file_unless_they_are_the_same_model_asked_the_same():
-    """Over all rows with all their tries, bases and seeds of all claims: else one base's scores
-    would be read as the other's, and a verdict on both bases would be one base's twice."""
-    asked: dict = {}
-    for entry in CLAIMS.values():
-        tries = {row: CLAIMS[of].tries[row] for row, of in entry.set_like.items()} | entry.tries
-        settled = [(row, entry.with_setting(row, setting) if setting else entry)
-                   for row in entry.rows for setting in tries.get(row, [""])]
-        for row, claim in settled:
-            for base, folder in enumerate(claim.bases):
-                for seed in claim.seeds_for(row):
-                    same = (claim.command(row, base), folder, claim.prompts,
-                            seed if claim.is_trained(row) else "")
-                    file = cells.cell_file(claim, row, base, seed)
-                    assert asked.setdefault(file, same) == same, f"{row}, {folder}, seed {seed}"
-    assert len(asked) > 500
+@pytest.mark.parametrize("name", plan.NAMES)
+def test_no_two_commands_make_one_folder(name):
+    """And nothing is needed before it is made; else one model would be read as another."""
+    made: dict = {}
+    for *_, todo, _ in train.cells(plan.read(name), 0):
+        for folder, words in todo.items():
+            assert made.setdefault(folder, words) == words
+            needed = [x.removesuffix(".jsonl").rpartition("/")[0] if x.endswith(".jsonl") else x
+                      for x in words[:-1] if x.startswith(str(train.OUT))]
+            assert {*needed} <= {*made}
 
 
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     """The cheapest one, SFT on 30 rows: all 900 scores. --train compares any other."""
-    monkeypatch.setattr(cells, "OUT", tmp_path)
-    claim, kept = CLAIMS["C6"], load_packed("C6")
-    cells.make_cell("C6", "start", 0, 300)
-    assert np.array_equal(np.load(cells.cell_file(claim, "start", 0, 300))["scores"],
-                          kept["scores"][judge.place(kept, claim, "start", 0), 0, 0])
+    monkeypatch.setattr(train, "OUT", tmp_path)
+    run, todo = plan.read("C6"), {}
+    folder = train.add(todo, run, "start", 0, 300)
+    train.make(todo)
+    train.score(run, folder)
+    assert np.array_equal(np.load(train.scored(run, folder))["scores"],
+                          plan.scores("C6")["scores"][0, 0, 0])
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -372,7 +330,7 @@ def test_the_command_prints_every_verdict(capsys):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
     plain = " ".join(out.split())
-    for line in sum(map(judge.lines, judge.RUN), []):
+    for line in sum(map(judge.lines, judge.RUNS), []):
         told = f"{line.question} ({line.whose}) {line.verdict} {line.figures} "
         assert " ".join(told.split()) in plain
 
@@ -381,27 +339,16 @@ def test_the_command_does_without_torch():
     """Asked of one experiment, because a process of its own has judged nothing yet."""
     code = ("import sys; from lessons.evidence.__main__ import main; main(['R1']); "
             "sys.exit('torch' in sys.modules)")
-    subprocess.run([sys.executable, "-c", code], cwd=write.ROOT, stdout=subprocess.DEVNULL,
+    subprocess.run([sys.executable, "-c", code], cwd=pages.ROOT, stdout=subprocess.DEVNULL,
                    check=True)
 
 
-def test_mistakes_are_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "REAL", (str(tmp_path),))
-    with pytest.raises(UserError, match="the real model is missing"):
-        cells.prepare(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(UserError, match="other weights than those of the results"):
-        cells.prepare(tmp_path)
+def test_mistakes_are_one_line():
     for words, told in (
             (["C99"], "unknown run 'C99'"),
-            (["--train"], "--train needs a run"),
-            (["C13", "--rows", "sft"], "--rows needs --train or --search"),
-            (["--train", "C13", "C14", "--rows", "sft"], "trainings of one run, not of 2"),
-            (["--train", "C5", "--rows", "sft"], "C5: its trainings have no names"),
+            (["--train"], "need a run with a plan"), (["--train", "C5"], "version 1.1.0"),
             (["--train", "C4", "--workers", "0"], "--workers 0: must be at least 1"),
-            (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0"),
-            (["--train", "C14", "--rows", "sft,dpo"], "unknown training of C14 'sft,dpo'"),
-            (["--search", "C14", "--rows", "sft"], "'sft' has no settings to try")):
+            (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0")):
         with pytest.raises(UserError, match=told):
             main(words)
 

@@ -15,7 +15,7 @@ from frozen_lake.learn import task_of
 from frozen_lake.planning import optimal_actions
 from frozen_lake.record import LAMS, WEB, page_data, page_policies
 from frozen_lake.table import print_table
-from lessons.evidence import frozen
+from lessons.evidence import judge
 from nanouft.pictures.page import write_page
 
 
@@ -299,7 +299,7 @@ def test_docs_have_how_much_of_the_gap_the_blend_closes_on_random_lakes():
     """After so many updates of a policy with a habit, in per cent; the rest of that table is filled
     in by lessons.evidence."""
     found = {int(updates): float(cells[2]) for updates, cells in table("updates so far").items()}
-    lines = {line.question: line.figures for line in frozen.lines("C5")}
+    lines = {line.question: line.figures for line in judge.lines("C5")}
     for updates, told in found.items():
         figures = lines[
             f"Move by move, SFT overestimates its policy (detour habit, {updates} updates)"]

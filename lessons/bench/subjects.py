@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lessons.evidence.cells import once
+from lessons.evidence import train
 from nanouft import world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.generate import MAX_NEW
@@ -31,7 +31,9 @@ class Subject:
 def nano() -> Subject:
     """The base after SFT, which is trained once. Its bar is shown."""
     with contextlib.redirect_stdout(io.StringIO()):
-        sft = once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
+        sft = "out/bench/sft"
+        train.make({sft: ["nanouft.train", "--objective", "sft", "--seed", "0", "--init", "base",
+                          *train.MORE, "--out", sft]})
     return Subject(sft, rows=32, turns=6)
 
 

@@ -7,6 +7,7 @@ What trains leaves weights and nothing else that is believed; model, tokenizer, 
 are this program's own.
 """
 import contextlib
+import hashlib
 import io
 import shlex
 import shutil
@@ -16,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from lessons.classroom.sandbox import how_it_ended, run_limited
-from lessons.evidence.cells import digest
 from nanouft import train as nanouft_train
 from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
@@ -125,7 +125,8 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int) -> Result:
 def baselines(name: str, task: Task, split: str, seed: int) -> dict[str, Result]:
     """The methods beside an entry, trained once on this machine and kept in out/arena, under a
     hash of their commands."""
-    commands = digest(repr((task.flags, task.rates, task.beside)))
+    commands = hashlib.sha256(
+        repr((task.flags, task.rates, task.beside)).encode()).hexdigest()[:16]
     file = OUT / f"{name}-{split}-{seed}-{commands}.npz"
     if not file.exists():
         say(f"first, once: {'; '.join(task.beside)}")

@@ -2,30 +2,27 @@
 
     python -m lessons.evidence                      # all verdicts; nothing is trained
     python -m lessons.evidence C4                   # one run, with the score of each training
+    python -m lessons.evidence --commands C4        # the commands that train it, to be typed
     python -m lessons.evidence --train C4           # train it again; goes on where it stopped
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
-    python -m lessons.evidence --search C13         # try the settings of its trainings
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
-scores. C is for our own models N1 and N2, R for a real model, SmolLM2-135M. What was expected is
-printed as it was written then: there the first base is N1, a family is a task.
+scores; its plan is questions/C4.ini. C is for our own models N1 and N2, R for a real model,
+SmolLM2-135M. What was expected is printed as it was written then: there the first base is N1, a
+family is a task.
 """
 import argparse
 import sys
 import textwrap
 
-import numpy as np
-
-from lessons.evidence import frozen, judge, mechanism, papers
-from lessons.evidence.claims import CLAIMS, scores_file
-from lessons.evidence.verdicts import Line
+from lessons.evidence import judge, plan
+from lessons.evidence.judge import Line
+from lessons.evidence.pages import fill, write
+from lessons.evidence.plan import MODELS, UNIT
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range, one_of
 from nanouft.plumbing.printing import say
-
-TITLES = {"C5": "Frozen Lake: where training ends, and is SFT's estimate of its policy too high?",
-          "C7": "Is what SFT estimates of its model too high, step by step?"}
 
 EXPLAINED = (
     "Below each question are its verdict and the difference in points of 100, with its 95 % "
@@ -46,8 +43,7 @@ def print_lines(lines: list[Line], doubts: bool = False) -> None:
         print_wrapped(f"{'':5}{line.verdict:14}", "; ".join(filter(None, (line.figures, beside))))
         if doubts and line.doubts:
             print_wrapped(f"{'':19}Doubt: ", "; ".join(
-                f"{text} ({', '.join(rows)})" if rows else text
-                for text, rows in line.doubts.items()))
+                f"{text} ({', '.join(of)})" if of else text for text, of in line.doubts.items()))
 
 
 def print_wrapped(head: str, text: str) -> None:
@@ -57,7 +53,7 @@ def print_wrapped(head: str, text: str) -> None:
 
 def print_all() -> None:
     print_wrapped("", EXPLAINED)
-    for name in judge.RUN:
+    for name in judge.RUNS:
         say(f"\n{name}: {title(name)}")
         print_lines(judge.lines(name))
     questions, decided, stay = judge.as_one_family()
@@ -70,120 +66,85 @@ def print_all() -> None:
 
 def title(name: str) -> str:
     """What a run asks."""
-    return CLAIMS[name].title if name in CLAIMS else TITLES[name]
+    return plan.read(name).run["asks"] if name in plan.NAMES else judge.FROZEN["asks"][name]
 
 
 def print_one(name: str) -> None:
-    claim = CLAIMS.get(name)
     say(f"{name}: {title(name)}")
-    if expected := claim.expected if claim else frozen.EXPECTED.get(name):
+    run = plan.read(name) if name in plan.NAMES else None
+    if expected := run.run.get("expected") if run else judge.FROZEN["expected"].get(name):
         print_wrapped("Expected before the runs: ", expected)
-    if claim and name not in judge.RUN:
-        say("Not judged yet, because its trainings have not all ended. Its questions:",
-            *(f"  {question}" for question in claim.questions), "Its trainings, with their flags "
-            "for nanouft.train (two lines: for N1 and for N2):", sep="\n")
-        for row, flags in claim.rows.items():
-            lines = [flags] if isinstance(flags, str) else flags
-            say(*(f"  {row}: {judge.start_of(line)}" for line in lines), sep="\n")
-        return
-    if rows := judge.row_lines(name) if claim else frozen.row_lines(name):
-        say(*rows, "", sep="\n")
+    say(*(print_scores(name) if run else judge.FROZEN["table"].get(name, [])), "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     print_wrapped("", EXPLAINED)
     print_lines(judge.lines(name), doubts=True)
-    if name == "C13":
-        say(*mechanism.report(), sep="\n")
-    for sentence in papers.SENTENCES:
-        if any(key.startswith(f"{name} ") for key in sentence.questions):
+    if run and run.afterwards:
+        say(run.afterwards["report"])
+    for x in plan.PAPERS:
+        if any(key.startswith(f"{name} ") for key in x.asked + x.also):
             say()
-            print_wrapped("", f"The paper's sentence \"{sentence.says}\". Doubt: "
-                                f"{sentence.doubt}.")
+            print_wrapped("", f"The paper's sentence \"{x.says}\". Doubt: {fill(x.doubt)}.")
 
 
-def search(name: str, workers: int, rows: list[str]) -> None:
-    from lessons.evidence import cells
-    claim = CLAIMS.get(name)
-    if claim is None or not claim.tries:
-        raise UserError(f"--search {name}: it has no settings to try; runs that have: "
-                        + ", ".join(x for x in CLAIMS if CLAIMS[x].tries))
-    say("The best on validation prompts:", *cells.search(name, workers, rows), sep="\n")
-
-
-def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
-    from lessons.evidence import cells
-    if name not in CLAIMS:
-        raise UserError(f"--train {name}: its figures are judged as they are kept; the code that "
-                        "measured them is that of version 1.1.0, commit ffb6a607")
-    every = len(CLAIMS[name].seeds)
-    trained = cells.train_claim(name, seeds or every, workers, rows)
-    if rows:
-        return
-    if name in judge.RUN:
-        say(*cells.compare(name, trained), sep="\n")
-    elif seeds in (0, every):
-        np.savez_compressed(scores_file(name), **trained)
-    if seeds in (0, every):
-        say("Judged from these trainings:")
-        print_lines(judge.with_doubts(judge.verdicts_of(name, trained)))
-
-
-def check_rows(rows: list[str], names: list[str], to_train: bool, to_search: bool) -> None:
-    """Trainings that are named belong to one run, which has something to do for each of them."""
-    if not rows:
-        return
-    if not (to_train or to_search):
-        raise UserError("--rows needs --train or --search")
-    if len(names) != 1:
-        raise UserError(f"--rows names trainings of one run, not of {len(names)}")
-    claim = CLAIMS.get(names[0])
-    if claim is None:
-        raise UserError(f"{names[0]}: its trainings have no names, so leave --rows out")
-    for row in rows:
-        one_of(f"training of {names[0]}", row, claim.rows)
-        if to_search and row not in claim.tries:
-            raise UserError(f"--search {names[0]} --rows: {row!r} has no settings to try")
+def print_scores(name: str) -> list[str]:
+    """Each training: its score, that of each task, how many answers (C1 to C6: lists) stop."""
+    run, kept = plan.read(name), plan.scores(name)
+    ended = kept["ended" if "ended" in kept else "stops"]
+    width = max(map(len, run.trainings))
+    out = ["Score of each training in points of 100, in all tasks and in each, and how many per",
+           f"cent of {'the' if 'ended' in kept else 'list'} answers stop (means over seeds; below "
+           "each its flags for nanouft.train)", " " * (width + 10)
+           + "".join(f"{column:>10}" for column in ("score", *run.tasks, "stops"))]
+    for i, (training, flags) in enumerate(run.trainings.items()):
+        for model, of in enumerate(run.models):
+            numbers = [judge.score_of(name, training, model)[0],
+                       *kept["scores"][i, model].mean((0, 2)) / UNIT, ended[i, model].mean()]
+            out.append(f"{training:{width}}{MODELS[of]:>10}"
+                       + "".join(f"{100 * x:10.1f}" for x in numbers))
+        out += [f"    {line or '(not trained)'}" for line in flags.split("\n")]
+    return out + [f"{{{folder}}} = {flags}" for folder, flags in run.made.items()]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lessons.evidence", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.NAMES))
-    parser.add_argument("claims", nargs="*", metavar="NAME",
-                        help="runs, as listed below [all]")
-    parser.add_argument("--train", action="store_true",
-                        help="train and score a run again")
+        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.RUNS))
+    parser.add_argument("runs", nargs="*", metavar="NAME", help="runs, as listed below [all]")
+    parser.add_argument("--commands", action="store_true", help="print what trains a run")
+    parser.add_argument("--train", action="store_true", help="train and score a run again")
     parser.add_argument("--write", action="store_true",
                         help="write docs/results, docs/all_questions.md and README's results")
     parser.add_argument("--seeds", type=int, default=0, metavar="N",
-                        help="with --train, only the first N of the seeds [all]")
-    parser.add_argument("--search", action="store_true",
-                        help="try the settings of a run's trainings on validation prompts")
-    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME",
-                        help="with --train or --search of one run, these trainings alone [all]")
+                        help="with --train or --commands, only the first N of the seeds [all]")
     parser.add_argument("--workers", type=int, default=1, metavar="N",
-                        help="with --train or --search, the number of processes [1]")
+                        help="with --train, the number of processes [1]")
     flags = parser.parse_args(argv)
     in_range(flags, "workers", low=1)
     in_range(flags, "seeds")
-    names = [one_of("run", name, judge.NAMES) for name in flags.claims]
-    if (flags.train or flags.search) and not names:
-        raise UserError(f"--{'train' if flags.train else 'search'} needs a run, such as "
-                        "C13: all of them take days")
-    check_rows(flags.rows, names, flags.train, flags.search)
+    names = [one_of("run", name, judge.RUNS) for name in flags.runs]
+    if flags.train or flags.commands:
+        if not names or not set(names) <= {*plan.NAMES}:
+            raise UserError("--train and --commands need a run with a plan, such as C13; the code "
+                            "that measured C5 and C7 is that of version 1.1.0, commit ffb6a607")
+        from lessons.evidence import train
+        for name in names:
+            if flags.commands:
+                say(*train.commands(name, flags.seeds), sep="\n")
+            else:
+                trained = train.train(name, flags.seeds, flags.workers)
+                say(*train.compare(name, trained), sep="\n")
+                if flags.seeds in (0, len(plan.read(name).seeds())):
+                    say("Judged from these trainings:")
+                    print_lines(judge.judged(name, trained))
+        return 0
     if flags.write:
-        from lessons.evidence import write
-        write.main()
+        write()
     elif not names:
         print_all()
     for name in names:
-        if flags.search:
-            search(name, flags.workers, flags.rows)
-        if flags.train:
-            train(name, flags.seeds, flags.workers, flags.rows)
-        if not (flags.train or flags.search):
-            print_one(name)
+        print_one(name)
     return 0
 
 

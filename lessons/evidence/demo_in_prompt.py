@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.evidence.claim import SKILLS
+from lessons.evidence.plan import SKILLS
 from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT

@@ -1,74 +1,115 @@
-"""From kept scores (claims.scores_file) to the lines that `python -m lessons.evidence` prints.
-Students are judged by lessons/classroom/judge.py."""
+"""From kept scores to the lines that `python -m lessons.evidence` prints.
+
+The verdict is always that over all tasks. Beside it stands the largest task, which adds most in the
+direction of the mean, and the difference without it; then the others of its part share what it had,
+and a part of one task goes with it. That a verdict rests on task X needs more, because leaving out
+the largest one lowers every mean: the verdict is decided; X differs from the mean of the others, at
+5 % divided by the number of tasks; and the mean without X lies beyond a limit of the test or, where
+the limit is 0, is below half of the mean.
+"""
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
-from lessons.evidence import frozen, papers, searches
-from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
-from lessons.evidence.claims import CLAIMS, is_kept, load_packed
-from lessons.evidence.stats import Moments, half_width
-from lessons.evidence.verdicts import Asked, Line, Parts, holm, lines_of, moments
-from nanouft.plumbing.errors import UserError
+from lessons.evidence import plan, stats
+from lessons.evidence.plan import HERE, SKILLS, UNIT, Run
 
-MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
-COMPARED = {"stops": "ended", "score where both stop": "both stop"}
+Parts = tuple[tuple[str, ...], ...]
 Kept = Mapping[str, np.ndarray]
+Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
+COMPARED = {"stops": "ended", "score where both stop": "both stop"}
+FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
+RUNS = sorted([*plan.NAMES, "C5", "C7"], key=plan.number)
 
 
-# ---- the claims that are rows of runs ------------------------------------------------------------
-def place(kept: Kept, claim: Claim, row: str, base: int) -> int:
-    """Where the scores of a row lie. A row is found by its whole command, so a figure is never that
-    of another command than the entry says."""
-    wanted, commands = claim.command(row, base), list(kept["commands"][:, base])
-    if wanted not in commands:
-        raise UserError(f"{row}: no scores of this command are kept, it was never run: {wanted}")
-    return commands.index(wanted)
+class Asked(NamedTuple):
+    """The difference that a question asks for, on one model, task by task."""
+    gaps: dict[str, np.ndarray]         # (seeds, prompts) of each task
+    groups: dict[str, np.ndarray]       # (prompts,) one number for prompts that ask the same fact
+    parts: Parts                        # the mean is that of the means of the parts
+    test: str                           # "better", "not inferior" or "as good"
 
 
-def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]], str, tuple]:
-    """(test, [(sign, row), ...], what is compared, parts) of "better, skills: A - B". What is
-    compared are "scores", "ended", or "both stop": the scores of answers that stop in all rows."""
+class Finding(NamedTuple):
+    """What came of it; `half` of its interval is not corrected, `verdict` is (Holm)."""
+    mean: float
+    half: float
+    verdict: str
+    largest: str = ""                   # the task that adds most; "" where one task is asked
+    without: float = 0.0                # the difference without it
+    rests: bool = False                 # does the verdict rest on it?
+
+
+@dataclass
+class Line:
+    claim: str
+    question: str
+    verdict: str
+    figures: str
+    test: str = ""
+    findings: tuple[Finding, ...] = ()  # one per model; in C5 of moves alone
+    key: str = ""                       # "C1 better: released - SFT"; in C5 and C7 its words
+    whose: str = ""                     # "the paper's", "ours" or "premise"
+    doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: trainings that it is of}
+
+    @property
+    def without(self) -> str:
+        """ "list **-0.0** and +0.6": the largest task and the difference without it, in bold where
+        the verdict rests on that task."""
+        found = [f for f in self.findings if f.largest]
+        bold = ["**" if f.rests and self.verdict != "undecided" else "" for f in found]
+        numbers = [f"{mark}{100 * f.without:+.1f}{mark}" for f, mark in zip(found, bold)]
+        if len({f.largest for f in found}) == 1:
+            return f"{found[0].largest} {' and '.join(numbers)}"
+        return " and ".join(f"{f.largest} {x}" for f, x in zip(found, numbers))
+
+    @property
+    def rests_on(self) -> str:
+        """ "list", with the model if it is so on one of two; "" for none."""
+        if self.verdict == "undecided":
+            return ""
+        everywhere = all(f.rests for f in self.findings)
+        names = [f.largest + ("" if everywhere else f" on {model}")
+                 for f, model in zip(self.findings, ("N1", "N2")) if f.rests]
+        return " and ".join(dict.fromkeys(names))
+
+
+# ---- a difference --------------------------------------------------------------------------------
+def parse(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], str, Parts]:
+    """(test, [(sign, training), ...], what is compared, parts) of "better, skills: A - B"."""
     head, terms = formula.split(": ", 1)
     test, _, of = head.partition(", ")
     signed = [(-1 if term[0] == "-" else 1, term[2:])
               for term in re.split(r" (?=[+-] )", f"+ {terms}")]
-    compared = of.partition(" in ")[0]
-    return test, signed, COMPARED.get(compared, "scores"), parts_of(claim, of)
-
-
-def parts_of(claim: Claim, of: str) -> Parts:
-    """Which tasks are averaged: those of "score in reverse", of "skills", of "tasks alike", where
-    each weighs the same, of "without unknown", all others; else the claim's parts."""
-    task = of.partition(" in ")[2]
-    if task:
-        return ((task,),)
-    if of == "skills":
-        return (SKILLS,)
-    if of == "tasks alike":
-        return (claim.families,)
+    compared, _, task = of.partition(" in ")
     gone = of.removeprefix("without ")
-    return tuple(tuple(name for name in part if name != gone) for part in claim.parts)
+    parts = (((task,),) if task else (SKILLS,) if of == "skills" else
+             (run.tasks,) if of == "tasks alike" else
+             tuple(tuple(x for x in part if x != gone) for part in run.parts))
+    return test, signed, COMPARED.get(compared, "scores"), parts
 
 
-def asked_of(claim: Claim, kept: Kept, formula: str, base: int) -> Asked:
-    test, signed, what, parts = read_question(claim, formula)
-    places = [place(kept, claim, row, base) for _, row in signed]
-    x = kept["ended" if what == "ended" else "scores"][:, base]     # (rows, seeds, families,
+def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Asked:
+    test, signed, what, parts = parse(run, formula)
+    kept, names = kept or plan.scores(run.name), [*run.trainings]
+    at = [names.index(name) for _, name in signed]
+    x = kept["ended" if what == "ended" else "scores"][:, model]    # (trainings, seeds, tasks,
     x = x / (1 if what == "ended" else UNIT)                        # prompts)
-    gap = sum(sign * x[i] for (sign, _), i in zip(signed, places))
+    gap = sum(sign * x[i] for (sign, _), i in zip(signed, at))
     if what == "both stop":
-        gap = mean_where(gap, kept["ended"][places, base].all(0))
-    at = {family: claim.families.index(family) for part in parts for family in part}
-    return Asked({family: gap[:, i] for family, i in at.items()},
-                 {family: kept["groups"][i] for family, i in at.items()}, parts, test)
+        gap = mean_where(gap, kept["ended"][at, model].all(0))
+    place = {task: run.tasks.index(task) for part in parts for task in part}
+    return Asked({task: gap[:, i] for task, i in place.items()},
+                 {task: kept["groups"][i] for task, i in place.items()}, parts, test)
 
 
 def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(seeds, families, prompts) -> the same, so that its mean over seeds and prompts, and the
+    """(seeds, tasks, prompts) -> the same, so that its mean over seeds and prompts, and the
     variance of that mean, are those of the gap where `counts` is true. (A mean over a random number
     of answers is a ratio; this is its linearization.)"""
     share = counts.mean((0, 2), keepdims=True)
@@ -76,124 +117,155 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return mean + (gap - mean) * counts / share
 
 
-def score_of(claim: Claim, kept: Kept, row: str, base: int) -> Moments:
-    """The score of a row on a base, from 0 to 1, with its variance and degrees of freedom."""
-    return moments(asked_of(claim, kept, f"better: {row}", base))
+def weights(parts: Parts, without: str = "") -> dict[str, float]:
+    """The share of each task in the mean, of all or without one."""
+    left = [[task for task in part if task != without] for part in parts]
+    left = [part for part in left if part]
+    return {task: 1 / len(left) / len(part) for part in left for task in part}
 
 
-def asked_by_base(name: str, kept: Kept | None = None) -> list[list[Asked]]:
-    """Each question of a claim, on each base."""
-    claim, kept = CLAIMS[name], kept or load_packed(name)
-    return [[asked_of(claim, kept, formula, base) for formula in claim.questions.values()]
-            for base in range(len(claim.bases))]
+def moments(asked: Asked, share: dict[str, float] | None = None) -> stats.Moments:
+    """Mean, variance, degrees of freedom of the tasks' sum with these shares [of the parts]."""
+    share = share or weights(asked.parts)
+    return stats.moments([asked.gaps[task] * of_task for task, of_task in share.items()],
+                         [asked.groups[task] for task in share])
 
 
-def verdicts_of(name: str, kept: Kept | None = None) -> list[Line]:
-    """All questions of a claim, from its kept scores or from others."""
-    return lines_of(name, list(CLAIMS[name].questions), asked_by_base(name, kept))
+def mean_without(asked: Asked, task: str) -> float:
+    return sum(share * asked.gaps[name].mean()
+               for name, share in weights(asked.parts, task).items())
 
 
-def row_lines(name: str) -> list[str]:
-    """Each row of a claim: its score, that of each task, how many answers (C1 to C6: lists)
-    stop; its flags."""
-    claim, kept = CLAIMS[name], load_packed(name)
-    columns = ("score", *claim.families, "stops")
-    width = max(map(len, claim.rows))
-    stop = "the answers" if "ended" in kept else "list answers"
-    out = ["Score of each training in points of 100, in all tasks and in each, and how many per",
-           f"cent of {stop} stop (means over seeds; below each its flags for nanouft.train)",
-           " " * (width + 10) + "".join(f"{column:>10}" for column in columns)]
-    for row, flags in claim.rows.items():
-        for base, base_name in enumerate(claim.names):
-            i = place(kept, claim, row, base)
-            by_family = kept["scores"][i, base].mean((0, 2)) / UNIT
-            stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
-            numbers = [score_of(claim, kept, row, base)[0], *by_family, stops]
-            told = "".join(f"{100 * x:10.1f}" for x in numbers)
-            out.append(f"{row:{width}}{MODELS[base_name]:>10}{told}")
-        out += [f"    {start_of(x)}" for x in ([flags] if isinstance(flags, str) else flags)]
-    return out + [f"{{{folder}}} = {start_of(flags)}" for folder, flags in claim.made.items()]
+def largest(asked: Asked) -> str:
+    """The task that adds most in the direction of the mean."""
+    adds = {task: share * asked.gaps[task].mean() for task, share in weights(asked.parts).items()}
+    direction = np.sign(sum(adds.values()))
+    return max(adds, key=lambda task: direction * adds[task])
 
 
-def start_of(flags: str) -> str:
-    """The flags of a run, with the run that it starts from in words."""
-    flags, _, start = flags.partition(" <- ")
-    return f"{flags or '(not trained)'}{f', starting from {start}' if start else ''}"
+def rests_on_largest(asked: Asked, verdict: str) -> bool:
+    task, tasks = largest(asked), len(asked.gaps)
+    if verdict == "undecided" or tasks == 1:
+        return False
+    against = {name: -share for name, share in weights(asked.parts, task).items()}
+    apart, variance, freedom = moments(asked, {task: 1.0} | against)
+    if abs(apart) < stats.half_width(variance, freedom, looks=tasks):
+        return False
+    mean, rest = mean_without(asked, ""), mean_without(asked, task)
+    limits = stats.LIMITS[asked.test]
+    beyond = any((mean > limit) != (rest > limit) for limit in limits)
+    return beyond or limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2
 
 
-# ---- all claims ----------------------------------------------------------------------------------
-def number(name: str) -> tuple[str, int, str]:
-    """C10 comes after C9, and C1c after C1."""
-    letter, digits, rest = re.fullmatch(r"([CR])(\d+)(\w*)", name).groups()
-    return letter, int(digits), rest
+# ---- verdicts ------------------------------------------------------------------------------------
+def findings_of(questions: list[Asked]) -> list[Finding]:
+    """What came of all questions of a run, on one model."""
+    out = []
+    for asked, verdict in zip(questions, holm(questions)):
+        mean, variance, freedom = moments(asked)
+        out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
+        if len(asked.gaps) > 1:
+            task = largest(asked)
+            out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
+                                       rests=rests_on_largest(asked, verdict))
+    return out
 
 
-NAMES = sorted([*CLAIMS, *frozen.NAMES], key=number)
-RUN = [name for name in NAMES if name in frozen.NAMES or is_kept(name)]
+def holm(questions: list[Asked]) -> list[str]:
+    """The verdicts of questions that share one correction."""
+    return stats.holm([(*moments(asked), asked.test) for asked in questions])
+
+
+def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Asked]]:
+    run = plan.read(name)
+    return [[asked_of(run, formula, model, kept) for formula in run.questions]
+            for model in range(len(run.models))]
 
 
 @cache
 def lines(name: str) -> list[Line]:
-    """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
-    return with_doubts(verdicts_of(name) if name in CLAIMS else frozen.lines(name))
+    """The questions of one run with their verdicts."""
+    return frozen("lines", name) if name in ("C5", "C7") else judged(name)
 
 
-def with_doubts(found: list[Line]) -> list[Line]:
-    """Lines that also say whose question it is, and what is doubtful."""
-    return [replace(line, whose=papers.whose(key(line)), doubts=doubts_of(line)) for line in found]
+def frozen(part: str, name: str) -> list[Line]:
+    """C5 and C7, which were measured by version 1.1.0; `lake`: C5 in four lines."""
+    out = [Line(**entry | {"findings": tuple(Finding(*x) for x in entry.get("findings", ()))})
+           for entry in FROZEN[part] if entry["claim"] == name]
+    return [replace(line, key=(key := f"{name} {line.question}"), whose=whose(key)) for line in out]
 
 
-def key(line: Line) -> str:
-    """How papers.py names a question: "C1 better: released - SFT"; in C5 and C7 by its words."""
-    claim = CLAIMS.get(line.claim)
-    return f"{line.claim} {claim.questions[line.question] if claim else line.question}"
+def judged(name: str, kept: Kept | None = None) -> list[Line]:
+    """All questions of a run, from its kept scores or from others."""
+    run, by_model, out = plan.read(name), asked_by_model(name, kept), []
+    by_question = zip(*map(findings_of, by_model))
+    for (formula, words), asked, found in zip(run.questions.items(), by_model[0], by_question):
+        verdicts = {f.verdict for f in found}       # it holds if it holds on all models
+        out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
+                        " and ".join(points(f.mean, f.half) for f in found), asked.test, found,
+                        f"{name} {formula}", whose(f"{name} {formula}"), doubts_of(run, formula)))
+    return out
 
 
-def doubts_of(line: Line) -> dict[str, list[str]]:
-    """{doubt: the rows that it is of}: the claim's own, then what the search for settings lacks."""
-    claim = CLAIMS.get(line.claim)
-    if claim is None:
-        return {}
-    formula = claim.questions[line.question]
-    own = "; ".join(filter(None, map(claim.doubts.get, ("", formula))))
+def points(mean: float, half: float) -> str:
+    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
+
+
+def whose(key: str) -> str:
+    if key.startswith("C3 better, skills: A - A -> "):
+        return "premise"
+    of_papers = {question for says in plan.PAPERS for question in says.asked}
+    return "the paper's" if key in of_papers or key.startswith("C5 ") else "ours"
+
+
+def doubts_of(run: Run, formula: str) -> dict[str, list[str]]:
+    """{doubt: its trainings}: the run's own, then what the search for settings lacks."""
+    own = "; ".join(filter(None, map(run.doubts.get, ("all", formula))))
     out: dict[str, list[str]] = {doubt: [] for doubt in filter(None, own.split("; "))}
-    for _, row in read_question(claim, formula)[1]:
-        for base in range(len(claim.bases)):
-            for doubt, stage in searches.doubts(line.claim, row, base).items():
-                if stage not in out.setdefault(doubt, []):
-                    out[doubt].append(stage)
+    for _, name in parse(run, formula)[1]:
+        for line in filter(None, run.edges.get(name, "").split("\n")):
+            doubt, _, stage = line.partition(" | ")
+            of = out.setdefault(doubt, [])
+            if (stage or name) not in of:
+                of.append(stage or name)
     return out
 
 
 def premises(name: str) -> list[str]:
-    """What a claim presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0 %"."""
-    claim, out = CLAIMS.get(name), []
-    for what, formula in (claim.premises.items() if claim else ()):
-        by_base = [asked_of(claim, load_packed(name), f"better, {formula}", base)
-                   for base in range(len(claim.bases))]
-        out.append(f"{what}: " + " and ".join(
-            f"{100 * mean:.1f} ± {100 * half_width(variance, freedom):.1f}"
-            for mean, variance, freedom in map(moments, by_base)))
-    return out
+    """What a run presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0"."""
+    run = plan.read(name) if name in plan.NAMES else None
+    return [f"{what}: " + " and ".join(
+        f"{100 * mean:.1f} ± {100 * stats.half_width(variance, freedom):.1f}"
+        for mean, variance, freedom in (moments(asked_of(run, f"better, {formula}", model))
+                                        for model in range(len(run.models))))
+            for formula, what in (run.premises if run else {}).items()]
 
 
-def page_lines() -> list[Line]:
-    """The tables of docs/all_questions.md: all questions of all claims, except those that ask one
-    family of the question before them ("..."). Frozen Lake's stand there in four."""
-    return [line for name in RUN
-            for line in (with_doubts(frozen.page_lines()) if name == "C5" else lines(name))
-            if not line.question.startswith("...")]
+def score_of(name: str, training: str, model: int) -> stats.Moments:
+    """The score of a training on a model, from 0 to 1."""
+    return moments(asked_of(plan.read(name), f"better: {training}", model))
+
+
+def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
+    """The mean of runs that share neither seeds nor prompts; freedom as Welch has it."""
+    means, variances, freedoms = zip(*runs)
+    variance = sum(variances)
+    freedom = variance ** 2 / max(1e-30, sum(v ** 2 / n for v, n in zip(variances, freedoms)))
+    return sum(means) / len(runs), variance / len(runs) ** 2, freedom
+
+
+def of_100(difference: stats.Moments) -> Figure:
+    mean, variance, freedom = difference
+    return 100 * mean, 100 * stats.half_width(variance, freedom)
 
 
 def as_one_family() -> tuple[int, int, int]:
     """If the questions of C1 to C6 shared one correction: (questions, verdicts that are decided
-    claim by claim, those of them that stay decided)."""
-    names = [name for name, claim in CLAIMS.items()
-             if claim.bases == BASES and number(name) < ("C", 7, "")]
-    claim_by_claim = [line.verdict for name in names for line in lines(name)]
-    by_base = zip(*(asked_by_base(name) for name in names))
-    together = [holm([asked for of_claim in claims for asked in of_claim]) for claims in by_base]
-    decided = sum(verdict != "undecided" for verdict in claim_by_claim)
-    stay = sum(first == second == alone != "undecided"
-               for first, second, alone in zip(*together, claim_by_claim))
-    return len(claim_by_claim), decided, stay
+    run by run, those of them that stay decided)."""
+    names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
+    alone = [line.verdict for name in names for line in lines(name)]
+    by_model = zip(*map(asked_by_model, names))
+    together = [holm(sum(of_runs, [])) for of_runs in by_model]
+    decided = sum(verdict != "undecided" for verdict in alone)
+    stay = sum(a == b == c != "undecided" for a, b, c in zip(*together, alone))
+    return len(alone), decided, stay

@@ -7,11 +7,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from lessons.evidence import judge, stats, which_loss
-from lessons.evidence.claims import CLAIMS, load_packed
-from lessons.evidence.fill import Figure, mean_of, of_100
-from lessons.evidence.real_ift import LENGTHS
-from lessons.evidence.verdicts import moments
+from lessons.evidence import judge, plan, stats
 from nanouft.pictures.colours import PANEL, SOFT, look
 from nanouft.pictures.plots import STYLE, save
 
@@ -33,9 +29,13 @@ ONE_STAGE = {"SFT": ("sft", "SFT"), "SFT on passed": ("poft", "passed"),
              "GRPO": ("sampled", "GRPO"), "SFT, then GRPO": ("pairs", "chain"),
              "SFT, then 60 steps of GRPO": ("pairs", "chain, all"), "CHORD": ("graded", "chord"),
              "HPT": ("graded", "hpt"), "LUFFY": ("graded", "luffy"), "SRFT": ("graded", "srft")}
-LOSSES = {"imitate right answers": which_loss.IMITATE + which_loss.LATER,
-          "pairs, with imitation": which_loss.ANCHORED,
-          "pairs alone": which_loss.CONTRAST, "scores, labels": which_loss.GRADED}
+LENGTHS = {"SFT": (24, 48, 96, 192, 384), "detached": (24, 48, 96),     # steps of C9
+           "released": (24, 48, 96, 192, 384)}
+LOSSES = {                  # of C13 and C20, put into groups by their formulas before the runs
+    "imitate right answers": "sft ift poft dft neftune hft tofu sftmix",
+    "pairs, with imitation": "orpo slic cpo asft tpo tpo_l",
+    "pairs alone": "dpo ipo hinge simpo apo nca sppo robust_dpo rpo gdpo ada_dpo tis_dpo",
+    "scores, labels": "una kto uft"}
 MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
 
@@ -60,12 +60,11 @@ def write_all(folder: Path) -> list[str]:
 def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
     """{model: (mean, half of the interval) of 100} of a row, "C6 UNA"; of some tasks alone."""
     name, row = key.split(" ", 1)
-    claim, kept = CLAIMS[name], load_packed(name)
-    out = {}
-    for base, model in enumerate(claim.names):
-        asked = judge.asked_of(claim, kept, f"better: {row}", base)
+    run, out = plan.read(name), {}
+    for base, model in enumerate(run.models):
+        asked = judge.asked_of(run, f"better: {row}", base)
         shares = {family: 1 / len(families) for family in families} or None
-        mean, variance, freedom = moments(asked, shares)
+        mean, variance, freedom = judge.moments(asked, shares)
         out[model] = 100 * mean, 100 * stats.half_width(variance, freedom)
     return out
 
@@ -105,11 +104,11 @@ def scores(rows: Mapping[str, tuple[str, ...]], title: str):
 def stopping():
     """Per cent of answers that stop, against the steps: both forms of IFT beside SFT (C9)."""
     from matplotlib import pyplot as plt
-    claim, kept = CLAIMS["C9"], load_packed("C9")
+    claim, kept = plan.read("C9"), plan.scores("C9")
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
-    for base, (ax, model) in enumerate(zip(axes, claim.names)):
+    for base, (ax, model) in enumerate(zip(axes, claim.models)):
         for name, style in FORMS.items():
-            ended = [100 * kept["ended"][judge.place(kept, claim, f"{name} {steps}", base),
+            ended = [100 * kept["ended"][[*claim.trainings].index(f"{name} {steps}"),
                                          base].mean((1, 2)) for steps in LENGTHS[name]]
             seen = look(style)
             ax.plot(LENGTHS[name], [x.mean() for x in ended], color=seen.light,
@@ -159,13 +158,13 @@ def tasks():
 def one_stage():
     """C17: each training's mean of six skills, with few demonstrations and with wrong ones."""
     from matplotlib import pyplot as plt
-    claim = CLAIMS["C17"]
+    claim = plan.read("C17")
     fig, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True,
                              layout="constrained")
     titles = {"FEW": "FEW: 64 right", "WRONG": "WRONG: 1,020, 40 % wrong"}
     for ax, (condition, title) in zip(axes, titles.items()):
         for y, (style, name) in enumerate(ONE_STAGE.values()):
-            if (row := f"{condition} {name}") in claim.rows:
+            if (row := f"{condition} {name}") in claim.trainings:
                 for model, (mean, half) in score(f"C17 {row}").items():
                     dot(ax, mean, y + (0.14 if model == "base-1" else -0.14), half, model,
                         look(style).light)
@@ -175,22 +174,22 @@ def one_stage():
         ax.tick_params(axis="y", length=0)
     fig.suptitle("C17: no joined loss leads two stages on both models; SFT on passed rows does",
                  weight="bold", x=0.01, ha="left", fontsize=13)
-    models_legend(axes[0], claim.names)
+    models_legend(axes[0], claim.models)
     return fig
 
 
-def of_both(name: str, row: str) -> Figure:
+def of_both(name: str, row: str) -> judge.Figure:
     """The score of a row of a run, mean of N1 and N2, and half of its interval."""
-    return of_100(mean_of(tuple(judge.score_of(CLAIMS[name], load_packed(name), row, base)
-                                for base in (0, 1))))
+    return judge.of_100(judge.mean_of(tuple(judge.score_of(name, row, base) for base in (0, 1))))
 
 
-def by_group() -> dict[str, list[tuple[str, list[Figure]]]]:
+def by_group() -> dict[str, list[tuple[str, list[judge.Figure]]]]:
     """{group: [(loss, its scores from a base: with its own weight searched, if it was, and with
     its default one)]}, the best first."""
     runs = ("C20", "C13")
-    return {group: sorted(((loss, [of_both(run, loss) for run in runs if loss in CLAIMS[run].rows])
-                           for loss in losses), key=lambda line: -line[1][0][0])
+    return {group: sorted(((loss, [of_both(run, loss) for run in runs
+                                   if loss in plan.read(run).trainings])
+                           for loss in losses.split()), key=lambda line: -line[1][0][0])
             for group, losses in LOSSES.items()}
 
 

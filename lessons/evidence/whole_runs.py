@@ -11,12 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lessons.evidence import judge, stats
-from lessons.evidence.claim import FAMILIES, RESULTS
-from lessons.evidence.claims import CLAIMS, load_packed
+from lessons.evidence import judge, plan, stats
+from lessons.evidence.plan import FAMILIES, HERE
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, where it is from
-TABLE = RESULTS / "methods.csv"
+TABLE = HERE / "results" / "methods.csv"
 EXPLORATORY = "exploratory"             # the source of a score of the table
 STARTS = {                              # {start: (claim, its row of a method, that of the table)}
     "from the base model": ("C13", "{}", "{}"),
@@ -53,9 +52,9 @@ def in_table() -> dict[str, Score]:
 
 def of_claim(name: str) -> dict[str, Score]:
     """Rows of a claim from the shipped base, with an interval over seeds and prompts."""
-    claim, kept = CLAIMS[name], load_packed(name)
-    return {row: rounded_score(*judge.score_of(claim, kept, row, base=0), name)
-            for row in filter(claim.is_trained, claim.rows)}
+    run = plan.read(name)
+    return {row: rounded_score(*judge.score_of(name, row, 0), name)
+            for row, flags in run.trainings.items() if flags}
 
 
 def rounded_score(mean: float, variance: float, freedom: float, source: str) -> Score:

@@ -1,0 +1,192 @@
+"""docs/results, docs/all_questions.md and README's results: `python -m lessons.evidence --write`.
+
+A page of docs/results is a text of texts/ with its marks filled in, so that no figure of a
+difference is typed by hand. A mark is a form and a key, "{size& C1 better: released - SFT}". The
+key is that of a question, or of another difference of the same runs, which nobody asked beforehand:
+it has no verdict and is called unplanned. "A & B" is the mean of two keys, a difference and its
+repeat with other seeds and prompts: unplanned, too.
+    pair    -4.3, -4.3                  of N1 and of N2, or of SmolLM2 alone
+    wide    -4.3 ± 1.6, -4.3 ± 1.7
+    size    4.3, 4.3                    without their sign, which must be the same
+    broad   4.3 ± 1.6, 4.3 ± 1.7
+    left    -3.8, -2.4                  without the largest task
+    rest    -3.8 ± 1.6, -2.4 ± 1.7      the same with its interval, which is not corrected
+    sign    ✓, ✗ or ?
+    cells   cells of a table: N1, N2, SmolLM2, verdict, run; "cells left" also without the largest
+            task. Two keys, with ";" between them: our models, then SmolLM2
+    small   cells of a table: N1, N2, verdict, without the largest task, run
+    score   78.7, 81.0                  "score C1 SFT": what a training scores
+    stops   95.1, 95.4                  how many per cent of its answers stop
+    task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or "in six
+                                        skills"
+"-" before a form turns signs round; "&" behind it joins two figures with "and".
+"""
+import re
+from functools import cache
+from pathlib import Path
+
+from lessons.evidence import judge, plan
+from lessons.evidence.judge import Figure, Line, largest, mean_of, moments, of_100, weights
+from lessons.evidence.plan import NO_FACTS, PAPERS, RUNS_OF, UNIT
+from lessons.page_marks import write_between
+from nanouft.plumbing.printing import say
+
+ROOT = Path(__file__).parents[2]
+TEXTS, RESULTS = plan.HERE / "texts", ROOT / "docs" / "results"
+ALL, README = ROOT / "docs" / "all_questions.md", ROOT / "README.md"
+FRONT = "front"                         # the text of README's results
+WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
+MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
+FORMS = "pair wide size broad left rest sign cells small score stops task"
+FIELD = re.compile(rf"\{{(-?)({FORMS.replace(' ', '|')})(&?) ([^}}]+)\}}")
+
+
+@cache
+def all_lines() -> dict[str, Line]:
+    """{its key: its line}, of all questions, and of Frozen Lake's as the page has them."""
+    found = [line for name in judge.RUNS for line in judge.lines(name)]
+    return {line.key: line for line in found + judge.frozen("lake", "C5")}
+
+
+# ---- marks ---------------------------------------------------------------------------------------
+def fill(text: str) -> str:
+    """No line ends before a "%", or between a name and its mark."""
+    text = FIELD.sub(lambda field: form(*field.groups()), text)
+    return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
+
+
+def form(minus: str, name: str, join: str, key: str) -> str:
+    """What stands in the place of one mark."""
+    way, between, found = -1 if minus else 1, " and " if join else ", ", all_lines()
+    if name in ("cells", "small"):
+        keys = key.removeprefix("left ").split("; ")
+        return cells(keys, way, key.startswith("left ") or name == "small",
+                     models=2 if name == "small" else 3)
+    if name in ("score", "stops", "task"):
+        return between.join(f"{x:.1f}" for x in of_training(name, key))
+    if name == "sign":
+        return MARKS[found[key].verdict]
+    if name == "left":
+        return between.join(with_sign(100 * way * x.without) for x in found[key].findings)
+    figures = [(way * mean, half) for mean, half in
+               (without_largest(key) if name == "rest" else differences(key))]
+    if name in ("size", "broad"):
+        assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
+        return between.join(f"{abs(mean):.1f}" + f"\u00a0±\u00a0{half:.1f}" * (name == "broad")
+                            for mean, half in figures)
+    return between.join(with_sign(x[0]) if name == "pair" else interval(x) for x in figures)
+
+
+def with_sign(x: float) -> str:
+    return f"{x:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
+
+
+def interval(figure: Figure) -> str:
+    """In a cell it stays on one line."""
+    return f"{with_sign(figure[0])}\u00a0±\u00a0{figure[1]:.1f}"
+
+
+def differences(key: str) -> list[Figure]:
+    """On each model, of a question, or of another difference of the same runs."""
+    if key in all_lines():
+        return [(100 * x.mean, 100 * x.half) for x in all_lines()[key].findings]
+    of_keys = [map(moments, asked_on_each(part)) for part in key.split(" & ")]
+    return [of_100(mean_of(runs)) for runs in zip(*of_keys)]
+
+
+def without_largest(key: str) -> list[Figure]:
+    return [of_100(moments(asked, weights(asked.parts, largest(asked))))
+            for asked in asked_on_each(key)]
+
+
+def asked_on_each(key: str) -> list[judge.Asked]:
+    run, formula = plan.read(key.split(" ", 1)[0]), key.split(" ", 1)[1]
+    return [judge.asked_of(run, formula, model) for model in range(len(run.models))]
+
+
+def cells(keys: list[str], way: int, left: bool, models: int) -> str:
+    """Cells of a row of a table; a dash where nothing was asked."""
+    out, verdicts, without, runs = ["–"] * models, [], [], []
+    for key in keys:
+        figures = [interval((way * mean, half)) for mean, half in differences(key)]
+        line, at = all_lines().get(key), 2 if key.startswith("R") else 0
+        out[at:at + len(figures)] = figures
+        verdicts.append(MARKS[line.verdict] if line else "unplanned")
+        runs += [part.partition(" ")[0] for part in key.split(" & ")]
+        if line and any(x.largest for x in line.findings):
+            bold = ["**" if x.rests and line.verdict != "undecided" else "" for x in line.findings]
+            without.append(", ".join(mark + with_sign(100 * way * x.without) + mark
+                                     for mark, x in zip(bold, line.findings)))
+        elif len(keys) > 1:
+            without.append("–")
+    return " | ".join([*out, "; ".join(verdicts), *(["; ".join(without)] if left else []),
+                       ", ".join(dict.fromkeys(runs))])
+
+
+def of_training(what: str, key: str) -> list[float]:
+    """ "C13 sft in unknown" or "C13 sft in six skills": on each model, of 100."""
+    name, training = key.split(" ", 1)
+    training, _, task = training.partition(" in ")
+    run, kept = plan.read(name), plan.scores(name)
+    models, at = range(len(run.models)), [*run.trainings].index(training)
+    if what == "score":
+        return [100 * judge.score_of(name, training, model)[0] for model in models]
+    names = NO_FACTS if task == "six skills" else (task,)
+    x = kept["ended" if "ended" in kept else "stops"] if what == "stops" else \
+        kept["scores"][..., [run.tasks.index(name) for name in names], :] / UNIT
+    return [100 * x[at, model].mean() for model in models]
+
+
+# ---- pages ---------------------------------------------------------------------------------------
+def pages() -> dict[Path, str]:
+    """{file: its text} of all pages that are written, README's results apart."""
+    texts = {RESULTS / text.name: WRITTEN.format(text.name) + fill(text.read_text("utf-8"))
+             for text in sorted(TEXTS.glob("*.md")) if text.stem not in (FRONT, "all_questions")}
+    return {ALL: all_questions()} | texts
+
+
+def front() -> str:
+    return fill((TEXTS / f"{FRONT}.md").read_text("utf-8"))
+
+
+def all_questions() -> str:
+    """Below each sentence of a paper the questions that ask it, below the last one of a paper our
+    further questions; then the premises, and one correction for all."""
+    left = {line.key: line for name in judge.RUNS
+            for line in (judge.frozen("lake", "C5") if name == "C5" else judge.lines(name))
+            if not line.question.startswith("...")}
+    out = []
+    for paper, runs in RUNS_OF.items():
+        out += ["", f"## {paper}", "| run | question | whose | verdict "
+                "| points of 100, on each model | without its largest task | doubts |",
+                "|---|---|---|---|---|---|---|"]
+        for x in (x for x in PAPERS if x.paper == paper):
+            link = f"[{paper} v{x.version.partition('v')[2]}](https://arxiv.org/abs/{x.version})"
+            out.append(f"| {link} | **{x.says}** | | | | | {fill(x.doubt)} |")
+            out += [row(left.pop(key)) for key in x.asked + x.also]
+        rest = [key for key, line in left.items() if line.claim in runs]
+        out += ["| | **further questions** | | | | | |"] * bool(rest)
+        out += [row(left.pop(key)) for key in rest]
+    out += ["", *(f"{name}, a premise: {premise}."
+                  for name in judge.RUNS for premise in judge.premises(name))]
+    questions, decided, stay = judge.as_one_family()
+    return (TEXTS / "all_questions.md").read_text("utf-8") + "\n".join(out).lstrip() + (
+        f"\n\nIf the {questions} questions of C1 to C6 shared one correction, {stay} of their "
+        f"{decided} decided verdicts would stay.\n")
+
+
+def row(line: Line) -> str:
+    whose = line.whose.removeprefix("the ").removesuffix("'s")
+    doubts = "; ".join(f"{doubt} ({', '.join(of)})" if of and doubt != "no settings were searched"
+                       else doubt for doubt, of in line.doubts.items())
+    return (f"| {line.claim} | {line.question} | {whose} | {line.verdict} | {line.figures} "
+            f"| {line.without} | {doubts} |")
+
+
+def write() -> None:
+    from lessons.evidence import pictures  # it needs matplotlib
+    for file, text in pages().items():
+        file.write_text(text, encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    README.write_text(write_between(readme, "results", front()), encoding="utf-8")
+    say(*pages(), README, *pictures.write_all(RESULTS), sep="\n")

@@ -1,0 +1,144 @@
+"""A run as it was planned (questions/NAME.ini) and what its trainings scored (results/NAME.npz.xz).
+
+[run]           what it asks, its models, seeds, test prompts and tasks; what was expected before
+[made]          models and files that several trainings read: {likeliest} in their commands
+[trainings]     name = flags of nanouft.train. "<- NAME": it starts from that training's model, else
+                from the model of [run]. Two lines: one for each model. No flags: not trained
+[questions]     test: a sum of trainings = the question in words. "better: A - B" asks whether A
+                scores more than B, "better: A - B - C + D" whether A's lead over B is larger than
+                C's over D; stats.py has the tests. "better, stops: A - B" asks of the share of
+                answers that stop, "score in sort" of one task, "score where both stop" of answers
+                that stop after A and after B. "..." is the question before it, of one task
+[premises]      the same without a verdict
+[doubts]        of a question, or of all: why a verdict may be wrong though its interval is right
+[edges]         of a training: settings that are the lowest or highest tried, or were not searched;
+                behind "|" the stage whose settings they are
+
+Settings were chosen on validation prompts with other seeds (results/tries.csv.xz), and questions,
+signs and margins were written down before the runs that answer them.
+"""
+import configparser
+import io
+import lzma
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+HERE = Path(__file__).parent
+FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
+NO_FACTS = FAMILIES[:6]                 # they need no facts of NanoWorld
+SKILLS = ("rules", "list", "sum", "sort", "reverse")
+UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
+MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
+FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    run: dict[str, str]
+    made: dict[str, str]
+    trainings: dict[str, str]
+    questions: dict[str, str]           # {formula: in words}
+    premises: dict[str, str]
+    doubts: dict[str, str]
+    edges: dict[str, str]
+    afterwards: dict[str, str]
+
+    @property
+    def models(self) -> list[str]:
+        return self.run["models"].split()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(self.run.get("tasks", " ".join(FAMILIES)).split())
+
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """The score is the mean of the means of these groups of tasks."""
+        return tuple(tuple(part.split()) for part in
+                     self.run.get("mean of", " ".join(self.tasks)).split(","))
+
+    @property
+    def prompts(self) -> int:
+        """The seed of the test prompts."""
+        return int(self.run["prompts"])
+
+    @property
+    def items(self) -> int:
+        return int(self.run.get("items", 100))
+
+    @property
+    def longest(self) -> int:
+        return int(self.run.get("longest", 44))
+
+    def seeds(self, training: str = "") -> range:
+        first, last = self.run.get(f"seeds of {training}", self.run["seeds"]).split(" to ")
+        return range(int(first), int(last) + 1)
+
+    def flags(self, name: str, model: int) -> tuple[str, str]:
+        """(flags, the training that it starts from or "") of a training or of what is made."""
+        lines = (self.made.get(name) or self.trainings[name]).split("\n")
+        flags, _, start = lines[min(model, len(lines) - 1)].partition("<- ")
+        return flags.strip(), start
+
+
+def parse(file: str) -> configparser.ConfigParser:
+    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
+    ini.optionxform = str               # names keep their capitals
+    ini.read(HERE / "questions" / file, encoding="utf-8")
+    return ini
+
+
+@cache
+def read(name: str) -> Run:
+    ini = parse(f"{name}.ini")
+    found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
+    for part in ("run", "questions", "premises", "doubts"):
+        found[part] = {key: " ".join(text.split()) for key, text in found[part].items()}
+    return Run(name, **found)
+
+
+@cache
+def scores(name: str) -> dict[str, np.ndarray]:
+    """`scores` (trainings, models, seeds, tasks, prompts) in 240ths; `ended`: which answers stop
+    (C1 to C6: `stops`, the share of lists); `groups` (tasks, prompts): one number for all prompts
+    that ask for the same fact."""
+    packed = (HERE / "results" / f"{read(name).run.get('scores of', name)}.npz.xz").read_bytes()
+    return dict(np.load(io.BytesIO(lzma.decompress(packed))))
+
+
+def number(name: str) -> tuple[str, int, str]:
+    """C10 comes after C9, and C1c after C1."""
+    letter, digits, rest = re.fullmatch(r"([CR])(\d+)(\w*)", name).groups()
+    return letter, int(digits), rest
+
+
+NAMES = sorted((file.stem for file in (HERE / "questions").glob("*.ini")), key=number)
+
+
+# ---- papers --------------------------------------------------------------------------------------
+class Sentence(NamedTuple):
+    """What a paper says, and the questions that ask it: the paper's own, then ours."""
+    paper: str
+    version: str                        # arXiv number and version that has the sentence
+    says: str                           # in our words
+    asked: list[str]
+    also: list[str]
+    doubt: str                          # may have marks
+
+
+def read_papers() -> tuple[dict[str, list[str]], list[Sentence]]:
+    ini = parse("papers.cfg")
+    said = [Sentence(part["paper"], part["version"], " ".join(part["says"].split()),
+                     part["asked"].split("\n")[1:], part.get("also", "").split("\n")[1:],
+                     " ".join(part["doubt"].split()))
+            for name, part in ini.items() if name not in ("DEFAULT", "runs")]
+    return {paper: runs.split() for paper, runs in ini["runs"].items()}, said
+
+
+RUNS_OF, PAPERS = read_papers()

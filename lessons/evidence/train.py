@@ -1,0 +1,167 @@
+"""Train a run again: `python -m lessons.evidence --train C4`, or type its commands yourself:
+
+    python -m lessons.evidence --commands C4 --seeds 1
+
+Every command makes one folder in out/evidence. A folder that is there is not made again, so an
+interrupted run goes on where it was. Its test prompts are then answered and scored into
+FOLDER/scores.npz.
+"""
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from lessons.evidence import plan
+from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
+from nanouft.plumbing.errors import UserError
+
+OUT = Path("out/evidence")
+PROGRAMS = {"train": "nanouft.train", "harvest": "lessons.evidence.harvest",
+            "keep": "lessons.evidence.keep"}
+MORE = "--plain --items 0 --save-every 0 --threads 1 --device cpu".split()
+Commands = dict[str, list[str]]         # {the folder that it makes: a program and its words}
+
+
+def add(todo: Commands, run: Run, name: str, model: int, seed: int) -> str:
+    """The folder of a training, or of what is made for several; its command, and those of all that
+    it needs, are added to `todo`."""
+    flags, start = run.flags(name, model)
+    shared = "--seed" in flags                      # one for all models and seeds
+    init = (add(todo, run, start, model, seed) if start else
+            FOLDERS[run.models[0 if shared else model]])
+    flags = re.sub(r"{(\w+)}", lambda found: add(todo, run, found[1], model, seed), flags)
+    if name in run.trainings and "--" not in flags:             # not trained
+        return flags or init
+    kind, *words = flags.split() if name in run.made else ["train", *flags.split()]
+    of = "all" if shared else f"{MODELS[run.models[model]]}/{seed}"
+    folder = f"{OUT}/{run.name}/{of}/{re.sub('[^.a-zA-Z0-9]+', '_', name)}"
+    words += [] if shared else ["--seed", str(seed)]
+    words += ([] if kind == "keep" else ["--init", init]) + (MORE if kind == "train" else [])
+    todo[folder] = [PROGRAMS[kind], *words, "--out", folder]
+    return folder
+
+
+def cells(run: Run, seeds: int) -> list[tuple[int, int, Commands, dict[str, str]]]:
+    """[(model, number of the seed, commands, {training: its folder})], of the first seeds."""
+    out = []
+    for model in range(len(run.models)):
+        for s in range(seeds or len(run.seeds())):
+            todo: Commands = {}
+            folders = {name: add(todo, run, name, model, run.seeds(name)[s])
+                       for name in run.trainings}
+            out.append((model, s, todo, folders))
+    return out
+
+
+def commands(name: str, seeds: int) -> list[str]:
+    """As they are typed, each once."""
+    every = {folder: words for *_, todo, _ in cells(plan.read(name), seeds)
+             for folder, words in todo.items()}
+    return [f"python -m {shlex.join(words)}" for words in every.values()]
+
+
+def make(todo: Commands) -> None:
+    """All folders that are missing."""
+    for folder, (program, *words) in todo.items():
+        if not Path(folder).exists():
+            partial = f"{folder}.{os.getpid()}"
+            shutil.rmtree(partial, ignore_errors=True)
+            import_module(program).main([*words[:-1], partial])
+            Path(partial).rename(folder)
+
+
+def score(run: Run, folder: str) -> None:
+    from nanouft.models import folders
+    from nanouft.run.evaluation import score_tasks
+    model, tok = folders.start_model(folder)
+    answers = score_tasks(model, tok, "test", run.items, run.prompts, run.tasks, run.longest)[1]
+    found = {what: np.array([[x[what] for x in answers if x["family"] == task]
+                             for task in run.tasks]) for what in ("score", "ended")}
+    file = scored(run, folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(file, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
+                        ended=found["ended"].astype(np.uint8))
+
+
+def scored(run: Run, folder: str) -> Path:
+    """Of a model that is not trained the scores lie beside those that are."""
+    inside = Path(folder).is_relative_to(OUT)
+    return (Path(folder) if inside else OUT / run.name / Path(folder).name) / "scores.npz"
+
+
+def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> None:
+    """All trainings of one seed on one model."""
+    import torch
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    run = plan.read(name)
+    missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
+    if missing:
+        make(todo)
+    for folder in missing:
+        score(run, folder)
+    if run.models == ["smollm2"]:                   # 540 MB each
+        for weights in (file for x in folders.values() for file in Path(x).glob("*.safetensors")
+                        if Path(x).is_relative_to(OUT / name) and "/all/" not in x):
+            weights.unlink()
+
+
+def second_base(folder: Path) -> None:
+    """It is not committed, but the history has it."""
+    from nanouft.models import folders
+    from nanouft.models.tokenizer import nano
+    from nanouft.plumbing.files import read_json
+    with tempfile.TemporaryDirectory() as raw:
+        for name in ("config.json", "model.safetensors"):
+            show = subprocess.run(["git", "show", f"3c61a24f:docs/results/base-1/{name}"],
+                                  capture_output=True)
+            if show.returncode:
+                raise UserError(f"{folder}: the second base comes from the history of a full clone "
+                                "(git fetch --unshallow)")
+            Path(raw, name).write_bytes(show.stdout)
+        model = folders.read_gpt(Path(raw), read_json(Path(raw, "config.json")))
+    folders.save_model(folder, model, nano())
+
+
+def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
+    """The scores of the first seeds, as results/ keeps them."""
+    run = plan.read(name)
+    if "base-1" in run.models and not Path(FOLDERS["base-1"]).exists():
+        second_base(Path(FOLDERS["base-1"]))
+    if run.models == ["smollm2"] and not Path(FOLDERS["smollm2"]).exists():
+        raise UserError(f"{FOLDERS['smollm2']}: the real model is missing; first, once: "
+                        f"python -m lessons.evidence.smollm2 {FOLDERS['smollm2']}")
+    every = cells(run, seeds)
+    make({x: words for x, words in every[0][2].items() if "/all/" in x})
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        list(pool.map(cell, [name] * len(every), *zip(*every)))
+    found = {(model, s): [np.load(scored(run, x)) for x in folders.values()]
+             for model, s, _, folders in every}
+    arrays = {what: np.array([[[found[model, s][i][what] for s in range(len(every) //
+                                                                        len(run.models))]
+                               for model in range(len(run.models))]
+                              for i in range(len(run.trainings))]) for what in ("scores", "ended")}
+    return arrays | {"groups": plan.scores(name)["groups"]}
+
+
+def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
+    """For each training and model: how many of each seed's scores are as kept?"""
+    run, kept = plan.read(name), plan.scores(name)["scores"]
+    out = [f"{name}: scores that are as kept, in % of each seed's"]
+    for i, training in enumerate(run.trainings):
+        for model, of in enumerate(run.models):
+            mine = trained["scores"][i, model]
+            was = kept[i, model, :len(mine)]
+            same = " ".join(f"{100 * x:.4g}" for x in (mine == was).mean((1, 2)))
+            out.append(f"{training:14}{MODELS[of]:>8}   {same}   "
+                       f"mean {100 * mine.mean() / UNIT:.1f}, kept {100 * was.mean() / UNIT:.1f}")
+    return out
