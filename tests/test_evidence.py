@@ -335,6 +335,15 @@ def test_the_command_prints_every_verdict(capsys):
         assert " ".join(told.split()) in plain
 
 
+@pytest.mark.parametrize("name, command", [
+    ("C2", "--objective sft --lr 6.3e-5 --batch-size 8"), ("C3", "--lr 1e-5 --beta 1"),
+    ("C13", "--objective sft --lr 3e-4"), ("C17", "--steps 50 <- FEW SFT 10")])
+def test_a_run_is_printed_with_the_flags_that_it_had_and_without_marks(name, command, capsys):
+    main([name])
+    out = capsys.readouterr().out
+    assert command in out and not re.search(r"{(wide|broad|pair|size)", out)
+
+
 def test_the_command_does_without_torch():
     """Asked of one experiment, because a process of its own has judged nothing yet."""
     code = ("import sys; from lessons.evidence.__main__ import main; main(['R1']); "
