@@ -263,7 +263,7 @@ else:
 # **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
 # 02 says how it begins): the guesses, shifted, only in the answer, and mixed into the embeddings.
 # Write it without looking at the code above. A value alone cannot show whether gradient flows
-# through your blend; `python -m lessons build mine.py` compares gradients too.
+# through your blend; `python -m lessons check mine` compares gradients too.
 #
 # ## Two questions
 # 1. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own

@@ -301,7 +301,7 @@ for kind in ("reverse", "list"):
 #   pushes it neither up nor down, on paper, without halving.
 #
 # **In your own program.** This lesson unlocks the part `ift_loss`. When
-# `python -m lessons build mine.py` calls it right, `python -m lessons build mine.py --run ift`
+# `python -m lessons check mine` calls it right, `python -m lessons check mine --run ift`
 # trains the base with your functions and prints the score of 900 questions before and after.
 #
 # ## Two questions

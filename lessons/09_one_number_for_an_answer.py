@@ -230,7 +230,7 @@ else:
 # - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
 #
 # **In your own program.** This lesson unlocks the part `una_loss` of your `mine.py` (lesson 02 says
-# how it begins). With one line more it is UFT: `python -m lessons build mine.py --run uft` trains
+# how it begins). With one line more it is UFT: `python -m lessons check mine --run uft` trains
 # on demonstrations and scored answers in turn.
 #
 # ## Two questions

@@ -233,7 +233,7 @@ else:
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 #
 # **In your own program.** This lesson unlocks the part `grpo_loss`. Then
-# `python -m lessons build mine.py --run grpo` runs the whole program by your functions.
+# `python -m lessons check mine --run grpo` runs the whole program by your functions.
 #
 # ## Two questions
 # 1. Why does the push on a worse answer fade with the ratio, and not without it?

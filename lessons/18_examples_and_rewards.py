@@ -302,7 +302,7 @@ else:
 # - **18a** `pushes_of_hpt(scores, lengths, shown, gate)`: whom does HPT push, and how hard?
 #
 # **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
-# and $\varphi$. Then `python -m lessons build mine.py --run chord` trains by it.
+# and $\varphi$. Then `python -m lessons check mine --run chord` trains by it.
 #
 # ## Two questions
 # 1. Why is "CHORD is better than SFT, then GRPO" no proof that mixing helps?

@@ -10,15 +10,10 @@ from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 PROGRAMS = {
-    "check": ("classroom.check", "are your exercises right?"),
-    "build": ("classroom.build", "your own program, mine.py, in twelve parts"),
-    "grade": ("classroom.grade_class", "points for a class, and a file to hand back to each"),
+    "check": ("tasks.check", "are your exercises, mine.py, papers and pieces right?"),
+    "grade": ("tasks.grade", "one table for a class, and a file to hand back to each"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
-    "speedrun": ("classroom.speedrun", "78 points in as little computing as possible"),
-    "paper": ("classroom.paper", "a paper of 2025 or 2026 as your own class"),
-    "piece": ("classroom.piece", "longer pieces, one for each block of the course"),
     "guesses": ("classroom.guesses", "all your guesses beside what happened"),
-    "histogram": ("classroom.histogram", "what a class guesses, before the run"),
     "quiz": ("classroom.quiz", "three questions of earlier lessons, with new numbers"),
     "exam": ("classroom.exam", "eight questions with answers, for the lecturer"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lessons import course
-from lessons.classroom import guesses, histogram
+from lessons.classroom import guesses
 from lessons.course import HERE, Question, switches
 from lessons.lesson_list import LESSONS, lesson_file, number_of
 from lessons.website import pages
@@ -213,41 +213,3 @@ def test_a_damaged_record_is_told_and_kept(text, folder):
     with pytest.raises(UserError, match="02.txt"):
         guesses.main([])
     assert (folder / "out/guesses/02.txt").read_text() == text
-
-
-# ---- a class -------------------------------------------------------------------------------------
-def hand_in(folder, name: str, **guess: str):
-    """A class in which each student guesses once, in folders of their own depth."""
-    for k, (student, text) in enumerate(guess.items()):
-        place = folder / "class" / student / ("out/guesses" if k % 2 else "")
-        place.mkdir(parents=True)
-        (place / f"{name}.txt").write_text(text)
-    return folder / "class"
-
-
-def test_the_guesses_of_a_class_are_counted_and_drawn(folder, capsys):
-    """100 belongs to the last bin. Who cannot be read is named, and costs nobody else."""
-    given = hand_in(folder, "02", ada="guess 0\n", bob="guess 55\n", dan="guess 100\n",
-                    cyd="guess 60\nhappened 12 %\n", eve="guess often\n")
-    assert histogram.main([str(given), "02"]) == 0
-    said = capsys.readouterr().out
-    lines = {" ".join(line.split()) for line in said.splitlines()}
-    assert {"0 to 10 1 #", "50 to 60 1 #", "60 to 70 1 #", "90 to 100 1 #", "10 to 20 0"} <= lines
-    assert "Half of 4 guesses are from 41.25 to 70" in lines and "left out: " in said
-    assert "eve" in said and (folder / "out/class/02.png").stat().st_size > 1000
-
-
-def test_letters_of_a_class_name_the_most_frequent_one(folder, capsys):
-    given = hand_in(folder, "04-prompt", ada="guess b\n", bob="guess b\n", cyd="guess c\n")
-    histogram.main([str(given), "04 prompt"])
-    said = capsys.readouterr().out
-    assert said.startswith("2 of 3 guess b: only the first\n") and "d    0" in said
-
-
-@pytest.mark.parametrize(("question", "told"), [("02", "0 guesses for 02"), ("2", "did you mean")])
-def test_a_class_without_guesses_is_one_line(question, told, folder):
-    (folder / "class").mkdir()
-    with pytest.raises(UserError, match=told):
-        histogram.main(["class", question])
-    with pytest.raises(UserError, match="no such folder"):
-        histogram.main(["klass", "02"])

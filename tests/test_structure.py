@@ -24,12 +24,10 @@ ORDER = {
         rollout run flat trainer pictures evaluate pretrain reward sample train pushes playground
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw page_marks lesson_list course evidence NN extras papers website classroom
-        pieces exercises speedrun bench __main__""",
-    "lessons/classroom": """mistakes_chord mistakes calling hints judge shut_in sandbox submissions
-        exercise grade check build_parts build paper_runs paper_list paper_judge
-        paper piece guesses histogram grade_own grade_class arena_runs arena speedrun_runs
-        speedrun exam quiz course_state"""}
+    "lessons": """draw page_marks lesson_list course evidence NN extras papers website
+        tasks pieces keys classroom exercises bench __main__""",
+    "lessons/tasks": "call task parts papers child grade check",
+    "lessons/classroom": "guesses arena_runs arena exam quiz course_state"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -220,7 +218,7 @@ def test_a_help_that_needs_only_flags_does_not_wait_for_torch():
     code = """
 import runpy, sys
 for module in ("nanouft", "nanouft.pushes", "nanouft.sample", "nanouft.playground", "frozen_lake",
-               "lessons.classroom.check", "lessons check", "lessons.website.pages"):
+               "lessons.tasks.check", "lessons check", "lessons.website.pages"):
     name, *words = module.split()
     sys.argv = [name, *words, "--help"]
     try:

@@ -7,9 +7,10 @@ from random import Random
 
 import pytest
 
-from lessons.classroom import arena, build, exam, quiz, sandbox
-from lessons.classroom.exercise import exercises
+from lessons.classroom import arena, exam, quiz
 from lessons.lesson_list import NUMBERS
+from lessons.tasks import call, child, parts
+from lessons.tasks.task import tasks
 from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +37,8 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
     lessons = [re.findall(LESSON, week[1]) for week in weeks()]
     assert len(lessons) == 10
     assert sorted(sum(lessons, [])) == [*NUMBERS]
-    parts = [name for week in weeks() for name in re.findall(r"`(\w+)`", week[3])]
-    assert sorted(parts) == sorted(build.PARTS)
+    named = [name for week in weeks() for name in re.findall(r"`(\w+)`", week[3])]
+    assert sorted(named) == sorted(parts.PARTS)
     for week, here in zip(weeks(), lessons):
         assert {name[:2] for name in EXERCISE.findall(week[2])} <= {*here}
 
@@ -52,15 +53,15 @@ def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
     grading = part_of("Grading")
-    for limit, value in (("computing", f"{sandbox.SECONDS} seconds"),
-                         ("processes and threads", f"{sandbox.PROCESSES}"),
-                         ("memory", f"{sandbox.GIGABYTES} GB"),
-                         ("each file", f"{sandbox.BYTES // 2**20} MB")):
+    for limit, value in (("computing", f"{call.SECONDS} seconds"),
+                         ("processes and threads", f"{child.PROCESSES}"),
+                         ("memory", f"{child.GIGABYTES} GB"),
+                         ("each file", f"{child.BYTES // 2**20} MB")):
         assert f"| {limit} | {value} |" in grading
 
 
 def test_every_exercise_that_the_page_names_exists():
-    assert {*EXERCISE.findall(PAGE)} <= {*exercises()}
+    assert {*EXERCISE.findall(PAGE)} <= {*tasks()}
 
 
 def test_the_self_test_s_program_prints_its_answer(capsys):

@@ -27,7 +27,6 @@ from lessons.classroom.arena_runs import (
     ASKED,
     ITEMS,
     OUT,
-    SECONDS,
     WAITING,
     Task,
     baselines,
@@ -100,8 +99,8 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
     tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
     say(f"{entry}, {name}: {task.about}.", f"{tries}five seeds and {ITEMS * len(ASKED)} "
         "prompts: half-widths of 1 to 3 points.",
-        f"It may take {SECONDS} seconds of computing" + (" for the tries, and as many for the "
-        "verdict" if len(task.rates) > 1 else "") + f", and {WAITING} on the clock.", sep="\n")
+        f"It may take {WAITING} seconds" + (" for the tries, and as many for the verdict."
+                                            if len(task.rates) > 1 else "."), sep="\n")
     mine = measure(entry, shlex.quote(str(file.resolve())), task, split, seed)
     leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
     for who, x in {entry: mine, **others}.items():

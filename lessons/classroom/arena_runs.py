@@ -9,15 +9,17 @@ are this program's own.
 import contextlib
 import hashlib
 import io
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lessons.classroom.sandbox import how_it_ended, run_limited
-from nanouft import train as nanouft_train
+from lessons.tasks.child import ROOT, container
 from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
@@ -30,8 +32,13 @@ OUT = Path("out/arena")
 ASKED = ("list", "sum", "sort", "reverse")
 SEEDS, TRIES = range(5), (100, 101)             # of the verdict; of the choice of a rate
 ITEMS, FEW = 240, 60                    # prompts of each task: of the verdict, of a choice
-SECONDS = 240                   # of computing, for the tries of a rate and again for the verdict
-WAITING = 3 * SECONDS                           # on the clock
+WAITING = 720                   # seconds, for the tries of a rate and again for the verdict
+RUN_ALL = """import shlex, sys
+from nanouft import train
+for word in sys.argv[1:]:                       # a folder and the flags of a run
+    folder, *flags = shlex.split(word)
+    train.main([*flags, *"--warmup 0.1 --plain --device cpu --threads 1 --save-every 0".split(),
+                "--out", folder])"""
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,20 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: 
     say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
-    said = runs.resolve() / "said.txt"
-    code = run_limited(run_all, words, SECONDS, WAITING, runs.resolve(), said)
+    here, said, ended = runs.resolve(), runs.resolve() / "said.txt", "it ended Python"
+    entry = Path(shlex.split(flags)[0]).resolve()               # "sft" is no file
+    jail = container(entry.parent if entry.is_file() else ROOT, [])
+    room = ["--bind", str(here), str(here), "--chdir", str(here)] if jail else []
+    with said.open("wb") as file:
+        try:
+            subprocess.run([*jail, *room, sys.executable, "-c", RUN_ALL, *words], cwd=here,
+                           stdout=file, stderr=file, timeout=WAITING,
+                           env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+        except subprocess.TimeoutExpired:
+            ended = f"out of time, it had not ended after {WAITING} seconds,"
     missing = [job for job in jobs if not (runs / folder_of(job) / "model.safetensors").is_file()]
     if missing:
-        raise UserError(f"{name}: {how_it_ended(code, SECONDS, WAITING)} and {len(missing)} of "
+        raise UserError(f"{name}: {ended} and {len(missing)} of "
                         f"{len(jobs)} runs left no weights; the last line was: {last_words(said)}")
 
 
@@ -68,15 +84,6 @@ def last_words(said: Path) -> str:
 
 def folder_of(job: tuple[int, str]) -> str:
     return f"{job[0]}-{job[1]}"
-
-
-def run_all(*words: str) -> None:
-    """In the process of its own: in each word a folder and the flags of a run of nanouft.train."""
-    for word in words:
-        folder, *flags = shlex.split(word)
-        flags += ["--warmup", "0.1", "--plain", "--device", "cpu", "--threads", "1",
-                  "--save-every", "0", "--out", folder]
-        nanouft_train.main(flags)
 
 
 # ---- judging, by this program's own code ---------------------------------------------------------

@@ -9,19 +9,14 @@ names where it asks for a number. Whoever wrote the questions knew the answers, 
 comparison as "have I learned to expect what happens?" and not as an examination.
 """
 import argparse
-import os
 import sys
-from contextlib import suppress
-from pathlib import Path
 
-from lessons.classroom.grade import Graded
 from lessons.course import GUESSES, Question, short_path, switches
 from lessons.lesson_list import LESSONS, number_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 
-LARGEST = 10_000                        # bytes of a student's file of a guess
 LINE = "{:<15} {:>6} {:>13} {:>6} {:>9} {:>6}"
 
 
@@ -54,28 +49,6 @@ class Judgement:
         if self.letters:
             return "wrong" if away else "right"
         return f"{100 * away:.0f} %"
-
-
-# ---- of a student who hands them in --------------------------------------------------------------
-def guess_folder(student: Path) -> Path:
-    """The folder of this name that lies least deep."""
-    found = [Path(folder) for folder, _, _ in os.walk(student) if Path(folder).name == "guesses"]
-    return min(found, key=lambda x: len(x.parts), default=student / "guesses")
-
-
-def grade_guesses(student: Path) -> Graded:
-    """A point for all guesses, right or wrong, and a share of it for some."""
-    asked, judged, folder = questions(), [], guess_folder(student)
-    for question in asked.values():
-        file = folder / question.file.name
-        question.file, question.guess, question.happened = file, "", ""
-        plain = file.is_file() and not file.is_symlink() and file.stat().st_size < LARGEST
-        with suppress(UserError, OSError):
-            question.guess, question.happened = question.read() if plain else ("", "")
-            judged += [Judgement(question)] if question.happened else []
-    count = sum(bool(question.guess) for question in asked.values())
-    told = f"{count} of {len(asked)} guessed. {summary(judged)}".rstrip()
-    return Graded(told, 10 * count // len(asked) / 10)
 
 
 # ---- your own ------------------------------------------------------------------------------------

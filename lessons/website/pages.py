@@ -85,7 +85,7 @@ def stubs(file: Path) -> list[str]:
     source = read_text(exercises)
     cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})"
              for x in exercises_of(file, ast.parse(source))]
-    return ["from lessons.classroom.check import check\n\n\n" + cells[0], *cells[1:]]
+    return ["from lessons.tasks.check import check\n\n\n" + cells[0], *cells[1:]]
 
 
 # ---- the page -----------------------------------------------------------------------------------

@@ -1,0 +1,28 @@
+"""The right function of ex03.py, and common mistakes."""
+import torch
+
+from lessons.tasks.task import Task
+
+
+def policy_gradient(p, r):
+    return p * (r - (p * r).sum())
+
+
+def state(draw):
+    n = draw.randint(2, 4)
+    p = draw.numbers(0.2, 1, n)
+    return p / p.sum(), draw.numbers(-1, 3, n)
+
+
+TASKS = {"03a": Task(policy_gradient, state, [
+    ("(p * r).sum()", "r.mean()", "The reward is compared with the mean over all actions. Compare "
+     "it with the expected one, in which likely actions count more."),
+    ("return p * (r - (p * r).sum())", "return p * (1 - p) * r", "Only the action's own "
+     "probability is looked at. A logit changes those of all actions, and each has its reward."),
+    (" - (p * r).sum()", "", "Raising one logit also makes the other actions less likely."),
+    ("return p * (r - (p * r).sum())", "return r",
+     "This is the derivative with respect to p. A logit changes all probabilities."),
+    ("return p * (r", "return -p * (r", "The sign is wrong: a larger logit of an action that is "
+     "better than the mean raises the expected reward.")], always=[
+        (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
+        (torch.tensor([0.25, 0.75]), torch.tensor([2.0, 2.0]))])}

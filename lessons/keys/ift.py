@@ -1,0 +1,60 @@
+"""The right function of piece ift, and common mistakes."""
+from lessons.pieces.runs import (
+    end_path,
+    loss_and_slopes,
+    released,
+    trained,
+    undivided,
+    weights_of,
+)
+from lessons.tasks.task import Task
+
+STEPS, LEARNED = 32, 0.3        # of the run; nats of <|end|> that it may leave
+
+
+def repaired(losses, mask):
+    weights = weights_of(losses, mask).detach()
+    return (weights * losses).sum(1) / mask.sum(1)
+
+
+def losses_and_mask(draw):
+    """Hard tokens and learned ones."""
+    B, T = draw.randint(1, 2), draw.randint(2, 4)
+    mask = draw.mask(B, T).float()
+    hard = (draw.numbers(0, 1, B, T) > 0.4) * draw.numbers(0.3, 3, B, T)
+    return (0.01 + hard) * mask, mask
+
+
+def of_a_call(gives, losses, mask):
+    """Many repairs are right: none pushes a token down, and all keep the released loss, divided by
+    the mean weight or not."""
+    loss, slopes = gives
+    v, divided = undivided(losses, mask).sum(1), released(losses, mask)
+    off = [(loss - x).abs().max() for x in (divided, divided * v / mask.sum(1), divided * v)]
+    return {"has the largest push down:": (-slopes).clamp(min=0).max().item(),
+            "has the distance from the released loss, divided or not:": min(off).item()}
+
+
+def of_the_run(gives, steps):
+    allowed, nats = f"at most {LEARNED} nats", gives[-1]
+    return {"leaves <|end|> with": allowed if nats <= LEARNED else f"{nats:.2f} nats"}
+
+
+def outcome(repaired):
+    for name, path in (("yours", end_path(repaired, STEPS)), ("released", end_path(released))):
+        yield f"{name:<9}loss of <|end|> every four steps: " + " ".join(f"{x:.2f}" for x in path)
+
+
+TASKS = {
+    "ift: loss": Task(repaired, losses_and_mask, [
+        (".detach()", "", "This is still the released loss: gradient flows through weights that "
+         "are divided by their mean."),
+        ("weights_of(losses, mask).detach()", "mask", "This is SFT. A repaired IFT still weighs a "
+         "token by what follows it."),
+        ("weights * losses", "weights_of(losses, mask) * losses.detach()", "The weights should be "
+         "constants, and not the losses that they multiply."),
+        (" / mask.sum(1)", " / mask.sum()", "The loss of an answer is divided by its own tokens, "
+         "not by those of all answers.")],
+        loss_and_slopes, of_a_call, 1e-3),
+    "ift: run": Task(repaired, lambda draw: (STEPS,), [], trained, of_the_run, rounds=1,
+                    seconds=60, text=f"    {STEPS} steps on lists with your loss\n")}

@@ -1,0 +1,42 @@
+"""The right program of iw_sft.md.
+
+    python -m nanouft.train --objective lessons/keys/iw_sft.py
+"""
+from torch import Tensor
+
+from lessons.tasks.papers import BY_ROW, OF_PART, SIGN, Paper
+from nanouft.batch import Batch
+from nanouft.objective import Objective
+
+
+class IWSFT(Objective):
+    reference = True
+    temp: float = 1.0           # sharpness of the weights; 0 is SFT
+    cap: float = 16.0           # the largest weight
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        lead = s.mean(s.logp.detach() - s.ref_logp)                             # (B,) nats
+        weight = (self.temp * lead).exp().clamp(max=self.cap)
+        return -(weight * s.sum(s.logp)).sum() / n, {"weight": weight.sum() / batch.n}
+
+
+TASKS = {"iw_sft": Paper(IWSFT,
+    lambda draw: {"temp": draw.choice([0.5, 1.0, 2.0]), "cap": draw.choice([1.1, 16.0])},
+    [("s.logp.detach() - s.ref_logp", "s.logp - s.ref_logp", "Gradient flows through the weights, "
+      "which should be constants."),
+     ("s.logp.detach() - s.ref_logp", "s.ref_logp - s.logp.detach()", "The weight is upside down: "
+      "a row weighs more if it has become more likely."),
+     ("lead = s.mean(", "lead = s.sum(", "The weight is that of a mean over the answer's tokens, "
+      "not of their sum."),
+     ("self.temp * lead", "lead", "temp is missing."),
+     (".clamp(max=self.cap)", "", "The weights are not capped."),
+     (".clamp(max=self.cap)", ".clamp(1 / self.cap, self.cap)", "The weights have no lower bound."),
+     ("lead = s.mean(s.logp.detach() - s.ref_logp)                             # (B,) nats",
+      "lead = (s.logp.detach() - s.ref_logp)", "An answer has one weight. Yours differ from token "
+      "to token."),
+     ("return -(", "return (", SIGN),
+     ("(weight * s.sum(s.logp)).sum() / n", "(weight * s.mean(s.logp)).sum() / batch.n", BY_ROW),
+     ("(weight * s.sum(s.logp)).sum() / n", "(weight / weight.mean() * s.sum(s.logp)).sum() / n",
+      "The weights are divided by their mean. They are taken as they are."),
+     OF_PART])}

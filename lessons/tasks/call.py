@@ -1,0 +1,192 @@
+"""How a student's program is called, and what is kept of a call: plain values under their names, or
+an error. No key is needed for it, so this is all that the student's process (child.py) has.
+"""
+import copy
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from nanouft.objectives.from_file import find
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.user_code import error_line, load
+
+SECONDS, WAITING = 20, 120                      # of computing and on the clock, for a task
+NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
+ENDS = ("KeyboardInterrupt", "TooLong", "NotImplementedError")      # no other case is tried
+
+
+@dataclass
+class Seen:
+    """What one call gave."""
+    values: dict = field(default_factory=dict)
+    error: str = ""
+    words: str = ""
+
+
+# ---- what is looked at ---------------------------------------------------------------------------
+def result(function: Callable, *args) -> dict:
+    return {"gives": function(*args)}
+
+
+@dataclass(frozen=True)
+class gradient:
+    """The result, and the gradient of its sum by the first arguments, of which these are the
+    names."""
+    names: str
+
+    def __call__(self, function: Callable, *args) -> dict:
+        names = self.names.split()
+        by = [x.clone().requires_grad_() for x in args[:len(names)]]
+        out = function(*by, *args[len(names):])
+        total = torch.zeros(()) if out is None else as_tensor(out).sum()
+        slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
+            if total.requires_grad else [torch.zeros_like(x) for x in by]
+        return {"gives": out} | {f"has the gradient by {x}": s for x, s in zip(names, slopes)}
+
+
+class OwnAttention(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.scaled_dot_product_attention:
+            raise TypeError("This exercise is to be written without PyTorch's own function "
+                            "scaled_dot_product_attention.")
+        return function(*args, **(kwargs or {}))
+
+
+def own_attention(function: Callable, q, k, v) -> dict:
+    """Result and gradient, and the result for large queries. PyTorch's own function is refused."""
+    with OwnAttention():
+        return (gradient("q k v")(function, q, k, v)
+                | {"gives for a 50 times larger q": function(50 * q, k, v)})
+
+
+# ---- a call --------------------------------------------------------------------------------------
+class TooLong(BaseException):
+    """What should have ended still runs."""
+
+
+@contextmanager
+def at_most(seconds: float = SECONDS, waiting: float = WAITING) -> Iterator[None]:
+    """TooLong at the line that still runs after this much computing, or on the clock. Windows has
+    no such clocks."""
+    def stop(number, frame):
+        raise TooLong("it had not ended after " + (f"{waiting} seconds on the clock" if number ==
+                      signal.SIGALRM else f"{seconds} seconds of computing"))
+    clocks = [] if sys.platform == "win32" else [
+        (signal.SIGPROF, signal.ITIMER_PROF, seconds),
+        (signal.SIGALRM, signal.ITIMER_REAL, waiting)]
+    for number, clock, limit in clocks:
+        signal.signal(number, stop)
+        signal.setitimer(clock, limit)
+    try:
+        yield
+    finally:
+        for _, clock, _ in clocks:
+            signal.setitimer(clock, 0)
+
+
+def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
+    """The function of this name in a file, without a name its one subclass of Objective; or why
+    there is none."""
+    try:
+        if not file.exists():
+            return None, f"There is no file {file}."
+        program = getattr(load(file), name, None) if name else find(str(file))
+    except UserError as error:
+        return None, str(error)
+    except (Exception, SystemExit, TooLong) as error:           # a typing mistake, for example
+        return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
+    return program, "" if program else f"{file.name} has no function {name}."
+
+
+def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:
+    """Look at a program in one case, a tuple of arguments."""
+    own = copy.deepcopy(case)
+    try:
+        values = {what: plain(x) for what, x in look(program, *own).items()}
+        if shown(own) != shown(case):
+            raise TypeError("It changes its arguments. Make a new tensor or list, because the "
+                            "caller still needs the old one.")
+        return Seen(values)
+    except BaseException as error:                              # Ctrl-C: a loop without an end?
+        return Seen({}, type(error).__name__, error_line(error, file))
+
+
+def attempts(look: Callable, program: Callable, cases: list, file: str, seconds: float
+             ) -> Iterator[Seen]:
+    """In all cases, until one of them does not end."""
+    with at_most(seconds, 6 * seconds):         # a busy computer harms nobody
+        for case in cases:
+            yield (seen := attempt(look, program, case, file))
+            if seen.error in ENDS:
+                return
+
+
+# ---- plain data ----------------------------------------------------------------------------------
+def plain(x):
+    """None, texts, numbers, tensors and lists of these, whatever they were. Anything else becomes
+    the text that Python shows for it."""
+    if x is None or type(x) in (bool, int, float, str):
+        return x
+    if isinstance(x, (list, tuple)):
+        return [plain(part) for part in x]
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biuf":
+        x = torch.as_tensor(np.array(x, dtype={"b": bool, "f": float}.get(x.dtype.kind, int)))
+    if isinstance(x, torch.Tensor) and not x.is_complex():
+        x = x.detach().as_subclass(torch.Tensor).cpu().to_dense().clone()
+        return x.double() if x.is_floating_point() else x if x.dtype == torch.bool else x.long()
+    return float(x) if isinstance(x, Real) else repr(x)[:80]
+
+
+KINDS = {"f": torch.double, "i": torch.long, "b": torch.bool}
+
+
+def to_line(seen: Seen) -> bytes:
+    def pack(x: torch.Tensor) -> dict:
+        kind = next(kind for kind, dtype in KINDS.items() if dtype == x.dtype)
+        return {"kind": kind, "shape": list(x.shape), "bytes": x.numpy().tobytes().hex()}
+    return json.dumps([seen.values, seen.error, seen.words[:2000]], default=pack).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Seen:
+    """Any exception if it is something else: a student's process has written it."""
+    def unpack(x):
+        if isinstance(x, dict):
+            data = bytearray.fromhex(x["bytes"])
+            flat = torch.frombuffer(data, dtype=KINDS[x["kind"]]) if data else torch.zeros(0)
+            return flat.view(x["shape"])
+        return [unpack(part) for part in x] if isinstance(x, list) else x
+    values, error, words = json.loads(line)
+    return Seen({str(what): unpack(x) for what, x in values.items()}, str(error), str(words))
+
+
+def as_tensor(x) -> torch.Tensor:
+    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
+    if not isinstance(x, (list, tuple)):
+        return torch.as_tensor(x)
+    parts = [as_tensor(part).float() for part in x]
+    return torch.stack(parts) if parts else torch.zeros(0)
+
+
+def shown(x) -> str:
+    """As Python code, with four decimals."""
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(map(shown, x)) + "]"
+    if isinstance(x, float):
+        return repr(round(x, 4))
+    if not isinstance(x, torch.Tensor):
+        return repr(x)
+    if not x.ndim:
+        return shown(x.item())
+    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
+    return f"torch.tensor({x.tolist()})"
+

@@ -1,0 +1,92 @@
+"""Is your program right? If it is not: in which case, and is it a mistake that many make?
+
+    python -m lessons check                     # the list of all tasks: which are done?
+    python -m lessons check 06a                 # an exercise; 06: those of a lesson
+    python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
+    python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
+    python -m lessons check 06a --folder ada    # the same for the files in the folder ada
+    python -m lessons check mine --run ift      # the whole program with your parts
+
+Write into lessons/exercises: ex06.py, mine.py, psft.py. Cases are drawn anew in each run and given
+to your program and to the right one of lessons/keys. You see the smallest in which they differ and,
+if yours gives what a common mistake gives in all cases, or two of them together, their names. Any
+style will do: nothing but results is compared, and a gradient only where the task says that one
+flows. A part of mine.py stands in nanouft/simple.py in the place of ours. The exit code is 0 if
+everything asked for is right.
+"""
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.printing import say
+
+
+def check(function) -> None:
+    """In a notebook: judge a function that has the name of an exercise."""
+    from lessons.tasks.call import attempts
+    from lessons.tasks.task import Judge, tasks
+    asked = [task for task in tasks().values() if task.name == function.__name__]
+    if not asked:
+        raise UserError(f"no exercise is called {function.__name__}")
+    judge = Judge(asked[0])
+    say(judge.verdict([*attempts(judge.task.look, function, judge.cases, "", 20)]).told or "right")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons check", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, psft, ift [all]")
+    parser.add_argument("--folder", type=Path, help="where your files are [lessons/exercises]")
+    parser.add_argument("--seed", help="of the cases, to see the same again [another in each run]")
+    parser.add_argument("--run", metavar="METHOD", help="then train by this method")
+    flags = parser.parse_args(arguments)
+    # Here, so that --help does not wait for torch.
+    import torch
+
+    from lessons.tasks import parts
+    from lessons.tasks.task import STUBS, chosen, tasks
+    if flags.run:
+        one_of("method", flags.run, parts.simple.METHODS)
+    torch.set_num_threads(1)
+    folder, right = flags.folder or STUBS, {}
+    names = chosen([re.sub(r"^\d(?!\d)", r"0\g<0>", which) for which in flags.which])   # 3 -> 03
+    sys.path.insert(0, str(folder))                             # a file may import its neighbour
+    for name in names:
+        program, told = judge_file(name, folder / tasks()[name].file, flags.seed)
+        say(f"{name:<26}{told.state}")
+        if told.state == "right":
+            right[name] = program
+        elif flags.which and told.state == "wrong":
+            say(f"{told.told}\n")
+    missing = [name for name in names if name not in right]
+    say(f"{len(right)} of {len(names)} right." + (
+        f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
+        if missing and not flags.which else ""))
+    of_file = sys.modules.get(f"lessons.keys.{Path(tasks()[names[0]].file).stem}")
+    if not missing and hasattr(of_file, "outcome"):             # of a longer piece: its figures
+        say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
+    if flags.run:
+        mine = {name: right[name] for name in parts.PARTS if name in right}
+        say(f"A run of {flags.run} with your {', '.join(mine) or 'no part'}, and ours for the rest")
+        parts.run(flags.run, mine)
+    return int(bool(missing))
+
+
+def judge_file(name: str, file: Path, seed: str | None):
+    """The program for a task in a file, and the verdict."""
+    from lessons.tasks.call import attempts, program_in
+    from lessons.tasks.task import NOT_STARTED, Judge, Verdict, tasks
+    task = tasks()[name]
+    program, missing = program_in(file, task.name)
+    if missing or task.is_ours(program):
+        return None, Verdict(missing or NOT_STARTED, 0)
+    judge = Judge(task, seed)
+    return program, judge.verdict([*attempts(task.look, program, judge.cases, str(file),
+                                             task.seconds)])
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

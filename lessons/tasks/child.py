@@ -1,0 +1,166 @@
+"""A student's programs in a process of their own, with limits.
+
+    seen = run_all(jobs, student, hidden)       # name of a task -> what was seen, or why not
+
+The process gets arguments alone and writes down what each call gives: neither the right programs
+nor what they give. It calls one task after the other; if one of them ends it, another process goes
+on with the next. With bubblewrap (Linux) it sees no key and no classmate's folder, can write
+nothing that stays, and has no network. Without it there are only the limits.
+"""
+import os
+import pickle
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from lessons.tasks.call import Seen, TooLong, at_most, attempts, from_line, program_in, to_line
+
+ROOT = Path(__file__).resolve().parents[2]
+WAITING = 900                       # seconds on the clock without a word from it
+GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
+LARGEST = 2**21                     # bytes of what one call gives
+HAS_KEYS = [ROOT / x for x in ("lessons/keys", "lessons/evidence", "tests", ".git")]
+
+
+@dataclass
+class Job:
+    name: str                       # of the task
+    function: str                   # "" for a class
+    file: str                       # "ex06.py"
+    text: str                       # of the program
+    look: object
+    cases: list
+    seconds: int
+
+
+def container(student: Path, hidden: list[Path]) -> list[str]:
+    """The words before a command that runs in a container; none if bubblewrap is missing. hidden:
+    folders of which it sees nothing."""
+    if not shutil.which("bwrap"):
+        return []
+    words = ("bwrap --unshare-all --die-with-parent --new-session --ro-bind / / --dev /dev "
+             "--proc /proc --size 268435456 --tmpfs /tmp").split()
+    for seen in (Path(sys.prefix), Path(sys.base_prefix), ROOT):
+        words += ["--ro-bind", str(seen), str(seen)]
+    for folder in filter(Path.is_dir, [*HAS_KEYS, *hidden]):
+        words += ["--tmpfs", str(folder)]
+    return [*words, "--ro-bind", str(student), str(student), "--chdir", "/tmp",
+            "--setenv", "HOME", "/tmp", "--setenv", "TMPDIR", "/tmp"]
+
+
+def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, list[Seen] | str]:
+    found: dict[str, list[Seen] | str] = {}
+    while left := [job for job in jobs if job.name not in found]:
+        calls, ended = run_some(left, student, hidden)
+        for job in left:
+            seen = calls.get(job.name)
+            if seen is None or not seen[1]:             # this one has ended the process
+                found[job.name] = f"no result: {ended}"
+                break
+            found[job.name] = seen[0]
+    return found
+
+
+def run_some(jobs: list[Job], student: Path, hidden: list[Path]
+             ) -> tuple[dict[str, tuple[list[Seen], bool]], str]:
+    """What was seen of each task, is it finished; and how the process ended."""
+    with tempfile.TemporaryDirectory() as room:
+        child = subprocess.Popen(
+            [*container(student, hidden), sys.executable, "-c",
+             "from lessons.tasks.child import main; main()"], cwd=room, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                              "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"})
+        lines: queue.Queue = queue.Queue()
+
+        def read() -> None:
+            while line := child.stdout.readline(LARGEST):
+                lines.put(line)
+            lines.put(b"")
+        threading.Thread(target=read, daemon=True).start()
+        calls: dict[str, tuple[list[Seen], bool]] = {}
+        ended, name = "", None
+        try:
+            with suppress(OSError):
+                child.stdin.write(pickle.dumps((str(student), jobs)))
+                child.stdin.close()
+            while line := lines.get(timeout=WAITING):
+                seen = from_line(line)
+                if seen.error == "begin":
+                    name, calls[seen.words] = seen.words, ([], False)
+                elif seen.error == "end":
+                    calls[name] = (calls[name][0], True)
+                else:
+                    calls[name][0].append(seen)
+        except queue.Empty:
+            ended = f"out of time, it had not ended after {WAITING} seconds on the clock"
+        except Exception as error:                              # a line that is something else
+            ended = f"what it gives cannot be read ({type(error).__name__})"
+        finally:
+            with suppress(ProcessLookupError, PermissionError, AttributeError):
+                os.killpg(child.pid, 9)
+            child.kill()
+            code = child.wait()
+        return calls, ended or f"it ended Python (exit code {code})"
+
+
+# ---- in the process ------------------------------------------------------------------------------
+def main() -> None:
+    import torch
+    torch.set_num_threads(1)
+    student, jobs = pickle.load(sys.stdin.buffer)
+    out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nowhere, fd)
+    limit()
+    sys.path.insert(0, student)                         # a file may import its neighbour
+    checker = ModuleType("check")                       # check(f) at its end does nothing
+    checker.check = lambda function: None               # type: ignore[attr-defined]
+    sys.modules["lessons.tasks.check"] = checker
+    read: dict[tuple[str, str], tuple] = {}
+
+    def write(seen: Seen) -> None:
+        line = to_line(seen)
+        os.write(out, line if len(line) < LARGEST else to_line(
+            Seen(error="ValueError", words="ValueError: what it gives is too large")))
+    for job in jobs:
+        write(Seen(error="begin", words=job.name))
+        file = Path(tempfile.gettempdir(), job.file)
+        file.write_bytes(job.text.encode("utf-8", "replace"))
+        if (job.text, job.function) not in read:
+            try:
+                with at_most():
+                    read[job.text, job.function] = program_in(file, job.function)
+            except TooLong as error:
+                read[job.text, job.function] = None, f"{file.name} cannot be read. {error}"
+        program, missing = read[job.text, job.function]
+        if missing:
+            write(Seen(error="Missing", words=missing))
+        else:
+            for seen in attempts(job.look, program, job.cases, str(file), job.seconds):
+                write(seen)
+        write(Seen(error="end"))
+    os._exit(0)                                         # no thread is waited for
+
+
+def limit() -> None:
+    """Memory, the size of a file and, in a container, the number of processes."""
+    try:
+        import resource
+    except ImportError:                                 # Windows
+        return
+    limits = {resource.RLIMIT_FSIZE: BYTES}
+    with suppress(OSError):                             # Linux
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = mapped + GIGABYTES * 2**30
+        if os.getpid() < 9:
+            limits[resource.RLIMIT_NPROC] = PROCESSES
+    for kind, most in limits.items():
+        resource.setrlimit(kind, (most, most))

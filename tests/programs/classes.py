@@ -1,0 +1,80 @@
+"""What a class may hand in for exercise 02b."""
+import json
+
+RIGHT = '''
+import torch
+def sft_loss(logp, mask, reduction):
+    losses = -logp.masked_fill(mask == 0, 0)
+    if reduction == "token":
+        return losses.sum() / mask.sum()
+    return (losses.sum(1) / mask.sum(1)).mean()
+'''
+WRONG = "def sft_loss(logp, mask, reduction):\n    "
+RENAMED = '''
+import torch as t
+def sft_loss(x, counted, how):
+    """My own docstring."""                     # and a remark
+    each = -x.masked_fill(counted == 0, 0)
+    if how == "token":
+        return each.sum() / counted.sum()
+    return (each.sum(1) / counted.sum(1)).mean()
+'''
+OTHERWISE = '''
+import torch
+def sft_loss(logp, mask, reduction):
+    rows = [-row[m == 1] for row, m in zip(logp, mask)]
+    return torch.cat(rows).mean() if reduction == "token" else sum(
+        row.mean() for row in rows) / len(rows)
+'''
+CHEATS = {
+    "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
+               "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
+    "judge": "import sys\nfor name in [x for x in sys.modules if x.startswith('lessons.')]:\n"
+             "    for what in ('judge', 'verdict', 'difference', 'both_values', 'grade_words'):\n"
+             "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
+             + WRONG + "return 0.0",
+    "draws": "import torch\nfrom lessons.classroom.exercise import Draw\n"
+             "Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
+             "Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
+             + WRONG + "return logp.sum()",
+    "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
+              "    except OSError:\n        pass\nos._exit(0)",
+    "objects": "import torch\nclass Any(torch.Tensor):\n    __eq__ = lambda *x: True\n"
+               + WRONG + "return torch.zeros(()).as_subclass(Any)"}
+ENDS = {
+    "loop": (WRONG + "while True: pass", "line 2: while True: pass"),
+    "loop at import": ("while True: pass\n" + WRONG + "pass", "cannot be read. TooLong"),
+    "sleep": ("import time\n" + WRONG + "time.sleep(999)", "seconds on the clock"),
+    "memory": (WRONG + "return bytearray(2**34)", "MemoryError"),
+    "torch memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "allocate memory"),
+    "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3)"),
+    "signal": ("import os, signal\n" + WRONG + "os.kill(os.getpid(), signal.SIGSEGV)",
+               "it ended Python"),
+    "stub": (WRONG + "raise NotImplementedError", "not started")}
+HOSTILE = {
+    "surrogate": WRONG + "raise ValueError('\\ud800')",
+    "deep": WRONG + "return " + "-" * 2500 + "1",
+    "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
+    "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
+    "key": "from lessons.exercises.key02 import sft_loss",
+    "=HYPERLINK(1)": RIGHT}
+HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
+                         "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"
+                         + WRONG + "return 0")
+SPIES = {       # and the words that are told
+    "keys": ("from pathlib import Path\n" + WRONG + "raise ValueError(str([len(list(Path('ROOT', x)"
+             ".glob('*'))) for x in ('lessons/keys', 'tests', '.git', 'nanouft')][:3]))",
+             "ValueError: [0, 0, 0]"),
+    "spy": ("from pathlib import Path\n" + WRONG + "raise ValueError(str([x.name for x in "
+            "Path('FOLDER').glob('*')]))", "ValueError: ['spy']"),
+    "vandal": ("from pathlib import Path\n" + WRONG
+               + "Path('FOLDER/vandal/ex02.py').write_text('')", "Read-only file system"),
+    "network": ("import socket\n" + WRONG + "socket.create_connection(('1.1.1.1', 53), 2)",
+                "Network is unreachable"),
+    "killer": ("import os\n" + WRONG + "os.kill(-1, 9)", "No such process")}
+
+
+def notebook(*cells: str) -> str:
+    made = [{"cell_type": "markdown", "source": ["def sft_loss(: is text here"]}]
+    made += [{"cell_type": "code", "source": cell.splitlines(keepends=True)} for cell in cells]
+    return json.dumps({"cells": made, "nbformat": 4, "metadata": {}})

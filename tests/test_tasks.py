@@ -1,0 +1,163 @@
+"""Each task: its stub is not started, the right program passes, each common mistake is refused and
+named; right programs in another style pass; wrong ones without a sentence are refused."""
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from programs.examples import EXAMPLES
+from programs.of_papers import OTHERS
+from programs.of_parts import HEAD as PARTS_HEAD
+from programs.of_parts import OTHERWISE, WRITTEN
+from programs.right import HEAD as RIGHT_HEAD
+from programs.right import RIGHT
+from programs.wrong import HEAD, WRONG
+
+from lessons.tasks import check, parts
+from lessons.tasks.call import as_tensor, attempts, shown
+from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict, program_of, source_with, tasks
+from nanouft import simple, world
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.user_code import load
+
+KNOWN = tasks()
+EXERCISES = [name for name in KNOWN if name[0].isdigit()]
+PAPERS = [name for name, task in KNOWN.items() if not task.name]
+SLOW = {*PAPERS, "train", "chord_loss", "ift: run", "reward: reward"}
+
+
+def marked(names) -> list:
+    return [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in names]
+
+
+@cache
+def judge_of(name: str) -> Judge:
+    return Judge(KNOWN[name], 5)
+
+
+def judged(name: str, program) -> Verdict:
+    judge = judge_of(name)
+    return judge.verdict([*attempts(judge.task.look, program, judge.cases, "", 200)])
+
+
+def of_text(name: str, text: str, folder: Path) -> Verdict:
+    file = folder / KNOWN[name].file
+    file.write_text(text)
+    return check.judge_file(name, file, "5")[1]
+
+
+@pytest.fixture
+def a_small_base(monkeypatch, request):
+    """A model that is computed fast, and sure enough of its tokens that each of them counts. No
+    answer of it is right or ends, so another score and other lengths stand in."""
+    def ended(*asked):
+        return [replace(x, ids=x.ids[:3 + sum(x.ids) % 9]) for x in answers_of(*asked)]
+    model, answers_of = parts.small(2).float(), simple.answers_of
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(4)
+    caches = parts.noisy_model, judge_of
+    monkeypatch.setattr(parts, "base", lambda: model)
+    monkeypatch.setattr(simple, "answers_of", ended)
+    monkeypatch.setattr(simple, "ROWS", 2)                      # short steps of `train`
+    if "grpo_loss" in request.node.name:
+        monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
+    for some in caches:
+        some.cache_clear()
+    yield
+    for some in caches:
+        some.cache_clear()
+
+
+@pytest.mark.parametrize("name", marked(KNOWN))
+def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, request):
+    if name in parts.PARTS and name != "chord_loss":
+        request.getfixturevalue("a_small_base")
+    task = KNOWN[name]
+    assert judged(name, task.right).told == ""
+    for mistake in task.mistakes:
+        source = source_with(task, (mistake,))
+        assert source, f"no part of the right program: {mistake[0]}"
+        assert judged(name, program_of(task, source)).told.endswith("\n    " + mistake[2])
+
+
+@pytest.mark.parametrize("name", [*EXERCISES, *parts.PARTS])
+def test_a_stub_is_not_started(name):
+    assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == NOT_STARTED
+
+
+@pytest.mark.parametrize("name, sentence, args, wanted", EXAMPLES)
+def test_the_example_of_a_stub_is_right(name, sentence, args, wanted):
+    task = KNOWN[name]
+    stub = getattr(load(STUBS / task.file), task.name)
+    assert sentence in " ".join(stub.__doc__.split())
+    torch.testing.assert_close(as_tensor(task.right(*args)).double(), as_tensor(wanted).double(),
+                               atol=1e-4, rtol=1e-4)
+    assert shown(args) in map(shown, task.always), "it is tried"
+
+
+# ---- programs of somebody else -------------------------------------------------------------------
+@pytest.mark.parametrize("name, program", RIGHT)
+def test_a_right_program_in_another_style_is_right(name, program, tmp_path):
+    assert of_text(name, RIGHT_HEAD + program, tmp_path).told == ""
+
+
+@pytest.mark.parametrize("name", marked(OTHERS))
+def test_a_right_class_in_another_style_is_right(name, tmp_path):
+    assert of_text(name, OTHERS[name], tmp_path).told == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", parts.PARTS)
+def test_every_part_may_be_written_otherwise(name, tmp_path):
+    """Loops, numpy, einsum, ragged rows, an optimizer by hand."""
+    assert of_text(name, OTHERWISE, tmp_path).told == ""
+
+
+@pytest.mark.parametrize("name, words", WRITTEN)
+def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path,
+                                                                a_small_base):
+    told = of_text(name, PARTS_HEAD + WRITTEN[name, words], tmp_path).told
+    assert words in told.splitlines()[-1] and "And: " not in told, told
+
+
+def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):
+    """By no wrong name."""
+    found = {1: [], 2: []}                                      # by the number of mistakes
+    for name, words, program in WRONG:
+        said = of_text(name, HEAD + program, tmp_path)
+        assert said.state == "wrong", f"not refused: {program}"
+        told = [sentence for *_, sentence in KNOWN[name].mistakes if sentence in said.told]
+        for sentence in told:
+            assert any(word in sentence for word in words), f"another mistake: {sentence}"
+        found[len(words)].append(bool(told) and all(any(word in x for x in told) for word in words))
+    for count, each in found.items():
+        with capsys.disabled():
+            print(f"\nwrong programs with {count} mistake{'s' * (count > 1)}: {sum(each)} of "
+                  f"{len(each)} named, all refused", end="")
+        assert sum(each) > len(each) / 2
+
+
+@pytest.mark.parametrize("source, words", [
+    ("def response_mask(:", "ex02.py cannot be read. SyntaxError"),
+    ("x = 1", "ex02.py has no function response_mask"),
+    ("def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
+    ("def response_mask(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
+    ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "changes its arguments"),
+    ("def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line 2"),
+    ("def response_mask(*x):\n    exit()", "it ends Python with exit() or sys.exit()"),
+    ("def response_mask(*x):\n    return [1.0]", ", of the shape ("),
+    ("def response_mask():\n    return []", "takes 0 positional arguments but 1 was given")])
+def test_other_mistakes_get_a_line(source, words, tmp_path):
+    assert words in of_text("02a", source, tmp_path).told
+
+
+def test_the_command(tmp_path, capsys):
+    (tmp_path / "neighbour_of_ex02.py").write_text("import math\n" + KNOWN["02a"].source)
+    (tmp_path / "ex02.py").write_text("from neighbour_of_ex02 import response_mask")
+    assert command(check.main, ["2a", "--folder", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split() == "02a right 1 of 1 right.".split()
+    assert command(check.main, ["02", "--folder", str(tmp_path)]) == 1
+    assert command(check.main, ["99"]) == 2
+    assert "there is no task 99" in capsys.readouterr().err
