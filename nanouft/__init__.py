@@ -18,12 +18,10 @@ import os
 import re
 import signal
 import sys
-import time
 from importlib import import_module
 from typing import Any
 
 __version__ = "3.0.0"
-BEGAN = time.perf_counter()     # for train --profile: nothing large is imported yet
 
 FACE = {            # what programs of your own need, each with the file that it is in
     "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",

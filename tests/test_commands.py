@@ -6,12 +6,11 @@ import shlex
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import torch
 from commands import ROOT, call, typed
-from made import NANO, killed_in_step, one_error, tiny
+from made import NANO, one_error, tiny
 
 from nanouft import evaluate, sample
 from nanouft.loop import Device, grad_scaler
@@ -121,25 +120,6 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
     said, = told["after"]["answers"]
     assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
-
-
-def test_a_profile_is_printed_and_kept(here, capsys):
-    """Its parts add up to the whole run, and a resumed run may ask for it."""
-    line = ("train --objective sft --init start --data demos.jsonl --steps 2 --profile "
-            "--out profiled")
-    assert call(line) == 0
-    out, parts = capsys.readouterr().out, read_json(here / "profiled" / "profile.json")
-    assert {"steps", "scoring before", "scoring after", "picture"} <= parts.keys()
-    for name, part in parts.items():
-        assert re.search(rf"^{name} +{part['seconds']:.2f} +{part['cpu_seconds']:.2f} +\d+$", out,
-                         re.MULTILINE)
-        assert part["seconds"] > 0
-    total = sum(part["cpu_seconds"] for part in parts.values())
-    assert re.search(rf"^all +[\d.]+ +{total:.2f} +100$", out, re.MULTILINE)
-    assert time.process_time() > total and "profile.json: how long each part took" in out
-    with killed_in_step(2):
-        assert call(line.replace("--profile --out profiled", "--save-every 1 --out cut")) == 130
-    assert call("train --resume cut --profile") == 0 and (here / "cut" / "profile.json").exists()
 
 
 def test_a_method_may_be_written_in_any_case(here, capsys):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_graphs import MADE, fake_card
 from made import (
     NANO,
     Form,
@@ -29,7 +28,6 @@ from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
-from nanouft.run.recorded import RecordedTrunk
 
 SAMPLED = [name for name, o in OBJECTIVES.items() if o().on_policy]
 
@@ -81,16 +79,9 @@ def test_a_run_calls_every_hook(name, start, tmp_path, hooks):
     assert {*hooks} == {"check", "setup"}
 
 
-@pytest.mark.parametrize("record", [False, True])
-def test_a_compiled_or_recorded_run_that_goes_on_is_one_that_was_not_stopped(
-        record, start, tmp_path, monkeypatch):
+def test_a_compiled_run_that_goes_on_is_one_that_was_not_stopped(start, tmp_path, monkeypatch):
     """Its losses are the plain ones. Its steps are cut into micro-batches, which are compiled as
     whole steps are."""
-    MADE.clear()
-    if record:                                  # by --compile, since --record asks for a card
-        fake_card(monkeypatch)
-        monkeypatch.setattr(train, "CompiledBlocks", RecordedTrunk)
-
     def eager(*args, **how):
         return compiler(*args, **how | {"backend": "eager"})
     compiler = torch.compile
@@ -101,14 +92,13 @@ def test_a_compiled_or_recorded_run_that_goes_on_is_one_that_was_not_stopped(
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
     losses = logged("ift", start, whole, *flags)
     assert losses == pytest.approx(logged("ift", start, tmp_path / "plain", *flags[1:]), rel=1e-5)
-    assert record or counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
     assert logged("ift", start, tmp_path / "parts", *flags, "--accumulate", "2") == pytest.approx(
         losses, rel=1e-5)
     with killed_in_step(3):
         assert command(train.main, [*arguments("ift", start, *flags), "--out", str(cut)]) == 130
     assert command(train.main, ["--resume", str(cut)]) == 0
     assert [line["loss"] for line in read_lines(cut / "metrics.jsonl")] == losses
-    assert (MADE["graphs"] > 0) == record
 
 
 def test_without_a_compiler_a_run_ends_in_one_line(start, tmp_path, monkeypatch, capsys):

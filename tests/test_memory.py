@@ -7,32 +7,29 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from commands import call
-from made import CPU, FORMS, NANO, TINY, batch_of, learn, one_error, same, tiny
+from made import CPU, FORMS, NANO, TINY, batch_of, learn, same, tiny
 from torch.profiler import ProfilerActivity, profile
 
-from nanouft import generate, rollout, train
+from nanouft import generate, rollout
 from nanouft.batch import Batch
-from nanouft.data.batches import Encoded, RowSource, Tokens, collate
+from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
-from nanouft.run import device, memory, reference, rehearsal
+from nanouft.run import device, memory, reference
 from nanouft.run.folder import hash_of
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
 from nanouft.run.plan import Plan, plan_run
-from nanouft.run.rehearsal import longest_rollout, longest_step
 from nanouft.run.settings import read_flags
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
@@ -134,7 +131,7 @@ def test_keys_and_values_and_their_copy_fill_the_cache_and_no_more(tokens, model
         assert 2 * one <= CACHE < 2 * more
 
 
-# ---- the longest step, rehearsed -----------------------------------------------------------------
+# ---- what a run announces ------------------------------------------------------------------------
 def plan_of(told: str, vocab: int = VOCAB) -> tuple[Plan, GPT]:
     objective, cfg, given = read_flags(["--objective", *told.split()])
     model = tiny(vocab_size=vocab, n_ctx=128)
@@ -142,49 +139,6 @@ def plan_of(told: str, vocab: int = VOCAB) -> tuple[Plan, GPT]:
     return plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO), model
 
 
-@pytest.mark.parametrize("told", ["sft --accumulate 2", "dpo", "kto", "ift --variant released",
-                                  "grpo", "ppo", "hpt", "chord"])
-def test_a_rehearsed_step_is_the_longest_and_leaves_no_trace(told, monkeypatch):
-    plan, model = plan_of(f"{told} --batch-size 4 --steps 6 --rows 60", NANO.n_vocab)
-    if plan.objective.on_policy:
-        step = partial(longest_rollout, plan, Sampler(model, GPT(model.cfg, seed=1), NANO, 9, CPU))
-        longest = max(len(e.seqs["prompt"].ids) for e in plan.train) + 9 - 1
-    else:
-        step, source = partial(longest_step, plan, plan.train, NANO.pad), RowSource(
-            plan.train, plan.batching, NANO.pad)
-        longest = max(s.inputs.shape[1] for i in range(6) for s in source(i).seqs.values())
-    seen, forward = [], GPT.forward
-
-    def watch(self, ids=None, **more):
-        read = more.get("embeds") if ids is None else ids
-        if read is not None and torch.is_grad_enabled():
-            seen.append(read.shape[1])
-            torch.rand(1)
-        return forward(self, ids, **more)
-    monkeypatch.setattr(GPT, "forward", watch)
-    before, random = {n: p.clone() for n, p in model.named_parameters()}, torch.get_rng_state()
-    rehearsal.rehearse(plan, model, step, CPU)
-    assert max(seen) == longest
-    assert all(torch.equal(p, before[n]) and p.grad is None for n, p in model.named_parameters())
-    assert torch.equal(torch.get_rng_state(), random)
-
-
-def test_a_step_that_does_not_fit_ends_the_run_in_one_line_before_anything_long(here, monkeypatch,
-                                                                                capsys):
-    """Nothing has been read for the start model, and nothing is written."""
-    def no_memory(*args, **more):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-    monkeypatch.setattr(train, "is_rehearsed", lambda device: True)
-    monkeypatch.setattr(OBJECTIVES["dpo"], "forward", no_memory)
-    monkeypatch.setattr(reference, "logps", lambda *more: pytest.fail("all rows are read"))
-    assert call("train --objective dpo --rows 40 --steps 2 --plain --out long") == 2
-    assert one_error(capsys).endswith("rehearsal of the longest step ran out of memory; try "
-                                      "--activation-checkpointing, then --accumulate 2, then a "
-                                      "smaller model")
-    assert not (here / "long").exists()
-
-
-# ---- what a run announces ------------------------------------------------------------------------
 def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
     """Beside the weights, which the process holds already. Frozen weights have none."""
     model = tiny()
@@ -219,7 +173,7 @@ def test_steps_in_half_precision_are_not_refused_but_weights_that_do_not_fit_are
     half = Device("cpu", "bf16")
     with pytest.raises(UserError, match="there are 0.6"):
         check_memory(plan, model, CPU)
-    for other in (half, Device("cuda", "fp32")):            # a card rehearses its longest step
+    for other in (half, Device("cuda", "fp32")):
         assert check_memory(plan, model, other).startswith("memory: up to ")
     monkeypatch.setattr(device, "memory", lambda _: 0.4e9)
     with pytest.raises(UserError, match="no batch would fit: give --lora"):

@@ -41,7 +41,6 @@ from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
 from nanouft.run.compiled import CompiledBlocks
 from nanouft.run.device import choose_device
-from nanouft.run.recorded import RecordedTrunk
 from nanouft.run.reference import FrozenModels
 
 TRIED = ("sft", "ift", "dpo", "grpo")
@@ -186,26 +185,6 @@ def accumulate(gpu: Device, start: Start = base) -> Verdict:
     return off < 1e-3, f"off by {off:.0e} in fp32"
 
 
-def recorded(gpu: Device, start: Start = base) -> Verdict:
-    """Steps that are recorded are the plain ones, in each precision: whole, in four micro-batches
-    of one shape, and with two forwards before the backward pass (orpo)."""
-    if gpu.kind == "cpu" and torch.cuda.make_graphed_callables.__module__.startswith("torch"):
-        return True, "only a card records"
-    worst, graphs = dict.fromkeys(("fp32", gpu.dtype), 0.0), []
-    for name, parts in (("ift", 1), ("ift", 4), ("orpo", 1)):
-        batches = [replace(batch, accumulate=parts) for batch in batches_of(name, start, 6, 32)]
-        for dtype in worst:
-            device, nets = choose_device(gpu.name, dtype), list[RecordedTrunk]()
-            plain = learner(name, device, batches, start)[1](6)
-            found = learner(name, device, batches, start,
-                            lambda model: nets.append(RecordedTrunk(model)) or nets[0])[1](6)
-            worst[dtype] = max(worst[dtype], *gaps(found, plain))
-            graphs.append(sum(map(bool, nets[0].graphs.values())))
-    return (worst["fp32"] < 1e-3 and max(worst.values()) < 0.08 and min(graphs) > 0,
-            ", ".join(f"off by {off:.0e} in {dtype}" for dtype, off in worst.items())
-            + f"; {min(graphs)} to {max(graphs)} graphs")
-
-
 # ---- costs ---------------------------------------------------------------------------------------
 def beside_trl(name: str, of: Callable[[], Subject], device: Device, **settings: bool) -> Verdict:
     """Seconds of TRL's steps over ours."""
@@ -224,8 +203,7 @@ def lines_of(gpu: Device, folder: str | None) -> dict[str, Callable[[], Verdict]
             lines[f"{name} = CPU{theirs}"] = partial(
                 same_as_cpu, name, gpu, partial(start_model, folder), rows=8)
     lines |= {"accumulate": partial(accumulate, gpu), "fp16 scaler": partial(scaler, gpu),
-              "resume": partial(resume, gpu), "recorded": partial(recorded, gpu),
-              "compile": partial(compiled, gpu)} | rungs(gpu.name)
+              "resume": partial(resume, gpu), "compile": partial(compiled, gpu)} | rungs(gpu.name)
     subjects = {"": lambda: larger(nano())}
     if folder:
         subjects[theirs] = lambda: larger(real(folder))

@@ -1,10 +1,10 @@
-"""The rungs of speed on one card: the same steps plain, with compiled blocks, recorded, and both.
+"""The rungs of speed on one card: the same steps plain and with compiled blocks.
 
     rungs("cuda")       # {name of a line: () -> (is it as expected, what was measured)}
 
 Rows are random, and so are the weights of GPT-2's and SmolLM2's shapes: speed does not depend on
 them. `kernels` is the card's own time of a step. Near the whole time, the card's arithmetic and
-memory bound it, and fewer bytes help (--compile); far below, it waits for launches (--record).
+memory bound it, and fewer bytes help (--compile); far below, it waits for launches.
 """
 import copy
 import functools
@@ -30,7 +30,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.compiled import CompiledBlocks
 from nanouft.run.device import choose_device
-from nanouft.run.recorded import RecordedTrunk
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class Size:
 
 
 TO_TRY = Size(rows=4, steps=2, rounds=1, new=3, short=(12, 16), full=(24, 32))
-ALL = ("plain", "compiled", "recorded", "both")
+ALL = ("plain", "compiled")
 LADDER = [("sft", "base", "short", ALL), ("sft", "smollm2", "short", ALL),
           ("sft", "smollm2", "full", ALL), ("sft", "gpt2", "full", ALL),
-          ("ift", "base", "short", ("plain", "recorded")), ("ift", "gpt2", "full", ALL[::3]),
-          ("dpo", "base", "short", ("plain", "recorded")), ("dpo", "smollm2", "full", ALL[::3]),
-          ("grpo", "base", "short", ("plain", "recorded")), ("grpo", "smollm2", "short", ALL[::3]),
+          ("ift", "base", "short", ("plain",)), ("ift", "gpt2", "full", ALL),
+          ("dpo", "base", "short", ("plain",)), ("dpo", "smollm2", "full", ALL),
+          ("grpo", "base", "short", ("plain",)), ("grpo", "smollm2", "short", ALL),
           *(("decoding", shape, "short", ("plain",)) for shape in ("base", "gpt2", "smollm2"))]
 Verdict = tuple[bool, str]              # is it as expected, and what was seen
 
@@ -140,10 +139,8 @@ def rung(name: str, shape: str, rows: str, way: str, where: str) -> Verdict:
     device = choose_device(where, "fp32" if shape == "base" or not on_card else "bf16")
     model = SHAPES[shape](not on_card).to(device.name)
     net: Any = model
-    if way in ("compiled", "both"):
+    if way == "compiled":
         net = CompiledBlocks(model, "inductor" if on_card else "eager")
-    if way in ("recorded", "both"):
-        net = RecordedTrunk(model, net)
     go = work(name, model, net, getattr(size, rows), size, device)
     if on_card:
         torch.cuda.empty_cache()
@@ -162,11 +159,7 @@ def rung(name: str, shape: str, rows: str, way: str, where: str) -> Verdict:
         busy, launches = kernels(go, size.steps)
         told += (f", kernels {1000 * busy:.1f} ms in {launches:,} launches, "
                  f"{torch.cuda.max_memory_reserved() / 2**30:.1f} GiB reserved")
-    told += f", first step {first:.1f} s"
-    if isinstance(net, RecordedTrunk):
-        graphs = sum(map(bool, net.graphs.values()))
-        return graphs > 0 or not on_card, f"{told}, {graphs} graphs"
-    return True, told
+    return True, f"{told}, first step {first:.1f} s"
 
 
 def seconds(do: Callable[[], Any]) -> float:
@@ -199,14 +192,11 @@ def product_speed(where: str) -> float:
 
 
 def measured(*line: str) -> Verdict:
-    """A rung, without what its run prints, but for the reason why a graph is missing. Too little
-    memory or no transformers is no fault."""
+    """A rung, without what its run prints. Too little memory or no transformers is no fault."""
     torch._dynamo.reset()
     try:
-        with quiet() as printed:
-            fine, told = rung(*line)                    # type: ignore[arg-type]
-        why = [text for text in printed.getvalue().splitlines() if "without graphs" in text]
-        return fine, "; ".join([told, *why])
+        with quiet():
+            return rung(*line)                          # type: ignore[arg-type]
     except ModuleNotFoundError as e:
         return True, f"not measured: {e.name} is not installed"
     except torch.OutOfMemoryError:

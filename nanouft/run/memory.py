@@ -27,8 +27,8 @@ IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the 
 
 def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     """The most memory that this run needs, in words. UserError if it cannot be enough: on a CPU in
-    fp32 by the whole estimate, else by what the weights and AdamW alone need. The steps take less
-    than the estimate in half precision, and on a card they are rehearsed (rehearsal.py)."""
+    fp32 by the whole estimate, else by what the weights and AdamW alone need: in half precision the
+    steps take less than the estimate, and on a card PyTorch says itself what it cannot hold."""
     cfg, objective = plan.cfg, plan.objective
     longest = max(plan.train, key=lambda e: e.length)
     new = plan.max_new if objective.on_policy else 0

@@ -27,7 +27,7 @@ from nanouft.run.folder import hash_of
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
 # flags that a resumed run may change
-AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every", "profile"}
+AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}
 OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
          "out", "resume"}
@@ -55,7 +55,6 @@ class TrainFlags:
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
     compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
-    record: bool = False        # launch the trunk as one graph; CUDA, small models or short rows
     threads: int | None = None          # CPU threads [PyTorch's choice]
     save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: int = 0                 # steps between held-out losses, to keep the best model [0]
@@ -63,7 +62,6 @@ class TrainFlags:
     max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
     items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
     plain: bool = False                 # only train: no evaluation, no curves
-    profile: bool = False               # print at the end how long each part of the run took
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 
@@ -83,9 +81,8 @@ class TrainFlags:
         if not objective.on_policy and self.reward == "exact":
             read = " + ".join(kinds)
             refuse(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
-        for name in ("compile", "record"):
-            if getattr(self, name) and self.activation_checkpointing:
-                raise UserError(f"--activation-checkpointing: does not go with --{name}; give one")
+        if self.compile and self.activation_checkpointing:
+            raise UserError("--activation-checkpointing: does not go with --compile; give one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
