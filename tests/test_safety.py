@@ -26,7 +26,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json
 from nanouft.run import folder as run_folder
-from nanouft.run import follow, reference
+from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -468,54 +468,6 @@ def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path)
     log = read_lines(tmp_path / "run" / "metrics.jsonl")
     for what in ("loss", "held_out"):
         assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("kept", ["whole", "cut", "of other rows", "missing"])
-def test_a_run_that_goes_on_reads_no_row_again_for_the_start_model(kept, place, tmp_path,
-                                                                   monkeypatch):
-    """Its log-probs are kept. If they are not whole they are computed again."""
-    with killed_in_step(5):
-        assert command(train.main, run(place, "--out", str(tmp_path / "run"))) == 130
-    file, read = tmp_path / "run" / "steps" / "reference.safetensors", []
-    if kept == "cut":
-        file.write_bytes(file.read_bytes()[:-4])
-    elif kept == "of other rows":
-        save_file({"logp": load_file(file)["logp"][1:]}, file)
-    elif kept == "missing":
-        file.unlink()
-    real = reference.logps
-    monkeypatch.setattr(reference, "logps", lambda data, *more: read.extend(data) or real(
-        data, *more))
-    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
-    assert len(read) == (0 if kept == "whole" else 9)
-    is_whole_and_clean(tmp_path / "run", place)
-
-
-@pytest.mark.parametrize("killed", [0, 2, 4])
-@pytest.mark.parametrize("best", [3, 5])
-def test_the_best_weights_are_kept_beside_the_last(best, killed, place, tmp_path, monkeypatch,
-                                                   capsys):
-    """Also by a run that was killed before or after its best step. The last step's weights are in
-    the run's folder anyway."""
-    seen, real = {}, train.keep_best
-
-    def keep(folder, step, metrics, model):
-        seen[step] = {name: p.detach().clone() for name, p in model.named_parameters()}
-        real(folder, step, {"nll": -9.0 - step if step <= best else -9.0}, model)
-    monkeypatch.setattr(train, "keep_best", keep)
-    folder = tmp_path / "run"
-    argv = run(place, "--eval-every", "1", "--out", str(folder))
-    if killed:
-        with killed_in_step(killed):
-            assert command(train.main, argv) == 130
-        argv = ["--resume", str(folder)]
-    assert command(train.main, argv) == 0
-    out = capsys.readouterr().out
-    assert (folder / "best").exists() == (f"step {best} has the best" in out) == (best < 5)
-    assert not (folder / "steps").exists()
-    model = folders.start_model(str(folder / "best" if best < 5 else folder))[0]
-    for name, p in model.named_parameters():
-        assert torch.equal(p, seen[best][name])
 
 
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):

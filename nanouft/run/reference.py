@@ -3,20 +3,16 @@
     models = FrozenModels(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
-Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). A run keeps
-them in steps/, so a resumed one need not read all rows again. The files of the methods compute
-other numbers, each time that a run starts or goes on.
+Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). The files of
+the methods compute other numbers. Both are computed each time that a run starts or goes on.
 """
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from nanouft.batch import Batch, write_logp
@@ -29,7 +25,6 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.progress import progress
-from nanouft.plumbing.tensors import load_tensors, save_tensors
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
@@ -42,7 +37,6 @@ class FrozenModels:
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
-    kept: Path | None = None        # the file of kept_reference, of the run that goes on
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
@@ -54,7 +48,7 @@ class FrozenModels:
         """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
         grades read them even if the loss does not."""
         needed = objective.reference or objective.kinds() != ["demos"]
-        if needed and not (self.kept and read_reference(self.kept, data)):
+        if needed:
             for e, logp in zip(data, self.logps(data)):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
@@ -105,32 +99,6 @@ class FrozenModels:
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(row numbers, their batch on the device) until all rows have been read."""
         return batches(data, self.start, self.pad, self.device)
-
-
-def kept_reference(folder: Path) -> Path:
-    return folder / "steps" / "reference.safetensors"
-
-
-def keep_reference(folder: Path, data: list[Encoded]) -> None:
-    """Write the start model's log-probs of all rows, if there are any, one after the other. On a
-    full disk nothing is kept."""
-    if parts := [t.ref_logp for e in data for t in e.seqs.values() if t.ref_logp is not None]:
-        with suppress(OSError, SafetensorError):
-            save_tensors(kept_reference(folder), {"logp": torch.from_numpy(np.concatenate(parts))})
-
-
-def read_reference(file: Path, data: list[Encoded]) -> bool:
-    """Put the kept log-probs beside the tokens. False if there are none of so many tokens. The key
-    in run.json has shown already that rows and start model are the same."""
-    seqs = [t for e in data for t in e.seqs.values()]
-    ends = np.cumsum([len(t.ids) - 1 for t in seqs])
-    try:
-        logp = load_tensors(file, {"logp": torch.zeros(int(ends[-1]))})["logp"].numpy()
-    except (UserError, SafetensorError, OSError, ValueError):
-        return False
-    for t, x in zip(seqs, np.split(logp, ends[:-1])):
-        t.ref_logp = x
-    return True
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ class TrainFlags:
     compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
     threads: int | None = None          # CPU threads [PyTorch's choice]
     save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
-    eval_every: int = 0                 # steps between held-out losses, to keep the best model [0]
+    eval_every: int = 0                 # steps between held-out losses, for the curves [0]
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
     items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
