@@ -1,4 +1,4 @@
-"""What code of a user's own is given is its own, and what ends in it loses no work."""
+"""What code of a user's own is given is its own. test_ends.py ends runs in it."""
 import asyncio
 import copy
 import shlex
@@ -23,10 +23,8 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives.from_file import find
-from nanouft.objectives.ift import IFT
 from nanouft.plumbing.entry import command
 from nanouft.run import reward_sources
-from nanouft.run.folder import read_lines
 
 PROMPTS = [{"prompt": f"Say {x}.", "tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}}}
            for x in "fig pig bee oak nut elm".split()]
@@ -149,139 +147,6 @@ class Mine(Objective):
     assert batch.tokens == was.tokens and batch.per_row["reward"].equal(was.per_row["reward"])
     for name in ("inputs", "targets", "mask"):
         assert getattr(batch.seqs["answer"], name).equal(getattr(was.seqs["answer"], name))
-
-
-# ---- what ends in it loses no work ---------------------------------------------------------------
-FLAKY = """
-from pathlib import Path
-
-def read(completions, **others):
-    calls = int(Path("calls").read_text()) + 1 if Path("calls").exists() else 1
-    Path("calls").write_text(str(calls))
-    if calls == STOP:
-        raise TimeoutError("the judge did not answer")
-    return [len(c) % 5 / 5 for c in completions]
-"""
-SAMPLED = """
-from pathlib import Path
-from nanouft.objectives.grpo import GRPO
-from nanouft.objective import Objective
-
-class Mine(Objective):
-    data = "prompts"
-    samples = 2
-    minibatches = 2
-    reference = True
-
-    def credit(self, batch):
-        return GRPO(samples=2).credit(batch)
-
-    def loss(self, batch):
-        if Path("fails").exists() and Path("fails").read_text() == str(batch.seed):
-            raise RuntimeError("a bug")
-        if Path("tells").exists():
-            with open("seeds", "a") as file:
-                print(batch.seed, file=file)
-        return GRPO(samples=2).loss(batch)
-"""
-ENDS = ("--init start --samples 2 --batch-size 2 --max-new 4 --steps 8 --threads 1 --device cpu "
-        "--items 0 ")
-
-
-def same_files(one, other) -> None:
-    for file in ("model.safetensors", "metrics.jsonl"):
-        assert (one / file).read_bytes() == (other / file).read_bytes(), file
-
-
-def told_to_go_on(capsys, step: int, run: str) -> str:
-    """The flags with which the one line on stderr says that a run goes on."""
-    line = one_error(capsys)
-    begin = f"{run} holds step {step}; go on with: python -m nanouft.train "
-    assert begin in line, line
-    return line.partition(begin)[2]
-
-
-@pytest.mark.parametrize("stops, step", [(1, 0), (2, 0), (3, 2), (5, 6), (6, 8)])
-def test_a_reward_that_fails_once_costs_nothing_but_its_own_rollout(stops, step, here, capsys):
-    """In a rollout of two steps, and in the evaluations before (call 1) and after training (6)."""
-    line = (GRPO.replace("--save-every 4 ", "") + "--reward r.py:read --out ")
-    (here / "r.py").write_text(FLAKY.replace("STOP", "-1"))
-    assert call(line + "whole") == 0
-    (here / "calls").unlink()
-    (here / "r.py").write_text(FLAKY.replace("STOP", str(stops)))
-    capsys.readouterr()
-    assert call(line + "cut") == 2
-    if step == 0:
-        assert "go on with" not in one_error(capsys)
-        return
-    flags = told_to_go_on(capsys, step, "cut")
-    assert len(read_lines(here / "cut" / "metrics.jsonl")) == step
-    assert call(flags) == 0
-    same_files(here / "cut", here / "whole")
-    assert (here / "cut" / "eval.json").read_bytes() == (here / "whole" / "eval.json").read_bytes()
-
-
-def test_an_objective_that_fails_in_the_middle_of_a_rollout_goes_on_before_it(here, capsys):
-    """Never from the middle of a rollout: the second half would read other answers. (Without
-    --save-every it may be a rollout earlier, because writing takes a tenth of the time at most.)"""
-    (here / "mine.py").write_text(SAMPLED)
-    (here / "tells").touch()
-    line = ENDS.replace("--samples 2 ", "") + "--objective mine.py --rows 32 --save-every 2 --out "
-    assert call(line + "whole") == 0
-    seeds = (here / "seeds").read_text().split()
-    (here / "tells").unlink()
-    for failing, step in ((4, 4), (5, 4)):              # the first step of a rollout, its second
-        (here / "fails").write_text(seeds[failing])
-        capsys.readouterr()
-        assert call(line + f"cut{failing}") == 2
-        flags = told_to_go_on(capsys, step, f"cut{failing}")
-        (here / "fails").unlink()
-        assert call(flags) == 0
-        same_files(here / f"cut{failing}", here / "whole")
-
-
-ERRORS = [
-    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-    RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
-    RuntimeError("CUDA out of memory. Tried"), MemoryError(), OSError(12, "Cannot allocate memory"),
-    SystemExit(3), ZeroDivisionError("a fault of ours"), KeyboardInterrupt()]
-
-
-def test_whatever_ends_the_loop_the_last_whole_step_is_saved(here, capsys, monkeypatch):
-    """Out of memory is one line with the advice; a fault of ours has a traceback, and its last line
-    (from Python 3.11 on) is the same."""
-    line = ENDS.replace("--samples 2 ", "").replace("--max-new 4 ", "") + "--rows 32 --out "
-    assert call(line + "whole") == 0
-    for k, error in enumerate(ERRORS):
-        cut = f"cut{k}"
-        capsys.readouterr()
-        with monkeypatch.context() as now:
-            now.setattr(IFT, "loss", failing(IFT.loss, error, 6))
-            if isinstance(error, (SystemExit, ZeroDivisionError)):
-                with pytest.raises(type(error)) as raised:
-                    call(line + cut)
-                told = raised.value.__notes__[-1]
-            else:
-                assert call(line + cut) == (130 if isinstance(error, KeyboardInterrupt) else 2)
-                told = capsys.readouterr().err.splitlines()[-1]
-                if not isinstance(error, KeyboardInterrupt):
-                    assert told.startswith("error: out of memory; give --activation-checkpointing")
-        assert told.endswith(f"{cut} holds step 5; go on with: python -m nanouft.train --resume "
-                             f"{cut}"), repr(error)
-        assert call(f"--resume {cut}") == 0
-        same_files(here / cut, here / "whole")
-
-
-def failing(method, error: BaseException, at: int):
-    """The method, which raises an error the `at`-th time."""
-    calls = []
-
-    def call(*args):
-        calls.append(1)
-        if len(calls) == at:
-            raise error
-        return method(*args)
-    return call
 
 
 # ---- rewards that were written for TRL, or that do odd things -----------------------------------

@@ -1,14 +1,10 @@
-"""What a run has made is not lost: killed before any of its file operations it goes on to the same
-bytes; damaged steps are left out; Ctrl-C saves; nothing that is not finite is kept."""
-import gc
+"""What is kept of a run: damaged steps are left out, it goes on only with what it began with, and
+nothing that is not finite is kept. test_ends.py has all ways in which a run may end."""
 import json
 import os
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,142 +50,6 @@ def half(place):
     """The run that was killed."""
     shutil.rmtree(place / "run", ignore_errors=True)
     return shutil.copytree(place / "half", place / "run")
-
-
-# ---- a kill at each file operation ---------------------------------------------------------------
-@contextmanager
-def in_each_step(act: Callable[[int], object]) -> Iterator[None]:
-    """Within this block `act(number)` is called in the middle of each step of a run."""
-    real = Log.add
-
-    def add(self, step, stats):
-        act(step.done)
-        real(self, step, stats)
-    with pytest.MonkeyPatch.context() as now:
-        now.setattr(Log, "add", add)
-        yield
-
-
-def operations(at: int | None) -> list[str]:
-    """From here on this process counts what it does to files, and dies before number `at`; of
-    tensors also halfway through the file."""
-    names: list[str] = []
-
-    def here(name: str, file) -> None:
-        if len(names) == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        names.append(f"{name} {os.path.basename(str(file))}")
-
-    def seen(event: str, args: tuple) -> None:          # by Python's audit of what a process does
-        writes = event == "open" and {*"wax+"} & {*(args[1] or "")}
-        if writes or event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir"):
-            here(event, args[0])
-
-    def tensors(real):
-        def save(what, file, **kw):
-            here("tensors", file)
-            real(what, file, **kw)
-            whole = file.read_bytes()
-            with open(file, "wb") as f:
-                f.write(whole[:len(whole) // 2])
-            here("half of", file)
-            real(what, file, **kw)
-        return save
-    sys.addaudithook(seen)
-    for module in (run_folder, folders):
-        module.save_file = tensors(module.save_file)
-    return names
-
-
-def child(argv: list[str], at: int | None, log, before=lambda: None) -> int:
-    """Exit code of a run in a process of its own; -9 if it was killed. The log ends with what it
-    did to files. `before` is called there first."""
-    gc.freeze()                                         # else a copy looks through all of it anew
-    if number := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
-    code = 1
-    try:
-        signal.alarm(60)                                # ends what waits for a pipe
-        sys.stdout = sys.stderr = open(log, "w", buffering=1)
-        os.dup2(sys.stderr.fileno(), 2)                 # what a signal handler writes goes there
-        before()
-        sys.dont_write_bytecode = True
-        names = operations(at)
-        code = command(train.main, argv)
-        print("\n" + json.dumps(names))
-    finally:
-        os._exit(code)
-
-
-@forks
-@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, place):
-    """Before every one, or, where that takes too long, before each eighth."""
-    argv, log = run(place), place / "log"
-    shutil.rmtree(place / "run", ignore_errors=True)
-    assert child(argv, None, log) == 0
-    names = json.loads(log.read_text().splitlines()[-1])
-    assert len(names) > 25 and {n.split()[0] for n in names} >= {"open", "os.rename", "half"}
-    for at, name in [*enumerate(names)][::every]:
-        shutil.rmtree(place / "run", ignore_errors=True)
-        assert child(argv, at, log) == -9, name
-        began = (place / "run" / "run.json").exists()
-        if began:
-            assert child(["--resume", str(place / "run")], None, log) == 0, f"{name}: " \
-                f"{log.read_text()}"
-        else:                                           # nothing but an empty folder is there
-            assert "run.json" in said_by(place, log), name
-            shutil.rmtree(place / "run", ignore_errors=True)
-            assert child(argv, None, log) == 0, name
-        is_whole_and_clean(place / "run", place)
-
-
-def said_by(place, log) -> str:
-    """The line with which the run in this folder refuses to go on."""
-    assert child(["--resume", str(place / "run")], None, log) == 2
-    return log.read_text()
-
-
-# ---- a disk that is full, two processes in one folder --------------------------------------------
-@forks
-@pytest.mark.parametrize("size", [400, 100_000, 400_000])
-def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_on(
-        size, place, tmp_path):
-    """A limit of a file's size stands for a full disk or a quota; it is met in the log, in the
-    model or in the optimizer. Tensors are written by a library whose error is no OSError."""
-    import resource  # not on Windows
-    out, log = tmp_path / "run", tmp_path / "log"
-    limit = (size, resource.RLIM_INFINITY)
-    argv = run(place, "--out", str(out))
-    assert child(argv, None, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) == 2
-    errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
-    assert len(errors) == 1 and "Traceback" not in log.read_text()
-    assert "; free some space" in errors[0], errors
-    kept = run_folder.whole_steps(out)
-    assert (f"holds step {kept[-1]}; go on with: " in errors[0]) if kept else \
-        errors[0].endswith("; free some space"), errors
-    left = [f.name for f in out.rglob("*") if "partial" in f.name]
-    assert not left, f"they take the space that is needed: {left}"
-    if not (out / "run.json").exists():
-        return                                          # nothing that could go on
-    assert child(["--resume", str(out)], None, log) == 0, log.read_text()
-    is_whole_and_clean(out, place)
-
-
-@forks
-def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothing(half, place):
-    """And the first one is not disturbed."""
-    log = place / "log"
-    told: list[int] = []
-    with in_each_step(lambda number: told.append(child(["--resume", str(half)], None, log))):
-        assert command(train.main, ["--resume", str(half)]) == 0
-    assert told == [2]
-    assert log.read_text().startswith(f"error: {half}: another process trains there now")
-    is_whole_and_clean(half, place)
-    new = place / "new"
-    assert child(run(place, "--out", str(new)), 20, log) == -9, "killed with the lock"
-    assert child(["--resume", str(new)], None, log) == 0, log.read_text()
-    is_whole_and_clean(new, place)
 
 
 # ---- steps ---------------------------------------------------------------------------------------
@@ -339,69 +199,6 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypa
     assert saved == [50]
 
 
-@forks
-def test_a_signal_within_a_rollout_waits_for_its_last_step(place, tmp_path):
-    """Its answers are not kept, so a run goes on between two rollouts."""
-    log = tmp_path / "log"
-    assert child(sampling(place, tmp_path / "whole"), None, log) == 0
-    with in_each_step(lambda number: number == 3 and os.kill(os.getpid(), signal.SIGINT)):
-        assert child(sampling(place, tmp_path / "run"), None, log) == 130
-    told = log.read_text()
-    assert "interrupted: stops after this rollout\n" in told and "holds step 4; go on" in told
-    assert child(["--resume", str(tmp_path / "run")], None, log) == 0
-    for file in ("model.safetensors", "metrics.jsonl"):
-        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-
-
-# ---- signals -------------------------------------------------------------------------------------
-@forks
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
-def test_a_signal_waits_for_the_end_of_the_step_and_saves(name, place):
-    """Exit code 130, one line that tells how to go on; then the same bytes."""
-    sent, log = getattr(signal, name), place / "log"
-    if signal.getsignal(sent) is signal.SIG_IGN:
-        pytest.skip(f"{name} is ignored here, as under nohup")
-    shutil.rmtree(place / "run", ignore_errors=True)
-    with in_each_step(lambda number: number == 3 and os.kill(os.getpid(), sent)):
-        assert child(run(place), None, log) == 130
-    told = log.read_text()
-    assert "holds step 3; go on with: python -m nanouft.train --resume" in told
-    assert 0 < told.find("interrupted: stops after this step\n") < told.find("holds step 3")
-    assert child(["--resume", str(place / "run")], None, log) == 0
-    assert "going on after step 3" in log.read_text()
-    is_whole_and_clean(place / "run", place)
-
-
-@forks
-def test_a_signal_in_the_evaluation_after_training_costs_no_step(place, monkeypatch):
-    shutil.rmtree(place / "run", ignore_errors=True)
-    log, evaluate, calls = place / "log", train.evaluate_run, []
-
-    def evaluate_run(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate(*args)
-    with monkeypatch.context() as now:
-        now.setattr(train, "evaluate_run", evaluate_run)
-        assert child(run(place), None, log) == 130
-    assert "holds step 5; go on with: python -m nanouft.train --resume" in log.read_text()
-    assert child(["--resume", str(place / "run")], None, log) == 0
-    assert "going on after step 5" in log.read_text()
-    is_whole_and_clean(place / "run", place)
-
-
-@forks
-def test_under_nohup_a_terminal_that_closes_ends_nothing(place):
-    shutil.rmtree(place / "run", ignore_errors=True)
-    log = place / "log"
-    with in_each_step(lambda number: os.kill(os.getpid(), signal.SIGHUP)):
-        assert child(run(place), None, log,
-                     lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) == 0
-    assert "interrupted" not in log.read_text()
-    is_whole_and_clean(place / "run", place)
-
-
 def test_a_clock_that_is_set_back_stops_no_saves(place, monkeypatch, capsys):
     """By an hour, in the middle of a run."""
     shutil.rmtree(place / "run", ignore_errors=True)
@@ -527,26 +324,6 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, 
     (tmp_path / "mine" / "x").touch()
     with pytest.raises(UserError, match="--out mine: exists and is not an empty folder"):
         new_folder("mine", "dpo")
-
-
-# ---- what others left in the place of a file -----------------------------------------------------
-@forks
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda file: os.symlink("/dev/zero", file)],
-                         ids=["pipe", "folder", "device"])
-def test_what_is_no_plain_file_of_a_model_is_not_waited_for(make, place):
-    """tests/test_strangers.py asks it of the files of a run."""
-    copied = place / "copied"
-    argv = [*run(place, "--init", str(copied)), "--out", str(place / "new")]
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt"):
-        run_folder.remove(copied)
-        run_folder.remove(place / "new")
-        shutil.copytree(place / "start", copied)
-        run_folder.remove(copied / name)
-        make(copied / name)
-        assert child(argv, None, place / "log") == 2, name
-        said = (place / "log").read_text().partition("\n\n")[0]
-        assert said.startswith(f"error: {copied / name}: cannot be read (it is not a plain file)")
-        assert "\n" not in said
 
 
 TEXTS = {"run.json": ["", "[1]", "{}", '{"config": 3}', "\xff"], "eval.json": ['{"after": 3}'],

@@ -1,0 +1,267 @@
+"""However a run ends, nothing that it has made is lost: one line says which step is kept and how to
+go on, and from there the run ends with the bytes of one that was never interrupted."""
+import gc
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+import traceback
+from ast import literal_eval
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+if not hasattr(os, "fork"):
+    pytest.skip("no fork here", allow_module_level=True)
+import resource  # not on Windows
+
+from commands import dpo
+from made import start_and_pairs
+
+from nanouft import train
+from nanouft.models import folders
+from nanouft.objectives.dpo import DPO
+from nanouft.objectives.grpo import GRPO
+from nanouft.plumbing.entry import command
+from nanouft.run import folder as run_folder
+from nanouft.run import reward_sources
+from nanouft.run.folder import Log, read_lines
+
+# ---- how a run may end: each is called in the process of the run, before it begins ---------------
+Ending = Callable[[], object]
+
+
+def at_call(owner, name: str, number: int, act: Callable) -> Ending:
+    """`act` is called before the `number`-th call of a function."""
+    def begin() -> None:
+        calls, real = [], getattr(owner, name)
+
+        def call(*told, **more):
+            calls.append(1)
+            if len(calls) == number:
+                act()
+            return real(*told, **more)
+        setattr(owner, name, call)
+    return begin
+
+
+def sends(name: str) -> Callable:
+    return lambda: os.kill(os.getpid(), getattr(signal, name))
+
+
+def fails(error: BaseException) -> Callable:
+    def act():
+        raise error
+    return act
+
+
+def full(size: int) -> Ending:
+    """A limit of a file's size stands for a full disk or a quota. It is met in the log, the model
+    or the optimizer; tensors are written by a library whose error is no OSError."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def under_nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    at_call(Log, "add", 2, sends("SIGHUP"))()
+
+
+def no_score(number: int) -> Ending:
+    """The reward fails once; a run asks it before training, in each rollout, and after training."""
+    def begin() -> None:
+        real = reward_sources.scorer
+
+        def scorer(*told):
+            score, begun = real(*told), Path("asked")
+
+            def asked(rows, answers):
+                with begun.open("a") as file:
+                    file.write("x")
+                if len(begun.read_text()) == number:
+                    raise reward_sources.UserError("the judge did not answer")
+                return score(rows, answers)
+            return asked
+        reward_sources.scorer = scorer
+    return begin
+
+
+PLAIN, SAMPLED = "--objective dpo", (       # of which each rollout makes two steps
+    "--objective grpo --init start --data pairs.jsonl --reward r.py:f --batch-size 2 --minibatches "
+    "2 --samples 2 --max-new 4 --steps 6 --lr 1e-3 --threads 1 --device cpu --save-every 2")
+REWARD = "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"
+OUT = "error: out of memory; give --activation-checkpointing"
+ENDS = [        # the run, how it ends, its exit code, the step that is kept, what it says
+    *[(PLAIN, at_call(Log, "add", 3, sends(x)), 130, 3, "interrupted: stops after this step\n")
+      for x in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")],
+    (PLAIN, at_call(train, "evaluate_run", 2, sends("SIGTERM")), 130, 5, "interrupted"),
+    (PLAIN, under_nohup, 0, 5, ""),
+    (SAMPLED, at_call(Log, "add", 3, sends("SIGINT")), 130, 4, "stops after this rollout\n"),
+    *[(PLAIN, at_call(DPO, "loss", 4, fails(error)), code, 3, said) for error, code, said in (
+        (RuntimeError("CPUAllocator: can't allocate memory: you tried to allocate 9"), 2, OUT),
+        (RuntimeError("[enforce fail] CPUAllocator: not enough memory: you tried"), 2, OUT),
+        (RuntimeError("CUDA out of memory. Tried"), 2, OUT), (MemoryError(), 2, OUT),
+        (OSError(12, "Cannot allocate memory"), 2, OUT), (KeyboardInterrupt(), 130, ""),
+        (SystemExit(3), 1, ""), (ZeroDivisionError("ours"), 1, "ZeroDivisionError: ours"))],
+    (SAMPLED, at_call(GRPO, "loss", 3, fails(ValueError("in a rollout's first step"))), 1, 2, ""),
+    (SAMPLED, at_call(GRPO, "loss", 4, fails(ValueError("in its second step"))), 1, 2, ""),
+    *[(SAMPLED, no_score(n), 2, kept, "did not answer") for n, kept in (
+        (1, 0), (2, 0), (3, 2), (4, 4), (5, 6))],
+    *[(PLAIN, full(size), 2, None, "; free some space") for size in (400, 100_000, 400_000)]]
+
+
+PROGRESS = re.compile(r"%\||: [\d,]+ of [\d,]+ after ")
+
+
+# ---- a run in a process of its own ---------------------------------------------------------------
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a start model, pairs, and a whole run of each kind; we are in it."""
+    folder, before = tmp_path_factory.mktemp("ends"), os.getcwd()
+    os.chdir(folder)
+    start_and_pairs(folder)
+    Path("r.py").write_text(REWARD)
+    for kind in (PLAIN, SAMPLED):           # in this process: it has read all files for its copies
+        assert command(train.main, words(kind, kind.split()[1])) == 0
+    yield folder
+    os.chdir(before)
+
+
+def words(kind: str, out: str) -> list[str]:
+    return dpo(Path(), out=out) if kind == PLAIN else [*kind.split(), "--out", out]
+
+
+def child(argv: list[str], ending: Ending = lambda: None) -> tuple[int, str]:
+    """(exit code, -9 if it was killed; what it said on stderr) of a run."""
+    gc.freeze()                                         # else a copy looks through all of it anew
+    if number := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        return code, "".join(x for x in open("log") if not PROGRESS.search(x))
+    code = 1
+    try:
+        signal.alarm(60)                                # ends what waits for a pipe
+        sys.stdout, sys.stderr = open(os.devnull, "w"), open("log", "w", buffering=1)
+        os.dup2(sys.stderr.fileno(), 2)                 # what a signal handler writes goes there
+        sys.dont_write_bytecode = True
+        ending()
+        code = command(train.main, argv, train.NEEDS_LESS)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def goes_on(place: Path, run: str, kind: str, said: str = "") -> None:
+    flags = said.partition("go on with: python -m nanouft.train ")[2] or (
+        f"--resume {run}" + " --reward r.py:f" * (kind == SAMPLED))
+    code, told = child(shlex.split(flags.partition("\n")[0]))
+    assert code == 0, said + told
+    is_like_the_whole(place, run, kind)
+
+
+def is_like_the_whole(place: Path, run: str, kind: str) -> None:
+    assert not [f for f in (place / run).rglob("*") if "partial" in f.name]
+    whole = place / kind.split()[1]
+    for file in ("model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl"):
+        assert (place / run / file).read_bytes() == (whole / file).read_bytes(), file
+    assert "after" in json.loads((place / run / "eval.json").read_text())
+    assert not (place / run / "steps").exists()
+
+
+@pytest.mark.parametrize("number", range(len(ENDS)))
+def test_however_a_run_ends_it_goes_on_to_the_same_bytes(number, place):
+    kind, ending, wanted, kept, words_said = ENDS[number]
+    run = f"run{number}"
+    Path("asked").unlink(missing_ok=True)
+    code, said = child(words(kind, run), ending)
+    errors = [x for x in said.splitlines() if x.startswith("error: ")]
+    assert code == wanted and words_said in said and len(errors) == (code == 2), said
+    if code == 0:
+        assert "interrupted" not in said
+        return
+    steps = run_folder.whole_steps(place / run)
+    assert steps[-1:] == ([] if not kept else [kept]) or kept is None, said
+    line = f"{run} holds step {steps[-1]}; go on with: python -m nanouft.train --resume {run}" \
+        if steps else ""
+    assert line in said and ("go on with" in said) == bool(line)
+    assert len(read_lines(place / run / "metrics.jsonl")) == kept or kept is None
+    if (place / run / "run.json").exists():
+        goes_on(place, run, kind, said)
+
+
+def operations(at: int | None) -> Ending:
+    """It counts what it does to files, and dies before number `at`; of tensors also halfway through
+    the file. Without `at` it writes their names to `names`."""
+    def begin() -> None:
+        done: list[str] = []
+
+        def here(name: str, file) -> None:
+            if len(done) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done.append(f"{name} {os.path.basename(str(file))}")
+            if at is None:
+                os.write(names, f"{done[-1]}\n".encode())
+
+        def seen(event: str, told: tuple) -> None:      # by Python's audit of what a process does
+            writes = event == "open" and {*"wax+"} & {*(told[1] or "")}
+            if writes or event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir"):
+                here(event, told[0])
+
+        def tensors(real):
+            def save(what, file, **more):
+                here("tensors", file)
+                real(what, file, **more)
+                half = file.read_bytes()[:file.stat().st_size // 2]
+                with open(file, "wb") as f:
+                    f.write(half)
+                here("half of", file)
+                real(what, file, **more)
+            return save
+        names = os.open("names", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        sys.addaudithook(seen)
+        for module in (run_folder, folders):
+            module.save_file = tensors(module.save_file)
+    return begin
+
+
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, place):
+    """Before every one, or, where that takes too long, before each eighth."""
+    assert child(words(PLAIN, f"counted{every}"), operations(None))[0] == 0
+    names = Path("names").read_text().splitlines()
+    assert len(names) > 25 and {n.split()[0] for n in names} >= {"open", "os.rename", "half"}
+    for at, name in [*enumerate(names)][::every]:
+        run = f"killed{every}_{at}"
+        assert child(words(PLAIN, run), operations(at))[0] == -9, name
+        if (place / run / "run.json").exists():
+            goes_on(place, run, PLAIN)
+        else:                                           # nothing but an empty folder is there
+            code, said = child(["--resume", run])
+            assert code == 2 and "run.json" in said, name
+
+
+def test_a_second_process_in_one_folder_is_one_line_and_does_not_disturb_the_first(place):
+    def second() -> None:
+        Path("told").write_text(repr(child(["--resume", "first"])))
+    assert child(words(PLAIN, "first"), at_call(Log, "add", 3, second))[0] == 0
+    code, said = literal_eval(Path("told").read_text())
+    assert code == 2 and said.startswith("error: first: another process trains there now")
+    is_like_the_whole(place, "first", PLAIN)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda file: os.symlink("/dev/zero", file)],
+                         ids=["pipe", "folder", "device"])
+def test_what_is_no_plain_file_of_a_model_is_not_waited_for(make, place):
+    """tests/test_strangers.py asks it of the files of a run."""
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt"):
+        run_folder.remove(place / "copied")
+        shutil.copytree(place / "start", place / "copied")
+        run_folder.remove(place / "copied" / name)
+        make(place / "copied" / name)
+        code, said = child([*words(PLAIN, "none"), "--init", "copied"])
+        line, = said.partition("\n\n")[0].splitlines()
+        assert code == 2 and line.startswith(
+            f"error: copied/{name}: cannot be read (it is not a plain file)"), said
