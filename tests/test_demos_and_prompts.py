@@ -80,6 +80,12 @@ def test_few_demonstrations_come_again_until_they_have_their_share(share):
     assert chosen[:len(rows)] == rows
 
 
+def test_of_one_demonstration_among_four_prompts_half_is_three():
+    row = Row(say("user", "a"), say("assistant", "b"))
+    rows = demo_and_prompt_rows([row, *(Row(say("user", x)) for x in "xyz")])
+    assert len(more_demos(rows, 0.5)) == 3 + 3 and len(more_demos(rows, 0.0)) == 4
+
+
 # ---- what stands beside what ---------------------------------------------------------------------
 def demos_in(made: Rollouts, batch: Batch) -> list[str]:
     """For each row its demonstration as text, "" without one."""

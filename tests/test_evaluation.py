@@ -80,6 +80,11 @@ def test_only_right_answers_are_compared_word_by_word():
                 label=i % 3 > 0) for i in range(12)]
     held, _ = encode(label_rows(rows), NANO, 128)
     assert [row.label for row in short_answers(held)] == [True] * 8
+    long = Row(say("user", "Why?"), say("assistant", "Because " * 12), label=1.0)
+    for n, compared in ((7, 8), (8, 0)):                # only where most answers are that short
+        more, _ = encode(label_rows([*rows, *(replace(long, prompt=say("user", f"Why {i}?"))
+                                              for i in range(n))]), NANO, 128)
+        assert len(short_answers(more)) == compared
 
 
 @pytest.mark.parametrize("max_new", [3, 40])

@@ -26,7 +26,16 @@ from nanouft.batch import Batch, Seqs
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.generate import generate
 from nanouft.gpt import shipped_base
-from nanouft.loop import DTYPES, Device, Update, make_optimizer, steps, warmup_cosine
+from nanouft.loop import (
+    DTYPES,
+    Device,
+    Update,
+    make_optimizer,
+    steps,
+    warmup_cosine,
+    warmup_linear,
+    warmup_times_cosine,
+)
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.chord import CHORD
@@ -220,6 +229,25 @@ def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, u
     assert rates[:up] == pytest.approx([3.0 * (i + 1) / up for i in range(up)])
     assert rates[up:] == pytest.approx([1.5 * (1 + np.cos(np.pi * i / (n - up)))
                                         for i in range(n - up)])
+
+
+def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
+    base, judge = warmup_linear(3.0, 200), warmup_times_cosine(3.0, 20)
+    assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
+    assert 0 < judge(0) < judge(1) < 3 and 0 < judge(19) < 0.1
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip": 1.0}])
+def test_a_gradient_is_clipped_only_if_it_is_asked_for(clip, monkeypatch):
+    form, model = Form("sft"), nano()
+    before = [p.detach().clone() for p in model.parameters()]
+    loss = form.objective.loss
+    monkeypatch.setattr(form.objective, "loss", lambda batch: (1e6 * loss(batch)[0], {}))
+    update = Update(torch.optim.SGD(model.parameters(), lr=1.0), **clip)
+    step, = steps(model, form.objective, lambda number: batch_of(form), update, [0])
+    way = sum((p.detach() - q).square().sum() for p, q in zip(model.parameters(), before)).sqrt()
+    assert float(step.norm) > 1e4
+    assert float(way) == pytest.approx(1.0 if clip else float(step.norm), rel=1e-3)
 
 
 def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():

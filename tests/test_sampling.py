@@ -309,6 +309,11 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
                                   seed=rollout_seed(3, 0, 0)))
 
 
+def test_each_step_on_a_rollout_draws_numbers_of_its_own():
+    made = source("rloo", samples=2, minibatches=2)
+    assert len({made(n).seed for n in range(4)}) == 4 and made.rollout == 1
+
+
 def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     """Each rollout and pass has an order of its own."""
     made = source("rloo", samples=4, minibatches=2, passes=3)
