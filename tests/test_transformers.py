@@ -40,6 +40,7 @@ from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
 from nanouft.models.hf import HFModel
+from nanouft.models.hf_tokenizer import HFTokenizer, lost_turns
 from nanouft.models.lora import merged_weights
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
@@ -329,6 +330,23 @@ def test_no_text_of_a_dialogue_becomes_a_control_token(template, tmp_path):
         assert trained.lstrip() == f"say {text} so{tok.decode([tok.end])}"
         assert tok.chat((), question + answer)[0] == ids
         tok.check(question + answer)
+
+
+def test_a_control_token_that_begins_with_any_letter_is_letters_where_it_is_typed(tmp_path):
+    folder = make(tmp_path / "m", "llama", CHATML)
+    t = hf.AutoTokenizer.from_pretrained(folder)
+    t.add_special_tokens({"additional_special_tokens": ["[INST]", "END"]})
+    t.save_pretrained(folder)
+    tok = HFTokenizer(folder)
+    for name in ("[INST]", "END"):
+        ids = tok.encode(f"a {name} b")
+        assert not {*ids} & {*t.added_tokens_decoder} and tok.decode(ids) == f"a {name} b"
+
+
+def test_turns_that_a_template_exchanges_are_lost():
+    talk = say("user", "ask me"), say("assistant", "so"), say("user", "why")
+    turns = tuple(turn for one in talk for turn in one)
+    assert lost_turns(turns, "ask me|so|why") == [] and lost_turns(turns, "so|ask me|why") == [1]
 
 
 def test_a_text_that_is_to_go_on_has_no_end_behind_it(tmp_path):
