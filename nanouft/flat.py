@@ -45,7 +45,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     # ---- the data: lines of JSON -> Rows -> token ids and masks -> log-probs of the start model
     rows, left_out = read([file], objective.kinds())
     data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
-    print(f"{len(data)} rows; {len(left_out)} cannot be read", *report.lines(model.cfg.n_ctx),
+    print(f"{len(data)} rows; {len(left_out)} cannot be read", *report.lines(),
           sep="\n")
     objective = with_beta(objective, data)              # UNA, UFT: long answers, small beta
     data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now

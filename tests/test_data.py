@@ -19,9 +19,8 @@ from made import NANO, write_jsonl
 
 from nanouft.data import selection
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.forms import MARKS
-from nanouft.data.rows import NO_LABEL, NO_QUESTION, Row, read, read_dataset, without_oldest
-from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout, never_held_out
+from nanouft.data.rows import MARKS, NO_LABEL, NO_QUESTION, Row, read, read_dataset, without_oldest
+from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
@@ -119,27 +118,23 @@ messages~u a|a b; train=false -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
 text=a -> line 2: has the fields text; needed are prompt
 prompt=a; response=b; output=c -> line 2: "output" and another field may both be
-prompt=7; response=b -> line 2: "prompt" is a number, not a text or a list
-messages=a -> line 2: "messages" is a text, not a list of messages
-instruction=a; input=0; output=b -> line 2: "input" is a number, not a text
+prompt=7; response=b -> line 2: "prompt" is no text, and no list of messages
+messages=a -> line 2: "messages" is no list of messages
 prompt=a; chosen=b -> line 2: |a pair needs both
 chosen=a b; rejected=c d -> line 2: |do not begin alike
 chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
 prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer, and
 prompt~u a|a b; chosen=c; rejected=d -> line 2: "prompt" ends with an answer, and the row has
-messages=[7] -> line 2: message 1 of "messages" is a number
-system=s; prompt=3 -> line 2: "prompt" is a number
+messages=[7] -> line 2: message 1 of "messages" is not {
+system=s; prompt=3 -> line 2: "prompt" is no text
 messages~w a -> line 2: |has the role "wizard"; known are system
 messages=[{"role": "user", "content": 7}] -> line 2: |has no text
 messages~u a|a b; loss_mask=[0, 1] -> line 2: "loss_mask" is a list beside
 messages=[{"role": "assistant", "content": "b", "thinking": "c"}] -> |has "thinking"; calls of tools
 prompt=a; response=b; label=good -> line 2: "label" is "good", not true or false
-prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false; call a
+prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1
 prompt=a; chosen=b; rejected=c; label=true -> line 2: "label" judges a response, and this row
-messages=[{"role": "assistant", "content": "b", "label": false}] -> |message 1 of "messages" has a \
-"label"; write it beside "messages": there it counts for all
-prompt=a; response=[{"role": "assistant", "content": "b", "score": 1}] -> |"score"; write it beside
 prompt=a; response=b; p=0.5 -> line 2: "p" judges a pair'''
 
 
@@ -172,7 +167,7 @@ def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, tmp_p
     (row,), _ = read_dataset([item])
     assert row == want and row.where == "dataset, row 1" and row.extra == item
     line = selection.report_use({"to learn from": ([row], {row.where})}, [], {}, ["demos"])
-    assert line.split("\n")[1:] == ["1 row with a second question or answer: the run reads "
+    assert line.split("\n")[1:] == ["rows with a second question or answer: 1: the run reads "
                                     f"{unread}, as in dataset, row 1"] * bool(unread)
     assert [r.prompt for r in CHOOSE["prompts"]([row])] == [want.prompt], "samples: no solution"
 
@@ -181,7 +176,7 @@ QA = {"prompt": "a", "response": "b"}
 AB, PAIR = R("u a > a b"), R("u a + a good - a bad")
 
 
-@pytest.mark.parametrize("item, said", [*lines_of(ODD), (7, "line 2: is a number, not an object")])
+@pytest.mark.parametrize("item, said", [*lines_of(ODD), (7, "line 2: is no object with prompt")])
 def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item, said, tmp_path):
     file = write(tmp_path, QA, item)
     if ": " not in said and "|" not in said:
@@ -190,14 +185,6 @@ def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item,
     else:
         told = fails(said.rpartition("|")[2], read, [file])
         assert told.startswith(f"{file}, line 2: ")
-
-
-@pytest.mark.parametrize("n, told", [(1, "(without quotes; 1 and 0 too)"),
-                                     (2, " (2 rows are refused: line 2, line 3)"),
-                                     (5, " (5 rows are refused: line 2, line 3, line 4, ...)")])
-def test_all_rows_that_are_refused_are_told_at_once(n, told, tmp_path):
-    file = write(tmp_path, QA, *[QA | {"label": "up"}] * n)
-    assert fails('my.jsonl, line 2: "label" is "up", not true', read, [file]).endswith(told)
 
 
 def test_where_all_is_left_out_the_line_says_why(tmp_path):
@@ -262,16 +249,17 @@ UTF_16 = "cannot be read as UTF-8 text: it is UTF-16; save it as UTF-8"
 @pytest.mark.parametrize("name, content, words", [
     ("x.jsonl", None, "no such file"), ("x.jsonl", b"", "there is no row to learn from"),
     ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"), ("x.jsonl", b"[{}", "no JSON"),
-    ("b.CSV", b"prompt\na,b\n", "row 1: has more cells"), ("b.CSV", b'"b\n', "read as CSV"),
-    ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
-    ("b.CSV", b"prompt;answer\na;b\n", "columns are separated by commas"),
+    ("b.CSV", b"prompt\na,b\n", "a row has more cells than the first"),
+    ("b.CSV", b'"b\n', "cannot be read (Error: unexpected end of data)"),
+    ("b.CSV", b"prompt,answer,answer\na,b,c\n", "two columns have one name"),
+    ("b.CSV", b"prompt;answer\na;b\n", "row 1: has the fields prompt;answer; needed"),
     ("x.csv", ROW.encode("utf-16"), UTF_16), ("x.jsonl", ROW.encode("utf-16-le"), UTF_16),
     ("x.jsonl", "ASCII".encode("utf-16-be"), UTF_16),
     ("x.jsonl", ROW.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Windows-1252"),
     ("x.jsonl", b"\0" * 99, "it holds zero bytes alone"),
     ("x.jsonl", pickle.dumps([1, 2]), "it is a pickle of Python"),
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "line 1: no JSON"),
-    ("x.json", b'{"version": 1, "data": [{}]}', 'if the rows are in "data", save that list alone'),
+    ("x.json", b'{"version": 1, "data": [{}]}', "has the fields version, data; needed"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow"),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "it is packed by gzip; save it as UTF-8")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
@@ -345,7 +333,7 @@ def test_which_sequences_a_method_sees(kind):
     ("demos", replace(AB, score=0.5), "2 scored answers (2: answers with less than full marks (sc"),
     ("demos", R("u a"), "has 2 prompts (2: no answer, or an empty one, as in "),
     ("scores", AB, "needs scores (prompt, response, score from 0 to 1); the data has 2 "
-                   "demonstrations; unused fields: ticket, thumb"),
+                   "demonstrations; unused fields: ticket (2 rows), thumb (2 rows)"),
     ("labels", AB, '"label": true for thumbs up or false for down) or pairs; ')])
 def test_where_no_row_can_be_used_the_line_says_why(kind, row, words):
     told = fails(words, CHOOSE[kind], [replace(row, where=f"a/my.jsonl, line {i}", extra={
@@ -384,9 +372,9 @@ GOOD, BAD = Row(label=1.0), Row(label=0.0)
 
 
 @pytest.mark.parametrize("rows, weights, line", [
-    ([GOOD] * 12, None, "all 12 answers are labelled good: nothing tells a better one"),
-    ([BAD] * 2, (1, 1), "all 2 answers are labelled bad: nothing tells a better one"),
-    ([Row(score=0.5)] * 3, None, "all 3 answers have the score 0.5: nothing tells a better one"),
+    ([GOOD] * 12, None, "all 12 answers have the grade 1: nothing tells a better one"),
+    ([BAD] * 2, (1, 1), "all 2 answers have the grade 0: nothing tells a better one"),
+    ([Row(score=0.5)] * 3, None, "all 3 answers have the grade 0.5: nothing tells a better one"),
     ([Row(score=0.5), Row(score=0.6)], None, ""), ([GOOD, BAD], (1, 1), ""),
     ([*[GOOD] * 11, BAD], None, ""), ([*[GOOD] * 11, BAD], (1, 11), ""),
     ([*[GOOD] * 11, BAD], (1, 1), "11 good answers and 1 bad one: --undesirable-weight 7.33 to 11 "
@@ -396,16 +384,6 @@ GOOD, BAD = Row(label=1.0), Row(label=0.0)
 def test_grades_that_tell_little_are_named(rows, weights, line):
     told = about_grades(rows, weights)
     assert told.startswith(line) and bool(line) == bool(told)
-
-
-def test_a_grade_that_counts_for_several_answers_of_a_dialogue_is_named():
-    several, masked = R("u a > a b|u c|a d"), R("u a > m b|u c|a d", label=1.0)
-    rows = [replace(several, label=0.0), replace(several, label=1.0), replace(several, score=0.5),
-            several, masked, replace(AB, label=1.0)]
-    assert selection.about_dialogues(rows) == [
-        "2 labelled dialogues with several answers: the label counts for all of them",
-        "1 scored dialogue with several answers: the score counts for all of them"]
-    assert selection.about_dialogues(rows[3:]) == []
 
 
 def test_which_questions_are_equal():
@@ -431,12 +409,8 @@ def test_a_tenth_is_held_out_and_one_question_at_least_is_learned():
     some = [R(f"u question {i}") for i in range(3000)]
     assert [len(holdout(some[:n])[1]) for n in (2, 7, 100, 1000, 3000)] == [1, 1, 10, 100, 200]
     assert holdout(some[:1]) == (some[:1], []) and holdout(some)[1][0] == some[49]
-    greeted, said = [R(f"u {x}") for x in ("Hello", "hello ") * 20], "too many to be held out, so n"
+    greeted = [R(f"u {x}") for x in ("Hello", "hello ") * 20]
     assert not {*greeted} & {*holdout(some[:200] + greeted)[1]}, "40 are more than a tenth"
-    assert never_held_out(some[:200] + greeted) == f'40 rows begin with "hello": {said}one is'
-    assert never_held_out(greeted + some[:1] * 60) == (
-        f'60 rows begin with "question 0": {said}one is; so it is with 1 other question')
-    assert never_held_out(some[:200] + greeted[:20]) == "" == never_held_out(greeted[:9])
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
@@ -461,7 +435,7 @@ def test_mask_shift_and_padding_by_hand():
         "the answer and its <|end|> are trained on, not the question or the header"
     assert s.not_padding.tolist() == [8 * [1], 6 * [1] + 2 * [0]] and batch.tokens == {"answer": 7}
     assert s.extra["x"].tolist() == [[*range(1, 9)], [*range(1, 7), 0, 0]]
-    assert batch.take([1]).seqs["answer"].inputs.shape == (1, 6) and report.skipped == 0
+    assert batch.take([1]).seqs["answer"].inputs.shape == (1, 6) and not report.why
 
 
 def test_a_row_that_does_not_fit_is_skipped_and_counted():
@@ -469,44 +443,34 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     short, long = one("u a", "a yo"), one("u abcdefgh", "a yo")
     assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
     kept, report = encode([short, long, short], LETTERS, 13)
-    assert (len(kept), report.skipped) == (2, 1)
-    assert report.lines(13) == [
-        "rows that are too long, whole or in one of their answers: they are longer than 13 tokens "
-        "without their last (the longest has 14); --init a model with a longer context, since that "
-        "of this one is the limit"]
-    _, report = encode([short, long, short], LETTERS, 13, by_flag=True)
-    assert report.lines(13)[0].endswith("; raise --max-length")
+    assert len(kept) == 2 and [*report.why.values()] == ["too long"]
+    assert report.lines()[0].startswith("the longest is 14 tokens; raise --max-length")
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
-    assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
+    assert len(encode([short, pair], LETTERS, 13)[0]) == 1, "a pair goes as a whole"
     (prompt,), _ = encode([Row(roles={"prompt": (T("s S|u a"), ())})], LETTERS, 64)
     assert not prompt.seqs["prompt"].mask.any()
-    fails("no row fits", encode, [long], LETTERS, 13)
-    fails("--max-new keeps 64 more for the answer; lower it, or ", encode, [long], LETTERS, 13, 64)
+    fails("no row can be used: 1: too long", encode, [long], LETTERS, 13)
     odd = [one("w a", "a b", where=f"my.jsonl, line {i}") for i in (7, 8)]
     kept, report = encode([odd[0], short], LETTERS, 13)
-    assert report.lines(13)[0].startswith("1 refused, the first: my.jsonl, line 7: unknown role")
-    assert len(kept) == 1 and list(report.why) == ["my.jsonl, line 7"]
-    fails("no row can be used; the first: my.jsonl, line 7", encode, odd, LETTERS, 13)
+    assert len(kept) == 1 and report.why["my.jsonl, line 7"].startswith("refused: unknown role")
+    fails("no row can be used: 2: refused: unknown role", encode, odd, LETTERS, 13)
 
 
 @pytest.mark.parametrize("n_ctx, question, left", [     # 39, 31 and 19 tokens
     (38, "a", 3), (37, "bb", 2), (29, "c", 1), (17, "", 0)])
 def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_answer(
         n_ctx, question, left):
-    """Older answers in the prompt of a pair, and those that are trained on, whose loss is counted;
-    what KTO borrows stands behind the question that is left. Two compared answers stay whole."""
+    """Older answers in the prompt of a pair, and those that are trained on; what KTO borrows stands
+    behind the question that is left. Two compared answers stay whole."""
     asked, talk, other = T("s Be kind.|u a"), T("a yo|u bb|a no no|u c|a yes"), T("a m")
     prompt, first_row = asked + talk[:-1], one("u q", "a r")
     for roles, n in (({"answer": (asked, talk), "mismatch": (asked, other)}, left),
                      ({"chosen": (prompt, talk[-1:]), "rejected": (prompt, other)}, 1)):
         kept, report = encode([first_row, Row(roles=roles, where="my.jsonl, line 3")], LETTERS,
                               n_ctx)
-        lost = (3 - left) * ("answer" in roles and left > 0)
-        assert report.lost_answers == lost and report.skipped == (not question)
-        answers = f", and with them {lost} answer{'s' * (lost > 1)} that would have been trained on"
-        assert report.lines(n_ctx)[:1] == [
-            f"1 dialogue lost the oldest turns{answers * (lost > 0)}; so they fit {n_ctx} tokens, "
-            "as in my.jsonl, line 3"] * (0 < left < 3) or not left
+        assert bool(report.why) == (not question) and report.shortened == (0 < left < 3)
+        assert report.lines()[:1] == [f"1: without the oldest turns, to fit {n_ctx} tokens, as in "
+                                      "my.jsonl, line 3"] * (0 < left < 3) or not left
         for e in kept[1:]:
             assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3
             assert trained(e.seqs.get("answer") or e.seqs["chosen"]) == "".join(
@@ -514,7 +478,7 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
             assert all(letters(t.ids).startswith(f"<|user|> Be kind.\n\n{question}<|assistant|>")
                        for t in e.seqs.values())
     pair = Row(roles={"chosen": (asked, talk), "rejected": (asked, other)})
-    assert encode([first_row, pair], LETTERS, n_ctx)[1].skipped == (n_ctx < 38)
+    assert bool(encode([first_row, pair], LETTERS, n_ctx)[1].why) == (n_ctx < 38)
 
 
 def test_a_row_loses_nothing_for_the_answer_that_it_borrows():
@@ -523,13 +487,13 @@ def test_a_row_loses_nothing_for_the_answer_that_it_borrows():
     row = own.with_roles(own.roles | {"mismatch": (T("u a"), T("a " + "m" * 90))})
     (e,), report = encode([row], LETTERS, 20)
     assert trained(e.seqs["answer"]) == " yo<|end|> no<|end|>"
-    assert not report.skipped and not report.shortened
+    assert not report.why and not report.shortened
     assert letters(e.seqs["mismatch"].ids) == "<|user|> a<|assistant|> " + "m" * 16
     assert e.seqs["mismatch"].mask.tolist() == [0] * 4 + [1] * 17
 
 
 def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it_takes():
-    """Twice as many turns are twice as many texts to tokenize, not four times as many."""
+    """Twice as many turns are about twice as many texts to tokenize, not four times as many."""
     class Counting(Tokenizer):
         turns = 0
 
@@ -540,9 +504,9 @@ def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it
     def cost(n: int) -> int:
         tok = Counting("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
         (e,), report = encode([one("u q", "a a" + "|u q|a a" * n)], tok, 60)
-        assert e.length == 56 and report.lost_answers == n + 1 - 8, "one is 7 tokens"
+        assert e.length == 56 and report.shortened == 1, "one is 7 tokens"
         return tok.turns
-    assert cost(2000) < 2.2 * cost(1000)
+    assert cost(2000) < 2.5 * cost(1000)
     assert without_oldest(T("u a|a yo|s S|u c")) == (T("s S|u c"), ()), "an older system turn"
     once = again = T("s S|u a"), T("a yo|u bb|a no|s S|u c|a y|u d|a yes|u e")
     for n in range(1, 5):
@@ -554,8 +518,8 @@ def test_an_end_token_that_is_typed_is_named_once():
     texts = ("b<|end|>", "b", "b</s>", "<|end|> b<|end|>")
     rows = [Row((), (Turn("assistant", x),), where=x) for x in texts]
     rows = [r.with_roles({"answer": (r.prompt, r.answer)}) for r in rows]
-    lines = encode(rows, LETTERS, 99)[1].lines(99)
-    assert sorted(x[:22] for x in lines) == ['1 row with "</s>" type', '2 rows with "<|end|>" ']
+    lines = encode(rows, LETTERS, 99)[1].lines()
+    assert sorted(x[:22] for x in lines) == ['1: "</s>" is typed int', '2: "<|end|>" is typed ']
 
 
 def test_no_row_comes_again_before_all_others_have_come_and_a_step_has_like_lengths():

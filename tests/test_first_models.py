@@ -15,8 +15,8 @@ from nanouft.run.folder import locked
 from nanouft.run.settings import TrainFlags, read_flags
 
 # Flags of a run that its first models have of their own, or that change no weight.
-OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "record", "threads",
-       "save_every", "eval_every", "reward", "max_new", "items", "plain", "profile", "out",
+OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads",
+       "save_every", "eval_every", "reward", "max_new", "items", "plain", "out",
        "resume"}
 
 

@@ -369,7 +369,7 @@ def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tm
             for x in ("a", "a<|im_end|>")]
     kept, report = encode_what_fits(rows, tok, 128)
     assert [e.row.where for e in kept] == ["a"]
-    assert "a control token is typed into a text" in report.refused[0]
+    assert "a control token is typed into a text" in [*report.why.values()][0]
 
 
 FOR = "{%- for m in messages -%}"
@@ -399,7 +399,7 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(old, new, words, tmp_
     except UserError as e:
         assert words in str(e)
     else:
-        assert (not kept and words in report.refused[0]) if words else kept
+        assert (not kept and words in [*report.why.values()][0]) if words else kept
 
 
 HEAD = (FOR + "{%- if m['role'] != 'assistant' -%}{{- '<|im_start|>' + m['role'] + '\\n' + "
@@ -452,18 +452,18 @@ def test_a_dialogue_is_a_row_for_each_answer_where_the_template_writes_the_last_
                       (talk("<think>\nhm</think>Four.", "<think>\nso</think>Five."), thoughts)):
         kept, report = encode_what_fits([row], tok, 400)
         if isinstance(want, str):
-            assert not kept and want in report.refused[0]
+            assert not kept and want in report.why["my.jsonl, line 1"]
             continue
         trained = [tok.decode(i for i, m in zip(t.ids, t.mask) if m)
                    for t in (e.seqs["answer"] for e in kept)]
-        assert trained == want and not report.refused
+        assert trained == want and not report.why
         context, (first, asked, second) = row.roles["answer"]
-        lines = report.lines(400)
+        lines = report.lines()
         if len(want) == 2:
             alone = [tok.chat(context, (first,)), tok.chat((*context, first, asked), (second,))]
             assert [(t.ids.tolist(), t.mask.tolist()) for t in
                     (e.seqs["answer"] for e in kept)] == alone
-            assert lines[0].startswith("1 dialogue as 2 rows of one answer each")
+            assert lines[0].startswith("1: as rows of one answer each")
         lost = "hm" in first.text and "hm" not in tok.decode(kept[1].seqs["answer"].ids)
         assert sum("leaves out a part" in x for x in lines) == lost
         for e in kept:
@@ -482,7 +482,7 @@ def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divide
     assert [tok.decode(e.seqs["mismatch"].ids).count("No.") for e in kept] == [1, 1]
     pair = Row(roles={"chosen": (ask, said), "rejected": (ask, other)})
     kept, report = encode_what_fits([pair], tok, 400)
-    assert not kept and "in another way when the dialogue goes on" in report.refused[0]
+    assert not kept and "in another way when the dialogue goes on" in report.why[""]
 
 
 def test_an_answer_without_an_end_token_ends_with_the_token_of_the_next_question(tmp_path):

@@ -3,135 +3,178 @@
     encoded, report = encode(rows, tok, n_ctx)          # token ids and masks, once
     picked = order(lengths, batch_size, steps, seed)    # the rows of each step
     batch = collate(encoded, picked[step], tok.pad)     # shifted and padded, as a loss reads it
+
+A dialogue that is too long loses its oldest questions. No question and no answer is cut, except
+the answer to another question that KTO borrows: nothing is trained on it.
 """
 import textwrap
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nanouft.batch import NOT_SET, Batch, Seqs
-from nanouft.data.fit import BORROWED, Encoded, Tokens, count_answers, fit
-from nanouft.data.rows import Row
-from nanouft.models.tokenizer import Tokenizer
+from nanouft.data.rows import LeftOut, Roles, Row, later_questions, reasons, without_oldest
+from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.progress import progress
 from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
+BORROWED = "mismatch"                   # role of an answer to another question, which is only read
 # end tokens of common tokenizers; a file made for one of them may have it typed into its answers
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
 
 
-# ---- rows -> tokens ------------------------------------------------------------------------------
+@dataclass
+class Tokens:
+    ids: np.ndarray                     # (L,)
+    mask: np.ndarray                    # (L,) 1 on response tokens
+    ref_logp: np.ndarray | None = None      # (L-1,) one per target; run/reference.py writes it
+    extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
+
+
+@dataclass
+class Encoded:
+    """A tokenized row of the data: its sequences, one for each role, and its numbers."""
+    seqs: dict[str, Tokens]
+    row: Row
+    per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
+    lost_thoughts: bool = False     # True: the template leaves out a part of an earlier answer
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(len(t.ids) for t in self.seqs.values())
+
+
 @dataclass
 class EncodeReport:
-    """Rows that a run leaves out, with the reason, and notes on rows that it changes."""
-    kept_free: int = 0        # tokens of the context that are reserved for the model's answer
-    by_flag: bool = False     # --max-length is the limit, and not the context of the model
-    skipped: int = 0          # rows that are too long, as a whole or in one answer
-    longest: int = 0          # tokens of the longest of these rows, the last token included
-    refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
+    """Rows that are left out, with the reason, and notes on rows that are changed."""
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
-    shortened: set[str] = field(default_factory=set)    # Row.where of rows that lost oldest turns
-    lost_answers: int = 0     # trained answers among these lost turns
-    divided: dict[str, int] = field(default_factory=dict)   # dialogues -> rows of one answer each
-    lost_thoughts: set[str] = field(default_factory=set)    # rows without parts of earlier answers
-    typed_ends: dict[str, set[str]] = field(default_factory=dict)   # end token -> Row.where
+    notes: LeftOut = field(default_factory=list)        # (Row.where, what is changed)
+    shortened: int = 0                                  # dialogues that lost their oldest turns
+    longest: int = 0                                    # tokens of the longest row that is too long
 
-    def lines(self, n_ctx: int) -> list[str]:
-        """Printed lines about rows that did not fit into `n_ctx` tokens, and about end tokens."""
-        out = self.about_dialogues(n_ctx)
-        if self.skipped:
-            out.append("rows that are too long, whole or in one of their answers: "
-                       f"{self.too_long(n_ctx)}")
-        if self.refused:
-            out.append(f"{len({*self.refused}):,} refused, the first: {self.refused[0]}")
-        for name, rows in self.typed_ends.items():
-            out.append(f'{quantity(len(rows), "rows")} with "{name}" typed into an answer; every '
-                       "answer gets its end token anyway, so take it out of the file")
-        return out
-
-    def about_dialogues(self, n_ctx: int, used: str = "trained on") -> list[str]:
-        """Printed lines about dialogues that are used, but not as they are in the file."""
-        out = []
-        if self.shortened:
-            lost = (f", and with them {quantity(self.lost_answers, 'answers')} that would have "
-                    f"been {used}" if self.lost_answers else "")
-            out.append(f"{quantity(len(self.shortened), 'dialogues')} lost the oldest turns"
-                       f"{lost}; so they fit {n_ctx} tokens, as in {min(self.shortened)}")
-        if self.divided:
-            parts = quantity(sum(self.divided.values()), "rows")
-            out.append(f"{quantity(len(self.divided), 'dialogues')} as {parts} of one answer each: "
-                       "the chat template changes an answer when the dialogue goes on, "
-                       f"as in {min(self.divided)}")
-        if self.lost_thoughts:
-            out.append(f"{quantity(len(self.lost_thoughts), 'rows')} with earlier answers of which "
-                       "the chat template leaves out a part, such as their thoughts; it does so "
-                       f"too when the model is asked, as in {min(self.lost_thoughts)}")
-        return out
-
-    def too_long(self, n_ctx: int) -> str:
-        free = (f"--max-new keeps {self.kept_free:,} more for the answer; lower it, or "
-                if self.kept_free else "")
-        remedy = "raise --max-length" if self.by_flag else (
-            "--init a model with a longer context, since that of this one is the limit")
-        return (f"they are longer than {n_ctx} tokens without their last (the longest has "
-                f"{self.longest - 1:,}); {free}{remedy}")
+    def lines(self) -> list[str]:
+        """Printed lines about rows that do not fit or are not used as they are in the file."""
+        long = (f"the longest is {self.longest - 1:,} tokens; raise --max-length, or --init a "
+                "longer context")
+        return [*reasons(self.notes).split("; ")] * bool(self.notes) + [long] * bool(self.longest)
 
 
-def encode(rows: list[Row], tok: Tokenizer, n_ctx: int, kept_free: int = 0,
-           by_flag: bool = False) -> tuple[list[Encoded], EncodeReport]:
-    """The rows that fit, as tokens. UserError if none does. `kept_free` tokens are already taken
-    off n_ctx, for an answer of the model; `by_flag`: n_ctx is less than the model's context."""
-    report = EncodeReport(kept_free=kept_free, by_flag=by_flag)
-    out, report = encode_what_fits(rows, tok, n_ctx, report)
+# ---- rows -> tokens ------------------------------------------------------------------------------
+def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
+    """The rows that fit, as tokens. UserError if none does."""
+    out, report = encode_what_fits(rows, tok, n_ctx)
     if not out:
-        raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
-                        else f"no row fits: {report.too_long(n_ctx)}")
+        raise UserError("no row can be used: " + "; ".join([reasons([*report.why.items()]),
+                                                            *report.lines()]))
     return out, report
 
 
 def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
                      report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize rows, and add to `report` if there is one. A dialogue that is too long loses its
-    oldest turns (fit.py). A row that is still too long is skipped: a cut answer would teach the
-    model never to stop."""
-    out = []
+    """Tokenize rows, and add to `report` if there is one. A row that is still too long without its
+    oldest turns is skipped: a cut answer would teach the model never to stop."""
+    out, report = list[Encoded](), report or EncodeReport()
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
-    report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
             parts, encoded = fit(r, tok, n_ctx)
-        except UserError as why:
-            report.refused.append(f"{r.where}: {why}")
-            report.why[r.where] = "refused by the chat template"
+        except UserError as e:
+            report.why[r.where] = f"refused: {e}"
             continue
         short_enough = [e for e in encoded if e.length <= n_ctx + 1]
         if len(short_enough) < len(encoded):
-            report.skipped += not r.where or r.where not in report.why      # a row counts once
-            report.longest = max(report.longest, *(e.length for e in encoded))
             report.why[r.where] = "too long"
+            report.longest = max(report.longest, *(e.length for e in encoded))
+        notes = []
         if len(encoded) > 1:
-            report.divided[r.where] = report.divided.get(r.where, 0) + len(short_enough)
-        for part, e in zip(parts, encoded):
-            if e.row is not part and e.length <= n_ctx + 1:
-                report.shortened.add(r.where)
-                report.lost_answers += count_answers(part) - count_answers(e.row)
+            notes.append("as rows of one answer each, since the chat template changes an answer "
+                         "when the dialogue goes on")
+        if any(e.row is not part and e.length <= n_ctx + 1 for part, e in zip(parts, encoded)):
+            report.shortened += 1
+            notes.append(f"without the oldest turns, to fit {n_ctx} tokens")
         if any(e.lost_thoughts for e in short_enough):
-            report.lost_thoughts.add(r.where)
-        for name in names if short_enough else ():
-            if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
-                report.typed_ends.setdefault(name, set()).add(r.where)
+            notes.append("the chat template leaves out a part of earlier answers, as it does when "
+                         "the model is asked")
+        texts = [t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()]
+        notes += [f'"{name}" is typed into an answer, which gets its end token anyway'
+                  for name in names if short_enough and any(name in text for text in texts)]
+        report.notes += [(r.where, note) for note in notes]
         out += short_enough
     return out, report
 
 
+def fit(r: Row, tok: Tokenizer, n_ctx: int) -> tuple[list[Row], list[Encoded]]:
+    """A row, and the same as tokens. Some chat templates change an answer when the dialogue goes
+    on. Then a dialogue becomes one row for each of its answers, in which that answer comes last."""
+    try:
+        return [r], [shortened(r, tok, n_ctx)]
+    except OneAnswerOnly:
+        rows = each_answer(r)
+        if len(rows) == 1:
+            raise
+        return rows, [shortened(x, tok, n_ctx) for x in rows]
+
+
+def each_answer(r: Row) -> list[Row]:
+    """One row for each trained answer of role "answer", with the turns before it as its context.
+    All have the grade of the row. The two answers of a pair stay as they are."""
+    context, trained = r.roles.get("answer", ((), ()))
+    out = []
+    for i, turn in enumerate(trained):
+        if turn.role == "assistant":
+            before = context + trained[:i]
+            roles = {role: (before, said[:1]) for role, (_, said) in r.roles.items()}
+            roles["answer"] = (before, (turn,))
+            out.append(replace(r, prompt=before, answer=r.answer and (turn,), roles=roles))
+    return out or [r]
+
+
+def shortened(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
+    """A row as tokens. If it is longer than n_ctx inputs and as many targets, its roles lose as few
+    of their oldest questions as possible, down to the last one."""
+    prompt, trained = next(iter(r.roles.values()), ((), ()))
+    most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
+
+    def fits(n: int) -> bool:
+        return without(r, n, tok, n_ctx).length <= n_ctx + 1
+    return without(r, bisect_left(range(most), True, key=fits), tok, n_ctx)
+
+
+def without(r: Row, n: int, tok: Tokenizer, n_ctx: int) -> Encoded:
+    """A row without its n oldest questions, as tokens. First the prompt loses them, which all roles
+    share, then the trained turns of "answer". A borrowed answer ends with the context."""
+    if n:
+        roles: Roles = {}
+        for role, (context, trained) in r.roles.items():
+            if role == BORROWED:
+                roles[role] = roles["answer"][0], trained
+            elif role == "answer":
+                roles[role] = without_oldest(context, trained, n)
+            else:                                       # two compared answers stay whole
+                roles[role] = without_oldest(context, (), n)[0], trained
+        r = replace(r, prompt=next(iter(roles.values()))[0], roles=roles)
+    seqs = {}
+    for role, (context, trained) in r.roles.items():
+        ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
+        end = n_ctx + 1 if role == BORROWED else len(ids)
+        seqs[role] = Tokens(np.array(ids[:end], np.int32),
+                            np.array((mask or [0] * len(ids))[:end], np.int8))
+    lost = [tok.check(*both) for both in r.roles.values()]
+    known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
+    return Encoded(seqs, r, known, lost_thoughts=any(lost))
+
+
+# ---- a row in print ------------------------------------------------------------------------------
 def with_brackets(t: Tokens, tok: Tokenizer) -> str:
     """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
     out = ""
@@ -149,8 +192,7 @@ def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
     rows = [data[0]]
     if name:
-        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
-        rows = [best] if best is worst else [best, worst]
+        rows = [pick(data, key=lambda e: e.per_row[name]) for pick in (max, min)]
     out = []
     for e in rows:
         texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != BORROWED}

@@ -13,18 +13,14 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from textwrap import shorten
 
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 
-SAME_QUESTION = "the same question as another row"
 NOT_READ = "which this method does not read"
 MOST = 1.5      # KTO's authors: good answers should have 1 to 1.5 times the weight of bad ones
-FEW = 10        # rows with one question; with fewer, a run does not say that none is held out
 
 
 class NoRows(UserError):
@@ -35,10 +31,9 @@ class NoRows(UserError):
 def kinds_of(r: Row) -> list[str]:
     """What a row holds, in words: ["demonstrations", "pairs"]."""
     kinds = []
-    if is_demo(r):
-        kinds.append("demonstrations")
-    elif r.answer is not None:
-        kinds.append("labelled answers" if r.score is None else "scored answers")
+    if r.answer is not None:
+        kinds.append("demonstrations" if is_demo(r) else
+                     "labelled answers" if r.score is None else "scored answers")
     if r.chosen is not None:
         kinds.append("pairs")
     return kinds or ["prompts"]
@@ -50,30 +45,32 @@ def describe(data: list[Row]) -> str:
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 
-def unread_fields(rows: list[Row]) -> Counter[str]:
-    """{a field that no form of a row, or of a message, has: how many rows have it}."""
-    from nanouft.data.forms import FIELDS, unread_of_messages
-    return Counter(name for r in rows
-                   for name in [*r.extra, *unread_of_messages(r.extra)] if name not in FIELDS)
+def unread_fields(rows: list[Row]) -> str:
+    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that nothing
+    reads."""
+    from nanouft.data.rows import FIELDS, fields_of_messages
+    found = Counter(name for r in rows for name in [*r.extra, *fields_of_messages(r.extra)]
+                    if name not in FIELDS)
+    return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
 
 
 def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:
     """The rows. If there are none, NoRows says why rows of this kind are left out, and names the
     fields that nothing reads."""
     if not rows:
-        names = unread_fields(data)
-        unused = f"; unused fields: {', '.join(names)}" if names else ""
-        left_out = [(r.where, why) for r in data
-                    if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]
-        why = f" ({reasons(left_out)})" if left_out else ""
-        raise NoRows(f"this objective needs {what}; the data has {describe(data)}{why}{unused}")
+        unread = unread_fields(data)
+        skipped = [(r.where, why) for r in data
+                   if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]
+        raise NoRows(f"this objective needs {what}; the data has {describe(data)}"
+                     + (f" ({reasons(skipped)})" if skipped else "")
+                     + (f"; unused fields: {unread}" if unread else ""))
     return rows
 
 
 def why_skipped(r: Row, kinds: list[str]) -> str:
     """Why a method that learns from these kinds of rows leaves out this row."""
     if "prompts" in kinds:
-        return SAME_QUESTION
+        return "the same question as another row"
     if kinds_of(r) == ["prompts"]:
         return NO_ANSWER
     if r.chosen and not is_real_pair(r):
@@ -85,43 +82,10 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
     return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
-def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
-            why: dict[str, str], kinds: list[str]) -> str:
-    """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
-    3)". Each row of a file is counted once.
-    sides: {"to learn from": (rows, Row.where of the rows that are used)}
-    left_out: rows that were left out when the file was read
-    why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
-    left_out = list(left_out)
-    counts: Counter = Counter()
-    for name, (rows, used) in sides.items():
-        for r in rows:
-            if r.where in used:
-                counts[name] += 1
-            else:
-                left_out.append((r.where, why.get(r.where) or why_skipped(r, kinds)))
-    parts = [f"{counts[name]:,} {name}" for name in sides]
-    if left_out:
-        parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
-    line = f"{quantity(counts.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
-    every = [r for rows, _ in sides.values() for r in rows]
-    return "\n".join([line, *what_is_not_read(every, kinds)])
-
-
-def what_is_not_read(rows: list[Row], kinds: list[str]) -> list[str]:
-    """A line about rows with a second question or answer that is not learned, for each kind."""
-    places: dict[str, list[str]] = {}
-    for r in rows:
-        if what := r.unread or answer_or_pair(r, kinds):
-            places.setdefault(what, []).append(Path(r.where).name)
-    return [f"{quantity(len(of), 'rows')} with a second question or answer: the run reads {what}, "
-            f"as in {of[0]}" for what, of in places.items()]
-
-
-def answer_or_pair(r: Row, kinds: list[str]) -> str:
-    """What a method reads of a row that has both an answer and a pair; "" for any other row."""
-    if r.answer is None or r.chosen is None:
-        return ""
+def what_is_read(r: Row, kinds: list[str]) -> str:
+    """What a run reads of a row with two questions or answers; "" for any other row."""
+    if r.unread or r.answer is None or r.chosen is None:
+        return r.unread
     if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
         return "the response, not chosen and rejected"
     if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
@@ -129,18 +93,39 @@ def answer_or_pair(r: Row, kinds: list[str]) -> str:
     return ""
 
 
+def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
+               why: dict[str, str], kinds: list[str]) -> str:
+    """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
+    3)". Each row of a file is counted once.
+    sides: {"to learn from": (rows, Row.where of the rows that are used)}
+    left_out: rows that were left out when the file was read
+    why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
+    left_out, parts, n, unread = list(left_out), [], 0, list[tuple[str, str]]()
+    for name, (rows, used) in sides.items():
+        count = sum(r.where in used for r in rows)
+        left_out += [(r.where, why.get(r.where) or why_skipped(r, kinds))
+                     for r in rows if r.where not in used]
+        unread += [(r.where, f"the run reads {what}")
+                   for r in rows if (what := what_is_read(r, kinds))]
+        parts.append(f"{count:,} {name}")
+        n += count
+    if left_out:
+        parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
+    lines = [f"{quantity(n + len(left_out), 'rows')} read: {', '.join(parts)}"]
+    if unread:
+        lines.append(f"rows with a second question or answer: {reasons(unread)}")
+    return "\n".join(lines)
+
+
 def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
     """A line if all graded answers have the same grade; or, for a method that weighs good and bad
     answers, if there are far more of one than of the other. Else ""."""
-    name = "score" if any(r.score is not None for r in rows) else "label"
-    grades = Counter(g for r in rows if (g := getattr(r, name)) is not None)
+    grades = Counter(r.label if r.score is None else r.score for r in rows)
     if len(grades) == 1:
-        (grade, n), = grades.items()
-        what = f"have the score {grade:g}" if name == "score" else (
-            "are labelled good" if grade else "are labelled bad")
-        return f"all {quantity(n, 'answers')} {what}: nothing tells a better one from a worse one"
+        return (f"all {quantity(len(rows), 'answers')} have the grade {grades.popitem()[0]:g}: "
+                "nothing tells a better one from a worse one")
     good, bad = grades[1.0], grades[0.0]
-    if name == "score" or weights is None or not good * bad:
+    if weights is None or not good * bad:
         return ""
     ratio = weights[0] * good / (weights[1] * bad)
     flag, low, high = "--desirable-weight", weights[0] / ratio, weights[0] / ratio * MOST
@@ -149,18 +134,6 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
     return "" if 1 / 2 <= ratio <= 2 else (
         f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {flag} {low:.3g} to "
         f"{high:.3g} would give the good ones 1 to {MOST:g} times the weight of the bad ones")
-
-
-def about_dialogues(rows: list[Row]) -> list[str]:
-    """A line if a label counts for several answers of a dialogue, and one for scores."""
-    out = []
-    for name, what in (("label", "labelled"), ("score", "scored")):
-        graded = [r for r in rows if getattr(r, name) is not None]
-        n = sum([turn.role for turn in r.answer or ()].count("assistant") > 1 for r in graded)
-        if n:
-            out.append(f"{quantity(n, f'{what} dialogues')} with several answers: the {name} "
-                       "counts for all of them")
-    return out
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
@@ -181,17 +154,10 @@ def demo_rows(data: list[Row]) -> list[Row]:
     return require(out, "demonstrations (a prompt and its answer)", data, "demos")
 
 
-def is_real_pair(r: Row) -> bool:
-    """True if the two answers differ in more than white space."""
-    if r.chosen is None or r.rejected is None:
-        return False
-    return bare(r.chosen) != bare(r.rejected)
-
-
-def bare(turns: Turns) -> Turns:
+def bare(turns: Turns | None) -> Turns:
     """Turns in the form in which they are compared: an accent may be written as a letter of its own
     or as a part of its letter."""
-    return tuple(Turn(role, compose(text).strip()) for role, text in turns)
+    return tuple(Turn(role, compose(text).strip()) for role, text in turns or ())
 
 
 def compose(text: str) -> str:
@@ -202,10 +168,15 @@ def both_answers(r: Row) -> Roles:
     return {"chosen": (r.prompt, r.chosen or ()), "rejected": (r.prompt, r.rejected or ())}
 
 
+def is_real_pair(r: Row) -> bool:
+    """True if the two answers differ in more than white space."""
+    return bare(r.chosen) != bare(r.rejected)
+
+
 def real_pairs(data: list[Row]) -> list[Row]:
     """The rows with two different answers, as they are."""
-    pairs = list(filter(is_real_pair, data))
-    return require(pairs, "pairs (prompt, chosen, rejected)", data, "pairs")
+    return require(list(filter(is_real_pair, data)), "pairs (prompt, chosen, rejected)", data,
+                   "pairs")
 
 
 def pair_rows(data: list[Row]) -> list[Row]:
@@ -256,7 +227,7 @@ def each_question(data: list[Row]) -> list[Row]:
 def prompt_rows(data: list[Row]) -> list[Row]:
     """Role "prompt": each different question once, for the model to answer."""
     return require([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
-                "prompts", data, "prompts")
+                   "prompts", data, "prompts")
 
 
 def demo_and_prompt_rows(data: list[Row]) -> list[Row]:
@@ -279,6 +250,7 @@ CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "labels": label_rows, "scores"
           "demos + prompts": demo_and_prompt_rows}      # keys: as in an objective's `data`
 
 
+# ---- held-out rows -------------------------------------------------------------------------------
 def first_question(r: Row) -> str:
     """The first question of a dialogue, without the differences that make no other question: white
     space, capital letters, the writing of accents."""
@@ -286,16 +258,11 @@ def first_question(r: Row) -> str:
     return " ".join(compose(compose(text).casefold()).split())
 
 
-def most_held_out(rows: list[Row]) -> int:
-    """A tenth, at least 1 and at most 200."""
-    return max(1, min(200, round(0.1 * len(rows))))
-
-
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
     question. So equal questions stay on one side."""
     keys = [hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest() for r in rows]
-    groups, aim = Counter(keys), most_held_out(rows)
+    groups, aim = Counter(keys), max(1, min(200, round(0.1 * len(rows))))
     held: dict[str, int] = {}
     for name in sorted(groups):
         if sum(held.values()) + groups[name] <= aim and len(held) + 1 < len(groups):
@@ -304,15 +271,3 @@ def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     for r, key in zip(rows, keys):
         sides[key in held].append(r)
     return sides
-
-
-def never_held_out(rows: list[Row]) -> str:
-    """A line if a first question has too many rows for `holdout`; else ""."""
-    least = max(FEW, most_held_out(rows) + 1)
-    asked = Counter(map(first_question, rows)).most_common()
-    large = [(text, n) for text, n in asked if n >= least]
-    if not large:
-        return ""
-    text, n = large[0]
-    more = f"; so it is with {quantity(len(large) - 1, 'other questions')}" if large[1:] else ""
-    return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is{more}'

@@ -16,7 +16,7 @@ afterwards. If everything simply becomes more likely, k rises too and nothing is
 relative is apo.py, where k is 0.
 
 Each row carries a mismatched answer, that of the next row with another prompt. A dialogue lends its
-last answer, and one that is too long for the row's context is cut (data/fit.py). TRL pairs within a
+last answer, and one that is too long for the row's context is cut. TRL pairs within a
 batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the
 last). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %. With TRL's
 partners, loss and gradient are TRL's.
@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch, write_logp
-from nanouft.data.fit import BORROWED
+from nanouft.data.batches import BORROWED
 from nanouft.data.rows import Row, up_to_last_answer
 from nanouft.data.selection import label_rows
 from nanouft.gpt import GPT

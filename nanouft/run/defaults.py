@@ -10,7 +10,7 @@ import statistics
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nanouft.data.fit import Encoded
+from nanouft.data.batches import Encoded
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import say
 

@@ -14,12 +14,10 @@ from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import (
     NoRows,
-    about_dialogues,
     about_grades,
     describe,
     holdout,
     label_rows,
-    never_held_out,
     report_use,
     unread_fields,
 )
@@ -31,7 +29,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES
 from nanouft.plumbing.entry import no_collection
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import if_here, quantity, say
+from nanouft.plumbing.printing import if_here, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of
 from nanouft.run.reward_sources import reads_fields
@@ -84,9 +82,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
     unread = ""
-    if (names := unread_fields(rows)) and not reads_fields(cfg.reward) and objective.name in NAMES:
-        unread = "fields that this run does not read: " + ", ".join(
-            f"{name} ({quantity(n, 'rows')})" for name, n in names.items())
+    if not reads_fields(cfg.reward) and objective.name in NAMES and (names := unread_fields(rows)):
+        unread = f"fields that this run does not read: {names}"
     named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
@@ -99,8 +96,6 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        if text := never_held_out(rows):
-            say(f"{text} (--eval-data FILE gives other rows)")
         return Rows(*holdout(rows), left_out, unread)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
@@ -113,14 +108,12 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. There may be no held-out row that fits."""
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
-    by_flag = room < model.cfg.n_ctx
     room -= 1 + max_new if objective.on_policy else 0
     if room < 2:
-        length = f"--max-length {cfg.max_length} and " if cfg.max_length else ""
-        raise UserError(f"{length}--max-new {max_new}: leaves no room for a prompt")
+        raise UserError(f"--max-length {cfg.max_length} and --max-new {max_new}: leave no room for "
+                        "a prompt")
     kinds = objective.kinds()
-    chosen = choose(cfg, objective, rows)
-    train, report = encode(chosen, tok, room, max_new if objective.on_policy else 0, by_flag)
+    train, report = encode(choose(cfg, objective, rows), tok, room)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []
@@ -130,22 +123,16 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     if objective.on_policy:                     # a second demonstration asks nothing new
         held_out = [e for e in held_out if "prompt" in e.seqs]
     if cfg.data:
-        used = {e.row.where for e in train}
-        several = len(train) != len(used) and not objective.on_policy
-        answers = f" as {len(train):,} answers" if several else ""
-        say(report_use({f"to learn from{answers}": (rows.train, used),
-                        "held out": (rows.held_out, {e.row.where for e in held_out})},
+        used, held = ({e.row.where for e in side} for side in (train, held_out))
+        say(report_use({"to learn from": (rows.train, used), "held out": (rows.held_out, held)},
                        rows.left_out, report.why, kinds))
         good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
                         for name in ("desirable", "undesirable")]
         weights = (good_and_bad[0], good_and_bad[1]) if all(good_and_bad) else None
-        trained = [e.row for e in train]
-        if kinds[-1] in ("labels", "scores") and (text := about_grades(trained, weights)):
+        if kinds[-1] in ("labels", "scores") and (
+                text := about_grades([e.row for e in train], weights)):
             say(text)
-        if {"demos", "labels", "scores"} & {*kinds}:
-            for text in about_dialogues([r for r in rows.train if r.where in used]):
-                say(text)
-    for text in report.lines(room):
+    for text in report.lines():
         say(text)
     return train, held_out
 

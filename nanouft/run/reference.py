@@ -87,7 +87,7 @@ class FrozenModels:
         for folder in folders:
             other, tok = self.open(folder)
             encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
-            if lost.skipped or lost.refused or lost.lost_answers:
+            if lost.why or lost.shortened:
                 raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
                                 f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
                                 "leave them out, or take another helper model")
