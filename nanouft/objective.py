@@ -15,7 +15,8 @@ Three rules, with which one interface serves every method:
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of a
    step's micro-batches (--accumulate) add up to the loss of the step.
 """
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -23,7 +24,7 @@ from typing_extensions import dataclass_transform
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
-from nanouft.plumbing.check_class import check_class
+from nanouft.plumbing.errors import nearest
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,23 @@ class Objective:
     oversample = 1                      # times as many prompts are answered as a rollout uses
 
     def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
-        """Make the dataclass. TypeError for mistakes that Python would not report.
+        """Make the dataclass. TypeError for what Python would not report: a public name that no
+        objective has, a setting without a type or a default, and a method with other arguments.
         hooks: new public methods that subclasses may override."""
-        check_class(cls, hooks)
+        settings, typed = {f.name for f in fields(cls)}, inspect.get_annotations(cls)
+        known = {name for base in cls.__mro__[1:] for name in vars(base)} - settings
+        for name, value in vars(cls).items():
+            if name[0] != "_" and name not in known | typed.keys() | {*hooks}:
+                raise TypeError(f"{name} is no part of an objective{nearest(name, known)}: a "
+                                f"setting needs a type, `{name}: float = ...`; a helper of your "
+                                "own begins with _")
+            if inspect.isfunction(value) and name in known:
+                wanted, found = (", ".join(inspect.signature(f).parameters)
+                                 for f in (getattr(cls.__mro__[1], name), value))
+                if wanted.count(",") != found.count(","):
+                    raise TypeError(f"{name}({found}): it must be {name}({wanted})")
+        if missing := [name for name in typed if name not in vars(cls)]:
+            raise TypeError(f"{missing[0]}: a setting needs a default, `{missing[0]}: float = 0.1`")
         dataclass(cls)
 
     @property

@@ -8,6 +8,7 @@ of rows and batches, so it may change them.
 """
 import copy
 import functools
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -60,19 +61,23 @@ def find(name: str) -> type[Objective]:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
                         f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
     cls = classes[names[0]]
-    kinds = set(cls.data.split(" + "))
-    if kinds - set(CHOOSE) or cls.data not in CHOOSE and cls.choose is Objective.choose:
+    if cls.data not in CHOOSE and (cls.choose is Objective.choose
+                                   or {*cls.data.split(" + ")} - {*CHOOSE}):
         raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
                         "known; others, joined by +, need a `choose` of your own")
     if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
         raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
                         "(of Pairs: no `each`)")
+    if not (isinstance(cls.lr, Real) and 0 < cls.lr < math.inf
+            and cls.scorer in ("any", "grade", "none")):
+        raise UserError(f"--objective {file}: lr = {cls.lr!r}, scorer = {cls.scorer!r}: lr must be "
+                        "a number above 0, and scorer any, grade or none")
     for part in classes.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
                 setattr(part, method, wrap_errors(function, file))
     for method in ("loss", "credit"):
-        setattr(cls, method, wrap_result(getattr(cls, method), method, file))
+        setattr(cls, method, checked(getattr(cls, method), method, file))
     for method in ("choose", "prepare", "credit"):
         if getattr(cls, method) is not getattr(Objective, method):
             setattr(cls, method, on_a_copy(getattr(cls, method)))
@@ -97,46 +102,25 @@ def on_a_copy(method: Callable) -> Callable:
     return call
 
 
-def wrap_result(method: Callable, name: str, file: str) -> Callable:
+def checked(method: Callable, name: str, file: str) -> Callable:
     """`loss` or `credit` of your own. A wrong result becomes a UserError that says what it must
     return."""
     @functools.wraps(method)
     def call(self: Objective, batch: Batch) -> Any:
         out = method(self, batch)
         first, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
-        if name == "credit":
-            right, wanted = isinstance(first, Batch), "a batch"
-        else:
-            right = isinstance(first, Tensor) and first.shape == ()
-            wanted = "a number, as a tensor of shape (),"
-        if not (right and isinstance(metrics, dict)):
-            raise UserError(f"--objective {file}: {name} must return {wanted} and a "
-                            "dictionary of metrics")
-        if isinstance(first, Tensor):
-            check_number(first, file)
-        check_metrics(metrics, file, self.on_policy)
+        right, wanted = isinstance(first, Batch), "a batch"
+        if name == "loss":
+            right = isinstance(first, Tensor) and first.shape == () and first.is_floating_point() \
+                and (first.requires_grad or not torch.is_grad_enabled())
+            wanted = "a real number that depends on the log-probs, as a tensor of shape (),"
+        if not (right and isinstance(metrics, dict) and all(
+                x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)
+                for x in metrics.values())):
+            raise UserError(f"--objective {file}: {name} must return {wanted} and a dictionary of "
+                            "metrics, each a number or a tensor of shape ()")
+        if taken := metrics.keys() & (OF_RUN | (OF_SAMPLES if self.on_policy else set())):
+            raise UserError(f"--objective {file}: every run logs a number called {min(taken)!r} of "
+                            "its own; give the metric another name")
         return out
     return call
-
-
-def check_number(loss: Tensor, file: str) -> None:
-    """UserError unless the loss is a real number that depends on the log-probs."""
-    if not loss.is_floating_point():
-        raise UserError(f"--objective {file}: the loss is a number of type {loss.dtype}; it must "
-                        "be a real one, such as torch.float32")
-    if torch.is_grad_enabled() and not loss.requires_grad:
-        raise UserError(f"--objective {file}: the loss does not depend on the log-probs, or it is "
-                        "computed without gradient")
-
-
-def check_metrics(metrics: dict, file: str, samples: bool) -> None:
-    """UserError unless each metric is one number, with a name that the log does not use itself.
-    samples: True for a method that samples."""
-    for name, x in metrics.items():
-        if name in OF_RUN or samples and name in OF_SAMPLES:
-            raise UserError(f"--objective {file}: every run logs a number called {name!r} of its "
-                            "own; give the metric another name")
-        if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
-            got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)[:40]
-            raise UserError(f"--objective {file}: the metric {name!r} is {got}; it must be a "
-                            "number, or a tensor of shape ()")
