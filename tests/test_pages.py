@@ -15,13 +15,12 @@ from PIL import Image
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
 from lessons.evidence import pictures, whole_runs
-from lessons.website import methods_page, pages
+from lessons.website import methods_page, pages, steps_picture
 from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
-from nanouft.playground import __main__ as playground
 from nanouft.playground.record import (
     QUESTIONS,
     WEB,
@@ -657,13 +656,13 @@ def test_every_two_controls_in_both_orders(made, browser):
 
 
 # ---- the strip -----------------------------------------------------------------------------------
-def test_the_strip_of_frames_shows_the_steps_of_today(tmp_path, capsys):
-    """As `python -m nanouft.playground --strip docs/steps.svg` writes it, and nothing else; small
-    and without motion."""
-    assert playground.main(["--strip", str(tmp_path / "new" / "s.svg")]) == 0
-    file, = (tmp_path / "new").iterdir()
+def test_the_strip_of_frames_shows_the_steps_of_today(tmp_path):
+    """As `python -m lessons.website.steps_picture docs/steps.svg` writes it, and nothing else;
+    small and without motion."""
+    file = tmp_path / "s.svg"
+    assert steps_picture.main([str(file)]) == 0
     kept = (DOCS / "steps.svg").read_text(encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == kept and "s.svg" in capsys.readouterr().out
+    assert file.read_text(encoding="utf-8") == kept
     dots = re.findall('class="dots[^>]*>(.*?)<', kept)
     assert [x.count("●") for x in dots] == [0, 1, 3, 8, 8, 0, 0, 1, 2, 2]
     assert "2.5e-4 these stop after the last step: SFT 8 of 8, DPO 7 of 8</text>" in kept

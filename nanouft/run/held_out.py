@@ -3,14 +3,10 @@
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
 """
 from nanouft.data.batches import Encoded
-from nanouft.data.rows import Row
-from nanouft.data.selection import each_prompt
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run.settings import TrainFlags
 
-SHORT = 12              # most tokens of a held-out answer that is compared word by word
-COUNTED = 30            # most questions with short answers that are asked
 ASKED = 2               # held-out questions that a model answers before and after
 
 
@@ -33,10 +29,7 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
         held_out = affordable(held_out, steps * batch_size * objective.samples, times)
-    n, asked = len(held_out), len(short_answers(held_out)) or min(len(held_out), ASKED)
-    what = (f"{quantity(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
-            f"{quantity(n, 'held-out rows')} scored, {quantity(asked, 'questions')} answered")
-    say(f"before and after training: {what}")
+    say(f"before and after training: {quantity(len(held_out), 'held-out rows')} scored")
     return held_out
 
 
@@ -45,15 +38,3 @@ def affordable(held_out: list[Encoded], trained: int, times: int) -> list[Encode
     tenth of training on `trained` rows, if a step costs three forwards."""
     n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
     return [held_out[i * len(held_out) // n] for i in range(n)]
-
-
-def short_answers(held_out: list[Encoded]) -> list[Row]:
-    """Up to COUNTED held-out rows whose right answers are short: one turn of at most SHORT tokens,
-    to be compared word by word. [] unless most right answers are that short."""
-    def is_short(e: Encoded) -> bool:
-        trained = e.seqs.get("answer") or e.seqs.get("chosen")
-        one = len(e.row.answer or e.row.chosen or ()) == 1
-        return trained is not None and one and trained.mask.sum() <= SHORT
-    right = [e for e in held_out if e.per_row.get("score", e.per_row.get("label", 1)) == 1]
-    rows = each_prompt([e.row for e in right if is_short(e)])
-    return rows[:COUNTED] if 2 * len(rows) > len(each_prompt([e.row for e in right])) else []

@@ -9,15 +9,13 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from nanouft.data.batches import Batching, Encoded, order
+from nanouft.data.batches import Batching, Encoded
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 from nanouft.run.defaults import (
     DEFAULTS,
@@ -67,27 +65,9 @@ class Plan:
         lines = (f"{self.objective}: {quantity(self.steps, 'steps')} of "
                  f"{quantity(self.batch_size, unit)}, {as_passes(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
-                 self.lengths(unit),
+                 f"{unit} of up to {max(e.length for e in self.train):,} tokens",
                  f"learning rate {self.rate:.2g}, {parameters}, on {device.name}{precision}")
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
-
-    def lengths(self, unit: str) -> str:
-        """How long the rows or prompts are; of rows, also how much of the run's steps is padding.
-        A row is as long as its longest sequence."""
-        each = np.array([e.length for e in self.train])
-        about = f"{unit} of up to {each.max():,} tokens, median {np.median(each):,.0f}"
-        if self.objective.on_policy:
-            return about
-        steps = each[order(list(each), self.batch_size, self.steps, self.cfg.seed)]
-        whole = steps.max(1).sum() * self.batch_size
-        return f"{about}; padding fills {1 - steps.sum() / whole:.0%} of the steps"
-
-    def chosen_here(self) -> str:
-        """A line with the flags among steps, batch size and rate that were not given."""
-        cfg = self.cfg
-        given = {"epochs": cfg.epochs or cfg.steps, "batch_size": cfg.batch_size, "lr": cfg.lr}
-        names = [flag(name) for name, value in given.items() if value is None]
-        return f"chosen by the run, since not given: {', '.join(names)}" if names else ""
 
     def settings(self) -> dict[str, Any]:
         """All flags for run.json, with the chosen values of those that were not given."""

@@ -4,11 +4,9 @@
     question = pick_question(before, after)                     # one of NanoWorld's, to show
     print_report(before, after, question)
 """
-import re
 from textwrap import shorten
 from typing import NamedTuple
 
-from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.generate import stops, why_unfinished
 from nanouft.gpt import GPT
@@ -26,11 +24,10 @@ from nanouft.run.evaluation import (
     measure_rewards,
     score_tasks,
 )
-from nanouft.run.held_out import ASKED, scores_answers, short_answers
+from nanouft.run.held_out import ASKED, scores_answers
 from nanouft.run.plan import Plan
 
 FEW = 10                # held-out rows; with fewer, chance decides the figures
-MANY = 100              # held-out rows; with fewer, the interval of the first figure is printed
 FORGOT = 20             # points that a task must lose before the run says so
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 
@@ -44,8 +41,7 @@ class Evaluation(NamedTuple):
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                  score: Score | None) -> Evaluation:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
-    your rows it answers all held-out questions if a reward scores them, else those with a short
-    right answer, else ASKED of them."""
+    your rows it answers all held-out questions if a reward scores them, else ASKED of them."""
     cfg, held_out = plan.cfg, plan.held_out
     if cfg.plain:
         return Evaluation({}, [])
@@ -55,34 +51,18 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
         return Evaluation(metrics, items)
     if not scores_answers(cfg, plan.objective):
         score = None
-    short = short_answers(held_out) if cfg.data and not score else []
     if score:
         rows, longest = [e.row for e in held_out], plan.max_new
-    elif short:
-        rows, longest = short, ANSWER
     else:
         rows, longest = each_prompt([e.row for e in held_out])[:ASKED], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
         metrics["held_out"] = measure_rewards(rows, texts, score).metrics
-    if short:
-        right = sum(same_words(text, expected_answer(row)) for row, text in zip(rows, texts))
-        metrics["right"] = {"right": right, "of": len(rows)}
     metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
                            "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return Evaluation(metrics, metrics["answers"])
-
-
-def expected_answer(row: Row) -> str:
-    """The right answer of a row: that of a demonstration, or the better one of a pair."""
-    return (row.answer or row.chosen or ())[-1].text
-
-
-def same_words(one: str, other: str) -> bool:
-    """Whether two texts are equal, except for capital letters, punctuation and white space."""
-    return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
 def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
@@ -98,11 +78,7 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
             old, new = was["held_out"][name], now["held_out"][name]
             n = now["held_out"]["rows"]
             rows = quantity(n, "rows") + (": too few" if n < FEW else "")
-            low_high = interval_of_few(now["held_out"], name)
-            say(f"{about:<42}{old:6.3f}{new:9.3f}{low_high}   ({rows})")
-    if "right" in now:
-        say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
-            f"{now['right']['right']:9d}   (of {now['right']['of']})")
+            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
     if question:
         show(question["before"], question["after"])
     elif "families" in now:
@@ -110,12 +86,6 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
     else:
         for both in list(zip(before.answers, after.answers))[:ASKED]:
             show(*both)
-
-
-def interval_of_few(found: Metrics, name: str) -> str:
-    """" 0.75..1.00", the interval of the first metric, if it rests on few rows; else ""."""
-    few = FEW <= found["rows"] < MANY and name == next(iter(found))
-    return f" {found['low']:.2f}..{found['high']:.2f}" if few else ""
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:

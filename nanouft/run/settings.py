@@ -130,7 +130,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags,
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
-        return reopen(folder, argv, {name: values[name] for name in AS_WELL & values.keys()})
+        return reopen(folder, argv, values)
     cfg, objective = fill(TrainFlags, values), fill(cls, values)
     cfg.check(objective, given)
     return objective, cfg, given
@@ -143,83 +143,44 @@ def named_objective(argv: list[str]) -> str:
     return registry_name(first.parse_known_args(argv)[0].objective)
 
 
-def reopen(folder: str, argv: list[str], changed: dict) -> tuple[Objective, TrainFlags, set[str]]:
-    """The run in `folder`, read from the command line that began it, if `argv` fits it. The flags
-    AS_WELL may have new values (`changed`): they change the memory of a run or when it is saved,
-    not what it learns."""
-    saved = read_json(Path(folder) / "run.json")
+def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, TrainFlags, set[str]]:
+    """The run in `folder`, read from the command line that began it. `values`: what this command
+    line sets. The flags AS_WELL may be new: they change the memory of a run or when it is saved,
+    not what it learns. run.json may come from somebody else, so words that bring code or the
+    network must be on this command line too."""
+    saved = read_json(Path(folder) / "run.json", argv=list)
+    begun = saved.get("argv", [])
+    if [word for word in begun if OUTSIDE.search(str(word)) and word not in argv]:
+        raise UserError(f"--resume {folder}: it would run code or ask the network, which is done "
+                        f"only if you name it; add {shlex.join(to_name(begun))}")
     try:
-        if "--resume" in saved["argv"]:
-            raise UserError("it resumes another run")
-        why_not = refusal(argv, saved)
-        if not why_not:
-            objective, cfg, given = read_flags(saved["argv"])
-    except (UserError, KeyError, TypeError, AttributeError, SystemExit) as e:
+        objective, cfg, given = read_flags([*begun, "--resume"] if "--resume" in begun else begun)
+    except (UserError, TypeError, AttributeError, SystemExit) as e:
         raise UserError(f"{folder}/run.json: edited, damaged or of another version ({e}); start a "
                         "new run") from None
-    if why_not:
-        raise UserError(f"--resume {folder}: {why_not}")
-    check_paths(cfg)
-    cfg = dataclasses.replace(cfg, resume=folder, **changed)
+    file = own_file(named_objective(begun))
+    if file and saved.get("code") != hash_of(file):
+        raise UserError(f"--resume {folder}: {file} has changed since that run began, so it cannot "
+                        "go on exactly; start a new run")
+    of_run = {"objective": named_objective(begun) or "ift", **vars(cfg), **vars(objective)}
+    values = values | {"objective": named_objective(argv) or of_run["objective"]}
+    for name, value in values.items():
+        if name not in {"resume", *AS_WELL} and value != of_run.get(name):
+            raise UserError(f"--resume {folder}: {flag(name)} was another; only "
+                            f"{', '.join(map(flag, sorted(AS_WELL)))} may change")
+    cfg = dataclasses.replace(cfg, resume=folder, **{n: values[n] for n in AS_WELL & values.keys()})
     cfg.check(objective, given)
     return objective, cfg, given
 
 
-def refusal(argv: list[str], saved: dict) -> str:
-    """Why the run in run.json, `saved`, does not go on; "" if it does.
-    run.json may come from somebody else. So words that bring code or the network must be on this
-    command line too. Other flags may be repeated, and none may be changed."""
-    begun, here = {"--objective": ["ift"]} | by_flag(saved["argv"]), by_flag(argv)
-    if from_outside(begun) - from_outside(here):
-        return ("it would run code or ask the network, which is done only if you name it; "
-                f"add {shlex.join(to_name(saved['argv']))}")
-    for name, words in here.items():
-        if words != begun.get(name) and name not in map(flag, {"resume", *AS_WELL}):
-            return (f"that run was not given {shlex.join([name, *words])}; every setting comes "
-                    f"from run.json, but for {', '.join(map(flag, sorted(AS_WELL)))}")
-    file = own_file(begun["--objective"][0])
-    return "" if not file or saved.get("code") == hash_of(file) else (
-        f"{file} has changed since that run began, so it cannot go on exactly; start a new run")
-
-
-def by_flag(argv: list[str]) -> dict[str, list[str]]:
-    """{"--objective": ["dpo"], "--data": ["a.jsonl", "b.jsonl"]}: the words behind each flag."""
-    out: dict[str, list[str]] = {}
-    words: list[str] = []
-    for word in argv:
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            words = out[name] = [value] if equals else []
-        else:
-            words.append(word)
-    if method := named_objective(argv):
-        out["--objective"] = [method]
-    return out
-
-
-def from_outside(line: dict[str, list[str]]) -> set[str]:
-    """The words that bring code (FILE.py, FILE.py:NAME) or the network (hub:owner/name)."""
-    return {word for words in line.values() for word in words if OUTSIDE.search(word)}
-
-
 def to_name(argv: list[str]) -> list[str]:
-    """What --resume must be given again of this command line: the flags that bring code or the
-    network, and the objective if one of them is its setting."""
-    line, known = by_flag(argv), {flag(f.name) for f in dataclasses.fields(TrainFlags)}
-    named = {name: words for name, words in line.items() if from_outside({name: words})}
-    if named.keys() - known and "--objective" in line:
-        named = {"--objective": line["--objective"]} | named
-    return [word for name, words in named.items() for word in (name, *words)]
-
-
-def check_paths(cfg: TrainFlags) -> None:
-    """UserError if a file of the run is no longer where the run first read it."""
-    code = cfg.reward.rpartition(":")[0] if ".py:" in cfg.reward else None
-    files = [*(cfg.data or ()), *(cfg.eval_data or ()), code]
-    for file in files:
-        if file and not file.startswith("hub:") and not Path(file).exists():
-            raise UserError(f"{file}: cannot be read (no such file); the paths of a run "
-                            "count from the folder in which it began")
+    """What --resume must be given again of a command line: the flags that bring code or the
+    network, and the objective, of which one of them may be a setting."""
+    starts = [i for i, word in enumerate(argv) if word.startswith("--")] + [len(argv)]
+    parts = [argv[a:b] for a, b in zip(starts, starts[1:])]
+    outside = [part for part in parts if any(map(OUTSIDE.search, part))]
+    method = [part for part in parts if part[0].startswith("--objective") and outside]
+    return [word for part in method + [x for x in outside if x not in method] for word in part]
 
 
 def title_of(cls: type) -> str:

@@ -1,15 +1,22 @@
 """The steps of two methods as a strip of frames: one still picture for a README, in SVG.
 
-    strip(record(["sft", "dpo"], [1e-4, 2.5e-4]), "1e-4", "2.5e-4")     # -> the text of the file
+    python -m lessons.website.steps_picture docs/steps.svg
 
 A row is a step: how many of the eight answers stop by then, and the answer to the first question.
 A line below says how many stop at another rate after the last step.
 Nothing moves, and the picture follows the reader's choice of light or dark.
 """
+import sys
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from nanouft.pictures.colours import DOWN, FAMILIES, PAGE, SOFT, Look
+from nanouft.playground.record import rate_text, record
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.files import write_text
+
+RATES = 1e-4, 2.5e-4                    # both methods' in the picture, and in its last line
 
 WIDE, HIGH, TOP = 840, 34, 128          # of the picture, of a row, of all above the rows
 STEP, SIDES = 24, (88, 470)             # where a row's name begins, and where each method does
@@ -107,3 +114,13 @@ def colours(looks: dict[str, Look], side: str) -> str:
     """The colour of each class on a light or a dark background."""
     fills = [f".{name} {{ fill: {getattr(look, side)}; }}" for name, look in looks.items()]
     return "\n".join([*fills, f".end {{ fill: {getattr(PAGE, side)}; }}"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    file, = sys.argv[1:] if argv is None else argv
+    write_text(Path(file), strip(record(["sft", "dpo"], RATES), *map(rate_text, RATES)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
