@@ -13,7 +13,6 @@ from torch import Tensor
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.constant_cache import is_recorded, recorded_step
-from nanouft.plumbing.fast import by_onednn
 
 LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
@@ -91,7 +90,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     logp = torch.zeros(B, max_new, device=device)
     over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
-    with one_thread(small), by_onednn(model, B if hasattr(model, "h") else 0):
+    with one_thread(small):
         hidden, cache = read_prompts(model, shortest_first, ids, not_padding, pos, max_new)
         recorded = recorded_step(model, cache, not_padding, pos) if is_recorded(model) else None
         for step in range(max_new):

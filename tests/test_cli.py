@@ -3,7 +3,6 @@ before anything is made."""
 import argparse
 import dataclasses
 import re
-import sys
 
 import pytest
 from commands import MAINS, call
@@ -15,7 +14,6 @@ from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import visible
-from nanouft.plumbing.progress import progress
 from nanouft.run import first_models, flags, settings
 from nanouft.run.flags import add_flags
 from nanouft.run.settings import TrainFlags
@@ -70,26 +68,19 @@ def test_the_lists_of_flags_name_flags():
     assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
             *first_models.INHERITED} <= of_run
     assert {*flags.NAMED} <= every
-    of_una = {f.name for f in dataclasses.fields(OBJECTIVES["una"])}
-    assert {x.replace("-", "_") for x in flags.MEANT.values()} <= every | of_una | {"objective"}
-    assert not {*flags.MEANT} & {x.replace("_", "-") for x in of_run}
 
 
 REFUSED = {     # command line: what the message must hold, words parted by |
-    "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
-    "train --objective una --loss bce": "no flag --loss; did you mean --distance?",
-    "train --objective sft --beta 1": "sft has no flag --beta",
-    "sample --models start": "sample has no flag --models",     # they stand before the flags
-    "train --beta 1": "train has no flag --beta; a setting of one method needs its name",
-    "train ift": "train does not know what 'ift' stands for; did you mean --objective ift?",
-    "train -o IFT": "train has no flag -o; did you mean --objective ift?",
-    "train --method=ift": "train has no flag --method; did you mean --objective ift?",
-    "train --method mine.py": "train has no flag --method; did you mean --objective?",
-    "train --learning_rate 1": "train has no flag --learning_rate; did you mean --lr?",
-    "train --objective sft --Batch-Siz 1": "sft has no flag --Batch-Siz; did you mean --batch-s",
+    "train --batchsize=3": "no --batchsize; did you mean --batch-size?",
+    "train --objective sft --beta 1": "sft has no --beta",
+    "sample --models start": "sample has no --models",     # they stand before the flags
+    "train --beta 1": "train has no --beta; a setting of one method needs its name",
+    "train ift": "train has no ift",
+    "train -o IFT": "train has no -o",
+    "train --objective sft --Batch-Siz 1": "sft has no --Batch-Siz; did you mean --batch-s",
     "train --objective DPOO": "did you mean dpo?",
     "train --init gpt2": "gpt2: no model folder is there|named hub:owner/name",
-    "pushes --show 'sft --lamb 1'": "sft has no flag --lamb",
+    "pushes --show 'sft --lamb 1'": "sft has no --lamb",
     """pushes --show 'ift "'""": """--show 'ift "'|No closing quotation""",
     "train --variant relesed": "released",
     "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
@@ -156,25 +147,6 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
-
-
-def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
-    """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar. What is
-    left of a resumed run counts from its own begin."""
-    now = iter(range(99))
-    monkeypatch.setattr("time.monotonic", lambda: next(now))            # a second for each row
-    bar = progress(20, "sft", range(3, 20), 3, training=True)
-    for row in bar:
-        bar.set_postfix_str(f"loss {row}")
-    assert capsys.readouterr().err.splitlines() == [
-        "sft: 5 of 20 after 2 s, about 15 s left, loss 4",
-        "sft: 7 of 20 after 4 s, about 13 s left, loss 6",
-        "sft: 11 of 20 after 8 s, about 9 s left, loss 10",
-        "sft: 19 of 20 after 16 s, about 1 s left, loss 18"]
-    assert list(progress(0, "none", [])) == []
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert len(list(progress(3, "sft", range(3), training=True))) == 3
-    assert "3/3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fault, code, words", [

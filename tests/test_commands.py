@@ -30,17 +30,13 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective kto --data even.jsonl --out k":
         "Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k",
     ONCE + "--objective sft --data even.jsonl --lr 1e-9 --out short":
-        "questions answered|short answers that are right, word by word 0 0 (of |Saved in short|"
-        'model.safetensors: a model folder|eval.json|curves.png|"right": { "right": 0!adapter',
+        "held-out rows scored|Saved in short|model.safetensors: a model folder|eval.json|curves.png"
+        "!adapter",
     ONCE + "--objective sft --data even.jsonl --plain --out p": "Saved in p!eval.json",
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
         "--eval-data is a file of --data",
     "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
-        "0.05M of 0.06M parameters trained, on cpu chosen by the run, since not given: "
-        "--batch-size, --lr Saved",
-    "train --objective sft --init start --data demos.jsonl --epochs 1 --lr 1e-4 --plain --out h2":
-        "since not given: --batch-size Saved",
-    ONCE + "--objective sft --data demos.jsonl --lr 1e-4 --plain --out h3": "!since not given",
+        "0.05M of 0.06M parameters trained, on cpu",
     ONCE + "--objective una --data scores.jsonl --plain --out b":
         'beta 0.091 suits answers of 11 tokens|"beta": 0.091',
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3!suits',

@@ -12,7 +12,6 @@ from test_plan import planned
 from nanouft import evaluate, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
-from nanouft.data.selection import label_rows
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -20,15 +19,13 @@ from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation
 from nanouft.run.evaluation import Measurement, held_out_metrics
 from nanouft.run.folder import Log
-from nanouft.run.held_out import affordable, short_answers
+from nanouft.run.held_out import affordable
 from nanouft.run.reference import FrozenModels, logps
 from nanouft.run.report import (
     Evaluation,
     evaluate_run,
-    interval_of_few,
     pick_question,
     print_tasks,
-    same_words,
     show,
 )
 
@@ -75,18 +72,6 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
     assert len(planned(line, rows, held=tuple(rows)).held_out) == scored
 
 
-def test_only_right_answers_are_compared_word_by_word():
-    rows = [Row(say("user", f"Is {i} even?"), say("assistant", "No." if i % 2 else "Yes."),
-                label=i % 3 > 0) for i in range(12)]
-    held, _ = encode(label_rows(rows), NANO, 128)
-    assert [row.label for row in short_answers(held)] == [True] * 8
-    long = Row(say("user", "Why?"), say("assistant", "Because " * 12), label=1.0)
-    for n, compared in ((7, 8), (8, 0)):                # only where most answers are that short
-        more, _ = encode(label_rows([*rows, *(replace(long, prompt=say("user", f"Why {i}?"))
-                                              for i in range(n))]), NANO, 128)
-        assert len(short_answers(more)) == compared
-
-
 @pytest.mark.parametrize("max_new", [3, 40])
 def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
     rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
@@ -128,12 +113,6 @@ def test_models_that_order_all_answers_alike_have_no_interval_of_their_differenc
     assert said.count("auc per token 0.500") == 3 and said.count("minus a: ") == 3
     assert said.count("minus a: no two answers changed their order\n") == 1
     assert "minus a: +0.000 [-" in said and said.endswith("minus a: no pair changed its order\n")
-
-
-@pytest.mark.parametrize("one, other, equal", [("Yes, it is.", "yes it is", True), ("Yes", "No", 0),
-                                               ("日本 ", "日本", True), ("a b", "ab", False)])
-def test_the_words_of_short_answers_are_compared(one, other, equal):
-    assert same_words(one, other) == bool(equal)
 
 
 def test_whatever_is_wrong_with_an_answer_both_are_shown_in_80_columns(capsys):
@@ -182,13 +161,6 @@ def test_the_interval_of_a_share_stays_within_0_and_1():
         found = evaluation.of_grades(np.array(gain), grade).metrics
         assert 0 <= found["low"] < found["auc"] < found["high"] <= 1
         assert side in (found["low"], found["high"])
-
-
-@pytest.mark.parametrize("rows, told", [(9, ""), (24, " 0.75..1.00"), (100, "")])
-def test_of_few_held_out_rows_the_interval_of_the_first_figure_is_printed(rows, told):
-    found = {"accuracy": 0.9, "prefers": 0.5, "low": 0.75, "high": 1.0, "rows": rows}
-    assert interval_of_few(found, "accuracy") == told
-    assert interval_of_few(found, "prefers") == ""
 
 
 def test_held_out_figures_by_hand():

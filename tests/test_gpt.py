@@ -150,23 +150,6 @@ def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy(monk
         nats.sum().backward()
 
 
-def test_only_many_answers_change_the_last_digits():
-    """From 64 answers on a CPU may use oneDNN's product; everything else is PyTorch's own, and so
-    is the model afterwards."""
-    model, double = tiny(), tiny().double()
-    plain, exact = model(IDS), double(IDS)
-    with torch.inference_mode():
-        for rows, error in ((fast.ROWS, 1e-5), (fast.ROWS - 1, 0)):
-            with fast.by_onednn(model, rows), fast.by_onednn(double, rows):
-                same(model(IDS), plain.detach(), error)
-                assert torch.equal(double(IDS), exact)
-        with fast.by_onednn(model, fast.ROWS):
-            swapped = [m for m in model.modules() if {"forward", "head"} & vars(m).keys()]
-        assert len(swapped) == (5 * TINY.n_layer + 1 if fast.onednn_is_faster() else 0)
-        assert torch.equal(model(IDS), plain)
-    assert not any({"forward", "head"} & vars(m).keys() for m in model.modules())
-
-
 # ---- torch.compile -------------------------------------------------------------------------------
 @pytest.mark.parametrize("name, graphs", [("ift", 2), ("ppo", 1)])
 def test_all_blocks_are_one_graph_with_gradient_and_one_without_whatever_the_shape(name, graphs):

@@ -8,7 +8,7 @@ import torch
 from made import CPU, NANO, say, start_folder, tiny, write_jsonl
 
 from nanouft import world
-from nanouft.data.batches import Encoded, RowSource, Tokens
+from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
@@ -143,21 +143,6 @@ def test_the_first_lines_of_a_run_fit_80_columns(name):
     for about in plan, large:
         lines = about.headline(model, Device("cuda:1", "bf16")).splitlines()
         assert lines[0].startswith(str(plan.objective)) and max(map(len, lines)) <= 80, lines
-
-
-def test_a_run_says_how_long_its_rows_are_and_how_much_of_its_steps_is_padding():
-    """Counted in the batches that it reads; of a method that samples, only the prompts' lengths."""
-    plan = planned("--objective sft --data x --batch-size 5 --steps 7",
-                   world.rows("train", "demos", 40, 0))
-    source = RowSource(plan.train, plan.batching, NANO.pad)
-    read = [source(i).seqs["answer"].not_padding for i in range(7)]
-    tokens = sum(int(x.sum()) + len(x) for x in read)       # of each row also the last target
-    share = 1 - tokens / sum(x.numel() + len(x) for x in read)
-    lengths = sorted(e.length for e in plan.train)
-    about = f"of up to {lengths[-1]} tokens, median {np.median(lengths):.0f}"
-    assert plan.lengths("rows") == f"rows {about}; padding fills {share:.0%} of the steps"
-    asked = planned("--objective grpo --rows 8").lengths("prompts")
-    assert asked.startswith("prompts of up to ") and "padding" not in asked
 
 
 def test_a_number_of_passes_in_words():

@@ -44,7 +44,6 @@ from nanouft.models.hf_tokenizer import HFTokenizer, lost_turns
 from nanouft.models.lora import merged_weights
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing import fast
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
@@ -755,13 +754,6 @@ def test_of_the_hub_no_pickle_and_no_code_is_downloaded(folders, monkeypatch):
                         or folders["qwen2"])
     assert folder_of("hub:me/model") == Path(folders["qwen2"])
     assert not any(p.endswith((".bin", ".py", ".pt", "*")) for p in asked["me/model"])
-
-
-def test_a_model_of_transformers_answers_many_prompts_together(folders):
-    """With as many our own GPT lends itself other layers, and transformers' has none of them."""
-    model, tok = start_model(folders["llama"])
-    many = generate(model, [[3, 1, 4]] * fast.ROWS, stop=-1, pad=tok.pad, max_new=2)
-    assert [a.ids for a in many] == [many[0].ids] * fast.ROWS
 
 
 def test_the_table_of_what_fits_on_a_card_is_that_of_its_command():

@@ -1,63 +1,13 @@
-"""Faster and smaller versions of two operations of gpt.py, which can be read without this file.
+"""A smaller version of one operation of gpt.py, which can be read without this file.
 
 `logp` computes the log-probs of given targets from logits; large logits are read in chunks and
-overwritten. `by_onednn` lends faster linear layers to a model that answers many prompts.
+overwritten.
 """
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-
-ROWS = 64               # prompts that are answered together: with fewer oneDNN loses time
-
-
-@contextmanager
-def by_onednn(model: Any, rows: int) -> Iterator[None]:
-    """In this block oneDNN computes the layers of a GPT that answers this many prompts together. It
-    is used where it pays: from ROWS prompts on, in fp32, on a CPU with AVX-512. It is a private
-    operation of PyTorch, equal up to rounding."""
-    weight, swapped = model.wte.weight, list[tuple[Any, str, Callable]]()
-    other = rows < ROWS or weight.device.type != "cpu" or weight.dtype != torch.float32
-    if onednn_is_faster() and not other:
-        swapped = [(m, "forward", linear) for m in model.modules() if type(m) is nn.Linear]
-        swapped += [(block.mlp, "forward", mlp) for block in model.h]
-        swapped += [(model, "head", head)]
-    for module, name, fast in swapped:
-        setattr(module, name, partial(fast, module))
-    try:
-        yield
-    finally:
-        for module, name, _ in swapped:
-            delattr(module, name)                       # that of its class again
-
-
-def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    return product(x, layer.weight, layer.bias)
-
-
-def mlp(layer: Any, x: Tensor) -> Tensor:
-    return linear(layer.c_proj, product(x, layer.c_fc.weight, layer.c_fc.bias, "gelu"))
-
-
-def head(model: Any, hidden: Tensor) -> Tensor:
-    return product(hidden, model.wte.weight)
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
-    """x (...,K), weight (N,K), bias (N,) -> (...,N)"""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")
-
-
-def onednn_is_faster() -> bool:
-    """True if this CPU has AVX-512; with AVX2 MKL is faster."""
-    return torch.backends.mkldnn.is_available() and (
-        torch.backends.cpu.get_cpu_capability() == "AVX512")
-
 
 LARGE = 2**24                                   # logits: 64 MB in fp32
 PART = 2**22                                    # logits of one chunk, sized for a CPU's cache
