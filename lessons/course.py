@@ -26,7 +26,7 @@ import torch
 
 from nanouft.plumbing.entry import make_streams_safe
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.progress import progress
+from nanouft.plumbing.printing import progress
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons

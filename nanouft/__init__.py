@@ -29,7 +29,7 @@ FACE = {            # what programs of your own need, each with the file that it
     "models.folders": "start_model save_model", "models.tokenizer": "Turn nano",
     "data.rows": "Row read read_dataset", "data.batches": "Batching RowSource collate encode",
     "loop": "Device Update make_optimizer steps warmup_cosine",
-    "run.defaults": "learning_rate", "run.reference": "FrozenModels",
+    "run.plan": "learning_rate", "run.reference": "FrozenModels",
     "run.evaluation": "answer_rows"}
 HOME = {name: file for file, names in FACE.items() for name in names.split()}
 

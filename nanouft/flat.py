@@ -20,7 +20,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.run.defaults import (
+from nanouft.run.plan import (
     choose_batch_size,
     choose_defaults,
     choose_steps,

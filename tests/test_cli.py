@@ -14,7 +14,7 @@ from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import visible
-from nanouft.run import first_models, flags, settings
+from nanouft.run import flags, load, settings
 from nanouft.run.flags import add_flags
 from nanouft.run.settings import TrainFlags
 
@@ -66,7 +66,7 @@ def test_the_lists_of_flags_name_flags():
     of_run = {f.name for f in dataclasses.fields(TrainFlags)}
     every = {f.name for kind in commands for f in dataclasses.fields(kind)}
     assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
-            *first_models.INHERITED} <= of_run
+            *load.INHERITED} <= of_run
     assert {*flags.NAMED} <= every
 
 

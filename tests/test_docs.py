@@ -13,7 +13,7 @@ from lessons.__main__ import PROGRAMS
 from lessons.page_marks import between
 from lessons.website import methods_page
 from nanouft import __version__
-from nanouft.run.report import METRICS
+from nanouft.run.evaluation import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),

@@ -1,5 +1,4 @@
-"""What is measured of a model before and after a run (nanouft/run/evaluation.py, report.py,
-held_out.py)."""
+"""What is measured of a model before and after a run (nanouft/run/evaluation.py)."""
 import json
 import statistics
 from dataclasses import replace
@@ -17,17 +16,18 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation
-from nanouft.run.evaluation import Measurement, held_out_metrics
-from nanouft.run.folder import Log
-from nanouft.run.held_out import affordable
-from nanouft.run.reference import FrozenModels, logps
-from nanouft.run.report import (
+from nanouft.run.evaluation import (
     Evaluation,
+    Measurement,
     evaluate_run,
+    held_out_metrics,
     pick_question,
     print_tasks,
     show,
 )
+from nanouft.run.folder import Log
+from nanouft.run.plan import affordable
+from nanouft.run.reference import FrozenModels, logps
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
             if not cls().on_policy and cls().kinds() != ["demos"]]

@@ -1,4 +1,4 @@
-"""The models that a method needs first (nanouft/run/first_models.py): made once, from what the run
+"""The models that a method needs first (nanouft/run/load.py): made once, from what the run
 reads, and made again when that changes."""
 import dataclasses
 import os
@@ -10,8 +10,8 @@ from made import killed_in_step, one_error, start_folder, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft.loop import Device
-from nanouft.run.first_models import with_first_models
 from nanouft.run.folder import locked
+from nanouft.run.load import with_first_models
 from nanouft.run.settings import TrainFlags, read_flags
 
 # Flags of a run that its first models have of their own, or that change no weight.

@@ -12,7 +12,7 @@ from nanouft.loop import Update, steps
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast
 from nanouft.plumbing.files import read_json
-from nanouft.run.compiled import CompiledBlocks
+from nanouft.run.device import CompiledBlocks
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 

@@ -17,7 +17,7 @@ from lessons.tasks.papers import Case, demonstrated, losses_and_gradients, move,
 from lessons.tasks.task import STUBS, Draw, Judge, tasks
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives.from_file import find
-from nanouft.plumbing.user_code import load
+from nanouft.plumbing.errors import load
 
 KNOWN = tasks()
 EXERCISES = [name for name in KNOWN if name[0].isdigit()]

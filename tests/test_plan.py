@@ -12,9 +12,8 @@ from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.run.defaults import with_beta
 from nanouft.run.load import Rows, load_rows, open_model
-from nanouft.run.plan import Plan, as_passes, choose_batching, plan_run
+from nanouft.run.plan import Plan, as_passes, choose_batching, plan_run, with_beta
 from nanouft.run.settings import TrainFlags, read_flags
 
 CONTEXT = 128

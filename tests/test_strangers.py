@@ -16,8 +16,8 @@ from nanouft import pretrain, reward, train
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.run.first_models import remove_unfinished, with_first_models
 from nanouft.run.folder import check_free, read_lines, whole_steps
+from nanouft.run.load import remove_unfinished, with_first_models
 from nanouft.run.settings import read_flags
 
 STEPS = 7

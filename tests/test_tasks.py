@@ -19,7 +19,7 @@ from lessons.tasks.call import as_tensor, attempts, shown
 from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict, program_of, source_with, tasks
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.user_code import load
+from nanouft.plumbing.errors import load
 
 KNOWN = tasks()
 EXERCISES = [name for name in KNOWN if name[0].isdigit()]

@@ -39,16 +39,15 @@ from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
-from nanouft.models.hf import HFModel
+from nanouft.models.hf import HFModel, merged_weights
 from nanouft.models.hf_tokenizer import HFTokenizer, lost_turns
-from nanouft.models.lora import merged_weights
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
 from nanouft.run import reward_sources
-from nanouft.run.compiled import CompiledBlocks, blocks_of
+from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import (
     activation_bytes_per_token,

@@ -39,8 +39,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
-from nanouft.run.compiled import CompiledBlocks
-from nanouft.run.device import choose_device
+from nanouft.run.device import CompiledBlocks, choose_device
 from nanouft.run.reference import FrozenModels
 
 TRIED = ("sft", "ift", "dpo", "grpo")

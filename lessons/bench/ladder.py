@@ -28,8 +28,7 @@ from nanouft.models.hf import HFModel
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.compiled import CompiledBlocks
-from nanouft.run.device import choose_device
+from nanouft.run.device import CompiledBlocks, choose_device
 
 
 @dataclass(frozen=True)

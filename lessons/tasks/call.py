@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from nanouft.objectives.from_file import find
-from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.user_code import error_line, load
+from nanouft.plumbing.errors import UserError, error_line, load
 
 SECONDS, WAITING = 20, 120                      # of computing and on the clock, for a task
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor

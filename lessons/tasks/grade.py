@@ -29,8 +29,7 @@ from lessons.tasks.child import Job, container, run_all
 from lessons.tasks.task import Judge, Verdict, chosen, tasks
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import say, visible
-from nanouft.plumbing.progress import progress
+from nanouft.plumbing.printing import progress, say, visible
 
 LARGEST, DEPTH = 2**22, 6           # bytes of a file; folders below the student's own
 SHORT = 50                          # nodes of a program that everybody writes alike

@@ -26,8 +26,7 @@ from lessons.website.layout import FOLD, Site, read, with_contents
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
-from nanouft.plumbing.printing import say
-from nanouft.plumbing.progress import progress
+from nanouft.plumbing.printing import progress, say
 
 OUT = Path("out/pages")
 HERE = Path(__file__).resolve().parents[1]

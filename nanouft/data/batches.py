@@ -22,7 +22,7 @@ from nanouft.batch import NOT_SET, Batch, Seqs
 from nanouft.data.rows import LeftOut, Roles, Row, later_questions, reasons, without_oldest
 from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.progress import progress
+from nanouft.plumbing.printing import progress
 from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length

@@ -23,9 +23,8 @@ from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
-from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.errors import UserError, load, locate_errors, one_of
 from nanouft.plumbing.files import plain_file
-from nanouft.plumbing.user_code import load, locate_errors
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 # metrics that the log of every run writes itself, and those of a run that samples

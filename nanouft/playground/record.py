@@ -33,9 +33,9 @@ from nanouft.objectives.from_file import find, own_file
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.pictures.colours import family, look
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.progress import progress
+from nanouft.plumbing.printing import progress
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.defaults import learning_rate
+from nanouft.run.plan import learning_rate
 from nanouft.run.reference import FrozenModels
 from nanouft.run.token_pushes import chance_to_end, token_pushes
 

@@ -1,7 +1,10 @@
 """Printing: control characters written out, numbers with their nouns, and only files that exist."""
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 # C0 except newline and tab, DEL, C1, and the signs that change the direction of writing
 CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F),
@@ -28,3 +31,15 @@ def if_here(file: str, text: str = " ({})") -> str:
 
 def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
     write(visible(sep.join(map(str, texts))), **how)
+
+
+# ---- a progress bar ------------------------------------------------------------------------------
+def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0,
+             training: bool = False) -> Any:
+    """A progress bar for `total` rows; it iterates over `rows` if they are given. It appears after
+    two seconds and disappears at the end. The bar of `training` counts steps, appears at once, and
+    stays with its last loss."""
+    seen = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
+                delay=0 if training else 2, leave=training, miniters=0,
+                mininterval=0.5 if seen else 30)

@@ -23,7 +23,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.plumbing.entry import defer_signals, interrupted_by, stop_signals
 from nanouft.plumbing.errors import Diverged, add_note
-from nanouft.plumbing.progress import progress
+from nanouft.plumbing.printing import progress
 from nanouft.run.folder import Log, save_step
 from nanouft.run.plan import Plan
 

@@ -3,10 +3,12 @@
     plan = plan_run(cfg, objective, given, rows, model, tok)
     say(plan.headline(model, device))
 
-If the flags leave them open, rate, batch size, steps and beta follow from the rows (defaults.py).
+If the flags leave them open, rate, batch size, steps and beta follow from the rows.
 """
+import math
+import statistics
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nanouft.data.batches import Batching, Encoded
@@ -16,16 +18,7 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import quantity
-from nanouft.run.defaults import (
-    DEFAULTS,
-    choose_batch_size,
-    choose_defaults,
-    choose_steps,
-    learning_rate,
-    with_beta,
-)
-from nanouft.run.held_out import choose_held_out
+from nanouft.plumbing.printing import quantity, say
 from nanouft.run.load import Rows, encode_rows
 from nanouft.run.settings import TrainFlags
 
@@ -36,7 +29,7 @@ class Plan:
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
     cfg: TrainFlags             # the flags, as they were given
     objective: Objective        # the method with its settings
-    rate: float                 # peak learning rate (defaults.learning_rate)
+    rate: float                 # peak learning rate (learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
@@ -114,3 +107,113 @@ def as_passes(rows: float) -> str:
     """Rows read per row of the data, in words: "3 passes", "0.25 passes"."""
     text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
     return f"{text} {'pass' if text == '1' else 'passes'}"
+
+
+# ---- the held-out rows that a run scores ---------------------------------------------------------
+ASKED = 2               # held-out questions that a model answers before and after
+
+
+def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
+    """True if the model answers held-out questions of your rows, and a reward scores them."""
+    return bool(cfg.data) and objective.on_policy and (
+        objective.scorer != "none" or cfg.reward != "exact")
+
+
+def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encoded],
+                    steps: int, batch_size: int) -> list[Encoded]:
+    """The held-out rows that a run scores before and after; a long run scores more of them."""
+    if cfg.plain and not cfg.eval_every:
+        return []
+    if not cfg.data:
+        return held_out
+    if not held_out:
+        say("no row is held out, so nothing is measured; --eval-data FILE gives other rows")
+        return held_out
+    if not cfg.eval_data:
+        times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
+        held_out = affordable(held_out, steps * batch_size * objective.samples, times)
+    say(f"before and after training: {quantity(len(held_out), 'held-out rows')} scored")
+    return held_out
+
+
+def affordable(held_out: list[Encoded], trained: int, times: int) -> list[Encoded]:
+    """From 32 to 200 held-out rows, spread over the file. Scoring them `times` times may cost a
+    tenth of training on `trained` rows, if a step costs three forwards."""
+    n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
+    return [held_out[i * len(held_out) // n] for i in range(n)]
+
+
+# ---- what suits the rows where the flags leave it open -------------------------------------------
+WIDTH = 128                 # of the model for which the default learning rates were chosen
+PASSES = 3                  # over the rows; more passes learn a small file by heart (docs/data.md)
+SMALL_STEP = 8              # rows of a step: small steps make more steps out of PASSES
+FEW_PROMPTS = 4             # prompts of a step, because each has several answers
+MIN_STEPS = (20, 20)        # fewer steps change nothing
+MIN_STEPS_DEMOS = (200, 400)    # the same for a narrow model and few demonstrations:
+STEPS_PER_ROW = 10          # this many for each row, but within these two bounds
+MAX_LR_FEEDBACK = 3e-5      # for pairs and grades: a higher rate makes answers worse
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values for a run whose flags leave them open."""
+    batch_size: int                 # rows of a step, or prompts if the model samples
+    min_steps: tuple[int, int]      # least number of steps, within these bounds
+    lr_factor: float = 1            # factor of the method's learning rate
+    max_lr: float = math.inf        # highest learning rate, for a model as wide as the base
+
+
+DEFAULTS = Defaults(32, (1, 1))     # NanoWorld, or a large file of yours
+DEFAULTS_FOR = {                    # (why not DEFAULTS, what the method learns from) -> Defaults
+    ("few rows", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS_DEMOS, lr_factor=4),
+    ("few rows", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
+    ("wide model", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS),  # 4 taught SmolLM2 no more
+    ("wide model", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
+    ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
+
+
+def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
+    """The defaults for your rows. A model wider than the base has its own. So have few rows, which
+    means: PASSES over them in batches of DEFAULTS are fewer than their min_steps."""
+    learns_from = ("prompts" if objective.on_policy else
+                   "demonstrations" if objective.kinds() == ["demos"] else "feedback")
+    if model.cfg.n_embd > WIDTH:
+        return DEFAULTS_FOR["wide model", learns_from]
+    few = DEFAULTS_FOR.get(("few rows", learns_from), DEFAULTS)
+    return few if PASSES * rows < few.min_steps[0] * DEFAULTS.batch_size else DEFAULTS
+
+
+def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
+                  lora: bool = False) -> float:
+    """The peak of the learning rate. Four things change the method's own: the model's width, LoRA,
+    few demonstrations, and a limit for feedback.
+    A value head learns faster (loop.make_optimizer); `warmup_cosine` has the rate of each step."""
+    rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
+    rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin
+    return rate * min(1, defaults.max_lr / objective.lr)
+
+
+def choose_batch_size(objective: Objective, rows: int, defaults: Defaults) -> int:
+    """Rows of a step, at most all that there are; or prompts, which may repeat."""
+    return defaults.batch_size if objective.on_policy else min(defaults.batch_size, rows)
+
+
+def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,
+                 epochs: float | None = None) -> int:
+    """Optimizer steps: PASSES over the rows, or more if the defaults demand it."""
+    steps = max(1, round((epochs or PASSES) * rows / batch_size))
+    if not epochs:
+        low, high = defaults.min_steps
+        steps = max(steps, min(high, max(low, STEPS_PER_ROW * rows)))
+    return steps * objective.passes             # a rollout is used that often
+
+
+def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
+    """UNA or UFT from scores, with the beta that suits the length of the answers: 1 / median, from
+    .01 to .1. A score is reached after some 1 / beta nats of the whole answer (una.py)."""
+    if getattr(objective, "feedback", "") != "score":
+        return objective
+    median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
+    beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
+    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta changes it)")
+    return replace(objective, **{"beta": beta})
