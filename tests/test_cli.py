@@ -95,10 +95,10 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --data demos.jsonl --objective sft --max-length 0": "--max-length 0: must be at least 2",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
-        "--max-length 12 and --max-new|leaves no room",
+        "--max-length 12 and --max-new|leave no room",
     "sample base --prompt Hello --seed 99999999999": "--seed 99999999999: must be at least 0 and",
     "train --data demos.jsonl --init start --objective sft --max-length 2 --batch-size 1":
-        "no row fits: they are longer than 2 tokens without their last",
+        "no row can be used: 9: too long",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",
     "evaluate start --split train": "--split|'train'|test|val",
@@ -171,7 +171,7 @@ def test_a_program_that_runs_out_of_memory_names_flags_that_it_has(capsys):
     assert "--" not in capsys.readouterr().err          # any program
     command(main, needs_less=train.NEEDS_LESS)
     named = re.findall(r"--[a-z-]+", capsys.readouterr().err)
-    assert named == ["--activation-checkpointing", "--accumulate", "--batch-size"]
+    assert named == ["--activation-checkpointing", "--accumulate", "--batch-size", "--lora"]
     with pytest.raises(SystemExit):
         train.main(["--help", "all"])
     shown = capsys.readouterr().out
