@@ -188,11 +188,11 @@ def test_a_reward_that_closes_the_standard_output_is_one_line(here, monkeypatch,
     assert "has closed sys.stdout" in one_error(capsys)
 
 
-def test_a_run_that_is_resumed_in_another_folder_says_where_its_paths_begin(
+def test_a_run_that_is_resumed_in_another_folder_misses_its_files_in_one_line(
         here, tmp_path, monkeypatch, capsys):
     with killed_in_step(6):
         assert call(GRPO + "--reward r.py:read --out cut") == 130
     monkeypatch.chdir(tmp_path.parent)
     capsys.readouterr()
     assert call(f"--resume {here / 'cut'} --reward r.py:read") == 2
-    assert "paths of a run count from the folder in which it began" in one_error(capsys)
+    assert "no model folder is there" in one_error(capsys)
