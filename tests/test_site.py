@@ -250,7 +250,7 @@ def test_axe_finds_what_is_wrong(site, browser):
 
 def test_from_page_to_page_by_keyboard_alone(site, browser):
     """The navigation comes first, and Enter follows each of its links."""
-    page, _ = opened(browser, site / "docs" / "speedrun.html")
+    page, _ = opened(browser, site / "docs" / "data.html")
     for k, folder in enumerate(website.SECTIONS):
         for _ in range(k + 2):
             page.keyboard.press("Tab")

@@ -146,13 +146,15 @@ def shortened(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
 
     def fits(n: int) -> bool:
-        return without(r, n, tok, n_ctx).length <= n_ctx + 1
-    return without(r, bisect_left(range(most), True, key=fits), tok, n_ctx)
+        roles = without(r, n).roles
+        return all(len(tok.chat(a + b)[0] if b else tok.prompt_ids(a)) <= n_ctx + 1
+                   for role, (a, b) in roles.items() if role != BORROWED)
+    return tokenized(without(r, bisect_left(range(most), True, key=fits)), tok, n_ctx)
 
 
-def without(r: Row, n: int, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row without its n oldest questions, as tokens. First the prompt loses them, which all roles
-    share, then the trained turns of "answer". A borrowed answer ends with the context."""
+def without(r: Row, n: int) -> Row:
+    """A row without its n oldest questions. First the prompt loses them, which all roles share,
+    then the trained turns of "answer"."""
     if n:
         roles: Roles = {}
         for role, (context, trained) in r.roles.items():
@@ -163,13 +165,18 @@ def without(r: Row, n: int, tok: Tokenizer, n_ctx: int) -> Encoded:
             else:                                       # two compared answers stay whole
                 roles[role] = without_oldest(context, (), n)[0], trained
         r = replace(r, prompt=next(iter(roles.values()))[0], roles=roles)
+    return r
+
+
+def tokenized(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
+    """A row as tokens. A borrowed answer ends with the context."""
+    lost = [tok.check(*both) for both in r.roles.values()]
     seqs = {}
     for role, (context, trained) in r.roles.items():
         ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
         end = n_ctx + 1 if role == BORROWED else len(ids)
         seqs[role] = Tokens(np.array(ids[:end], np.int32),
                             np.array((mask or [0] * len(ids))[:end], np.int8))
-    lost = [tok.check(*both) for both in r.roles.values()]
     known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
     return Encoded(seqs, r, known, lost_thoughts=any(lost))
 
