@@ -15,7 +15,7 @@ from programs.right import RIGHT
 from programs.wrong import HEAD, WRONG
 
 from lessons.tasks import check, parts
-from lessons.tasks.call import as_tensor, attempts, shown
+from lessons.tasks.call import as_tensor, attempt, attempts, shown
 from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict, program_of, source_with, tasks
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
@@ -80,6 +80,20 @@ def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, re
         source = source_with(task, (mistake,))
         assert source, f"no part of the right program: {mistake[0]}"
         assert judged(name, program_of(task, source)).told.endswith("\n    " + mistake[2])
+
+
+@pytest.mark.parametrize("name", marked(x for x in KNOWN if x not in parts.PARTS))
+def test_no_mistake_is_called_right_by_any_of_twelve_draws(name):
+    """One draw tells little: iw-SFT without its cap was called right by one in twenty."""
+    task = KNOWN[name]
+    judges = [Judge(task, seed) for seed in range(12)]
+    for mistake in task.mistakes:
+        program = program_of(task, source_with(task, (mistake,)))
+        for judge in judges:
+            calls = (judge.compared(attempt(task.look, program, case), k)
+                     for k, case in enumerate(judge.cases))
+            assert any(call.words or judge.difference(call, judge.ours(task.right, k))
+                       for k, call in enumerate(calls)), mistake
 
 
 @pytest.mark.parametrize("name", [*EXERCISES, *parts.PARTS])

@@ -35,7 +35,7 @@ class EAFT(Objective):
 
 
 TASKS = {"eaft": Paper(EAFT,
-    lambda draw: {"top": draw.choice([5, 20])},
+    {"top": [5, 20]},
     [("with torch.no_grad():", "if True:", "Gradient flows through the weights, which should be "
       "constants."),
      (" / math.log(self.top) ", " ", "The entropy is not divided by its largest value, log top."),

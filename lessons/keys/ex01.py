@@ -21,6 +21,7 @@ def queries_keys_values(draw):
 
 EXAMPLE = (torch.tensor([[[2 * math.log(3), 0, 0, 0]]]),
            torch.tensor([[[1.0, 0, 0, 0], [0, 0, 0, 0]]]), torch.tensor([[[1.0, 0], [0, 1]]]))
+LOW = (torch.tensor([[[30.0], [30]]]), torch.tensor([[[-10.0], [5]]]), torch.tensor([[[1.0], [2]]]))
 TASKS = {"01a": Task(attention, queries_keys_values, [
     (" / math.sqrt(q.shape[-1])", "", "The scores are not divided by the square root of h."),
     ("q.shape[-1])", "v.shape[-1])", "The scores are divided by the root of c, the length of a "
@@ -36,8 +37,10 @@ TASKS = {"01a": Task(attention, queries_keys_values, [
      "not add up to 1. Set their scores to minus infinity before the softmax."),
     (".masked_fill(~seen, -math.inf)", "", "The queries see later positions. Set their scores to "
      "minus infinity before the softmax."),
+    ("-math.inf", "-100", "Later positions get the score -100, and those in view may have less. "
+     "Set them to minus infinity."),
     ("k.transpose(-1, -2)", "k.detach().transpose(-1, -2)", "No gradient reaches k."),
     ("scores.masked_fill(~seen, -math.inf).softmax(-1)",
      "(seen * scores.exp() / (seen * scores.exp()).sum(-1, keepdim=True))",
      "The results are right for small scores, but exp overflows for large ones. torch.softmax does "
-     "not.")], own_attention, tolerance=1e-3, always=[EXAMPLE])}
+     "not.")], own_attention, tolerance=1e-3, always=[EXAMPLE, LOW])}

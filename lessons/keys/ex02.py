@@ -79,4 +79,6 @@ TASKS = {
         ("-logp.masked_fill", "logp.masked_fill", "The sign is wrong: a loss is -logp."),
         ("return losses.sum()", "return losses.detach().sum()", "The values are right, but no "
          'gradient reaches logp with "token". Stay in torch: .item() and float() cut it off.')],
-        gradient("logp"), always=[(LOGP, MASK, "token"), (LOGP, MASK, "sequence")])}
+        gradient("logp"), always=[
+            (LOGP, MASK, "token"), (LOGP, MASK, "sequence"),
+            (LOGP.masked_fill(MASK == 0, -math.inf), MASK, "token")])}

@@ -30,4 +30,5 @@ TASKS = {"04a": Task(depends_on_blend, row, [
     (" and guesses[i - 1] != tokens[i]", "", "Where the guess is the word itself, the blend is "
      "that word, whatever lambda is."),
     ("mixed and counts == 1", "mixed", "Targets outside the answer have no loss.")], always=[
-        (["q", "x", "y", "end"], ["x", "z", "end"], [1, 1, 1]), (["q", "end"], ["x"], [1])])}
+        (["q", "x", "y", "end"], ["x", "z", "end"], [1, 1, 1]), (["q", "end"], ["x"], [1]),
+        (["q", "x", "y", "end"], ["z", "y", "end"], [1, 1, 1])])}

@@ -41,4 +41,5 @@ TASKS = {"10a": Task(wrong_shares, demonstrations, [
     ("wrong[kept].mean()", "(trust * wrong)[kept].sum() / trust[kept].sum()", "What the filter "
      "keeps is pushed by 1 each, as in SFT. The trust only chooses.")], always=[
          (torch.zeros(2), torch.tensor([math.log(3), -math.log(3)]), torch.tensor([0.0, 1.0]), 1),
-         (torch.tensor([-1.0, -2.0]), torch.tensor([-2.0, -1.0]), torch.zeros(2), 0)])}
+         (torch.tensor([-1.0, -2.0]), torch.tensor([-2.0, -1.0]), torch.zeros(2), 0),
+         (torch.tensor([-3.0, 0, 0]), torch.tensor([-2.0, -1, 0]), torch.tensor([0.0, 1, 1]), 1)])}

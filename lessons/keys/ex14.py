@@ -28,7 +28,8 @@ TASKS = {"14a": Task(seeds_needed, expected, [
     ("t[n - 1]", "t.get(n, math.inf)", FREEDOM),
     (" < abs", " <= abs", "An interval that ends exactly at 0 touches it, so one more seed is "
      "needed."),
+    ("range(2, ", "range(3, ", "Two seeds may be enough; the search begins too late."),
     (" / math.sqrt(n)", "", "The half width is divided by the root of n."),
     ("return n", "return n\n    return len(t) + 1", "Where t is too short to tell, the result is "
      "None.")],
-    always=[(1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776})])}
+    always=[(1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), (20, 1, {1: 12.71, 2: 4.303})])}

@@ -46,4 +46,6 @@ TASKS = {"18a": Task(pushes_of_hpt, a_prompt, [
     ("a / (K * n)", "a / sum(lengths)", "GRPO takes a mean over each answer's tokens first, and "
      "then one over the answers. Yours is a mean over all tokens."),
     ("(x - mean(scores))", "x", "The scores are not compared with their mean.")],
-    tolerance=1e-5, always=[([0.0, 0.0], [4, 2], 5, 0), ([1.0, 0.0], [4, 2], 5, 0)])}
+    tolerance=1e-5, always=[([0.0, 0.0], [4, 2], 5, 0), ([1.0, 0.0], [4, 2], 5, 0),
+                            ([0.0, 0.3], [4, 2], 0, 0.5),
+                            ([0.0, 0.3], [4, 2], 5, 0)])}

@@ -22,7 +22,7 @@ class IWSFT(Objective):
 
 
 TASKS = {"iw_sft": Paper(IWSFT,
-    lambda draw: {"temp": draw.choice([0.5, 1.0, 2.0]), "cap": draw.choice([1.1, 16.0])},
+    {"temp": [2.0, 0.5, 1.0], "cap": [1.1, 16.0]},
     [("s.logp.detach() - s.ref_logp", "s.logp - s.ref_logp", "Gradient flows through the weights, "
       "which should be constants."),
      ("s.logp.detach() - s.ref_logp", "s.ref_logp - s.logp.detach()", "The weight is upside down: "

@@ -4,7 +4,7 @@ from lessons.tasks.task import HERE
 from nanouft.objectives.from_file import find
 
 TASKS = {"luffy": Paper(find(str(HERE / "evidence" / "luffy.py")),
-    lambda draw: {"samples": draw.choice([2, 3]), "gamma": draw.choice([0.002, 0.1])},
+    {"samples": [2, 3], "gamma": [0.002, 0.1]},
     [("(R.sum(-1, keepdim=True) + has * demo) / (samples + has)", "R.mean(-1, keepdim=True)",
       "The demonstration is missing in the mean of its group."),
      ("(samples + has)", "(samples + 1)", "A prompt without a demonstration has one answer less in "

@@ -67,6 +67,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         (OF_MASK, OF_MASK.replace("mask +", "mask[:-1] +").replace("mask[:, 1:]", "mask"),
          "The mask of a row belongs to its targets: leave out its first number, not its last."),
         ("mask + [0] *", "mask + [1] *", "The mask has to be 0 on the padding."),
+        ("[tok.pad] *", "[0] *", "The padding is 0, which is the id of a word. Fill with tok.pad."),
+        ("mask[:, 1:].float()", "mask[:, 1:].bool()", "The mask is one of true and false. The stub "
+         "asks for floats."),
         ("ids + [tok.pad] * (longest - len(ids))", "[tok.pad] * (longest - len(ids)) + ids",
          "The ids are padded on the left, so the words stand at other positions. Pad on the "
          "right."),

@@ -4,8 +4,7 @@ from lessons.tasks.task import HERE
 from nanouft.objectives.from_file import find
 
 TASKS = {"srft": Paper(find(str(HERE / "evidence" / "srft.py")),
-    lambda draw: {"samples": draw.choice([2, 3]), "gamma": draw.choice([0.002, 0.1]),
-                  "sft": draw.choice([0.2, 0.5]), "rl": draw.choice([0.1, 0.3])},
+    {"samples": [2, 3], "gamma": [0.002, 0.1], "sft": [0.2, 0.5], "rl": [0.1, 0.3]},
     [("self.rl * H.exp()", "self.rl * (-H).exp()", "A right answer weighs more where the model was "
       "uncertain: exp(H). Notes on the paper print exp(-H)."),
      ("self.rl * H.exp()", "self.rl", "The entropy is missing in the weight of right answers."),

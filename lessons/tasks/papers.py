@@ -1,5 +1,5 @@
 """The papers: a student's class beside the right one, in a few steps of a tiny random model, whole
-or in micro-batches, with settings that are drawn.
+or in micro-batches, with each of some settings in turn.
 
 The model moves by noise between the steps and not by the gradient, so a mistake in one step does
 not change the next. Demonstrations have different lengths, so there is padding.
@@ -7,6 +7,7 @@ not change the next. Demonstrations have different lengths, so there is padding.
 import functools
 import inspect
 import io
+import itertools
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -41,7 +42,7 @@ class Paper(Task):
     """A class of a paper. A case is a Case and settings."""
     name = ""                                           # the class may have any
 
-    def __init__(self, right: type, settings: Callable[[Random], dict], mistakes: list[Mistake],
+    def __init__(self, right: type, settings: dict[str, list], mistakes: list[Mistake],
                  steps: int = 1, whole_file: bool = False):
         super().__init__(right, lambda draw: (), mistakes, losses_of, seconds=120)
         self.settings, self.steps, self.whole_file = settings, steps, whole_file
@@ -51,8 +52,12 @@ class Paper(Task):
         return inspect.getsource(inspect.getmodule(self.right) if self.whole_file else self.right)
 
     def cases(self, seed) -> list[tuple]:
+        """The edges of the settings, which stand first, in small and large cases; others too."""
         few, all_steps = [(1, 1, 1), (2, 1, 1), (2, 2, 1)], [(4, n, self.steps) for n in (1, 2, 3)]
-        return [(Case(f"{seed} {k}", *size), self.settings(Random(f"{seed} {k}")))
+        edge, *others = itertools.product(*self.settings.values())
+        Random(f"{seed}").shuffle(others)
+        turns = itertools.cycle([edge, *others[:3]])            # nine cases: the edge three times
+        return [(Case(f"{seed} {k}", *size), dict(zip(self.settings, next(turns))))
                 for k, size in enumerate([*few, *all_steps, *all_steps])]
 
     def show(self, case: tuple) -> str:

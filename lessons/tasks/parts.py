@@ -40,6 +40,7 @@ MEASURES = {
     "weights": Measure(1e-5, 0, whole=True, words="the losses are right, but the weights at the "
                        "end are not"),
     "plain": Measure(0, 0, words="the numbers are right, but the losses are no plain numbers"),
+    "kind of mask": Measure(0, 0, words="the mask is no tensor of floats"),
     # of grpo and chord, where only the gradient counts
     "value": Measure(counts=False),
     "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
@@ -89,6 +90,22 @@ def loss_of(method: str) -> str:
 
 
 # ---- cases ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Chats:
+    """`padded` alone: its three tensors."""
+    rows: tuple
+
+    def look(self) -> dict:
+        chats = [nano().chat(row.prompt, row.answer) for row in self.rows]
+        tensors = dict(zip(("the inputs are", "the targets are", "the mask is"),
+                           simple.padded(chats, nano()), strict=True))
+        return tensors | {"kind of mask": tensors["the mask is"].is_floating_point()}
+
+    def __str__(self) -> str:
+        return "\n".join([f"    {len(self.rows)} rows, padded:",
+                          *(f"    {'; '.join(row_words(row))}" for row in self.rows), ""])
+
+
 @dataclass(frozen=True)
 class Batch:
     """One loss of the real program, on some rows."""
@@ -227,6 +244,7 @@ def cases_of(name: str, seed) -> list:
             some = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
             out += [Batch(method, x, *pair) for pair in pairs[:1] for x in some]
             out += [Batch(method, rows, *pair) for pair in pairs[1:]]
+            out += [Chats(x) for x in some] * (name == "padded")
     return sorted(out, key=lambda case: len(case.rows))
 
 
