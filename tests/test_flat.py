@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from nanouft import flat, train, world
 from nanouft.plumbing.entry import command
-from nanouft.run import defaults
+from nanouft.run import plan
 
 KINDS = {"sft": "demos", "ift": "demos", "dpo": "pairs", "una": "scores", "kto": "labels"}
 
@@ -27,8 +27,8 @@ def rows_of(kind: str) -> list[dict]:
 @pytest.mark.parametrize("name", KINDS)
 def test_its_losses_are_those_of_train(name, tmp_path, monkeypatch):
     """To the last bit on a CPU. The defaults take nine steps here, where they would take 200."""
-    for key, values in defaults.DEFAULTS_FOR.items():
-        monkeypatch.setitem(defaults.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
+    for key, values in plan.DEFAULTS_FOR.items():
+        monkeypatch.setitem(plan.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
     file, own, whole = (str(tmp_path / x) for x in ("rows.jsonl", "flat", "train"))
     write_jsonl(tmp_path / "rows.jsonl", rows_of(KINDS[name]))
     losses = flat.train(name, file, own)

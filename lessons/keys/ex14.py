@@ -32,4 +32,5 @@ TASKS = {"14a": Task(seeds_needed, expected, [
     (" / math.sqrt(n)", "", "The half width is divided by the root of n."),
     ("return n", "return n\n    return len(t) + 1", "Where t is too short to tell, the result is "
      "None.")],
-    always=[(1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), (20, 1, {1: 12.71, 2: 4.303})])}
+    always=[(1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), (20, 1, {1: 12.71, 2: 4.303}),
+            (1.0, 1.0, {1: 2.0, 2: 2.0, 3: 2.0, 4: 2.0})])}
