@@ -71,6 +71,7 @@ def test_the_lists_of_flags_name_flags():
 
 
 REFUSED = {     # command line: what the message must hold, words parted by |
+    "sample base --plain --prompt ''": "--plain: there is no text to go on with",
     "train --batchsize=3": "no --batchsize; did you mean --batch-size?",
     "train --objective sft --beta 1": "sft has no --beta",
     "sample --models start": "sample has no --models",     # they stand before the flags

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made import NANO, write_jsonl
 
 from nanouft.data import selection
@@ -97,7 +98,14 @@ question=x; response~u a|a b -> u a > a b; response, not question
 prompt=x; messages~s S|u a; response=b -> s S|u a > a b; messages and response, not prompt
 messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; chosen and rejected, not messages
 prompt=a ; completion= b; messages~u a|a b -> u a > a b
-prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b'''
+prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b
+prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
+question=Say it.; input=cow; answer=vache -> u Say it.<br><br>cow > a vache
+messages~u a|a b; input=c -> u a > a b; messages, not input
+system~s S; prompt=a; response=b -> s S|u a > a b
+system=[{"type": "text", "text": "S"}]; messages~u a|a b -> s S|u a > a b
+system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
+weight=1; prompt=a; response=b -> u a > a b'''
 ODD = '''
 prompt=" "; response=b -> no question
 messages~s S|a b -> no question
@@ -116,6 +124,11 @@ prompt=a; response=b; label=NaN -> label, score or p is null
 prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every answer is marked
 messages~u a|a b; train=false -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
+prompt=a; response=b; weight=0.25 -> line 2: the row has "weight": 0.25
+prompt=a; response=b; train=no -> line 2: the row has "train": 'no'
+prompt=a; answer=7 -> line 2: "answer" is no text
+prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" is a text that holds
+question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" is a text that holds
 text=a -> line 2: has the fields text; needed are prompt
 prompt=a; response=b; output=c -> line 2: "output" and another field may both be
 prompt=7; response=b -> line 2: "prompt" is no text, and no list of messages
@@ -258,7 +271,7 @@ UTF_16 = "cannot be read as UTF-8 text"
     ("x.jsonl", ROW.encode("latin-1"), "can't decode byte 0xe9"),
     ("x.jsonl", b"\0" * 99, "or zero bytes alone"),
     ("x.jsonl", pickle.dumps([1, 2]), "can't decode byte 0x80"),
-    ("x.json", b'{"prompt": "a",\n "output": "b"}', "line 1: no JSON"),
+    ("x.json", b'{"prompt": "a",\n "output": "b"}', "one JSON object over several lines"),
     ("x.json", b'{"version": 1, "data": [{}]}', "has the fields version, data; needed"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow"),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "can't decode byte 0x8b")])
@@ -299,6 +312,38 @@ def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_
     assert asked == [(("me/mine",), "train"), (("me/mine",), "test")]
     monkeypatch.setattr(datasets, "load_dataset", lambda *where, split: 1 / 0)
     fails("hub:me/no: cannot be read (ZeroDivisionError", read, ["hub:me/no"])
+
+
+@pytest.mark.parametrize("answer", [4, ["4", "four"], {"value": "4", "aliases": []}], ids=str)
+def test_an_answer_of_any_kind_goes_to_the_reward_of_a_method_that_samples(answer, tmp_path):
+    (row,), left_out = read([write(tmp_path, {"prompt": "2+2?", "answer": answer})], ["prompts"])
+    assert row == R("u 2+2?") and row.extra["answer"] == answer and not left_out
+
+
+def test_rows_in_memory_may_hold_what_pandas_and_torch_make(tmp_path):
+    item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
+            "embedding": np.ones(3), "more": torch.ones(2)}
+    assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
+    assert read_dataset([{"prompt": "a", "response": "b", "score": np.float32(0.5)}])[0] == [
+        replace(AB, score=0.5)]
+
+
+def test_a_line_may_be_a_list_of_messages_and_a_cell_may_mark_its_row(tmp_path):
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(M(x)) + "\n" for x in (
+        "u a|a b", "u a|a b")))
+    assert read([str(tmp_path / "talks.jsonl")])[0] == [AB, AB]
+    (tmp_path / "x.csv").write_text("prompt,response,train\na,b,true\na,b,false\n")
+    assert len(read([str(tmp_path / "x.csv")])[0]) == 1
+
+
+@pytest.mark.parametrize("name, asked", [
+    ("hub:a/b", ("a/b", "train")), ("hub:a/b:test", ("a/b", "test")),
+    ("hub:a/b:main:", ("a/b", "main", "train")), ("hub:a/b:main:test", ("a/b", "main", "test"))])
+def test_a_configuration_of_the_hub_can_be_named(name, asked, monkeypatch):
+    datasets, seen = pytest.importorskip("datasets"), []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *name, split: seen.append(
+        (*name, split)) or [QA])
+    assert read([name])[0] == [AB] and seen == [asked]
 
 
 # ---- which rows stand together -------------------------------------------------------------------
@@ -568,6 +613,18 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
         assert NANO.chat(turns) == (whole["input_ids"], [0] * len(whole["input_ids"]))
         assert theirs.apply_chat_template(plain, add_generation_prompt=True,
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
+
+
+def test_held_out_rows_that_are_trained_on_are_counted(tmp_path, capsys):
+    some = [{"prompt": f"Say {i}.", "response": "fig"} for i in range(9)]
+    data, held = (write_jsonl(tmp_path / f"{n}.jsonl", some[n:]) for n in (0, 4))
+    objective, cfg, _ = read_flags(["--objective", "sft", "--data", data, "--eval-data", held])
+    load_rows(cfg, objective)
+    assert "5 of 5 rows of --eval-data ask what --data asks\n" in capsys.readouterr().out
+
+
+def test_a_text_that_no_regex_can_read_is_refused_in_one_line():
+    fails("tiktoken cannot read a text of 1,000,002 letters", NANO.encode, f"x{' ' * 10**6}x")
 
 
 # ---- fields that nothing reads -------------------------------------------------------------------

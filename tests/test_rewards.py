@@ -125,3 +125,18 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
     else:
         assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
     assert reward_sources.settings() == before and torch.is_grad_enabled()
+
+
+def test_a_reward_may_use_worker_processes(tmp_path):
+    (tmp_path / "pooled.py").write_text("""
+from multiprocessing import get_context
+
+def length(text):
+    return float(len(text))
+
+def by_pool(completions):
+    with get_context("fork").Pool(2) as pool:
+        return pool.map(length, completions)
+""")
+    score = reward_sources.scorer(f"{tmp_path / 'pooled.py'}:by_pool")
+    assert score([Row((Turn("user", "Hi"),))] * 2, ["a", "bcd"]).tolist() == [1, 3]

@@ -20,6 +20,7 @@ from nanouft.data.selection import (
     NoRows,
     about_grades,
     describe,
+    first_question,
     holdout,
     label_rows,
     report_use,
@@ -34,7 +35,7 @@ from nanouft.objectives import NAMES
 from nanouft.plumbing.entry import no_collection
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import plain_folder, remove
-from nanouft.plumbing.printing import if_here, say
+from nanouft.plumbing.printing import if_here, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
@@ -106,6 +107,9 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
     held_out, more = read(cfg.eval_data, kinds)
+    asked = {*map(first_question, rows)}
+    if known := sum(first_question(r) in asked for r in held_out):
+        say(f"{known:,} of {quantity(len(held_out), 'rows')} of --eval-data ask what --data asks")
     return Rows(rows, held_out, left_out + more, unread)
 
 

@@ -117,7 +117,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags,
     if both := flags & settings:
         raise UserError(f"--objective {name}: {flag(min(both))} is a flag of every run; give the "
                         "setting another name")
-    what_and_how = "\n\n".join(about.split("\n\n")[:2])
+    what_and_how = "\n\n".join((about or "").split("\n\n")[:2])       # None by python -OO
     parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,
                     epilog="--objective NAME --help adds the settings of that method.\n"
                            "--help all shows every flag.")
