@@ -23,4 +23,5 @@ TASKS = {"00a": Task(net_push, answers, [
     ("chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))",
      "a != b) for a, b in zip(chosen, rejected)", "A token belongs to all tokens before it, not to "
      "its place, and zip ends where the shorter answer does.")],
-    always=[(["bee", "cat", "end"], ["bee", "end"]), (["bee", "end"], ["bee", "end"])])}
+    always=[(["bee", "cat", "end"], ["bee", "end"]), (["bee", "end"], ["bee", "end"]),
+            (["end", "bee", "bee"], ["end", "end", "bee"])])}
