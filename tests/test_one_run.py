@@ -161,7 +161,7 @@ def test_a_change_of_memory_that_does_not_fit_a_run_is_one_line(place, capsys):
     (run / "eval.json").unlink(missing_ok=True)
     for more, told in ((["--accumulate", "2"], "kto compares all rows of a step"),
                        (["--accumulate", "0"], "--accumulate 0: must be at least 1"),
-                       (["--lr", "1"], "but for --accumulate, --activation-checkpointing")):
+                       (["--lr", "1"], "only --accumulate, --activation-checkpointing")):
         assert command(train.main, ["--resume", str(run), *more]) == 2
         assert told in one_error(capsys)
 

@@ -148,16 +148,17 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
     line sets. The flags AS_WELL may be new: they change the memory of a run or when it is saved,
     not what it learns. run.json may come from somebody else, so words that bring code or the
     network must be on this command line too."""
-    saved = read_json(Path(folder) / "run.json", argv=list)
-    begun = saved.get("argv", [])
+    saved = read_json(Path(folder) / "run.json")
+    begun, broken = saved.get("argv"), f"{folder}/run.json: edited, damaged or of another version"
+    if not isinstance(begun, list):
+        raise UserError(f"{broken} (it names no command); start a new run")
     if [word for word in begun if OUTSIDE.search(str(word)) and word not in argv]:
         raise UserError(f"--resume {folder}: it would run code or ask the network, which is done "
                         f"only if you name it; add {shlex.join(to_name(begun))}")
     try:
         objective, cfg, given = read_flags([*begun, "--resume"] if "--resume" in begun else begun)
     except (UserError, TypeError, AttributeError, SystemExit) as e:
-        raise UserError(f"{folder}/run.json: edited, damaged or of another version ({e}); start a "
-                        "new run") from None
+        raise UserError(f"{broken} ({e}); start a new run") from None
     file = own_file(named_objective(begun))
     if file and saved.get("code") != hash_of(file):
         raise UserError(f"--resume {folder}: {file} has changed since that run began, so it cannot "
