@@ -66,14 +66,17 @@ class Part(Task):
 
 @dataclass(frozen=True)
 class InSimple:
-    """Looks at a program that has the name of a part."""
+    """Looks at a program that has the name of a part. After that simple.py is ours again."""
     part: str
 
     def __call__(self, function: Callable, case) -> dict:
         put({self.part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return case.look()
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return case.look()
+        finally:
+            put({})
 
 
 def put(functions: dict[str, Callable], *places: dict) -> None:
