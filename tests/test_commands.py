@@ -42,9 +42,12 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3!suits',
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1":
         "40 rows read: |20 left out (20: too long, as in mixed.jsonl, line |"
-        "the longest is 207 tokens; raise --max",
-    ONCE + "--objective kto --data mixed.jsonl --plain --out m2":       # a pair is one row
-        "40 rows read: |20 left out (20: too long",
+        "the longest is 207 tokens; --init a model with a longer context",
+    ONCE + "--objective grpo --data mixed.jsonl --reward r.py:length --max-new 60 --plain --out m4":
+        "left out (20: too long|the longest is |the answer keeps 60 more: lower --max-new, or "
+        "--init a model with a longer context",
+    ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2":
+        "40 rows read: |20 left out (20: too long|the longest is 207 tokens; raise --max-length",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward",
@@ -110,8 +113,11 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     steps = [x for x in log if "loss" in x]
     assert [x["step"] for x in steps] == [*range(1, 13)] and steps[0]["margin"] == 0
     assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
-    assert [x["step"] for x in log if "held_out" in x] == [6, 12]
+    between = {x["step"]: x["held_out"]["accuracy"] for x in log if "held_out" in x}
     told = read_json(run / "eval.json")
+    best = max((figure, -step) for step, figure in {0: 0.5, **between}.items())
+    assert [*between] == [6, 12]
+    assert f"\nheld-out accuracy was highest at step {-best[1]} of 12\n" in out
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
     said, = told["after"]["answers"]
     assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)

@@ -144,6 +144,9 @@ messages~w a -> line 2: |has the role "wizard"; known are system
 messages=[{"role": "user", "content": 7}] -> line 2: |has no text
 messages~u a|a b; loss_mask=[0, 1] -> line 2: "loss_mask" is a list beside
 messages=[{"role": "assistant", "content": "b", "thinking": "c"}] -> |has "thinking"; calls of tools
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "label": false}]\
+ -> line 2: "messages[].label" is a grade inside a message; write it beside the messages
+prompt=a; input=[1, 2]; response=b -> line 2: "input" is no text
 prompt=a; response=b; label=good -> line 2: "label" is "good", not true or false
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1
@@ -198,6 +201,18 @@ def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item,
     else:
         told = fails(said.rpartition("|")[2], read, [file])
         assert told.startswith(f"{file}, line 2: ")
+
+
+def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
+    """Each reason with its first place; reasons that differ in a number are one, and after eight of
+    them the other rows are counted alone."""
+    scores = [QA | {"score": x} for x in (2, 3, 4.5)]
+    file = write(tmp_path, QA, *scores[:2], {"text": "a"}, scores[2], {"prompt": None})
+    told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
+    assert '(3: "score" is 2, not a number from 0 to 1, as in my.jsonl, line 2; 1: has the' in told
+    assert told.endswith(", as in my.jsonl, line 4)")
+    many = [QA | {"score": "x" * n} for n in range(1, 30)]
+    assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
 
 
 def test_where_all_is_left_out_the_line_says_why(tmp_path):
@@ -262,7 +277,7 @@ UTF_16 = "cannot be read as UTF-8 text"
 @pytest.mark.parametrize("name, content, words", [
     ("x.jsonl", None, "no such file"), ("x.jsonl", b"", "there is no row to learn from"),
     ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"), ("x.jsonl", b"[{}", "no JSON"),
-    ("b.CSV", b"prompt\na,b\n", "a row has more cells than the first"),
+    ("b.CSV", b"prompt\na\nb,c\n", "line 3: has more cells than the first"),
     ("b.CSV", b'"b\n', "cannot be read (Error: unexpected end of data)"),
     ("b.CSV", b"prompt,answer,answer\na,b,c\n", "two columns have one name"),
     ("b.CSV", b"prompt;answer\na;b\n", "row 1: has the fields prompt;answer; needed"),
@@ -413,6 +428,17 @@ def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
     assert len(lines) == 1 + bool(said) and said in lines[-1]
 
 
+@pytest.mark.parametrize("grade, kinds, said", [
+    ({"label": True}, ["labels"], True), ({"score": 1}, ["demos"], True),
+    ({"label": True}, ["pairs"], False), ({}, ["demos"], False)])
+def test_of_a_grade_of_several_answers_the_run_says_so(grade, kinds, said):
+    rows, _ = read_dataset([{"messages": M(x)} | grade for x in ("u a|a b|u c|a d", "u a|a b")])
+    lines = selection.report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, kinds)
+    assert lines.split("\n")[1:] == [
+        "rows with a second question or answer: 1: the run reads one grade for all answers of a "
+        "dialogue, as in dataset, row 1"] * said
+
+
 GOOD, BAD = Row(label=1.0), Row(label=0.0)
 
 
@@ -456,6 +482,12 @@ def test_a_tenth_is_held_out_and_one_question_at_least_is_learned():
     assert holdout(some[:1]) == (some[:1], []) and holdout(some)[1][0] == some[49]
     greeted = [R(f"u {x}") for x in ("Hello", "hello ") * 20]
     assert not {*greeted} & {*holdout(some[:200] + greeted)[1]}, "40 are more than a tenth"
+    told = '40 rows begin with "hello": too many to be held out, so none is'
+    assert selection.never_held_out(some[:200] + greeted) == told
+    assert selection.never_held_out(greeted + some[:1] * 60) == (
+        '60 rows begin with "question 0": too many to be held out, so none is; so it is with 1 '
+        "other question")
+    assert not selection.never_held_out(some[:200] + greeted[:20] + some[:9])
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
@@ -489,7 +521,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
     kept, report = encode([short, long, short], LETTERS, 13)
     assert len(kept) == 2 and [*report.why.values()] == ["too long"]
-    assert report.lines()[0].startswith("the longest is 14 tokens; raise --max-length")
+    assert report.lines() == ["the longest is 14 tokens; give a model with a longer context"]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert len(encode([short, pair], LETTERS, 13)[0]) == 1, "a pair goes as a whole"
     (prompt,), _ = encode([Row(roles={"prompt": (T("s S|u a"), ())})], LETTERS, 64)
@@ -514,8 +546,10 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
         kept, report = encode([first_row, Row(roles=roles, where="my.jsonl, line 3")], LETTERS,
                               n_ctx)
         assert bool(report.why) == (not question) and report.shortened == (0 < left < 3)
-        assert report.lines()[:1] == [f"1: without the oldest turns, to fit {n_ctx} tokens, as in "
-                                      "my.jsonl, line 3"] * (0 < left < 3) or not left
+        lost = "answer" in roles and {2: "1 answer left", 1: "2 answers left"}.get(left)
+        assert not left or report.lines() == [
+            *[f"1: without the oldest turns, to fit {n_ctx} tokens, as in my.jsonl, line 3"]
+            * (left < 3), *[f"{lost} with the oldest turns"] * bool(lost)]
         for e in kept[1:]:
             assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3
             assert trained(e.seqs.get("answer") or e.seqs["chosen"]) == "".join(

@@ -15,15 +15,19 @@ from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row
 from nanouft.loop import Device, Step, grad_scaler
 from nanouft.models import folders
 from nanouft.models.folders import read_tokenizer, save_model, start_model
+from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json
 from nanouft.run import folder as run_folder
 from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
+from nanouft.run.resume import fingerprint
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -169,6 +173,17 @@ def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_p
     assert "the data, the start model or the reward has changed" in one_error(capsys)
 
 
+def test_a_field_that_a_reward_reads_belongs_to_its_run():
+    """Beside an answer that is given no run reads it."""
+    def key(role: str, gold: str) -> str:
+        said = (Turn("assistant", "b"),) if role == "answer" else ()
+        rows, _ = encode([Row(roles={role: ((Turn("user", "a"),), said)}, extra={"gold": gold})],
+                         NANO, 64)
+        return fingerprint(nano(), rows)
+    assert key("prompt", "x") == key("prompt", "x") != key("prompt", "y")
+    assert key("answer", "x") == key("answer", "y")
+
+
 # ---- rollouts ------------------------------------------------------------------------------------
 def sampling(place, out: Path, *more: str) -> list[str]:
     """A run in which each rollout makes two steps."""
@@ -257,7 +272,8 @@ def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
         (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
 
 
-def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path):
+def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path, capsys):
+    """And the best of them is named, also of those before it was stopped."""
     with killed_in_step(4):
         assert command(train.main, run(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
                        ) == 130
@@ -265,6 +281,9 @@ def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path)
     log = read_lines(tmp_path / "run" / "metrics.jsonl")
     for what in ("loss", "held_out"):
         assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
+    figures = [x["held_out"]["accuracy"] for x in log if "held_out" in x]
+    best = 1 + figures.index(max(figures))
+    assert f"held-out accuracy was highest at step {best} of 5\n" in capsys.readouterr().out
 
 
 def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):

@@ -19,10 +19,18 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import NOT_SET, Batch, Seqs
-from nanouft.data.rows import LeftOut, Roles, Row, later_questions, reasons, without_oldest
+from nanouft.data.rows import (
+    LeftOut,
+    Roles,
+    Row,
+    each_reason,
+    later_questions,
+    reasons,
+    without_oldest,
+)
 from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import progress
+from nanouft.plumbing.printing import progress, quantity
 from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
@@ -57,22 +65,26 @@ class Encoded:
 @dataclass
 class EncodeReport:
     """Rows that are left out, with the reason, and notes on rows that are changed."""
+    remedy: str = "give a model with a longer context"      # for rows that are too long
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     notes: LeftOut = field(default_factory=list)        # (Row.where, what is changed)
     shortened: int = 0                                  # dialogues that lost their oldest turns
+    lost_answers: int = 0                               # answers to be trained on among these turns
     longest: int = 0                                    # tokens of the longest row that is too long
 
     def lines(self) -> list[str]:
         """Printed lines about rows that do not fit or are not used as they are in the file."""
-        long = (f"the longest is {self.longest - 1:,} tokens; raise --max-length, or --init a "
-                "longer context")
-        return [*reasons(self.notes).split("; ")] * bool(self.notes) + [long] * bool(self.longest)
+        long = f"the longest is {self.longest - 1:,} tokens; {self.remedy}"
+        lost = f"{quantity(self.lost_answers, 'answers')} left with the oldest turns"
+        return [*each_reason(self.notes), *[lost] * bool(self.lost_answers),
+                *[long] * bool(self.longest)]
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
-def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
+def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
+           report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
     """The rows that fit, as tokens. UserError if none does."""
-    out, report = encode_what_fits(rows, tok, n_ctx)
+    out, report = encode_what_fits(rows, tok, n_ctx, report)
     if not out:
         raise UserError("no row can be used: " + "; ".join([reasons([*report.why.items()]),
                                                             *report.lines()]))
@@ -99,8 +111,10 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
         if len(encoded) > 1:
             notes.append("as rows of one answer each, since the chat template changes an answer "
                          "when the dialogue goes on")
-        if any(e.row is not part and e.length <= n_ctx + 1 for part, e in zip(parts, encoded)):
+        if cut := [(part, e.row) for part, e in zip(parts, encoded)
+                   if e.row is not part and e.length <= n_ctx + 1]:
             report.shortened += 1
+            report.lost_answers += sum(count_answers(a) - count_answers(b) for a, b in cut)
             notes.append(f"without the oldest turns, to fit {n_ctx} tokens")
         if any(e.lost_thoughts for e in short_enough):
             notes.append("the chat template leaves out a part of earlier answers, as it does when "
@@ -137,6 +151,11 @@ def each_answer(r: Row) -> list[Row]:
             roles["answer"] = (before, (turn,))
             out.append(replace(r, prompt=before, answer=r.answer and (turn,), roles=roles))
     return out or [r]
+
+
+def count_answers(r: Row) -> int:
+    """Number of trained turns of role "answer"."""
+    return sum(turn.role == "assistant" for turn in r.roles.get("answer", ((), ()))[1])
 
 
 def shortened(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
@@ -199,7 +218,8 @@ def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
     rows = [data[0]]
     if name:
-        rows = [pick(data, key=lambda e: e.per_row[name]) for pick in (max, min)]
+        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
+        rows = [best] if best is worst else [best, worst]
     out = []
     for e in rows:
         texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != BORROWED}

@@ -13,6 +13,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
+from textwrap import shorten
 
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
@@ -20,6 +21,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 
 NOT_READ = "which this method does not read"
+FEW = 10        # rows with one question; with fewer, a run does not say that none is held out
 MOST = 1.5      # KTO's authors: good answers should have 1 to 1.5 times the weight of bad ones
 
 
@@ -83,7 +85,11 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
 
 
 def what_is_read(r: Row, kinds: list[str]) -> str:
-    """What a run reads of a row with two questions or answers; "" for any other row."""
+    """What a run reads of a row with several questions or answers; "" for any other row."""
+    answers = [turn.role for turn in r.answer or ()].count("assistant")
+    graded = r.label is not None or r.score is not None
+    if graded and answers > 1 and {"demos", "labels", "scores"} & {*kinds}:
+        return "one grade for all answers of a dialogue"
     if r.unread or r.answer is None or r.chosen is None:
         return r.unread
     if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
@@ -106,7 +112,7 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
         left_out += [(r.where, why.get(r.where) or why_skipped(r, kinds))
                      for r in rows if r.where not in used]
         unread += [(r.where, f"the run reads {what}")
-                   for r in rows if (what := what_is_read(r, kinds))]
+                   for r in rows if r.where in used and (what := what_is_read(r, kinds))]
         parts.append(f"{count:,} {name}")
         n += count
     if left_out:
@@ -258,11 +264,26 @@ def first_question(r: Row) -> str:
     return " ".join(compose(compose(text).casefold()).split())
 
 
+def most_held_out(rows: list[Row]) -> int:
+    return max(1, min(200, round(0.1 * len(rows))))
+
+
+def never_held_out(rows: list[Row]) -> str:
+    """A line if `holdout` cannot hold out a question, because it has too many rows; else ""."""
+    asked = Counter(map(first_question, rows)).most_common()
+    many = [(text, n) for text, n in asked if n > most_held_out(rows) and n >= FEW]
+    if not many:
+        return ""
+    (text, n), *others = many
+    more = f"; so it is with {quantity(len(others), 'other questions')}" if others else ""
+    return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is{more}'
+
+
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
     question. So equal questions stay on one side."""
     keys = [hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest() for r in rows]
-    groups, aim = Counter(keys), max(1, min(200, round(0.1 * len(rows))))
+    groups, aim = Counter(keys), most_held_out(rows)
     held: dict[str, int] = {}
     for name in sorted(groups):
         if sum(held.values()) + groups[name] <= aim and len(held) + 1 < len(groups):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanouft import world
-from nanouft.data.batches import Encoded, encode, encode_what_fits
+from nanouft.data.batches import Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import (
     NoRows,
@@ -23,6 +23,7 @@ from nanouft.data.selection import (
     first_question,
     holdout,
     label_rows,
+    never_held_out,
     report_use,
     unread_fields,
 )
@@ -103,6 +104,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
+        if text := never_held_out(rows):
+            say(f"{text} (--eval-data FILE gives other rows)")
         return Rows(*holdout(rows), left_out, unread)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
@@ -118,12 +121,16 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. There may be no held-out row that fits."""
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
-    room -= 1 + max_new if objective.on_policy else 0
+    remedy = "raise --max-length" if room < model.cfg.n_ctx else (
+        "--init a model with a longer context")
+    if objective.on_policy:
+        room -= 1 + max_new
+        remedy = f"the answer keeps {max_new:,} more: lower --max-new, or {remedy}"
     if room < 2:
         raise UserError(f"--max-length {cfg.max_length} and --max-new {max_new}: leave no room for "
                         "a prompt")
     kinds = objective.kinds()
-    train, report = encode(choose(cfg, objective, rows), tok, room)
+    train, report = encode(choose(cfg, objective, rows), tok, room, EncodeReport(remedy))
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []

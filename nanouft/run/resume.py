@@ -50,7 +50,8 @@ def fingerprint(model: torch.nn.Module, encoded: list[Encoded], *more: str) -> s
     for p in model.parameters():
         digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     for e in encoded:
-        digest.update(repr((e.row.score, e.row.label, e.row.p)).encode())
+        fields = e.row.extra if "prompt" in e.seqs else None        # for a reward
+        digest.update(repr((e.row.score, e.row.label, e.row.p, fields)).encode())
         for role, t in e.seqs.items():
             digest.update(role.encode() + t.ids.tobytes() + t.mask.tobytes())
     return digest.hexdigest()[:24]
