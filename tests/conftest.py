@@ -41,9 +41,10 @@ def state() -> dict:
     of_process = {"threads": torch.get_num_threads(), "type": torch.get_default_dtype(),
                   "gradient": torch.is_grad_enabled(), "folder": os.getcwd(),
                   "products": torch.get_float32_matmul_precision(),
-                  "autocast": torch.is_autocast_enabled("cpu"),
-                  "environment": {**os.environ, "PYTEST_CURRENT_TEST": ""}}
-    return of_process | {
+                  "autocast": torch.is_autocast_enabled("cpu")}
+    environment = {f"${name}": value for name, value in os.environ.items()
+                   if name != "PYTEST_CURRENT_TEST"}
+    return of_process | environment | {
         f"{module}.{name}": {**value} if type(value) is dict else value
         for module, file in [*sys.modules.items()] if module.partition(".")[0] == "nanouft"
         for name, value in vars(file).items() if not name.startswith("__")}

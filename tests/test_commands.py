@@ -43,9 +43,6 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1":
         "40 rows read: |20 left out (20: too long, as in mixed.jsonl, line |"
         "the longest is 207 tokens; --init a model with a longer context",
-    ONCE + "--objective grpo --data mixed.jsonl --reward r.py:length --max-new 60 --plain --out m4":
-        "left out (20: too long|the longest is |the answer keeps 60 more: lower --max-new, or "
-        "--init a model with a longer context",
     ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2":
         "40 rows read: |20 left out (20: too long|the longest is 207 tokens; raise --max-length",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
@@ -121,6 +118,12 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
     said, = told["after"]["answers"]
     assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
+
+
+def test_of_prompts_that_are_too_long_the_line_says_what_the_answer_takes(here, capsys):
+    assert call("train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong "
+                "--max-new 60 --plain --out n") == 2
+    assert "tokens; the answer keeps 60 more: lower --max-new, or --init" in one_error(capsys)
 
 
 def test_a_method_may_be_written_in_any_case(here, capsys):

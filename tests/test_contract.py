@@ -194,8 +194,11 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (ON_POLICY + "return batch", "credit must return a batch and a dictionary"),
     (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
-    (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "and scorer any, grade or none"),
-    *((MINE.replace("1e-4", x), "lr must be a number above 0") for x in (
+    *((MINE.replace("lr = 1e-4", fact), f"{fact}: it must be {wanted}") for fact, wanted in (
+        ("scorer = 'graed'", "any, grade or none"), ("demo = 'all'", "own or any"),
+        ("reference = 'no'", "True or False"), ("logit_copies = '2'", "a number above 0"),
+        ("data = 3", "a text"))),
+    *((MINE.replace("1e-4", x), "it must be a number above 0") for x in (
         "'1e-4'", "0", "-1", "float('nan')", "float('inf')")),
     (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "loss must return a real number"),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "

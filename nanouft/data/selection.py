@@ -15,7 +15,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from textwrap import shorten
 
-from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
+from nanouft.data.rows import (
+    FIELDS,
+    NO_ANSWER,
+    LeftOut,
+    Roles,
+    Row,
+    fields_of_messages,
+    reasons,
+)
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
@@ -50,7 +58,6 @@ def describe(data: list[Row]) -> str:
 def unread_fields(rows: list[Row]) -> str:
     """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that nothing
     reads."""
-    from nanouft.data.rows import FIELDS, fields_of_messages
     found = Counter(name for r in rows for name in [*r.extra, *fields_of_messages(r.extra)]
                     if name not in FIELDS)
     return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())

@@ -27,6 +27,14 @@ from nanouft.plumbing.errors import UserError, load, locate_errors, one_of
 from nanouft.plumbing.files import plain_file
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
+# facts of a method -> what they must be, and how that is seen
+NUMBER = "a number above 0", lambda x: isinstance(x, (int, float)) and 0 < x < math.inf
+TRUTH = "True or False", lambda x: isinstance(x, bool)
+TEXT = "a text", lambda x: isinstance(x, str)
+FACTS: dict[str, tuple[str, Callable]] = {
+    "lr": NUMBER, "logit_copies": NUMBER, "reference": TRUTH, "coupled": TRUTH, "data": TEXT,
+    "about": TEXT, "scorer": ("any, grade or none", lambda x: x in ("any", "grade", "none")),
+    "demo": ("own or any", lambda x: x in ("own", "any"))}
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
 OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
@@ -60,6 +68,10 @@ def find(name: str) -> type[Objective]:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
                         f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
     cls = classes[names[0]]
+    for fact, (wanted, is_right) in FACTS.items():
+        if not is_right(getattr(cls, fact)):
+            raise UserError(f"--objective {file}: {fact} = {getattr(cls, fact)!r}: it must be "
+                            f"{wanted}")
     if cls.data not in CHOOSE and (cls.choose is Objective.choose
                                    or {*cls.data.split(" + ")} - {*CHOOSE}):
         raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
@@ -67,10 +79,6 @@ def find(name: str) -> type[Objective]:
     if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
         raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
                         "(of Pairs: no `each`)")
-    if not (isinstance(cls.lr, Real) and 0 < cls.lr < math.inf
-            and cls.scorer in ("any", "grade", "none")):
-        raise UserError(f"--objective {file}: lr = {cls.lr!r}, scorer = {cls.scorer!r}: lr must be "
-                        "a number above 0, and scorer any, grade or none")
     for part in classes.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):

@@ -263,10 +263,10 @@ def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
 
 def print_best_step(log: list[dict], before: Evaluation, after: Evaluation, steps: int) -> None:
     """Print at which step of a run with --eval-every its held-out figure was best."""
-    found = {0: before.metrics.get("held_out")}
-    found |= {x["step"]: x["held_out"] for x in log if "held_out" in x}
-    found[steps] = after.metrics.get("held_out") or found.get(steps)
-    found = {step: metrics for step, metrics in found.items() if metrics}
+    measured = [(0, before.metrics.get("held_out")),
+                *((x["step"], x["held_out"]) for x in log if "held_out" in x),
+                (steps, after.metrics.get("held_out"))]
+    found = {step: metrics for step, metrics in measured if metrics}
     if found:
         name = next(iter(found[max(found)]))            # the first figure
         pick, best = (min, "least") if name == "nll" else (max, "highest")
