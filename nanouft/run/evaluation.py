@@ -271,7 +271,7 @@ def print_best_step(log: list[dict], before: Evaluation, after: Evaluation, step
         name = next(iter(found[max(found)]))            # the first figure
         pick, best = (min, "least") if name == "nll" else (max, "highest")
         step = pick(found, key=lambda step: found[step][name])
-        say(f"held-out {name} was {best} at step {step:,} of {steps:,}")
+        say(f"\nheld-out {name} was {best} at step {step:,} of {steps:,}")
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:
