@@ -109,10 +109,11 @@ def print_scores(name: str) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    known = sorted({*judge.RUNS, *plan.NAMES}, key=plan.number)
     parser = argparse.ArgumentParser(
         prog="python -m lessons.evidence", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.RUNS))
+        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in known))
     parser.add_argument("runs", nargs="*", metavar="NAME", help="runs, as listed below [all]")
     parser.add_argument("--commands", action="store_true", help="print what trains a run")
     parser.add_argument("--train", action="store_true", help="train and score a run again")
@@ -127,7 +128,6 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     in_range(flags, "workers", low=1)
     in_range(flags, "seeds")
-    known = sorted({*judge.RUNS, *plan.NAMES}, key=plan.number)
     names = [one_of("run", name, known) for name in flags.runs]
     if flags.train or flags.commands:
         if not names or not set(names) <= {*plan.NAMES}:

@@ -18,8 +18,9 @@ Settings were chosen on validation prompts with other seeds, and questions, sign
 written down before the runs that answer them. So results/NAME.npz.xz has a hash of the commands and
 one of the questions: scores of another plan are no answer. Words may change, verdicts may not.
 
-No code reads what proves the choice of settings. A line is a setting and its validation scores:
-results/searches.csv.gz (C1 to C6), results/rates.csv (R1, R4), results/tries.csv.xz (all others).
+The choice of settings is proved by what no code reads: each setting that was tried, with its
+validation scores. results/searches.csv.gz has C1 to C6, tries.csv.xz all later ones, and rates.csv
+R1 and R4 (after half of the steps: run, training, rate, each task, share of answers that stop).
 """
 import configparser
 import hashlib

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import numpy as np
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import removed_unless_whole
 from nanouft.plumbing.printing import say
 
 OUT = Path("out/evidence")
@@ -75,15 +75,15 @@ def commands(name: str, seeds: int) -> list[str]:
 def make(todo: Commands) -> None:
     """All folders that are missing."""
     for folder, (program, *words) in todo.items():
-        if not Path(folder).exists():
-            partial = f"{folder}.{os.getpid()}"
-            shutil.rmtree(partial, ignore_errors=True)
-            try:
-                import_module(program).main([*words[:-1], partial])
-            except Exception as e:
-                raise UserError(f"{folder}: {e}; its command, to see more: "
-                                f"python -m {shlex.join(todo[folder])}") from e
-            Path(partial).rename(folder)
+        if Path(folder).exists():
+            continue
+        try:
+            with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
+                import_module(program).main([*words[:-1], str(partial)])
+                partial.rename(folder)
+        except (Exception, SystemExit) as e:
+            raise UserError(f"{folder}: {e}; its command, to see more: "
+                            f"python -m {shlex.join([program, *words])}") from e
 
 
 def score(run: Run, folder: str) -> None:
@@ -161,7 +161,7 @@ def groups_of(run: Run) -> np.ndarray:
     numbers: dict = {}
     found = [numbers.setdefault(read_question(text) or text, len(numbers))
              for text in (row.prompt[0].text for row in rows)]
-    return np.array(found, np.int32).reshape(len(run.tasks), -1)
+    return np.array(found, np.uint16).reshape(len(run.tasks), -1)
 
 
 def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
