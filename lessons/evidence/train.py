@@ -4,7 +4,7 @@
 
 Every command makes one folder in out/evidence. A folder that is there is not made again, so an
 interrupted run goes on where it was; the line of its seed says so. Its test prompts are then
-answered and scored into FOLDER/scores.npz. Runs share no folders, but R1 and R1s do.
+answered and scored into FOLDER/scores.npz. Runs share no folders; R1s asks those of R1.
 """
 import hashlib
 import os
