@@ -1,8 +1,10 @@
 """lessons/evidence: docs/results says what the command prints, and the interval is right."""
 import math
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +35,15 @@ def test_what_the_command_writes_stands_on_the_pages():
 def test_no_interval_is_typed_by_hand():
     for text in TEXTS:
         assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8")), text.name
+
+
+def test_a_typed_figure_is_printed_alone_and_is_of_scores_that_are_kept():
+    assert pages.fill("{C13 3.0.0: 12 of 12} and {C5 1.1.0: 87}") == "12 of 12 and 87"
+    for mark, told in (("{C99 3.0.0: 12}", "unknown run 'C99'"),
+                       ("{C13 C20 2.9.0: 12 of 12}", "the scores of C13 are those of 3.0.0"),
+                       ("{C7 3.0.0: 4}", "the scores of C7 are those of 1.1.0")):
+        with pytest.raises(UserError, match=told):
+            pages.fill(mark)
 
 
 def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
@@ -292,7 +303,7 @@ def test_holm_stops_at_the_first_doubt():
 
 
 # ---- the plans -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", plan.NAMES)
+@pytest.mark.parametrize("name", [x for x in plan.NAMES if x in judge.RUNS])
 def test_what_is_kept_is_what_the_plan_names(name):
     run, kept = plan.read(name), plan.scores(name)
     assert kept["scores"].shape == (len(run.trainings), len(run.models), len(run.seeds()),
@@ -313,15 +324,106 @@ def test_no_two_commands_make_one_folder(name):
             assert {*needed} <= {*made}
 
 
+@pytest.mark.parametrize("name", plan.NAMES)
+def test_whatever_scores_or_verdicts_depend_on_is_in_a_hash_and_no_words_are(name, monkeypatch):
+    run = plan.read(name)
+    kept = plan.hashes(run)
+    settings = {*run.run} - {"asks", "expected", "scores of"}
+    for part, keys in (("run", settings), ("made", run.made), ("trainings", run.trainings)):
+        for key in keys:
+            old = getattr(run, part)
+            new = replace(run, **{part: old | {key: f"{old[key]} 2"}})
+            what = "questions" if key == "mean of" else "trainings"
+            assert plan.hashes(new)[what] != kept[what], key
+    for part in ("questions", "premises"):
+        old = getattr(run, part)
+        for key in old:
+            new = replace(run, **{part: {x: old[x] for x in old if x != key}})
+            assert plan.hashes(new)["questions"] != kept["questions"], key
+    turned = replace(run, trainings=dict(reversed(run.trainings.items())))
+    assert plan.hashes(turned)["trainings"] != kept["trainings"]    # scores lie in their order
+    told = replace(run, run=run.run | {"asks": "", "expected": ""}, doubts={}, edges={},
+                   afterwards={}, questions=dict.fromkeys(run.questions, ""),
+                   premises=dict.fromkeys(run.premises, ""))
+    assert plan.hashes(told) == kept
+    for test in {formula.split(":")[0].split(",")[0] for formula in run.questions}:
+        with monkeypatch.context() as patch:
+            patch.setitem(stats.LIMITS, test, (0.01,))              # its margin
+            assert plan.hashes(run)["questions"] != kept["questions"]
+
+
+@pytest.fixture
+def own_plan(tmp_path, monkeypatch):
+    """A change of C8's plan, in a copy: new text in place of the old one."""
+    for folder in ("questions", "results"):
+        (tmp_path / folder).mkdir()
+        for file in (plan.HERE / folder).glob("C8.*"):
+            shutil.copy(file, tmp_path / folder)
+    monkeypatch.setattr(plan, "HERE", tmp_path)
+    monkeypatch.setattr(plan, "NAMES", ["C8"])
+    monkeypatch.setattr(judge, "RUNS", ["C8"])
+
+    def change(old: str, new: str) -> None:
+        file = tmp_path / "questions" / "C8.ini"
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), encoding="utf-8")
+        plan.read.cache_clear()
+        plan.scores.cache_clear()
+    yield change
+    plan.read.cache_clear()
+    plan.scores.cache_clear()
+
+
+@pytest.mark.parametrize("old, new, told", [
+    ("--lr 2.5e-4", "--lr 1e-4", "its trainings .* restore them, or train them: .* C8 --keep"),
+    ("800 to 804", "801 to 805", "its trainings"), ("prompts = 4", "prompts = 5", "its trainings"),
+    ("as good, score in rules_new", "better, score in rules_new", "its questions .* restore them"),
+    ("DFT - SFT = DFT learns rules", "SFT - DFT = DFT learns rules", "its questions")])
+def test_a_plan_that_changed_after_its_scores_is_not_judged(old, new, told, own_plan):
+    own_plan(old, new)
+    with pytest.raises(UserError, match=f"questions/C8.ini: {told}"):
+        judge.judged("C8")
+
+
+def test_words_may_be_mended_and_a_changed_plan_be_trained(own_plan, monkeypatch, capsys):
+    own_plan("Does DFT learn", "Is it so that DFT learns")
+    scores = plan.scores("C8")
+    own_plan("seeds = 800 to 804", "seeds = 900 to 904")
+    monkeypatch.setattr(train, "train", lambda *_: {x: scores[x]
+                                                    for x in ("scores", "ended", "groups")})
+    with pytest.raises(UserError, match="C8 --keep"):               # before days of training
+        main(["--train", "C8"])
+    main(["--train", "C8", "--keep"])
+    assert "Judged from these trainings" in capsys.readouterr().out
+    plan.scores.cache_clear()
+    assert np.array_equal(plan.scores("C8")["scores"], scores["scores"])
+    plan.file_of("C8").unlink()
+    plan.scores.cache_clear()
+    with pytest.raises(UserError, match="C8 has no scores yet: .* --train C8 --keep"):
+        main(["C8"])
+
+
+def test_a_training_that_fails_is_named_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "SFT"
+    words = ["nanouft.train", "--objective", "unknown", "--out", str(folder)]
+    with pytest.raises(UserError, match=f"^{re.escape(str(folder))}: unknown objective .*: python "
+                                        "-m nanouft.train --objective unknown --out"):
+        train.make({str(folder): words})
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     """The cheapest one, SFT on 30 rows: all 900 scores. --train compares any other."""
     monkeypatch.setattr(train, "OUT", tmp_path)
     run, todo = plan.read("C6"), {}
     folder = train.add(todo, run, "start", 0, 300)
     train.make(todo)
+    train.make(dict.fromkeys(todo, ["no.program"]))                 # it is there
     train.score(run, folder)
     assert np.array_equal(np.load(train.scored(run, folder))["scores"],
                           plan.scores("C6")["scores"][0, 0, 0])
+    assert np.array_equal(train.groups_of(plan.read("C17")), plan.scores("C17")["groups"])
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -357,6 +459,7 @@ def test_mistakes_are_one_line():
             (["C99"], "unknown run 'C99'"),
             (["--train"], "need a run with a plan"), (["--train", "C5"], "version 1.1.0"),
             (["--train", "C4", "--workers", "0"], "--workers 0: must be at least 1"),
+            (["--train", "C4", "--seeds", "1", "--keep"], "--keep needs all seeds"),
             (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0")):
         with pytest.raises(UserError, match=told):
             main(words)

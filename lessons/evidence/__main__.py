@@ -5,6 +5,7 @@
     python -m lessons.evidence --commands C4        # the commands that train it, to be typed
     python -m lessons.evidence --train C4           # train it again; goes on where it stopped
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
+    python -m lessons.evidence --train C4 --keep    # of a new or changed plan: keep its scores
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
@@ -20,6 +21,7 @@ from lessons.evidence import judge, plan
 from lessons.evidence.judge import Line
 from lessons.evidence.pages import fill, write
 from lessons.evidence.plan import MODELS, UNIT
+from nanouft import __version__
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range, one_of
 from nanouft.plumbing.printing import say
@@ -107,10 +109,11 @@ def print_scores(name: str) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    known = sorted({*judge.RUNS, *plan.NAMES}, key=plan.number)
     parser = argparse.ArgumentParser(
         prog="python -m lessons.evidence", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.RUNS))
+        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in known))
     parser.add_argument("runs", nargs="*", metavar="NAME", help="runs, as listed below [all]")
     parser.add_argument("--commands", action="store_true", help="print what trains a run")
     parser.add_argument("--train", action="store_true", help="train and score a run again")
@@ -118,12 +121,14 @@ def main(argv: list[str] | None = None) -> int:
                         help="write docs/results, docs/all_questions.md and README's results")
     parser.add_argument("--seeds", type=int, default=0, metavar="N",
                         help="with --train or --commands, only the first N of the seeds [all]")
+    parser.add_argument("--keep", action="store_true",
+                        help="with --train, put the scores of all seeds into results/")
     parser.add_argument("--workers", type=int, default=1, metavar="N",
                         help="with --train, the number of processes [1]")
     flags = parser.parse_args(argv)
     in_range(flags, "workers", low=1)
     in_range(flags, "seeds")
-    names = [one_of("run", name, judge.RUNS) for name in flags.runs]
+    names = [one_of("run", name, known) for name in flags.runs]
     if flags.train or flags.commands:
         if not names or not set(names) <= {*plan.NAMES}:
             raise UserError("--train and --commands need a run with a plan, such as C13; the code "
@@ -132,12 +137,19 @@ def main(argv: list[str] | None = None) -> int:
         for name in names:
             if flags.commands:
                 say(*train.commands(name, flags.seeds), sep="\n")
-            else:
-                trained = train.train(name, flags.seeds, flags.workers)
-                say(*train.compare(name, trained), sep="\n")
-                if flags.seeds in (0, len(plan.read(name).seeds())):
-                    say("Judged from these trainings:")
-                    print_lines(judge.judged(name, trained))
+                continue
+            whole = flags.seeds in (0, len(plan.read(name).seeds()))
+            if flags.keep and not whole:
+                raise UserError("--keep needs all seeds: leave out --seeds")
+            if not flags.keep:
+                plan.scores(name)           # are there any, of this plan?
+            trained = train.train(name, flags.seeds, flags.workers)
+            if flags.keep:
+                plan.keep(name, trained, __version__)
+            say(*train.compare(name, trained), sep="\n")
+            if whole:
+                say("Judged from these trainings:")
+                print_lines(judge.judged(name, trained))
         return 0
     if flags.write:
         write()

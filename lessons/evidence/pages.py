@@ -20,6 +20,10 @@ repeat with other seeds and prompts: unplanned, too.
     task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or "in six
                                         skills"
 "-" before a form turns signs round; "&" behind it joins two figures with "and".
+
+A figure that no form can take from the scores is typed with its runs, and with the version of
+nanouft whose scores of these runs it was taken from: "{C13 3.0.0: 12 of 12}". The page has the
+figure alone. Scores that are kept anew make it an error, until it is taken from them again.
 """
 import re
 from functools import cache
@@ -29,6 +33,7 @@ from lessons.evidence import judge, plan
 from lessons.evidence.judge import Figure, Line, largest, mean_of, moments, of_100, weights
 from lessons.evidence.plan import NO_FACTS, PAPERS, RUNS_OF, UNIT
 from lessons.page_marks import write_between
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +44,7 @@ WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evid
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 FORMS = "pair wide size broad left rest sign cells small score stops task"
 FIELD = re.compile(rf"\{{(-?)({FORMS.replace(' ', '|')})(&?) ([^}}]+)\}}")
+TYPED = re.compile(r"\{((?:[CR]\w+ )+)([\d.]+): ([^}]+)\}")
 
 
 @cache
@@ -51,6 +57,7 @@ def all_lines() -> dict[str, Line]:
 # ---- marks ---------------------------------------------------------------------------------------
 def fill(text: str) -> str:
     """No line ends before a "%", or between a name and its mark."""
+    text = TYPED.sub(lambda field: typed(*field.groups()), text)
     text = FIELD.sub(lambda field: form(*field.groups()), text)
     return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
 
@@ -75,6 +82,17 @@ def form(minus: str, name: str, join: str, key: str) -> str:
         return between.join(f"{abs(mean):.1f}" + f"\u00a0±\u00a0{half:.1f}" * (name == "broad")
                             for mean, half in figures)
     return between.join(with_sign(x[0]) if name == "pair" else interval(x) for x in figures)
+
+
+def typed(runs: str, version: str, figure: str) -> str:
+    for name in runs.split():
+        kept = (plan.scores(name)["version"] if one_of("run", name, judge.RUNS) in plan.NAMES
+                else judge.FROZEN["version"])
+        if version != kept:
+            raise UserError(f"{figure!r}: measured by version {version}, but the scores of {name} "
+                            f"are those of {kept}; measure it again, and mend lessons/evidence/"
+                            "texts")
+    return figure
 
 
 def with_sign(x: float) -> str:

@@ -14,11 +14,18 @@
 [edges]         of a training: settings that are the lowest or highest tried, or were not searched;
                 behind "|" the stage whose settings they are
 
-Settings were chosen on validation prompts with other seeds (results/tries.csv.xz), and questions,
-signs and margins were written down before the runs that answer them.
+Settings were chosen on validation prompts with other seeds, and questions, signs and margins were
+written down before the runs that answer them. So results/NAME.npz.xz has a hash of the commands and
+one of the questions: scores of another plan are no answer. Words may change, verdicts may not.
+
+The choice of settings is proved by what no code reads: each setting that was tried, with its
+validation scores. results/searches.csv.gz has C1 to C6, tries.csv.xz all later ones, and rates.csv
+R1 and R4 (after half of the steps: run, training, rate, each task, share of answers that stop).
 """
 import configparser
+import hashlib
 import io
+import json
 import lzma
 import re
 from dataclasses import dataclass
@@ -27,6 +34,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from lessons.evidence.stats import LIMITS
+from nanouft.plumbing.errors import UserError
 
 HERE = Path(__file__).parent
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
@@ -76,6 +86,11 @@ class Run:
     def longest(self) -> int:
         return int(self.run.get("longest", 44))
 
+    @property
+    def scores_of(self) -> str:
+        """The run whose trainings it asks."""
+        return self.run.get("scores of", self.name)
+
     def seeds(self, training: str = "") -> range:
         first, last = self.run.get(f"seeds of {training}", self.run["seeds"]).split(" to ")
         return range(int(first), int(last) + 1)
@@ -103,13 +118,52 @@ def read(name: str) -> Run:
     return Run(name, **found)
 
 
+# ---- kept scores ---------------------------------------------------------------------------------
+def file_of(name: str) -> Path:
+    return HERE / "results" / f"{read(name).scores_of}.npz.xz"
+
+
 @cache
 def scores(name: str) -> dict[str, np.ndarray]:
     """`scores` (trainings, models, seeds, tasks, prompts) in 240ths; `ended`: which answers stop
     (C1 to C6: `stops`, the share of lists); `groups` (tasks, prompts): one number for all prompts
-    that ask for the same fact."""
-    packed = (HERE / "results" / f"{read(name).run.get('scores of', name)}.npz.xz").read_bytes()
-    return dict(np.load(io.BytesIO(lzma.decompress(packed))))
+    that ask for the same fact; `version`: that of nanouft; `plans`: hashes."""
+    if not file_of(name).exists():
+        raise UserError(f"{name} has no scores yet: python -m lessons.evidence --train {name} "
+                        "--keep")
+    kept = dict(np.load(io.BytesIO(lzma.decompress(file_of(name).read_bytes()))))
+    for what, now in hashes(read(name)).items():
+        if f"{name} {what} {now}" not in kept["plans"]:
+            todo = ("train them: python -m lessons.evidence --train "
+                    f"{read(name).scores_of} --keep" if what == "trainings" else
+                    "ask in a plan with seeds of its own")
+            raise UserError(f"questions/{name}.ini: its {what} are not those that results/"
+                            f"{file_of(name).name} was kept for; restore them, or {todo}")
+    return kept
+
+
+def keep(name: str, arrays: dict[str, np.ndarray], version: str) -> None:
+    """Write results/NAME.npz.xz, for all plans that ask these trainings, as they are now."""
+    plans = [f"{run.name} {what} {now}" for run in map(read, NAMES)
+             if run.scores_of == read(name).scores_of for what, now in hashes(run).items()]
+    packed = io.BytesIO()
+    np.savez(packed, **arrays | {"version": np.array(version), "plans": np.array(plans)})
+    file_of(name).write_bytes(lzma.compress(packed.getvalue(), preset=9))
+    scores.cache_clear()
+
+
+def hashes(run: Run) -> dict[str, str]:
+    """Of all that scores depend on, and of all that verdicts depend on beside it."""
+    words = ("asks", "expected", "scores of", "mean of")
+    tests = {formula: LIMITS[re.split("[,:]", formula)[0]] for formula in run.questions}
+    made, trained = ({name: [line.split() for line in lines.split("\n")]
+                      for name, lines in part.items()} for part in (run.made, run.trainings))
+    depends = {
+        "trainings": [{key: x for key, x in run.run.items() if key not in words}, made, trained,
+                      [*trained]],
+        "questions": [run.parts, tests, [*run.premises]]}
+    return {what: hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:16]
+            for what, on in depends.items()}
 
 
 def number(name: str) -> tuple[str, int, str]:

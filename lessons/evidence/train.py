@@ -3,13 +3,13 @@
     python -m lessons.evidence --commands C4 --seeds 1
 
 Every command makes one folder in out/evidence. A folder that is there is not made again, so an
-interrupted run goes on where it was. Its test prompts are then answered and scored into
-FOLDER/scores.npz.
+interrupted run goes on where it was; the line of its seed says so. Its test prompts are then
+answered and scored into FOLDER/scores.npz. Runs share no folders; R1s asks those of R1.
 """
+import hashlib
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,8 +23,11 @@ import numpy as np
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import removed_unless_whole
+from nanouft.plumbing.printing import say
 
 OUT = Path("out/evidence")
+REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
 PROGRAMS = {"train": "nanouft.train", "harvest": "lessons.evidence.harvest",
             "keep": "lessons.evidence.keep"}
 MORE = "--plain --items 0 --save-every 0 --threads 1 --device cpu".split()
@@ -43,7 +46,7 @@ def add(todo: Commands, run: Run, name: str, model: int, seed: int) -> str:
         return flags or init
     kind, *words = flags.split() if name in run.made else ["train", *flags.split()]
     of = "all" if shared else f"{MODELS[run.models[model]]}/{seed}"
-    folder = f"{OUT}/{run.name}/{of}/{re.sub('[^.a-zA-Z0-9]+', '_', name)}"
+    folder = f"{OUT}/{run.scores_of}/{of}/{re.sub('[^.a-zA-Z0-9]+', '_', name)}"
     words += [] if shared else ["--seed", str(seed)]
     words += ([] if kind == "keep" else ["--init", init]) + (MORE if kind == "train" else [])
     todo[folder] = [PROGRAMS[kind], *words, "--out", folder]
@@ -72,11 +75,15 @@ def commands(name: str, seeds: int) -> list[str]:
 def make(todo: Commands) -> None:
     """All folders that are missing."""
     for folder, (program, *words) in todo.items():
-        if not Path(folder).exists():
-            partial = f"{folder}.{os.getpid()}"
-            shutil.rmtree(partial, ignore_errors=True)
-            import_module(program).main([*words[:-1], partial])
-            Path(partial).rename(folder)
+        if Path(folder).exists():
+            continue
+        try:
+            with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
+                import_module(program).main([*words[:-1], str(partial)])
+                partial.rename(folder)
+        except (Exception, SystemExit) as e:
+            raise UserError(f"{folder}: {e}; its command, to see more: "
+                            f"python -m {shlex.join([program, *words])}") from e
 
 
 def score(run: Run, folder: str) -> None:
@@ -88,18 +95,20 @@ def score(run: Run, folder: str) -> None:
                              for task in run.tasks]) for what in ("score", "ended")}
     file = scored(run, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(file, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
+    partial = file.with_suffix(f".{os.getpid()}.npz")
+    np.savez_compressed(partial, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
                         ended=found["ended"].astype(np.uint8))
+    partial.rename(file)
 
 
 def scored(run: Run, folder: str) -> Path:
     """Of a model that is not trained the scores lie beside those that are."""
     inside = Path(folder).is_relative_to(OUT)
-    return (Path(folder) if inside else OUT / run.name / Path(folder).name) / "scores.npz"
+    return (Path(folder) if inside else OUT / run.scores_of / Path(folder).name) / "scores.npz"
 
 
-def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> None:
-    """All trainings of one seed on one model."""
+def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> str:
+    """All trainings of one seed on one model. Returns a line."""
     import torch
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
@@ -113,6 +122,8 @@ def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str])
         for weights in (file for x in folders.values() for file in Path(x).glob("*.safetensors")
                         if Path(x).is_relative_to(OUT / name) and "/all/" not in x):
             weights.unlink()
+    return (f"{name}, {MODELS[run.models[model]]}, seed {run.seeds()[s]}: {len(missing)} scored, "
+            f"{len({*folders.values()}) - len(missing)} were there")
 
 
 def second_base(folder: Path) -> None:
@@ -132,25 +143,46 @@ def second_base(folder: Path) -> None:
     folders.save_model(folder, model, nano())
 
 
+def check_real(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    if not weights.exists():
+        raise UserError(f"{folder}: the real model is missing; first, once: "
+                        f"python -m lessons.evidence.smollm2 {folder}")
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != REAL_WEIGHTS:
+        raise UserError(f"{weights}: not the weights of the kept scores, so nothing can be "
+                        "compared; make them again with other versions of gguf and transformers")
+
+
+def groups_of(run: Run) -> np.ndarray:
+    """(tasks, prompts) one number for all prompts of a task that ask for the same fact."""
+    from nanouft import world
+    from nanouft.world.answers import read_question
+    rows = world.rows("test", "prompts", run.items * len(run.tasks), run.prompts, skills=run.tasks)
+    numbers: dict = {}
+    found = [numbers.setdefault(read_question(text) or text, len(numbers))
+             for text in (row.prompt[0].text for row in rows)]
+    return np.array(found, np.uint16).reshape(len(run.tasks), -1)
+
+
 def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     """The scores of the first seeds, as results/ keeps them."""
     run = plan.read(name)
     if "base-1" in run.models and not Path(FOLDERS["base-1"]).exists():
         second_base(Path(FOLDERS["base-1"]))
-    if run.models == ["smollm2"] and not Path(FOLDERS["smollm2"]).exists():
-        raise UserError(f"{FOLDERS['smollm2']}: the real model is missing; first, once: "
-                        f"python -m lessons.evidence.smollm2 {FOLDERS['smollm2']}")
+    if run.models == ["smollm2"]:
+        check_real(Path(FOLDERS["smollm2"]))
     every = cells(run, seeds)
     make({x: words for x, words in every[0][2].items() if "/all/" in x})
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        list(pool.map(cell, [name] * len(every), *zip(*every)))
+        for line in pool.map(cell, [name] * len(every), *zip(*every)):
+            say(line)
     found = {(model, s): [np.load(scored(run, x)) for x in folders.values()]
              for model, s, _, folders in every}
     arrays = {what: np.array([[[found[model, s][i][what] for s in range(len(every) //
                                                                         len(run.models))]
                                for model in range(len(run.models))]
                               for i in range(len(run.trainings))]) for what in ("scores", "ended")}
-    return arrays | {"groups": plan.scores(name)["groups"]}
+    return arrays | {"groups": groups_of(run)}
 
 
 def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
