@@ -111,7 +111,7 @@ ENDS = [        # the run, how it ends, its exit code, the step that is kept, wh
         (OSError(12, "Cannot allocate memory"), 2, OUT), (KeyboardInterrupt(), 130, ""),
         (SystemExit(3), 1, ""), (ZeroDivisionError("ours"), 1, "ZeroDivisionError: ours"))],
     *[(kind, at_call(GRPO, "loss", n, fails(ValueError("in a step"))), code, 2, "in a step")
-      for kind, code in ((SAVED, 1), (OF_FILE, 2)) for n in (3, 4)],      # a rollout's first, second
+      for kind, code in ((SAVED, 1), (OF_FILE, 2)) for n in (3, 4)],  # of a rollout, both
     *[(SAMPLED, no_score(n), 2, kept, "did not answer") for n, kept in (
         (1, 0), (2, 0), (3, 2), (4, 4), (5, 6))],
     *[(PLAIN, full(size), 2, None, "; free some space") for size in (400, 100_000, 400_000)]]
