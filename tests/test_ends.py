@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork here", allow_module_level=True)
@@ -110,6 +111,7 @@ ENDS = [        # the run, how it ends, its exit code, the step that is kept, wh
         (RuntimeError("CUDA out of memory. Tried"), 2, OUT), (MemoryError(), 2, OUT),
         (OSError(12, "Cannot allocate memory"), 2, OUT), (KeyboardInterrupt(), 130, ""),
         (SystemExit(3), 1, ""), (ZeroDivisionError("ours"), 1, "ZeroDivisionError: ours"))],
+    (PLAIN, at_call(torch.optim.AdamW, "step", 4, fails(MemoryError())), 2, 2, OUT),  # half a step
     *[(kind, at_call(GRPO, "loss", n, fails(ValueError("in a step"))), code, 2, "in a step")
       for kind, code in ((SAVED, 1), (OF_FILE, 2)) for n in (3, 4)],  # of a rollout, both
     *[(SAMPLED, no_score(n), 2, kept, "did not answer") for n, kept in (
