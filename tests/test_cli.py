@@ -2,7 +2,9 @@
 before anything is made."""
 import argparse
 import dataclasses
+import itertools
 import re
+import sys
 
 import pytest
 from commands import MAINS, call
@@ -13,7 +15,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import visible
+from nanouft.plumbing.printing import progress, visible
 from nanouft.run import flags, load, settings
 from nanouft.run.flags import add_flags
 from nanouft.run.settings import TrainFlags
@@ -148,6 +150,16 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
+
+
+@pytest.mark.parametrize("terminal, least, most", [(False, 2, 6), (True, 50, 110)])
+def test_a_bar_is_drawn_seldom_in_a_log(terminal, least, most, monkeypatch, capsys):
+    """In a hundred steps of two seconds."""
+    clock = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock) / 2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert len([*progress(100, "sft", range(100), training=True)]) == 100
+    assert least <= capsys.readouterr().err.count("\r") <= most
 
 
 @pytest.mark.parametrize("fault, code, words", [

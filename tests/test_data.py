@@ -386,6 +386,11 @@ def test_which_sequences_a_method_sees(kind):
                 CHOOSE[kind]([row])
 
 
+def test_what_a_file_holds_is_told_in_words():
+    assert selection.describe([row for row, _ in USED]) == (
+        "1 demonstration and 2 labelled answers and 2 scored answers and 4 pairs and 1 prompt")
+
+
 @pytest.mark.parametrize("kind, row, words", [
     ("pairs", R("u a + a b - a b "), "has 2 pairs (2: chosen and rejected are equal, as in "),
     ("demos", replace(AB, label=0.0), "has 2 labelled answers (2: bad answers, which are no "
@@ -426,6 +431,7 @@ def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
     (row,), _ = read_dataset([QA | {"chosen": "b", "rejected": "c"}])
     lines = selection.report_use({"to learn from": ([row], {row.where})}, [], {}, kinds).split("\n")
     assert len(lines) == 1 + bool(said) and said in lines[-1]
+    assert not selection.what_is_read(replace(row, label=0.0), ["demos"]), "it is left out"
 
 
 @pytest.mark.parametrize("grade, kinds, said", [

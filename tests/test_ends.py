@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork here", allow_module_level=True)
@@ -91,7 +92,11 @@ def no_score(number: int) -> Ending:
 
 PLAIN, SAMPLED = "--objective dpo", (       # of which each rollout makes two steps
     "--objective grpo --init start --data pairs.jsonl --reward r.py:f --batch-size 2 --minibatches "
-    "2 --samples 2 --max-new 4 --steps 6 --lr 1e-3 --threads 1 --device cpu --save-every 2")
+    "2 --samples 2 --max-new 4 --steps 6 --lr 1e-3 --threads 1 --device cpu")
+SAVED = SAMPLED + " --save-every 2"
+OF_FILE = SAVED.replace("grpo", "mine.py")
+MINE = ("from nanouft.objectives.grpo import GRPO\n\n\nclass Mine(GRPO):\n"
+        "    def loss(self, batch):\n        return super().loss(batch)\n")
 REWARD = "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"
 OUT = "error: out of memory; give --activation-checkpointing"
 ENDS = [        # the run, how it ends, its exit code, the step that is kept, what it says
@@ -99,15 +104,16 @@ ENDS = [        # the run, how it ends, its exit code, the step that is kept, wh
       for x in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")],
     (PLAIN, at_call(train, "evaluate_run", 2, sends("SIGTERM")), 130, 5, "interrupted"),
     (PLAIN, under_nohup, 0, 5, ""),
-    (SAMPLED, at_call(Log, "add", 3, sends("SIGINT")), 130, 4, "stops after this rollout\n"),
+    (SAVED, at_call(Log, "add", 3, sends("SIGINT")), 130, 4, "stops after this rollout\n"),
     *[(PLAIN, at_call(DPO, "loss", 4, fails(error)), code, 3, said) for error, code, said in (
         (RuntimeError("CPUAllocator: can't allocate memory: you tried to allocate 9"), 2, OUT),
         (RuntimeError("[enforce fail] CPUAllocator: not enough memory: you tried"), 2, OUT),
         (RuntimeError("CUDA out of memory. Tried"), 2, OUT), (MemoryError(), 2, OUT),
         (OSError(12, "Cannot allocate memory"), 2, OUT), (KeyboardInterrupt(), 130, ""),
         (SystemExit(3), 1, ""), (ZeroDivisionError("ours"), 1, "ZeroDivisionError: ours"))],
-    (SAMPLED, at_call(GRPO, "loss", 3, fails(ValueError("in a rollout's first step"))), 1, 2, ""),
-    (SAMPLED, at_call(GRPO, "loss", 4, fails(ValueError("in its second step"))), 1, 2, ""),
+    (PLAIN, at_call(torch.optim.AdamW, "step", 4, fails(MemoryError())), 2, 2, OUT),  # half a step
+    *[(kind, at_call(GRPO, "loss", n, fails(ValueError("in a step"))), code, 2, "in a step")
+      for kind, code in ((SAVED, 1), (OF_FILE, 2)) for n in (3, 4)],  # of a rollout, both
     *[(SAMPLED, no_score(n), 2, kept, "did not answer") for n, kept in (
         (1, 0), (2, 0), (3, 2), (4, 4), (5, 6))],
     *[(PLAIN, full(size), 2, None, "; free some space") for size in (400, 100_000, 400_000)]]
@@ -124,8 +130,9 @@ def place(tmp_path_factory):
     os.chdir(folder)
     start_and_pairs(folder)
     Path("r.py").write_text(REWARD)
-    for kind in (PLAIN, SAMPLED):           # in this process: it has read all files for its copies
-        assert command(train.main, words(kind, kind.split()[1])) == 0
+    Path("mine.py").write_text(MINE)
+    for kind in (PLAIN, SAMPLED, OF_FILE):  # in this process, which its copies begin with
+        assert command(train.main, words(kind, Path(kind.split()[1]).stem)) == 0
     yield folder
     os.chdir(before)
 
@@ -143,6 +150,7 @@ def child(argv: list[str], ending: Ending = lambda: None) -> tuple[int, str]:
     code = 1
     try:
         signal.alarm(60)                                # ends what waits for a pipe
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)    # also where pytest runs under nohup
         sys.stdout, sys.stderr = open(os.devnull, "w"), open("log", "w", buffering=1)
         os.dup2(sys.stderr.fileno(), 2)                 # what a signal handler writes goes there
         sys.dont_write_bytecode = True
@@ -156,7 +164,7 @@ def child(argv: list[str], ending: Ending = lambda: None) -> tuple[int, str]:
 
 def goes_on(place: Path, run: str, kind: str, said: str = "") -> None:
     flags = said.partition("go on with: python -m nanouft.train ")[2] or (
-        f"--resume {run}" + " --reward r.py:f" * (kind == SAMPLED))
+        f"--resume {run}" + " --reward r.py:f" * (kind != PLAIN))
     code, told = child(shlex.split(flags.partition("\n")[0]))
     assert code == 0, said + told
     is_like_the_whole(place, run, kind)
@@ -164,8 +172,9 @@ def goes_on(place: Path, run: str, kind: str, said: str = "") -> None:
 
 def is_like_the_whole(place: Path, run: str, kind: str) -> None:
     assert not [f for f in (place / run).rglob("*") if "partial" in f.name]
-    whole = place / kind.split()[1]
-    for file in ("model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl"):
+    whole = place / Path(kind.split()[1]).stem
+    for file in ("model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl",
+                 "eval.json"):
         assert (place / run / file).read_bytes() == (whole / file).read_bytes(), file
     assert "after" in json.loads((place / run / "eval.json").read_text())
     assert not (place / run / "steps").exists()
@@ -181,6 +190,7 @@ def test_however_a_run_ends_it_goes_on_to_the_same_bytes(number, place):
     assert code == wanted and words_said in said and len(errors) == (code == 2), said
     if code == 0:
         assert "interrupted" not in said
+        is_like_the_whole(place, run, kind)
         return
     steps = run_folder.whole_steps(place / run)
     assert steps[-1:] == ([] if not kept else [kept]) or kept is None, said

@@ -29,7 +29,6 @@ from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 from nanouft.run.resume import fingerprint
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
 
 
@@ -185,17 +184,13 @@ def test_a_field_that_a_reward_reads_belongs_to_its_run():
 
 
 # ---- rollouts ------------------------------------------------------------------------------------
-def sampling(place, out: Path, *more: str) -> list[str]:
-    """A run in which each rollout makes two steps."""
-    line = "--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 " \
-           "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu"
-    return [*line.split(), "--init", str(place / "start"), "--out", str(out), *more]
-
-
 def test_a_run_is_saved_between_two_rollouts(place, tmp_path):
-    """Whatever --save-every says."""
+    """Whatever --save-every says. Each rollout makes two steps."""
+    line = ("--objective grpo --rows 8 --batch-size 2 --minibatches 2 --samples 2 --max-new 4 "
+            "--steps 6 --lr 1e-3 --plain --threads 1 --device cpu --save-every 3")
     with killed_in_step(6):
-        assert command(train.main, sampling(place, tmp_path / "run", "--save-every", "3")) == 130
+        assert command(train.main, [*line.split(), "--init", str(place / "start"), "--out",
+                                    str(tmp_path / "run")]) == 130
     assert [f.name for f in (tmp_path / "run" / "steps").iterdir()] == ["4"]
 
 
@@ -225,7 +220,7 @@ def test_a_clock_that_is_set_back_stops_no_saves(place, monkeypatch, capsys):
 
 
 # ---- the log -------------------------------------------------------------------------------------
-@forks
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path):
     """Never a half, in whose middle the next line would begin."""
     import resource  # not on Windows

@@ -2,6 +2,7 @@
 named; right programs in another style pass; wrong ones without a sentence are refused."""
 from dataclasses import replace
 from functools import cache
+from inspect import getsource
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,29 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
                                                                 a_small_base):
     told = of_text(name, PARTS_HEAD + WRITTEN[name, words], tmp_path).told
     assert words in told.splitlines()[-1] and "And: " not in told, told
+
+
+def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path, a_small_base):
+    numbers = "def sft_loss(*args):\n    return OURS['sft_loss'](*args).item()\n"
+    ratio = getsource(simple.log_ratio).replace(".detach()", "")
+    for name, text, words in (("sft_loss", f"from lessons.tasks.parts import OURS\n{numbers}",
+                               "no gradient reaches the model"),
+                              ("log_ratio", PARTS_HEAD + ratio, "reaches the reference as well")):
+        assert words in of_text(name, text, tmp_path).told
+
+
+@pytest.mark.parametrize("method", ["ift", "dpo"])
+def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(OTHERWISE)
+    monkeypatch.setattr(simple, "ROWS", 2)
+    monkeypatch.setitem(simple.METHODS, method, (*simple.METHODS[method][:3], 2))
+    mine = load(tmp_path / "mine.py")
+    monkeypatch.setattr(parts, "OURS", dict.fromkeys(parts.PARTS))
+    try:
+        parts.run(method, {name: getattr(mine, name) for name in parts.PARTS})
+    finally:
+        monkeypatch.undo()
+        parts.put({})
 
 
 def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):

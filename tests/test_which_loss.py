@@ -1,12 +1,15 @@
-"""DPO with a term more (C13)."""
+"""What C13 and C17 compare: DPO with a term more, and one stage with two on the same rows."""
 import pytest
 import torch
 from made import same
 
+from lessons.evidence import plan
 from lessons.evidence.dpo_and import DPOAnd
 from nanouft.batch import Batch, Seqs
 from nanouft.objectives.dpo import DPO
 from nanouft.plumbing.errors import UserError
+from nanouft.run.load import load_rows
+from nanouft.run.settings import read_flags
 
 
 # ---- DPO with a term more ------------------------------------------------------------------------
@@ -47,3 +50,19 @@ def test_each_term_adds_what_its_equation_says(fallen):
 def test_a_negative_dose_is_refused():
     with pytest.raises(UserError, match="--floor"):
         DPOAnd(floor=-1.0).check()
+
+
+@pytest.mark.parametrize("condition", ["FEW", "WRONG"])
+def test_all_trainings_of_a_condition_read_the_same_demonstrations_and_questions(condition):
+    """In C17, with one seed: those of GRPO ask what those of CHORD ask, SFT imitates the same."""
+    asked, shown = {}, {}
+    for name in plan.read("C17").trainings:
+        if name.startswith(condition) and "passed" not in name:
+            flags, _ = plan.read("C17").flags(name, 0)
+            objective, cfg, _ = read_flags([*flags.split(), "--seed", "5"])
+            rows = objective.choose(load_rows(cfg, objective).train)
+            shown[name] = frozenset((row.prompt, row.answer) for row in rows
+                                    if {"demo", "answer"} & {*row.roles})
+            asked[name] = frozenset(row.prompt for row in rows if "prompt" in row.roles)
+    assert len({*shown.values()}) == 1 and len(shown) > 10
+    assert len({x for name, x in asked.items() if "SFT" not in name}) == 1
