@@ -12,10 +12,9 @@ to your program and to the right one of lessons/keys. You see the smallest in wh
 if yours gives what a common mistake gives in all cases, or two of them together, their names. Any
 style will do: nothing but results is compared, and a gradient only where the task says that one
 flows. A part of mine.py stands in nanouft/simple.py in the place of ours. The exit code is 0 if
-everything asked for is right.
+everything asked for is right. To begin again, write `raise NotImplementedError` below a docstring.
 """
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -51,16 +50,21 @@ def main(arguments: list[str] | None = None) -> int:
     if flags.run:
         one_of("method", flags.run, parts.simple.METHODS)
     torch.set_num_threads(1)
-    folder, right = flags.folder or STUBS, {}
-    names = chosen([re.sub(r"^\d(?!\d)", r"0\g<0>", which) for which in flags.which])   # 3 -> 03
+    folder, right, spoilt = flags.folder or STUBS, {}, set()
+    names = chosen(flags.which)
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
     for name in names:
-        program, told = judge_file(name, folder / tasks()[name].file, flags.seed)
+        file = folder / tasks()[name].file
+        program, told = judge_file(name, file, flags.seed)
         say(f"{name:<26}{told.state}")
         if told.state == "right":
             right[name] = program
         elif flags.which and told.state == "wrong":
             say(f"{told.told}\n")
+            if program is None and file.name.startswith(("ex", "mine")):
+                spoilt.add(STUBS / file.name)
+    for stub in spoilt:
+        say(f"The empty file again: git checkout {stub}, or from the zip that you began with.")
     missing = [name for name in names if name not in right]
     say(f"{len(right)} of {len(names)} right." + (
         f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
