@@ -16,7 +16,16 @@ from programs.wrong import HEAD, WRONG
 
 from lessons.tasks import check, parts
 from lessons.tasks.call import as_tensor, attempt, attempts, shown
-from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict, program_of, source_with, tasks
+from lessons.tasks.task import (
+    NOT_STARTED,
+    STUBS,
+    Judge,
+    Verdict,
+    chosen,
+    program_of,
+    source_with,
+    tasks,
+)
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import load
@@ -165,6 +174,14 @@ def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):
     ("def response_mask():\n    return []", "takes 0 positional arguments but 1 was given")])
 def test_other_mistakes_get_a_line(source, words, tmp_path):
     assert words in of_text("02a", source, tmp_path).told
+
+
+def test_a_word_means_a_task_a_file_or_a_lesson():
+    for name, task in KNOWN.items():
+        file = [x for x in KNOWN if KNOWN[x].file == task.file]
+        assert chosen([task.file[:-3]]) == file
+        assert chosen([name]) == (file if name == task.file[:-3] else [name])
+    assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
 
 
 def test_the_command(tmp_path, capsys):

@@ -38,7 +38,7 @@ from lessons.tasks.task import HERE, KEYS, STUBS, Judge, Verdict, chosen, tasks
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json, write_text
-from nanouft.plumbing.printing import progress, say, visible
+from nanouft.plumbing.printing import progress, quantity, say, visible
 
 LARGEST = 2**22                     # bytes of a file
 SHORT = 50                          # nodes of a program that everybody writes alike
@@ -254,7 +254,8 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     write_table(out, students, names)
-    say(f"{len(students)} students in {out / 'points.csv'}; a file to hand back for each beside it")
+    say(f"{quantity(len(students), 'students')} in {out / 'points.csv'}; a file to hand back for each "
+        "beside it")
     if gone := {x.stem for x in out.glob("*.json")} - {x.name for x in students}:
         say(f"Not in the table, because {folder} has no such folder: {', '.join(sorted(gone))}")
 
