@@ -160,7 +160,7 @@ def main() -> None:
         file.write_bytes(job.text.encode("utf-8", "replace"))
         if (job.text, job.function) not in read:
             try:
-                with at_most():
+                with at_most(job.seconds):
                     read[job.text, job.function] = program_in(file, job.function)
             except TooLong as error:
                 read[job.text, job.function] = None, f"{file.name} cannot be read. {error}"

@@ -254,8 +254,8 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     write_table(out, students, names)
-    say(f"{quantity(len(students), 'students')} in {out / 'points.csv'}; a file to hand back for each "
-        "beside it")
+    say(f"{quantity(len(students), 'students')} in {out / 'points.csv'}; a file to hand back for "
+        "each beside it")
     if gone := {x.stem for x in out.glob("*.json")} - {x.name for x in students}:
         say(f"Not in the table, because {folder} has no such folder: {', '.join(sorted(gone))}")
 

@@ -18,7 +18,7 @@ from random import Random
 
 import torch
 
-from lessons.tasks.call import NO_TENSOR, Seen, as_tensor, attempt, result, shown
+from lessons.tasks.call import NO_TENSOR, SECONDS, Seen, as_tensor, attempt, result, shown
 from nanouft.plumbing.errors import UserError
 
 HERE = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ class Task:
     tolerance: float = 1e-4
     always: list[tuple] = field(default_factory=list)   # examples, and edges
     rounds: int = 20                            # cases
-    seconds: int = 20                           # of computing, for all of them
+    seconds: int = SECONDS                      # of computing, for all of them
     text: str = ""                              # in place of the call
     file: str = ""                              # the student's
 
