@@ -184,6 +184,24 @@ def test_a_word_means_a_task_a_file_or_a_lesson():
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
 
 
+@pytest.mark.parametrize("stub", [*STUBS.glob("*.py")], ids=lambda x: x.name)
+def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, tmp_path):
+    file, text = tmp_path / stub.name, stub.read_text(encoding="utf-8")
+    old, words = tmp_path / f"{stub.name}.old", [stub.stem, "--stub", "--folder", str(tmp_path)]
+    body = "if (:\n  return 1\nbroken\n\ndef helper(x):\n    return x"
+    written = text.replace("raise NotImplementedError", body)
+    file.write_text(written, encoding="utf-8")
+    for _ in range(2):                                          # the second changes nothing
+        assert command(check.main, words) == 0
+        assert file.read_text(encoding="utf-8") == text
+        assert old.read_text(encoding="utf-8") == written
+    for again in (written, body):                               # another .old; no docstring
+        file.write_text(again, encoding="utf-8")
+        assert command(check.main, words) == 2
+        assert file.read_text(encoding="utf-8") == again
+        old.unlink(missing_ok=True)
+
+
 def test_the_command(tmp_path, capsys):
     (tmp_path / "neighbour_of_ex02.py").write_text("import math\n" + KNOWN["02a"].source)
     (tmp_path / "ex02.py").write_text("from neighbour_of_ex02 import response_mask")
