@@ -187,9 +187,8 @@ else:
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
 # **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in twelve
-# parts. `python -m lessons check mine` writes the file to begin with.
-# `python -m lessons check mine` puts each of your parts into the real program and says whether
-# its loss and gradient stay the same.
+# parts, in `lessons/exercises/mine.py`. `python -m lessons check mine` puts each of your parts into
+# the real program and says whether its loss and gradient stay the same.
 #
 # This lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. Unlike the loss above,
 # the part `sft_loss` first takes the mean over the tokens of each answer and then the mean over the

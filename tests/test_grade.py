@@ -5,19 +5,31 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from programs.classes import CHEATS, ENDS, HOSTILE, OTHERWISE, RENAMED, RIGHT, SPIES, notebook
+from programs.classes import (
+    CHEATS,
+    ENDS,
+    HOSTILE,
+    OTHERWISE,
+    RENAMED,
+    RIGHT,
+    SPIES,
+    WRONG,
+    notebook,
+)
 
 from lessons.tasks import child, grade
-from lessons.tasks.call import Seen, from_line, to_line
-from lessons.tasks.task import KEYS, Judge, Verdict, tasks
+from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
+from lessons.tasks.task import KEYS, STUBS, Judge, tasks
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
 
 POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
-SHUT_IN = pytest.mark.skipif(not shutil.which("bwrap"), reason="without bubblewrap")
+SHUT_IN = pytest.mark.skipif(bool(child.no_container()), reason=child.no_container())
+STUB = (STUBS / "ex02.py").read_text(encoding="utf-8")
+KEY = "\n".join(["import math", *(tasks()[name].source for name in ("02a", "02b"))])
 
 
 def hand_in(folder: Path, source: str, name: str = "ex02.py") -> Path:
@@ -27,11 +39,12 @@ def hand_in(folder: Path, source: str, name: str = "ex02.py") -> Path:
     return folder
 
 
-def graded(folder: Path) -> Verdict:
-    judge, (_, text) = Judge(tasks()["02b"], 1), grade.submission(folder, "02b")
-    job = child.Job("02b", "sft_loss", "ex02.py", text, judge.task.look, judge.cases, 1)
+def told(folder: Path) -> str:
+    """What is said of a student's 02b, in a second of computing."""
+    student, judge = grade.Student(folder, folder), Judge(tasks()["02b"], 1)
+    job = replace(grade.job("02b", judge, *student.program("02b")), seconds=1)
     seen = child.run_all([job], folder.resolve(), [folder.resolve().parent])["02b"]
-    return grade.verdict(judge, seen, ("", text))
+    return grade.new_mark(judge, "02b", seen, "")["output"]
 
 
 def table(folder: Path, *which: str) -> dict[str, dict]:
@@ -41,6 +54,23 @@ def table(folder: Path, *which: str) -> dict[str, dict]:
     return {x["student"]: x for x in rows}
 
 
+@pytest.fixture
+def graded(monkeypatch, tmp_path) -> list[tuple[str, str]]:
+    """Students and tasks in turn, as they are graded: here, without a process."""
+    found = []
+
+    def run_all(jobs, student, hidden):
+        for job in jobs:
+            found.append((student.name, job.name))
+            file = hand_in(tmp_path / "here" / student.name, job.text, job.file) / job.file
+            program, missing = program_in(file, job.function)
+            yield job.name, [Seen(error="Missing", words=missing) if missing else
+                             attempt(job.look, program, case, str(file)) for case in job.cases]
+    monkeypatch.setattr(grade, "run_all", lambda *x: dict(run_all(*x)))
+    return found
+
+
+# ---- what a program may do -----------------------------------------------------------------------
 @POSIX
 @pytest.mark.slow
 def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one(tmp_path):
@@ -61,7 +91,7 @@ def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one(tmp_p
 @pytest.mark.parametrize("name", ENDS)
 def test_limits_are_told_apart(name, tmp_path):
     source, words = ENDS[name]
-    assert words in graded(hand_in(tmp_path / "ada", source)).told
+    assert words in told(hand_in(tmp_path / "ada", source))
 
 
 @SHUT_IN
@@ -72,9 +102,9 @@ def test_a_program_sees_no_key_and_no_classmate_and_changes_nothing(tmp_path):
     for name, source in spies.items():
         hand_in(tmp_path / name, source)
     with ThreadPoolExecutor(2) as pool:
-        told = dict(zip(spies, pool.map(graded, [tmp_path / name for name in spies])))
+        found = dict(zip(spies, pool.map(told, [tmp_path / name for name in spies])))
     for name, (_, words) in SPIES.items():
-        assert words in told[name].told, (name, told[name].told)
+        assert words in found[name], (name, found[name])
     assert (tmp_path / "bob" / "ex02.py").read_text() == RIGHT
 
 
@@ -86,7 +116,7 @@ def test_what_comes_back_is_plain_data():
     assert again.values["gives"][1:] == [None, "yes", 2]
     judge = Judge(tasks()["02b"], 0)
     for calls in ([], [Seen()], [Seen()] * 99, [Seen({"gives": [[[]]]})] * 60):
-        assert grade.verdict(judge, calls, ("", "")).state == "wrong"
+        assert grade.new_mark(judge, "02b", calls, "")["score"] < 1
 
 
 def test_a_process_that_was_ended_costs_one_task(tmp_path):
@@ -98,40 +128,161 @@ def test_a_process_that_was_ended_costs_one_task(tmp_path):
 
 
 def test_the_file_that_has_begun_counts(tmp_path):
-    stub = (KEYS.parent / "exercises" / "ex02.py").read_text()
-    hand_in(tmp_path, stub, "ex02.py")
+    def program(name):
+        return grade.Student(tmp_path, tmp_path).program(name)
+    hand_in(tmp_path, STUB)
     hand_in(tmp_path, RIGHT, "__MACOSX/ex02.py")
     hand_in(tmp_path, RIGHT, ".git/ex02.py")
-    assert grade.submission(tmp_path, "02b")[0] == tmp_path / "ex02.py"
+    assert program("02b")[0] == tmp_path / "ex02.py"
     hand_in(tmp_path, notebook("%time\nimport torch", "raise SystemExit", "x = (", RIGHT, "f(3)"),
             "deep/er/my work.ipynb")
-    file, text = grade.submission(tmp_path, "02b")
+    file, text = program("02b")
     assert file.suffix == ".ipynb" and "SystemExit" not in text and "f(3)" not in text
     hand_in(tmp_path, RIGHT, "exercises/ex02.py")
-    assert grade.submission(tmp_path, "02b")[0] == tmp_path / "exercises/ex02.py"
-    assert grade.submission(tmp_path, "09a") is None
+    assert program("02b")[0] == tmp_path / "exercises/ex02.py"
+    assert program("09a") is None
 
 
-def test_the_table_names_the_same_program_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_in_a_clone_of_the_project_only_the_exercises_count(tmp_path):
+    """Keys lie in it too, and methods that have the name of a piece."""
+    for file in (*KEYS.glob("*.py"), *(child.ROOT / "nanouft/objectives").glob("*.py"),
+                 *(child.ROOT / "lessons/evidence").glob("*.py"), STUBS / "ex02.py"):
+        hand_in(tmp_path / "ada", file.read_text(encoding="utf-8"), file.relative_to(child.ROOT))
+    student = grade.Student(tmp_path / "ada", tmp_path)
+    assert [*student.texts] == [tmp_path / "ada/lessons/exercises/ex02.py"]
+    hand_in(tmp_path / "ada", KEY, "lessons/exercises/luffy.py")
+    hand_in(tmp_path / "ada", KEY, "psft.py")
+    assert len(grade.Student(tmp_path / "ada", tmp_path).texts) == 3
+
+
+def test_what_is_not_read_is_named(tmp_path, graded):
+    hand_in(tmp_path / "all" / "ada", "{", "ex02.ipynb")
+    hand_in(tmp_path / "all" / "bob", KEY)
+    (tmp_path / "all" / "ada" / "ex02.py").symlink_to(tmp_path / "all" / "bob" / "ex02.py")
+    ada = table(tmp_path / "all", "02")["ada"]
+    assert ada["02a"] == "not handed in" and "ex02.ipynb (" in ada["not read"]
+    assert "ex02.py (" in ada["not read"]
+
+
+# ---- a mark belongs to the bytes that it was given for -------------------------------------------
+def test_a_file_that_is_handed_in_again_is_graded_again_and_no_other(tmp_path, graded):
+    hand_in(tmp_path / "all" / "ann", STUB)
+    hand_in(tmp_path / "all" / "bob", OTHERWISE)
+    assert table(tmp_path / "all", "02")["ann"]["points"] == "0"
+    graded.clear()
+    hand_in(tmp_path / "all" / "ann", KEY)
+    found = table(tmp_path / "all", "02")
+    assert (found["ann"]["points"], found["bob"]["points"]) == ("2", "1")
+    assert sorted(graded) == [("ann", "02a"), ("ann", "02b")]
+    graded.clear()
+    assert table(tmp_path / "all", "02") == found and not graded
+
+
+def test_the_marks_of_earlier_weeks_stay(tmp_path, graded):
+    """As long as they belong to the same bytes: what has changed since is graded again, too."""
+    hand_in(tmp_path / "all" / "ann", KEY)
+    table(tmp_path / "all", "02")
+    graded.clear()
+    hand_in(tmp_path / "all" / "ann", (KEYS / "ex03.py").read_text(), "ex03.py")
+    found = table(tmp_path / "all", "03")["ann"]
+    assert (found["points"], found["02a"], found["02b"], found["03a"]) == ("3", "1", "1", "1")
+    assert graded == [("ann", "03a")]
+    results = json.loads((tmp_path / "out" / "ann.json").read_text())
+    assert [x["name"] for x in results["tests"]] == ["02a", "02b", "03a"] and results["score"] == 3
+    hand_in(tmp_path / "all" / "ann", STUB)
+    assert table(tmp_path / "all", "03")["ann"]["points"] == "1"
+
+
+def test_who_hands_in_late_has_a_mark(tmp_path, graded):
+    hand_in(tmp_path / "all" / "ann", OTHERWISE)
+    (tmp_path / "all" / "bob").mkdir()
+    found = table(tmp_path / "all", "02")
+    assert found["bob"]["02b"] == "not handed in" and found["bob"]["points"] == "0"
+    assert not found["ann"]["the same program as"] and not found["bob"]["the same program as"]
+    hand_in(tmp_path / "all" / "bob", OTHERWISE.replace("rows", "parts"))
+    found = table(tmp_path / "all", "02")
+    assert found["bob"]["02b"] == "1"
+    assert found["bob"]["the same program as"] == "02b: ann"
+
+
+def test_a_repaired_neighbour_is_graded_again(tmp_path):
+    """In processes: ex02.py imports it, from the folder in which it lies."""
+    ann = tmp_path / "all" / "ann"
+    hand_in(ann, "from ex03 import halve\nfrom helper import sft_loss\n", "week 2/ex02.py")
+    hand_in(ann, "def halve(x):\n    return x / 2\n", "week 2/ex03.py")
+    hand_in(ann, WRONG + "return logp.sum()", "week 2/helper.py")
+    assert table(tmp_path / "all", "02b")["ann"]["02b"] != "1"
+    hand_in(ann, RIGHT, "week 2/helper.py")
+    assert table(tmp_path / "all", "02b")["ann"]["02b"] == "1"
+    hand_in(ann, "", "week 2/ex03.py")
+    assert table(tmp_path / "all", "02b")["ann"]["02b"] == "0"
+
+
+def test_another_judge_grades_again(tmp_path, graded, monkeypatch):
+    """A key that was repaired, for its own tasks; and other cases."""
+    hand_in(tmp_path / "all" / "ann", KEY)
+    hand_in(tmp_path / "all" / "ann", (KEYS / "ex03.py").read_text(), "ex03.py")
+    keys = tmp_path / "keys"
+    shutil.copytree(KEYS, keys)
+    monkeypatch.setattr(grade, "KEYS", keys)
+    table(tmp_path / "all", "02", "03")
+    graded.clear()
+    hand_in(keys, (keys / "ex03.py").read_text() + "\n", "ex03.py")
+    table(tmp_path / "all", "02")
+    assert graded == [("ann", "03a")]
+    hand_in(tmp_path / "out", "1", "seed.txt")
+    table(tmp_path / "all", "02")
+    assert len(graded) == 4
+
+
+def test_a_process_that_was_ended_is_tried_again(tmp_path, monkeypatch):
+    """It may have been the computer's fault."""
+    hand_in(tmp_path / "all" / "ann", KEY)
+    for said in ("it ended Python", [Seen()]):
+        monkeypatch.setattr(grade, "run_all", lambda jobs, *more, said=said:
+                            {job.name: said for job in jobs})
+        table(tmp_path / "all", "02")
+        ended = "it ended Python" in (tmp_path / "out" / "ann.md").read_text()
+        assert ended == isinstance(said, str)
+
+
+def test_the_same_program_is_told_of_others_and_the_key(tmp_path, graded):
+    """Nobody copies from himself, in two files or by two names of a folder."""
     for name, source in {"ada": OTHERWISE, "bob": OTHERWISE.replace("rows", "parts"),
                          "cleo": RENAMED}.items():
         hand_in(tmp_path / "all" / name, source)
+    hand_in(tmp_path / "all" / "ada", OTHERWISE, "again/ex02.py")
     (tmp_path / "all" / "dora").mkdir()
-    runs = []
+    (tmp_path / "all" / "robert").symlink_to(tmp_path / "all" / "bob")
+    found = table(tmp_path / "all", "02b")
+    assert [x["02b"] for x in found.values()] == ["1", "1", "1", "not handed in", "1"]
+    assert [x["the same program as"] for x in found.values()] == [
+        "02b: bob, robert", "02b: ada", "02b: the key", "", "02b: ada"]
 
-    def run_all(jobs, student, hidden):
-        runs.append(student.name)
-        return {job.name: [judge.ours(judge.task.right, k) for k in range(60)] for job in jobs
-                for judge in [Judge(tasks()[job.name], (tmp_path / "out/seed.txt").read_text())]}
-    monkeypatch.setattr(grade, "run_all", run_all)
-    for _ in range(2):
-        found = table(tmp_path / "all", "02b")
-        assert [x["points"] for x in found.values()] == ["1", "1", "1", "0"]
-        assert [x["the same program as"] for x in found.values()] == [
-            "02b: bob", "02b: ada", "02b: the key", ""]
-    assert sorted(runs) == ["ada", "bob", "cleo", "dora"]
-    results = json.loads((tmp_path / "out" / "ada.json").read_text())
-    assert results["score"] == 1 and results["tests"][0]["output"] == "right"
-    assert "## 02b: 1" in (tmp_path / "out" / "ada.md").read_text()
-    with pytest.raises(UserError, match="no folder of a student"):
-        grade.grade_class(tmp_path / "all" / "ada", [], tmp_path / "x", False)
+
+# ---- the container -------------------------------------------------------------------------------
+@POSIX
+@pytest.mark.parametrize("system", ["refuses it", "has none"])
+def test_without_a_container_nobody_loses_a_point_and_all_are_told(system, tmp_path, monkeypatch,
+                                                                   capsys):
+    """Docker refuses it, and so does Ubuntu 24.04."""
+    said = "bwrap: No permissions to create new namespace"
+    if system == "refuses it":
+        hand_in(tmp_path / "bin", f"#!/bin/sh\necho '{said}' >&2\nexit 1\n", "bwrap")
+        (tmp_path / "bin" / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin" if system == "refuses it" else "/nowhere")
+    hand_in(tmp_path / "all" / "ann", KEY)
+    found = table(tmp_path / "all", "02")["ann"]
+    assert found["points"] == "2" and found["without a container"] == "02a 02b"
+    assert (said if system == "refuses it" else "is missing") in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "ann.json").read_text())
+    assert "without a container: 02a, 02b" in results["output"]
+
+
+@SHUT_IN
+def test_the_project_may_lie_in_the_class_and_the_class_in_the_project(tmp_path):
+    hand_in(tmp_path / "all" / "ann", KEY)
+    for hidden in ([child.ROOT.parent], [tmp_path / "all"]):
+        student, judge = grade.Student(tmp_path / "all" / "ann", tmp_path), Judge(tasks()["02b"], 1)
+        jobs = [grade.job("02b", judge, *student.program("02b"))]
+        assert isinstance(child.run_all(jobs, student.folder, hidden)["02b"], list)

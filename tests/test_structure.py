@@ -260,6 +260,13 @@ def test_every_page_installs_from_the_checkout():
                 and "pip install nanouft" in text]
 
 
+def test_every_workflow_is_yaml():
+    """Else nothing of it runs, and nobody sees that."""
+    yaml = pytest.importorskip("yaml")
+    files = [*(ROOT / ".github" / "workflows").glob("*.yml")]
+    assert files and all("jobs" in yaml.safe_load(x.read_text(encoding="utf-8")) for x in files)
+
+
 def test_no_text_names_the_place_where_it_was_written():
     words = re.compile(r"/work/|\.\./shared|/opt/env|/root/")
     found = [f for f, text in texts().items() if words.search(text) and f != Path(__file__)]

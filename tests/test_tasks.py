@@ -17,7 +17,16 @@ from programs.wrong import HEAD, WRONG
 
 from lessons.tasks import check, parts
 from lessons.tasks.call import as_tensor, attempt, attempts, shown
-from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict, program_of, source_with, tasks
+from lessons.tasks.task import (
+    NOT_STARTED,
+    STUBS,
+    Judge,
+    Verdict,
+    chosen,
+    program_of,
+    source_with,
+    tasks,
+)
 from nanouft import simple, world
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import load
@@ -189,6 +198,32 @@ def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):
     ("def response_mask():\n    return []", "takes 0 positional arguments but 1 was given")])
 def test_other_mistakes_get_a_line(source, words, tmp_path):
     assert words in of_text("02a", source, tmp_path).told
+
+
+def test_a_word_means_a_task_a_file_or_a_lesson():
+    for name, task in KNOWN.items():
+        file = [x for x in KNOWN if KNOWN[x].file == task.file]
+        assert chosen([task.file[:-3]]) == file
+        assert chosen([name]) == (file if name == task.file[:-3] else [name])
+    assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
+
+
+@pytest.mark.parametrize("stub", [*STUBS.glob("*.py")], ids=lambda x: x.name)
+def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, tmp_path):
+    file, text = tmp_path / stub.name, stub.read_text(encoding="utf-8")
+    old, words = tmp_path / f"{stub.name}.old", [stub.stem, "--stub", "--folder", str(tmp_path)]
+    body = "if (:\n  return 1\nbroken\n\ndef helper(x):\n    return x"
+    written = text.replace("raise NotImplementedError", body)
+    file.write_text(written, encoding="utf-8")
+    for _ in range(2):                                          # the second changes nothing
+        assert command(check.main, words) == 0
+        assert file.read_text(encoding="utf-8") == text
+        assert old.read_text(encoding="utf-8") == written
+    for again in (written, body):                               # another .old; no docstring
+        file.write_text(again, encoding="utf-8")
+        assert command(check.main, words) == 2
+        assert file.read_text(encoding="utf-8") == again
+        old.unlink(missing_ok=True)
 
 
 def test_the_command(tmp_path, capsys):

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from nanouft.objectives.from_file import find
 from nanouft.plumbing.errors import UserError, error_line, load
 
-SECONDS, WAITING = 20, 120                      # of computing and on the clock, for a task
+SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
 ENDS = ("KeyboardInterrupt", "TooLong", "NotImplementedError")      # no other case is tried
 
@@ -74,9 +74,11 @@ class TooLong(BaseException):
 
 
 @contextmanager
-def at_most(seconds: float = SECONDS, waiting: float = WAITING) -> Iterator[None]:
-    """TooLong at the line that still runs after this much computing, or on the clock. Windows has
-    no such clocks."""
+def at_most(seconds: float) -> Iterator[None]:
+    """TooLong at the line that still runs after this much computing, or six times as long on the
+    clock: a busy computer harms nobody. Windows has no such clocks."""
+    waiting = PATIENCE * seconds
+
     def stop(number, frame):
         raise TooLong("it had not ended after " + (f"{waiting} seconds on the clock" if number ==
                       signal.SIGALRM else f"{seconds} seconds of computing"))
@@ -123,7 +125,7 @@ def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> S
 def attempts(look: Callable, program: Callable, cases: list, file: str, seconds: float
              ) -> Iterator[Seen]:
     """In all cases, until one of them does not end."""
-    with at_most(seconds, 6 * seconds):         # a busy computer harms nobody
+    with at_most(seconds):
         for case in cases:
             yield (seen := attempt(look, program, case, file))
             if seen.error in ENDS:

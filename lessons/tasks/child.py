@@ -5,8 +5,10 @@
 The process gets arguments alone and writes down what each call gives: neither the right programs
 nor what they give. It calls one task after the other; if one of them ends it, another process goes
 on with the next. With bubblewrap (Linux) it sees no key and no classmate's folder, can write
-nothing that stays, and has no network. Without it there are only the limits.
+nothing that stays, and has no network. Where bubblewrap is missing or the system refuses it, there
+are only the limits, and no_container says why.
 """
+import functools
 import os
 import pickle
 import queue
@@ -34,6 +36,7 @@ class Job:
     name: str                       # of the task
     function: str                   # "" for a class
     file: str                       # "ex06.py"
+    folder: Path                    # in which it lies, perhaps beside what it imports
     text: str                       # of the program
     look: object
     cases: list
@@ -41,25 +44,45 @@ class Job:
 
 
 def container(student: Path, hidden: list[Path]) -> list[str]:
-    """The words before a command that runs in a container; none if bubblewrap is missing. hidden:
+    """The words before a command that runs in a container; none if there is no container. hidden:
     folders of which it sees nothing."""
-    if not shutil.which("bwrap"):
-        return []
-    words = ("bwrap --unshare-all --die-with-parent --new-session --ro-bind / / --dev /dev "
-             "--proc /proc --size 268435456 --tmpfs /tmp").split()
-    for seen in (Path(sys.prefix), Path(sys.base_prefix), ROOT):
-        words += ["--ro-bind", str(seen), str(seen)]
-    for folder in filter(Path.is_dir, [*HAS_KEYS, *hidden]):
-        words += ["--tmpfs", str(folder)]
-    return [*words, "--ro-bind", str(student), str(student), "--chdir", "/tmp",
-            "--setenv", "HOME", "/tmp", "--setenv", "TMPDIR", "/tmp"]
+    return [] if no_container() else words(student, hidden)
+
+
+def no_container() -> str:
+    """Why programs run without a container, in the system's own words; "" if they run in one."""
+    program = shutil.which("bwrap")
+    return tried(program) if program else "bubblewrap is missing"
+
+
+@functools.cache
+def tried(program: str) -> str:
+    """What this bubblewrap says if it makes no container in which Python runs."""
+    try:
+        done = subprocess.run([*words(ROOT, []), sys.executable, "-c", "import torch"],
+                              capture_output=True, text=True, errors="replace", timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{program}: {error}"
+    said = " ".join(done.stderr.split()) or f"{program} gives the exit code {done.returncode}"
+    return said if done.returncode else ""
+
+
+def words(student: Path, hidden: list[Path]) -> list[str]:
+    """What lies deeper is mounted later: a class may lie in the project, or the project in it."""
+    empty = [("--tmpfs", x) for x in (*HAS_KEYS, *hidden) if x.is_dir()]
+    seen = [("--ro-bind", x, x) for x in (Path(sys.prefix), Path(sys.base_prefix), ROOT, student)]
+    mounts = sorted([*empty, *seen], key=lambda mount: len(mount[1].parts))
+    return [*("bwrap --unshare-all --die-with-parent --new-session --ro-bind / / --dev /dev --proc "
+              "/proc --size 268435456 --tmpfs /tmp").split(), *(str(x) for y in mounts for x in y),
+            *"--chdir /tmp --setenv HOME /tmp --setenv TMPDIR /tmp".split()]
 
 
 def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, list[Seen] | str]:
     found: dict[str, list[Seen] | str] = {}
     while left := [job for job in jobs if job.name not in found]:
-        calls, ended = run_some(left, student, hidden)
-        for job in left:
+        beside = [job for job in left if job.folder == left[0].folder]
+        calls, ended = run_some(beside, student, hidden)
+        for job in beside:
             seen = calls.get(job.name)
             if seen is None or not seen[1]:             # this one has ended the process
                 found[job.name] = f"no result: {ended}"
@@ -120,10 +143,11 @@ def main() -> None:
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     limit()
-    sys.path.insert(0, student)                         # a file may import its neighbour
+    sys.path[:0] = [str(jobs[0].folder), student]  # a file may import its neighbour
     checker = ModuleType("check")                       # check(f) at its end does nothing
     checker.check = lambda function: None               # type: ignore[attr-defined]
     sys.modules["lessons.tasks.check"] = checker
+    sys.modules["lessons.keys"] = None                  # type: ignore[assignment]  # no key either
     read: dict[tuple[str, str], tuple] = {}
 
     def write(seen: Seen) -> None:
@@ -132,11 +156,11 @@ def main() -> None:
             Seen(error="ValueError", words="ValueError: what it gives is too large")))
     for job in jobs:
         write(Seen(error="begin", words=job.name))
-        file = Path(tempfile.gettempdir(), job.file)
+        file = Path.cwd() / job.file                    # a folder of this process alone
         file.write_bytes(job.text.encode("utf-8", "replace"))
         if (job.text, job.function) not in read:
             try:
-                with at_most():
+                with at_most(job.seconds):
                     read[job.text, job.function] = program_in(file, job.function)
             except TooLong as error:
                 read[job.text, job.function] = None, f"{file.name} cannot be read. {error}"

@@ -20,6 +20,7 @@ from lessons.tasks.task import Measure, Task
 from nanouft import simple, world
 from nanouft.gpt import GPT, GPTConfig, shipped_base
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.printing import quantity
 
 PARTS = {   # in the order in which they are written: the lesson, and methods that show a mistake
     "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
@@ -100,12 +101,14 @@ class Chats:
 
     def look(self) -> dict:
         chats = [nano().chat(row.prompt, row.answer) for row in self.rows]
-        tensors = dict(zip(("the inputs are", "the targets are", "the mask is"),
-                           simple.padded(chats, nano()), strict=True))
-        return tensors | {"kind of mask": tensors["the mask is"].is_floating_point()}
+        inputs, targets, mask = simple.padded(chats, nano())
+        used = ((targets != nano().pad) | (mask != 0)).any(0)
+        T = used.nonzero()[-1:].sum() + 1               # more columns of padding are right, too
+        return {"the inputs are": inputs[:, :T], "the targets are": targets[:, :T],
+                "the mask is": mask[:, :T], "kind of mask": mask.is_floating_point()}
 
     def __str__(self) -> str:
-        return "\n".join([f"    {len(self.rows)} rows, padded:",
+        return "\n".join([f"    {quantity(len(self.rows), 'rows')}, padded:",
                           *(f"    {'; '.join(row_words(row))}" for row in self.rows), ""])
 
 

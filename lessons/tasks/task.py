@@ -9,6 +9,7 @@ sentence. Nothing but results is compared, so any style will do.
 import functools
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,7 +18,7 @@ from random import Random
 
 import torch
 
-from lessons.tasks.call import NO_TENSOR, Seen, as_tensor, attempt, result, shown
+from lessons.tasks.call import NO_TENSOR, SECONDS, Seen, as_tensor, attempt, result, shown
 from nanouft.plumbing.errors import UserError
 
 HERE = Path(__file__).resolve().parents[1]
@@ -48,7 +49,7 @@ class Task:
     tolerance: float = 1e-4
     always: list[tuple] = field(default_factory=list)   # examples, and edges
     rounds: int = 20                            # cases
-    seconds: int = 20                           # of computing, for all of them
+    seconds: int = SECONDS                      # of computing, for all of them
     text: str = ""                              # in place of the call
     file: str = ""                              # the student's
 
@@ -113,13 +114,14 @@ def tasks() -> dict[str, Task]:
 
 
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06 or mine; all for none."""
+    """The tasks that are meant by 06a, 06, 6 or mine; all for none."""
+    which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
+    meant = {name: {name, task.file[:-3], task.file[:-3].removeprefix("ex")}
+             for name, task in tasks().items()}
     for word in which:
-        if not any(word in (name, task.file[:-3]) or name.startswith(word)
-                   for name, task in tasks().items()):
+        if not any(word in words for words in meant.values()):
             raise UserError(f"there is no task {word}; python -m lessons check lists them")
-    return [name for name, task in tasks().items()
-            if not which or name.startswith(tuple(which)) or task.file[:-3] in which]
+    return [name for name, words in meant.items() if not which or words & {*which}]
 
 
 # ---- common mistakes -----------------------------------------------------------------------------

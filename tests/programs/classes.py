@@ -30,10 +30,10 @@ CHEATS = {
     "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
                "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
     "judge": "import sys\nfor name in [x for x in sys.modules if x.startswith('lessons.')]:\n"
-             "    for what in ('judge', 'verdict', 'difference', 'both_values', 'grade_words'):\n"
+             "    for what in ('Judge', 'verdict', 'compared', 'differ', 'new_mark'):\n"
              "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
              + WRONG + "return 0.0",
-    "draws": "import torch\nfrom lessons.classroom.exercise import Draw\n"
+    "draws": "import torch\nfrom lessons.tasks.task import Draw\n"
              "Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
              "Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
              + WRONG + "return logp.sum()",
@@ -56,7 +56,7 @@ HOSTILE = {
     "deep": WRONG + "return " + "-" * 2500 + "1",
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
     "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
-    "key": "from lessons.exercises.key02 import sft_loss",
+    "key": "from lessons.keys.ex02 import sft_loss",
     "=HYPERLINK(1)": RIGHT}
 HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
                          "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"

@@ -2,7 +2,7 @@
 
 They were written before the sentences of the keys and are kept apart from them: no sentence may be
 written for one of them. Each has the words that a sentence must hold if the check names one; a
-program with two mistakes has the words of both. tests/test_programs.py counts how many are named.
+program with two mistakes has the words of both. tests/test_tasks.py counts how many are named.
 """
 HEAD = """import itertools
 import math
