@@ -9,7 +9,7 @@ import pytest
 import torch
 from made import NANO, tiny
 
-from lessons.bench import __main__, gpu, ladder, subjects
+from lessons.bench import __main__, gpu, subjects
 from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
@@ -109,12 +109,11 @@ def checks(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for check in ("same_as_cpu", "accumulate", "scaler", "resume", "beside_trl"):
         monkeypatch.setattr(gpu, check, lambda *told, **more: (True, "as expected"))
-    monkeypatch.setattr(ladder, "measured", lambda *told: (True, "fast"))
     monkeypatch.setattr(gpu, "compiled", no_compiler)
 
 
 def test_a_check_that_raises_ends_nothing(checks, capsys):
-    """The ladder is printed behind it; and a LOOK is seen in the exit code."""
+    """TRL is printed behind it; and a LOOK is seen in the exit code."""
     assert gpu.main("cpu", "some/folder") == 1
     lines = capsys.readouterr().out.splitlines()
     look, = (line for line in lines if line.startswith("LOOK"))
@@ -130,7 +129,7 @@ def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, caps
     monkeypatch.setattr(gpu.time, "monotonic", lambda: next(clock))
     assert gpu.main("cpu", limit=9) == 1
     first = capsys.readouterr().out.splitlines()
-    assert first[-1].startswith("9 seconds are over; the same command goes on with: sft, base")
+    assert first[-1].startswith("9 seconds are over; the same command goes on with: sft beside")
     for check in ("same_as_cpu", "compiled"):
         monkeypatch.setattr(gpu, check, lambda *told: (True, "again"))
     assert gpu.main("cpu") == 0
@@ -152,20 +151,3 @@ def test_without_trl_the_line_says_so(monkeypatch):
     monkeypatch.setattr(gpu, "against_trl", without)
     told = gpu.beside_trl("sft", lambda: subjects.Subject("base", rows=2, turns=1), CPU)
     assert told == (True, "not measured: trl is not installed")
-
-
-@pytest.mark.parametrize("line", [
-    ("sft", "gpt2", "full", "compiled"), ("dpo", "gpt2", "full", "plain"),
-    ("grpo", "gpt2", "short", "compiled"), ("decoding", "gpt2", "short", "plain")])
-def test_a_line_of_the_ladder_is_tried_on_a_cpu(line, monkeypatch):
-    fine, told = ladder.measured(*line, "cpu")
-    assert fine and re.match(r"[\d,]+ tokens per second, [\d.]+ ms a step", told), told
-    assert ("MFU" in told) == (line[0] in ("sft", "dpo"))
-
-
-def test_too_little_memory_is_no_fault_of_the_program(monkeypatch):
-    def full(*told):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-    monkeypatch.setattr(ladder, "rung", full)
-    fine, told = ladder.measured("sft", "gpt2", "full", "plain", "cpu")
-    assert fine and told.startswith("not measured")
