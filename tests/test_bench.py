@@ -129,7 +129,7 @@ def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, caps
     monkeypatch.setattr(gpu.time, "monotonic", lambda: next(clock))
     assert gpu.main("cpu", limit=9) == 1
     first = capsys.readouterr().out.splitlines()
-    assert first[-1].startswith("9 seconds are over; the same command goes on with: sft beside")
+    assert first[-1].startswith("9 seconds are over; the same command goes on with: dpo beside TRL")
     for check in ("same_as_cpu", "compiled"):
         monkeypatch.setattr(gpu, check, lambda *told: (True, "again"))
     assert gpu.main("cpu") == 0
