@@ -118,9 +118,10 @@ def same_as_cpu(name: str, gpu: Device, start: Start = base, rows: int = 32) -> 
     enlarge what is rounded."""
     batches = batches_of(name, start, 3, rows)
     wanted = learner(name, Device(), batches, start)[1](3)
+    products = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     full = max(gaps(learner(name, replace(gpu, dtype="fp32"), batches, start)[1](3), wanted))
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision(products)
     loss, norm = gaps(learner(name, gpu, batches, start)[1](1), wanted[:1])
     return (full < 1e-3 and loss < 0.02 and norm < 0.08,
             f"off by {full:.0e} in fp32; in bf16 loss {loss:.0e}, norm {norm:.0e}")
