@@ -26,8 +26,9 @@ from nanouft.run.evaluation import (
     show,
 )
 from nanouft.run.folder import Log
-from nanouft.run.plan import affordable
+from nanouft.run.plan import affordable, scores_answers
 from nanouft.run.reference import FrozenModels, logps
+from nanouft.run.settings import read_flags
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
             if not cls().on_policy and cls().kinds() != ["demos"]]
@@ -80,6 +81,13 @@ def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
     told = evaluate_run(nano(), NANO, plan, CPU, lambda rows, texts: asked.append(texts) or [1, 2])
     assert told.metrics["held_out"]["reward"] == 1.5 and len(asked[0]) == 2
     assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
+
+
+@pytest.mark.parametrize("line, scored", [
+    ("grpo", True), ("distill", False), ("distill --reward r.py:f", True), ("sft", False)])
+def test_answers_are_scored_where_a_method_samples_and_there_is_a_reward(line, scored):
+    objective, cfg, _ = read_flags(["--data", "x", "--objective", *line.split()])
+    assert scores_answers(cfg, objective) == scored
 
 
 def test_the_answers_that_are_shown_are_to_different_questions():
