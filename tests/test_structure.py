@@ -134,11 +134,11 @@ def exists(module: str) -> bool:
 
 
 def test_every_command_that_is_named_exists():
-    written = {(m, f.name) for f, text in texts().items() if f.name != "CHANGELOG.md"
-             for m in COMMANDS.findall(text)}
+    now = {f: text for f, text in texts().items() if f.name != "CHANGELOG.md"}
+    written = {(m, f.name) for f, text in now.items() for m in COMMANDS.findall(text)}
     gone = sorted((m, f) for m, f in written if not exists(m.strip(".").replace(".", "/")))
     assert written and not gone, gone
-    named = {name for text in texts().values() for name in OF_THE_COURSE.findall(text)}
+    named = {name for text in now.values() for name in OF_THE_COURSE.findall(text)}
     assert named and not named - set(course.PROGRAMS)
 
 
