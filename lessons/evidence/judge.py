@@ -24,7 +24,8 @@ Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
 COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-RUNS = sorted([*(x for x in plan.NAMES if plan.file_of(x).exists()), "C5", "C7"], key=plan.number)
+ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
+RUNS = sorted([*ASKED, "C5", "C7"], key=plan.number)
 
 
 class Asked(NamedTuple):

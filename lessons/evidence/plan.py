@@ -1,6 +1,7 @@
 """A run as it was planned (questions/NAME.ini) and what its trainings scored (results/NAME.npz.xz).
 
-[run]           what it asks, its models, seeds, test prompts and tasks; what was expected before
+[run]           what it asks, its models, seeds, prompts and tasks; what was expected before; split
+                = val: it tries settings for another run, and has no questions
 [made]          models and files that several trainings read: {likeliest} in their commands
 [trainings]     name = flags of nanouft.train. "<- NAME": it starts from that training's model, else
                 from the model of [run]. Two lines: one for each model. No flags: not trained
@@ -74,8 +75,13 @@ class Run:
                      self.run.get("mean of", " ".join(self.tasks)).split(","))
 
     @property
+    def split(self) -> str:
+        """"val" of a run that chooses the settings of another one."""
+        return self.run.get("split", "test")
+
+    @property
     def prompts(self) -> int:
-        """The seed of the test prompts."""
+        """The seed of the prompts."""
         return int(self.run["prompts"])
 
     @property

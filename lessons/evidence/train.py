@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import get_context
@@ -90,7 +91,7 @@ def score(run: Run, folder: str) -> None:
     from nanouft.models import folders
     from nanouft.run.evaluation import score_tasks
     model, tok = folders.start_model(folder)
-    answers = score_tasks(model, tok, "test", run.items, run.prompts, run.tasks, run.longest)[1]
+    answers = score_tasks(model, tok, run.split, run.items, run.prompts, run.tasks, run.longest)[1]
     found = {what: np.array([[x[what] for x in answers if x["family"] == task]
                              for task in run.tasks]) for what in ("score", "ended")}
     file = scored(run, folder)
@@ -114,16 +115,21 @@ def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str])
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     run = plan.read(name)
     missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
-    if missing:
-        make(todo)
-    for folder in missing:
-        score(run, folder)
+    seconds = []
+    for folder in dict.fromkeys([*todo, *missing]) if missing else ():
+        begun = time.process_time()
+        if folder in todo:
+            make({folder: todo[folder]})
+            seconds.append(f"{Path(folder).name} {time.process_time() - begun:.0f}")
+        if folder in missing:
+            score(run, folder)
     if run.models == ["smollm2"]:                   # 540 MB each
         for weights in (file for x in folders.values() for file in Path(x).glob("*.safetensors")
                         if Path(x).is_relative_to(OUT / name) and "/all/" not in x):
             weights.unlink()
     return (f"{name}, {MODELS[run.models[model]]}, seed {run.seeds()[s]}: {len(missing)} scored, "
-            f"{len({*folders.values()}) - len(missing)} were there")
+            f"{len({*folders.values()}) - len(missing)} were there; CPU seconds: "
+            f"{', '.join(seconds) or 0}")
 
 
 def second_base(folder: Path) -> None:
@@ -157,7 +163,8 @@ def groups_of(run: Run) -> np.ndarray:
     """(tasks, prompts) one number for all prompts of a task that ask for the same fact."""
     from nanouft import world
     from nanouft.world.answers import read_question
-    rows = world.rows("test", "prompts", run.items * len(run.tasks), run.prompts, skills=run.tasks)
+    n = run.items * len(run.tasks)
+    rows = world.rows(run.split, "prompts", n, run.prompts, skills=run.tasks)
     numbers: dict = {}
     found = [numbers.setdefault(read_question(text) or text, len(numbers))
              for text in (row.prompt[0].text for row in rows)]
