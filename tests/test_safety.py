@@ -27,7 +27,7 @@ from nanouft.plumbing.files import read_json
 from nanouft.run import folder as run_folder
 from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
-from nanouft.run.resume import fingerprint
+from nanouft.run.resume import check_resume, fingerprint
 
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
 
@@ -172,15 +172,23 @@ def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(file, place, tmp_p
     assert "the data, the start model or the reward has changed" in one_error(capsys)
 
 
-def test_a_field_that_a_reward_reads_belongs_to_its_run():
-    """Beside an answer that is given no run reads it."""
-    def key(role: str, gold: str) -> str:
+@pytest.mark.parametrize("role", ["prompt", "answer"])
+def test_any_field_belongs_to_a_run(role):
+    """A reward may read it, or an objective of one's own."""
+    def key(gold: str) -> str:
         said = (Turn("assistant", "b"),) if role == "answer" else ()
         rows, _ = encode([Row(roles={role: ((Turn("user", "a"),), said)}, extra={"gold": gold})],
                          NANO, 64)
         return fingerprint(nano(), rows)
-    assert key("prompt", "x") == key("prompt", "x") != key("prompt", "y")
-    assert key("answer", "x") == key("answer", "y")
+    assert key("x") == key("x") != key("y")
+
+
+def test_another_torch_or_device_is_named_when_a_run_goes_on(tmp_path, capsys):
+    about = {"key": "k", "config": {}, "hp": {}, "steps": 4, "torch": "2.9", "device": "cpu fp32"}
+    (tmp_path / "run.json").write_text(json.dumps(about | {"torch": "2.6"}))
+    (tmp_path / "metrics.jsonl").write_text("")
+    check_resume(tmp_path, about)
+    assert "torch 2.9 in place of 2.6" in capsys.readouterr().out
 
 
 # ---- rollouts ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives.from_file import own_file
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.printing import say
 from nanouft.plumbing.tensors import holds_tensors
 from nanouft.run.folder import hash_of, locked, new_folder, read_lines
 from nanouft.run.plan import Plan
@@ -50,8 +51,8 @@ def fingerprint(model: torch.nn.Module, encoded: list[Encoded], *more: str) -> s
     for p in model.parameters():
         digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     for e in encoded:
-        fields = e.row.extra if "prompt" in e.seqs else None        # for a reward
-        digest.update(repr((e.row.score, e.row.label, e.row.p, fields)).encode())
+        # extra: fields that a reward or an objective of one's own may read
+        digest.update(repr((e.row.score, e.row.label, e.row.p, e.row.extra)).encode())
         for role, t in e.seqs.items():
             digest.update(role.encode() + t.ids.tobytes() + t.mask.tobytes())
     return digest.hexdigest()[:24]
@@ -69,6 +70,10 @@ def check_resume(folder: Path, about: dict) -> None:
     if other := [name for name in ("hp", "config", "steps") if saved.get(name) != now[name]]:
         raise UserError(f"{folder}/run.json: other {other[0]} than this version of nanouft would "
                         "take, so the run cannot go on exactly; start a new run")
+    for what in ("torch", "device"):
+        if saved.get(what) != now[what]:
+            say(f"{what} {now[what]} in place of {saved.get(what)}: the rest of this run may differ "
+                "in its last digits")
     read_lines(folder / "metrics.jsonl")            # a damaged log is found now, before any scoring
 
 
