@@ -156,6 +156,20 @@ def test_in_a_clone_of_the_project_only_the_exercises_count(tmp_path):
     assert len(Student(tmp_path / "ada", tmp_path).texts) == 3
 
 
+def test_what_is_only_imported_from_the_project_gets_no_point(tmp_path, graded):
+    hand_in(tmp_path / "all" / "ada", "from nanouft.simple import *\n", "mine.py")
+    assert table(tmp_path / "all", "token_logp")["ada"]["points"] == "0"
+
+
+def test_a_notebook_has_one_of_two_tasks_with_one_name(tmp_path):
+    """Both 02b and a part of mine.py are called sft_loss."""
+    other = WRONG.replace("logp, mask, reduction", "model, reference, rows, tok, step")
+    for name, source in (("02b", RIGHT), ("sft_loss", other + "pass")):
+        hand_in(tmp_path / name, notebook(source), "week2.ipynb")
+        student = Student(tmp_path / name, tmp_path)
+        assert [x for x in ("02b", "sft_loss") if student.program(x)] == [name]
+
+
 def test_what_is_not_read_is_named(tmp_path, graded):
     hand_in(tmp_path / "all" / "ada", "{", "ex02.ipynb")
     hand_in(tmp_path / "all" / "bob", KEY)

@@ -1,5 +1,6 @@
 """Each task: its stub is not started, the right program passes, each common mistake is refused and
 named; right programs in another style pass; wrong ones without a sentence are refused."""
+import os
 from dataclasses import replace
 from functools import cache
 from inspect import getsource
@@ -226,11 +227,25 @@ def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, t
         old.unlink(missing_ok=True)
 
 
-def test_the_command(tmp_path, capsys):
+@pytest.mark.parametrize("own", [True, False])
+def test_somebody_elses_files_run_in_another_process(own, tmp_path, capsys, monkeypatch):
+    """With what they import; own ones are those of the folder in which one is."""
     (tmp_path / "neighbour_of_ex02.py").write_text("import math\n" + KNOWN["02a"].source)
-    (tmp_path / "ex02.py").write_text("from neighbour_of_ex02 import response_mask")
-    assert command(check.main, ["2a", "--folder", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.split() == "02a right 1 of 1 right.".split()
-    assert command(check.main, ["02", "--folder", str(tmp_path)]) == 1
+    (tmp_path / "ex02.py").write_text("import os\nfrom neighbour_of_ex02 import response_mask\n"
+                                      "def sft_loss(*x):\n    raise ValueError(os.getpid())\n")
+    if own:
+        monkeypatch.chdir(tmp_path)
+    assert command(check.main, ["2a", "2b", "3", "--folder", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    for words in ("02a                       right\n", "There is no file", "1 of 3 right."):
+        assert words in told
+    assert (f"ValueError: {os.getpid()}\n" in told) == own
+    assert "\n    line 4: raise ValueError(os.getpid())" in told
+    if not own:
+        assert command(check.main, ["2a", "--folder", str(tmp_path), "--run", "sft"]) == 2
+        assert "your own process" in capsys.readouterr().err
+
+
+def test_a_task_that_there_is_not(capsys):
     assert command(check.main, ["99"]) == 2
     assert "there is no task 99" in capsys.readouterr().err

@@ -36,6 +36,7 @@ from lessons.tasks.submission import (
     fingerprint,
     hashed,
     job_for,
+    warn_without_container,
 )
 from lessons.tasks.task import HERE, KEYS, STUBS, Judge, Verdict, chosen, tasks
 from nanouft.plumbing.entry import command
@@ -77,9 +78,7 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
     folders = [x for x in sorted(folder.glob("*")) if x.is_dir() and x.name[0] not in "._"]
     if not folders:
         raise UserError(f"{folder}: no folder of a student is there")
-    if why := no_container():
-        say(f"Programs run without a container ({why}). They can read keys, write files and use "
-            "the network, so grade where nothing else is.")
+    warn_without_container()
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "seed.txt").exists():
         write_text(out / "seed.txt", str(Random().randrange(10**9)))

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lessons.tasks.child import ROOT, Job
+from lessons.tasks.child import ROOT, Job, no_container
 from lessons.tasks.task import STUBS, Judge, tasks
+from nanouft.plumbing.printing import say
 
 LARGEST = 2**22                     # bytes of a file
 SHORT = 50                          # nodes of a program that everybody writes alike
@@ -56,7 +57,7 @@ def text_of(file: Path) -> str:
     return "\n".join(kept)
 
 
-def definition(text: str, name: str) -> ast.stmt | None:
+def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
     """Of this name, or of the last class; None if there is none or it is still a stub."""
     try:
         made = [x for x in ast.parse(text).body if isinstance(x, DEFINED)
@@ -65,6 +66,10 @@ def definition(text: str, name: str) -> ast.stmt | None:
     except BROKEN:                                      # nested too deep, for example
         return None
     return None if stub or not made else made[-1]
+
+
+def arguments(made: ast.FunctionDef | ast.ClassDef) -> int:
+    return len(made.args.args) if isinstance(made, ast.FunctionDef) else 0
 
 
 class Student:
@@ -99,10 +104,10 @@ class Student:
         """The file for a task, and its text: the first that has begun it, else the first."""
         task, found = tasks()[name], []
         for file, text in self.texts.items():
-            if file.name == task.file or file.suffix == ".ipynb" and task.name:
-                begun = definition(text, task.name) is not None
-                if begun or file.suffix == ".py":
-                    found.append((not begun, len(found), file, text))
+            made = definition(text, task.name)
+            if file.name == task.file or (file.suffix == ".ipynb" and task.name and made
+                                          and not task.is_another(arguments(made))):
+                found.append((made is None, len(found), file, text))
         return min(found)[2:] if found else None
 
     def find(self, versions: dict[str, str]) -> None:
@@ -155,6 +160,18 @@ def marks_in(file: Path) -> dict[str, dict]:
         return {x["name"]: x for x in json.loads(file.read_text(encoding="utf-8"))["tests"]
                 if "belongs_to" in x["extra_data"]}
     return {}
+
+
+def others(student: Path) -> list[Path]:
+    """Folders beside a student's, perhaps those of classmates."""
+    beside = student.parent.iterdir() if len(student.parent.parts) > 1 else []
+    return [x for x in beside if x != student and x.name[0] not in "._" and x.is_dir()]
+
+
+def warn_without_container() -> None:
+    if why := no_container():
+        say(f"Programs run without a container ({why}). They can read keys, write files and use "
+            "the network, so grade where nothing else is.")
 
 
 def job_for(name: str, judge: Judge, file: Path, text: str) -> Job:
