@@ -31,6 +31,9 @@ TASKS = {"iw_sft": Paper(IWSFT,
       "not of their sum."),
      ("self.temp * lead", "lead", "temp is missing."),
      (".clamp(max=self.cap)", "", "The weights are not capped."),
+     ("(self.temp * lead).exp().clamp(max=self.cap)",
+      "(self.temp * lead).clamp(max=self.cap).exp()", "The cap is that of the weight itself, not of "
+      "its logarithm."),
      (".clamp(max=self.cap)", ".clamp(1 / self.cap, self.cap)", "The weights have no lower bound."),
      ("lead = s.mean(s.logp.detach() - s.ref_logp)                             # (B,) nats",
       "lead = (s.logp.detach() - s.ref_logp)", "An answer has one weight. Yours differ from token "

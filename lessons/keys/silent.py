@@ -57,8 +57,8 @@ def starts_and_ends(draw):
 
 def logits_and_ids(draw):
     B, T = draw.randint(1, 2), draw.randint(3, 5)
-    mask = answer_mask(torch.ones(B, dtype=torch.long), torch.tensor(
-        [draw.randint(2, T) for _ in range(B)]), T)
+    mask = answer_mask(torch.tensor([draw.randint(1, 2) for _ in range(B)]), torch.tensor(
+        [draw.randint(3, T) for _ in range(B)]), T)
     return draw.numbers(-3, 3, B, T, 4), draw.ids(B, T, 4), mask
 
 
