@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from functools import cache
 from inspect import getsource
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -85,12 +86,14 @@ def a_small_base(monkeypatch, request):
 def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, request):
     if name in parts.PARTS and name != "chord_loss":
         request.getfixturevalue("a_small_base")
-    task = KNOWN[name]
+    task, judge = KNOWN[name], judge_of(name)
     assert judged(name, task.right).told == ""
-    for mistake in task.mistakes:
-        source = source_with(task, (mistake,))
-        assert source, f"no part of the right program: {mistake[0]}"
-        assert judged(name, program_of(task, source)).told.endswith("\n    " + mistake[2])
+    programs = dict(takewhile(lambda some: len(some[0]) == 1, judge.programs()))
+    assert [*programs] == [(x,) for x in task.mistakes], "each is one of a part of the right program"
+    for (mistake,), program in programs.items():
+        seen = [judge.ours(program, k) for k in range(len(judge.cases))] \
+            if task.properties is None else [*attempts(task.look, program, judge.cases, "", 200)]
+        assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
 
 
 @pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow if x in {
@@ -198,7 +201,7 @@ def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):
     ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "changes its arguments"),
     ("def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line 2"),
     ("def response_mask(*x):\n    exit()", "it ends Python with exit() or sys.exit()"),
-    ("def response_mask(*x):\n    return [1.0]", ", of the shape ("),
+    ("def response_mask(*x):\n    return [1.0] * 9", ", of the shape ("),
     ("def response_mask():\n    return []", "takes 0 positional arguments but 1 was given")])
 def test_other_mistakes_get_a_line(source, words, tmp_path):
     assert words in of_text("02a", source, tmp_path).told

@@ -214,7 +214,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("row.score for", "float(row.score == 1) for", "A score may lie between 0 and 1. It should "
          "not be rounded to right or wrong."),
         (".square()", ".abs()", "The difference should be squared."),
-        (".square()", ".square() / 2", "The square is halved. UNA takes the whole one."),
+        (".square().mean()", ".square().mean() / 2", "The square is halved. UNA takes the whole "
+         "one."),
         ("(torch.sigmoid(BETA * nats) - score).square()", "F.binary_cross_entropy_with_logits("
          "BETA * nats, score)", "This is the cross-entropy. UNA takes the squared difference."),
         ("torch.sigmoid(BETA * nats)", "torch.sigmoid(-BETA * nats)", "The sign in the sigmoid is "

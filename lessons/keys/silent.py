@@ -85,6 +85,7 @@ TASKS = {
         ("logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])",
          "logits[:, 1:].log_softmax(-1).gather(-1, ids[:, 1:, None])", STILL + "a position is "
          "asked for the token that it has just read."),
+        ("logits[:, :-1].log", "logits[:, :-1].softmax(-1).log", "The softmax is taken twice."),
         (" * mask[:, 1:]).sum() / mask[:, 1:].sum()",
          " * mask[:, :-1]).sum() / mask[:, :-1].sum()", "The mask is that of the "
          "ids. A position predicts the next one, so shift the mask, too."),
