@@ -89,7 +89,7 @@ def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, re
     task, judge = KNOWN[name], judge_of(name)
     assert judged(name, task.right).told == ""
     programs = dict(takewhile(lambda some: len(some[0]) == 1, judge.programs()))
-    assert [*programs] == [(x,) for x in task.mistakes], "each is one of a part of the right program"
+    assert [*programs] == [(x,) for x in task.mistakes], "each is one part of the right program"
     for (mistake,), program in programs.items():
         seen = [judge.ours(program, k) for k in range(len(judge.cases))] \
             if task.properties is None else [*attempts(task.look, program, judge.cases, "", 200)]
