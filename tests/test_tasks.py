@@ -113,6 +113,18 @@ def test_no_mistake_is_called_right_by_any_of_twelve_draws(name, request):
                        for k, call in enumerate(calls)), mistake
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
+def test_no_draw_gives_a_mistake_the_name_of_another(name):
+    """Cases in which two of them give the same must not be all cases."""
+    task = KNOWN[name]
+    for judge in (Judge(task, seed) for seed in range(12)):
+        for mistake in task.mistakes:
+            program = program_of(task, source_with(task, (mistake,)))
+            seen = [*attempts(task.look, program, judge.cases, "", 200)]
+            assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
+
+
 @pytest.mark.parametrize("name", [*EXERCISES, *parts.PARTS])
 def test_a_stub_is_not_started(name):
     assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == NOT_STARTED
