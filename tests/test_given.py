@@ -100,8 +100,9 @@ ALLOWED = {         # by the texts: what must be among the cases, without a look
     "09a": lambda score: (score == 1, score < 0.5),
     "10a": lambda r, r_bar, wrong, k: (k == 0, k == len(r) - 1, not wrong.any(),
                                        wrong.mean() > 0.6),
-    "11a": lambda n, likes, scores: (n == 1, n == len(likes) > 1, len(likes) == 1, min(likes) < 0,
-                                     likes != sorted(likes), len({*scores}) < len(scores)),
+    "11a": lambda n, likes, scores: (
+        n == 1, n == len(likes) > 1, len(likes) == 1, min(likes) < 0, len({*scores}) < len(scores),
+        likes[0] == max(likes) > likes[-1]),
     "12a": lambda p, share: (p < 0.1, p == 0.5, p > 0.9, share > 0.9, share < 0.5),
     "12b": lambda logp, old, ref, A, eps, beta: (
         (A == 0).any(), ((logp - old > eps) & (A > 0)).any(), ((logp - old > eps) & (A < 0)).any(),
