@@ -66,6 +66,11 @@ def test_a_stub_has_the_arguments_with_which_the_program_calls_it_and_names_its_
     assert stub.__doc__.startswith(f"Lesson {parts.PARTS[name][0]}. ")
 
 
+@pytest.mark.parametrize("name", [x for x in parts.PARTS if x != "train"])
+def test_the_smallest_case_of_a_part_has_one_row(name):
+    assert len(parts.cases_of(name, 1)[0].rows) == 1
+
+
 def test_masks_have_every_shape_of_real_rows():
     drawn = {"".join(map(str, Draw(f"0 {k}").one_mask(5))) for k in range(200)}
     for shape in ("0+1+", "1+0+", "0+1+0+", "[01]*10+1[01]*", "1+", "0*10*"):
