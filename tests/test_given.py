@@ -1,5 +1,6 @@
 """What a student is given fits what is judged: pages, stubs, the code to mend, drawn inputs."""
 import ast
+import math
 import re
 from inspect import signature
 
@@ -65,19 +66,72 @@ def test_a_stub_has_the_arguments_with_which_the_program_calls_it_and_names_its_
     assert stub.__doc__.startswith(f"Lesson {parts.PARTS[name][0]}. ")
 
 
+@pytest.mark.parametrize("name", [x for x in parts.PARTS if x != "train"])
+def test_the_smallest_case_of_a_part_has_one_row(name):
+    assert len(parts.cases_of(name, 1)[0].rows) == 1
+
+
 def test_masks_have_every_shape_of_real_rows():
     drawn = {"".join(map(str, Draw(f"0 {k}").one_mask(5))) for k in range(200)}
     for shape in ("0+1+", "1+0+", "0+1+0+", "[01]*10+1[01]*", "1+", "0*10*"):
         assert any(re.fullmatch(shape, mask) for mask in drawn), shape
 
 
-def test_a_chat_of_an_input_is_possible():
-    """It begins with the user, and no answer goes on after its end."""
-    for k in range(200):
-        tokens, = KNOWN["02a"].draw(Draw(f"{k}"))
-        assert tokens[0] == "user"
-        for answer in " ".join(tokens).split("assistant")[1:]:
-            assert "end" not in answer.split("user")[0].split()[:-1]
+def test_chats_have_all_that_the_text_allows():
+    """They begin with the user; each of the two may say "end", answer twice, or be cut off."""
+    drawn = [" ".join(KNOWN["02a"].draw(Draw(f"{k}"))[0]) for k in range(200)]
+    for shape in ("user end", "assistant end yo", "end assistant end", "user user", "yo$", "end$",
+                  "user$", "assistant$", "end user hi"):
+        assert any(re.search(shape, chat) for chat in drawn), shape
+    assert all(chat.startswith("user") for chat in drawn)
+
+
+ALLOWED = {         # by the texts: what must be among the cases, without a look at mistakes
+    "00a": lambda w, l: (w == l, len(w) > len(l), len(w) < len(l), w[0] != l[0],
+                         w[:len(l)] == l != w, len({*w}) < len(w)),
+    "01a": lambda q, k, v: (q.shape[1] == k.shape[1], q.shape[1] < k.shape[1], q.shape[1] > 1,
+                            len(q) > 1, q.shape[2] != v.shape[2], (q @ k.mT).min() < -250),
+    "02b": lambda logp, mask, how: (how == "token", how == "sequence", len(logp) == 1,
+                                    bool(mask.all()), logp.isinf().any(), logp.isnan().any()),
+    "03a": lambda p, r: (len(p) == 1, len(p) > 2, r.min() < 0, len({*r.tolist()}) < len(r)),
+    "04a": lambda tokens, guesses, mask: (len(mask) == 1, mask[0] == 0, mask[-1] == 0, all(mask),
+                                          "1, 0, 1" in f"{mask}", guesses == tokens[1:]),
+    "05a": lambda p, path, step, best: (len(path) == 1, len({s for s, _ in path}) < len(path),
+                                        best.sum(1).max() > 1, best.sum(1).min() < 1),
+    "06a": lambda losses, gamma: (len(losses) == 2, len(losses) > 3, gamma == 1, gamma < 0.5,
+                                  losses[1:-1].numel() and losses[1:-1].min() == 0),
+    "07a": lambda g: (len(g) == 3, len(g) > 3, g.norm() < 0.1, g.norm() > 100, g.min() < 0),
+    "08a": lambda share, beta, gamma: (share < 0.1, share > 0.5, beta < 1, beta > 1, gamma == 0),
+    "09a": lambda score: (score == 1, score < 0.5),
+    "10a": lambda r, r_bar, wrong, k: (k == 0, k == len(r) - 1, not wrong.any(),
+                                       wrong.mean() > 0.6),
+    "11a": lambda n, likes, scores: (
+        n == 1, n == len(likes) > 1, len(likes) == 1, min(likes) < 0, len({*scores}) < len(scores),
+        likes[0] == max(likes) > likes[-1]),
+    "12a": lambda p, share: (p < 0.1, p == 0.5, p > 0.9, share > 0.9, share < 0.5),
+    "12b": lambda logp, old, ref, A, eps, beta: (
+        (A == 0).any(), ((logp - old > eps) & (A > 0)).any(), ((logp - old > eps) & (A < 0)).any(),
+        ((old - logp > 2 * eps) & (A > 0)).any(), ((old - logp > 2 * eps) & (A < 0)).any(),
+        (ref > logp).any(), (ref < logp).any(), (old == logp).any()),
+    "13a": lambda p: (p < math.exp(-1), p > math.exp(-1)),
+    "14a": lambda d, sd, t: (d < 0, KNOWN["14a"].right(d, sd, t) is None, len(t) == 1,
+                             KNOWN["14a"].right(d, sd, t) == 2,
+                             KNOWN["14a"].right(d, sd, t) == len(t) + 1),
+    "15a": lambda T, gamma, lam: (T == 1, T > 2, gamma == 0, gamma == 1, lam == 0, lam == 1),
+    "16a": lambda s, delta, long, short: (delta < 0, delta > 0, s < 0.5, s > 0.5, long == short,
+                                          long < short),
+    "17a": lambda share, gamma: (gamma == 1, KNOWN["17a"].right(share, gamma) is None,
+                                 abs(share - 1 + gamma) < 1e-9,
+                                 (KNOWN["17a"].right(share, gamma) or 0) > 20),
+    "18a": lambda scores, lengths, shown, gate: (
+        shown == 0, gate == 0, gate == 1, len({*scores}) == 1, 1 in scores, 0 < min(scores) < 1,
+        shown and sum(x == 1 for x in scores) == gate * len(scores) > 0)}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_all_that_a_text_allows_is_among_the_cases(name):
+    found = [ALLOWED[name](*case) for seed in range(12) for case in KNOWN[name].cases(seed)]
+    assert [any(some) for some in zip(*found)] == [True] * len(found[0])
 
 
 def test_what_is_not_finite_is_far_from_a_number():

@@ -23,6 +23,7 @@ from programs.classes import (
 
 from lessons.tasks import child, grade
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
+from lessons.tasks.submission import Student, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, tasks
 from nanouft.plumbing.entry import command
 
@@ -41,8 +42,8 @@ def hand_in(folder: Path, source: str, name: str = "ex02.py") -> Path:
 
 def told(folder: Path) -> str:
     """What is said of a student's 02b, in a second of computing."""
-    student, judge = grade.Student(folder, folder), Judge(tasks()["02b"], 1)
-    job = replace(grade.job("02b", judge, *student.program("02b")), seconds=1)
+    student, judge = Student(folder, folder), Judge(tasks()["02b"], 1)
+    job = replace(job_for("02b", judge, *student.program("02b")), seconds=1)
     seen = child.run_all([job], folder.resolve(), [folder.resolve().parent])["02b"]
     return grade.new_mark(judge, "02b", seen, "")["output"]
 
@@ -129,7 +130,7 @@ def test_a_process_that_was_ended_costs_one_task(tmp_path):
 
 def test_the_file_that_has_begun_counts(tmp_path):
     def program(name):
-        return grade.Student(tmp_path, tmp_path).program(name)
+        return Student(tmp_path, tmp_path).program(name)
     hand_in(tmp_path, STUB)
     hand_in(tmp_path, RIGHT, "__MACOSX/ex02.py")
     hand_in(tmp_path, RIGHT, ".git/ex02.py")
@@ -148,11 +149,25 @@ def test_in_a_clone_of_the_project_only_the_exercises_count(tmp_path):
     for file in (*KEYS.glob("*.py"), *(child.ROOT / "nanouft/objectives").glob("*.py"),
                  *(child.ROOT / "lessons/evidence").glob("*.py"), STUBS / "ex02.py"):
         hand_in(tmp_path / "ada", file.read_text(encoding="utf-8"), file.relative_to(child.ROOT))
-    student = grade.Student(tmp_path / "ada", tmp_path)
+    student = Student(tmp_path / "ada", tmp_path)
     assert [*student.texts] == [tmp_path / "ada/lessons/exercises/ex02.py"]
     hand_in(tmp_path / "ada", KEY, "lessons/exercises/luffy.py")
     hand_in(tmp_path / "ada", KEY, "psft.py")
-    assert len(grade.Student(tmp_path / "ada", tmp_path).texts) == 3
+    assert len(Student(tmp_path / "ada", tmp_path).texts) == 3
+
+
+def test_what_is_only_imported_from_the_project_gets_no_point(tmp_path, graded):
+    hand_in(tmp_path / "all" / "ada", "from nanouft.simple import *\n", "mine.py")
+    assert table(tmp_path / "all", "token_logp")["ada"]["points"] == "0"
+
+
+def test_a_notebook_has_one_of_two_tasks_with_one_name(tmp_path):
+    """Both 02b and a part of mine.py are called sft_loss."""
+    other = WRONG.replace("logp, mask, reduction", "model, reference, rows, tok, step")
+    for name, source in (("02b", RIGHT), ("sft_loss", other + "pass")):
+        hand_in(tmp_path / name, notebook(source), "week2.ipynb")
+        student = Student(tmp_path / name, tmp_path)
+        assert [x for x in ("02b", "sft_loss") if student.program(x)] == [name]
 
 
 def test_what_is_not_read_is_named(tmp_path, graded):
@@ -283,6 +298,6 @@ def test_without_a_container_nobody_loses_a_point_and_all_are_told(system, tmp_p
 def test_the_project_may_lie_in_the_class_and_the_class_in_the_project(tmp_path):
     hand_in(tmp_path / "all" / "ann", KEY)
     for hidden in ([child.ROOT.parent], [tmp_path / "all"]):
-        student, judge = grade.Student(tmp_path / "all" / "ann", tmp_path), Judge(tasks()["02b"], 1)
-        jobs = [grade.job("02b", judge, *student.program("02b"))]
+        student, judge = Student(tmp_path / "all" / "ann", tmp_path), Judge(tasks()["02b"], 1)
+        jobs = [job_for("02b", judge, *student.program("02b"))]
         assert isinstance(child.run_all(jobs, student.folder, hidden)["02b"], list)

@@ -1,8 +1,10 @@
 """Each task: its stub is not started, the right program passes, each common mistake is refused and
 named; right programs in another style pass; wrong ones without a sentence are refused."""
+import os
 from dataclasses import replace
 from functools import cache
 from inspect import getsource
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -84,17 +86,22 @@ def a_small_base(monkeypatch, request):
 def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, request):
     if name in parts.PARTS and name != "chord_loss":
         request.getfixturevalue("a_small_base")
-    task = KNOWN[name]
+    task, judge = KNOWN[name], judge_of(name)
     assert judged(name, task.right).told == ""
-    for mistake in task.mistakes:
-        source = source_with(task, (mistake,))
-        assert source, f"no part of the right program: {mistake[0]}"
-        assert judged(name, program_of(task, source)).told.endswith("\n    " + mistake[2])
+    programs = dict(takewhile(lambda some: len(some[0]) == 1, judge.programs()))
+    assert [*programs] == [(x,) for x in task.mistakes], "each is one part of the right program"
+    for (mistake,), program in programs.items():
+        seen = [judge.ours(program, k) for k in range(len(judge.cases))] \
+            if task.properties is None else [*attempts(task.look, program, judge.cases, "", 200)]
+        assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
 
 
-@pytest.mark.parametrize("name", marked(x for x in KNOWN if x not in parts.PARTS))
-def test_no_mistake_is_called_right_by_any_of_twelve_draws(name):
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow if x in {
+    *SLOW, *parts.PARTS} else ()) for x in KNOWN])
+def test_no_mistake_is_called_right_by_any_of_twelve_draws(name, request):
     """One draw tells little: iw-SFT without its cap was called right by one in twenty."""
+    if name in parts.PARTS and name != "chord_loss":
+        request.getfixturevalue("a_small_base")
     task = KNOWN[name]
     judges = [Judge(task, seed) for seed in range(12)]
     for mistake in task.mistakes:
@@ -104,6 +111,18 @@ def test_no_mistake_is_called_right_by_any_of_twelve_draws(name):
                      for k, case in enumerate(judge.cases))
             assert any(call.words or judge.difference(call, judge.ours(task.right, k))
                        for k, call in enumerate(calls)), mistake
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
+def test_no_draw_gives_a_mistake_the_name_of_another(name):
+    """Cases in which two of them give the same must not be all cases."""
+    task = KNOWN[name]
+    for judge in (Judge(task, seed) for seed in range(12)):
+        for mistake in task.mistakes:
+            program = program_of(task, source_with(task, (mistake,)))
+            seen = [*attempts(task.look, program, judge.cases, "", 200)]
+            assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
 
 
 @pytest.mark.parametrize("name", [*EXERCISES, *parts.PARTS])
@@ -194,7 +213,7 @@ def test_wrong_programs_are_refused_and_most_are_named(tmp_path, capsys):
     ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "changes its arguments"),
     ("def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line 2"),
     ("def response_mask(*x):\n    exit()", "it ends Python with exit() or sys.exit()"),
-    ("def response_mask(*x):\n    return [1.0]", ", of the shape ("),
+    ("def response_mask(*x):\n    return [1.0] * 9", ", of the shape ("),
     ("def response_mask():\n    return []", "takes 0 positional arguments but 1 was given")])
 def test_other_mistakes_get_a_line(source, words, tmp_path):
     assert words in of_text("02a", source, tmp_path).told
@@ -226,11 +245,25 @@ def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, t
         old.unlink(missing_ok=True)
 
 
-def test_the_command(tmp_path, capsys):
+@pytest.mark.parametrize("own", [True, False])
+def test_somebody_elses_files_run_in_another_process(own, tmp_path, capsys, monkeypatch):
+    """With what they import; own ones are those of the folder in which one is."""
     (tmp_path / "neighbour_of_ex02.py").write_text("import math\n" + KNOWN["02a"].source)
-    (tmp_path / "ex02.py").write_text("from neighbour_of_ex02 import response_mask")
-    assert command(check.main, ["2a", "--folder", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.split() == "02a right 1 of 1 right.".split()
-    assert command(check.main, ["02", "--folder", str(tmp_path)]) == 1
+    (tmp_path / "ex02.py").write_text("import os\nfrom neighbour_of_ex02 import response_mask\n"
+                                      "def sft_loss(*x):\n    raise ValueError(os.getpid())\n")
+    if own:
+        monkeypatch.chdir(tmp_path)
+    assert command(check.main, ["2a", "2b", "3", "--folder", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    for words in ("02a                       right\n", "There is no file", "1 of 3 right."):
+        assert words in told
+    assert (f"ValueError: {os.getpid()}\n" in told) == own
+    assert "\n    line 4: raise ValueError(os.getpid())" in told
+    if not own:
+        assert command(check.main, ["2a", "--folder", str(tmp_path), "--run", "sft"]) == 2
+        assert "your own process" in capsys.readouterr().err
+
+
+def test_a_task_that_there_is_not(capsys):
     assert command(check.main, ["99"]) == 2
     assert "there is no task 99" in capsys.readouterr().err

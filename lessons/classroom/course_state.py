@@ -1,8 +1,8 @@
 """Where a student is in the course: guesses, tasks that are begun, and the next step."""
 from lessons.course import Question, switches
 from lessons.lesson_list import LESSONS, head_of, number_of
-from lessons.tasks.grade import definition
 from lessons.tasks.parts import PARTS
+from lessons.tasks.submission import definition
 from lessons.tasks.task import STUBS, tasks
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say

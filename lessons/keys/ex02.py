@@ -17,15 +17,15 @@ def response_mask(tokens):
 
 
 def conversation(draw):
-    """A chat, perhaps cut off: a user may say "end", an answer ends with it, and either of the two
+    """A chat, perhaps cut off: either of the two may say "end", an answer ends with it, and each
     may have several turns, one after the other."""
     chat = []
     for _ in range(draw.randint(1, 3)):
         for _ in range(draw.choice([1, 1, 2])):
-            chat += ["user", *draw.choices(["hi", "end"], k=draw.randint(1, 2))]
+            chat += ["user", *draw.choices(["hi", "end"], k=draw.randint(0, 2))]
         for _ in range(draw.choice([1, 1, 2])):
-            chat += ["assistant", *draw.choices(["yo", "no"], k=draw.randint(0, 2)), "end"]
-    return (chat[:draw.randint(3, len(chat))],)
+            chat += ["assistant", *draw.choices(["yo", "end"], k=draw.randint(0, 2)), "end"]
+    return (chat[:draw.randint(2, len(chat))],)
 
 
 def sft_loss(logp, mask, reduction):
@@ -54,16 +54,30 @@ TASKS = {
          "number of the first token, not of the last."),
         ("mask[1:]", "mask", "The targets are the row without its first token."),
         (" and not header", "", "A header does not count, even that of the assistant."),
+        ('header else speaker\n', 'header and speaker != "assistant" else speaker\n', "What the "
+         "user says after the first answer counts as well. Each header says who speaks from there "
+         "on."),
+        ("        speaker = ", '        mask = [0] * len(mask) if token == "assistant" else mask\n'
+         "        speaker = ", "Only the last turn of the assistant counts. All of its turns "
+         "should."),
+        ("and not header))\n", 'and not header))\n        speaker = "" if token == "end" else '
+         "speaker\n", 'The assistant may say "end" and go on. It speaks until the next header.'),
         ('header = token in ("user", "assistant")',
          'header = token == "user" or token == "assistant" != speaker',
          "Each header is left out, even if the same speaker has just had a turn."),
         ("not header", 'not header and token != "end"',
          "The end of what the assistant says counts: it has to learn to stop."),
         ("int(speaker", 'int(token == "end" or speaker', "The end of what the user says does not "
-         "count.")], always=[(["user", "hi", "assistant", "yo", "end"],)]),
+         "count.")], always=[
+             (["user", "hi", "assistant", "yo", "end"],),
+             (["user", "assistant", "end", "yo", "end", "user", "hi"],)]),
     "02b": Task(sft_loss, batch, [
         ("-logp.masked_fill(mask == 0, 0)", "-logp * mask",
          "Where the mask is 0, logp may be -inf, and 0 times infinity is nan."),
+        ("-logp.masked_fill(mask == 0, 0)", "-logp.nan_to_num().log_softmax(-1) * mask", "logp is "
+         "a log-probability already. There is no further softmax."),
+        ("-logp.masked_fill(mask == 0, 0)", "-logp.clamp(min=-1e9) * mask", "Where the mask is 0, "
+         "logp may be nan as well. Leave these out in place of multiplying them by 0."),
         ("-logp.masked_fill(mask == 0, 0)", "-logp", "Targets count where the mask is 0."),
         ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum() / mask.sum()",
          'With "sequence" each row has the same share, however long it is.'),
@@ -81,4 +95,5 @@ TASKS = {
          'gradient reaches logp with "token". Stay in torch: .item() and float() cut it off.')],
         gradient("logp"), always=[
             (LOGP, MASK, "token"), (LOGP, MASK, "sequence"),
-            (LOGP.masked_fill(MASK == 0, -math.inf), MASK, "token")])}
+            (LOGP.masked_fill(MASK == 0, -math.inf), MASK, "token"),
+            (LOGP.masked_fill(MASK == 0, math.nan), MASK, "sequence")])}

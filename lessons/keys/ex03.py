@@ -22,7 +22,10 @@ TASKS = {"03a": Task(policy_gradient, state, [
     (" - (p * r).sum()", "", "Raising one logit also makes the other actions less likely."),
     ("return p * (r - (p * r).sum())", "return r",
      "This is the derivative with respect to p. A logit changes all probabilities."),
+    ("return p * (r", "return (r", "This is the advantage. A likely action's logit changes more, "
+     "so multiply by p."),
     ("return p * (r", "return -p * (r", "The sign is wrong: a larger logit of an action that is "
      "better than the mean raises the expected reward.")], always=[
         (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
+        (torch.tensor([1.0]), torch.tensor([2.0])),
         (torch.tensor([0.25, 0.75]), torch.tensor([2.0, 2.0]))])}

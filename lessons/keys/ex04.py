@@ -31,4 +31,5 @@ TASKS = {"04a": Task(depends_on_blend, row, [
      "that word, whatever lambda is."),
     ("mixed and counts == 1", "mixed", "Targets outside the answer have no loss.")], always=[
         (["q", "x", "y", "end"], ["x", "z", "end"], [1, 1, 1]), (["q", "end"], ["x"], [1]),
-        (["q", "x", "y", "end"], ["z", "y", "end"], [1, 1, 1])])}
+        (["q", "x", "y", "end"], ["z", "y", "end"], [1, 1, 1]),
+        (["q", "x", "y", "end"], ["z", "y", "end"], [0, 0, 1])])}

@@ -40,6 +40,13 @@ TASKS = {"05a": Task(estimates, lake, [
      "The moves of the path are made one after the other, so their chances are multiplied."),
     ("(probs * best).sum(1)", "probs.max(1).values",
      "A best move is one that `best` names, whichever it is, not the most likely one."),
+    ("right[cells].mean()", "torch.stack([probs[pair] for pair in path]).mean()", "The second "
+     "number asks for any best move in the cells of the path, not for the demonstrated one."),
+    ("moved(at, probs, step)\n    return", "moved(at, (probs == probs.max(1, keepdim=True).values) "
+     "* 1.0, step)\n    return", "The policy draws its moves. Yours walks by the likeliest one "
+     "alone."),
+    ("right[cells].mean(), torch.stack(does).mean()", "torch.stack(does).mean(), "
+     "right[cells].mean()", "The second number and the third are exchanged."),
     ("does.append((at * right).sum())", "does.append(right[pair[0]])", "The third number follows "
      "the path. The policy walks by itself, and may stand in another cell after the first move."),
     ("does.append((at * right).sum())", "does.append(right.mean())",

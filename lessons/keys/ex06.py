@@ -25,15 +25,18 @@ def losses_and_discount(draw):
     return (losses, gamma) if falls > 1.01 * rises else losses_and_discount(draw)
 
 
+OWN = "The last loss is what you look for, so its own value is not used."
 TASKS = {
     "06a": Task(balance, losses_and_discount, [
         ("return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)",
          "return -B / 2", "This is where the derivative of the numerator is 0. The denominator "
          "depends on b as well."),
+        ("(-U + math", "(-U - math", "This is the other root. It is below 0, and a loss is not."),
         ("return (", "return 0 * (", "With detached weights it would be 0. Here the weights are "
          "losses: at b = 0 the loss falls if b rises."),
         ("(gamma ** (n - t) * x", "(gamma ** (n - t - 1) * x", "The last loss comes n - t tokens "
          "after token t, so it counts gamma^(n - t) in v_t."),
+        ("range(t, n)) for t", "range(t, n)) + gamma ** (n - t) * losses[n].item() for t", OWN),
         ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",
-         "The last loss is what you look for, so its own value is not used.")], tolerance=1e-3,
+         OWN)], tolerance=1e-3,
         always=[(torch.tensor([2.5, 0.0]), 0.95), (torch.tensor([1.0, 0.0, 2.0]), 1.0)])}

@@ -35,8 +35,9 @@ def properties(g_l, g_w):
             "is not a multiple of g_w:": bool(across.norm() > ROUNDING * g_l.norm())}
 
 
+LONGER = ("log p(chosen) changes by a multiple of g_w . (g_w - g_l), so g_w . g_l must be larger "
+          "than g_w . g_w.")
 TASKS = {"07a": Task(both_fall, weights, [
-        ("2 * g_w + other", "g_w / 2 + other", "log p(chosen) changes by a multiple of "
-         "g_w . (g_w - g_l), so g_w . g_l must be larger than g_w . g_w."),
+        ("2 * g_w + other", "g_w / 2 + other", LONGER), ("2 * g_w", "-2 * g_w", LONGER),
         ("2 * g_w + other", "2 * g_w", "Both fall, but your g_l is a multiple of g_w. Add "
          "something that points elsewhere.")], properties=properties)}

@@ -19,6 +19,10 @@ def demonstrations(draw):
     return draw.numbers(-3, 0, n), draw.numbers(-3, 0, n), wrong, draw.randint(0, n - 1)
 
 
+# the lowest trust, the highest, the lowest r, the lowest r_bar
+LOWEST_AND_HIGHEST = torch.tensor([-1, -1.5, -3, -2.5]), torch.tensor([-2, -0.5, -2.5, -2.9])
+HIGHEST = ("The filter throws out the k with the highest trust. It should throw out the k with the "
+           "lowest.")
 TASKS = {"10a": Task(wrong_shares, demonstrations, [
     ("r_bar - r", "r - r_bar", "The trust is upside down. It is high where the helper finds the "
      "demonstration more likely than the policy does."),
@@ -26,8 +30,7 @@ TASKS = {"10a": Task(wrong_shares, demonstrations, [
     ("[k:]", "[:k]", "The filter keeps what it should throw out: those with the lowest trust."),
     ("trust.argsort()[k:]", "trust.argsort(descending=True)[:-k]", "With k = 0 the filter keeps "
      "all demonstrations. Yours keeps none: a slice such as [:-0] is empty."),
-    ("[k:]", "[:-k]", "The filter throws out the k with the highest trust. It should throw out the "
-     "k with the lowest."),
+    ("[k:]", "[:-k]", HIGHEST), ("trust.argsort()", "trust.argsort(descending=True)", HIGHEST),
     ("trust.argsort()", "r.argsort()", "The filter goes by the policy's own opinion. It should go "
      "by the trust."),
     ("trust.argsort()", "r_bar.argsort()", "The filter goes by the helper's opinion alone. It "
@@ -42,4 +45,6 @@ TASKS = {"10a": Task(wrong_shares, demonstrations, [
      "keeps is pushed by 1 each, as in SFT. The trust only chooses.")], always=[
          (torch.zeros(2), torch.tensor([math.log(3), -math.log(3)]), torch.tensor([0.0, 1.0]), 1),
          (torch.tensor([-1.0, -2.0]), torch.tensor([-2.0, -1.0]), torch.zeros(2), 0),
-         (torch.tensor([-3.0, 0, 0]), torch.tensor([-2.0, -1, 0]), torch.tensor([0.0, 1, 1]), 1)])}
+         (torch.tensor([-3.0, 0, 0]), torch.tensor([-2.0, -1, 0]), torch.tensor([0.0, 1, 1]), 1),
+         (*LOWEST_AND_HIGHEST, torch.tensor([1.0, 0, 1, 0]), 1),
+         (*LOWEST_AND_HIGHEST, torch.tensor([1.0, 0, 0, 1]), 1)])}

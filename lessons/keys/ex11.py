@@ -18,6 +18,8 @@ def answers(draw):
 TASKS = {"11a": Task(best_of_n, answers, [
     ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "The kept answer is the one that the "
      "reward model likes best, not the one with the best score."),
+    ("max(some", "min(some", "The kept answer is the one that the reward model likes best. Yours "
+     "is the one that it likes least."),
     ("combinations(range(len(likes)), n)", "__import__('itertools').product(range(len(likes)), "
      "repeat=n)", "The n answers of a set are different: nothing is drawn twice."),
     ("scores[max(some, key=lambda k: likes[k])]", "likes[max(some, key=lambda k: likes[k])]",

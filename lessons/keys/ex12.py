@@ -38,8 +38,10 @@ TASKS = {
          "the larger one alone."),
         (" - p ** K", "", "The scores are also all equal if all answers are right."),
         (" - (1 - p) ** K", "", "The scores are also all equal if all answers are wrong."),
+        ("while 1", "while K < 100 and 1", "The search gives up too early: some group is always "
+         "large enough."),
         ("return K", "return K + 1", "One answer less is enough as well.")],
-        always=[(0.5, 0.5), (0.1, 0.5)]),
+        always=[(0.5, 0.5), (0.1, 0.5), (0.99, 0.95)]),
     "12b": Task(grpo_push, tokens, [
         ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "The derivative of e^d - d - 1 by "
          "d is e^d - 1, and d falls as logp rises. So a token that the reference finds more likely "
@@ -47,6 +49,11 @@ TASKS = {
         ("return rho * A * plain", "return A * plain", "The derivative of rho by logp is rho."),
         ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A", "(rho - 1).abs() <= eps", "A clipped ratio "
          "is not always a constant: the smaller of both gains counts."),
+        ("return rho * A * plain + beta * ((ref - logp).exp() - 1)", "return (rho * A + beta * "
+         "((ref - logp).exp() - 1)) * plain", "Where the gain is clipped, the penalty still "
+         "pushes."),
+        ("((ref - logp).exp() - 1)", "(ref - logp)", "This is d. The derivative of e^d - d - 1 by "
+         "d is e^d - 1."),
         (" * plain", "", "Where the clipped gain is the smaller one, it is a constant and pushes "
          "nothing."),
         ("return rho * A * plain", "return -rho * A * plain", "The sign of the first part is "

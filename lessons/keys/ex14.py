@@ -30,6 +30,10 @@ TASKS = {"14a": Task(seeds_needed, expected, [
      "needed."),
     ("range(2, ", "range(3, ", "Two seeds may be enough; the search begins too late."),
     (" / math.sqrt(n)", "", "The half width is divided by the root of n."),
+    ("math.sqrt(n)", "math.sqrt(n - 1)", "The half width is divided by the root of n, not of "
+     "n - 1."),
+    ("len(t) + 2", "len(t) + 1", "The search ends one seed too early: t[len(t)] decides about "
+     "len(t) + 1 seeds."),
     ("return n", "return n\n    return len(t) + 1", "Where t is too short to tell, the result is "
      "None.")],
     always=[(1, 0.8, {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776}), (20, 1, {1: 12.71, 2: 4.303}),

@@ -17,6 +17,10 @@ TASKS = {"15a": Task(parts_of_advantage, answer, [
      "of them as well."),
     ("[(gamma * lam) ** t", "[gamma ** t", "A reward t tokens later has come through t factors "
      "gamma lam, not gamma."),
+    ("[(gamma * lam) ** t", "[(gamma * lam) ** (t + 1)", "Before R_0 stands 1: it is in the first "
+     "delta, which has no factor gamma lam. R_t has t of them."),
+    ("(gamma * lam) ** (t - 1)", "(gamma * lam) ** t", "V_t comes first in the delta of token "
+     "t - 1, so there are t - 1 factors gamma lam before it."),
     ("gamma * (1 - lam) *", "gamma *", "V_t stands in two deltas: with gamma in the one before, "
      "and with -1 in its own."),
     ("gamma * (1 - lam) *", "(1 - lam) *", "In the delta before it V_t is multiplied by gamma."),

@@ -10,9 +10,13 @@ def model(draw):
     return draw.uniform(0.1, 0.9), draw.uniform(-0.5, 0.5), draw.randint(3, 9), draw.randint(1, 6)
 
 
+OWN_TOKENS = "Each advantage is divided by the tokens of its own answer, not by a mean length."
 TASKS = {"16a": Task(push_on_steps, model, [
-    ("(1 - s) / long + s / short", "s / long + (1 - s) / short", "Answers with steps are a share s "
-     "and have the mean advantage (1 - s) delta, times the derivative 1 - s."),
+    ("(1 - s) / long + s / short", "s / long + (1 - s) / short", "Two things are exchanged, the "
+     "lengths or the kinds of answers. Those with steps have `long` tokens, are a share s and have "
+     "the mean advantage (1 - s) delta, times the derivative 1 - s."),
+    ("((1 - s) / long + s / short)", "1 / (s * long + (1 - s) * short)", OWN_TOKENS),
+    ("((1 - s) / long + s / short)", "2 / (long + short)", OWN_TOKENS),
     ("s * (1 - s) * delta * ((1 - s) / long + s / short)",
      "delta * ((1 - s) ** 2 / long + s ** 2 / short)", "The mean over all answers is missing: "
      "answers with steps are a share s of them, and the others a share 1 - s."),

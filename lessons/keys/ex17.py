@@ -19,6 +19,8 @@ def share_and_discount(draw):
 TASKS = {"17a": Task(tokens_until, share_and_discount, [
     ("1 + gamma * v", "1 + v", "Later losses are not discounted by gamma."),
     ("N / total", "1 / total", "These weights add up to 1. Their mean should be 1, as in SFT."),
+    ("N / total", "1 / v", "These weights are divided by that of the first token. Divide by their "
+     "mean."),
     ("total >= share", "total > share", "A push of just that share of SFT's is not yet less."),
     ("return N\n", "return N - 1\n", "With this many tokens the push is still too large. One more "
      "is needed."),

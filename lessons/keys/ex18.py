@@ -28,6 +28,10 @@ TASKS = {"18a": Task(pushes_of_hpt, a_prompt, [
     ("shown and right <= gate:\n        return [0.0] * K + [1 / shown]",
      "right <= gate:\n        return [0.0] * K + [1 / shown if shown else 0.0]",
      "Without a demonstration there is nothing to imitate: such a prompt is explored."),
+    ("shown and right <= gate", "False", "No prompt is imitated. A failed one with a demonstration "
+     "should be."),
+    ("shown and right <= gate", "shown", "Each prompt with a demonstration is imitated. One that "
+     "is not failed should be explored."),
     ("x == 1 for x", "x for x", "The gate counts answers that are wholly right, not their mean "
      "score."),
     ("x == 1 for x", "x > 0 for x", "The gate counts answers that are wholly right, not those "
@@ -48,4 +52,4 @@ TASKS = {"18a": Task(pushes_of_hpt, a_prompt, [
     ("(x - mean(scores))", "x", "The scores are not compared with their mean.")],
     tolerance=1e-5, always=[([0.0, 0.0], [4, 2], 5, 0), ([1.0, 0.0], [4, 2], 5, 0),
                             ([0.0, 0.3], [4, 2], 0, 0.5),
-                            ([0.0, 0.3], [4, 2], 5, 0)])}
+                            ([0.0, 0.3], [4, 2], 5, 0), ([0.3, 0.0], [4, 2], 5, 0.25)])}

@@ -21,6 +21,8 @@ class IWSFT(Objective):
         return -(weight * s.sum(s.logp)).sum() / n, {"weight": weight.sum() / batch.n}
 
 
+NO_CAP = ("The weights are not capped, or too late: the cap is the largest weight, not its largest "
+          "logarithm.")
 TASKS = {"iw_sft": Paper(IWSFT,
     {"temp": [2.0, 0.5, 1.0], "cap": [1.1, 16.0]},
     [("s.logp.detach() - s.ref_logp", "s.logp - s.ref_logp", "Gradient flows through the weights, "
@@ -30,7 +32,9 @@ TASKS = {"iw_sft": Paper(IWSFT,
      ("lead = s.mean(", "lead = s.sum(", "The weight is that of a mean over the answer's tokens, "
       "not of their sum."),
      ("self.temp * lead", "lead", "temp is missing."),
-     (".clamp(max=self.cap)", "", "The weights are not capped."),
+     (".clamp(max=self.cap)", "", NO_CAP),
+     ("(self.temp * lead).exp().clamp(max=self.cap)",
+      "(self.temp * lead).clamp(max=self.cap).exp()", NO_CAP),
      (".clamp(max=self.cap)", ".clamp(1 / self.cap, self.cap)", "The weights have no lower bound."),
      ("lead = s.mean(s.logp.detach() - s.ref_logp)                             # (B,) nats",
       "lead = (s.logp.detach() - s.ref_logp)", "An answer has one weight. Yours differ from token "

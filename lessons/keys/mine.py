@@ -16,6 +16,7 @@ SUMMED = (".mean()", ".sum()", ADDED_UP)
 NO_LOGARITHM = ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing.")
 SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
 
+EQUAL = "The 0.0001 is missing. Without it equal scores are divided by a standard deviation of 0."
 TOKENS = "-(p * (1 - p) * logp * mask).sum() / mask.sum()"
 ANSWERS = "((each * mask).sum(-1) / mask.sum(-1)).mean()"
 MIXED = "(1 - w) * explore + w * imitate"
@@ -53,6 +54,7 @@ CHORD: list[Mistake] = [
      "compared with the mean of their prompt."),
     ("centred / (score.std(-1, keepdim=True) + 1e-4)", "centred", "The standard deviation is "
      "missing."),
+    (" + 1e-4", "", EQUAL),
     ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
      "not a constant. Detach it."),
     (ANSWERS, "(each * mask).sum() / mask.sum()", "Exploration takes the mean over all tokens at "
@@ -70,6 +72,11 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("[tok.pad] *", "[0] *", "The padding is 0, which is the id of a word. Fill with tok.pad."),
         ("mask[:, 1:].float()", "mask[:, 1:].bool()", "The mask is one of true and false. The stub "
          "asks for floats."),
+        ("mask + [0] *", "mask[:-1] + [0] + [0] *", "The <|end|> of an answer does not count. It "
+         "should, or the model does not learn to stop."),
+        ("return ids[:, :-1]", "return torch.where(ids[:, 1:] == tok.pad, tok.pad, ids[:, :-1])",
+         "The <|end|> of a shorter row is not read. Cut off the last token of the longest row "
+         "alone."),
         ("ids + [tok.pad] * (longest - len(ids))", "[tok.pad] * (longest - len(ids)) + ids",
          "The ids are padded on the left, so the words stand at other positions. Pad on the "
          "right."),
@@ -87,6 +94,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "0, whereas F.cross_entropy gives minus log p."),
         ("log_softmax(-1)", "log_softmax(1)", "The softmax is that over the vocabulary, the last "
          "dimension."),
+        ("logits.log_softmax(-1)", "logits.softmax(-1).log_softmax(-1)", "The softmax is taken "
+         "twice."),
         ("logits.log_softmax(-1)", "logits", "These are the logits themselves. They become "
          "log-probabilities by log_softmax."),
         ("logits.log_softmax(-1)", "(logits.log_softmax(-1) / math.log(2))", "These are bits. Take "
@@ -157,6 +166,10 @@ MISTAKES: dict[str, list[Mistake]] = {
          "sum over its tokens, not the mean."),
         ("* mask).sum(-1)", "* mask).mean(-1)", "The log-ratio is the mean over all positions of "
          "the row. Take the sum over the answer's tokens."),
+        ("((token_logp(model(inputs), targets) - before) * mask).sum(-1)",
+         "token_logp(model(inputs), targets).sum(-1) - (before * mask).sum(-1)", "The sum of "
+         "the model's log-probabilities runs over question and padding as well. Only that of the "
+         "reference is masked."),
         (" - before", " + before", "The reference is added. Subtract it."),
         ("token_logp(model(inputs), targets) - before", "before - token_logp(model(inputs), "
          "targets)", "The log-ratio is upside down: the model's minus the reference's."),
@@ -170,6 +183,10 @@ MISTAKES: dict[str, list[Mistake]] = {
          "other's, not the other way round."),
         ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
         ("BETA * ", "", "BETA is missing."),
+        ("BETA * ", "BETA * BETA * ", "The difference is multiplied by BETA twice."),
+        ("-F.logsigmoid(BETA * (chosen - rejected)).mean()", "-torch.sigmoid(BETA * (chosen - "
+         "rejected)).mean().log()", "The mean is taken before the logarithm. Take the mean of the "
+         "losses."),
         ("-F.logsigmoid(BETA * (chosen - rejected))",
          "-torch.log(torch.sigmoid(BETA * (chosen - rejected)))", ROUNDED),
         ("chosen, _", "_, chosen", "log_ratio gives the log-ratio first and the number of tokens "
@@ -197,6 +214,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("row.score for", "float(row.score == 1) for", "A score may lie between 0 and 1. It should "
          "not be rounded to right or wrong."),
         (".square()", ".abs()", "The difference should be squared."),
+        (".square().mean()", ".square().mean() / 2", "The square is halved. UNA takes the whole "
+         "one."),
         ("(torch.sigmoid(BETA * nats) - score).square()", "F.binary_cross_entropy_with_logits("
          "BETA * nats, score)", "This is the cross-entropy. UNA takes the squared difference."),
         ("torch.sigmoid(BETA * nats)", "torch.sigmoid(-BETA * nats)", "The sign in the sigmoid is "
@@ -239,6 +258,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("(1 - LAM) * model", "model", "The true token's share is 1 - LAM, not 1.")],
     "ift_loss": [
         (".detach()", "", "Gradient flows through the weights, which should be constants."),
+        ("GAMMA * future", "GAMMA ** 2 * future", "The next loss counts GAMMA squared. It should "
+         "count GAMMA, and the one after that GAMMA squared."),
         ("GAMMA * future", "future", "Later losses are not discounted by GAMMA."),
         ("nll[:, t].detach() + GAMMA * future", "nll[:, t].detach()", "The later losses are "
          "missing in the weights."),
@@ -286,6 +307,7 @@ MISTAKES: dict[str, list[Mistake]] = {
          "standard deviation is that divided by SAMPLES, not SAMPLES - 1."),
         ("score.std(-1, keepdim=True)", "score.std()", "The standard deviation is that of all "
          "prompts. Take that of each prompt."),
+        (" + 1e-4", "", EQUAL),
         (".view(-1, 1)", ".T.reshape(-1, 1)", "The advantages stand in another order than the "
          "answers: all answers to the first prompt come first."),
         ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "

@@ -50,6 +50,8 @@ TASKS = {"psft": Paper(PSFT,
       "ratio is ever far from 1. It stays for `renew` steps."),
      ("trains and batch.offset == 0 ", "trains ", "Each micro-batch is counted as a step. The "
       "first one of a step has batch.offset 0."),
+     ("trains and batch.offset == 0 ", "batch.offset == 0 ", "Held-out rows are counted as a step. "
+      "In one that trains gradients are on: torch.is_grad_enabled()."),
      (GAIN, "rho", "Nothing is clipped."),
      (GAIN, "rho.clamp(1 - self.eps, 1 + self.eps)", "A token that has become less likely is left "
       "alone as well. Take the smaller one of rho and its clip, which pushes it back up."),

@@ -57,8 +57,8 @@ def starts_and_ends(draw):
 
 def logits_and_ids(draw):
     B, T = draw.randint(1, 2), draw.randint(3, 5)
-    mask = answer_mask(torch.ones(B, dtype=torch.long), torch.tensor(
-        [draw.randint(2, T) for _ in range(B)]), T)
+    mask = answer_mask(torch.tensor([draw.randint(1, 2) for _ in range(B)]), torch.tensor(
+        [draw.randint(3, T) for _ in range(B)]), T)
     return draw.numbers(-3, 3, B, T, 4), draw.ids(B, T, 4), mask
 
 
@@ -85,6 +85,7 @@ TASKS = {
         ("logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])",
          "logits[:, 1:].log_softmax(-1).gather(-1, ids[:, 1:, None])", STILL + "a position is "
          "asked for the token that it has just read."),
+        ("logits[:, :-1].log", "logits[:, :-1].softmax(-1).log", "The softmax is taken twice."),
         (" * mask[:, 1:]).sum() / mask[:, 1:].sum()",
          " * mask[:, :-1]).sum() / mask[:, :-1].sum()", "The mask is that of the "
          "ids. A position predicts the next one, so shift the mask, too."),

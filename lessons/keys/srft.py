@@ -9,6 +9,7 @@ TASKS = {"srft": Paper(find(str(HERE / "evidence" / "srft.py")),
       "uncertain: exp(H). Notes on the paper print exp(-H)."),
      ("self.rl * H.exp()", "self.rl", "The entropy is missing in the weight of right answers."),
      ("-1.0).to(R)", "0.0).to(R)", "An answer that is not right is pushed down, with -1."),
+     ("R >= 1", "R == 1", "A reward of more than 1 is a right answer as well."),
      ("R >= 1", "R > 0", "Only a reward of 1 is a right answer. A half right one is pushed down."),
      ("self.sft * (-H_demo).exp()", "self.sft * H_demo.exp()", "A demonstration weighs less where "
       "the model is uncertain: exp(-H)."),

@@ -68,8 +68,13 @@ def loss_and_slopes(function: Callable, losses: Tensor, mask: Tensor) -> dict:
     return {"gives": [loss, *torch.autograd.grad(loss.sum(), losses)]}
 
 
+# of two answers, to see which loss was trained
+LOSSES = torch.tensor([[1.0, 2, 0, 0.5], [0, 3, 1, 0]])
+MASK = torch.tensor([[1.0, 1, 1, 1], [0, 1, 1, 0]])
+
+
 def trained(function: Callable, steps: int) -> dict:
-    return {"gives": end_path(function, steps)}
+    return {"gives": [function(LOSSES, MASK), end_path(function, steps)]}
 
 
 # ---- reward --------------------------------------------------------------------------------------

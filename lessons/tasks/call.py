@@ -21,6 +21,8 @@ from nanouft.plumbing.errors import UserError, error_line, load
 
 SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
+NO_FILE = "There is no file {}."
+NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
 ENDS = ("KeyboardInterrupt", "TooLong", "NotImplementedError")      # no other case is tried
 
 
@@ -97,16 +99,19 @@ def at_most(seconds: float) -> Iterator[None]:
 
 def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
     """The function of this name in a file, without a name its one subclass of Objective; or why
-    there is none."""
+    there is none. What a file has only imported from the project is nobody's work."""
     try:
         if not file.exists():
-            return None, f"There is no file {file}."
+            return None, NO_FILE.format(file)
         program = getattr(load(file), name, None) if name else find(str(file))
     except UserError as error:
         return None, str(error)
     except (Exception, SystemExit, TooLong) as error:           # a typing mistake, for example
         return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
-    return program, "" if program else f"{file.name} has no function {name}."
+    if program is None:
+        return None, f"{file.name} has no function {name}."
+    where = str(getattr(program, "__module__", ""))
+    return (None, NOT_STARTED) if where.startswith(("nanouft.", "lessons.")) else (program, "")
 
 
 def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:

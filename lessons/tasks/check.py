@@ -4,7 +4,7 @@
     python -m lessons check 06a                 # an exercise; 06: those of a lesson
     python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
-    python -m lessons check 06a --folder ada    # the same for the files in the folder ada
+    python -m lessons check 06a --folder ada    # the same for somebody else's files, shut in
     python -m lessons check mine --run ift      # the whole program with your parts
     python -m lessons check ex06 --stub         # the empty file again; yours becomes ex06.py.old
 
@@ -14,8 +14,13 @@ if yours gives what a common mistake gives in all cases, or two of them together
 style will do: nothing but results is compared, and a gradient only where the task says that one
 flows. A part of mine.py stands in nanouft/simple.py in the place of ours. The exit code is 0 if
 everything asked for is right.
+
+Your own files, those of lessons/exercises or of the folder in which you are (--folder .), run here,
+with what they print. Those of another folder run as a class's do: in a process of their own, with
+limits and, where bubblewrap is, in a container. What they print is not shown.
 """
 import argparse
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -30,7 +35,8 @@ def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
     from lessons.tasks.call import attempts
     from lessons.tasks.task import Judge, tasks
-    asked = [task for task in tasks().values() if task.name == function.__name__]
+    asked = [task for task in tasks().values() if task.name == function.__name__
+             and not task.is_another(len(inspect.signature(function).parameters))]
     if not asked:
         raise UserError(f"no exercise is called {function.__name__}")
     judge = Judge(asked[0])
@@ -62,15 +68,23 @@ def main(arguments: list[str] | None = None) -> int:
         for file in {folder / tasks()[name].file for name in names}:
             begin_again(file)
         return 0
-    sys.path.insert(0, str(folder))                             # a file may import its neighbour
-    for name in names:
-        program, told = judge_file(name, folder / tasks()[name].file, flags.seed)
+    own = folder.resolve() in (STUBS, Path.cwd())
+    if own:
+        sys.path.insert(0, str(folder))                         # a file may import its neighbour
+        judged = ((name, *judge_file(name, folder / tasks()[name].file, flags.seed))
+                  for name in names)
+    elif flags.run:
+        raise UserError("--run: the program would run in your own process; if you trust it, copy "
+                        "it into lessons/exercises")
+    else:
+        judged = judge_shut_in(names, folder.resolve(), flags.seed)
+    for name, program, told in judged:
         say(f"{name:<26}{told.state}")
         if told.state == "right":
             right[name] = program
         elif flags.which and told.state == "wrong":
             say(f"{told.told}\n")
-            spoilt |= program is None and (folder / tasks()[name].file).exists()
+            spoilt |= own and program is None and (folder / tasks()[name].file).exists()
     if spoilt:
         say("With --stub you begin again with the empty file, and yours is kept.")
     missing = [name for name in names if name not in right]
@@ -78,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
         if missing and not flags.which else ""))
     of_file = sys.modules.get(f"lessons.keys.{Path(tasks()[names[0]].file).stem}")
-    if not missing and hasattr(of_file, "outcome"):             # of a longer piece: its figures
+    if own and not missing and hasattr(of_file, "outcome"):     # of a longer piece: its figures
         say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
     if flags.run:
         mine = {name: right[name] for name in parts.PARTS if name in right}
@@ -111,14 +125,36 @@ def begin_again(file: Path) -> None:
     say(f"{file} is empty again" + f"; yours is {old.name}" * (empty != text))
 
 
+def judge_shut_in(names: list[str], folder: Path, seed: str | None):
+    """As a class is graded: of each task its name, no program, and the verdict."""
+    from lessons.tasks import submission
+    from lessons.tasks.call import NO_FILE
+    from lessons.tasks.child import run_all
+    from lessons.tasks.task import Judge, Verdict, tasks
+    submission.warn_without_container()
+    judges, jobs, told = {}, [], {}
+    for name in names:
+        file = folder / tasks()[name].file
+        try:
+            text = submission.text_of(file)
+        except OSError as error:
+            told[name] = Verdict(f"{file}: {error}" if file.exists() else NO_FILE.format(file), 0)
+            continue
+        judges[name] = Judge(tasks()[name], seed)
+        jobs.append(submission.job_for(name, judges[name], file, text))
+    for name, seen in run_all(jobs, folder, submission.others(folder)).items():
+        told[name] = Verdict(seen, 0) if isinstance(seen, str) else judges[name].verdict(seen)
+    return [(name, None, told[name]) for name in names]
+
+
 def judge_file(name: str, file: Path, seed: str | None):
     """The program for a task in a file, and the verdict."""
     from lessons.tasks.call import attempts, program_in
-    from lessons.tasks.task import NOT_STARTED, Judge, Verdict, tasks
+    from lessons.tasks.task import Judge, Verdict, tasks
     task = tasks()[name]
     program, missing = program_in(file, task.name)
-    if missing or task.is_ours(program):
-        return None, Verdict(missing or NOT_STARTED, 0)
+    if missing:
+        return None, Verdict(missing, 0)
     judge = Judge(task, seed)
     return program, judge.verdict([*attempts(task.look, program, judge.cases, str(file),
                                              task.seconds)])

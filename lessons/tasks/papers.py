@@ -4,6 +4,7 @@ or in micro-batches, with each of some settings in turn.
 The model moves by noise between the steps and not by the gradient, so a mistake in one step does
 not change the next. Demonstrations have different lengths, so there is padding.
 """
+import copy
 import functools
 import inspect
 import io
@@ -93,8 +94,8 @@ class Case:
 
 
 def any_score(rows: list[Row], texts: list[str]) -> list[float]:
-    """Of a random model's answers: some are right, some half, some wrong."""
-    return [Random(text).choice([0, 0.5, 1]) for text in texts]
+    """Of a random model's answers: some right, some more than right, some half, some wrong."""
+    return [Random(text).choice([0, 0.5, 1, 2]) for text in texts]
 
 
 def losses_and_gradients(objective: Objective, case: Case, score: Score = any_score) -> dict:
@@ -105,11 +106,19 @@ def losses_and_gradients(objective: Objective, case: Case, score: Score = any_sc
     for k in range(case.steps):
         batch = source(k)
         move(model, case, k)
+        held_out(objective, model, batch)
         model.zero_grad()
         losses.append(sum(backward(objective, model, part) for part in batch.micro_batches()))
         slopes += [torch.zeros_like(p) if p.grad is None else p.grad.clone()
                    for p in model.parameters()]
     return {"the losses are": losses, "gradient": folded(slopes)}
+
+
+@torch.no_grad()
+def held_out(objective: Objective, model: GPT, batch: Batch) -> None:
+    """As train.py looks at held-out rows between the steps; a method that samples has none."""
+    if not objective.on_policy:
+        objective.forward(model, replace(batch, seqs=copy.deepcopy(batch.seqs)))
 
 
 def backward(objective: Objective, model: GPT, part: Batch) -> float:

@@ -234,12 +234,14 @@ def cases_of(name: str, seed) -> list:
     for k, method in enumerate(PARTS[name][1]):
         if name == "train":
             for steps in {0: (15, 3, 2, 1), 1: (4, 2, 1), 2: (2, 1)}[k]:    # 15: a warm-up of two
-                rows = fresh_rows(method, steps * simple.ROWS, seed + k)
+                taken = steps + (steps == 2)                # there may be more rows than steps
+                rows = fresh_rows(method, taken * simple.ROWS, seed + k)
                 out.append(ShortRun(method, rows, method == "poft", steps))
         elif method in ("grpo", "chord"):   # CHORD's w on its way, and at the bottom
-            out += [Batch(method, fresh_rows(method, many, seed + again), step=step)
-                    for again, step in enumerate((simple.FALL // 4, 2 * simple.FALL - 3))
-                    for many in (1, 3)]
+            for step in (simple.FALL // 4, 2 * simple.FALL - 3):
+                for many, noise in ((1, 0.2), (3, 0.0)):    # with noise all answers have score 0
+                    rows = fresh_rows(method, many, seed + step)
+                    out.append(Batch(method, rows, (noise, 1.0), step=step))
         else:
             rows = fresh_rows(method, 5, seed + k)
             pairs = [((0.0, 1.0), (0.01, 1.0)), ((0.2, 1.0), (0.01, 1.0))]
