@@ -2,12 +2,13 @@
 before anything is made."""
 import argparse
 import dataclasses
-import itertools
+import os
 import re
+import subprocess
 import sys
 
 import pytest
-from commands import MAINS, call
+from commands import MAINS, ROOT, call
 from made import one_error
 
 from nanouft import evaluate, pretrain, pushes, reward, sample, train
@@ -37,6 +38,30 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
     told = capsys.readouterr().out
     assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
     assert told.count("needs ") == len(OBJECTIVES)
+
+
+WITHOUT_DOCS = """
+import sys
+from importlib import import_module
+from nanouft.plumbing.entry import command
+for name in "train evaluate sample pretrain reward pushes playground.__main__".split():
+    try:
+        command(import_module(f"nanouft.{name}").main, ["--help"])
+    except SystemExit as end:
+        assert end.code == 0
+from nanouft import train
+command(train.main, "--objective sft --init start --rows 9 --batch-size 2 --steps 1 --plain "
+        "--device cpu --out oo".split())
+train.main(["--objective", "list"])
+"""
+
+
+def test_commands_run_without_docstrings_and_assertions(here):
+    """By python -OO."""
+    done = subprocess.run([sys.executable, "-OO", "-c", WITHOUT_DOCS], capture_output=True,
+                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.stdout.count("options:\n") == 7 and "Saved in oo" in done.stdout, done.stderr
+    assert "\nonline_dpo" in done.stdout
 
 
 def test_a_help_is_the_whole_comment():
