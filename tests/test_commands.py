@@ -126,23 +126,26 @@ SYSTEM = "You answer 'mails'."
 @pytest.mark.parametrize("texts, told", [
     ([SYSTEM] * 12, shlex.quote(SYSTEM)), ([SYSTEM] * 11 + ["Be kind."], ""),
     ([SYSTEM] * 11 + [""], ""), ([""] * 12, ""),
-    (["Two\nlines " * 9] * 12, '"Two lines Two lines Two lines Two lines Two lines Two [...]" (it is '
-                               "whole in asked/run.json)")])
+    (["Two\nlines " * 9] * 12,
+     f'"{"Two lines " * 5}Two [...]" (it is whole in asked/run.json)')])
 def test_sample_names_the_system_prompt_of_all_rows(texts, told, here, capsys, monkeypatch):
     """If it asks without one. A run alone is asked beside its start, which has the same one."""
     shutil.rmtree("asked", ignore_errors=True)
+    talks = [[("system", text), ("user", f"Say {i}"), ("assistant", "No.")]
+             for i, text in enumerate(texts)]
     write_jsonl(here / "asked.jsonl", ({"messages": [
-        *[{"role": "system", "content": text}] * bool(text), {"role": "user", "content": f"Say {i}"},
-        {"role": "assistant", "content": "No."}]} for i, text in enumerate(texts)))
+        {"role": role, "content": text} for role, text in talk if text]} for talk in talks))
     assert call(ONCE + "--objective sft --data asked.jsonl --plain --out asked") == 0
     capsys.readouterr()
     line = "sample asked --prompt Hi --max-new 2"
     assert call(line) == 0
     said = [x for x in capsys.readouterr().out.splitlines() if "system prompt" in x]
-    assert said == [f"all rows of asked began with a system prompt; ask with it: --system {told}"
+    assert said == [f"All rows of asked began with a system prompt; ask with it: --system {told}"
                     ] * bool(told)
     assert call(f"{line} --system Hi") == call(f"{line} --plain") == 0
     assert "system prompt" not in capsys.readouterr().out
+    assert call("sample run asked asked --prompt Hi --max-new 2") == 0
+    assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
 
 
 @pytest.mark.parametrize("line", SAID, ids=lambda line: line[-60:])
