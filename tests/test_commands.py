@@ -3,6 +3,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import threading
 import pytest
 import torch
 from commands import ROOT, call, typed
-from made import NANO, one_error, tiny
+from made import NANO, one_error, tiny, write_jsonl
 
 from nanouft import evaluate, sample
 from nanouft.loop import Device, grad_scaler
@@ -18,6 +19,7 @@ from nanouft.models.folders import start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
+from nanouft.run import evaluation
 from nanouft.run.folder import read_lines, save_step
 
 ONCE = "train --init start --steps 1 --batch-size 2 "
@@ -47,10 +49,15 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "40 rows read: |20 left out (20: too long|the longest is 207 tokens; raise --max-length",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
-        "greedy answers run reward",
+        "greedy answers run reward |stops |median tokens ",
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
+        "greedy answers start stops |median tokens |20 rows|"
         "40 rows read: 20 compared, 20 left out (20: too long, as in mixed.jsonl, line ",
+    "evaluate start --data mixed.jsonl --items 3": "greedy answers start stops |(3 rows)",
+    "evaluate start --data too_long.jsonl":
+        "start: no question leaves room for an answer of 64 tokens|0 compared",
+    "evaluate start --data mixed.jsonl --items 0": "pairs start|20 compared!answers",
     "evaluate start --data too_long.jsonl --reward r.py:length":
         "20 rows read: 0 compared, 20 left out (20: too long, as in too_long.jsonl, line 1)!nll",
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5":
@@ -75,6 +82,70 @@ def test_evaluate_says_once_what_is_true_of_all_models_and_kinds_of_rows(here, c
     out = capsys.readouterr().out
     assert out.count("1: without the oldest turns") == out.count("19 rows read: ") == 1
     assert out.count("auc per token") == out.count("nll") == 2
+
+
+def test_evaluate_looks_for_all_models_before_it_reads(here, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "read", lambda *more: pytest.fail("it reads"))
+    assert call("evaluate start nowhere --data demos.jsonl") == 2
+    assert one_error(capsys).startswith("error: nowhere: no model folder")
+
+
+def test_evaluate_reads_no_row_twice(here, capsys, monkeypatch):
+    """A good answer is a demonstration and a graded answer, with the same figures as if it were
+    read for each."""
+    counted, real = [], evaluate.logps
+    monkeypatch.setattr(evaluate, "logps", lambda data, *more: counted.append(
+        [evaluate.tokens_of(e) for e in data]) or real(data, *more))
+    line = "evaluate start --items 0 --data even.jsonl"
+    assert call(line) == 0
+    out, (good, others) = capsys.readouterr().out, counted
+    assert (len(good), len(others)) == (20, 10) and not {*good} & {*others}
+    monkeypatch.setattr(evaluate, "tokens_of", lambda e: (object(),))
+    monkeypatch.setattr(evaluate, "measure", lambda encoded, logp: evaluation.measure_rows(
+        start, encoded, tok.pad, Device()))
+    start, tok = start_model("start")
+    monkeypatch.setattr(evaluate, "tokens_of", id)
+    assert call(line) == 0
+    assert capsys.readouterr().out == out and "(30 rows)" in out
+
+
+def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
+    asked, real = [], evaluate.answer_rows
+    monkeypatch.setattr(evaluate, "answer_rows", lambda model, tok, rows, **how: asked.append(
+        ([r.where for r in rows], how["max_new"])) or real(model, tok, rows, **how))
+    assert call("evaluate start --data even.jsonl") == 0
+    assert call("evaluate start --data even.jsonl --max-new 5 --items 3") == 0
+    (places, most), (few, less) = asked
+    assert (len(places), most, less) == (20, 64, 5)
+    assert [x.split()[-1] for x in few] == ["1", "11", "21"]
+
+
+SYSTEM = "You answer 'mails'."
+
+
+@pytest.mark.parametrize("texts, told", [
+    ([SYSTEM] * 12, shlex.quote(SYSTEM)), ([SYSTEM] * 11 + ["Be kind."], ""),
+    ([SYSTEM] * 11 + [""], ""), ([""] * 12, ""),
+    (["Two\nlines " * 9] * 12,
+     f'"{"Two lines " * 5}Two [...]" (it is whole in asked/run.json)')])
+def test_sample_names_the_system_prompt_of_all_rows(texts, told, here, capsys, monkeypatch):
+    """If it asks without one. A run alone is asked beside its start, which has the same one."""
+    shutil.rmtree("asked", ignore_errors=True)
+    talks = [[("system", text), ("user", f"Say {i}"), ("assistant", "No.")]
+             for i, text in enumerate(texts)]
+    write_jsonl(here / "asked.jsonl", ({"messages": [
+        {"role": role, "content": text} for role, text in talk if text]} for talk in talks))
+    assert call(ONCE + "--objective sft --data asked.jsonl --plain --out asked") == 0
+    capsys.readouterr()
+    line = "sample asked --prompt Hi --max-new 2"
+    assert call(line) == 0
+    said = [x for x in capsys.readouterr().out.splitlines() if "system prompt" in x]
+    assert said == [f"All rows of asked began with a system prompt; ask with it: --system {told}"
+                    ] * bool(told)
+    assert call(f"{line} --system Hi") == call(f"{line} --plain") == 0
+    assert "system prompt" not in capsys.readouterr().out
+    assert call("sample run asked asked --prompt Hi --max-new 2") == 0
+    assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
 
 
 @pytest.mark.parametrize("line", SAID, ids=lambda line: line[-60:])

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import CPU, DATA, NANO, nano, say
+from made import CPU, DATA, NANO, killed_in_step, nano, say, start_and_pairs
 from test_plan import planned
 
-from nanouft import evaluate, world
+from nanouft import evaluate, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation
 from nanouft.run.evaluation import (
@@ -141,6 +142,33 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
     log.write({"step": 1, "held_out": {"low": float("nan")}})
     assert "null" in (tmp_path / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("step", [1, 3])        # before and after the first save
+@pytest.mark.parametrize("line", ["dpo --data pairs.jsonl", "sft --rows 12 --items 1"])
+def test_a_resumed_run_does_not_score_its_start_again(line, step, tmp_path, monkeypatch, capsys):
+    """And its eval.json and last table are those of the run that was not stopped."""
+    monkeypatch.chdir(tmp_path)
+    start_and_pairs(tmp_path)
+    words = f"--objective {line} --init start --steps 4 --batch-size 4 --save-every 2 --threads 1 "
+    assert command(train.main, [*words.split(), *"--device cpu --out whole".split()]) == 0
+    table = capsys.readouterr().out.partition("before    after")[2].partition("\nSaved in")[0]
+    with killed_in_step(step):
+        assert command(train.main, [*words.split(), *"--device cpu --out half".split()]) == 130
+    scored, real = [], train.evaluate_run
+    monkeypatch.setattr(train, "evaluate_run", lambda *args: scored.append(1) or real(*args))
+    assert command(train.main, ["--resume", "half"]) == 0
+    assert len(scored) == 1, "after training alone"
+    assert table in capsys.readouterr().out
+    assert (tmp_path / "half/eval.json").read_bytes() == (tmp_path / "whole/eval.json").read_bytes()
+    assert not (tmp_path / "half/steps").exists()
+
+
+def test_figures_that_are_kept_come_back_as_they_were(tmp_path):
+    before = Evaluation({"nll": 0.1 + 0.2, "low": float("nan")}, [{"answer": "\ud800 日", "n": 1}])
+    for _ in range(2):
+        told = evaluation.evaluate_once(tmp_path / "steps" / "before.json", lambda: before)
+        assert repr(told) == repr(before)
 
 
 def test_an_interval_holds_the_truth_in_95_of_100_draws():

@@ -1,4 +1,5 @@
 """Rewards (nanouft/run/reward_sources.py): functions of yours and reward models."""
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,14 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
     "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
     "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
-    "return [1]": "for each of the 2 answers, not [1]",
-    "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
+    "return [1]": "for each of the 2 answers, not [1] (1 value)",
+    "return torch.ones(2, 3)": " (of shape (2, 3), where (2,) is wanted)",
+    "return torch.ones(2, 1, requires_grad=True)": " (of shape (2, 1), where (2,) is wanted)",
+    "import numpy; return numpy.ones((2, 1))": " (of shape (2, 1), where (2,) is wanted)",
+    "return [[0.25], [0.5]]": "not [[0.25], [0.5]] (of shape (2, 1), where (2,) is wanted)",
+    "return [0.25, [[0.5, 1], [2]]]": "answers, not [0.25, [[0.5, 1], [2]]]",
+    "return []": "not [] (0 values)", "return [1, 2, 3, 4]": "(more than 2 values)",
+    "return itertools.repeat(1)": "[1, 1, 1]",
     "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
     "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
     "os.chdir('/'); torch.set_grad_enabled(False); return [0.25, 0.5]": "",
@@ -127,16 +134,33 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
     assert reward_sources.settings() == before and torch.is_grad_enabled()
 
 
-def test_a_reward_may_use_worker_processes(tmp_path):
-    (tmp_path / "pooled.py").write_text("""
+POOLED = """
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 
-def length(text):
-    return float(len(text))
+@dataclass
+class Text:
+    text: str
 
-def by_pool(completions):
-    with get_context("fork").Pool(2) as pool:
-        return pool.map(length, completions)
-""")
-    score = reward_sources.scorer(f"{tmp_path / 'pooled.py'}:by_pool")
-    assert score([Row((Turn("user", "Hi"),))] * 2, ["a", "bcd"]).tolist() == [1, 3]
+def length(x):
+    return float(len(x.text))
+
+def by_{how}(completions):
+    with ProcessPoolExecutor(2, mp_context=get_context("{how}")) as pool:
+        return list(pool.map(length, map(Text, completions)))
+"""
+
+
+@pytest.mark.parametrize("name, how", [("pooled", "fork"), ("a.b-c", "fork"), ("json", "fork"),
+                                       ("pooled_anew", "spawn")])
+def test_a_reward_may_use_worker_processes(name, how, tmp_path, monkeypatch):
+    """Whether they are copies of the run or import the file by its name; and no module of another
+    name is replaced. A dot in the name, or the name of another module, is for copies alone."""
+    import json
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / f"{name}.py").write_text(POOLED.replace("{how}", how))
+    for _ in range(2):                                  # `evaluate` opens it for each model
+        score = reward_sources.scorer(f"{tmp_path / name}.py:by_{how}")
+        assert score([Row((Turn("user", "Hi"),))] * 2, ["a", "bcd"]).tolist() == [1, 3]
+    assert sys.modules["json"] is json

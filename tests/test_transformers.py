@@ -708,8 +708,6 @@ ROPE = {"rope_theta": 5e5, "factor": 4.0, "original_max_position_embeddings": 32
     ids=lambda rope: rope["rope_type"])
 def test_a_saved_folder_has_the_names_of_transformers_4(rope, folders, tmp_path):
     """Which would take theta 10,000 without a word, and does not know the tokenizer's new class."""
-    if hf.__version__ < "5":
-        pytest.skip("transformers 4 writes its own names")
     folder = tmp_path / "m"
     shutil.copytree(folders["llama"], folder)
     config(rope_parameters=rope)(folder)
@@ -741,8 +739,8 @@ def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders, 
 
 
 def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(folders, monkeypatch):
-    monkeypatch.setattr("transformers.__version__", "4.51.3")
-    with pytest.raises(UserError, match="transformers 4.56 or newer, and 4.51.3 is installed"):
+    monkeypatch.setattr("transformers.__version__", "4.57.6")
+    with pytest.raises(UserError, match="transformers 5.2 or newer, and 4.57.6 is installed"):
         start_model(folders["qwen2"])
 
 

@@ -78,10 +78,10 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
 
 
 # ---- code of the user ----------------------------------------------------------------------------
-def load(file: str | Path, before: str = "own.") -> ModuleType:
+def load(file: str | Path, name: str = "") -> ModuleType:
     """Execute a file as the module own.NAME. It is put into sys.modules, where dataclasses look for
-    it, under a name that no other module has."""
-    spec: Any = spec_from_file_location(f"{before}{Path(file).stem}", file)
+    it, under a name that no other module has. name: another one."""
+    spec: Any = spec_from_file_location(name or f"own.{Path(file).stem}", file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -2,8 +2,10 @@
 
 evaluate.py is the command; its head says what each metric means.
 """
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.files import parse_json, read_text, write_text
 from nanouft.plumbing.printing import if_here, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
@@ -26,13 +29,14 @@ from nanouft.world.answers import read_question
 
 
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
-                chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
+                chunk: int = 300, seed: int = 0, what: str = "answering",
+                **how: Any) -> list[Answer]:
     """Greedy answers, in the order of `rows`; `how` changes how they are decoded. Prompts of
-    similar length are decoded together."""
+    similar length are decoded together. what: who answers what, on the progress bar."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     out: dict[int, Answer] = {}
-    with progress(len(rows), "answering") as bar:
+    with progress(len(rows), what) as bar:
         for i in range(0, len(rows), chunk):
             part = by_length[i:i + chunk]
             some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
@@ -128,7 +132,11 @@ class Measurement:
 def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measurement:
     """Held-out metrics: preference accuracy of pairs, AUC of graded answers, NLL of
     demonstrations."""
-    logp = logps(encoded, model, pad, device)
+    return measure(encoded, logps(encoded, model, pad, device, "reading held-out rows"))
+
+
+def measure(encoded: list[Encoded], logp: Numbers) -> Measurement:
+    """The same of log-probs that are known."""
     if "chosen" in logp[0]:
         return of_pairs(logp, encoded)
     total = np.array([x["answer"].sum() for x in logp])
@@ -193,6 +201,14 @@ def wins(margin: np.ndarray) -> np.ndarray:
     return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
 
 
+def measure_ends(answers: list[Answer], tok: Tokenizer) -> Measurement:
+    """The share of answers that stop, and their median length in tokens."""
+    ended = np.array([stops(a, tok) for a in answers], float)
+    lengths = float(np.median([len(a.ids) for a in answers]))
+    return Measurement({"stops": float(ended.mean()), "median tokens": lengths}, ended,
+                       np.ones(len(ended)))
+
+
 def measure_rewards(rows: list[Row], texts: list[str], score: Score) -> Measurement:
     """The reward of one answer to each row."""
     reward = np.asarray(score(rows, texts), float)
@@ -236,6 +252,17 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                            "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return Evaluation(metrics, metrics["answers"])
+
+
+def evaluate_once(file: Path, evaluate: Callable[[], Evaluation]) -> Evaluation:
+    """What is measured before the first step: from this file if a run goes on, else measured and
+    written there."""
+    if file.exists():
+        return Evaluation(*parse_json(read_text(file), str(file)))
+    before = evaluate()
+    file.parent.mkdir(exist_ok=True)
+    write_text(file, json.dumps(before))        # NaN comes back as NaN
+    return before
 
 
 def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:

@@ -44,20 +44,21 @@ class FrozenModels:
         self.add_reference(data, objective)
         return objective.prepare(data, self, seed)
 
-    def add_reference(self, data: list[Encoded], objective: Objective) -> None:
+    def add_reference(self, data: list[Encoded], objective: Objective, what: str = "rows") -> None:
         """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
-        grades read them even if the loss does not."""
+        grades read them even if the loss does not. what: these rows, on the progress bar."""
         needed = objective.reference or objective.kinds() != ["demos"]
         if needed:
-            for e, logp in zip(data, self.logps(data)):
+            for e, logp in zip(data, self.logps(data, what=what)):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
 
-    def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
+    def logps(self, data: list[Encoded], folder: str | None = None,
+              what: str = "rows") -> Numbers:
         """The log-prob of every response token in nats, by the start model or the one in `folder`;
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
-        return logps(data, model, self.pad, self.device)
+        return logps(data, model, self.pad, self.device, f"{folder or 'start model'} reads {what}")
 
     def open_with_same_tokenizer(self, folder: str) -> GPT:
         """The model in `folder`. UserError unless it has the run's own tokenizer."""
@@ -91,21 +92,24 @@ class FrozenModels:
                 raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
                                 f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
                                 "leave them out, or take another helper model")
-            scored = logps(encoded, other.to(self.device.name), tok.pad, self.device)
+            scored = logps(encoded, other.to(self.device.name), tok.pad, self.device,
+                           f"{folder} reads rows")
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(row numbers, their batch on the device) until all rows have been read."""
-        return batches(data, self.start, self.pad, self.device)
+        return batches(data, self.start, self.pad, self.device, "start model reads rows")
 
 
 @torch.no_grad()
-def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
-    """The log-prob of every response token by `model`, in nats; 0 elsewhere."""
+def logps(data: list[Encoded], model: GPT, pad: int, device: Device,
+          what: str = "reading") -> Numbers:
+    """The log-prob of every response token by `model`, in nats; 0 elsewhere. what: who reads which
+    rows, on the progress bar."""
     out: Numbers = [{} for _ in data]
-    for picked, batch in batches(data, model, pad, device):
+    for picked, batch in batches(data, model, pad, device, what):
         with device.autocast():
             write_logp(head_in_pieces(model), batch)
         for role, s in batch.seqs.items():
@@ -123,10 +127,10 @@ def head_in_pieces(model: GPT) -> Any:
     return read
 
 
-def batches(data: list[Encoded], model: GPT, pad: int,
-            device: Device) -> Iterator[tuple[np.ndarray, Batch]]:
+def batches(data: list[Encoded], model: GPT, pad: int, device: Device,
+            what: str) -> Iterator[tuple[np.ndarray, Batch]]:
     """(row numbers, their batch on the device), with a progress bar."""
-    with progress(len(data), "reading") as bar:
+    with progress(len(data), what) as bar:
         for picked in chunks(data, model):
             yield picked, collate(data, picked, pad).to(device.name)
             bar.update(len(picked))

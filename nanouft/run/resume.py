@@ -36,9 +36,12 @@ def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: l
     first_folders = getattr(objective, first.setting) if first else None
     files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
     user_code = own_file(named_objective(argv))
+    first_turns = {e.row.prompt[:1] for e in plan.train}
+    system = [t.text for turns in first_turns for t in turns if t.role == "system"]
     return {"command": "train", "objective": objective.name, "steps": plan.steps,
             "passes": plan.epochs, "config": plan.settings(), "hp": asdict(objective), "argv": argv,
             "tokenizer": tok.name,
+            "system": system[0] if len(first_turns) == len(system) == 1 else "",    # of all rows
             "key": fingerprint(model, plan.train, cfg.reward, *map(hash_of, files_it_reads)),
             "code": hash_of(user_code) if user_code else None,
             "files": [hash_of(file) for file in cfg.data or ()],

@@ -194,4 +194,4 @@ def list_objectives() -> None:
     for name, cls in OBJECTIVES.items():
         needs = " + ".join([*cls().kinds(), *cls().other_models()])
         for begin, text in ((f"{name:<12}", title_of(cls)), (" " * 12, f"needs {needs}")):
-            say(textwrap.fill(text, 80, initial_indent=begin, subsequent_indent=" " * 14))
+            say(textwrap.fill(begin + text, 80, subsequent_indent=" " * 14))
