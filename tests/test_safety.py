@@ -28,6 +28,7 @@ from nanouft.run import folder as run_folder
 from nanouft.run import follow
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 from nanouft.run.resume import check_resume, fingerprint
+from nanouft.run.settings import AS_WELL
 
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
 
@@ -185,7 +186,8 @@ def test_any_field_belongs_to_a_run(role):
 
 def test_another_torch_or_device_is_named_when_a_run_goes_on(tmp_path, capsys):
     about = {"key": "k", "config": {}, "hp": {}, "steps": 4, "torch": "2.9", "device": "cpu fp32"}
-    (tmp_path / "run.json").write_text(json.dumps(about | {"torch": "2.6"}))
+    older = about | {"torch": "2.6", "config": dict.fromkeys(["resume", *AS_WELL])}
+    (tmp_path / "run.json").write_text(json.dumps(older))
     (tmp_path / "metrics.jsonl").write_text("")
     check_resume(tmp_path, about)
     assert "torch 2.9 in place of 2.6" in capsys.readouterr().out

@@ -75,8 +75,8 @@ def check_resume(folder: Path, about: dict) -> None:
                         "take, so the run cannot go on exactly; start a new run")
     for what in ("torch", "device"):
         if saved.get(what) != now[what]:
-            say(f"{what} {now[what]} in place of {saved.get(what)}: the rest of this run may differ "
-                "in its last digits")
+            say(f"{what} {now[what]} in place of {saved.get(what)}: the rest may differ in its last "
+                "digits")
     read_lines(folder / "metrics.jsonl")            # a damaged log is found now, before any scoring
 
 
