@@ -1,9 +1,11 @@
 """lessons/evidence: docs/results says what the command prints, and the interval is right."""
 import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -322,6 +324,36 @@ def test_no_two_commands_make_one_folder(name):
             needed = [x.removesuffix(".jsonl").rpartition("/")[0] if x.endswith(".jsonl") else x
                       for x in words[:-1] if x.startswith(str(train.OUT))]
             assert {*needed} <= {*made}
+
+
+@pytest.mark.parametrize("name", plan.NAMES)
+def test_each_training_of_a_plan_has_a_command_of_its_own(name):
+    """With the name of something that is made it would be that, and never be trained."""
+    run = plan.read(name)
+    assert not {*run.made} & {*run.trainings}
+    *_, todo, folders = train.cells(run, 1)[0]
+    for training, folder in folders.items():
+        words = shlex.join(todo.get(folder, ()))
+        assert "--" not in run.trainings[training] or words.startswith("nanouft.train"), training
+
+
+def test_tries_have_validation_prompts_and_no_questions():
+    """And the trainings that choose one setting of a run have the same flags but for it, with
+    seeds and prompts that the run itself does not have."""
+    for run in map(plan.read, plan.NAMES):
+        assert (run.split == "val") == (not run.questions)
+        if run.split == "val":
+            asked = plan.read(run.name.rstrip("st"))
+            assert not {*run.seeds()} & {*asked.seeds()} and run.prompts != asked.prompts
+            starts = {"", *(flags.partition("<- ")[2] for flags in run.trainings.values())}
+            tries = Counter(without_rate(flags) for name, flags in run.trainings.items()
+                            if flags and name not in starts)
+            assert {*tries} <= {without_rate(flags) for flags in asked.trainings.values()}
+            assert len({*tries.values()}) == 1                      # equally many of each
+
+
+def without_rate(flags: str) -> str:
+    return re.sub(r" --lr \S+", "", flags)
 
 
 @pytest.mark.parametrize("name", plan.NAMES)

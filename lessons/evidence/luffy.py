@@ -9,8 +9,9 @@ is shaped, so that unlikely tokens count more; and there is neither a clip nor a
     L = -(1/Z) (sum over own answers of rho_t adv + sum over demonstrations of f(p_t) adv)
     f(p) = p / (p + gamma)
     Z: all these tokens
-The released code divides by the rows times the longest answer in place of Z, and adds a bonus of
-.001 for entropy, which is left out.
+The released code divides the sum of each micro-batch by the longest answer allowed and by the
+number of micro-batches, in place of Z: a constant, which Adam does not see. Its bonus of .001 for
+entropy is left out.
 """
 from torch import Tensor
 

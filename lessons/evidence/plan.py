@@ -22,6 +22,7 @@ one of the questions: scores of another plan are no answer. Words may change, ve
 The choice of settings is proved by what no code reads: each setting that was tried, with its
 validation scores. results/searches.csv.gz has C1 to C6, tries.csv.xz all later ones, and rates.csv
 R1 and R4 (after half of the steps: run, training, rate, each task, share of answers that stop).
+From R10 on tries are trainings of a plan, and kept as all others are.
 """
 import configparser
 import hashlib

@@ -4,7 +4,8 @@
 
 Every command makes one folder in out/evidence. A folder that is there is not made again, so an
 interrupted run goes on where it was; the line of its seed says so. Its test prompts are then
-answered and scored into FOLDER/scores.npz. Runs share no folders; R1s asks those of R1.
+answered and scored into FOLDER/scores.npz, and FOLDER/cpu_seconds says what it took to make. Runs
+share no folders; R1s asks those of R1.
 """
 import hashlib
 import os
@@ -80,7 +81,10 @@ def make(todo: Commands) -> None:
             continue
         try:
             with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
+                began = time.process_time()
                 import_module(program).main([*words[:-1], str(partial)])
+                took = time.process_time() - began
+                (partial / "cpu_seconds").write_text(f"{took:.0f}\n", encoding="utf-8")
                 partial.rename(folder)
         except (Exception, SystemExit) as e:
             raise UserError(f"{folder}: {e}; its command, to see more: "
@@ -115,21 +119,20 @@ def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str])
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     run = plan.read(name)
     missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
-    seconds = []
     for folder in dict.fromkeys([*todo, *missing]) if missing else ():
-        begun = time.process_time()
         if folder in todo:
             make({folder: todo[folder]})
-            seconds.append(f"{Path(folder).name} {time.process_time() - begun:.0f}")
-        if folder in missing:
+        if folder in missing:               # at once: a run that is cut off keeps its scores
             score(run, folder)
     if run.models == ["smollm2"]:                   # 540 MB each
         for weights in (file for x in folders.values() for file in Path(x).glob("*.safetensors")
                         if Path(x).is_relative_to(OUT / name) and "/all/" not in x):
             weights.unlink()
+    took = [f"{training} {Path(folder, 'cpu_seconds').read_text(encoding='utf-8').strip()}"
+            for training, folder in folders.items() if Path(folder, "cpu_seconds").exists()]
     return (f"{name}, {MODELS[run.models[model]]}, seed {run.seeds()[s]}: {len(missing)} scored, "
             f"{len({*folders.values()}) - len(missing)} were there; CPU seconds: "
-            f"{', '.join(seconds) or 0}")
+            f"{', '.join(took) or 'not known'}")
 
 
 def second_base(folder: Path) -> None:

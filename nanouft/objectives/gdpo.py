@@ -12,7 +12,8 @@ pulls an even pair back to a margin of 0, and so fits the annotators' doubt; GDP
 
 A pair without "p" in its file counts as sure (p = 1). In NanoWorld p = (1 + difference of the two
 exact scores) / 2. We know the factor 2p - 1 from a digest of the paper; the equation follows by
-algebra. Other methods of this name (group- and diversity-) are not this one.
+algebra. Others have this name, too: GRPO with each reward normalized apart (arXiv:2601.05242), and
+a method for diversity.
 """
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +24,9 @@ from nanouft.objectives.dpo import Pairs
 
 
 class GDPO(Pairs):
+    about = ("gdpo is geometric (arXiv:2409.06691) and learns from pairs; Group reward-Decoupled "
+             "normalization (arXiv:2601.05242), GDPO in TRL, is another method")
+
     def choose(self, rows: list) -> list:
         """pair_rows with p, which is 1 where the file has none."""
         return [row.with_roles(both_answers(row), p=1.0 if row.p is None else row.p)

@@ -13,8 +13,9 @@ an answer. And the KL penalty to the start model is in the loss instead of the r
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
     rho_t = p_t / old_t
     k3_t = ref_t/p_t - log(ref_t/p_t) - 1                                                   (Eq. 4)
-k3 is never negative, and it is 0 with gradient 0 if the two policies agree. Without TRL's factor
-rho its expected gradient is that of KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo.
+k3 is never negative, and it is 0 with gradient 0 if the two policies agree. Its expected gradient
+is that of KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo. TRL's is, by default since
+1.10: it multiplies k3 by rho.
 
 Three surrogates, which differ only after the first step on a rollout:
     --surrogate ppo         the loss above: beyond the clip a token has no gradient
@@ -39,8 +40,8 @@ Three ways to weigh prompts:
 A group of equal rewards teaches nothing (`ties` in the log is their share). --oversample 2 answers
 twice as many prompts and leaves such groups out first. That is DAPO's dynamic sampling (Eq. 11) in
 one round; DAPO samples on until the step is full, so its steps differ in cost. Defaults that differ
-from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo, not dapo. At log(pi_ref/pi) = 20 k3
-is cut off.
+from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo, not dapo; k3 without rho. At
+log(pi_ref/pi) = 20 k3 is cut off.
 """
 from typing import Literal
 

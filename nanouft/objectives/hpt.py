@@ -11,8 +11,9 @@ loss of SFT on its demonstration instead, and there is no KL:
     g: 1 for all K rows of a prompt that is failed and has a demonstration, else 0
 The demonstration stands in one of the K rows, so K gives each prompt the same weight, as in the
 paper. A prompt is failed if at most the share --gate of its answers earns --right or more (paper: 0
-for Qwen, 2 of 8 for Llama). The released code adds the mean over all imitated tokens of a step to
-that over all explored ones, however few prompts are imitated, and does not divide by the spread.
+for Qwen, 2 of 8 for Llama). The released scripts have neither the clip nor the division by the
+spread. In each micro-batch they sum over all explored tokens, divide by the longest answer allowed
+(8,192), and add the mean over all imitated tokens and a bonus of .001 for entropy.
 Trap: with few demonstrations hardly a prompt has one. --share lets those prompts come again.
 """
 from torch import Tensor

@@ -44,7 +44,7 @@ def k3(x: Tensor) -> Tensor:
     x = log pi_ref(token) - log pi(token), on tokens that pi has drawn. Its mean is this KL, but
     the mean of its gradient on such tokens is the gradient of KL(pi_ref || pi)."""
     x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
-    return torch.exp(x) - x - 1
+    return torch.expm1(x) - x       # exp(x) - x - 1 falls below 0 by rounding at a small x
 
 
 def clip_ratio(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:

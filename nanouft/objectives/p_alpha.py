@@ -13,6 +13,7 @@ one that knows much.
 Traps: a model that knows little has no token at a high p, so with a large alpha it hardly moves at
 first. Losses at two alphas are on two scales, so compare the metric `nll`.
 """
+import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
@@ -29,5 +30,11 @@ class PAlpha(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s, n = batch.seqs["answer"], batch.tokens["answer"]
         logp = s.logp.masked_fill(s.mask == 0, 0)       # filled first: 0 * inf would be NaN
-        each = -logp if self.alpha == 0 else -(self.alpha * logp).expm1() / self.alpha
+        each = -logp if self.alpha == 0 else one_minus_exp(self.alpha * logp) / self.alpha
         return s.sum(each).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
+
+
+def one_minus_exp(x: Tensor) -> Tensor:
+    """1 - e^x for x <= 0. 1 - exp(x) loses the digits of the value at a small x, and expm1 those of
+    the gradient e^x at a large one, because PyTorch computes it as expm1(x) + 1."""
+    return torch.where(x > -1, -x.expm1(), 1 - x.exp())

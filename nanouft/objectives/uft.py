@@ -45,6 +45,8 @@ KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos +
 
 class UFT(Objective):
     data = "demos + scores"             # with --feedback score
+    about = ("uft is UFT of 2024 (arXiv:2410.21438), SFT and alignment under one loss; UFT of 2025 "
+             "(arXiv:2505.16984), answers that begin with a hint, is another method")
     reference = True
     feedback: Literal["score", "binary", "pair", "none"] = "score"  # rows beside demonstrations
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
