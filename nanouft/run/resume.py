@@ -22,7 +22,7 @@ from nanouft.objectives.from_file import own_file
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.plumbing.tensors import holds_tensors
-from nanouft.run.folder import hash_of, locked, new_folder, read_lines
+from nanouft.run.folder import hash_of, locked, new_folder, questions_of_run, read_lines
 from nanouft.run.plan import Plan
 from nanouft.run.settings import AS_WELL, named_objective, to_name
 
@@ -41,6 +41,7 @@ def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: l
             "key": fingerprint(model, plan.train, cfg.reward, *map(hash_of, files_it_reads)),
             "code": hash_of(user_code) if user_code else None,
             "files": [hash_of(file) for file in cfg.data or ()],
+            "asked": " ".join(sorted(plan.asked | questions_of_run(cfg.init))),
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
 
 
