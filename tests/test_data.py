@@ -163,8 +163,7 @@ messages~u a|a b; input=c -> line 2: "input" is no text beside
 input=c; chosen~u a|a g; rejected~u a|a b -> line 2: "input" is no text beside
 system=S; messages~s T|u a|a b -> line 2: "system" and the first message are two
 system~u S; messages~u a|a b -> line 2: "system" holds a message of another role
-messages=[{"role": "user", "content": "a", "value": "c"}, {"role": "assistant", "content": "b"}] -> \
-line 2: message 1 of "messages" has no text but
+messages=[{"role": "user", "content": "a", "value": "c"}] -> |has no text but "a"; "content" is
 messages=[{"role": "user", "content": ["a"]}] -> line 2: |has no text but ["a"]; "content" is a text
 messages=[{"role": "user", "content": {"type": "text", "text": "a"}}] -> |has no text but {"type
 messages=[{"role": "user", "content": [{"text": "a"}]}] -> |has no text but [{"text": "a"}];
