@@ -6,6 +6,7 @@ from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 COMMANDS = {
+    "nanouft.data": "shows what a run would read of your rows",
     "nanouft.train": "trains a model with any method",
     "nanouft.sample": "talks with a model, or asks several at once",
     "nanouft.evaluate": "scores models on NanoWorld or on your rows",

@@ -15,6 +15,7 @@ from nanouft.plumbing.files import read_json
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "pushes")}
+MAINS["data"] = import_module("nanouft.data.__main__").main
 DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
@@ -55,7 +56,7 @@ def here(tmp_path_factory):
 
 def call(line: str) -> int:
     name, *argv = shlex.split(line)
-    fixed = {"--resume", "--device"} & {*argv}
+    fixed = {"--resume", "--device"} & {*argv} or name == "data"
     return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
 
 

@@ -47,6 +47,13 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "the longest is 207 tokens; --init a model with a longer context",
     ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2":
         "40 rows read: |20 left out (20: too long|the longest is 207 tokens; raise --max-length",
+    "data even.jsonl --init start --show 2":
+        "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 30 to use|"
+        "Only the tokens in [[ ]]|label |[[|label |[[!label |[[|label |[[|label ",
+    "data mixed.jsonl --init start --objective dpo":
+        "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: 20 to use, 20 "
+        "left out (20: too long|the longest is 207 tokens|chosen: |[[|rejected: |[[",
+    "data scores.jsonl --init start --max-length 90": "read by una|What una makes of them:|score",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward |stops |median tokens ",
@@ -189,6 +196,22 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
     said, = told["after"]["answers"]
     assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
+
+
+@pytest.mark.parametrize("line, said", [
+    ("data", "name a file of rows, as in python -m nanouft.data my.jsonl"),
+    ("data none.jsonl", "none.jsonl: cannot be read (no such file)"),
+    ("data demos.jsonl --init none", "none: no model folder is there"),
+    ("data demos.jsonl --objective spo", "unknown objective 'spo'; did you mean "),
+    ("data demos.jsonl --show 0", "--show 0: must be at least 1"),
+    ("data r.py", "r.py, line 1: no JSON"),
+    ("data even.jsonl --objective dpo", "this objective needs pairs (prompt, chosen, rejected); "
+     "the data has 30 labelled answers; unused fields: label (30 rows); methods that read these "
+     "rows: "),
+    (ONCE + "--objective dpo --data even.jsonl --out no", "; methods that read these rows: sft "
+     "and 8 others: 20 rows; una: 30 rows; uft: 30 rows; kto: 30 rows; ")])
+def test_rows_that_cannot_be_read_are_one_line(line, said, here, capsys):
+    assert call(line) == 2 and said in one_error(capsys) and not (here / "no").exists()
 
 
 def test_of_prompts_that_are_too_long_the_line_says_what_the_answer_takes(here, capsys):

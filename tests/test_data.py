@@ -18,9 +18,19 @@ import pytest
 import torch
 from made import NANO, write_jsonl
 
+from nanouft import evaluate, train
 from nanouft.data import selection
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.rows import MARKS, NO_LABEL, NO_QUESTION, Row, read, read_dataset, without_oldest
+from nanouft.data.rows import (
+    MARKS,
+    NO_GRADE,
+    NO_LABEL,
+    NO_QUESTION,
+    Row,
+    read,
+    read_dataset,
+    without_oldest,
+)
 from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
@@ -101,7 +111,9 @@ prompt=a ; completion= b; messages~u a|a b -> u a > a b
 prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b
 prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
 question=Say it.; input=cow; answer=vache -> u Say it.<br><br>cow > a vache
-messages~u a|a b; input=c -> u a > a b; messages, not input
+messages~u a|a b; input= a -> u a > a b
+system=S; messages~s S|u a|a b -> s S|u a > a b
+system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 system~s S; prompt=a; response=b -> s S|u a > a b
 system=[{"type": "text", "text": "S"}]; messages~u a|a b -> s S|u a > a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
@@ -147,6 +159,19 @@ messages=[{"role": "assistant", "content": "b", "thinking": "c"}] -> |has "think
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "label": false}]\
  -> line 2: "messages[].label" is a grade inside a message; write it beside the messages
 prompt=a; input=[1, 2]; response=b -> line 2: "input" is no text
+messages~u a|a b; input=c -> line 2: "input" is no text beside
+input=c; chosen~u a|a g; rejected~u a|a b -> line 2: "input" is no text beside
+system=S; messages~s T|u a|a b -> line 2: "system" and the first message are two
+system~u S; messages~u a|a b -> line 2: "system" holds a message of another role
+messages=[{"role": "user", "content": "a", "value": "c"}] -> |has no text but "a"; "content" is
+messages=[{"role": "user", "content": ["a"]}] -> line 2: |has no text but ["a"]; "content" is a text
+messages=[{"role": "user", "content": {"type": "text", "text": "a"}}] -> |has no text but {"type
+messages=[{"role": "user", "content": [{"text": "a"}]}] -> |has no text but [{"text": "a"}];
+messages=[{"role": "user", "content": [{"type": "text", "content": "a"}]}] -> |has no text but
+prompt=[{"type": "text", "text": "a"}]; response=b -> line 2: message 1 of "prompt" is not {"role"
+prompt=a; answer={'role': 'assistant', 'content': 'Hi'} -> line 2: "answer" is a text that holds
+prompt=a; answer={"score": 1, "role": "assistant", "content": "b"} -> line 2: "answer[].score"
+chosen~u a|a g; rejected~u a|a b; response=c -> line 2: "response" has no question
 prompt=a; response=b; label=good -> line 2: "label" is "good", not true or false
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1
@@ -189,6 +214,7 @@ def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, tmp_p
 
 
 QA = {"prompt": "a", "response": "b"}
+PAIR_ITEM = {"prompt": "a", "chosen": "good", "rejected": "bad"}
 AB, PAIR = R("u a > a b"), R("u a + a good - a bad")
 
 
@@ -289,7 +315,9 @@ UTF_16 = "cannot be read as UTF-8 text"
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "one JSON object over several lines"),
     ("x.json", b'{"version": 1, "data": [{}]}', "has the fields version, data; needed"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow"),
-    ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "can't decode byte 0x8b")])
+    ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c"}', "object over several lines"),
+    ("x.arrow", b"\xff\xff", 'library datasets has saved on the disk; save it with to_json("my'),
+    ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "is packed; unpack it first")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -303,6 +331,12 @@ sys.addaudithook(lambda event, args: asked.append(args) if event.startswith("soc
 from nanouft.data.rows import read
 print(len(read(sys.argv[1:])[0]), asked)
 """
+
+
+def test_a_folder_that_datasets_has_saved_is_named(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_list([QA]).save_to_disk(tmp_path / "mine")
+    fails("library datasets has saved on the disk", read, [str(tmp_path / "mine")])
 
 
 def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_path, monkeypatch):
@@ -336,6 +370,14 @@ def test_an_answer_of_any_kind_goes_to_the_reward_of_a_method_that_samples(answe
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make(tmp_path):
+    parts = np.array([{"type": "text", "text": "b"}], object)
+    talk = [*M("u a"), *M("a x", weight=np.int64(0)), *M("u c"), {"role": "assistant",
+                                                                  "content": parts}]
+    nothing = pytest.importorskip("pandas").NA
+    item = {"messages": np.array(talk, object), "system": nothing, "score": nothing}
+    rows, left_out = read_dataset([QA, item, {**item, "score": np.float64(1)}])
+    assert left_out == [("dataset, row 2", NO_GRADE)] and rows[0] == AB
+    assert rows[1] == Row(T("u a|m x|u c"), T("a b"), score=1.0)
     item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
             "embedding": np.ones(3), "more": torch.ones(2)}
     assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
@@ -347,18 +389,32 @@ def test_a_line_may_be_a_list_of_messages_and_a_cell_may_mark_its_row(tmp_path):
     (tmp_path / "talks.jsonl").write_text("".join(json.dumps(M(x)) + "\n" for x in (
         "u a|a b", "u a|a b")))
     assert read([str(tmp_path / "talks.jsonl")])[0] == [AB, AB]
-    (tmp_path / "x.csv").write_text("prompt,response,train\na,b,true\na,b,false\n")
-    assert len(read([str(tmp_path / "x.csv")])[0]) == 1
+    (tmp_path / "x.csv").write_text("prompt, response,train \na,b,true\na,b,false\n")
+    assert read([str(tmp_path / "x.csv")])[0] == [AB]
+
+
+@pytest.mark.parametrize("kinds, refused", [(["prompts"], True), (["demos"], False),
+                                            (["demos", "prompts"], False)])
+def test_the_beginning_of_an_answer_is_trained_or_refused(kinds, refused):
+    """A method that samples would ask the question without it."""
+    item = {"question": M("u a|a Let me think:")}
+    if refused:
+        fails('dataset, row 1: "question" ends with an answer', read_dataset, [item], kinds)
+    else:
+        assert read_dataset([item], kinds)[0] == [R("u a > a Let me think:")]
 
 
 @pytest.mark.parametrize("name, asked", [
     ("hub:a/b", ("a/b", "train")), ("hub:a/b:test", ("a/b", "test")),
-    ("hub:a/b:main:", ("a/b", "main", "train")), ("hub:a/b:main:test", ("a/b", "main", "test"))])
+    ("hub:a/b:main:", ("a/b", "main", "train")), ("hub:a/b:main:test", ("a/b", "main", "test")),
+    ("hub:a/b:test[:100]", ("a/b", "test[:100]")),
+    ("hub:a/b:main:test[5:10%]+train[:9]", ("a/b", "main", "test[5:10%]+train[:9]"))])
 def test_a_configuration_of_the_hub_can_be_named(name, asked, monkeypatch):
     datasets, seen = pytest.importorskip("datasets"), []
     monkeypatch.setattr(datasets, "load_dataset", lambda *name, split: seen.append(
         (*name, split)) or [QA])
     assert read([name])[0] == [AB] and seen == [asked]
+    fails("hub:a/b:c:d:e: is not hub:owner/name:CONFIG:SPLIT", read, ["hub:a/b:c:d:e"])
 
 
 # ---- which rows stand together -------------------------------------------------------------------
@@ -655,12 +711,40 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
 
 
-def test_held_out_rows_that_are_trained_on_are_counted(tmp_path, capsys):
+@pytest.mark.parametrize("item, kinds, said", [
+    (QA | {"label": True, "score_chosen": 9}, ["labels"], "score_chosen (1 row)"),
+    (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"], "p (1 row), label (1 row)"),
+    (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
+    ({"prompt": {"role": "user", "content": "a", "vote": 1}}, ["prompts"], "prompt[].vote (1 row)"),
+    ({"messages": M("u a|a b")}, ["prompts"], "the last answer of messages (1 row)")])
+def test_a_field_that_this_method_does_not_read_is_named(item, kinds, said):
+    rows, _ = read_dataset([item], kinds)
+    assert selection.unread_fields(rows, kinds, CHOOSE[kinds[0]](rows)) == said
+
+
+def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(tmp_path, capsys):
+    """By this run, or by a run before it, whatever the files are called; so says evaluate."""
     some = [{"prompt": f"Say {i}.", "response": "fig"} for i in range(9)]
-    data, held = (write_jsonl(tmp_path / f"{n}.jsonl", some[n:]) for n in (0, 4))
-    objective, cfg, _ = read_flags(["--objective", "sft", "--data", data, "--eval-data", held])
-    load_rows(cfg, objective)
-    assert "5 of 5 rows of --eval-data ask what --data asks\n" in capsys.readouterr().out
+    some[8] = {"prompt": " say  8. ", "response": "bee"}
+    data, held, new = (write_jsonl(tmp_path / f"{i}.jsonl", rows) for i, rows in enumerate((
+        some, some[4:], [{"prompt": f"Eat {i}.", "response": "fig"} for i in range(3)])))
+    short = ["--steps", "1", "--batch-size", "2", "--device", "cpu", "--save-every", "0"]
+    leak = "5 of 5 held-out questions are also trained on"
+
+    def says(run, *flags: str) -> str:
+        assert run([*flags, "--device", "cpu"]) == 0
+        return capsys.readouterr().out
+    first = ["--objective", "sft", *short, "--out", str(tmp_path / "first")]
+    out = says(train.main, *first, "--data", data, "--eval-data", held)
+    assert out.count(leak) == 2 and "not trained on" not in out
+    assert f"first: {leak}" in says(evaluate.main, str(tmp_path / "first"), "--data", held)
+    assert leak[6:] not in says(evaluate.main, str(tmp_path / "first"), "--data", new)
+    then = ["--objective", "sft", *short, "--init", str(tmp_path / "first"), "--data", new]
+    out = says(train.main, *then, "--eval-data", held, "--out", str(tmp_path / "second"))
+    assert out.count(leak) == 2 and "not trained on" not in out
+    assert f"second: {leak}" in says(evaluate.main, str(tmp_path / "second"), "--data", held)
+    out = says(train.main, *then, "--out", str(tmp_path / "third"))
+    assert leak[6:] not in out and "rows that were not trained on" in out
 
 
 def test_a_text_that_no_regex_can_read_is_refused_in_one_line():

@@ -82,7 +82,7 @@ def test_no_message_and_no_help_of_a_setting_sends_to_what_only_a_checkout_has()
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_no_help_sends_to_what_only_a_checkout_has(module, capsys):
-    if module in ("nanouft.playground", "frozen_lake"):
+    if module in ("nanouft.data", "nanouft.playground", "frozen_lake"):
         module += ".__main__"
     with pytest.raises(SystemExit):
         import_module(module).main(["--help", *(["all"] if module == "nanouft.train" else [])])

@@ -16,12 +16,18 @@ from collections.abc import Collection, Mapping
 from textwrap import shorten
 
 from nanouft.data.rows import (
+    ANSWER_FIELDS,
     FIELDS,
+    MARKS,
+    NAMES,
     NO_ANSWER,
+    NUMBERS,
+    READ_FOR,
     LeftOut,
     Roles,
     Row,
     fields_of_messages,
+    is_empty,
     reasons,
 )
 from nanouft.models.tokenizer import Turn, Turns
@@ -55,11 +61,20 @@ def describe(data: list[Row]) -> str:
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 
-def unread_fields(rows: list[Row]) -> str:
-    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that nothing
-    reads."""
-    found = Counter(name for r in rows for name in [*r.extra, *fields_of_messages(r.extra)]
-                    if name not in FIELDS)
+def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Row] = ()) -> str:
+    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that a method for
+    these kinds of rows does not read. chosen: the rows with its roles; only GDPO's keep p."""
+    not_read = NUMBERS.difference(*(READ_FOR[kind] for kind in kinds))
+    if [*kinds] == ["prompts"]:                         # it samples its answers
+        not_read |= ANSWER_FIELDS | MARKS
+    if all(r.p is None for r in chosen):
+        not_read.add("p")
+    found = Counter(name for r in rows for name in [
+        *(name for name, value in r.extra.items() if not is_empty(value)
+          and (name not in FIELDS or NAMES.get(name, name) in not_read)),
+        *fields_of_messages(r.extra),
+        *(f"the last answer of {name}" for name in r.extra
+          if "response" in not_read and r.answer and NAMES.get(name, name) == "messages")])
     return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
 
 
@@ -67,7 +82,7 @@ def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]
     """The rows. If there are none, NoRows says why rows of this kind are left out, and names the
     fields that nothing reads."""
     if not rows:
-        unread = unread_fields(data)
+        unread = unread_fields(data, kind.split(" + "))
         skipped = [(r.where, why) for r in data
                    if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]
         raise NoRows(f"this objective needs {what}; the data has {describe(data)}"
@@ -102,7 +117,8 @@ def what_is_read(r: Row, kinds: list[str]) -> str:
     if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
         return "the response, not chosen and rejected"
     if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
-        return "chosen and rejected, not the response"
+        written = next((name for name in r.extra if NAMES.get(name) == "response"), "response")
+        return f"chosen and rejected, not the {written}"
     return ""
 
 
@@ -271,6 +287,18 @@ def first_question(r: Row) -> str:
     return " ".join(compose(compose(text).casefold()).split())
 
 
+def question_key(r: Row) -> str:
+    """A hash of the first question."""
+    return hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest()
+
+
+def leak(held_out: Collection[str], asked: Collection[str]) -> str:
+    """"5 of 5 held-out questions are also trained on", from the keys of both; "" if none is."""
+    known = len({*held_out} & {*asked})
+    return known and (f"{known:,} of {quantity(len(held_out), 'held-out questions')} "
+                      f"{'is' if known == 1 else 'are'} also trained on") or ""
+
+
 def most_held_out(rows: list[Row]) -> int:
     return max(1, min(200, round(0.1 * len(rows))))
 
@@ -289,7 +317,7 @@ def never_held_out(rows: list[Row]) -> str:
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
     question. So equal questions stay on one side."""
-    keys = [hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest() for r in rows]
+    keys = [*map(question_key, rows)]
     groups, aim = Counter(keys), most_held_out(rows)
     held: dict[str, int] = {}
     for name in sorted(groups):

@@ -265,14 +265,16 @@ def evaluate_once(file: Path, evaluate: Callable[[], Evaluation]) -> Evaluation:
     return before
 
 
-def print_report(before: Evaluation, after: Evaluation, question: dict) -> None:
+def print_report(before: Evaluation, after: Evaluation, question: dict, leak: str = "") -> None:
     """Print what a run has changed: scores of NanoWorld's tasks, metrics of held-out rows, and some
-    answers. `question` is what pick_question returned."""
+    answers. `question` is what pick_question returned, `leak` that of the plan."""
     was, now = before.metrics, after.metrics
     if "families" in now:
         print_tasks(was["families"], now["families"])
     elif now.get("held_out"):
-        say(f"\n{'rows that were not trained on':<42}before    after")
+        say(f"\n{leak}:" if leak else "")
+        about_rows = "held-out rows" if leak else "rows that were not trained on"
+        say(f"{about_rows:<42}before    after")
     for name, about in METRICS.items():
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]

@@ -9,6 +9,7 @@
 import hashlib
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,6 @@ from nanouft.data.selection import (
     NoRows,
     about_grades,
     describe,
-    first_question,
     holdout,
     label_rows,
     never_held_out,
@@ -32,7 +32,7 @@ from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import folder_of, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.objectives import NAMES
+from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.entry import no_collection
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import plain_folder, remove
@@ -49,7 +49,7 @@ class Rows(NamedTuple):
     train: list[Row]
     held_out: list[Row]
     left_out: LeftOut           # rows of the files that cannot be read
-    unread: str = ""            # a line about fields of the rows that this run does not read
+    to_name: list[Row] = []     # rows whose unread fields this run names
 
 
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
@@ -89,9 +89,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    unread = ""
-    if not reads_fields(cfg.reward) and objective.name in NAMES and (names := unread_fields(rows)):
-        unread = f"fields that this run does not read: {names}"
+    to_name = [] if reads_fields(cfg.reward) or objective.name not in NAMES else rows
     named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
@@ -106,14 +104,11 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if not cfg.eval_data:
         if text := never_held_out(rows):
             say(f"{text} (--eval-data FILE gives other rows)")
-        return Rows(*holdout(rows), left_out, unread)
+        return Rows(*holdout(rows), left_out, to_name)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures say nothing about other rows")
     held_out, more = read(cfg.eval_data, kinds)
-    asked = {*map(first_question, rows)}
-    if known := sum(first_question(r) in asked for r in held_out):
-        say(f"{known:,} of {quantity(len(held_out), 'rows')} of --eval-data ask what --data asks")
-    return Rows(rows, held_out, left_out + more, unread)
+    return Rows(rows, held_out, left_out + more, to_name)
 
 
 def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
@@ -156,16 +151,41 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
 
 def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
-    the files, held-out ones too, and names the unread fields itself."""
+    the files, held-out ones too, and names the unread fields itself, and the methods that read
+    such rows."""
+    data = rows.train if cfg.eval_data else rows.train + rows.held_out
     try:
         chosen = objective.choose(rows.train)
     except NoRows:
-        if not cfg.eval_data:
-            objective.choose(rows.train + rows.held_out)
-        raise
-    if rows.unread:
-        say(rows.unread)
+        try:
+            objective.choose(data)
+            raise
+        except NoRows as e:
+            others = "; ".join(read_by(data))
+            raise NoRows(f"{e}; methods that read these rows: {others}") from None
+    if names := unread_fields(rows.to_name, objective.kinds(), chosen):
+        say(f"fields that this run does not read: {names}")
     return chosen
+
+
+def read_by(data: list[Row]) -> list[str]:
+    """How many of the rows each kind of method reads: ["kto: 40 rows", "sft and 8 others: 27
+    rows"]."""
+    out = []
+    for names in methods_by_kinds().values():
+        with suppress(UserError):
+            n = len({r.where for r in OBJECTIVES[names[0]]().choose(data)})
+            others = f" and {quantity(len(names) - 1, 'others')}" if names[1:] else ""
+            out.append(f"{names[0]}{others}: {quantity(n, 'rows')}")
+    return out
+
+
+def methods_by_kinds() -> dict[tuple[str, ...], list[str]]:
+    """{("labels",): ["kto"], ...}: the methods that learn from each kind of rows, by default."""
+    methods: dict[tuple[str, ...], list[str]] = {}
+    for name, cls in OBJECTIVES.items():
+        methods.setdefault((*cls().kinds(),), []).append(name)
+    return methods
 
 
 # ---- models that must be trained before a method -------------------------------------------------

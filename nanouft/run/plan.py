@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nanouft.data.batches import Batching, Encoded
+from nanouft.data.rows import Row
+from nanouft.data.selection import leak, question_key
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -19,6 +21,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
+from nanouft.run.folder import questions_of_run
 from nanouft.run.load import Rows, encode_rows
 from nanouft.run.settings import TrainFlags
 
@@ -35,10 +38,18 @@ class Plan:
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held_out: list[Encoded]     # held-out rows that are scored before and after
+    asked: frozenset[str] = frozenset()     # keys of the questions that it is trained on
+    held_questions: frozenset[str] = frozenset()    # keys of those of the held-out rows
 
     @property
     def batching(self) -> Batching:
         return Batching(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
+
+    @property
+    def leak(self) -> str:
+        """"5 of 5 held-out questions are also trained on", by this run or its start model; "" if
+        none is."""
+        return leak(self.held_questions, self.asked | questions_of_run(self.cfg.init))
 
     @property
     def epochs(self) -> float:
@@ -78,7 +89,17 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_batching(cfg, objective, len(train), model)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
-    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out)
+    plan = Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out,
+                questions(rows.train, train), questions(rows.held_out, held_out))
+    if plan.leak:
+        say(plan.leak)
+    return plan
+
+
+def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
+    """Keys of the questions of your rows that are encoded."""
+    used = {e.row.where for e in encoded} - {""}
+    return frozenset(question_key(r) for r in rows if r.where in used)
 
 
 def choose_batching(cfg: TrainFlags, objective: Objective, rows: int,

@@ -23,7 +23,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.tensors import holds_tensors
-from nanouft.run.folder import hash_of, locked, new_folder, read_lines
+from nanouft.run.folder import hash_of, locked, new_folder, questions_of_run, read_lines
 from nanouft.run.plan import Plan
 from nanouft.run.settings import AS_WELL, named_objective, to_name
 
@@ -45,6 +45,7 @@ def describe_run(plan: Plan, model: GPT, tok: Tokenizer, device: Device, argv: l
             "key": fingerprint(model, plan.train, cfg.reward, *map(hash_of, files_it_reads)),
             "code": hash_of(user_code) if user_code else None,
             "files": [hash_of(file) for file in cfg.data or ()],
+            "asked": " ".join(sorted(plan.asked | questions_of_run(cfg.init))),
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
 
 
@@ -75,8 +76,8 @@ def check_resume(folder: Path, about: dict) -> None:
                         "take, so the run cannot go on exactly; start a new run")
     for what in ("torch", "device"):
         if saved.get(what) != now[what]:
-            say(f"{what} {now[what]} in place of {saved.get(what)}: the rest may differ in its last "
-                "digits")
+            say(f"{what} {now[what]} in place of {saved.get(what)}: the rest of the run may differ "
+                "a little")
     read_lines(folder / "metrics.jsonl")            # a damaged log is found now, before any scoring
 
 
