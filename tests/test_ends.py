@@ -258,7 +258,7 @@ def test_a_second_process_in_one_folder_is_one_line_and_does_not_disturb_the_fir
         Path("told").write_text(repr(child(["--resume", "first"])))
     assert child(words(PLAIN, "first"), at_call(Log, "add", 3, second))[0] == 0
     code, said = literal_eval(Path("told").read_text())
-    assert code == 2 and said.startswith("error: first: another process trains there now")
+    assert code == 2 and said.startswith("error: first: another process works there now")
     is_like_the_whole(place, "first", PLAIN)
 
 

@@ -97,5 +97,5 @@ def test_a_model_made_first_that_was_interrupted_is_made_again(here, capsys):
     if hasattr(os, "fork"):                             # Windows has no such locks
         with locked(left):
             assert call(line) == 2
-        assert f"{left.name}: another process trains there now" in one_error(capsys)
+        assert f"{left.name}: another process works there now" in one_error(capsys)
     assert call(line) == 0 and (left / "model.safetensors").exists()

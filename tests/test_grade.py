@@ -26,6 +26,7 @@ from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, tasks
 from nanouft.plumbing.entry import command
+from nanouft.run.folder import locked
 
 POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
 SHUT_IN = pytest.mark.skipif(bool(child.no_container()), reason=child.no_container())
@@ -273,6 +274,91 @@ def test_the_same_program_is_told_of_others_and_the_key(tmp_path, graded):
     assert [x["02b"] for x in found.values()] == ["1", "1", "1", "not handed in", "1"]
     assert [x["the same program as"] for x in found.values()] == [
         "02b: bob, robert", "02b: ada", "02b: the key", "", "02b: ada"]
+
+
+# ---- one student's files, and all others ---------------------------------------------------------
+def test_no_program_takes_the_table_from_a_class(tmp_path, graded):
+    """Python's own tools give up where an expression or a chain of elif is nested too deep."""
+    deep = "def response_mask(tokens):\n    return " + "+".join("1" * 1200)
+    chain = "def sft_loss(logp, mask, reduction):\n    if mask == 0:\n        return 0\n" + "".join(
+        f"    elif mask == {k}:\n        return 0\n" for k in range(400))
+    hand_in(tmp_path / "all" / "ada", f"{deep}\n\n\n{chain}")
+    hand_in(tmp_path / "all" / "bob", KEY)
+    assert table(tmp_path / "all", "02")["bob"]["points"] == "2"
+
+
+def test_each_file_has_a_process_of_its_own(tmp_path, monkeypatch):
+    """So a right program loses nothing by what another file of its student sets in PyTorch."""
+    hand_in(tmp_path, "import torch\ntorch.set_grad_enabled(False)\n", "ex00.py")
+    hand_in(tmp_path, KEY)
+    student, seen = Student(tmp_path, tmp_path), []
+
+    def run_some(jobs, *more):
+        seen.append([job.name for job in jobs])
+        return {name: ([], True) for name in seen[-1]}, ""
+    monkeypatch.setattr(child, "run_some", run_some)
+    child.run_all([job_for(name, Judge(tasks()[name], 1), *student.program(name))
+                   for name in ("00a", "02a", "02b")], tmp_path, [])
+    assert seen == [["00a"], ["02a", "02b"]]
+
+
+def test_two_that_grade_into_one_folder_do_not_lose_marks(tmp_path, graded, capsys):
+    hand_in(tmp_path / "all" / "ann", KEY)
+    table(tmp_path / "all", "02")
+    with locked(tmp_path / "out", "seed.txt"):
+        assert command(grade.main, [str(tmp_path / "all"), "--out", str(tmp_path / "out")]) == 2
+    assert "another process works there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line, file", [
+    ("from _lib.helper import half", "_lib/helper.py"),
+    ("from pack import (\n    ex05,\n)\nhalf = ex05.half", "pack/ex05.py")])
+def test_whatever_a_program_may_import_belongs_to_its_mark(line, file, tmp_path, graded):
+    hand_in(tmp_path / "all" / "ann", f"{line}\n{KEY}")
+    hand_in(tmp_path / "all" / "ann", "half = 2\n", file)
+    table(tmp_path / "all", "02b")
+    graded.clear()
+    hand_in(tmp_path / "all" / "ann", "half = 0.5\n", file)
+    table(tmp_path / "all", "02b")
+    assert graded == [("ann", "02b")]
+
+
+def test_what_nobody_reads_is_named(tmp_path, graded, capsys):
+    """Names that are nearly those of a task, files without a student, and marks that are lost."""
+    hand_in(tmp_path / "all" / "ann", KEY)
+    hand_in(tmp_path / "all" / "ann", KEY, "ex02 (1).py")
+    hand_in(tmp_path / "all", KEY, "zoe_ex02.py")
+    (tmp_path / "all" / "_max").mkdir()
+    table(tmp_path / "all", "02")
+    (tmp_path / "out" / "ann.json").write_text('{"score": 2, "tes')
+    assert "ex02 (1).py (no task has" in table(tmp_path / "all", "02")["ann"]["not read"]
+    said = capsys.readouterr().out
+    assert "each student needs a folder: _max, zoe_ex02.py" in said
+    assert "ann.json: its marks are lost" in said
+
+
+def test_what_python_can_read_of_a_notebook_counts(tmp_path):
+    cells = ["%time\nONE: float = 1.0", "THIRD = float(1) / 3\ntorch.where?", "loss = train()",
+             "def half(x, n):\n    return (x\n            % n)", "NINE = 9\n!ls"]
+    hand_in(tmp_path, notebook(*cells), "ex02.ipynb")
+    (text,) = Student(tmp_path, tmp_path).texts.values()
+    space: dict = {}
+    exec(text, space)
+    assert (space["ONE"], space["THIRD"], space["NINE"]) == (1.0, 1 / 3, 9)
+    assert space["half"](7, 4) == 3 and "loss" not in space
+
+
+def test_a_program_that_has_begun_is_not_called_not_started(tmp_path, graded):
+    """PyTorch raises this error, too, and so may a branch that is not written yet."""
+    begun = {"torch": "import torch\ndef response_mask(tokens):\n"
+                      "    return torch.arange(3).softmax(0)\n",
+             "branch": RIGHT.replace("return", "raise NotImplementedError(reduction)\n    return")}
+    for name, source in begun.items():
+        hand_in(tmp_path / "all" / name, source)
+    table(tmp_path / "all", "02")
+    for name in begun:
+        text = (tmp_path / "out" / f"{name}.md").read_text()
+        assert "Right in " in text and "NotImplementedError: " in text, text
 
 
 # ---- the container -------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
 NO_FILE = "There is no file {}."
 NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
-ENDS = ("KeyboardInterrupt", "TooLong", "NotImplementedError")      # no other case is tried
+ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
 
 
 @dataclass

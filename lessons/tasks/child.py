@@ -3,8 +3,9 @@
     seen = run_all(jobs, student, hidden)       # name of a task -> what was seen, or why not
 
 The process gets arguments alone and writes down what each call gives: neither the right programs
-nor what they give. It calls one task after the other; if one of them ends it, another process goes
-on with the next. With bubblewrap (Linux) it sees no key and no classmate's folder, can write
+nor what they give. It calls the tasks of one file after each other, so what a file changes in
+Python or PyTorch costs no other file a point. If one of them ends it, another process goes on with
+the next. With bubblewrap (Linux) it sees no key and no classmate's folder, can write
 nothing that stays, and has no network. Where bubblewrap is missing or the system refuses it, there
 are only the limits, and no_container says why.
 """
@@ -22,13 +23,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from lessons.tasks.call import Seen, TooLong, at_most, attempts, from_line, program_in, to_line
+from lessons.tasks.call import (
+    PATIENCE,
+    Seen,
+    TooLong,
+    at_most,
+    attempts,
+    from_line,
+    program_in,
+    to_line,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-WAITING = 900                       # seconds on the clock without a word from it
+STARTING = 900                      # seconds on the clock until it begins
+OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
 LARGEST = 2**21                     # bytes of what one call gives
-HAS_KEYS = [ROOT / x for x in ("lessons/keys", "lessons/evidence", "tests", ".git")]
+HAS_KEYS = [ROOT / x for x in ("lessons/keys", "lessons/exercises", "lessons/evidence",
+                               "tests", ".git")]
 
 
 @dataclass
@@ -80,9 +92,9 @@ def words(student: Path, hidden: list[Path]) -> list[str]:
 def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, list[Seen] | str]:
     found: dict[str, list[Seen] | str] = {}
     while left := [job for job in jobs if job.name not in found]:
-        beside = [job for job in left if job.folder == left[0].folder]
-        calls, ended = run_some(beside, student, hidden)
-        for job in beside:
+        of_file = [x for x in left if (x.folder, x.text) == (left[0].folder, left[0].text)]
+        calls, ended = run_some(of_file, student, hidden)
+        for job in of_file:
             seen = calls.get(job.name)
             if seen is None or not seen[1]:             # this one has ended the process
                 found[job.name] = f"no result: {ended}"
@@ -109,12 +121,12 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
             lines.put(b"")
         threading.Thread(target=read, daemon=True).start()
         calls: dict[str, tuple[list[Seen], bool]] = {}
-        ended, name = "", None
+        ended, name, silent = "", None, 1.5 * PATIENCE * max(job.seconds for job in jobs)
         try:
             with suppress(OSError):
                 child.stdin.write(pickle.dumps((str(student), jobs)))
                 child.stdin.close()
-            while line := lines.get(timeout=WAITING):
+            while line := lines.get(timeout=silent if name else STARTING):
                 seen = from_line(line)
                 if seen.error == "begin":
                     name, calls[seen.words] = seen.words, ([], False)
@@ -123,7 +135,7 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
                 else:
                     calls[name][0].append(seen)
         except queue.Empty:
-            ended = f"out of time, it had not ended after {WAITING} seconds on the clock"
+            ended = f"{OUT_OF_TIME} {silent if name else STARTING:.0f} seconds on the clock"
         except Exception as error:                              # a line that is something else
             ended = f"what it gives cannot be read ({type(error).__name__})"
         finally:

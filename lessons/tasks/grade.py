@@ -27,7 +27,7 @@ from random import Random
 import torch
 
 from lessons.tasks.call import Seen
-from lessons.tasks.child import ROOT, no_container, run_all
+from lessons.tasks.child import OUT_OF_TIME, ROOT, no_container, run_all
 from lessons.tasks.submission import (
     FREE,
     NOT_HANDED_IN,
@@ -43,6 +43,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json, write_text
 from nanouft.plumbing.printing import progress, quantity, say, visible
+from nanouft.run.folder import locked
 
 
 # ---- marks ---------------------------------------------------------------------------------------
@@ -62,10 +63,10 @@ def mark(name: str, told: Verdict, belongs_to: str = "") -> dict:
 
 
 def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -> dict:
-    """One result must not end the table of all. If the process was ended, perhaps by a full
-    computer, the mark belongs to nothing, and the next call tries it again."""
+    """One result must not end the table of all. If the process was ended before its time, perhaps
+    by a full computer, the mark belongs to nothing, and the next call tries it again."""
     if isinstance(seen, str):
-        return mark(name, Verdict(seen, 0))
+        return mark(name, Verdict(seen, 0), belongs_to if OUT_OF_TIME in seen else "")
     try:
         return mark(name, judge.verdict(seen), belongs_to)
     except Exception as error:
@@ -75,15 +76,23 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
 
 # ---- a class -------------------------------------------------------------------------------------
 def grade_class(folder: Path, which: list[str], out: Path) -> None:
-    folders = [x for x in sorted(folder.glob("*")) if x.is_dir() and x.name[0] not in "._"]
+    there = [x for x in sorted(folder.glob("*")) if x.name[0] != "."]
+    folders = [x for x in there if x.is_dir() and x.name[0] != "_"]
     if not folders:
         raise UserError(f"{folder}: no folder of a student is there")
+    if no_student := [x.name for x in there if x not in folders]:
+        say(f"Not graded, because each student needs a folder: {', '.join(no_student)}")
     warn_without_container()
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "seed.txt").exists():
         write_text(out / "seed.txt", str(Random().randrange(10**9)))
+    with locked(out, "seed.txt"):
+        grade_students([Student(x, out) for x in folders], folder, which, out)
+
+
+def grade_students(students: list[Student], folder: Path, which: list[str], out: Path) -> None:
+    """Those without a mark that belongs to them; then the table of all."""
     seed = (out / "seed.txt").read_text()
-    students = [Student(x, out) for x in folders]
     earlier = {name for student in students for name in student.marks}
     versions = {name: version(name, seed) for name in tasks() if name in {*earlier, *chosen(which)}}
     for student in students:
@@ -117,16 +126,18 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
 
 
 def same_programs(students: list[Student], name: str) -> dict[Student, str]:
-    """Who has handed in the same program for a task. The key counts whatever its length, and a
-    folder with two names is one student."""
+    """Who has handed in the same program for a task, unless it is so short that everybody writes it
+    alike. A folder with two names is one student."""
     key, _ = fingerprint(tasks()[name].source, tasks()[name].name)
     prints = {x: fingerprint(x.programs[name][1], tasks()[name].name)
               for x in students if name in x.programs}
     found = {}
     for student, (mine, short) in prints.items():
-        others = [x.name for x, (theirs, _) in prints.items() if theirs == mine and not short
-                  and x.folder.resolve() != student.folder.resolve()]
-        found[student] = ", ".join((["the key"] * (mine == key) + others)[:5]) if mine else ""
+        same = [x.name for x, (theirs, _) in prints.items() if theirs == mine
+                and x.folder.resolve() != student.folder.resolve()]
+        same = ["the key"] * (mine == key) + same
+        more = [f"{len(same) - 5} more"] if len(same) > 5 else []
+        found[student] = "" if short else ", ".join(same[:5] + more)
     return found
 
 

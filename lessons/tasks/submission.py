@@ -19,16 +19,22 @@ BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 NOT_HANDED_IN, FREE, NOT_READ = "not handed in", "without a container", "not read"
 
 
-def files(student: Path) -> list[Path]:
-    """Programs and notebooks, those that lie least deep first. In a clone of the project only the
-    exercises are the student's."""
+def all_files(student: Path) -> list[Path]:
+    """Programs and notebooks, those that lie least deep first."""
     found = []
     for folder, inside, here in os.walk(student):
-        inside[:] = sorted(x for x in inside if x[0] not in "._"
+        inside[:] = sorted(x for x in inside if x[0] != "."
                            and not Path(folder, x, "pyvenv.cfg").exists())
-        found += [Path(folder, x) for x in sorted(here) if x.endswith((".py", ".ipynb"))]
-    return sorted((x for x in found if not is_ours(x.relative_to(student))),
-                  key=lambda x: (len(x.parts), x.suffix))
+        found += [Path(folder, x) for x in sorted(here) if x.lower().endswith((".py", ".ipynb"))]
+    return sorted(found, key=lambda x: (len(x.parts), x.suffix))
+
+
+def files(student: Path) -> list[Path]:
+    """Those that may be for a task. In a clone of the project only the exercises are the
+    student's."""
+    inside = ((x, x.relative_to(student)) for x in all_files(student))
+    return [x for x, path in inside
+            if not is_ours(path) and not any(part[0] == "_" for part in path.parts[:-1])]
 
 
 def is_ours(file: Path) -> bool:
@@ -46,15 +52,30 @@ def text_of(file: Path) -> str:
         return text
     kept = []
     for cell in json.loads(text)["cells"]:
-        lines = "".join(cell["source"] if cell["cell_type"] == "code" else "").splitlines()
-        try:
-            tree = ast.parse("\n".join("" if x.lstrip()[:1] in ("%", "!") else x for x in lines))
-        except BROKEN:
-            continue
-        kept += [ast.unparse(x) for x in tree.body if isinstance(
-            x, (*DEFINED, ast.Import, ast.ImportFrom)) or isinstance(x, ast.Assign)
-            and not any(isinstance(y, ast.Call) for y in ast.walk(x))]
+        code = "".join(cell["source"] if cell["cell_type"] == "code" else "")
+        with suppress(*BROKEN):
+            kept += [ast.unparse(x) for x in parsed(code).body if is_kept(x)]
     return "\n".join(kept)
+
+
+def parsed(code: str) -> ast.Module:
+    """A cell, without lines for the notebook itself, such as %time, if Python cannot read them."""
+    try:
+        return ast.parse(code)
+    except BROKEN:
+        lines = code.splitlines()
+        return ast.parse("\n".join("" if x.lstrip()[:1] in ("%", "!") or x.rstrip()[-1:] == "?"
+                                   else x for x in lines))
+
+
+def is_kept(x: ast.stmt) -> bool:
+    """An import, a definition, or a constant that is computed by nothing but such as float(1)."""
+    calls = [y.func for y in ast.walk(x) if isinstance(y, ast.Call)]
+    plain = all(isinstance(f, ast.Name) and f.id in ("float", "int", "range", "list", "tuple",
+                                                     "dict", "set", "sum", "max", "min", "len")
+                for f in calls)
+    return isinstance(x, (*DEFINED, ast.Import, ast.ImportFrom)) or (
+        isinstance(x, (ast.Assign, ast.AnnAssign)) and plain)
 
 
 def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
@@ -62,14 +83,31 @@ def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
     try:
         made = [x for x in ast.parse(text).body if isinstance(x, DEFINED)
                 and (x.name == name if name else isinstance(x, ast.ClassDef))]
-        stub = made and "NotImplementedError" in ast.unparse(made[-1].body[-1])
+        return made[-1] if made and not is_stub(made[-1]) else None
     except BROKEN:                                      # nested too deep, for example
         return None
-    return None if stub or not made else made[-1]
+
+
+def is_stub(made: ast.FunctionDef | ast.ClassDef) -> bool:
+    """A function that does nothing but raise NotImplementedError; a class whose last one does."""
+    raises = "NotImplementedError" in ast.unparse(made.body[-1])
+    if isinstance(made, ast.ClassDef):
+        return raises
+    return raises and len(made.body) == 1 + (ast.get_docstring(made) is not None)
 
 
 def arguments(made: ast.FunctionDef | ast.ClassDef) -> int:
     return len(made.args.args) if isinstance(made, ast.FunctionDef) else 0
+
+
+def imported(text: str) -> list[str]:
+    """Words of all imports; if Python cannot read the program, of all lines that have that word."""
+    try:
+        imports = [ast.unparse(x) for x in ast.walk(ast.parse(text))
+                   if isinstance(x, (ast.Import, ast.ImportFrom))]
+    except BROKEN:
+        imports = [line for line in text.splitlines() if "import" in line]
+    return re.findall(r"\w+", " ".join(imports))
 
 
 class Student:
@@ -84,20 +122,28 @@ class Student:
                 self.texts[file] = text_of(file)
             except (*BROKEN, OSError, LookupError, TypeError) as error:
                 self.not_read.append(f"{file.relative_to(folder)} ({error!r:.60})")
+        self.named = {word for text in self.texts.values() for word in imported(text)}
+        self.not_read += self.misnamed()
         self.beside = hashed(*self.neighbours())
         # by the names of tasks:
         self.programs: dict[str, tuple[Path, str]] = {}
         self.belongs: dict[str, str] = {}
         self.marks = marks_in(out / f"{self.name}.json")
 
+    def misnamed(self) -> list[str]:
+        """Programs that nothing reads though their name is nearly that of a task's file."""
+        names = {task.file for task in tasks().values()}
+        like = re.compile(rf"({'|'.join(name[:-3] for name in names)})\b.*", re.I)
+        return [f"{file.relative_to(self.folder)} (no task has a file of this name)"
+                for file in self.texts if file.name not in names and file.stem not in self.named
+                and file.suffix != ".ipynb" and like.fullmatch(file.stem)]
+
     def neighbours(self) -> Iterator[tuple[str, bytes]]:
         """Files that a program may import: those for no task, and those that an import names."""
-        imports = (line for text in self.texts.values() for line in text.splitlines()
-                   if "import" in line)
-        named = {word for line in imports for word in re.findall(r"\w+", line)}
         of_tasks = {task.file for task in tasks().values()}
-        for file in self.texts:
-            if file.suffix == ".py" and (file.name not in of_tasks or file.stem in named):
+        for file in all_files(self.folder):
+            if file.suffix == ".py" and file.is_file() and (file.name not in of_tasks
+                                                            or file.stem in self.named):
                 yield str(file.relative_to(self.folder)), file.read_bytes()
 
     def program(self, name: str) -> tuple[Path, str] | None:
@@ -132,7 +178,7 @@ class Student:
 
 def fingerprint(text: str, name: str) -> tuple[str, bool]:
     """Equal for programs that differ in names of their own, comments and docstrings; is it
-    short?"""
+    short? "" if there is none, or it is nested too deep."""
     made, numbers = definition(text, name), {}
     if made is None:
         return "", True
@@ -147,7 +193,10 @@ def fingerprint(text: str, name: str) -> tuple[str, bool]:
                 setattr(node, what, str(numbers.setdefault(word, len(numbers))))
         if isinstance(node, ast.arg):
             node.annotation = None
-    return ast.dump(made), sum(1 for _ in ast.walk(made)) < SHORT
+    try:
+        return ast.dump(made), sum(1 for _ in ast.walk(made)) < SHORT
+    except BROKEN:
+        return "", True
 
 
 def hashed(*parts: object) -> str:
@@ -156,10 +205,14 @@ def hashed(*parts: object) -> str:
 
 def marks_in(file: Path) -> dict[str, dict]:
     """Those of an earlier call, by the names of their tasks."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
+    try:
         return {x["name"]: x for x in json.loads(file.read_text(encoding="utf-8"))["tests"]
                 if "belongs_to" in x["extra_data"]}
-    return {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        say(f"{file}: its marks are lost, because it cannot be read ({error!r:.60})")
+        return {}
 
 
 def others(student: Path) -> list[Path]:
