@@ -1,6 +1,6 @@
 """Show what a run would read of your rows, before any training.
 
-    python -m nanouft.data my.jsonl                     # which methods read them
+    python -m nanouft.data my.jsonl                 # which methods read them
     python -m nanouft.data my.jsonl --objective dpo --init out/sft
 
 It prints how many rows of which kind there are, which methods read them, which fields they do not
@@ -29,7 +29,7 @@ SHOWN = ("dpo", "kto", "una", "sft", "reinforce")   # one of these that reads mo
 
 @dataclass
 class DataFlags:
-    files: list[str] | None = None  # your rows: .jsonl, .json, .csv, .tsv, .parquet or hub:...
+    files: list[str] | None = None  # your rows, such as my.jsonl, my.csv or hub:owner/name
     objective: str = ""             # a method, as in train [one that reads most rows]
     init: str = "base"              # a model, whose chat template writes the rows
     max_length: int | None = None   # longest row in tokens [the context of the model]

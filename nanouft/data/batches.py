@@ -120,8 +120,11 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
             notes.append("the chat template leaves out a part of earlier answers, as it does when "
                          "the model is asked")
         texts = [t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()]
+        asked = "\n".join(turn.text for turn in r.prompt)
         notes += [f'"{name}" is typed into an answer, which gets its end token anyway'
                   for name in names if short_enough and any(name in text for text in texts)]
+        notes += [f'"{name}" is typed into a question, where it is letters'
+                  for name in names if short_enough and name in asked]
         report.notes += [(r.where, note) for note in notes]
         out += short_enough
     return out, report

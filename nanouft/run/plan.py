@@ -88,9 +88,10 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_batching(cfg, objective, len(train), model)
+    held_questions = questions(rows.held_out, held_out)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
     plan = Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out,
-                questions(rows.train, train), questions(rows.held_out, held_out))
+                questions(rows.train, train), held_questions)
     if plan.leak:
         say(plan.leak)
     return plan
