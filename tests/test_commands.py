@@ -54,9 +54,12 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: 20 to use, 20 "
         "left out (20: too long|the longest is 207 tokens|chosen: |[[|rejected: |[[",
     "data scores.jsonl --init start --max-length 90": "read by una|What una makes of them:|score",
+    ONCE + "--objective sft --data spaces.jsonl --plain --out s":
+        "11 rows read: 9 to learn from, 1 held out, 1 left out (1: refused: tiktoken cannot read",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward |stops |median tokens ",
+    "evaluate start": "scores in percent on 100 test prompts per task",
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
         "greedy answers start stops |median tokens |20 rows|"

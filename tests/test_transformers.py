@@ -799,7 +799,7 @@ def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders, 
 
 def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(folders, monkeypatch):
     monkeypatch.setattr("transformers.__version__", "4.57.6")
-    with pytest.raises(UserError, match="transformers 5.2 or newer, and 4.57.6 is installed"):
+    with pytest.raises(UserError, match="transformers 5.6 or newer, and 4.57.6 is installed"):
         start_model(folders["qwen2"])
 
 

@@ -46,8 +46,8 @@ def library(name: str, what: str) -> Any:
     except ImportError:
         raise UserError(f"{what} needs {name}: pip install {name}") from None
     version = found.__version__
-    if name == "transformers" and tuple(map(int, version.split(".")[:2])) < (5, 2):
-        raise UserError(f"{what} needs transformers 5.2 or newer, and {version} is installed: "
+    if name == "transformers" and tuple(map(int, version.split(".")[:2])) < (5, 6):
+        raise UserError(f"{what} needs transformers 5.6 or newer, and {version} is installed: "
                         "pip install -U transformers")
     return found
 
