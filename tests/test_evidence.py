@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from lessons.evidence import __main__ as command_line
 from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
 from lessons.evidence.__main__ import main
 from lessons.evidence.judge import mean_of
@@ -465,6 +468,75 @@ def test_words_may_be_mended_and_a_changed_plan_be_trained(own_plan, monkeypatch
     plan.scores.cache_clear()
     with pytest.raises(UserError, match="C8 has no scores yet: .* --train C8 --keep"):
         main(["C8"])
+
+
+def test_questions_are_not_sealed_after_their_scores(own_plan, monkeypatch):
+    own_plan("as good, score in rules_new", "better, score in rules_new")
+    monkeypatch.setattr(train, "train", None)                       # refused before it
+    monkeypatch.setattr(command_line, "__version__", "99.0.0")
+    for refused in (lambda: main(["--train", "C8", "--keep"]),
+                    lambda: plan.keep("C8", {}, "99.0.0")):
+        with pytest.raises(UserError, match="its questions .* in a plan with seeds of its own"):
+            refused()
+    own_plan("seeds = 800 to 804", "seeds = 900 to 904")
+    plan.check_free("C8", "99.0.0")
+
+
+def test_scores_are_not_kept_twice_in_one_version(own_plan, monkeypatch):
+    """A figure that is typed on a page says of its scores no more than the version."""
+    monkeypatch.setattr(train, "train", None)
+    monkeypatch.setattr(command_line, "__version__", str(plan.scores("C8")["version"]))
+    with pytest.raises(UserError, match="C8.npz.xz was kept by this version, .* raise nanouft"):
+        main(["--train", "C8", "--keep"])
+
+
+@pytest.fixture
+def small_plan(own_plan, tmp_path, monkeypatch):
+    """C8 with trainings of a moment, made in a folder of its own. Returns own_plan."""
+    own_plan("800 to 804", "800 to 800")
+    own_plan("prompts = 4", "prompts = 4\nitems = 2")
+    own_plan("SFT = --objective sft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
+             "SFT = --objective sft --rows 8 --steps 1\nbase =")
+    own_plan("DFT = --objective dft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
+             "DFT = --objective sft --data {right}/demos.jsonl --steps 1")
+    own_plan("[trainings]", "[made]\nright = keep --rows 8 --passed\n\n[trainings]")
+    monkeypatch.setattr(train, "OUT", tmp_path / "out")
+    monkeypatch.setattr(train, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(train, "get_context", str)
+    monkeypatch.setattr(train, "sys", SimpleNamespace())            # a cell turns off its output
+    train.train("C8", 0, 1)
+    return own_plan
+
+
+@pytest.mark.parametrize("old, new, named", [
+    ("sft --rows 8 --steps 1", "sft --rows 8 --steps 2", "N1/800/SFT was"),
+    ("keep --rows 8", "keep --rows 9", "N1/800/right, and 1 more were"),    # and who reads it
+    ("prompts = 4", "prompts = 5", "N1/800/SFT/scores.npz, and 2 more were"),
+    ("items = 2", "items = 3", "N1/800/SFT/scores.npz, and 2 more were"),
+    ("items = 2", "items = 2\nlongest = 20", "N1/800/SFT/scores.npz, and 2 more were"),
+    ("rules rules_new unknown", "rules_new rules unknown", "N1/800/SFT/scores.npz, and 2 more")])
+def test_what_another_plan_left_is_not_taken_for_this_ones(old, new, named, small_plan):
+    small_plan(old, new)
+    with pytest.raises(UserError, match=f"out/C8/{named}.* made for another plan than .*C8.ini"):
+        train.train("C8", 0, 1)
+
+
+def test_what_the_same_plan_left_is_there_and_old_folders_go_on_to_work(small_plan, capsys):
+    """Without a word of who made them: models are not trained again, but scored where they can."""
+    found = train.train("C8", 0, 1)["scores"]
+    assert "0 scored, 3 were there" in capsys.readouterr().out
+    for file in train.OUT.rglob("commands"):
+        file.unlink()
+    for file in train.OUT.rglob("scores.npz"):
+        kept = dict(np.load(file))
+        np.savez(file, scores=kept["scores"], ended=kept["ended"])
+    made = {file: file.stat().st_mtime_ns for file in train.OUT.rglob("model.safetensors")}
+    (train.OUT / "C8/N1/800/DFT/model.safetensors").unlink()
+    assert np.array_equal(train.train("C8", 0, 1)["scores"], found)
+    out = capsys.readouterr().out
+    assert "2 scored, 1 were there" in out
+    assert re.search("nothing tells what made .*/right, .*/DFT; they are taken", out)
+    assert all(file.stat().st_mtime_ns == when for file, when in made.items() if file.exists())
 
 
 def test_a_training_that_fails_is_named_and_leaves_nothing(tmp_path):
