@@ -21,7 +21,7 @@ from lessons.evidence.plan import HERE, UNIT, Parts, Run, parse_question
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
+ASKED = [x for x in plan.NAMES if plan.is_judged(x)]
 RUNS = sorted([*ASKED, "C5", "C7"], key=plan.number)
 
 

@@ -160,12 +160,20 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
     compared, inside, task = ("score", "", "") if of in means else of.partition(" in ")
     parts = ((task,),) if inside else means.get(of, run.parts)
     one_of("test", test, LIMITS)
-    one_of("mean of a question", compared, COMPARED if inside else [*COMPARED, *means])
+    one_of("mean of a question", compared, COMPARED if inside else
+           [*COMPARED, *filter(None, means)])
     for name in (task for part in parts for task in part):
         one_of("task", name, run.tasks)
     for _, name in signed:
         one_of("training", name, run.trainings)
     return test, signed, COMPARED[compared], parts
+
+
+def is_judged(name: str) -> bool:
+    """Does it ask questions about kept scores? (It checks nothing: modules call it.)"""
+    ini = parse(f"{name}.ini")
+    kept_as = ini.get("run", "scores of", fallback=name)
+    return "questions" in ini and (HERE / "results" / f"{kept_as}.npz.xz").exists()
 
 
 # ---- kept scores ---------------------------------------------------------------------------------
