@@ -2,6 +2,8 @@
 <!-- lessons --> and <!-- end of lessons -->, each on a line of its own."""
 import re
 
+from nanouft.plumbing.errors import UserError
+
 
 def between(name: str) -> re.Pattern:
     """What stands between the two marks of this name on a page."""
@@ -9,5 +11,7 @@ def between(name: str) -> re.Pattern:
 
 
 def write_between(page: str, name: str, text: str) -> str:
-    """The page with this text between the two marks of this name, if it has them."""
+    """The page with this text between the two marks of this name."""
+    if not between(name).search(page):
+        raise UserError(f"a page lacks its marks, <!-- {name} --> and <!-- end of {name} -->")
     return between(name).sub(lambda _: text, page)

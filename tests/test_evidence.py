@@ -6,17 +6,20 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from lessons.evidence import __main__ as command_line
 from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
 from lessons.evidence.__main__ import main
 from lessons.evidence.judge import mean_of
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
-from lessons.page_marks import between
+from lessons.page_marks import between, write_between
 from nanouft.plumbing.errors import UserError
 
 TEXTS = sorted(pages.TEXTS.glob("*.md"))
@@ -46,6 +49,26 @@ def test_a_typed_figure_is_printed_alone_and_is_of_scores_that_are_kept():
                        ("{C7 3.0.0: 4}", "the scores of C7 are those of 1.1.0")):
         with pytest.raises(UserError, match=told):
             pages.fill(mark)
+
+
+@pytest.mark.parametrize("mark", [
+    "{par C1 better: released - SFT}", "{C13 3.0.0 29}", "{c13 3.0.0: 30}", "{pair C1 better"])
+def test_a_mark_that_no_form_reads_is_no_text(mark):
+    with pytest.raises(UserError, match=re.escape(mark)):
+        pages.fill(f"By {mark} points.")
+    assert pages.fill('{"prompt": "..."}') == '{"prompt": "..."}'
+
+
+def test_a_mean_of_two_runs_is_of_the_same_models():
+    with pytest.raises(UserError, match="different models"):
+        pages.fill("{pair& C1 better: released - SFT & R1 better: released - SFT}")
+
+
+def test_a_page_that_lost_its_marks_is_not_said_to_be_written():
+    assert write_between("<!-- a -->\nold<!-- end of a -->", "a", "new\n") == \
+        "<!-- a -->\nnew\n<!-- end of a -->"
+    with pytest.raises(UserError, match="<!-- b -->"):
+        write_between("<!-- a -->\nold<!-- end of a -->", "b", "new\n")
 
 
 def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
@@ -141,11 +164,6 @@ def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
     asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
     assert harvest.main(asked.split()) == 0
     assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""
-
-
-def test_a_doubt_is_told_of_a_question_that_exists():
-    for run in map(plan.read, plan.NAMES):
-        assert {*run.doubts} <= {"all", *run.questions} and {*run.edges} <= {*run.trainings}
 
 
 def test_the_words_of_a_frozen_line_are_its_numbers():
@@ -310,8 +328,6 @@ def test_what_is_kept_is_what_the_plan_names(name):
     run, kept = plan.read(name), plan.scores(name)
     assert kept["scores"].shape == (len(run.trainings), len(run.models), len(run.seeds()),
                                     len(run.tasks), run.items)
-    for formula in [*run.questions, *(f"better, {x}" for x in run.premises)]:
-        assert {training for _, training in judge.parse(run, formula)[1]} <= {*run.trainings}
 
 
 @pytest.mark.parametrize("name", plan.NAMES)
@@ -418,6 +434,24 @@ def test_a_plan_that_changed_after_its_scores_is_not_judged(old, new, told, own_
         judge.judged("C8")
 
 
+@pytest.mark.parametrize("old, new, told", [
+    ("as good, score in rules_new", "as good, skils", "unknown mean of a question 'skils'"),
+    ("as good, score in rules_new", "as good, without lst", "question 'without lst'"),
+    ("as good, score in rules_new", "as good, stop", "unknown mean .* did you mean stops"),
+    ("as good, score in rules_new", "as good, score where both stops in list", "unknown mean"),
+    ("as good, score in rules_new", "as good, skills in rules", "unknown mean"),
+    ("as good, score in rules_new", "as good, score in lst", "unknown task 'lst'"),
+    ("as good, score in rules_new", "as god, score in rules_new", "unknown test 'as god'"),
+    ("DFT - SFT = DFT learns rules", "DFT - SFFT = DFT learns rules", "unknown training 'SFFT'"),
+    ("[edges]", "[edge]", "unknown section 'edge'"),
+    ("[edges]", "[edges]\nSFFT = lowest", "unknown training in .edges. 'SFFT'"),
+    ("prompts = 4", "prompts = 4\nitms = 5", "unknown setting 'itms'")])
+def test_a_mistyped_plan_is_not_read_as_another(old, new, told, own_plan):
+    own_plan(old, new)
+    with pytest.raises(UserError, match=f"questions/C8.ini: .*{told}"):
+        plan.read("C8")
+
+
 def test_words_may_be_mended_and_a_changed_plan_be_trained(own_plan, monkeypatch, capsys):
     own_plan("Does DFT learn", "Is it so that DFT learns")
     scores = plan.scores("C8")
@@ -434,6 +468,75 @@ def test_words_may_be_mended_and_a_changed_plan_be_trained(own_plan, monkeypatch
     plan.scores.cache_clear()
     with pytest.raises(UserError, match="C8 has no scores yet: .* --train C8 --keep"):
         main(["C8"])
+
+
+def test_questions_are_not_sealed_after_their_scores(own_plan, monkeypatch):
+    own_plan("as good, score in rules_new", "better, score in rules_new")
+    monkeypatch.setattr(train, "train", None)                       # refused before it
+    monkeypatch.setattr(command_line, "__version__", "99.0.0")
+    for refused in (lambda: main(["--train", "C8", "--keep"]),
+                    lambda: plan.keep("C8", {}, "99.0.0")):
+        with pytest.raises(UserError, match="its questions .* in a plan with seeds of its own"):
+            refused()
+    own_plan("seeds = 800 to 804", "seeds = 900 to 904")
+    plan.check_free("C8", "99.0.0")
+
+
+def test_scores_are_not_kept_twice_in_one_version(own_plan, monkeypatch):
+    """A figure that is typed on a page says of its scores no more than the version."""
+    monkeypatch.setattr(train, "train", None)
+    monkeypatch.setattr(command_line, "__version__", str(plan.scores("C8")["version"]))
+    with pytest.raises(UserError, match="C8.npz.xz was kept by this version, .* raise nanouft"):
+        main(["--train", "C8", "--keep"])
+
+
+@pytest.fixture
+def small_plan(own_plan, tmp_path, monkeypatch):
+    """C8 with trainings of a moment, made in a folder of its own. Returns own_plan."""
+    own_plan("800 to 804", "800 to 800")
+    own_plan("prompts = 4", "prompts = 4\nitems = 2")
+    own_plan("SFT = --objective sft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
+             "SFT = --objective sft --rows 8 --steps 1\nbase =")
+    own_plan("DFT = --objective dft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
+             "DFT = --objective sft --data {right}/demos.jsonl --steps 1")
+    own_plan("[trainings]", "[made]\nright = keep --rows 8 --passed\n\n[trainings]")
+    monkeypatch.setattr(train, "OUT", tmp_path / "out")
+    monkeypatch.setattr(train, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(train, "get_context", str)
+    monkeypatch.setattr(train, "sys", SimpleNamespace())            # a cell turns off its output
+    train.train("C8", 0, 1)
+    return own_plan
+
+
+@pytest.mark.parametrize("old, new, named", [
+    ("sft --rows 8 --steps 1", "sft --rows 8 --steps 2", "N1/800/SFT was"),
+    ("keep --rows 8", "keep --rows 9", "N1/800/right, and 1 more were"),    # and who reads it
+    ("prompts = 4", "prompts = 5", "N1/800/SFT/scores.npz, and 2 more were"),
+    ("items = 2", "items = 3", "N1/800/SFT/scores.npz, and 2 more were"),
+    ("items = 2", "items = 2\nlongest = 20", "N1/800/SFT/scores.npz, and 2 more were"),
+    ("rules rules_new unknown", "rules_new rules unknown", "N1/800/SFT/scores.npz, and 2 more")])
+def test_what_another_plan_left_is_not_taken_for_this_ones(old, new, named, small_plan):
+    small_plan(old, new)
+    with pytest.raises(UserError, match=f"out/C8/{named}.* made for another plan than .*C8.ini"):
+        train.train("C8", 0, 1)
+
+
+def test_what_the_same_plan_left_is_there_and_old_folders_go_on_to_work(small_plan, capsys):
+    """Without a word of who made them: models are not trained again, but scored where they can."""
+    found = train.train("C8", 0, 1)["scores"]
+    assert "0 scored, 3 were there" in capsys.readouterr().out
+    for file in train.OUT.rglob("commands"):
+        file.unlink()
+    for file in train.OUT.rglob("scores.npz"):
+        kept = dict(np.load(file))
+        np.savez(file, scores=kept["scores"], ended=kept["ended"])
+    made = {file: file.stat().st_mtime_ns for file in train.OUT.rglob("model.safetensors")}
+    (train.OUT / "C8/N1/800/DFT/model.safetensors").unlink()
+    assert np.array_equal(train.train("C8", 0, 1)["scores"], found)
+    out = capsys.readouterr().out
+    assert "2 scored, 1 were there" in out
+    assert re.search("nothing tells what made .*/right, .*/DFT; they are taken", out)
+    assert all(file.stat().st_mtime_ns == when for file, when in made.items() if file.exists())
 
 
 def test_a_training_that_fails_is_named_and_leaves_nothing(tmp_path):

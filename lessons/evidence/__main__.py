@@ -141,7 +141,9 @@ def main(argv: list[str] | None = None) -> int:
             whole = flags.seeds in (0, len(plan.read(name).seeds()))
             if flags.keep and not whole:
                 raise UserError("--keep needs all seeds: leave out --seeds")
-            if not flags.keep:
+            if flags.keep:
+                plan.check_free(name, __version__)
+            else:
                 plan.scores(name)           # are there any, of this plan?
             trained = train.train(name, flags.seeds, flags.workers)
             if flags.keep:

@@ -8,7 +8,6 @@ the largest one lowers every mean: the verdict is decided; X differs from the me
 the limit is 0, is below half of the mean.
 """
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -17,14 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lessons.evidence import plan, stats
-from lessons.evidence.plan import HERE, SKILLS, UNIT, Run
+from lessons.evidence.plan import HERE, UNIT, Parts, Run, parse_question
 
-Parts = tuple[tuple[str, ...], ...]
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
-COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
+ASKED = [x for x in plan.NAMES if plan.is_judged(x)]
 RUNS = sorted([*ASKED, "C5", "C7"], key=plan.number)
 
 
@@ -81,22 +78,8 @@ class Line:
 
 
 # ---- a difference --------------------------------------------------------------------------------
-def parse(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], str, Parts]:
-    """(test, [(sign, training), ...], what is compared, parts) of "better, skills: A - B"."""
-    head, terms = formula.split(": ", 1)
-    test, _, of = head.partition(", ")
-    signed = [(-1 if term[0] == "-" else 1, term[2:])
-              for term in re.split(r" (?=[+-] )", f"+ {terms}")]
-    compared, _, task = of.partition(" in ")
-    gone = of.removeprefix("without ")
-    parts = (((task,),) if task else (SKILLS,) if of == "skills" else
-             (run.tasks,) if of == "tasks alike" else
-             tuple(tuple(x for x in part if x != gone) for part in run.parts))
-    return test, signed, COMPARED.get(compared, "scores"), parts
-
-
 def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Asked:
-    test, signed, what, parts = parse(run, formula)
+    test, signed, what, parts = parse_question(run, formula)
     kept, names = kept or plan.scores(run.name), [*run.trainings]
     at = [names.index(name) for _, name in signed]
     x = kept["ended" if what == "ended" else "scores"][:, model]    # (trainings, seeds, tasks,
@@ -223,7 +206,7 @@ def doubts_of(run: Run, formula: str) -> dict[str, list[str]]:
     """{doubt: its trainings}: the run's own, then what the search for settings lacks."""
     own = "; ".join(filter(None, map(run.doubts.get, ("all", formula))))
     out: dict[str, list[str]] = {doubt: [] for doubt in filter(None, own.split("; "))}
-    for _, name in parse(run, formula)[1]:
+    for _, name in parse_question(run, formula)[1]:
         for line in filter(None, run.edges.get(name, "").split("\n")):
             doubt, _, stage = line.partition(" | ")
             of = out.setdefault(doubt, [])

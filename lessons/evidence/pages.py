@@ -59,6 +59,8 @@ def fill(text: str) -> str:
     """No line ends before a "%", or between a name and its mark."""
     text = TYPED.sub(lambda field: typed(*field.groups()), text)
     text = FIELD.sub(lambda field: form(*field.groups()), text)
+    if left := re.search(r'\{[^"].{,60}', text):                    # {"prompt": ...} is data
+        raise UserError(f"no mark, because no form reads it: {left[0]}")
     return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
 
 
@@ -108,8 +110,11 @@ def differences(key: str) -> list[Figure]:
     """On each model, of a question, or of another difference of the same runs."""
     if key in all_lines():
         return [(100 * x.mean, 100 * x.half) for x in all_lines()[key].findings]
-    of_keys = [map(moments, asked_on_each(part)) for part in key.split(" & ")]
-    return [of_100(mean_of(runs)) for runs in zip(*of_keys)]
+    parts = key.split(" & ")
+    if len({(*plan.read(part.split()[0]).models,) for part in parts}) > 1:
+        raise UserError(f"{key}: no mean, because these runs have different models")
+    of_keys = [map(moments, asked_on_each(part)) for part in parts]
+    return [of_100(mean_of(runs)) for runs in zip(*of_keys, strict=True)]
 
 
 def without_largest(key: str) -> list[Figure]:

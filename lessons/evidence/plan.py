@@ -14,6 +14,7 @@
 [doubts]        of a question, or of all: why a verdict may be wrong though its interval is right
 [edges]         of a training: settings that are the lowest or highest tried, or were not searched;
                 behind "|" the stage whose settings they are
+[afterwards]    report: what was measured by other means
 
 Settings were chosen on validation prompts with other seeds, and questions, signs and margins were
 written down before the runs that answer them. So results/NAME.npz.xz has a hash of the commands and
@@ -38,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lessons.evidence.stats import LIMITS
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, one_of
 
 HERE = Path(__file__).parent
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
@@ -46,6 +47,10 @@ NO_FACTS = FAMILIES[:6]                 # they need no facts of NanoWorld
 SKILLS = ("rules", "list", "sum", "sort", "reverse")
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
+SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "items", "longest",
+            "scores of", "expected")    # of [run]
+COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
+Parts = tuple[tuple[str, ...], ...]
 FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
 
 
@@ -70,7 +75,7 @@ class Run:
         return tuple(self.run.get("tasks", " ".join(FAMILIES)).split())
 
     @property
-    def parts(self) -> tuple[tuple[str, ...], ...]:
+    def parts(self) -> Parts:
         """The score is the mean of the means of these groups of tasks."""
         return tuple(tuple(part.split()) for part in
                      self.run.get("mean of", " ".join(self.tasks)).split(","))
@@ -122,7 +127,53 @@ def read(name: str) -> Run:
     found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
     for part in ("run", "questions", "premises", "doubts"):
         found[part] = {key: " ".join(text.split()) for key, text in found[part].items()}
-    return Run(name, **found)
+    run = Run(name, **found)
+    try:
+        check(run, ini.sections())
+    except UserError as e:
+        raise UserError(f"questions/{name}.ini: {e}") from None
+    return run
+
+
+def check(run: Run, sections: list[str]) -> None:
+    """UserError for a word that nothing would read."""
+    settings = [*SETTINGS, *(f"seeds of {name}" for name in run.trainings)]
+    for what, words, known in (
+            ("section", sections, [*Run.__annotations__][1:]), ("setting", run.run, settings),
+            ("question in [doubts]", run.doubts, ["all", *run.questions]),
+            ("training in [edges]", run.edges, run.trainings)):
+        for word in words:
+            one_of(what, word, known)
+    for formula in [*run.questions, *(f"better, {x}" for x in run.premises)]:
+        parse_question(run, formula)
+
+
+def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], str, Parts]:
+    """(test, [(sign, training), ...], what is compared, parts) of "better, skills: A - B"."""
+    head, _, terms = formula.partition(": ")
+    test, _, of = head.partition(", ")
+    signed = [(-1 if term[0] == "-" else 1, term[2:])
+              for term in re.split(r" (?=[+-] )", f"+ {terms}")]
+    means = {"": run.parts, "skills": (SKILLS,), "tasks alike": (run.tasks,)} | {
+        f"without {gone}": tuple(tuple(x for x in part if x != gone) for part in run.parts)
+        for gone in run.tasks}
+    compared, inside, task = ("score", "", "") if of in means else of.partition(" in ")
+    parts = ((task,),) if inside else means.get(of, run.parts)
+    one_of("test", test, LIMITS)
+    one_of("mean of a question", compared, COMPARED if inside else
+           [*COMPARED, *filter(None, means)])
+    for name in (task for part in parts for task in part):
+        one_of("task", name, run.tasks)
+    for _, name in signed:
+        one_of("training", name, run.trainings)
+    return test, signed, COMPARED[compared], parts
+
+
+def is_judged(name: str) -> bool:
+    """Does it ask questions about kept scores? (It checks nothing: modules call it.)"""
+    ini = parse(f"{name}.ini")
+    kept_as = ini.get("run", "scores of", fallback=name)
+    return "questions" in ini and (HERE / "results" / f"{kept_as}.npz.xz").exists()
 
 
 # ---- kept scores ---------------------------------------------------------------------------------
@@ -149,10 +200,36 @@ def scores(name: str) -> dict[str, np.ndarray]:
     return kept
 
 
+def check_free(name: str, version: str) -> None:
+    """UserError if kept scores would be replaced that pages quote by this version, or that were
+    seen before a question of theirs was asked."""
+    file = file_of(name)
+    if not file.exists():
+        return
+    kept = np.load(io.BytesIO(lzma.decompress(file.read_bytes())))
+    if kept["version"] == version:
+        raise UserError(f"results/{file.name} was kept by this version, {version}, and pages may "
+                        "quote its scores by it: raise nanouft.__version__ first")
+    trained = {str(x).split()[-1] for x in kept["plans"] if " trainings " in x}
+    for run in those_that_ask(name):
+        now = hashes(run)
+        if now["trainings"] in trained and (f"{run.name} questions {now['questions']}"
+                                            not in kept["plans"]):
+            raise UserError(f"questions/{run.name}.ini: its questions are not those that results/"
+                            f"{file.name} was kept for; restore them, or ask in a plan with seeds "
+                            "of its own")
+
+
+def those_that_ask(name: str) -> list[Run]:
+    """All plans that ask the trainings of this one."""
+    return [run for run in map(read, NAMES) if run.scores_of == read(name).scores_of]
+
+
 def keep(name: str, arrays: dict[str, np.ndarray], version: str) -> None:
     """Write results/NAME.npz.xz, for all plans that ask these trainings, as they are now."""
-    plans = [f"{run.name} {what} {now}" for run in map(read, NAMES)
-             if run.scores_of == read(name).scores_of for what, now in hashes(run).items()]
+    check_free(name, version)
+    plans = [f"{run.name} {what} {now}" for run in those_that_ask(name)
+             for what, now in hashes(run).items()]
     packed = io.BytesIO()
     np.savez(packed, **arrays | {"version": np.array(version), "plans": np.array(plans)})
     file_of(name).write_bytes(lzma.compress(packed.getvalue(), preset=9))

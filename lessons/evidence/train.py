@@ -4,10 +4,12 @@
 
 Every command makes one folder in out/evidence. A folder that is there is not made again, so an
 interrupted run goes on where it was; the line of its seed says so. Its test prompts are then
-answered and scored into FOLDER/scores.npz, and FOLDER/cpu_seconds says what it took to make. Runs
-share no folders; R1s asks those of R1.
+answered and scored into FOLDER/scores.npz, and FOLDER/cpu_seconds says what it took to make. What
+made both is told beside them, so a folder of another plan is refused. Runs share no folders; R1s
+asks those of R1.
 """
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -25,7 +27,7 @@ import numpy as np
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import removed_unless_whole
+from nanouft.plumbing.files import read_json, removed_unless_whole
 from nanouft.plumbing.printing import say
 
 OUT = Path("out/evidence")
@@ -74,9 +76,10 @@ def commands(name: str, seeds: int) -> list[str]:
     return [f"python -m {shlex.join(words)}" for words in every.values()]
 
 
-def make(todo: Commands) -> None:
-    """All folders that are missing."""
-    for folder, (program, *words) in todo.items():
+def make(todo: Commands, *only: str) -> None:
+    """All folders that are missing, or some of them."""
+    for folder in only or todo:
+        program, *words = todo[folder]
         if Path(folder).exists():
             continue
         try:
@@ -85,10 +88,45 @@ def make(todo: Commands) -> None:
                 import_module(program).main([*words[:-1], str(partial)])
                 took = time.process_time() - began
                 (partial / "cpu_seconds").write_text(f"{took:.0f}\n", encoding="utf-8")
+                (partial / "commands").write_text(made_by(todo, folder), encoding="utf-8")
                 partial.rename(folder)
         except (Exception, SystemExit) as e:
             raise UserError(f"{folder}: {e}; its command, to see more: "
                             f"python -m {shlex.join([program, *words])}") from e
+
+
+def made_by(todo: Commands, folder: str) -> str:
+    """The commands that make a folder out of nothing; its own is the last."""
+    words = todo[folder]
+    read = [x for x in todo if any(f"{word}/".startswith(f"{x}/") for word in words[:-1])]
+    return "".join([*(made_by(todo, x) for x in read), f"python -m {shlex.join(words)}\n"])
+
+
+def is_of_plan(todo: Commands, folder: str) -> bool | None:
+    """Is what is there made by the commands of the plan as it is now? None: nothing tells."""
+    if (told := Path(folder, "commands")).exists():
+        return told.read_text(encoding="utf-8") == made_by(todo, folder)
+    if (told := Path(folder, "run.json")).exists():     # its command was typed
+        return read_json(told, argv=list).get("argv", [])[:-1] == todo[folder][1:-1]
+    return None
+
+
+def check_made(run: Run, every: list[tuple[int, int, Commands, dict[str, str]]]) -> None:
+    """UserError for a folder, or for scores, that another plan has left."""
+    found: dict[str, bool | None] = {}
+    for *_, todo, folders in every:
+        found |= {x: is_of_plan(todo, x) for x in todo if Path(x).exists()}
+        for x in folders.values():
+            if is_scored(run, x) and found.get(x) is not False:
+                file = scored(run, x)
+                found[str(file if has_model(x) else file.parent)] = scores_are_of_plan(run, x)
+    if other := [x for x, of_plan in found.items() if of_plan is False]:
+        more = f", and {len(other) - 1} more were" if other[1:] else " was"
+        raise UserError(f"{other[0]}{more} made for another plan than questions/{run.name}.ini is "
+                        f"now; remove {'them' if other[1:] else 'it'}, or all of "
+                        f"{OUT / run.scores_of}")
+    if untold := [x for x, of_plan in found.items() if of_plan is None]:
+        say(f"nothing tells what made {', '.join(untold)}; they are taken for those of the plan")
 
 
 def score(run: Run, folder: str) -> None:
@@ -102,7 +140,7 @@ def score(run: Run, folder: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.npz")
     np.savez_compressed(partial, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
-                        ended=found["ended"].astype(np.uint8))
+                        ended=found["ended"].astype(np.uint8), of=scores_of(run, folder))
     partial.rename(file)
 
 
@@ -112,16 +150,37 @@ def scored(run: Run, folder: str) -> Path:
     return (Path(folder) if inside else OUT / run.scores_of / Path(folder).name) / "scores.npz"
 
 
+def scores_of(run: Run, folder: str) -> str:
+    """The model and the prompts of scores.npz."""
+    return json.dumps([folder, run.split, run.items, run.prompts, run.tasks, run.longest])
+
+
+def scores_are_of_plan(run: Run, folder: str) -> bool | None:
+    with np.load(scored(run, folder)) as kept:
+        return str(kept["of"]) == scores_of(run, folder) if "of" in kept else None
+
+
+def is_scored(run: Run, folder: str) -> bool:
+    """Old scores, without a word of their prompts, are made again if the model is left."""
+    return scored(run, folder).exists() and not (
+        has_model(folder) and scores_are_of_plan(run, folder) is None)
+
+
+def has_model(folder: str) -> bool:
+    """The weights of real models are removed after their scores."""
+    return not Path(folder).is_relative_to(OUT) or any(Path(folder).glob("*.safetensors"))
+
+
 def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> str:
     """All trainings of one seed on one model. Returns a line."""
     import torch
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     run = plan.read(name)
-    missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
+    missing = [x for x in dict.fromkeys(folders.values()) if not is_scored(run, x)]
     for folder in dict.fromkeys([*todo, *missing]) if missing else ():
         if folder in todo:
-            make({folder: todo[folder]})
+            make(todo, folder)
         if folder in missing:               # at once: a run that is cut off keeps its scores
             score(run, folder)
     if run.models == ["smollm2"]:                   # 540 MB each
@@ -182,6 +241,7 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     if run.models == ["smollm2"]:
         check_real(Path(FOLDERS["smollm2"]))
     every = cells(run, seeds)
+    check_made(run, every)
     make({x: words for x, words in every[0][2].items() if "/all/" in x})
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for line in pool.map(cell, [name] * len(every), *zip(*every)):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lessons.evidence import whole_runs
 from lessons.lesson_list import LESSONS, by_subject, table
-from lessons.page_marks import write_between
+from lessons.page_marks import between, write_between
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -167,8 +167,10 @@ def main(argv: list[str] | None = None) -> int:
         page = write_between(page, name, part())
     PAGE.write_text(page, encoding="utf-8")
     for file in [ROOT / "README.md", Path(__file__).with_name("front.md"), *ROOT.glob("docs/*.md")]:
-        page = write_between(file.read_text(encoding="utf-8"), "methods", by_family())
-        page = write_between(page, "lessons", by_subject())
+        page = file.read_text(encoding="utf-8")
+        for name, part in (("methods", by_family), ("lessons", by_subject)):
+            if between(name).search(page):
+                page = write_between(page, name, part())
         file.write_text(with_counts(page), encoding="utf-8")
     page = write_between(LESSONS_PAGE.read_text(encoding="utf-8"), "lessons", table())
     LESSONS_PAGE.write_text(page, encoding="utf-8")
