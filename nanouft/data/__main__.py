@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     if not (asked or counts):
         raise UserError(lines[0])
     shown = [method for method in SHOWN if method in counts] or [*counts]
-    objective = asked or OBJECTIVES[max(shown, key=lambda method: counts[method])]()
+    most = max(shown, key=lambda method: (method != "reinforce", counts[method]))
+    objective = asked or OBJECTIVES[most]()
     rows, left_out = parse(found, objective.kinds(), name)
     say(f"{name}: {describe(rows)}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
@@ -84,6 +85,8 @@ def count_readers(found: list, name: str) -> tuple[dict[str, int], list[str]]:
             continue
         counts[names[0]] = len({r.where for r in rows})
         lines.append(f"{quantity(counts[names[0]], 'rows')} read by {', '.join(names)}")
+    if not counts and len(refused) == 1:
+        return counts, [*refused]
     return counts, lines + [f"refused by {', '.join(names)}: {e}" for e, names in refused.items()]
 
 
