@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     if not (asked or counts):
         raise UserError(lines[0])
     shown = [method for method in SHOWN if method in counts] or [*counts]
-    most = max(shown, key=lambda method: (method != "reinforce", counts[method]))
+    most = max(shown, key=lambda method: (method != "reinforce", counts[method]), default="")
     objective = asked or OBJECTIVES[most]()
     rows, left_out = parse(found, objective.kinds(), name)
     say(f"{name}: {describe(rows)}")
