@@ -164,6 +164,7 @@ input=c; chosen~u a|a g; rejected~u a|a b -> line 2: "input" is no text beside
 system=S; messages~s T|u a|a b -> line 2: "system" and the first message are two
 system~u S; messages~u a|a b -> line 2: "system" holds a message of another role
 messages=[{"role": "user", "content": "a", "value": "c"}] -> |has no text but "a"; "content" is
+messages=[{"role": "user"}] -> line 2: message 1 of "messages" has no text but nothing; "content" is
 messages=[{"role": "user", "content": ["a"]}] -> line 2: |has no text but ["a"]; "content" is a text
 messages=[{"role": "user", "content": {"type": "text", "text": "a"}}] -> |has no text but {"type
 messages=[{"role": "user", "content": [{"text": "a"}]}] -> |has no text but [{"text": "a"}];
@@ -443,6 +444,7 @@ def test_which_sequences_a_method_sees(kind):
 
 
 def test_what_a_file_holds_is_told_in_words():
+    assert selection.describe(read_dataset([QA | {"score": 9}], ["labels"])[0]) == "1 scored answer"
     assert selection.describe([row for row, _ in USED]) == (
         "1 demonstration and 2 labelled answers and 2 scored answers and 4 pairs and 1 prompt")
 
