@@ -7,6 +7,10 @@ interrupted run goes on where it was; the line of its seed says so. Its test pro
 answered and scored into FOLDER/scores.npz, and FOLDER/cpu_seconds says what it took to make. What
 made both is told beside them, so a folder of another plan is refused. Runs share no folders; R1s
 asks those of R1.
+
+Scores of a run that takes days are kept in results/unfinished on the way. To go on from there:
+
+    cp -r lessons/evidence/results/unfinished/. out/evidence/
 """
 import hashlib
 import json
