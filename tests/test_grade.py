@@ -23,7 +23,7 @@ from programs.classes import (
 
 from lessons.tasks import child, grade
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
-from lessons.tasks.submission import Student, job_for
+from lessons.tasks.submission import Student, definition, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, tasks
 from nanouft.plumbing.entry import command
 from nanouft.run.folder import locked
@@ -346,6 +346,57 @@ def test_what_python_can_read_of_a_notebook_counts(tmp_path):
     exec(text, space)
     assert (space["ONE"], space["THIRD"], space["NINE"]) == (1.0, 1 / 3, 9)
     assert space["half"](7, 4) == 3 and "loss" not in space
+
+
+@pytest.mark.parametrize("cell", [
+    "%time\ndef half(x, n):\n    return (x\n            % n)",
+    "files = !ls\nif files:\n    %cd ..\ndef half(x, n):\n    return x % n",
+    "half = lambda x, n: list([x % n])[0]",
+    "table = {1: lambda x, n: x % n}\ndef half(x, n):\n    return table[1](x, n)",
+    "import math\nLOG = math.log(1)\ndef half(x, n):\n    return x % n + LOG",
+    "try:\n    import math as m\nexcept ImportError:\n    m = None\n"
+    "def half(x, n):\n    return m.fmod(x, n)"])
+def test_a_cell_means_what_it_means_in_its_notebook(cell, tmp_path):
+    hand_in(tmp_path, notebook(cell), "work.ipynb")
+    student, space = Student(tmp_path, tmp_path), {}
+    (text,) = student.texts.values()
+    exec(text, space)
+    assert space["half"](7, 4) == 3 and definition(text, "half") and not student.not_read
+
+
+def test_a_cell_that_python_cannot_read_is_named(tmp_path):
+    hand_in(tmp_path, notebook("def sft_loss(logp:\n    return 1", RIGHT), "work.ipynb")
+    student = Student(tmp_path, tmp_path)
+    assert student.program("02b") and len(student.not_read) == 1
+    assert student.not_read[0].startswith("work.ipynb (") and "def sft_loss" in student.not_read[0]
+
+
+@pytest.mark.parametrize("body, begun", [
+    ("raise NotImplementedError", False), ('"""Half."""\n    raise NotImplementedError()', False),
+    ("if x:\n        return x\n    else:\n        raise NotImplementedError(x)", True),
+    ("if x:\n        return x\n    raise NotImplementedError(x)", True)])
+def test_a_stub_does_nothing_but_raise(body, begun):
+    function = f"def half(x):\n    {body}\n"
+    method = "class Half:\n" + "".join(f"    {line}\n" for line in function.splitlines())
+    assert bool(definition(function, "half")) == bool(definition(method, "")) == begun
+
+
+@pytest.mark.parametrize("name", ["ex02_final.py", "ex2.py", "Exercise 02.py", "EX02.PY",
+                                  "zoe_ex02.py", "ex02v2.py", "my-mine.py", "week2/Ex02.py"])
+def test_a_name_that_is_nearly_that_of_a_task_is_told(name, tmp_path):
+    hand_in(tmp_path, KEY)
+    for file in (name, "helper2.py", "text1.py", "determined.py", "._ex02.py"):
+        hand_in(tmp_path, "", file)
+    assert Student(tmp_path, tmp_path).not_read == [f"{Path(name)} (no task has a file of this "
+                                                    "name)"]
+
+
+def test_a_folder_that_is_a_link_is_named(tmp_path):
+    hand_in(tmp_path / "far", KEY)
+    hand_in(tmp_path / "ada", KEY, "ex03.py")
+    (tmp_path / "ada" / "week2").symlink_to(tmp_path / "far", target_is_directory=True)
+    student = Student(tmp_path / "ada", tmp_path)
+    assert student.program("02b") is None and "week2 (" in student.not_read[0]
 
 
 def test_a_program_that_has_begun_is_not_called_not_started(tmp_path, graded):

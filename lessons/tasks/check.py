@@ -136,7 +136,7 @@ def judge_shut_in(names: list[str], folder: Path, seed: str | None):
     for name in names:
         file = folder / tasks()[name].file
         try:
-            text = submission.text_of(file)
+            text, _ = submission.text_of(file)
         except OSError as error:
             told[name] = Verdict(f"{file}: {error}" if file.exists() else NO_FILE.format(file), 0)
             continue

@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from lessons.tasks.child import ROOT, Job, no_container
@@ -16,15 +15,18 @@ LARGEST = 2**22                     # bytes of a file
 SHORT = 50                          # nodes of a program that everybody writes alike
 DEFINED = (ast.FunctionDef, ast.ClassDef)
 BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
+PLAIN = "float int range list tuple dict set sum max min len torch.tensor".split()
+FOR_NOTEBOOK = re.compile(r"\s*(\w+\s*=\s*)?[%!?].*|\s*[\w.]+\?+\s*")
 NOT_HANDED_IN, FREE, NOT_READ = "not handed in", "without a container", "not read"
 
 
 def all_files(student: Path) -> list[Path]:
-    """Programs and notebooks, those that lie least deep first."""
+    """Programs, notebooks and folders that are links, those that lie least deep first."""
     found = []
     for folder, inside, here in os.walk(student):
         inside[:] = sorted(x for x in inside if x[0] != "."
                            and not Path(folder, x, "pyvenv.cfg").exists())
+        found += [Path(folder, x) for x in inside if Path(folder, x).is_symlink()]
         found += [Path(folder, x) for x in sorted(here) if x.lower().endswith((".py", ".ipynb"))]
     return sorted(found, key=lambda x: (len(x.parts), x.suffix))
 
@@ -43,39 +45,55 @@ def is_ours(file: Path) -> bool:
     return file.parent.name != STUBS.name and any((ROOT / x).exists() for x in ends)
 
 
-def text_of(file: Path) -> str:
-    """Of a notebook: imports, definitions and constants of all cells that Python can read."""
+def text_of(file: Path) -> tuple[str, list[str]]:
+    """Of a notebook: imports, definitions and constants; and cells that Python cannot read."""
     if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
         raise OSError("a link, no plain file, or too large")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
-    if file.suffix == ".py":
-        return text
-    kept = []
+    if file.suffix.lower() == ".py":
+        return text, []
+    kept, unread = [], []
     for cell in json.loads(text)["cells"]:
         code = "".join(cell["source"] if cell["cell_type"] == "code" else "")
-        with suppress(*BROKEN):
-            kept += [ast.unparse(x) for x in parsed(code).body if is_kept(x)]
-    return "\n".join(kept)
+        try:
+            kept += [as_definition(x) for x in parsed(code).body if is_kept(x)]
+        except BROKEN:
+            unread.append(f"cell {code.strip()[:30]!r}")
+    return "\n".join(kept), unread
 
 
 def parsed(code: str) -> ast.Module:
-    """A cell, without lines for the notebook itself, such as %time, if Python cannot read them."""
-    try:
-        return ast.parse(code)
-    except BROKEN:
-        lines = code.splitlines()
-        return ast.parse("\n".join("" if x.lstrip()[:1] in ("%", "!") or x.rstrip()[-1:] == "?"
-                                   else x for x in lines))
+    """A cell, where lines for the notebook itself, such as %time, do nothing. Of the lines that
+    look so, these are the ones where Python ends: `% 2` may go on with a sum."""
+    lines = code.split("\n")
+    while True:
+        try:
+            return ast.parse("\n".join(lines))
+        except SyntaxError as error:
+            at = (error.lineno or 1) - 1
+            if at >= len(lines) or not FOR_NOTEBOOK.fullmatch(lines[at]):
+                raise
+            lines[at] = re.match(r"\s*", lines[at])[0] + "pass"
 
 
 def is_kept(x: ast.stmt) -> bool:
     """An import, a definition, or a constant that is computed by nothing but such as float(1)."""
-    calls = [y.func for y in ast.walk(x) if isinstance(y, ast.Call)]
-    plain = all(isinstance(f, ast.Name) and f.id in ("float", "int", "range", "list", "tuple",
-                                                     "dict", "set", "sum", "max", "min", "len")
-                for f in calls)
+    if isinstance(x, ast.Try):                          # an import that may fail
+        return all(map(is_kept, x.body))
+    later = {z for y in ast.walk(x) if isinstance(y, ast.Lambda) for z in ast.walk(y)}
+    calls = [ast.unparse(y.func) for y in ast.walk(x) if isinstance(y, ast.Call) and y not in later]
     return isinstance(x, (*DEFINED, ast.Import, ast.ImportFrom)) or (
-        isinstance(x, (ast.Assign, ast.AnnAssign)) and plain)
+        isinstance(x, (ast.Assign, ast.AnnAssign))
+        and all(name in PLAIN or name.startswith("math.") for name in calls))
+
+
+def as_definition(x: ast.stmt) -> str:
+    """As text: half = lambda x: x / 2 is a definition, too."""
+    if isinstance(x, ast.Assign) and isinstance(x.value, ast.Lambda):
+        given, body = ast.unparse(x.value.args), ast.unparse(x.value.body)
+        if isinstance(x.targets[0], ast.Name) and len(x.targets) == 1:
+            return f"def {x.targets[0].id}({given}):\n    return {body}"
+    return ast.unparse(x)
 
 
 def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
@@ -89,11 +107,12 @@ def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
 
 
 def is_stub(made: ast.FunctionDef | ast.ClassDef) -> bool:
-    """A function that does nothing but raise NotImplementedError; a class whose last one does."""
-    raises = "NotImplementedError" in ast.unparse(made.body[-1])
+    """Does it, or the last method of a class, do nothing but raise NotImplementedError?"""
+    last = made.body[-1]
     if isinstance(made, ast.ClassDef):
-        return raises
-    return raises and len(made.body) == 1 + (ast.get_docstring(made) is not None)
+        return isinstance(last, DEFINED) and is_stub(last)
+    return (isinstance(last, ast.Raise) and "NotImplementedError" in ast.unparse(last)
+            and len(made.body) == 1 + (ast.get_docstring(made) is not None))
 
 
 def arguments(made: ast.FunctionDef | ast.ClassDef) -> int:
@@ -119,7 +138,8 @@ class Student:
         self.not_read: list[str] = []
         for file in files(folder):
             try:
-                self.texts[file] = text_of(file)
+                self.texts[file], unread = text_of(file)
+                self.not_read += [f"{file.relative_to(folder)} ({cell})" for cell in unread]
             except (*BROKEN, OSError, LookupError, TypeError) as error:
                 self.not_read.append(f"{file.relative_to(folder)} ({error!r:.60})")
         self.named = {word for text in self.texts.values() for word in imported(text)}
@@ -133,10 +153,12 @@ class Student:
     def misnamed(self) -> list[str]:
         """Programs that nothing reads though their name is nearly that of a task's file."""
         names = {task.file for task in tasks().values()}
-        like = re.compile(rf"({'|'.join(name[:-3] for name in names)})\b.*", re.I)
+        words = "|".join(name[:-3] for name in names if name[:2] != "ex")
+        like = re.compile(rf"(?<![a-z])(ex(ercise)?[\W_]*\d|({words})(?![a-z]))", re.I)
         return [f"{file.relative_to(self.folder)} (no task has a file of this name)"
                 for file in self.texts if file.name not in names and file.stem not in self.named
-                and file.suffix != ".ipynb" and like.fullmatch(file.stem)]
+                and file.suffix.lower() == ".py" and file.name[0] != "."
+                and like.search(file.stem)]
 
     def neighbours(self) -> Iterator[tuple[str, bytes]]:
         """Files that a program may import: those for no task, and those that an import names."""
@@ -151,7 +173,7 @@ class Student:
         task, found = tasks()[name], []
         for file, text in self.texts.items():
             made = definition(text, task.name)
-            if file.name == task.file or (file.suffix == ".ipynb" and task.name and made
+            if file.name == task.file or (file.suffix.lower() == ".ipynb" and task.name and made
                                           and not task.is_another(arguments(made))):
                 found.append((made is None, len(found), file, text))
         return min(found)[2:] if found else None
