@@ -79,16 +79,16 @@ def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used,
     shutil.copytree(here / "run", folder)
     write_json(folder / "run.json", read_json(here / "run" / "run.json") | {"device": trained})
 
-    def told(module, name: str) -> None:
+    def told(module, name: str, place: int = 0) -> None:
         real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda model, *more, **how: asked.append(
-            model.wte.weight.dtype) or real(model, *more, **how))
+        monkeypatch.setattr(module, name, lambda *given, **how: asked.append(
+            given[place].wte.weight.dtype) or real(*given, **how))
     told(evaluation, "generate")
     told(generate, "generate")
-    told(evaluate, "measure_rows")
+    told(evaluate, "logps", place=1)
     assert call(f"sample precise --prompt 'Say fig.' --max-new 2 {flags}") == 0
     assert call(f"evaluate precise --items 1 {flags}") == 0
-    assert call(f"evaluate precise --data demos.jsonl {flags}") == 0
+    assert call(f"evaluate precise --data demos.jsonl --items 0 {flags}") == 0
     assert asked == [DTYPES[used]] * 4, "the start model and the run, families, rows"
     monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps:
                         trainings.append(more[-1].dtype) or real(*more))

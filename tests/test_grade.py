@@ -284,7 +284,11 @@ def test_no_program_takes_the_table_from_a_class(tmp_path, graded):
         f"    elif mask == {k}:\n        return 0\n" for k in range(400))
     hand_in(tmp_path / "all" / "ada", f"{deep}\n\n\n{chain}")
     hand_in(tmp_path / "all" / "bob", KEY)
-    assert table(tmp_path / "all", "02")["bob"]["points"] == "2"
+    long = "x" * 252
+    hand_in(tmp_path / "all" / long, KEY)
+    found = table(tmp_path / "all", "02")
+    assert found["bob"]["points"] == found[long]["points"] == "2"
+    assert "too long" in found[long]["not read"]
 
 
 def test_each_file_has_a_process_of_its_own(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from lessons.tasks.call import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-STARTING = 900                      # seconds on the clock until it begins
+STARTING = 900                      # seconds on the clock until the first task begins
 OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
 LARGEST = 2**21                     # bytes of what one call gives
@@ -122,14 +123,16 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
         threading.Thread(target=read, daemon=True).start()
         calls: dict[str, tuple[list[Seen], bool]] = {}
         ended, name, silent = "", None, 1.5 * PATIENCE * max(job.seconds for job in jobs)
+        until = time.monotonic() + STARTING
         try:
             with suppress(OSError):
                 child.stdin.write(pickle.dumps((str(student), jobs)))
                 child.stdin.close()
-            while line := lines.get(timeout=silent if name else STARTING):
+            while line := lines.get(timeout=max(0, until - time.monotonic())):
                 seen = from_line(line)
                 if seen.error == "begin":
                     name, calls[seen.words] = seen.words, ([], False)
+                    until = time.monotonic() + silent
                 elif seen.error == "end":
                     calls[name] = (calls[name][0], True)
                 else:
