@@ -46,9 +46,9 @@ import numpy as np
 import torch.nn.functional as F
 
 from nanouft import world
+from nanouft.reward import RewardModel, pad_right, rewards
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.run.reward_sources import RewardModel, pad_right, rewards
 from nanouft.models.tokenizer import Turn
 from nanouft.simple import sft_loss
 from nanouft.models.tokenizer import nano

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 # "NN" stands for the lessons, which have numbers.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop objectives world simple
-        rollout run flat trainer pictures evaluate pretrain reward sample train pushes playground
+        rollout run flat trainer pictures reward evaluate pretrain sample train pushes playground
         __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website

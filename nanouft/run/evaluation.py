@@ -1,10 +1,12 @@
-"""Held-out metrics: exact scores of greedy answers; loss, preference accuracy and AUC of rows.
+"""What a run measures before and after: it answers questions, and prints what has changed.
 
-evaluate.py is the command; its head says what each metric means.
+    answer_rows(model, tok, rows)               # greedy answers
+    score_tasks(model, tok)                     # their exact scores, by NanoWorld's tasks
+
+measure.py has the figures of held-out rows, and the intervals.
 """
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
@@ -12,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanouft import world
-from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
@@ -23,11 +24,26 @@ from nanouft.plumbing.files import parse_json, read_text, write_text
 from nanouft.plumbing.printing import if_here, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
+from nanouft.run.measure import Metrics, bootstrap, held_out_metrics, measure_rewards
 from nanouft.run.plan import ASKED, Plan, scores_answers
-from nanouft.run.reference import Numbers, logps
 from nanouft.world.answers import read_question
 
+FEW = 10                # held-out rows; with fewer, chance decides the figures
+FORGOT = 20             # points that a task must lose before the run says so
+ANSWER = 64             # longest answer to a question of your rows, in tokens
+ABOUT = {"rules": "several small instructions", "rules_new": "the same in new combinations",
+         "list": "four animals, but not ...", "sum": "running sums", "sort": "alphabetical order",
+         "reverse": "last word first", "truth": "facts against a myth",
+         "unknown": "should say: I do not know", "fact": "known before, should stay"}
 
+METRICS = {"nll": "loss on held-out answers, nats per token",
+           "accuracy": "held-out pairs: chosen answer gained more",
+           "prefers": "held-out pairs: chosen is more likely",
+           "auc": "held-out answers: better ones gained more",
+           "reward": "held-out questions: reward of the answers"}
+
+
+# ---- answers -------------------------------------------------------------------------------------
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
                 chunk: int = 300, seed: int = 0, what: str = "answering",
                 **how: Any) -> list[Answer]:
@@ -44,29 +60,6 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
                             **how)
             out |= dict(zip(part, some))
     return [out[i] for i in range(len(rows))]
-
-
-Metrics = dict[str, Any]
-
-
-def bootstrap(values: Any, counts: Any = None) -> tuple[float, float]:
-    """95 % interval of the mean over rows. The rows are drawn again with replacement, 1,000 times,
-    always with the same draws. With `counts`, values are sums over that many tokens."""
-    x = np.asarray(values, float)
-    n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
-    drawn = np.random.default_rng(0).integers(0, len(x), (1000, len(x)))
-    means = x[drawn].sum(1) / n[drawn].sum(1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
-def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean, by `bootstrap`. If all rows are right, or all wrong, it is the
-    exact interval of a share (Clopper and Pearson 1934), because equal rows have no bootstrap
-    spread."""
-    least = 0.025 ** (1 / len(values))
-    if (counts == 1).all() and len(set(values)) == 1 and values[0] in (0, 1):
-        return (least, 1.0) if values[0] else (0.0, 1 - least)
-    return bootstrap(values, counts)
 
 
 def score_tasks(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
@@ -94,133 +87,11 @@ def summary(items: list[dict]) -> Metrics:
             "ends": float(np.mean([x["ended"] for x in items]))}
 
 
-ABOUT = {"rules": "several small instructions", "rules_new": "the same in new combinations",
-         "list": "four animals, but not ...", "sum": "running sums", "sort": "alphabetical order",
-         "reverse": "last word first", "truth": "facts against a myth",
-         "unknown": "should say: I do not know", "fact": "known before, should stay"}
-
-METRICS = {"nll": "loss on held-out answers, nats per token",
-           "accuracy": "held-out pairs: chosen answer gained more",
-           "prefers": "held-out pairs: chosen is more likely",
-           "auc": "held-out answers: better ones gained more",
-           "reward": "held-out questions: reward of the answers"}
-
-
 def mean_score(scores: Metrics) -> float:
     return float(np.mean([f["score"] for f in scores.values()]))
 
 
-def held_out_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:
-    """Metrics of rows with answers; {} if there are none."""
-    some = encoded and "prompt" not in encoded[0].seqs
-    return measure_rows(model, encoded, pad, device).metrics if some else {}
-
-
-@dataclass
-class Measurement:
-    """Metrics of rows, and a sum and a count for each row, to compare models. The first metric is
-    the total of the sums divided by the total of the counts."""
-    metrics: Metrics
-    sums: np.ndarray                    # (rows,)
-    counts: np.ndarray                  # (rows,)
-
-    def __post_init__(self) -> None:
-        low, high = interval(self.sums, self.counts)
-        self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
-
-
-def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measurement:
-    """Held-out metrics: preference accuracy of pairs, AUC of graded answers, NLL of
-    demonstrations."""
-    return measure(encoded, logps(encoded, model, pad, device, "reading held-out rows"))
-
-
-def measure(encoded: list[Encoded], logp: Numbers) -> Measurement:
-    """The same of log-probs that are known."""
-    if "chosen" in logp[0]:
-        return of_pairs(logp, encoded)
-    total = np.array([x["answer"].sum() for x in logp])
-    counts = np.array([e.seqs["answer"].mask.sum() for e in encoded], float)
-    grades = np.array([e.per_row.get("score", e.per_row.get("label")) for e in encoded], object)
-    if len(set(grades)) == 1:
-        return Measurement({"nll": float(-total.sum() / counts.sum())}, -total, counts)
-    ref = reference_sums(encoded, "answer")
-    gain = total / counts if ref is None else total - ref
-    return of_grades(gain, grades.astype(float))
-
-
-def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
-    """AUC: of all couples of answers with different grades, the share in which the better one
-    gained more. Grades 1, 0, 0 make two couples.
-
-    A row belongs to many couples, as the better or as the worse answer. So the interval comes from
-    one number per row, auc + rows / couples * (its wins - auc * its couples). The mean of these is
-    auc, and their spread is that of the U-statistic (Hoeffding 1948; for two grades DeLong et al.
-    1988)."""
-    rows = len(gain)
-    won, couples = np.zeros(rows), np.zeros(rows)           # of each row, on both sides
-    for i in range(rows):                       # one at a time: all couples would fill the memory
-        worse = grade < grade[i]
-        ahead = worse * wins(gain[i] - gain)
-        won += ahead
-        couples += worse
-        won[i] += ahead.sum()
-        couples[i] += worse.sum()
-    auc = float(won.sum() / couples.sum())
-    each = auc + rows / (couples.sum() / 2) * (won - auc * couples)
-    found = Measurement({"auc": auc}, each, np.ones(rows))
-    ends = {end: min(max(found.metrics[end], 0.0), 1.0) for end in ("low", "high")}
-    found.metrics |= ends                       # of few rows it could leave the range of a share
-    return found
-
-
-def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:
-    """prefers: share of pairs in which chosen is more likely. accuracy: share in which chosen
-    gained more log-prob over the start model than rejected."""
-    chosen = np.array([x["chosen"].sum() for x in logp])
-    rejected = np.array([x["rejected"].sum() for x in logp])
-    likelier = chosen > rejected
-    one_each = np.ones(len(logp))
-    prefers = {"prefers": float(likelier.mean())}
-    ref_chosen, ref_rejected = (reference_sums(encoded, role) for role in ("chosen", "rejected"))
-    if ref_chosen is None or ref_rejected is None:
-        return Measurement(prefers, likelier * 1.0, one_each)
-    gained = wins((chosen - ref_chosen) - (rejected - ref_rejected))
-    return Measurement({"accuracy": float(gained.mean()), **prefers}, gained, one_each)
-
-
-def reference_sums(encoded: list[Encoded], role: str) -> np.ndarray | None:
-    """(n,) log-prob by the reference model of each sequence of a role, in nats; None if it was not
-    computed."""
-    logp = [e.seqs[role].ref_logp for e in encoded]
-    return np.array([x.sum() for x in logp if x is not None]) if logp[0] is not None else None
-
-
-def wins(margin: np.ndarray) -> np.ndarray:
-    """1 where the better answer is ahead, 1/2 for a tie (within rounding)."""
-    return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
-
-
-def measure_ends(answers: list[Answer], tok: Tokenizer) -> Measurement:
-    """The share of answers that stop, and their median length in tokens."""
-    ended = np.array([stops(a, tok) for a in answers], float)
-    lengths = float(np.median([len(a.ids) for a in answers]))
-    return Measurement({"stops": float(ended.mean()), "median tokens": lengths}, ended,
-                       np.ones(len(ended)))
-
-
-def measure_rewards(rows: list[Row], texts: list[str], score: Score) -> Measurement:
-    """The reward of one answer to each row."""
-    reward = np.asarray(score(rows, texts), float)
-    return Measurement({"reward": float(reward.mean())}, reward, np.ones(len(reward)))
-
-
-# ---- what a run measures before and after, and prints --------------------------------------------
-FEW = 10                # held-out rows; with fewer, chance decides the figures
-FORGOT = 20             # points that a task must lose before the run says so
-ANSWER = 64             # longest answer to a question of your rows, in tokens
-
-
+# ---- before and after ----------------------------------------------------------------------------
 class Evaluation(NamedTuple):
     """What is measured of a model before a run, or after it."""
     metrics: Metrics            # of the held-out rows, and the scores

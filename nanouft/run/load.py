@@ -40,7 +40,7 @@ from nanouft.plumbing.printing import if_here, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
-from nanouft.run.reward_sources import reads_fields
+from nanouft.run.own_reward import reads_fields
 from nanouft.run.settings import TrainFlags
 
 

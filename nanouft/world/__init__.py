@@ -18,21 +18,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn, Turns
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.seeds import kind_seed
 
-from .answers import (
-    GROUP_A,
-    GROUP_B,
-    HELD_OUT,
-    TASKS,
-    exact_scores,
-    right_answer,
-    score,
-    task_of,
-)
+from .answers import GROUP_A, GROUP_B, HELD_OUT, TASKS, right_answer, score, task_of
 from .facts import SPLITS, WORLD
 from .tasks import bad, corrupt, partly_right, prompts
 
@@ -63,8 +57,17 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
 
     With one seed all kinds share their prompts. More noise spoils the same answers, and others too.
     The prompts of a task differ until it has no more; then they come again. Truth and fact have 576
-    in train and test, 288 in val. ValueError for arguments that make no sense (`check`)."""
-    tasks = check(split, kind, n, noise, skills)
+    in train and test, 288 in val. ValueError for arguments that make no sense."""
+    for what, value, known in [("split", split, SPLITS), ("kind", kind, KINDS),
+                               *(("task", task, TASKS) for task in skills)]:
+        if value not in known:
+            raise ValueError(f"unknown {what} {value!r}; NanoWorld has {', '.join(known)}")
+    if n < 0 or not 0 <= noise <= 1 or noise and kind != "demos":
+        raise ValueError(f"n={n}, noise={noise}: n must be 0 or more, noise between 0 and 1, and 0 "
+                         "for other kinds than demos")
+    tasks = [f for f in TASKS if f in skills and (split, f) != ("train", "rules_new")]
+    if not tasks:
+        raise ValueError("no task: rules_new exists in val and test only")
     out: list[Row] = []
     weights = {f: 1 if kind == "prompts" else MIXTURE[f] for f in tasks}
     for task, count in share_out(n, weights).items():
@@ -84,15 +87,11 @@ GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": TASKS}
 
 def parse_skills(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
     """The tasks of each kind of rows. `words` are "A", "B", "all" or names with commas; "A:B" gives
-    each kind its own. ValueError for an unknown name, or for too many or too few sets."""
+    each kind its own. ValueError for too many or too few sets; `rows` checks the names."""
     out = []
     for names in words.split(":"):
         tasks = [task for name in names.split(",")
                  for task in GROUPS.get(name.strip(), (name.strip(),))]
-        for task in tasks:
-            if task not in TASKS:
-                raise ValueError(f"unknown task {task!r}; "
-                                 f"known are A, B, all, {', '.join(TASKS)}")
         out.append(tuple(dict.fromkeys(tasks)))
     if len(out) not in (1, kinds):
         raise ValueError(f"{len(out)} sets of tasks for {quantity(kinds, 'kinds')} of rows")
@@ -113,11 +112,10 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
                          "with : between them")
     out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
     for k, (kind, tasks) in enumerate(zip(kinds, parse_skills(skills, len(kinds)))):
-        if counts[str(k)]:
-            spoilt = noise if kind == "demos" else 0.0
-            some = rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, tasks)
-            bare = kind == "prompts" and "demos" in kinds
-            out += [replace(r, answer=None) for r in some] if bare else some
+        spoilt = noise if kind == "demos" else 0.0
+        some = rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, tasks)
+        bare = kind == "prompts" and "demos" in kinds
+        out += [replace(r, answer=None) for r in some] if bare else some
     return out
 
 
@@ -129,6 +127,16 @@ def name_tasks(rows: Sequence[Row]) -> list[Row]:
         return [replace(r, task=task_of(r.prompt[0].text)) for r in rows]
     except ValueError:
         return []
+
+
+def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
+    """(n,) the exact scores of answers to the prompts of these rows. UserError for other
+    prompts."""
+    try:
+        return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
+    except ValueError:
+        raise UserError("the exact score exists for NanoWorld's prompts alone; for others give "
+                        "--reward FILE.py:FUNCTION or the folder of a reward model") from None
 
 
 def row(kind: str, i: int, rng: random.Random, prompt: str, task: str, where: str) -> Row:
@@ -177,23 +185,3 @@ def share_out(n: int, weights: dict[str, int]) -> dict[str, int]:
     for task in lost_most[:n - sum(counts.values())]:
         counts[task] += 1
     return counts
-
-
-def check(split: str, kind: str, n: int, noise: float, skills: Sequence[str]) -> list[str]:
-    """The tasks that `rows` uses, in the order of TASKS. ValueError for bad arguments."""
-    skills = (skills,) if isinstance(skills, str) else tuple(skills)
-    for what, value, allowed in [("split", split, SPLITS), ("kind", kind, KINDS),
-                                 *(("task", skill, TASKS) for skill in skills)]:
-        if value not in allowed:
-            raise ValueError(f"unknown {what} {value!r}; NanoWorld has {', '.join(allowed)}")
-    if n < 0 or not 0 <= noise <= 1:
-        raise ValueError("n must be 0 or more and noise between 0 and 1, "
-                         f"not n={n}, noise={noise}")
-    if noise and kind != "demos":
-        raise ValueError(f"noise spoils demonstrations only; kind {kind!r} has none")
-    tasks = [f for f in TASKS
-             if f in skills and not (split == "train" and f == "rules_new")]
-    if not tasks:
-        raise ValueError("no task left: rules_new exists in val and test only" if skills else
-                         "no task asked for")
-    return tasks

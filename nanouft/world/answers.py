@@ -18,13 +18,7 @@ right answer in other words counts as wrong.
 """
 import random
 import re
-from collections.abc import Sequence
 from itertools import combinations
-
-import numpy as np
-
-from nanouft.data.rows import Row
-from nanouft.plumbing.errors import UserError
 
 from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 
@@ -248,13 +242,3 @@ def score(prompt: str, answer: str) -> float:
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
     return same.index(False) / max(len(right), len(words))      # words too many count
-
-
-def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
-    """(n,) the exact scores of answers to the prompts of these rows. UserError for other
-    prompts."""
-    try:
-        return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
-    except ValueError:
-        raise UserError("the exact score exists for NanoWorld's prompts alone; for others give "
-                        "--reward FILE.py:FUNCTION or the folder of a reward model") from None
