@@ -19,7 +19,6 @@ from nanouft.models.folders import start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
-from nanouft.run import evaluation
 from nanouft.run.folder import read_lines, save_step
 
 ONCE = "train --init start --steps 1 --batch-size 2 "
@@ -87,36 +86,19 @@ def test_good_and_bad_answers_are_counted_among_those_that_are_trained(here, cap
         assert said in out
 
 
-def test_evaluate_says_once_what_is_true_of_all_models_and_kinds_of_rows(here, capsys):
+def test_evaluate_says_once_what_is_true_of_two_kinds_of_rows(here, capsys):
+    """A good answer is a demonstration and a graded answer."""
     assert call("evaluate start run --data thumbs.jsonl") == 0
     out = capsys.readouterr().out
-    assert out.count("1: without the oldest turns") == out.count("19 rows read: ") == 1
-    assert out.count("auc per token") == out.count("nll") == 2
+    for name in ("start", "run"):
+        assert out.count(f"{name}: 1: without the oldest turns") == 1
+    assert out.count("19 rows read: ") == out.count("auc per token") == out.count("nll") == 2
 
 
 def test_evaluate_looks_for_all_models_before_it_reads(here, capsys, monkeypatch):
     monkeypatch.setattr(evaluate, "read", lambda *more: pytest.fail("it reads"))
     assert call("evaluate start nowhere --data demos.jsonl") == 2
     assert one_error(capsys).startswith("error: nowhere: no model folder")
-
-
-def test_evaluate_reads_no_row_twice(here, capsys, monkeypatch):
-    """A good answer is a demonstration and a graded answer, with the same figures as if it were
-    read for each."""
-    counted, real = [], evaluate.logps
-    monkeypatch.setattr(evaluate, "logps", lambda data, *more: counted.append(
-        [evaluate.tokens_of(e) for e in data]) or real(data, *more))
-    line = "evaluate start --items 0 --data even.jsonl"
-    assert call(line) == 0
-    out, (good, others) = capsys.readouterr().out, counted
-    assert (len(good), len(others)) == (20, 10) and not {*good} & {*others}
-    monkeypatch.setattr(evaluate, "tokens_of", lambda e: (object(),))
-    monkeypatch.setattr(evaluate, "measure", lambda encoded, logp: evaluation.measure_rows(
-        start, encoded, tok.pad, Device()))
-    start, tok = start_model("start")
-    monkeypatch.setattr(evaluate, "tokens_of", id)
-    assert call(line) == 0
-    assert capsys.readouterr().out == out and "(30 rows)" in out
 
 
 def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
@@ -264,20 +246,20 @@ def test_pretrain_makes_a_base(here, capsys, monkeypatch):
     assert asked == [("auto", model.n_params())]
 
 
-def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
-    """The system prompt and the marks of a template are never cut; a question that is too long is
-    refused. An answer may have half of the context, and is printed as it is decoded."""
+def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
+    """No turn is left out: what is too long is refused, and /new forgets the chat, not the system
+    prompt. An answer may have half of the context, and is printed as it is decoded."""
     long = "Say it again " * 60
-    asked = typed(monkeypatch, "Hi", "two " * 40, long, "three", "/new", "Ho", "/quit")
-    assert call("sample start --system 'Be kind.' --max-new 60") == 0
+    asked = typed(monkeypatch, "Hi", "two " * 40, long, "three " * 60, "/new", "Ho", "/quit")
+    assert call("sample start --system 'Be kind.' --max-new 3") == 0
     out = capsys.readouterr().out
     assert "/new forgets the chat" in out
-    assert re.search(r"\nthe question has \d{3} tokens, and start reads 127; shorten it\n", out)
-    assert re.findall(r"\(start does not read the oldest (\d) turns: ", out) == ["2", "4"]
-    hi, *others, ho = (text for text, _ in asked[1::2])     # the base is asked as well
+    refused = r"\n\d{3} tokens are asked, and start reads 127; shorten the question, or "
+    assert len(re.findall(refused, out)) == 2
+    hi, two, ho = (text for text, _ in asked[1::2])         # the base is asked as well
     assert hi == "<|user|> Be kind.\n\nHi<|assistant|>"
+    assert two.startswith(hi) and two.endswith("two two<|assistant|>")
     assert ho == "<|user|> Be kind.\n\nHo<|assistant|>"
-    assert [x.split()[3] for x in others] == ["two", "three<|assistant|>"]
     asked = typed(monkeypatch, "Hi", "Yes", "/quit")
     assert call("sample start --max-new 3") == call("sample start --prompt Hi") == 0
     *_, (yes, _), _, (_, how) = asked                 # --prompt asks the base as well
@@ -285,7 +267,7 @@ def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
     assert yes.endswith("<|end|><|user|> Yes<|assistant|>")
     assert how["max_new"] == 64 and isinstance(how["stream"], sample.Stream)
     assert call(f"sample start --prompt '{long}' --max-new 3") == 2
-    assert "shorten it" in one_error(capsys)
+    assert "shorten the question" in one_error(capsys)
 
 
 def test_an_answer_is_printed_as_it_is_decoded_without_half_a_character(capsys):

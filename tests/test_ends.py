@@ -23,13 +23,12 @@ import resource  # not on Windows
 from commands import dpo
 from made import start_and_pairs
 
-from nanouft import train
+from nanouft import reward, train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
 from nanouft.plumbing.entry import command
 from nanouft.run import folder as run_folder
-from nanouft.run import reward_sources
 from nanouft.run.folder import Log, read_lines
 
 # ---- how a run may end: each is called in the process of the run, before it begins ---------------
@@ -74,7 +73,7 @@ def under_nohup() -> None:
 def no_score(number: int) -> Ending:
     """The reward fails once; a run asks it before training, in each rollout, and after training."""
     def begin() -> None:
-        real = reward_sources.scorer
+        real = reward.scorer
 
         def scorer(*told):
             score, begun = real(*told), Path("asked")
@@ -83,10 +82,10 @@ def no_score(number: int) -> Ending:
                 with begun.open("a") as file:
                     file.write("x")
                 if len(begun.read_text()) == number:
-                    raise reward_sources.UserError("the judge did not answer")
+                    raise reward.UserError("the judge did not answer")
                 return score(rows, answers)
             return asked
-        reward_sources.scorer = scorer
+        reward.scorer = scorer
     return begin
 
 

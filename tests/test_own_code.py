@@ -1,8 +1,6 @@
 """What code of a user's own is given is its own. test_ends.py ends runs in it."""
-import asyncio
 import copy
 import shlex
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -18,13 +16,12 @@ from made import (
     write_jsonl,
 )
 
-from nanouft import train
+from nanouft import reward, train
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives.from_file import find
 from nanouft.plumbing.entry import command
-from nanouft.run import reward_sources
 
 PROMPTS = [{"prompt": f"Say {x}.", "tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}}}
            for x in "fig pig bee oak nut elm".split()]
@@ -89,9 +86,9 @@ def test_a_reward_may_change_all_that_it_gets(here):
     rows = [Row((Turn("user", x["prompt"]),), extra=copy.deepcopy(x) | {"array": np.arange(3.0)})
             for x in PROMPTS for _ in range(2)]         # two answers to each prompt
     before, answers = copy.deepcopy([r.extra for r in rows]), ["a b"] * len(rows)
-    wanted = reward_sources.scorer("r.py:read")(rows, answers)
+    wanted = reward.scorer("r.py:read")(rows, answers)
     for _ in range(2):
-        assert (reward_sources.scorer("r.py:spoil")(rows, answers) == wanted).all()
+        assert (reward.scorer("r.py:spoil")(rows, answers) == wanted).all()
     assert str([r.extra for r in rows]) == str(before) and answers == ["a b"] * len(rows)
 
 
@@ -161,31 +158,12 @@ class Mine(Objective):
 def test_what_differs_from_trl_is_told_in_a_line_that_can_be_read(body, told, here, capsys):
     (here / "odd.py").write_text(body)
     row = Row((Turn("user", "Hi"),), extra={"tests": [1]})
-    score = reward_sources.scorer("odd.py:f")
+    score = reward.scorer("odd.py:f")
     assert command(lambda argv: score([row], ["Ho"])) == 2
     line = one_error(capsys)
     assert told in line and line.startswith("error: --reward odd.py") and len(line) < 1200
     if "string ind" in told:
         assert line.endswith("; prompts and completions are texts here, not messages as in TRL")
-
-
-def test_an_async_reward_works_in_a_loop_that_runs_already(here):
-    (here / "odd.py").write_text("import asyncio\n\nasync def f(completions):\n"
-                                 "    await asyncio.sleep(0)\n    return [0.5] * "
-                                 "len(completions)")
-    score, row = reward_sources.scorer("odd.py:f"), Row((Turn("user", "Hi"),))
-
-    async def notebook():
-        return score([row], ["Ho"])
-    assert asyncio.run(notebook()).tolist() == [0.5] == score([row], ["Ho"]).tolist()
-
-
-def test_a_reward_that_closes_the_standard_output_is_one_line(here, monkeypatch, capsys):
-    (here / "odd.py").write_text("import sys\n\ndef f(completions):\n    sys.stdout.close()\n"
-                                 "    return [0.5 for _ in completions]")
-    monkeypatch.setattr(sys, "stdout", open(here / "stdout", "w"))
-    assert call(GRPO + "--plain --reward odd.py:f --out odd") == 2
-    assert "has closed sys.stdout" in one_error(capsys)
 
 
 def test_a_run_that_is_resumed_in_another_folder_misses_its_files_in_one_line(

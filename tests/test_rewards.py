@@ -1,4 +1,4 @@
-"""Rewards (nanouft/run/reward_sources.py): functions of yours and reward models."""
+"""Rewards: reward models (nanouft/reward.py) and functions of yours (nanouft/run/own_reward.py)."""
 import sys
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import pytest
 import torch
 from commands import call
 
+from nanouft import reward
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
-from nanouft.run import reward_sources
+from nanouft.run import own_reward
 from nanouft.run.folder import read_lines
 
 
@@ -33,7 +34,7 @@ def test_a_reward_model_is_made_and_used(here, capsys):
                 "--out judge") == 0
     assert "held-out accuracy" in capsys.readouterr().out
     rows = read(["pairs.jsonl"])[0]
-    judge = reward_sources.scorer("judge")
+    judge = reward.scorer("judge")
     good, bad = (judge(rows, [r.chosen[0].text if side else r.rejected[0].text for r in rows])
                  for side in (True, False))
     assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
@@ -69,27 +70,27 @@ def g(prompts, **others):
                                         "== ONE for _ in completions]")
     rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
             for p, g in (("a", "one"), ("abc", "two"))]
-    assert reward_sources.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
-    last_turn = reward_sources.scorer("names.py:g")
+    assert reward.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
+    last_turn = reward.scorer("names.py:g")
     assert last_turn(rows, ["one", "one"]).tolist() == [3, 5]
-    near = reward_sources.scorer("near/r.py:f")
+    near = reward.scorer("near/r.py:f")
     assert near(rows, ["one", "one"]).tolist() == [1, 1], "it has its neighbours and its folder"
     assert Path("near").exists(), "and we are where we were"
-    grades = reward_sources.to_unit_interval("names.py:g", reward_sources.scorer("names.py:g"))
+    grades = reward.to_unit_interval("names.py:g", reward.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
-    sigmoid = reward_sources.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
+    sigmoid = reward.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 
 
 def test_padding_changes_no_reward():
     model, tok = start_model("base")
-    judge = reward_sources.RewardModel(model)
-    torch.nn.init.normal_(judge.score.weight, generator=torch.Generator().manual_seed(0))
+    judge = reward.RewardModel(model)
+    torch.nn.init.normal_(judge.vector.weight, generator=torch.Generator().manual_seed(0))
     seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
-    one = [reward_sources.rewards(judge, [s], tok.pad)[0] for s in seqs]
-    assert reward_sources.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
-    assert reward_sources.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+    one = [reward.rewards(judge, [s], tok.pad)[0] for s in seqs]
+    assert reward.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
+    assert reward.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
 
 
 REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
@@ -121,9 +122,9 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
     """Whatever it does; and it changes neither torch's defaults nor our working directory."""
     (here / "odd.py").write_text(f"import os, sys, itertools\nimport torch\n"
                                  f"before = os.getcwd()\n\n{wait}def f(completions):\n    {body}\n")
-    rows, before = [Row((Turn("user", "Hi"),))] * 2, reward_sources.settings()
+    rows, before = [Row((Turn("user", "Hi"),))] * 2, own_reward.settings()
     words = "async_generator" if wait and "yield" in body else REWARDS[body]
-    score = reward_sources.scorer("./odd.py:f")
+    score = reward.scorer("./odd.py:f")
     if words:
         with pytest.raises(UserError) as e:
             score(rows, ["a", "b"])
@@ -131,7 +132,7 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
         assert told.startswith("--reward ./odd.py") and words in told and "\n" not in told
     else:
         assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
-    assert reward_sources.settings() == before and torch.is_grad_enabled()
+    assert own_reward.settings() == before and torch.is_grad_enabled()
 
 
 POOLED = """
@@ -161,6 +162,6 @@ def test_a_reward_may_use_worker_processes(name, how, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / f"{name}.py").write_text(POOLED.replace("{how}", how))
     for _ in range(2):                                  # `evaluate` opens it for each model
-        score = reward_sources.scorer(f"{tmp_path / name}.py:by_{how}")
+        score = reward.scorer(f"{tmp_path / name}.py:by_{how}")
         assert score([Row((Turn("user", "Hi"),))] * 2, ["a", "bcd"]).tolist() == [1, 3]
     assert sys.modules["json"] is json

@@ -46,7 +46,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
-from nanouft.run import reward_sources
 from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import (
@@ -755,7 +754,7 @@ def test_a_reward_model_of_transformers_opens_again(folders, tmp_path):
         "--init", folders["llama"], "--data", str(folders["place"] / "d.jsonl"), "--steps", "1",
         "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "judge")]) == 0
     assert "score.weight" in load_file(tmp_path / "judge" / "model.safetensors")
-    assert reward_sources.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
+    assert reward.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
 
 
 ROPE = {"rope_theta": 5e5, "factor": 4.0, "original_max_position_embeddings": 32}
