@@ -3,6 +3,7 @@ the loss of the code and its gradient.
 
 What comes from the code: PPO's whitened advantages and returns, and Ada-DPO's u (test_methods.py).
 """
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -212,6 +213,25 @@ def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
                                o.loss(batch)[0]))
     for x, y in zip(told, ours):
         same(x, y, 1e-9)
+
+
+def test_the_eight_lines_of_pytorch_in_the_head_of_grpo_are_its_loss():
+    """As they stand there, with the default settings; and so is their gradient."""
+    below = HEADS["grpo"].partition("In PyTorch, ")[2].split("\n")[1:]
+    code = [line.strip() for line in itertools.takewhile(lambda x: x.startswith("    "), below)]
+    assert len(code) == 8
+    o = OBJECTIVES["grpo"]()
+    batch = step("grpo", o)
+    s, (eps, _) = batch.seqs["answer"], clip_of(o)
+    s.logp.requires_grad_()
+    names = {"torch": torch, "rewards": batch.per_row["reward"].view(-1, o.samples), "eps": eps,
+             "beta": o.beta, "logp": s.logp, "old_logp": s.sampled_logp, "ref_logp": s.ref_logp,
+             "mask": s.mask}
+    exec("\n".join(code), names)
+    assert ((names["ratio"] - 1).abs() > eps).any(), "some tokens are beyond the clip"
+    for told, ours in zip(*([x.detach(), *torch.autograd.grad(x, s.logp)]
+                            for x in (names["loss"], o.loss(batch)[0]))):
+        same(told, ours, 1e-9)
 
 
 def test_a_letter_that_all_heads_share_keeps_its_meaning():

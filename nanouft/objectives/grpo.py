@@ -6,42 +6,42 @@
     Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7); TRL's defaults where they are silent
     Tajwar et al. 2026, arXiv:2602.02710 (MaxRL)
 
-From rloo.py four things differ. A reward is compared with the mean of its whole group and divided
-by the group's spread. Each token has its own ratio and clip. The loss is a mean over the tokens of
-an answer. And the KL penalty to the start model is in the loss instead of the reward:
+1. Plain GRPO, which is the default. From rloo.py four things differ. A reward is compared with the
+mean of its whole group and divided by the group's spread. Each token has its own ratio and clip.
+The loss is a mean over the tokens of an answer. The KL penalty is in the loss, not in the reward:
     L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
     rho_t = p_t / old_t
     k3_t = ref_t/p_t - log(ref_t/p_t) - 1                                                   (Eq. 4)
-k3 is never negative, and it is 0 with gradient 0 if the two policies agree. Its expected gradient
-is that of KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo. TRL's is, by default since
-1.10: it multiplies k3 by rho.
+In PyTorch, from rewards (P,K), and log-probs and mask (P K,T) of the answers:
+    spread = rewards.std(-1, keepdim=True) + 1e-4
+    advantages = ((rewards - rewards.mean(-1, keepdim=True)) / spread).view(-1, 1)
+    ratio = torch.exp(logp - old_logp)
+    clipped = ratio.clamp(1 - eps, 1 + eps)
+    gain = torch.minimum(ratio * advantages, clipped * advantages)
+    k3 = torch.exp(ref_logp - logp) - (ref_logp - logp) - 1
+    each = (beta * k3 - gain) * mask
+    loss = (each.sum(-1) / mask.sum(-1)).mean()
+k3 is above 0, or 0 with gradient 0 if the two policies agree. Its expected gradient is that of
+KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo. TRL's is, by default since 1.10: it
+multiplies k3 by rho. A group of equal rewards teaches nothing (`ties` in the log is their share).
 
-Three surrogates, which differ only after the first step on a rollout:
-    --surrogate ppo         the loss above: beyond the clip a token has no gradient
+2. Its settings. Surrogates differ only after the first step on a rollout:
     --surrogate gspo        rho is exp(mean log rho) of the whole answer, for all of its tokens; a
                             mean moves little, so its clip is 3e-4 below and 4e-4 above 1
     --surrogate cispo       -clip(rho, 1 - eps, 1 + eps_high) adv log pi(token); the clipped weight
                             is a constant, so every token keeps its gradient (the paper: --eps 1,
                             --beta 0, --aggregation dapo; TRL's epsilon_high 5 is --eps-high 4)
-Three ways to add tokens up, which are three different losses:
-    --aggregation grpo      mean over the tokens of an answer, then over answers: a token of a long
-                            answer counts less
-    --aggregation dapo      mean over all tokens of the step: every token weighs the same
-    --aggregation dr_grpo   sum over tokens / (answers x --length): no term that depends on what
-                            was sampled
-
-Three ways to weigh prompts:
-    --scale group           divide by std_K, Bessel's: nearly solved prompts weigh as hard ones do
-    --scale none            do not divide (Dr. GRPO)
-    --scale mean            divide by mean_K reward in its place: the less a prompt is solved, the
-                            more it weighs, as in the gradient of the log of its share of right
-                            answers (MaxRL, which has rewards 0 and 1)
-A group of equal rewards teaches nothing (`ties` in the log is their share). --oversample 2 answers
-twice as many prompts and leaves such groups out first. That is DAPO's dynamic sampling (Eq. 11) in
-one round; DAPO samples on until the step is full, so its steps differ in cost. Defaults that differ
-from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo, not dapo; k3 without rho. At
-log(pi_ref/pi) = 20 k3 is cut off.
+    --aggregation dapo      mean over all tokens of the step: those of long answers weigh the same
+    --aggregation dr_grpo   sum over tokens / (answers x --length): nothing sampled divides it
+    --scale none            do not divide by std_K: nearly solved prompts weigh less (Dr. GRPO)
+    --scale mean            divide by mean_K reward: the less a prompt is solved, the more it
+                            weighs, as in the gradient of the log of its share of right answers
+                            (MaxRL, which has rewards 0 and 1)
+    --oversample 2          answer twice as many prompts, leave those with ties out first: DAPO's
+                            dynamic sampling (Eq. 11) in one round, where DAPO fills the step
+Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo, not dapo; k3
+without rho. At log(pi_ref/pi) = 20 k3 is cut off.
 """
 from typing import Literal
 
