@@ -59,7 +59,7 @@ class Objective:
     coupled = False                     # True: the loss of a row reads other rows' log-probs
     logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
     first_models: ClassVar[FirstModels | None] = None   # models that must be trained before it
-    scorer = "any"                      # score of a sample: "any" number, a "grade" 0..1, "none"
+    scorer = "any"      # no function, a word for the range of rewards: "any", "grade" 0..1, "none"
     demo = "own"                        # demonstration beside samples: its "own", or "any" in turn
     about = ""                          # what a run says of it first, if its name misleads
     # A method with "prompts" in its data is on-policy. It may turn these four into settings.

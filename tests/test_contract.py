@@ -11,9 +11,9 @@ from made import FORMS, killed_in_step, nano, one_error, push, start_folder, wit
 from nanouft import train
 from nanouft.models.folders import start_model
 from nanouft.objective import Objective
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.dpo import Pairs
-from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES, find
+from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.run.folder import read_lines
@@ -182,6 +182,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE + MINE[len(HEAD):].replace("Mine", "Other"), "it has Mine, Other; mine.py:NAME says"),
     (MINE.replace("aim: float", "aim"), "mine.py, line 5: TypeError: aim is no part"),
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
+    (MINE.replace("lr = 1e-4", "data = ['pairs']"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'pair'"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'demos + pairs'"), "need a `choose` of your own"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 10: AttributeError"),
@@ -195,9 +196,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     *((MINE.replace("lr = 1e-4", fact), f"{fact}: it must be {wanted}") for fact, wanted in (
-        ("scorer = 'graed'", "any, grade or none"), ("demo = 'all'", "own or any"),
-        ("reference = 'no'", "True or False"), ("logit_copies = '2'", "a number above 0"),
-        ("data = 3", "a text"))),
+        ("scorer = 'graed'", "one of any, grade, none"), ("demo = 'all'", "one of own, any"))),
     *((MINE.replace("1e-4", x), "it must be a number above 0") for x in (
         "'1e-4'", "0", "-1", "float('nan')", "float('inf')")),
     (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "loss must return a real number"),

@@ -16,8 +16,7 @@ from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
-from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.from_file import find
+from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler

@@ -12,7 +12,7 @@ from lessons.tasks import papers
 from lessons.tasks.call import attempts
 from lessons.tasks.papers import Case, demonstrated, losses_and_gradients, move, tiny_model
 from lessons.tasks.task import STUBS, Draw, Judge, tasks
-from nanouft.objectives.from_file import find
+from nanouft.objectives import find
 from nanouft.plumbing.errors import load
 
 KNOWN = tasks()

@@ -20,7 +20,7 @@ from nanouft import reward, train
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
-from nanouft.objectives.from_file import find
+from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 
 PROMPTS = [{"prompt": f"Say {x}.", "tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}}}

@@ -1,7 +1,7 @@
 """Common mistakes in luffy.md; the right program is lessons/evidence/luffy.py."""
 from lessons.tasks.papers import Paper
 from lessons.tasks.task import HERE
-from nanouft.objectives.from_file import find
+from nanouft.objectives import find
 
 TASKS = {"luffy": Paper(find(str(HERE / "evidence" / "luffy.py")),
     {"samples": [2, 3], "gamma": [0.002, 0.1]},

@@ -1,7 +1,7 @@
 """Common mistakes in srft.md; the right program is lessons/evidence/srft.py."""
 from lessons.tasks.papers import SIGN, Paper
 from lessons.tasks.task import HERE
-from nanouft.objectives.from_file import find
+from nanouft.objectives import find
 
 TASKS = {"srft": Paper(find(str(HERE / "evidence" / "srft.py")),
     {"samples": [2, 3], "gamma": [0.002, 0.1], "sft": [0.2, 0.5], "rl": [0.1, 0.3]},

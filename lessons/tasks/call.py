@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from nanouft.objectives.from_file import find
+from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError, error_line, load
 
 SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock

@@ -15,8 +15,7 @@ from nanouft.data.batches import encode, example_lines
 from nanouft.data.rows import items, parse
 from nanouft.data.selection import NoRows, describe, report_use
 from nanouft.models.folders import start_model
-from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.from_file import find
+from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.printing import quantity, say

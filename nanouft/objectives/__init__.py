@@ -1,8 +1,10 @@
 """The registry: all objectives, in the order in which lists show them.
 
-objective.py says what an objective is. To add one: copy the file of the nearest one, write the
-loss, and add the file's name below. Flags, --help, data checks, the training loop, evaluation and
-nanouft.pushes find it there (CONTRIBUTING.md).
+    find("dpo")(beta=0.2)       # the class in dpo.py
+    find("mine.py")             # one of your own, in any file; from_file.py reads and checks it
+
+objective.py says what an objective is. CONTRIBUTING.md says how to add one: its file here, its name
+below.
 
 The equations in the heads of the files share these letters:
     p_t, ref_t: the probability of token t by the model, and by the start model
@@ -27,6 +29,8 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from nanouft.objective import Objective
+from nanouft.objectives.from_file import class_in, own_file
+from nanouft.plumbing.errors import one_of
 
 NAMES = {                                           # file: class
     "sft": "SFT", "ift": "IFT", "dpo": "DPO", "una": "UNA", "uft": "UFT", "poft": "PoFT",
@@ -58,3 +62,15 @@ class Objectives(Mapping[str, type[Objective]]):
 
 
 OBJECTIVES = Objectives()
+
+
+def registry_name(name: str) -> str:
+    """A name as the registry spells it: IFT becomes ift. The name of a file stays as it is."""
+    return name.lower() if name.lower() in OBJECTIVES else name
+
+
+def find(name: str) -> type[Objective]:
+    """The class with one of NAMES, or that in a file of your own, mine.py or mine.py:Name."""
+    if own_file(name):
+        return class_in(name)
+    return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]

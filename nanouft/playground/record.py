@@ -28,8 +28,8 @@ from nanouft.loop import Update, make_optimizer, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.from_file import find, own_file
+from nanouft.objectives import OBJECTIVES, find
+from nanouft.objectives.from_file import own_file
 from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.pictures.colours import family, look
 from nanouft.plumbing.errors import UserError

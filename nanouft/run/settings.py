@@ -16,8 +16,8 @@ from typing import Literal
 
 from nanouft import world
 from nanouft.objective import Objective
-from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.from_file import find, own_file, registry_name
+from nanouft.objectives import OBJECTIVES, find, registry_name
+from nanouft.objectives.from_file import own_file
 from nanouft.plumbing.errors import UserError, flag, in_range
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say

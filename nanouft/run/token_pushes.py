@@ -22,7 +22,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Objective
-from nanouft.objectives.from_file import find
+from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
