@@ -23,7 +23,6 @@ The equations in the heads of the files share these letters:
     mean_K, std_K: over the answers to one prompt
     sg: the stop-gradient; its argument is a constant
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
-What a method needs is declared in its class (data, reference, first_models).
 """
 from collections.abc import Iterator, Mapping
 from importlib import import_module

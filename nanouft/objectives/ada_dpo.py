@@ -8,9 +8,9 @@ scale tau in [tau_min, tau_max] by a distributionally robust argument: it minimi
 sigmoid(z / tau) + (rho - log 2) tau. From dpo.py `each` differs, which then uses that scale:
     L = -tau log sigmoid(z / tau)
     z = beta (r_w - r_l)
-The push is beta sigmoid(-z / tau), so a small tau makes a hard decision of a pair and a large tau a
-soft one. The released code finds tau by five Newton steps. We use a closed form: with u = |z| / tau
-the condition log(2 sigmoid(u)) - u sigmoid(-u) = rho has ONE root u for all pairs:
+A small tau makes a hard decision of a pair and a large tau a soft one. The released code finds tau
+by five Newton steps. We use a closed form: with u = |z| / tau the condition log(2 sigmoid(u)) - u
+sigmoid(-u) = rho has ONE root u for all pairs:
     tau = sg(clip(abs(z) / u, tau_min, tau_max))
     u: 1.419 at rho .2
 tau grows with |z| of EITHER sign, so a pair that is badly wrong is handled as softly as one that

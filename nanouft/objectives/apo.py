@@ -10,8 +10,7 @@ answer has its own term. From dpo.py `each` differs:
 zero moves chosen up and rejected down. It suits pairs whose chosen answer is better than what the
 model says. down moves both down, rejected more. It suits a model that is better than both answers.
 Each term is between 0 and 1, and its slope fades on BOTH sides, so a hopeless answer pushes as
-little as a finished one. At the reference the loss is 1, both forms push rejected alike, and down
-does not push chosen at all yet.
+little as a finished one.
 
 zero is kto.py with its reference point k held at 0, so rows are not coupled. beta .1 is TRL's.
 """

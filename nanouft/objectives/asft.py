@@ -16,7 +16,6 @@ bad answers on absolute likelihoods.
 --beta scales the log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
 response alone; its form without the first term, for a model that has had its SFT, is left out. We
 could not read the original's lam, nor whether its likelihood covers the prompt as ORPO's does.
-Another method of this name, Anchored SFT (arXiv:2509.23753), is DFT with a penalty on the KL.
 """
 import torch.nn.functional as F
 from torch import Tensor

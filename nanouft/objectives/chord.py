@@ -14,8 +14,8 @@ From grpo.py two things differ: the loss of SFT on demonstrations is mixed in, a
     progress: the share of the run's steps that are done
 Equal mu and mu_end keep w constant: the authors take .1 with --weigh phi, which spares tokens that
 the model knows or finds hopeless. Demonstrations come in an order of their own, one for each prompt
-of the step. So mu 0 is GRPO with beta 0 on the same prompts, mu 1 is SFT. A step without any
-demonstration is GRPO. The released code averages over each micro-batch, and over all tokens of all
+of the step. So mu 0 is GRPO with beta 0 on the same prompts, as is a step without a demonstration,
+and mu 1 is SFT. The released code averages over each micro-batch, and over all tokens of all
 answers, not first over those of an answer. Left out: its warm-up of w, which the paper sets to 0.
 """
 import math

@@ -7,8 +7,7 @@ SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that
 absurd is "rewarded" most. From sft.py one factor differs: DFT multiplies each token's loss by its
 own probability p_t, as a constant, and 1/pi is gone:
     L = -mean sg(p_t) log p_t
-Its gradient is that of -mean p_t, so a token at p = .001 pulls a thousand times less than under
-SFT, and what the model finds unlikely it hardly learns.
+Its gradient is that of -mean p_t: a token at p = .001 pulls a thousand times less than under SFT.
 
 Traps: without sg the push on log p becomes (1 + log p) p, which pushes unlikely tokens of the
 demonstration DOWN (p below 1/e). -p log p peaks at p = 1/e, so the loss may rise while the model

@@ -10,8 +10,7 @@ the mean goes over all tokens of the step.
     adv_t = log teacher_t - log old_t
 The expected gradient of token t is that of the reverse KL after the tokens before it:
     E[-adv_t grad log pi(y_t)] = grad KL(pi(.|y_<t) || pi_T(.|y_<t))
-As in GKD, no gradient goes through the draw of earlier tokens. The exact KL over the vocabulary
-would have less noise, but V numbers for each token would have to be kept, not one.
+As in GKD, no gradient goes through the draw of earlier tokens.
 
 The teacher needs the same tokenizer. For NanoWorld it is PoFT's helper, made at first use. No
 reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share of

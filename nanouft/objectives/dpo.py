@@ -13,7 +13,7 @@ goes into Bradley-Terry's probability that `chosen` (w) beats `rejected` (l), an
 left. With r for log pi(y|x)/pi_ref(y|x) the loss is
     L = -log sigmoid( beta (r_w - r_l) )                                                (Eq. 7)
 It is a logistic regression on how much further the policy has moved towards one answer than
-towards the other. It is the parent of all methods over pairs.
+towards the other.
 
 A log-ratio is summed over tokens, so a long answer moves more. --reduction mean divides it by the
 number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a larger beta suits that

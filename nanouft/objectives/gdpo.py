@@ -12,8 +12,7 @@ pulls an even pair back to a margin of 0, and so fits the annotators' doubt; GDP
 
 A pair without "p" in its file counts as sure (p = 1). In NanoWorld p = (1 + difference of the two
 exact scores) / 2. We know the factor 2p - 1 from a digest of the paper; the equation follows by
-algebra. Others have this name, too: GRPO with each reward normalized apart (arXiv:2601.05242), and
-a method for diversity.
+algebra.
 """
 import torch.nn.functional as F
 from torch import Tensor

@@ -6,11 +6,9 @@
 The loss is that of sft.py:
     L = -mean log p_t
 What differs is `setup`. Before training, half of the matrices of each layer are drawn at random and
-frozen: after training they are what they were before, bit for bit. If a layer has an odd number of
-them, such as the seven of Llama, the half is rounded down in the first layer, up in the second, and
-so on in turn. The draw is a function of --seed alone, so a resumed run keeps the same half.
-Embeddings, the output head, biases and norms are trained. Half is a share of the number of
-matrices. They differ in size and the embeddings learn, so less than half of all weights is frozen.
+frozen. If a layer has an odd number of them, such as the seven of Llama, the half is rounded down
+in the first layer, up in the second, and so on in turn. The draw is a function of --seed alone, so
+a resumed run keeps the same half. Embeddings, the output head, biases and norms are trained.
 
 Simplified: the paper draws half within each category of a layer (two of the four matrices of the
 attention). Here any half of a layer's matrices may be drawn, and Q, K and V of GPT-2 are one

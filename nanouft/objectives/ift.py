@@ -11,13 +11,11 @@ differ.
    Algorithm 1. No gradient flows into either of the two, as in the released code:
        s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))
    So the model practises going on after its own guesses, and not only after the right tokens.
-   Here E is the embedding by the step's own weights, without gradient. The released code keeps a
-   frozen copy of the START model's embedding. If embedding and output share their weights (our
-   bases, SmolLM2), the two differ from step 2 on; untied, nothing moves E. We saw no verdict move:
-   the released form scored 76 and 76 of 100 on two seeds, with a copy and without.
-2. How much each token counts (dynamic relation propagation; `weights`). In the released code the
-   weight of a token is its own loss plus the discounted losses of the tokens after it, divided by
-   the mean weight of the answer:
+   E is the embedding by the step's own weights. The released code keeps a frozen copy of the START
+   model's. If embedding and output share their weights (our bases, SmolLM2), the two differ from
+   step 2 on; untied, nothing moves E.
+2. How much each token counts (dynamic relation propagation; `weights`): its own loss plus the
+   discounted losses of the tokens after it, divided by the mean of these sums over the answer:
        l_t = -log p_t
        p_t: by the model that reads the blend s_i
        v_t = sum_{k>=t} gamma^(k-t) l_k
@@ -26,19 +24,15 @@ differ.
    flows through them, as in the released code:
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
-   ("Released" means this loss, with the E of the step as in 1. The paper too calls its sum over
-   later losses differentiable.) But if gradient flows, the loss can fall when an easy token after a
-   hard one, such as <|end|>, becomes LESS likely. Then the model may not learn to stop, or may
-   unlearn it. So constants are the default here: on our bases of one million parameters IFT is then
-   level with SFT, and the released form is 4 points below, each at its best settings
-   (docs/results/ift.md).
-   The paper prints other formulas; docs/results does not judge them. They divide by no mean, and t
-   counts the N tokens of the answer from 1:
+   But if gradient flows, the loss can fall when an easy token after a hard one, such as <|end|>,
+   becomes LESS likely. Then the model may not learn to stop, or may unlearn it. So constants are
+   the default here (docs/results/ift.md compares the two).
+   The paper prints other formulas, in which t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t
-   Under eq21 the weights of an answer grow with its length; eq21_mean1 is eq21 with weights whose
-   mean is 1, as those of the first two forms are, so that rates can be compared.
+   Under eq21 the weights of an answer grow with its length; those of eq21_mean1 have a mean of 1,
+   as in the first two forms, so that rates can be compared.
 
 It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1), as in the released
 code, although by the formula alone w_t would then be proportional to l_t. With lam = 0 as well, IFT

@@ -9,8 +9,7 @@ differ: `reward` is the log-ratio without beta, and `each` is
     --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
     h = r_w/n_w - r_l/n_l
 The loss is 0 at h = 1/(2 beta), and beyond that it pulls BACK. At the reference it is 1/(4
-beta^2): 25 at beta .1 is large, but no mistake. A larger beta asks for a smaller margin, so the
-first push falls with beta, while DPO's grows.
+beta^2): 25 at beta .1 is large, but no mistake. A larger beta asks for a smaller margin.
 
 Two lineages disagree on what h sums up, so a margin of 5 means different things:
     mean    r/n, log-ratios are means over the tokens of each answer

@@ -12,19 +12,17 @@ of a prompt and the answer to another prompt.
     label: 1 good, 0 bad
     lam_D, lam_U: --desirable-weight, --undesirable-weight
 k stands for KL(pi || pi_ref). It is a constant of the step: a mean over all its rows, clamped
-afterwards. If everything simply becomes more likely, k rises too and nothing is gained. The nearest
-relative is apo.py, where k is 0.
+afterwards. If everything simply becomes more likely, k rises too and nothing is gained.
 
 Each row carries a mismatched answer, that of the next row with another prompt. A dialogue lends its
-last answer, and one that is too long for the row's context is cut. TRL pairs within a
-batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the
-last). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %. With TRL's
-partners, loss and gradient are TRL's.
+last answer, and one that is too long for the row's context is cut. TRL pairs within a batch
+instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the last). So
+k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %.
 The mismatched answers should be the good and bad answers that the method learns from. If the rows
-are pairs, all chosen answers come before all rejected ones, as in TRL. Otherwise the next
-prompt's chosen answer would be borrowed twice and its rejected one never. Rows with labels keep
-their order, unless the borrowed answers would be good far more or less often than all answers are.
-That happens if each prompt has its good answer first. Then a shuffled order decides who lends.
+are pairs, all chosen answers come before all rejected ones, as in TRL; else the next prompt's
+chosen answer would be borrowed twice and its rejected one never. Rows with labels keep their order,
+unless the borrowed answers would be good far more or less often than all answers are (as when each
+prompt has its good answer first). Then a shuffled order decides who lends.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and

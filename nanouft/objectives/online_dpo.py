@@ -12,8 +12,7 @@ tie has no loss:
     untied: 0 if all answers have one reward, else 1
 
 A tie prefers nothing, but it counts in the mean, so a step in which most prompts tie is a small
-step. Compare it with rloo.py, which uses all answers and how much they differ. Left out: mixing in
-answers of the start model.
+step. rloo.py uses all answers and how much they differ. Left out: answers of the start model.
 """
 import torch
 from torch import Tensor

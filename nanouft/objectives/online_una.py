@@ -5,8 +5,7 @@
 
 The loss is that of una.py, on the model's own samples: with r = log pi(y|x)/pi_ref(y|x)
     L = (sigmoid(beta r) - score)^2
-It is a regression, without advantage, critic or ratio; the paper trains RLHF and this side by side
-from one reward model. What pi_ref is differs between paper and code:
+It is a regression, without advantage, critic or ratio. Paper and code differ on what pi_ref is:
     --against start     the start model, as in the paper
     --against rollout   the policy that has just sampled the answer, as in the released code. Each
                         rollout then begins at sigmoid(0) = 1/2 for every answer, and nothing

@@ -9,8 +9,7 @@ probability on average per token. The odds of saying it are p / (1 - p), and the
 The loss imitates `chosen` and asks that its odds be higher than those of `rejected`:
     L = NLL(prompt, chosen) - lam log sigmoid(lo_w - lo_l)                              (Eq. 6, 7)
 From dpo.py two things differ: log-odds take the place of its log-ratios, and imitation holds the
-policy back instead of the reference. The pull of imitation never reverses, while the second term
-fades once the odds are apart.
+policy back instead of the reference.
 
 The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 by
 default in the authors' code (`alpha`), but .1, .2 and .25 in the runs of the paper, and 0.1 in TRL

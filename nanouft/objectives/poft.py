@@ -12,12 +12,10 @@ same answer:
 The paper has neither beta nor margin; the defaults, 1 and 0, give its loss. The gradient is that of
 its parent sft.py (--reduction sequence) times a weight, which at beta 1 is
     tau = sigmoid(A_aligned - A)
-So a demonstration that the helpers find unlikely weighs little, since it may be wrong. tau also
-falls as the policy learns, so compare rows at the same step. PoFT is una.py's bce with score 1,
-1/length for beta, and helpers in place of the start model: both call `score_loss`.
+So a demonstration that the helpers find unlikely weighs little, since it may be wrong. PoFT is
+una.py's bce with score 1, 1/length for beta, and helpers in place of the start model.
 
-For NanoWorld one helper is made at first use: SFT of the shipped base on 4,080 right answers to
-training prompts of another seed. There is no KL and no start model.
+For NanoWorld one helper is made at first use: SFT of the shipped base on 4,080 right answers.
 Traps: the released code averages the policy over prompt and answer; here, as in the paper's
 formula, both are read on the answer alone. A helper that shares the errors of the data doubts none.
 """

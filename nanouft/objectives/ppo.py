@@ -12,9 +12,8 @@ A value head V on the policy's own states estimates the rewards still to come, a
 judged by what it changed (GAE):
     delta_t = R_t + gamma V_{t+1} - V_t
     adv_t   = delta_t + gamma lam adv_{t+1}                                                (Eq. 16)
-lam = 1 is the whole return minus V, without bias but with much noise; lam = 0 is one step and then
-the critic's estimate. The critic learns the return, adv_t + V_t. Then advantages are whitened over
-all tokens of the rollout, and both losses are clipped:
+The critic learns the return, adv_t + V_t. Then advantages are whitened over all tokens of the
+rollout, and both losses are clipped:
     L = mean ( policy_t + vf value_t )
     policy_t = max(-rho_t A_t, -clip(rho_t, 1 - eps, 1 + eps) A_t)                          (Eq. 7)
     rho_t = p_t / old_t

@@ -12,8 +12,8 @@ of the reward:
     L = -adv S
     adv = R - mean_i R
     R = reward - beta sum_t (log old_t - log ref_t)
-It is the parent of all methods that learn from a reward. An answer is one action, so all its
-tokens get the same push. Answers are used ONCE, because a second step on them would need a ratio.
+An answer is one action, so all its tokens get the same push. Answers are used ONCE, because a
+second step on them would need a ratio.
 The value of the loss means nothing, although its gradient does: watch `reward`.
 
 Trap: the mean over all prompts mistakes an easy prompt for a good answer. The same holds for the

@@ -10,8 +10,8 @@ DPO is the diagonal. From dpo.py `each` differs: it compares row i with all j:
     L = -mean_j log sigmoid( beta W_ij M_ij )
     W_ij = softmax_j( cos(e_i, e_j) / temperature )
     e_i: the embedding of prompt i
-The weight is INSIDE the sigmoid. Answers to unlike prompts are hard to compare: off the diagonal
-the part of r that belongs to the prompt does not cancel.
+The weight is INSIDE the sigmoid. Off the diagonal the part of r that belongs to the prompt does not
+cancel, so answers to unlike prompts are hard to compare.
 
 e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder). A
 step of one pair is DPO. If all prompts are the same, W = 1/B, and beta shrinks to beta/B. The loss

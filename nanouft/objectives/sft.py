@@ -3,9 +3,9 @@
     python -m nanouft.train --objective sft
 
 The loss is the negative log-probability of each token of the answer, given the right tokens before
-it. The mask leaves the prompt out and keeps <|end|>, so the model also learns to stop:
+it. s.mask is 1 on the answer with its <|end|>, so the model also learns to stop, and 0 on the
+prompt. `forward` computes log-probs where it is 1; s.sum and s.mean add up no others (batch.py):
     L = -mean log p_t
-SFT is the parent of every method that learns from demonstrations.
 
 --reduction says how the tokens are averaged, and the two forms are different losses:
     token       mean over all response tokens of the step: a long answer weighs more (TRL's form)
@@ -35,4 +35,4 @@ class SFT(Objective):
 def nll(batch: Batch, role: str = "answer") -> Tensor:
     """Nats per response token of a role: this micro-batch's part of the mean over the step."""
     s = batch.seqs[role]
-    return -s.sum(s.logp).sum() / batch.tokens[role]
+    return -s.sum(s.logp).sum() / batch.tokens[role]            # s.sum: where s.mask is 1

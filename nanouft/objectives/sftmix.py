@@ -12,8 +12,7 @@
        z = lam h + (1 - lam) h'
        L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
        m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
-Cross entropy is linear in the label, so the mixed label needs two look-ups and no soft labels. At
-mu .2 it is a regulariser, and at mu 0 this would be SFT.
+Cross entropy is linear in the label, so the mixed label needs two look-ups and no soft labels.
 
 A step of --batch-size pairs holds twice as many answers. No code of the authors was found.
 Simplified: two runs stand for the checkpoints of one, and pairs are drawn once per run.

@@ -8,9 +8,8 @@ S is the log-prob of an answer, summed over its tokens. A hinge asks for a margi
     L = max(0, delta - S_w + S_l) - lam S_w
 Its parents are hinge.py, without its reference, and cpo.py, without its logistic loss. TRL (its CPO
 trainer with "hinge") has max(0, 1 - beta (S_w - S_l)) + NLL(chosen). The hinges are the same up to
-scale (delta = 1 / beta), and its beta .1 asks for ten times the margin of delta 1. What really
-differs is how hard each imitates: a long answer weighs more in S_w, while NLL is a mean over all
-tokens of the step.
+scale (delta = 1 / beta, so TRL's is 10). But a long answer weighs more in S_w, while NLL is a mean
+over all tokens of the step.
 
 The paper imitates the SFT target if there is one; here and in both codes it is `chosen`.
 """

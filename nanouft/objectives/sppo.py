@@ -8,9 +8,8 @@ eta (P - 1/2), where P is the probability that it wins against the policy. With 
 chosen answer always wins and the rejected one never. As a regression, with eta = 1 / beta:
     L = (r_w - 1/(2 beta))^2 + (r_l + 1/(2 beta))^2
 From ipo.py (--reduction sum) `each` differs: IPO asks for a difference r_w - r_l, while here each
-side has its own target, so the two cannot fall together. The loss is 1/2 IPO(beta/2,
-sums) + 1/2 (r_w + r_l)^2. At the reference it is 1/(2 beta^2): 50 at beta .1 is large, but no
-mistake. A larger beta asks for less, as in IPO.
+side has its own target, so the two cannot fall together. At the reference the loss is 1/(2
+beta^2): 50 at beta .1 is large, but no mistake. A larger beta asks for less, as in IPO.
 
 Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
 These are offline pairs and one round. beta .1 is TRL's.

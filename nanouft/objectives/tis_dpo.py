@@ -13,11 +13,9 @@ models, and `weighted_ratio` replaces its log_ratio.
 The weight c_t is a constant made of d_t, so that bad tokens of the rejected answer count more:
     c_t = exp(mu clip(d_t, -.5, 1.5))
     mu: 1 in chosen, -1 in rejected
-They are between .61 and 4.48 in chosen, and between .22 and 1.65 in rejected. If all weights are c,
-this is DPO with beta c. The constants come from three secondary sources; we did not read them in
-the paper. The released code has no exp form: its default weighs every token 1 and drops <|end|>
-(kept here), and it advises weights by rank. Left out: these, and its term on KL. The two runs are
-made once and kept; --estimates PLUS MINUS names others.
+If all weights are c, this is DPO with beta c. The constants come from three secondary sources; we
+did not read them in the paper. The released code has no exp form: its default weighs every token 1
+and drops <|end|> (kept here), and it advises weights by rank. Left out: these, and its term on KL.
 """
 from typing import Any
 

@@ -8,17 +8,14 @@ From sft.py two things differ, for a token with logits z, target y and p_t = sof
    that the model is sure of are nearly switched off (.004 at p = .9 and gamma 3):
        g_t = (1 - p_t)^gamma - gamma p_t (1 - p_t)^(gamma - 1) log p_t
 2. Tempered: softmax(z / beta) is trained to fit the data. With beta < 1 that is a sharpened copy of
-   the model's own distribution. So the model itself ends up flatter than the data, with more
-   diverse answers.
+   the model's own distribution. So the model itself ends up flatter than the data.
 Together:
        L = -mean sg(g_t) beta log q_t
        q_t: softmax(z / beta) of the token; z: the logits
-Its gradient with respect to the logits is g_t (softmax(z / beta) - 1_y). gamma = 0 and beta = 1
-is SFT.
+gamma = 0 and beta = 1 is SFT.
 
 `logp` is the TEMPERED log-prob here, and the plain one is a constant beside it. The loss is
-improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch the metric
-`nll`.
+improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch `nll`.
 Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows. For 0 <
 gamma < 1 the weight is infinite at p = 1.
 """

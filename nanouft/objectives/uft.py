@@ -10,19 +10,15 @@ differs is `choose`: a demonstration is an answer with the highest score, 1.
     i = beta r                                                          (Eq. 5)
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
     score: 1 for a demonstration
-Eq. 6 leaves the distance open; the square is the choice that Eq. 7 makes for demonstrations.
+Eq. 6 leaves the distance open; Eq. 7 has the square.
 The two kinds have no weights; their ratio is that of their counts (--mix for NanoWorld, your files
 as they are). The reference is the start model, so begin with a base.
 
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
-sigmoid(i))^2. This factor is beta/4 at the start and falls as the answer is learned. Adam does not
-see the constant. So UFT differs from SFT by this saturation and by the bad answers (and from
---reduction sequence by the sum, since a long answer pulls more).
-beta says when an answer counts as learned: sigmoid(i) = .9 takes 2.2/beta nats, and r is at most
--log pi_ref(y|x). The authors' .01 fits answers of hundreds of tokens. An answer of ten tokens
-seldom gets there with it, so the default here is .1. In NanoWorld a beta of 1 kept more known facts
-beside scored answers, and learned less of the hardest skill (docs/results/uft.md). An answer of
-score 0 is pushed down without end, though ever less.
+sigmoid(i))^2. This factor is beta/4 at the start and falls as the answer is learned. So UFT differs
+from SFT by this saturation and by the bad answers. beta says when an answer counts as learned:
+sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 fits
+answers of hundreds of tokens, our .1 those of ten (docs/results/uft.md tries others).
 
 --feedback names the rows beside demonstrations: score (labels count as scores), binary (labels, and
 pairs as two labels), pair, or none.

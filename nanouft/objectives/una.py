@@ -6,22 +6,20 @@
 Its parent is dpo.py. r = log pi(y|x)/pi_ref(y|x) says how far the policy has moved towards an
 answer, and i, r times beta, is the implicit reward. DPO compares the rewards of two answers; UNA
 gives each a goal of its own:
-    i = beta r                                  (Eq. 6 with f = c = 0)
-The paper simplifies to f = c = 0; that this takes DPO's Z(x) to be 1 is our remark.
+    i = beta r                                  (Eq. 6 with f = c = 0, as in the paper)
 sigmoid(i) is an implicit score between 0 and 1. The loss makes it equal to the given score:
     --distance mse  L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
     --distance bce  L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
 --feedback says what the rows hold: score, binary (a label is a score of 1 or 0) or pair (chosen is
 1, rejected 0, and the two losses are added). The paper has both distances for binary feedback, made
 of chosen and rejected answers, and mse alone for scores. Its pairwise UNA is DPO itself (Eq. 10).
---feedback pair is not that, but its binary feedback pair by pair. For scores between 0 and 1 bce
-has the same optimum as mse, and its least value is an entropy.
+--feedback pair is not that, but its binary feedback pair by pair.
 
 At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
-beta r is logit(score). This takes logit(score)/beta nats of the whole answer. A score of 0 pushes
-without end. A score near 1 may be out of reach, because r is at most -log pi_ref(y|x). So beta must
-fit the length of the answers: the authors' .01 to .03 fits hundreds of tokens, and ours have about
-ten. mse forgives answers that are far off, since its slope vanishes at both ends.
+beta r is logit(score). A score of 0 pushes without end. A score near 1 may be out of reach, because
+r is at most -log pi_ref(y|x). So beta must fit the length of the answers: the authors' .01 to .03
+fits hundreds of tokens, and ours have about ten. The slope of mse vanishes at both ends, so it
+forgives answers that are far off; bce has the same optimum.
 Traps: sums over tokens, not means. The released code reads one score for all rows of a micro-batch.
 """
 from typing import Literal
