@@ -13,9 +13,9 @@ both may fall together; here each answer is judged by itself and nothing cancels
 sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l), a plain classifier of good and
 bad answers on absolute likelihoods.
 
---beta scales the log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
-response alone; its form without the first term, for a model that has had its SFT, is left out. We
-could not read the original's lam, nor whether its likelihood covers the prompt as ORPO's does.
+From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response alone. Left out:
+its form without the first term, for a model that has had its SFT. We could not read the original's
+lam, nor whether its likelihood covers the prompt as ORPO's does.
 """
 import torch.nn.functional as F
 from torch import Tensor

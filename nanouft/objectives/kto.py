@@ -18,11 +18,10 @@ Each row carries a mismatched answer, that of the next row with another prompt. 
 last answer, and one that is too long for the row's context is cut. TRL pairs within a batch
 instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the last). So
 k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %.
-The mismatched answers should be the good and bad answers that the method learns from. If the rows
-are pairs, all chosen answers come before all rejected ones, as in TRL; else the next prompt's
-chosen answer would be borrowed twice and its rejected one never. Rows with labels keep their order,
-unless the borrowed answers would be good far more or less often than all answers are (as when each
-prompt has its good answer first). Then a shuffled order decides who lends.
+Good answers should be lent as often as they are learned from. So all chosen answers of pairs come
+before all rejected ones, as in TRL. Rows with labels keep their order, unless good answers would be
+lent far more or less often, as when each prompt has its good answer first. Then a shuffled order
+decides who lends.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and
@@ -64,10 +63,8 @@ class KTO(Objective):
 
     def choose(self, rows: list[Row]) -> list[Row]:
         """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
-        def rejected_of_pair(row: Row) -> bool:
-            return row.chosen is not None and row.label == 0
-
-        labelled = sorted(label_rows(rows), key=rejected_of_pair)
+        labelled = sorted(label_rows(rows),             # rejected answers of pairs come last
+                          key=lambda row: row.chosen is not None and row.label == 0)
         prompts, answers = zip(*(row.roles["answer"] for row in labelled))
         if len(set(prompts)) == 1:
             raise UserError("this objective needs labels on at least two different prompts, "

@@ -16,8 +16,8 @@ An answer is one action, so all its tokens get the same push. Answers are used O
 second step on them would need a ratio.
 The value of the loss means nothing, although its gradient does: watch `reward`.
 
-Trap: the mean over all prompts mistakes an easy prompt for a good answer. The same holds for the
-constant that a learned reward has for each prompt. rloo.py compares within a prompt.
+Trap: the mean over all prompts mistakes an easy prompt for a good answer. rloo.py compares within a
+prompt.
 """
 from typing import Literal
 

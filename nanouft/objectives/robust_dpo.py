@@ -11,7 +11,7 @@ label is flipped with probability eps, then
 equals, on average over the flips, the loss of DPO on the true labels: it is unbiased. From dpo.py
 `each` differs: cDPO adds the loss of the swapped pair, while this subtracts it. So cDPO comes to
 rest at a margin of logit(1 - eps), while this loss has no minimum and its gradient ends at
--beta eps / (1 - 2 eps). It forgives flipped labels on average and pushes on for ever.
+-beta eps / (1 - 2 eps).
 
 eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 """

@@ -56,14 +56,9 @@ class RPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         r_w, r_l = log_ratio(batch.seqs["chosen"]), log_ratio(batch.seqs["rejected"])
         M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
-        W = nearness(batch.per_row["prompt_embedding"].to(M.dtype), self.temperature)
+        e = F.normalize(batch.per_row["prompt_embedding"].to(M.dtype), dim=-1)      # (B,C)
+        W = (-(1 - e @ e.T) / self.temperature).softmax(-1)             # (B,B) rows sum to 1
         each = -F.logsigmoid(self.beta * W * M).mean(-1)
         metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
         metrics["own_weight"] = W.diagonal().sum() / batch.n
         return each.sum() / batch.n, metrics
-
-
-def nearness(e: Tensor, temperature: float) -> Tensor:
-    """(B,E) prompt embeddings -> (B,B) weights; rows sum to 1."""
-    e = F.normalize(e, dim=-1)
-    return (-(1 - e @ e.T) / temperature).softmax(-1)

@@ -64,8 +64,10 @@ class SFTMix(Objective):
         at = shared.flatten().nonzero()[:, 0].to(mask.device, non_blocking=True)
         draw = uniform_rows(batch, len(a.mask), 1)
         lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
-        positions = [answer_positions(s, n) for s in (a, b)]
-        h, h2 = [states_at(x, i) for x, i in zip(hidden, positions)]
+        # (B,n) each: where the first n answer tokens are (any ones in a row that has fewer)
+        positions = [s.mask.argsort(dim=1, descending=True, stable=True)[:, :n] for s in (a, b)]
+        h, h2 = [x.gather(1, i[..., None].expand(-1, -1, x.shape[-1]))          # (B,n,C)
+                 for x, i in zip(hidden, positions)]
         mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
         z = model(hidden=mixed, want="logits", at=at)                       # (M,V) the head, once
         z = z if z.dtype == torch.float64 else z.float()
@@ -108,14 +110,3 @@ def pair_up(data: list, sureness: np.ndarray, seed: int) -> list:
     random.Random(seed).shuffle(unsure)
     return [replace(a, seqs={"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}, per_row={})
             for a, b in zip(ranked, unsure + middle)]       # the sure ones come first
-
-
-# ---- where the answers stand ---------------------------------------------------------------------
-def answer_positions(s: Seqs, n: int) -> Tensor:
-    """(B,n) positions of the first n answer tokens of each row (any ones where it has fewer)."""
-    return s.mask.argsort(dim=1, descending=True, stable=True)[:, :n]
-
-
-def states_at(hidden: Tensor, positions: Tensor) -> Tensor:
-    """(B,T,C) states and (B,n) positions -> (B,n,C) the states there."""
-    return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))

@@ -6,7 +6,7 @@
 DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter,
 two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. The preference
 is about the tokens on which they disagree. From dpo.py two things differ: `prepare` asks the two
-models, and `weighted_ratio` replaces its log_ratio.
+models, and a log-ratio weighs its tokens.
     d_t: log-prob by pi+ minus log-prob by pi-
     u = sum_t c_t (log p_t - log ref_t)
     L = -log sigmoid( beta (u_w - u_l) )
@@ -54,7 +54,7 @@ class TISDPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         c_w, c_l = token_weights(w, 1), token_weights(l, -1)
-        r_w, r_l = (self.beta * weighted_ratio(s, c) for s, c in ((w, c_w), (l, c_l)))
+        r_w, r_l = (self.beta * s.sum(c * (s.logp - s.ref_logp)) for s, c in ((w, c_w), (l, c_l)))
         metrics = pair_metrics(batch, r_w, r_l, self.beta)
         for role, s, c in (("chosen", w, c_w), ("rejected", l, c_l)):
             metrics[f"weight_{role}"] = s.sum(c).sum() / batch.tokens[role]
@@ -65,8 +65,3 @@ def token_weights(s: Seqs, mu: int) -> Tensor:
     """(B,T) weight of each response token, a constant; 0 elsewhere."""
     d = s.extra["token_reward"].clamp(-0.5, 1.5)
     return (mu * d).exp().masked_fill(s.mask == 0, 0)
-
-
-def weighted_ratio(s: Seqs, weights: Tensor) -> Tensor:
-    """(B,) nats: log_ratio of dpo.py with weights (B,T)."""
-    return s.sum(weights * (s.logp - s.ref_logp))
