@@ -3,10 +3,21 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
-from made import FORMS, killed_in_step, nano, one_error, push, start_folder, with_logps
+from made import (
+    FORMS,
+    Form,
+    killed_in_step,
+    nano,
+    one_error,
+    push,
+    same,
+    start_folder,
+    with_logps,
+)
 
 from nanouft import train
 from nanouft.models.folders import start_model
@@ -150,6 +161,21 @@ def test_a_file_of_your_own_is_trained_and_resumed_as_any_other(here):
     about = json.loads((here / "whole" / "run.json").read_text())
     assert (about["objective"], about["hp"]) == ("mine", {"beta": 0.1, "aim": 2.0})
     assert len(about["code"]) == 16
+
+
+def test_a_method_of_the_registry_is_the_same_in_a_file_of_your_own(here):
+    """Loss and metrics of a copy of hinge.py; accuracy knows what a nat of log-ratio is worth."""
+    (here / "copy.py").write_text(Path(sys.modules[OBJECTIVES["hinge"].__module__].__file__)
+                                  .read_text())
+    batch = with_logps(Form("hinge"))
+    for s in batch.seqs.values():
+        s.ref_logp = s.logp.detach().clone()
+        s.logp = s.logp.detach().requires_grad_()
+    batch.seqs["chosen"].logp = batch.seqs["chosen"].logp + 0.0009
+    ours, copied = (find(name)().loss(batch) for name in ("hinge", "copy.py"))
+    same(copied[0].detach(), ours[0].detach())
+    same(copied[1], ours[1])
+    assert ours[1]["accuracy"] == 1
 
 
 def test_an_unnamed_or_changed_file_is_not_run_again(here, capsys):

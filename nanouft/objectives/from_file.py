@@ -26,6 +26,8 @@ from nanouft.plumbing.errors import UserError, load, locate_errors
 from nanouft.plumbing.files import plain_file
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
+COPIED = "choose", "prepare", "credit"              # what they are given is copied
+CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
 OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
@@ -55,7 +57,8 @@ def class_in(name: str) -> type[Objective]:
     if why := what_is_wrong(cls):
         raise UserError(f"--objective {file}: {why}")
     for method, function in inspect.getmembers(cls, inspect.isfunction):
-        if method[0] != "_" and function is not getattr(Objective, method, None):
+        of_file = method[0] != "_" and function.__module__ == module.__name__
+        if of_file or method in COPIED + CHECKED and function is not getattr(Objective, method):
             setattr(cls, method, guarded(function, method, file))
     return cls
 
@@ -83,11 +86,11 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
     on or off as they were before the call."""
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
-        if method in ("choose", "prepare", "credit"):
+        if method in COPIED:
             given = copy.deepcopy(given[:1]) + given[1:]
         with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
             out = function(self, *given, **named)
-        if method in ("loss", "credit") and (why := wrong_result(out, method, self.on_policy)):
+        if method in CHECKED and (why := wrong_result(out, method, self.on_policy)):
             raise UserError(f"--objective {file}: {why}")
         return out
     return call

@@ -8,8 +8,7 @@ From dpo.py `each` differs:
     L = max(0, 1 - beta h)
     h = r_w - r_l
 Below beta h = 1 every pair pushes equally hard, however wrong it is. Above that the pair is done
-and pushes nothing. DPO's push fades smoothly instead and never ends. Without a reference it is
-slic.py.
+and pushes nothing. DPO's push fades smoothly and never ends. Without a reference it is slic.py.
 """
 from torch import Tensor
 

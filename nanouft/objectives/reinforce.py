@@ -16,8 +16,7 @@ An answer is one action, so all its tokens get the same push. Answers are used O
 second step on them would need a ratio.
 The value of the loss means nothing, although its gradient does: watch `reward`.
 
-Trap: the mean over all prompts mistakes an easy prompt for a good answer. rloo.py compares within a
-prompt.
+Trap: the mean over all prompts mistakes an easy prompt for a good answer; rloo.py's does not.
 """
 from typing import Literal
 
