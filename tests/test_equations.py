@@ -20,7 +20,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
 from nanouft.objectives.grpo import clip_of
-from nanouft.objectives.heads import SHARED, Line, equations, name_and_idea
+from nanouft.playground.heads import SHARED, Line, equations, name_and_idea
 from nanouft.plumbing.errors import UserError
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}

@@ -8,8 +8,8 @@ that says how many methods or lessons there are has the number behind a mark, wh
 see: <!-- count of methods -->36 or <!-- count of lessons -->18.
 
 docs/methods.md has three such parts. The tables have the equations of the heads
-(nanouft/objectives/heads.py), and the letters are those that all equations share. The pushes are
-measured on one fixed pair of answers, by run/token_pushes.py. For the page of
+(nanouft/playground/heads.py), and the letters are those that all equations share. The pushes are
+measured on one fixed pair of answers, by pushes.py. For the page of
 `python -m nanouft.playground` the command writes the score of each method after a whole run, from
 the kept scores of evidence/whole_runs.py.
 """
@@ -26,7 +26,7 @@ from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.heads import (
+from nanouft.playground.heads import (
     LETTERS,
     SHARED,
     equations,
@@ -37,7 +37,7 @@ from nanouft.objectives.heads import (
 )
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.token_pushes import parse_methods, token_pushes
+from nanouft.pushes import parse_methods, token_pushes
 from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[2]

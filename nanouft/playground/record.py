@@ -30,14 +30,14 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.from_file import find, own_file
-from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.pictures.colours import family, look
+from nanouft.playground.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import progress
+from nanouft.pushes import chance_to_end, token_pushes
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.plan import learning_rate
 from nanouft.run.reference import FrozenModels
-from nanouft.run.token_pushes import chance_to_end, token_pushes
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
