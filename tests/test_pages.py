@@ -20,7 +20,7 @@ from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
-from nanouft.pictures.page import write_page
+from nanouft.pictures.colours import write_page
 from nanouft.playground.record import (
     QUESTIONS,
     WEB,
