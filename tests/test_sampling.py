@@ -325,7 +325,7 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
 
     def orders(number: int, seed: int) -> list[list[float]]:
         made.batching = replace(made.batching, seed=seed)
-        steps = made.take_minibatches(batch, number)
+        steps = made.cut(batch, number)
         mine = torch.stack([step.per_row["reward"] for step in steps]).view(3, 16, 4)
         same(mine - mine[..., :1], torch.arange(4.0).expand(3, 16, 4))
         return mine.flatten(1).tolist()
