@@ -33,7 +33,6 @@ from nanouft.playground.heads import (
     head_of,
     name_and_idea,
     paper,
-    parent,
 )
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
@@ -53,6 +52,7 @@ FAMILIES = {        # a family -> its title, what its methods learn from
     "sampled": ("The model's own samples",
                 "Prompts, and something that scores the answers of the model."),
 }
+PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 PROMPT = "Name four animals but not hen, fox or wolf. End on white."
 RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
 
@@ -87,6 +87,12 @@ def rows_of(name: str) -> list[str]:
         new = [x for x in form.equation_lines() if x not in first.equation_lines()]
         out.append(as_row(f"`{form.name.removeprefix(name).strip()}`", as_code(new), "", ""))
     return out
+
+
+def parent(head: str) -> str:
+    """ " From `dpo`.": the parent of a method, or nothing."""
+    above = PARENT.search(" ".join(head.split()))
+    return f" From `{above[1]}`." if above else ""
 
 
 def as_row(*cells: str) -> str:

@@ -40,7 +40,6 @@ UNITS = {"sft": "nats per token", "neftune": "nats per token",
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 LEFT = 2.3                                      # inches of the methods' names
 SIDE_BY_SIDE, LETTERS = 7, 10                   # tokens in one row, letters of each
-DRAWN = 70                                      # tokens of an answer in the picture
 
 Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
 
@@ -150,14 +149,11 @@ def smooth(y: np.ndarray) -> list[float]:
 @matplotlib.rc_context(STYLE)
 def draw_pushes(strips: list[Strip], file: Path, note: str = "") -> Path:
     """A row of bars for every SIDE_BY_SIDE tokens of a strip: blue and + makes a token more likely,
-    orange and - less. The tokens stand above a row where they differ from those of the last. Of a
-    long answer the first DRAWN tokens are drawn."""
+    orange and - less. The tokens stand above a row where they differ from those of the last."""
     rows = [(method if i == 0 else "", which, tokens[i:i + SIDE_BY_SIDE],
              weights[i:i + SIDE_BY_SIDE])
             for method, which, tokens, weights in strips
-            for i in range(0, min(DRAWN, len(tokens)), SIDE_BY_SIDE)]
-    if max(len(tokens) for _, _, tokens, _ in strips) > DRAWN:
-        note += f"\nThe first {DRAWN} tokens; the terminal shows all."
+            for i in range(0, len(tokens), SIDE_BY_SIDE)]
     title = textwrap.wrap(finding(strips), 88)
     notes = [part for line in note.split("\n") for part in textwrap.wrap(line, 115)]
     bars = np.clip([w for *_, weights in rows for w in weights], -LONGEST_BAR, LONGEST_BAR)
