@@ -4,9 +4,6 @@
     python -m nanouft.pushes --show sft "ift --lam 0.5" kto grpo
     python -m nanouft.pushes --prompt "..." --answer "..." --rejected "..."
 
-    for which, tokens, push in token_pushes(OBJECTIVES["ift"](), row, model, tok):
-        print(which, list(zip(tokens, push)))           # "answer", [("fig", 1.02), ...]
-
 One training step pushes each token of an answer up or down. The push is the gradient of the loss
 with respect to the token's log-prob, times -1 (-dL/dlogp_t). A push above 0 makes the token more
 likely, one below 0 less likely. Pushes are scaled by the number of response tokens (of a pair:
@@ -47,8 +44,8 @@ SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
                  device: Device = Device(), reference: GPT | None = None,
                  ) -> list[tuple[str, list[str], list[float]]]:
-    """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
-    `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
+    """[("answer", ["fig", ...], [1.02, ...]), ...]: which answer, its tokens, the push on each, of
+    one row under one method. `row` has an `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
     models = FrozenModels(model if reference is None else reference, tok.pad, device)
     batch_of = sampled_batch if objective.on_policy else batch_of_row
     batch = batch_of(objective, row, model, models, tok).to(device.name)
