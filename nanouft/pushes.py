@@ -45,7 +45,8 @@ def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
                  device: Device = Device(), reference: GPT | None = None,
                  ) -> list[tuple[str, list[str], list[float]]]:
     """[("answer", ["fig", ...], [1.02, ...]), ...]: which answer, its tokens, the push on each, of
-    one row under one method. `row` has an `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
+    one row under one method. `row` has an `answer`, a `chosen` and a `rejected`. The reference is
+    the model itself unless it is given."""
     models = FrozenModels(model if reference is None else reference, tok.pad, device)
     batch_of = sampled_batch if objective.on_policy else batch_of_row
     batch = batch_of(objective, row, model, models, tok).to(device.name)
