@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.pictures.page import write_page
+from nanouft.pictures.colours import write_page
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.printing import say

@@ -155,7 +155,7 @@ for name in models:
 # made this mistake.
 
 # %%
-from nanouft.run.token_pushes import token_pushes
+from nanouft.pushes import token_pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
 

@@ -49,7 +49,7 @@ from lessons.evidence.stats import half_width
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.run.evaluation import score_tasks
-from nanouft.run.token_pushes import token_pushes
+from nanouft.pushes import token_pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row

@@ -9,23 +9,132 @@ with respect to the token's log-prob, times -1 (-dL/dlogp_t). A push above 0 mak
 likely, one below 0 less likely. Pushes are scaled by the number of response tokens (of a pair:
 those of the chosen answer), so SFT pushes every token by 1. The command prints and draws them.
 """
+import dataclasses
+import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
+
+from nanouft import world
+from nanouft.batch import Batch, Seqs
+from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
+from nanouft.data.selection import score_rows
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Tokenizer, Turn
+from nanouft.objective import Objective
+from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import quantity, say
-from nanouft.run.flags import parse
-
-if TYPE_CHECKING:                           # --help does not wait for torch
-    from nanouft.pictures.plots import Strip
+from nanouft.plumbing.printing import say
+from nanouft.rollout import credit_rollout, measure_rollout
+from nanouft.run.device import choose_device
+from nanouft.run.flags import Parser, add_flags, fill, parse
+from nanouft.run.reference import FrozenModels
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 
 
+# ---- the push on each token ----------------------------------------------------------------------
+def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
+                 device: Device = Device(), reference: GPT | None = None,
+                 ) -> list[tuple[str, list[str], list[float]]]:
+    """[("answer", ["fig", ...], [1.02, ...]), ...]: which answer, its tokens, the push on each, of
+    one row under one method. `row` has an `answer`, a `chosen` and a `rejected`. The reference is
+    the model itself unless it is given."""
+    models = FrozenModels(model if reference is None else reference, tok.pad, device)
+    batch_of = sampled_batch if objective.on_policy else batch_of_row
+    batch = batch_of(objective, row, model, models, tok).to(device.name)
+    objective.forward(model, batch)
+    n = next(iter(batch.tokens.values()))               # one scale for all sides
+    out = []
+    for role, weights in batch_pushes(objective, batch).items():
+        s, labels = batch.seqs[role], ("good answer", "bad answer") if batch.n == 2 else (role,)
+        labels = ("demonstrated answer",) if role == "demo" else labels
+        for i, label in enumerate(labels):
+            on = s.mask[i] > 0
+            tokens = [tok.decode([token]) for token in s.targets[i][on].tolist()]
+            out.append((label, tokens, (weights[i][on] * n).tolist()))
+    return out
+
+
+def batch_pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+    """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
+    forward() must have written logp; it is detached from the network first. Roles that the loss
+    only reads (KTO's mismatch) are left out."""
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().requires_grad_(True)
+    loss, _ = objective.loss(batch)
+    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()], allow_unused=True)
+    return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}
+
+
+def batch_of_row(objective: Objective, row: Row, model: GPT, models: FrozenModels,
+                 tok: Tokenizer) -> Batch:
+    """The row as the method reads it. A method that reads grades gets a good and a bad answer."""
+    graded = bool({"labels", "scores"} & set(objective.kinds()))
+    rows = objective.choose(grade_pair(row) if graded else [row])
+    encoded, _ = encode(rows, tok, model.cfg.n_ctx)
+    return collate(models.prepare(encoded, objective), range(2 if graded else 1), tok.pad)
+
+
+def sampled_batch(objective: Objective, row: Row, model: GPT, models: FrozenModels,
+                  tok: Tokenizer) -> Batch:
+    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0. A
+    method may make one pair of them. The good one is also the demonstration."""
+    answers, _ = encode(score_rows(grade_pair(row)[:2]), tok, model.cfg.n_ctx)
+    reward = torch.tensor([1.0, 0.0])
+    seqs = collate(answers, range(2), tok.pad).seqs
+    per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
+    if "demos" in objective.kinds():
+        s = seqs["answer"]
+        seqs["demo"] = Seqs(s.inputs, s.targets, s.mask * reward[:, None], s.not_padding)
+        per_row |= {"demo": reward, "demo_reward": reward}
+    batch = Batch.of(seqs, per_row)
+    for role in seqs:
+        measure_rollout(batch, model, models.start, models.device, role)
+    two_each = {"samples": 2}                   # methods that read rows have no such setting
+    return credit_rollout(batch, dataclasses.replace(objective, **two_each))[0]
+
+
+def grade_pair(row: Row) -> list[Row]:
+    """A pair as two graded answers, and a third to another prompt, because KTO needs one."""
+    return [Row(row.prompt, row.chosen, score=1.0, label=True),
+            Row(row.prompt, row.rejected, score=0.0, label=False),
+            Row((Turn("user", "Say no."),), world.as_answer("No."), score=0.0, label=False)]
+
+
+def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective]]:
+    """(the text as given, the method with its settings). Flags are read as train reads them. If a
+    method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
+    for text in shown:
+        try:
+            name, *flags = shlex.split(text) or [""]
+        except ValueError as e:
+            raise UserError(f"--show {text!r}: cannot be read ({e})") from None
+        cls = find(name)
+        parser = Parser(prog=name)
+        add_flags(parser, cls, name)
+        others = cls.first_models.stand_in(init) if cls.first_models else {}
+        objective = fill(cls, others | vars(parser.parse_args(flags)))
+        objective.check()
+        yield text, objective
+
+
+def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
+    """Probability of the last token of the answer after all others."""
+    ids, _ = tok.chat(row.prompt, row.answer or ())
+    x = torch.tensor([ids[:-1]], device=model.wte.weight.device)
+    with torch.no_grad():
+        return float(model(x)[0, -1].softmax(-1)[ids[-1]])
+
+
+# ---- the command ---------------------------------------------------------------------------------
 @dataclass
 class PushesFlags:
     init: str = "base"              # the model: base, a run or a model folder
@@ -39,20 +148,15 @@ class PushesFlags:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(PushesFlags, argv, "python -m nanouft.pushes", __doc__)
-    # Here, so that --help does not wait for torch.
-    from nanouft.models.folders import start_model
-    from nanouft.pictures import plots
-    from nanouft.run.device import choose_device
-    from nanouft.run.token_pushes import chance_to_end, parse_methods, token_pushes
+    from nanouft.pictures import plots  # half a second that no lesson should wait for
     device, row = choose_device(cfg.device, "fp32"), row_of(cfg)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
     model.to(device.name)
-    say(what_is_read(cfg.init))
     strips = [(text, which, tokens, weights)
               for text, objective in parse_methods(cfg.show or SHOWN, cfg.init)
               for which, tokens, weights in token_pushes(objective, row, model, tok, device)]
-    say(f"The question: {prompt}")
+    say(f"The model: {cfg.init}\nThe question: {prompt}")
     say("What one training step does: a number above 0 makes the token more likely,",
         "one below 0 less likely. SFT pushes every token by 1.", sep="\n")
     for text, which, tokens, weights in strips:
@@ -66,14 +170,12 @@ def main(argv: list[str] | None = None) -> int:
     note = (f"{prompt}\nOne step on this answer (chance to end after it: {chance:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
-    say(f"\npicture: {plots.draw_pushes(strips, Path(cfg.out), finding(strips), note)}")
+    say(f"\npicture: {plots.draw_pushes(strips, Path(cfg.out), note)}")
     return 0
 
 
 def row_of(cfg: PushesFlags) -> Row:
     """The prompt and its answers, as given or from NanoWorld."""
-    from nanouft import world
-    from nanouft.models.tokenizer import Turn
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
         answer = cfg.answer or world.right_answer(prompt)
@@ -83,32 +185,6 @@ def row_of(cfg: PushesFlags) -> Row:
     better = world.as_answer(answer)
     worse = world.as_answer(cfg.rejected or " ".join(answer.split()[:-1]) or "no")
     return Row((Turn("user", prompt),), better, better, worse)
-
-
-def finding(strips: "list[Strip]") -> str:
-    """The title of the picture: the methods that push the last token of the right answer least
-    and most."""
-    from nanouft.pictures.plots import display_name, with_sign
-    last = strips[0][2][-1]
-    at_end = {display_name(method): weights[-1] for method, which, _, weights in strips
-              if which in ("answer", "chosen", "good answer")}
-    low, high = min(at_end, key=at_end.__getitem__), max(at_end, key=at_end.__getitem__)
-    way = "down" if at_end[low] < 0 else "up"
-    return (f"{low} pushes {last} {way} ({with_sign(at_end[low])}), {high} up "
-            f"({with_sign(at_end[high])})")
-
-
-def what_is_read(init: str) -> str:
-    """The model of --init in a line, such as "out/ift: ift, 1 step". The folder may hold another
-    run than the reader remembers."""
-    from nanouft.plumbing.files import read_json
-    if init == "base":
-        return "base: the shipped base"
-    file = Path(init) / "run.json"
-    run = read_json(file, objective=str, steps=int) if file.is_file() else {}
-    if "objective" not in run or "steps" not in run:
-        return f"{init}: a model folder"
-    return f"{init}: {run['objective']}, {quantity(run['steps'], 'steps')}"
 
 
 if __name__ == "__main__":

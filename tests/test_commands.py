@@ -217,15 +217,6 @@ def test_a_method_may_be_written_in_any_case(here, capsys):
     assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
 
-def test_pushes_says_first_what_it_reads(here, capsys):
-    """A folder may hold another run than one remembers."""
-    told = {"run": "run: sft, 2 steps", "start": "start: a model folder",
-            "base": "base: the shipped base"}
-    for name, line in told.items():
-        assert call(f"pushes --init {name} --show sft --out p.png") == 0
-        assert capsys.readouterr().out.startswith(line + "\n")
-
-
 def test_another_user_may_read_what_the_umask_lets_him_read(here):
     """Also weights, which safetensors writes for their owner alone."""
     (here / "fresh").touch()

@@ -27,8 +27,8 @@ from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.pushes import parse_methods
 from nanouft.run.folder import read_lines
-from nanouft.run.token_pushes import parse_methods
 
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"
 MINE = HEAD + '''class Mine(Pairs):

@@ -14,7 +14,7 @@ from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import train
 from nanouft.batch import write_logp
-from nanouft.objectives.heads import equations
+from nanouft.playground.heads import equations
 from nanouft.run.reference import FrozenModels
 
 FILE = ts_dpo.__file__

@@ -16,7 +16,7 @@ from frozen_lake.planning import optimal_actions
 from frozen_lake.record import LAMS, WEB, page_data, page_policies
 from frozen_lake.table import print_table
 from lessons.evidence import judge
-from nanouft.pictures.page import write_page
+from nanouft.pictures.colours import write_page
 
 
 # ---- the page ------------------------------------------------------------------------------------

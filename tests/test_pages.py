@@ -20,7 +20,7 @@ from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
-from nanouft.pictures.page import write_page
+from nanouft.pictures.colours import write_page
 from nanouft.playground.record import (
     QUESTIONS,
     WEB,
@@ -83,11 +83,9 @@ def written(folder, objective: str, before: dict, after: dict, log: list[dict], 
     write_jsonl(folder / "metrics.jsonl", log)
 
 
-@pytest.mark.parametrize("objective, figure, panels", [("sft", "nll", 1), ("dpo", "accuracy", 2),
-                                                       ("ift", "nll", 2), ("uft", "nll", 2)])
-def test_held_out_rows_stand_beside_a_loss_of_their_unit_only(objective, figure, panels, tmp_path,
-                                                              monkeypatch):
-    """Else they have a panel of their own. The titles tell rows and passes."""
+@pytest.mark.parametrize("objective, figure", [("sft", "nll"), ("dpo", "accuracy"), ("ift", "nll")])
+def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, monkeypatch):
+    """A loss may have another unit. The titles tell rows and passes."""
     drawn = []
     monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
     log = [{"step": n, "loss": 0.1, "grad_norm": 1} for n in range(1, 9)]
@@ -96,13 +94,13 @@ def test_held_out_rows_stand_beside_a_loss_of_their_unit_only(objective, figure,
     written(tmp_path, objective, before, after, log, passes=2.0)
     plots.draw_curves(tmp_path)
     axes = drawn[0].axes
-    assert len(axes) == panels
+    assert len(axes) == 2
     assert axes[0].get_title("left").startswith(
         f"{objective.upper()}: {figure} of 4 held-out rows 0.50 → 0.75")
     assert "2 passes" in axes[-1].get_title("left")
     told = [line for line in axes[0].lines if line.get_marker() == "s"]
     assert len(told) == 1 and told[0].get_xydata().tolist() == [[0, .5], [4, .7], [8, .75]]
-    assert axes[0].get_ylim()[1] > 0.75 and bool(axes[0].get_legend()) == (panels == 1)
+    assert axes[0].get_ylim()[1] > 0.75
 
 
 def test_the_pushes_on_a_long_answer_take_several_rows(tmp_path, monkeypatch, capsys):
@@ -131,9 +129,9 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
         "dpo: the chosen answer", "dpo: the rejected answer"]
     right = [("sft", "answer", ["<|end|>"], [1.0]),
              ("ift --variant released", "answer", ["<|end|>"], [-0.9])]
-    assert pushes.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
+    assert plots.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
     hyphen = [("sft", "answer", ["-"], [1.0]), ("dpo", "answer", ["-"], [-0.5])]
-    assert pushes.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
+    assert plots.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
 # ---- the pictures of docs/ -----------------------------------------------------------------------

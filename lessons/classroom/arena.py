@@ -35,7 +35,7 @@ from lessons.classroom.arena_runs import (
 from lessons.evidence.stats import half_width, moments, verdict
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import check_writable, read_text
+from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import number
 
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     if not files:
         raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
     OUT.mkdir(parents=True, exist_ok=True)
-    check_writable(CSV)
+    CSV.open("a").close()                   # OSError now, and not after the work
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines, failed = [], False

@@ -22,7 +22,7 @@ from nanouft.objectives.ppo import gae
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.token_pushes import batch_pushes
+from nanouft.pushes import batch_pushes
 
 OUT = Path("out/exam")
 HEAD = "# Exam\nFive points each, one hour. Three digits are enough; logarithms are natural.\n"

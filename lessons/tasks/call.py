@@ -3,6 +3,7 @@ an error. No key is needed for it, so this is all that the student's process (ch
 """
 import copy
 import json
+import linecache
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from nanouft.objectives import find
-from nanouft.plumbing.errors import UserError, error_line, load
+from nanouft.plumbing.errors import UserError, lines_in, load
 
 SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
@@ -112,6 +113,16 @@ def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
         return None, f"{file.name} has no function {name}."
     where = str(getattr(program, "__module__", ""))
     return (None, NOT_STARTED) if where.startswith(("nanouft.", "lessons.")) else (program, "")
+
+
+def error_line(error: BaseException, file: str) -> str:
+    """An error in one line; below it the line of the file in its traceback, if there is one."""
+    lines = lines_in(file, error)
+    where = f"\n    line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
+    said = str(error)
+    if isinstance(error, SystemExit):
+        said = "it ends Python with exit() or sys.exit(). Return a result instead"
+    return f"{type(error).__name__}: {said}".splitlines()[0] + where
 
 
 def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.pictures import colours
-from nanouft.pictures.page import write_page
+from nanouft.pictures.colours import write_page
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

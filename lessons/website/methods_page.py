@@ -8,8 +8,8 @@ that says how many methods or lessons there are has the number behind a mark, wh
 see: <!-- count of methods -->36 or <!-- count of lessons -->18.
 
 docs/methods.md has three such parts. The tables have the equations of the heads
-(nanouft/objectives/heads.py), and the letters are those that all equations share. The pushes are
-measured on one fixed pair of answers, by run/token_pushes.py. For the page of
+(nanouft/playground/heads.py), and the letters are those that all equations share. The pushes are
+measured on one fixed pair of answers, by pushes.py. For the page of
 `python -m nanouft.playground` the command writes the score of each method after a whole run, from
 the kept scores of evidence/whole_runs.py.
 """
@@ -26,18 +26,17 @@ from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.heads import (
+from nanouft.playground.heads import (
     LETTERS,
     SHARED,
     equations,
     head_of,
     name_and_idea,
     paper,
-    parent,
 )
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.token_pushes import parse_methods, token_pushes
+from nanouft.pushes import parse_methods, token_pushes
 from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +52,7 @@ FAMILIES = {        # a family -> its title, what its methods learn from
     "sampled": ("The model's own samples",
                 "Prompts, and something that scores the answers of the model."),
 }
+PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 PROMPT = "Name four animals but not hen, fox or wolf. End on white."
 RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
 
@@ -87,6 +87,12 @@ def rows_of(name: str) -> list[str]:
         new = [x for x in form.equation_lines() if x not in first.equation_lines()]
         out.append(as_row(f"`{form.name.removeprefix(name).strip()}`", as_code(new), "", ""))
     return out
+
+
+def parent(head: str) -> str:
+    """ " From `dpo`.": the parent of a method, or nothing."""
+    above = PARENT.search(" ".join(head.split()))
+    return f" From `{above[1]}`." if above else ""
 
 
 def as_row(*cells: str) -> str:

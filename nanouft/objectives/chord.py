@@ -34,6 +34,7 @@ class CHORD(Objective):
     data = "demos + prompts"
     demo = "any"
     lr = 2.5e-4
+    measures_demos = False
     samples: int = 4                # K, the group size: answers to each prompt
     mu: float = 0.9                 # weight of the demonstrations at the start
     mu_end: float = 0.05            # and at the end

@@ -29,6 +29,7 @@ from nanouft.plumbing.errors import in_range
 class HPT(Objective):
     data = "demos + prompts"
     lr = 2.5e-4
+    measures_demos = False
     samples: int = 4                # K, the group size: answers to each prompt
     gate: float = 0.0               # share of right answers up to which a prompt is imitated
     right: float = 1.0              # reward of a right answer, at least

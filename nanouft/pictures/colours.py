@@ -3,12 +3,16 @@
     look("ift released").light          # "#007a57": its colour on a light background
     ax.plot(x, y, **line("dpo"))        # matplotlib: colour, mark and kind of line
     css()                               # the same colours as variables of a page
+    write_page(Path(__file__).parent / "web", data, Path("out/playground"))    # -> its index.html
 
 A method keeps its hue. Blue and orange say that a push makes a token more or less likely and are
 never a method. Not everybody can tell seven hues apart, so a mark always goes with them.
 tests/test_pages.py computes contrast and distance, also for red-green blindness.
 """
+import json
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,23 @@ def css() -> str:
     """`--sft: light-dark(#15222b, #e8eef2);` and so on: a page takes the lines into :root."""
     named = {"page": PAGE, "panel": PANEL, "soft": SOFT, "up": UP, "down": DOWN, **FAMILIES}
     return "\n".join(f"  --{name}: light-dark({x.light}, {x.dark});" for name, x in named.items())
+
+
+def write_page(web: Path, data: Any, out: Path, head: str = "", navigation: str = "") -> Path:
+    """web/page.html -> out/index.html. `data` is the script's DATA. In page.html, /*STYLE*/ becomes
+    pictures/page.css with the colours, /*SCRIPT*/ the data and the scripts of web/, <!--HEAD-->
+    and <!--NAVIGATION--> the additions of a site."""
+    def text(file: Path) -> str:
+        return file.read_text(encoding="utf-8")
+    facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    style = f":root {{\n{css()}\n}}\n{text(Path(__file__).parent / 'page.css')}"
+    scripts = "\n".join(map(text, sorted(web.glob("*.js"))))
+    script = f'"use strict";\nconst DATA = {facts};\n{scripts}'
+    page = text(web / "page.html")
+    for mark, part in {"/*STYLE*/": style, "/*SCRIPT*/": script, "<!--HEAD-->\n": head,
+                       "<!--NAVIGATION-->\n": navigation}.items():
+        page = page.replace(mark, part)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "index.html"
+    file.write_text(page, encoding="utf-8")
+    return file

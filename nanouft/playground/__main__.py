@@ -26,7 +26,7 @@ class PlaygroundFlags:
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(PlaygroundFlags, argv, "python -m nanouft.playground", __doc__)
     # Here, so that --help does not wait for torch.
-    from nanouft.pictures.page import write_page
+    from nanouft.pictures.colours import write_page
     from nanouft.playground.record import WEB, record
     data = record(also=cfg.also or [])
     say(f"page: {write_page(WEB, data, Path(cfg.out))}")

@@ -9,6 +9,7 @@ writes.
 """
 import inspect
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
@@ -30,14 +31,14 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.from_file import own_file
-from nanouft.objectives.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.pictures.colours import family, look
+from nanouft.playground.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import progress
+from nanouft.pushes import chance_to_end, token_pushes
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.plan import learning_rate
 from nanouft.run.reference import FrozenModels
-from nanouft.run.token_pushes import chance_to_end, token_pushes
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
@@ -60,7 +61,6 @@ ANSWERS = {                             # what a method calls its answers
     "unsure": "the right answer, in a row that SFT is less sure of",
     "mix_sure": "the right answer, as the first half of a mixture",
     "mix_unsure": "the right answer, as the second half of a mixture"}
-HOOKS = ("setup", "forward", "credit", "reward", "each", "loss")    # a method's code on the page
 
 
 def lists(split: str, n: int) -> list[Row]:
@@ -77,19 +77,9 @@ def rate_text(rate: float) -> str:
 
 # ---- what a method is ----------------------------------------------------------------------------
 def code_of(cls: type[Objective]) -> str:
-    """The functions with which a method computes its loss: those of its class, with what they call
-    in the same file, but for the metrics. A method without a loss of its own shows its parent's."""
-    owner = next(c for c in cls.__mro__ if {"loss", "each"} & set(vars(c)))
-    shown = [inspect.unwrap(vars(c)[hook]) for hook in HOOKS for c in dict.fromkeys((cls, owner))
-             if hook in vars(c)]
-    for function in shown:                                  # grows while it is read
-        for name in function.__code__.co_names:
-            called = function.__globals__.get(name)
-            near = getattr(called, "__module__", "") == function.__module__
-            if near and inspect.isfunction(called) and called not in shown \
-                    and not name.endswith("metrics"):
-                shown.append(called)
-    return "\n".join(inspect.cleandoc("\n" + inspect.getsource(f)) + "\n" for f in shown)
+    """The file of a method below its head and its imports."""
+    file = inspect.getsource(sys.modules[cls.__module__])
+    return file.partition("\n\n\n")[2] or file
 
 
 def file_of(cls: type[Objective]) -> str:

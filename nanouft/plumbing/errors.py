@@ -6,7 +6,6 @@
 """
 import difflib
 import errno
-import linecache
 import math
 import re
 import sys
@@ -94,16 +93,6 @@ def lines_in(file: str, e: BaseException) -> list[int]:
         return name is not None and Path(name).resolve() == Path(file).resolve()
     lines = [f.lineno or 0 for f in traceback.extract_tb(e.__traceback__) if is_file(f.filename)]
     return lines + ([e.lineno or 0] if isinstance(e, SyntaxError) and is_file(e.filename) else [])
-
-
-def error_line(error: BaseException, file: str) -> str:
-    """An error in one line; below it the line of the file in its traceback, if there is one."""
-    lines = lines_in(file, error)
-    where = f"\n    line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
-    said = str(error)
-    if isinstance(error, SystemExit):
-        said = "it ends Python with exit() or sys.exit(). Return a result instead"
-    return f"{type(error).__name__}: {said}".splitlines()[0] + where
 
 
 @contextmanager

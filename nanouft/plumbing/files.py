@@ -87,12 +87,6 @@ def no_links(folder: Path) -> None:
 
 
 # ---- writing and deleting ------------------------------------------------------------------------
-def check_writable(file: Path) -> None:
-    """Make the folder of a file that is written later. OSError if it could not be written."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.open("a").close()
-
-
 def as_json(value: Any) -> Any:
     """The value as JSON gives it back: None for NaN and infinity."""
     return json.loads(json.dumps(value), parse_constant=lambda word: None)
@@ -129,19 +123,14 @@ def rename(partial: Path, final: Path) -> None:
     os.replace(partial, final)
 
 
-def fresh(folder: Path) -> Path:
-    """An empty folder, in place of whatever was there."""
-    remove(folder)
-    folder.mkdir(parents=True)
-    return folder
-
-
 @contextmanager
 def removed_unless_whole(partial: Path) -> Iterator[Path]:
     """An empty folder to write into; the block renames or empties it. If the block fails, as on a
     full disk, the folder is removed."""
+    remove(partial)
+    partial.mkdir(parents=True)
     try:
-        yield fresh(partial)
+        yield partial
     except BaseException:
         remove(partial)
         raise

@@ -1,12 +1,7 @@
-"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite? And
-a copy of a model in another precision."""
-import copy
+"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite?"""
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-import torch.nn as nn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -51,11 +46,3 @@ def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if name := not_finite(tensors):
         raise ValueError(f"{file.name}: {name} is not finite")
     return tensors
-
-
-def copy_in(model: Any, dtype: torch.dtype) -> Any:
-    """A frozen copy of a model with its weights in `dtype`, made without one in its own precision.
-    Buffers, such as RoPE's frequencies, stay as they are."""
-    weights: dict[int, Any] = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False)
-                               for p in model.parameters()}
-    return copy.deepcopy(model, weights)

@@ -1,4 +1,4 @@
-"""The head of a method's file, read by a program: equations, name, idea, parent, paper.
+"""The head of a method's file, read by a program: equations, name, idea, paper.
 
     equations("apo", head_of(APO))      # a Line for "apo" and one for "apo --form down"
 
@@ -16,13 +16,11 @@ from dataclasses import dataclass, field
 
 from nanouft import objectives
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError
 
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
 WORDS = re.compile(rf" {{4,}}({NAME}(?:, {NAME})*(?:\(y\))?): (.+)")
-PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
 
 
@@ -56,13 +54,10 @@ def head_of(cls: type[Objective]) -> str:
 
 
 def equations(name: str, head: str | None) -> list[Line]:
-    """The forms of a method in the head of its file, the default first. UserError if the head gives
-    another meaning to a letter that all heads share."""
-    formulas = {x: text for x, text in matches(FORMULA, head) if x != "L"}
-    for x in formulas.keys() & SHARED:
-        if formulas.pop(x) != SHARED[x]:
-            raise UserError(f"the head of {name} gives {x} another meaning than all heads, where "
-                            f"it is {SHARED[x]}; take another letter")
+    """The forms of a method in the head of its file, the default first. A letter that all heads
+    share is in them only if this head gives it another meaning."""
+    formulas = {x: text for x, text in matches(FORMULA, head)
+                if x != "L" and SHARED.get(x) != text}
     words = dict(matches(WORDS, head))
     names = {each: names for names in words for each in names.split(", ")}
     lines: list[Line] = []
@@ -93,12 +88,6 @@ def name_and_idea(head: str) -> tuple[str, str]:
     short = re.search(r"\((.+)\)$", named)
     name = short[1] if short else named.partition(",")[0]
     return name if idea and len(name.split()) <= 2 else "", idea or named
-
-
-def parent(head: str) -> str:
-    """ " From `dpo`.": the parent of a method, or nothing."""
-    above = PARENT.search(" ".join(head.split()))
-    return f" From `{above[1]}`." if above else ""
 
 
 def paper(head: str) -> str:
