@@ -12,7 +12,8 @@ import textwrap
 from dataclasses import dataclass
 
 from nanouft.data.batches import encode, example_lines
-from nanouft.data.rows import items, parse
+from nanouft.data.files import items
+from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows, describe, report_use
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES, find

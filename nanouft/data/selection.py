@@ -15,21 +15,16 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from textwrap import shorten
 
-from nanouft.data.rows import (
+from nanouft.data.forms import (
     ANSWER_FIELDS,
     FIELDS,
     MARKS,
     NAMES,
-    NO_ANSWER,
     NUMBERS,
-    READ_FOR,
-    LeftOut,
-    Roles,
-    Row,
     fields_of_messages,
     is_empty,
-    reasons,
 )
+from nanouft.data.rows import NO_ANSWER, READ_FOR, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
