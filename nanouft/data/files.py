@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nanouft.data.forms import MARKS, NUMBERS, is_talk
+from nanouft.data.forms import MARKS, NUMBERS
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import parse_json, plain_file, read_text
 
@@ -45,7 +45,7 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
         whole = json.loads(text)
     except (ValueError, RecursionError):                # a JSON value in each line
         whole = None
-    if isinstance(whole, list) and not is_talk(whole):
+    if isinstance(whole, list):
         yield from ((f"{path}, item {i}", item) for i, item in enumerate(whole, 1))
         return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028

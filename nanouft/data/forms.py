@@ -3,8 +3,7 @@
     fields, empty = fields_of({"question": "Hi", "answer": "Ho", "label": None})
     turns(fields, "prompt", "user")         # (Turn("user", "Hi"),)
 
-A text may also be a message or a list of messages. docs/data.md has a table of all fields in all
-their forms.
+A text may also be a message or a list of messages.
 """
 import json
 import math

@@ -15,15 +15,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from textwrap import shorten
 
-from nanouft.data.forms import (
-    ANSWER_FIELDS,
-    FIELDS,
-    MARKS,
-    NAMES,
-    NUMBERS,
-    fields_of_messages,
-    is_empty,
-)
+from nanouft.data import forms
+from nanouft.data.forms import NAMES
 from nanouft.data.rows import NO_ANSWER, READ_FOR, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
@@ -31,7 +24,6 @@ from nanouft.plumbing.printing import quantity
 
 NOT_READ = "which this method does not read"
 FEW = 10        # rows with one question; with fewer, a run does not say that none is held out
-MOST = 1.5      # KTO's authors: good answers should have 1 to 1.5 times the weight of bad ones
 
 
 class NoRows(UserError):
@@ -59,15 +51,15 @@ def describe(data: list[Row]) -> str:
 def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Row] = ()) -> str:
     """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that a method for
     these kinds of rows does not read. chosen: the rows with its roles; only GDPO's keep p."""
-    not_read = NUMBERS.difference(*(READ_FOR[kind] for kind in kinds))
+    not_read = forms.NUMBERS.difference(*(READ_FOR[kind] for kind in kinds))
     if [*kinds] == ["prompts"]:                         # it samples its answers
-        not_read |= ANSWER_FIELDS | MARKS
+        not_read |= forms.ANSWER_FIELDS | forms.MARKS
     if all(r.p is None for r in chosen):
         not_read.add("p")
     found = Counter(name for r in rows for name in [
-        *(name for name, value in r.extra.items() if not is_empty(value)
-          and (name not in FIELDS or NAMES.get(name, name) in not_read)),
-        *fields_of_messages(r.extra),
+        *(name for name, value in r.extra.items() if not forms.is_empty(value)
+          and (name not in forms.FIELDS or NAMES.get(name, name) in not_read)),
+        *forms.fields_of_messages(r.extra),
         *(f"the last answer of {name}" for name in r.extra
           if "response" in not_read and r.answer and NAMES.get(name, name) == "messages")])
     return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
@@ -152,12 +144,12 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
     if weights is None or not good * bad:
         return ""
     ratio = weights[0] * good / (weights[1] * bad)
-    flag, low, high = "--desirable-weight", weights[0] / ratio, weights[0] / ratio * MOST
-    if ratio > 1:
-        flag, low, high = "--undesirable-weight", weights[1] * ratio / MOST, weights[1] * ratio
-    return "" if 1 / 2 <= ratio <= 2 else (
-        f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {flag} {low:.3g} to "
-        f"{high:.3g} would give the good ones 1 to {MOST:g} times the weight of the bad ones")
+    if 1 / 2 <= ratio <= 2:
+        return ""
+    even = (f"--undesirable-weight {weights[1] * ratio:.3g}" if ratio > 1 else
+            f"--desirable-weight {weights[0] / ratio:.3g}")
+    return (f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {even} would give "
+            "both kinds the same weight")
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
@@ -300,13 +292,10 @@ def most_held_out(rows: list[Row]) -> int:
 
 def never_held_out(rows: list[Row]) -> str:
     """A line if `holdout` cannot hold out a question, because it has too many rows; else ""."""
-    asked = Counter(map(first_question, rows)).most_common()
-    many = [(text, n) for text, n in asked if n > most_held_out(rows) and n >= FEW]
-    if not many:
-        return ""
-    (text, n), *others = many
-    more = f"; so it is with {quantity(len(others), 'other questions')}" if others else ""
-    return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is{more}'
+    for text, n in Counter(map(first_question, rows)).most_common(1):
+        if n >= FEW and n > most_held_out(rows):
+            return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out'
+    return ""
 
 
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
