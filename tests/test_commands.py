@@ -47,8 +47,8 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2":
         "40 rows read: |20 left out (20: too long (206 tokens where 100 fit; raise --max-length)",
     "data even.jsonl --init start --show 2":
-        "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 27 to learn from, "
-        "3 held out|Only the tokens in [[ ]]|label |[[|label |[[!label |[[|label |[[|label ",
+        "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 27 to learn "
+        "from, 3 held out|Only the tokens in [[ ]]|label |[[|label |[[!label |[[|label |[[|label ",
     "data mixed.jsonl --init start --objective dpo":
         "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: |to learn from, "
         "|held out, 20 left out (20: too long (207 tokens|chosen: |[[|rejected: |[[",
