@@ -148,8 +148,8 @@ messages=a -> line 2: "messages" is no list of messages
 prompt=a; chosen=b -> line 2: |a pair needs both
 chosen=a b; rejected=c d -> line 2: |do not begin alike
 chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
-prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer, and
-prompt~u a|a b; chosen=c; rejected=d -> line 2: "prompt" ends with an answer, and the row has
+prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer, which would
+prompt~u a|a b; chosen=c; rejected=d -> line 2: "prompt" ends with an answer, which would not be
 messages=[7] -> line 2: message 1 of "messages" is not {
 system=s; prompt=3 -> line 2: "prompt" is no text
 messages~w a -> line 2: |has the role "wizard"; known are system
@@ -449,9 +449,9 @@ def test_what_a_file_holds_is_told_in_words():
 
 @pytest.mark.parametrize("kind, row, words", [
     ("pairs", R("u a + a b - a b "), "has 2 pairs (2: chosen and rejected are equal, as in "),
-    ("demos", replace(AB, label=0.0), "has 2 labelled answers (2: bad answers, which are no "
-                                      "demonstrations, as in "),
-    ("demos", replace(AB, score=0.5), "2 scored answers (2: answers with less than full marks (sc"),
+    ("demos", replace(AB, label=0.0), "has 2 labelled answers (2: answers labelled bad or "
+                                      "scored below 1, which are no demonstrations, as in "),
+    ("demos", replace(AB, score=0.5), "2 scored answers (2: answers labelled bad or scored below"),
     ("demos", R("u a"), "has 2 prompts (2: no answer, or an empty one, as in "),
     ("scores", AB, "needs scores (prompt, response, score from 0 to 1); the data has 2 "
                    "demonstrations; unused fields: ticket (2 rows), thumb (2 rows)"),
@@ -463,7 +463,8 @@ def test_where_no_row_can_be_used_the_line_says_why(kind, row, words):
 
 
 @pytest.mark.parametrize("kind, why", [
-    ("demos", ["1: bad answers, which are no demonstrations", "1: no answer, or an empty one"]),
+    ("demos", ["1: answers labelled bad or scored below 1, which are no demonstrations",
+               "1: no answer, or an empty one"]),
     ("pairs", ["1: chosen and rejected are equal",
                "1: labelled answers, which this method does not read",
                "1: no answer, or an empty one"]),

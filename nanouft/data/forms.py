@@ -39,6 +39,7 @@ def fields_of(item: Any) -> tuple[dict, set[str]]:
         raise UserError(f"is no object with {NEEDED}")
     fields: dict[str, Any] = {}
     empty: set[str] = set()
+    written = {NAMES.get(name, name) for name in item}
     for name, value in item.items():
         ours, value = NAMES.get(name) or name, one_or_more(value)
         if is_empty(value):
@@ -47,15 +48,14 @@ def fields_of(item: Any) -> tuple[dict, set[str]]:
             raise UserError(f'"{name}" and another field may both be the {ours}; rename one')
         else:
             fields[ours] = value
-    if "input" in fields and "prompt" in (NAMES.get(name, name) for name in item):     # Alpaca
+    if "input" in fields and "prompt" in written:       # Alpaca
         more = [fields[x] for x in ("prompt", "input") if x in fields]
         if "messages" not in fields and all(isinstance(x, str) for x in more):
             turns(fields, "input", "user")              # refuses messages that became a text
             del fields["input"]
             fields["prompt"] = "\n\n".join(more)
-    has_prompt = any(NAMES.get(name, name) in QUESTIONS for name in item)
     chosen, rejected = fields.get("chosen"), fields.get("rejected")
-    if not has_prompt and isinstance(chosen, str) and isinstance(rejected, str):
+    if not written & QUESTIONS and isinstance(chosen, str) and isinstance(rejected, str):
         n = os.path.commonprefix([chosen, rejected]).rfind(" ") + 1     # as TRL's extract_prompt
         fields |= {"prompt": chosen[:n].strip(), "chosen": chosen[n:], "rejected": rejected[n:]}
         if not n:

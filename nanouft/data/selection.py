@@ -86,10 +86,8 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
         return NO_ANSWER
     if r.chosen and not is_real_pair(r):
         return "chosen and rejected are equal"
-    if r.label == 0 and "demos" in kinds:
-        return "bad answers, which are no demonstrations"
-    if r.score is not None and kinds == ["demos"]:
-        return "answers with less than full marks (score 1), which are no demonstrations"
+    if "demos" in kinds and not is_good(r):
+        return "answers labelled bad or scored below 1, which are no demonstrations"
     return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
@@ -101,7 +99,7 @@ def what_is_read(r: Row, kinds: list[str]) -> str:
         return "one grade for all answers of a dialogue"
     if r.unread or r.answer is None or r.chosen is None:
         return r.unread
-    if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
+    if kinds == ["demos"] and is_good(r):
         return "the response, not chosen and rejected"
     if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
         written = next((name for name in r.extra if NAMES.get(name) == "response"), "response")
@@ -157,15 +155,18 @@ def is_demo(r: Row) -> bool:
     return r.answer is not None and r.score is None and r.label is None
 
 
+def is_good(r: Row) -> bool:
+    """True if no grade says that the answer has less than full marks."""
+    return r.score in (None, 1) and r.label != 0
+
+
 def demo_rows(data: list[Row]) -> list[Row]:
     """Role "answer": each demonstration, each answer with a good label or score 1, and the chosen
     answer of a row that has only a pair."""
     out = []
     for r in data:
         answer = r.answer or r.chosen
-        if r.answer and (r.score not in (None, 1) or r.label == 0):
-            continue                                    # a lower score, or a bad label
-        if answer is not None:
+        if answer is not None and (r.answer is None or is_good(r)):
             out.append(r.with_roles({"answer": (r.prompt, answer)}))
     return require(out, "demonstrations (a prompt and its answer)", data, "demos")
 
