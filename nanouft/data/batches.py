@@ -43,7 +43,7 @@ END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eo
 @dataclass
 class Tokens:
     ids: np.ndarray                     # (L,)
-    mask: np.ndarray                    # (L,) 1 on response tokens
+    mask: np.ndarray                    # (L,) 1 on response tokens: Tokenizer.chat says which
     ref_logp: np.ndarray | None = None      # (L-1,) one per target; run/reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
