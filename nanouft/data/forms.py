@@ -154,7 +154,7 @@ def message(m: Any, where: str) -> Turn:
 
 def text_of(m: dict, where: str) -> str:
     """The text of a message, or of all its parts; "" for a null or blank one."""
-    said = [m[name] for name in ("content", "value") if name in m and not is_empty(m[name])]
+    said = [m[name] for name in ("content", "value") if not is_empty(m.get(name))]
     if not said and {"content", "value"} & m.keys():
         return ""
     parts: list[Any] = said[0] if said and isinstance(said[0], list) else [None]
