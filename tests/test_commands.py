@@ -42,16 +42,16 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         'beta 0.091 suits answers of 11 tokens|"beta": 0.091',
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3!suits',
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1":
-        "40 rows read: |20 left out (20: too long, as in mixed.jsonl, line |"
-        "the longest is 207 tokens; --init a model with a longer context",
+        "40 rows read: |20 left out (20: too long (207 tokens where 128 fit; --init a model with a "
+        "longer context), as in mixed.jsonl, line ",
     ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2":
-        "40 rows read: |20 left out (20: too long|the longest is 207 tokens; raise --max-length",
+        "40 rows read: |20 left out (20: too long (206 tokens where 100 fit; raise --max-length)",
     "data even.jsonl --init start --show 2":
-        "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 30 to use|"
-        "Only the tokens in [[ ]]|label |[[|label |[[!label |[[|label |[[|label ",
+        "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 27 to learn "
+        "from, 3 held out|Only the tokens in [[ ]]|label |[[|label |[[!label |[[|label |[[|label ",
     "data mixed.jsonl --init start --objective dpo":
-        "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: 20 to use, 20 "
-        "left out (20: too long|the longest is 207 tokens|chosen: |[[|rejected: |[[",
+        "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: |to learn from, "
+        "|held out, 20 left out (20: too long (207 tokens|chosen: |[[|rejected: |[[",
     "data scores.jsonl --init start --max-length 90": "read by una|What una makes of them:|score",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s":
         "11 rows read: 9 to learn from, 1 held out, 1 left out (1: refused: tiktoken cannot read",
@@ -62,13 +62,13 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
         "greedy answers start stops |median tokens |20 rows|"
-        "40 rows read: 20 compared, 20 left out (20: too long, as in mixed.jsonl, line ",
+        "40 rows read: 20 compared, 20 left out (20: too long (207 tokens where ",
     "evaluate start --data mixed.jsonl --items 3": "greedy answers start stops |(3 rows)",
     "evaluate start --data too_long.jsonl":
         "start: no question leaves room for an answer of 64 tokens|0 compared",
     "evaluate start --data mixed.jsonl --items 0": "pairs start|20 compared!answers",
     "evaluate start --data too_long.jsonl --reward r.py:length":
-        "20 rows read: 0 compared, 20 left out (20: too long, as in too_long.jsonl, line 1)!nll",
+        "20 rows read: 0 compared, 20 left out (20: too long (204 tokens where 83 fit|line 1)!nll",
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5":
         "prompt: Sort|start |score 0.|run |score 0.",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3":
@@ -80,8 +80,8 @@ def test_good_and_bad_answers_are_counted_among_those_that_are_trained(here, cap
     assert call(ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3"
                 ) == 0
     out = capsys.readouterr().out
-    for said in ("49 rows read: 15 to learn from, 30 held out, 4 left out (4: too long, as in ",
-                 "\n13 good answers and 2 bad ones: --undesirable-weight 4.33 to 6.5 would give ",
+    for said in ("49 rows read: 15 to learn from, 30 held out, 4 left out (4: too long (",
+                 "\n13 good answers and 2 bad ones: --undesirable-weight 6.5 would give both ",
                  "\n1: without the oldest turns, to fit "):
         assert said in out
 
@@ -202,7 +202,7 @@ def test_rows_that_cannot_be_read_are_one_line(line, said, here, capsys):
 def test_of_prompts_that_are_too_long_the_line_says_what_the_answer_takes(here, capsys):
     assert call("train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong "
                 "--max-new 60 --plain --out n") == 2
-    assert "tokens; the answer keeps 60 more: lower --max-new, or --init" in one_error(capsys)
+    assert "67 fit; the answer keeps 60 more: lower --max-new, or --init" in one_error(capsys)
 
 
 def test_a_method_may_be_written_in_any_case(here, capsys):

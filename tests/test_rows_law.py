@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from made import write_jsonl
 
-from nanouft.data.rows import Row, items, read, read_dataset
+from nanouft.data.files import items
+from nanouft.data.rows import Row, read, read_dataset
 from nanouft.data.selection import CHOOSE, NoRows, report_use, unread_fields
 from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer
 from nanouft.objectives import OBJECTIVES

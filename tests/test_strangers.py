@@ -274,7 +274,7 @@ def test_the_network_is_asked_only_for_what_the_command_line_names(
         asked.append(str(args))
         raise UserError("the network would be asked")
     monkeypatch.setattr("nanouft.models.folders.download", ask)
-    monkeypatch.setattr("nanouft.data.rows.hub_rows", ask)
+    monkeypatch.setattr("nanouft.data.files.hub_rows", ask)
     data = [] if "grpo" in more or "--data" in more else ["--data", str(place / "pairs.jsonl")]
     saved = read_json(run / "run.json")
     (run / "run.json").write_text(json.dumps(

@@ -11,19 +11,20 @@ import sys
 import textwrap
 from dataclasses import dataclass
 
-from nanouft.data.batches import encode, example_lines
-from nanouft.data.rows import items, parse
-from nanouft.data.selection import NoRows, describe, report_use
+from nanouft.data.batches import example_lines
+from nanouft.data.files import items
+from nanouft.data.rows import parse
+from nanouft.data.selection import NoRows, describe, holdout
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
-from nanouft.run.load import Rows, choose, methods_by_kinds
+from nanouft.run.load import Rows, encode_rows, methods_by_kinds
 from nanouft.run.settings import TrainFlags
 
-SHOWN = ("dpo", "kto", "una", "sft", "reinforce")   # one of these that reads most rows
+SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
 
 
 @dataclass
@@ -48,29 +49,21 @@ def main(argv: list[str] | None = None) -> int:
     name = ", ".join(cfg.files)
     found = [item for file in cfg.files for item in items(file)]
     counts, lines = count_readers(found, name)
-    if not (asked or counts):
-        raise UserError(lines[0])
-    shown = [method for method in SHOWN if method in counts] or [*counts]
-    most = max(shown, key=lambda method: (method != "reinforce", counts[method]), default="")
+    most = max([x for x in SHOWN if x in counts] or counts, key=lambda x: counts[x])
     objective = asked or OBJECTIVES[most]()
     rows, left_out = parse(found, objective.kinds(), name)
-    say(f"{name}: {describe(rows)}")
-    say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    say(f"\nWhat {objective.name} makes of them:")
-    chosen = choose(TrainFlags(data=cfg.files), objective, Rows(rows, [], left_out, rows))
-    n_ctx = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
-    encoded, report = encode(chosen, tok, n_ctx)
-    used = {e.row.where for e in encoded}
-    say(report_use({"to use": (rows, used)}, left_out, report.why, objective.kinds()),
-        *report.lines(), "Only the tokens in [[ ]] are trained on:", sep="\n")
-    for e in encoded[:cfg.show]:
+    say(f"{name}: {describe(rows)}", *lines, f"\nWhat {objective.name} makes of them:", sep="\n")
+    as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
+    train, _ = encode_rows(as_run, objective, Rows(*holdout(rows), left_out, rows), model, tok, 0)
+    say("Only the tokens in [[ ]] are trained on:")
+    for e in train[:cfg.show]:
         say(*example_lines([e], tok), sep="\n")
     return 0
 
 
 def count_readers(found: list, name: str) -> tuple[dict[str, int], list[str]]:
     """({"kto": 40, ...}, the same in words): how many rows the methods of each kind read, by the
-    first of them. The words also say why methods refuse the rows."""
+    first of them. The words also say why methods refuse the rows. UserError if all do."""
     counts: dict[str, int] = {}
     refused: dict[str, list[str]] = {}
     lines = []
@@ -84,9 +77,10 @@ def count_readers(found: list, name: str) -> tuple[dict[str, int], list[str]]:
             continue
         counts[names[0]] = len({r.where for r in rows})
         lines.append(f"{quantity(counts[names[0]], 'rows')} read by {', '.join(names)}")
-    if not counts and len(refused) == 1:
-        return counts, [*refused]
-    return counts, lines + [f"refused by {', '.join(names)}: {e}" for e, names in refused.items()]
+    if not counts:
+        raise UserError([*refused][0])
+    lines += [f"refused by {', '.join(names)}: {e}" for e, names in refused.items()]
+    return counts, [textwrap.fill(line, 80, subsequent_indent="  ") for line in lines]
 
 
 if __name__ == "__main__":

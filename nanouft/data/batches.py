@@ -9,7 +9,7 @@ the answer to another question that KTO borrows: nothing is trained on it.
 """
 import textwrap
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -30,7 +30,7 @@ from nanouft.data.rows import (
 )
 from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import progress, quantity
+from nanouft.plumbing.printing import progress
 from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
@@ -43,7 +43,7 @@ END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eo
 @dataclass
 class Tokens:
     ids: np.ndarray                     # (L,)
-    mask: np.ndarray                    # (L,) 1 on response tokens
+    mask: np.ndarray                    # (L,) 1 on response tokens: Tokenizer.chat says which
     ref_logp: np.ndarray | None = None      # (L-1,) one per target; run/reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
@@ -54,6 +54,7 @@ class Encoded:
     seqs: dict[str, Tokens]
     row: Row
     per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
+    lost_turns: bool = False        # True: its oldest turns were left out, so that it fits
     lost_thoughts: bool = False     # True: the template leaves out a part of an earlier answer
 
     @property
@@ -64,20 +65,15 @@ class Encoded:
 
 @dataclass
 class EncodeReport:
-    """Rows that are left out, with the reason, and notes on rows that are changed."""
+    """Rows that are left out, each with its reason, and rows that are changed, each with a note."""
     remedy: str = "give a model with a longer context"      # for rows that are too long
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     notes: LeftOut = field(default_factory=list)        # (Row.where, what is changed)
     shortened: int = 0                                  # dialogues that lost their oldest turns
-    lost_answers: int = 0                               # answers to be trained on among these turns
-    longest: int = 0                                    # tokens of the longest row that is too long
 
     def lines(self) -> list[str]:
-        """Printed lines about rows that do not fit or are not used as they are in the file."""
-        long = f"the longest is {self.longest - 1:,} tokens; {self.remedy}"
-        lost = f"{quantity(self.lost_answers, 'answers')} left with the oldest turns"
-        return [*each_reason(self.notes), *[lost] * bool(self.lost_answers),
-                *[long] * bool(self.longest)]
+        """Printed lines about rows that are not used as they are in the file."""
+        return each_reason(self.notes)
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
@@ -86,8 +82,7 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int,
     """The rows that fit, as tokens. UserError if none does."""
     out, report = encode_what_fits(rows, tok, n_ctx, report)
     if not out:
-        raise UserError("no row can be used: " + "; ".join([reasons([*report.why.items()]),
-                                                            *report.lines()]))
+        raise UserError(f"no row can be used: {reasons([*report.why.items()])}")
     return out, report
 
 
@@ -96,50 +91,52 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
     """Tokenize rows, and add to `report` if there is one. A row that is still too long without its
     oldest turns is skipped: a cut answer would teach the model never to stop."""
     out, report = list[Encoded](), report or EncodeReport()
-    names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
+    ends = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     for r in progress(len(rows), "tokenizing", rows):
         try:
-            parts, encoded = fit(r, tok, n_ctx)
+            encoded = fit(r, tok, n_ctx)
         except UserError as e:
             report.why[r.where] = f"refused: {e}"
             continue
-        short_enough = [e for e in encoded if e.length <= n_ctx + 1]
-        if len(short_enough) < len(encoded):
-            report.why[r.where] = "too long"
-            report.longest = max(report.longest, *(e.length for e in encoded))
-        notes = []
+        kept = [e for e in encoded if e.length <= n_ctx + 1]
+        if len(kept) < len(encoded):
+            longest = max(e.length for e in encoded) - 1
+            report.why[r.where] = (f"too long ({longest:,} tokens where {n_ctx:,} fit; "
+                                   f"{report.remedy})")
         if len(encoded) > 1:
-            notes.append("as rows of one answer each, since the chat template changes an answer "
-                         "when the dialogue goes on")
-        if cut := [(part, e.row) for part, e in zip(parts, encoded)
-                   if e.row is not part and e.length <= n_ctx + 1]:
-            report.shortened += 1
-            report.lost_answers += sum(count_answers(a) - count_answers(b) for a, b in cut)
-            notes.append(f"without the oldest turns, to fit {n_ctx} tokens")
-        if any(e.lost_thoughts for e in short_enough):
-            notes.append("the chat template leaves out a part of earlier answers, as it does when "
-                         "the model is asked")
-        texts = [t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()]
-        asked = "\n".join(turn.text for turn in r.prompt)
-        notes += [f'"{name}" is typed into an answer, which gets its end token anyway'
-                  for name in names if short_enough and any(name in text for text in texts)]
-        notes += [f'"{name}" is typed into a question, where it is letters'
-                  for name in names if short_enough and name in asked]
-        report.notes += [(r.where, note) for note in notes]
-        out += short_enough
+            report.notes.append((r.where, "as rows of one answer each, since the chat template "
+                                 "changes an answer when the dialogue goes on"))
+        report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
+        report.shortened += any(e.lost_turns for e in kept)
+        out += kept
     return out, report
 
 
-def fit(r: Row, tok: Tokenizer, n_ctx: int) -> tuple[list[Row], list[Encoded]]:
-    """A row, and the same as tokens. Some chat templates change an answer when the dialogue goes
-    on. Then a dialogue becomes one row for each of its answers, in which that answer comes last."""
+def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterator[str]:
+    """What is changed of a row that is used, and end tokens that are typed into its texts."""
+    if any(e.lost_turns for e in kept):
+        yield f"without the oldest turns, to fit {n_ctx} tokens"
+    if any(e.lost_thoughts for e in kept):
+        yield ("the chat template leaves out a part of earlier answers, as it does when the model "
+               "is asked")
+    texts = [turn.text for side in (r.answer, r.chosen, r.rejected) for turn in side or ()]
+    for end in ends if kept else ():
+        if any(end in text for text in texts):
+            yield f'"{end}" is typed into an answer, which gets its end token anyway'
+        if any(end in turn.text for turn in r.prompt):
+            yield f'"{end}" is typed into a question, where it is letters'
+
+
+def fit(r: Row, tok: Tokenizer, n_ctx: int) -> list[Encoded]:
+    """A row as tokens. Some chat templates change an answer when the dialogue goes on. Then a
+    dialogue becomes one row for each of its answers, in which that answer comes last."""
     try:
-        return [r], [shortened(r, tok, n_ctx)]
+        return [shortened(r, tok, n_ctx)]
     except OneAnswerOnly:
         rows = each_answer(r)
         if len(rows) == 1:
             raise
-        return rows, [shortened(x, tok, n_ctx) for x in rows]
+        return [shortened(x, tok, n_ctx) for x in rows]
 
 
 def each_answer(r: Row) -> list[Row]:
@@ -156,14 +153,10 @@ def each_answer(r: Row) -> list[Row]:
     return out or [r]
 
 
-def count_answers(r: Row) -> int:
-    """Number of trained turns of role "answer"."""
-    return sum(turn.role == "assistant" for turn in r.roles.get("answer", ((), ()))[1])
-
-
 def shortened(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     """A row as tokens. If it is longer than n_ctx inputs and as many targets, its roles lose as few
-    of their oldest questions as possible, down to the last one."""
+    of their oldest questions as possible, down to the last one. A borrowed answer ends with the
+    context."""
     prompt, trained = next(iter(r.roles.values()), ((), ()))
     most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
 
@@ -171,7 +164,17 @@ def shortened(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
         roles = without(r, n).roles
         return all(len(tok.chat(a + b)[0] if b else tok.prompt_ids(a)) <= n_ctx + 1
                    for role, (a, b) in roles.items() if role != BORROWED)
-    return tokenized(without(r, bisect_left(range(most), True, key=fits)), tok, n_ctx)
+    n = bisect_left(range(most), True, key=fits)
+    r = without(r, n)
+    lost = [tok.check(*both) for both in r.roles.values()]
+    seqs = {}
+    for role, (context, trained) in r.roles.items():
+        ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
+        end = n_ctx + 1 if role == BORROWED else len(ids)
+        seqs[role] = Tokens(np.array(ids[:end], np.int32),
+                            np.array((mask or [0] * len(ids))[:end], np.int8))
+    known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
+    return Encoded(seqs, r, known, n > 0, any(lost))
 
 
 def without(r: Row, n: int) -> Row:
@@ -188,19 +191,6 @@ def without(r: Row, n: int) -> Row:
                 roles[role] = without_oldest(context, (), n)[0], trained
         r = replace(r, prompt=next(iter(roles.values()))[0], roles=roles)
     return r
-
-
-def tokenized(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as tokens. A borrowed answer ends with the context."""
-    lost = [tok.check(*both) for both in r.roles.values()]
-    seqs = {}
-    for role, (context, trained) in r.roles.items():
-        ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
-        end = n_ctx + 1 if role == BORROWED else len(ids)
-        seqs[role] = Tokens(np.array(ids[:end], np.int32),
-                            np.array((mask or [0] * len(ids))[:end], np.int8))
-    known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
-    return Encoded(seqs, r, known, lost_thoughts=any(lost))
 
 
 # ---- a row in print ------------------------------------------------------------------------------

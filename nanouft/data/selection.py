@@ -15,28 +15,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from textwrap import shorten
 
-from nanouft.data.rows import (
-    ANSWER_FIELDS,
-    FIELDS,
-    MARKS,
-    NAMES,
-    NO_ANSWER,
-    NUMBERS,
-    READ_FOR,
-    LeftOut,
-    Roles,
-    Row,
-    fields_of_messages,
-    is_empty,
-    reasons,
-)
+from nanouft.data import forms
+from nanouft.data.forms import NAMES
+from nanouft.data.rows import NO_ANSWER, READ_FOR, LeftOut, Roles, Row, reasons
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 
 NOT_READ = "which this method does not read"
 FEW = 10        # rows with one question; with fewer, a run does not say that none is held out
-MOST = 1.5      # KTO's authors: good answers should have 1 to 1.5 times the weight of bad ones
 
 
 class NoRows(UserError):
@@ -64,15 +51,15 @@ def describe(data: list[Row]) -> str:
 def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Row] = ()) -> str:
     """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that a method for
     these kinds of rows does not read. chosen: the rows with its roles; only GDPO's keep p."""
-    not_read = NUMBERS.difference(*(READ_FOR[kind] for kind in kinds))
+    not_read = forms.NUMBERS.difference(*(READ_FOR[kind] for kind in kinds))
     if [*kinds] == ["prompts"]:                         # it samples its answers
-        not_read |= ANSWER_FIELDS | MARKS
+        not_read |= forms.ANSWER_FIELDS | forms.MARKS
     if all(r.p is None for r in chosen):
         not_read.add("p")
     found = Counter(name for r in rows for name in [
-        *(name for name, value in r.extra.items() if not is_empty(value)
-          and (name not in FIELDS or NAMES.get(name, name) in not_read)),
-        *fields_of_messages(r.extra),
+        *(name for name, value in r.extra.items() if not forms.is_empty(value)
+          and (name not in forms.FIELDS or NAMES.get(name, name) in not_read)),
+        *forms.fields_of_messages(r.extra),
         *(f"the last answer of {name}" for name in r.extra
           if "response" in not_read and r.answer and NAMES.get(name, name) == "messages")])
     return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
@@ -99,10 +86,8 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
         return NO_ANSWER
     if r.chosen and not is_real_pair(r):
         return "chosen and rejected are equal"
-    if r.label == 0 and "demos" in kinds:
-        return "bad answers, which are no demonstrations"
-    if r.score is not None and kinds == ["demos"]:
-        return "answers with less than full marks (score 1), which are no demonstrations"
+    if "demos" in kinds and not is_good(r):
+        return "answers labelled bad or scored below 1, which are no demonstrations"
     return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
@@ -114,7 +99,7 @@ def what_is_read(r: Row, kinds: list[str]) -> str:
         return "one grade for all answers of a dialogue"
     if r.unread or r.answer is None or r.chosen is None:
         return r.unread
-    if kinds == ["demos"] and r.score in (None, 1) and r.label != 0:
+    if kinds == ["demos"] and is_good(r):
         return "the response, not chosen and rejected"
     if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
         written = next((name for name in r.extra if NAMES.get(name) == "response"), "response")
@@ -157,17 +142,22 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
     if weights is None or not good * bad:
         return ""
     ratio = weights[0] * good / (weights[1] * bad)
-    flag, low, high = "--desirable-weight", weights[0] / ratio, weights[0] / ratio * MOST
-    if ratio > 1:
-        flag, low, high = "--undesirable-weight", weights[1] * ratio / MOST, weights[1] * ratio
-    return "" if 1 / 2 <= ratio <= 2 else (
-        f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {flag} {low:.3g} to "
-        f"{high:.3g} would give the good ones 1 to {MOST:g} times the weight of the bad ones")
+    if 1 / 2 <= ratio <= 2:
+        return ""
+    even = (f"--undesirable-weight {weights[1] * ratio:.3g}" if ratio > 1 else
+            f"--desirable-weight {weights[0] / ratio:.3g}")
+    return (f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {even} would give "
+            "both kinds the same weight")
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
 def is_demo(r: Row) -> bool:
     return r.answer is not None and r.score is None and r.label is None
+
+
+def is_good(r: Row) -> bool:
+    """True if no grade says that the answer has less than full marks."""
+    return r.score in (None, 1) and r.label != 0
 
 
 def demo_rows(data: list[Row]) -> list[Row]:
@@ -176,9 +166,7 @@ def demo_rows(data: list[Row]) -> list[Row]:
     out = []
     for r in data:
         answer = r.answer or r.chosen
-        if r.answer and (r.score not in (None, 1) or r.label == 0):
-            continue                                    # a lower score, or a bad label
-        if answer is not None:
+        if answer is not None and (r.answer is None or is_good(r)):
             out.append(r.with_roles({"answer": (r.prompt, answer)}))
     return require(out, "demonstrations (a prompt and its answer)", data, "demos")
 
@@ -305,13 +293,10 @@ def most_held_out(rows: list[Row]) -> int:
 
 def never_held_out(rows: list[Row]) -> str:
     """A line if `holdout` cannot hold out a question, because it has too many rows; else ""."""
-    asked = Counter(map(first_question, rows)).most_common()
-    many = [(text, n) for text, n in asked if n > most_held_out(rows) and n >= FEW]
-    if not many:
-        return ""
-    (text, n), *others = many
-    more = f"; so it is with {quantity(len(others), 'other questions')}" if others else ""
-    return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out, so none is{more}'
+    for text, n in Counter(map(first_question, rows)).most_common(1):
+        if n >= FEW and n > most_held_out(rows):
+            return f'{n:,} rows begin with "{shorten(text, 40)}": too many to be held out'
+    return ""
 
 
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
