@@ -56,7 +56,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             if temperature <= 0:
                 return logits.argmax(-1)
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
-            return choose(logits.float() / temperature, u)
+            return draw(logits.float() / temperature, u)
         answers += decode(model, prompts[first:first + together], sample_token, stop_ids, pad,
                           max_new, stream)
         count(len(answers) - first)
@@ -179,7 +179,7 @@ def rows_together(model: GPT, tokens: int) -> int:
     return max(1, min(ROWS, STATES // max(1, tokens * model.cfg.n_embd)))
 
 
-def choose(logits: Tensor, u: Tensor) -> Tensor:
+def draw(logits: Tensor, u: Tensor) -> Tensor:
     """(b,V) logits and (b,1) random numbers u -> (b,) tokens: the first token at which the summed
     probabilities reach 1 - u. (torch.multinomial draws a number for each token, which is slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)

@@ -151,7 +151,7 @@ def test_no_random_number_draws_what_has_no_chance(u, token):
     """Tokens of chance 0 stand at both ends, where rounding would reach them."""
     logits = torch.full((5, 17), -torch.inf)
     logits[:, 3:11] = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
-    assert decoding.choose(logits, torch.full((5, 1), u)).tolist() == [token] * 5
+    assert decoding.draw(logits, torch.full((5, 1), u)).tolist() == [token] * 5
 
 
 def test_the_context_is_a_limit():
