@@ -21,8 +21,10 @@ NOT_SET: Any = None                 # the value of a field that nobody has writt
 @dataclass
 class Seqs:
     """One role of a batch, as padded sequences: B rows, T tokens.
-    Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    A loss adds up tokens only by `sum` or `mean`. Both are masked, so a loss shows which it takes.
+    Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t]. The mask, made by
+    Tokenizer.chat, is shifted there with the targets. So no prompt token has a log-prob (the output
+    head runs at `positions` alone) or a loss: a loss adds up tokens only by `sum` or `mean`, which
+    are masked, and it shows which of them it takes.
     Log-probs are natural logarithms; their unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids

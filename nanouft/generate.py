@@ -40,7 +40,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     together. temperature 0 is greedy. The random numbers of a prompt depend on its place in the
     list, not on how many are decoded together. An answer ends where the context ends. A prompt that
     fills the context loses its beginning, so that one token fits.
-    count(n): called when n more answers have ended.
+    count(n): called when n more answers are done.
     stream(tokens): called with the (b,) new tokens of the answers that go on; a GPU waits for
     it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
@@ -56,9 +56,10 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             if temperature <= 0:
                 return logits.argmax(-1)
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
-            return choose(logits.float() / temperature, u)
+            return draw(logits.float() / temperature, u)
         answers += decode(model, prompts[first:first + together], sample_token, stop_ids, pad,
-                          max_new, count, stream)
+                          max_new, stream)
+        count(len(answers) - first)
     return answers
 
 
@@ -74,7 +75,7 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 
 
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
-           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
+           stop: list[int], pad: int, max_new: int,
            stream: Callable[[Tensor], Any] | None) -> list[Answer]:
     """Answers to prompts that are decoded together, the short ones first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
@@ -88,7 +89,6 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
-    over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small):
         hidden, cache = read_prompts(model, shortest_first, ids, not_padding, pos, max_new)
@@ -105,8 +105,6 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                 break
             if (step + 1) % ask_every(device) == 0:
                 left = int(speaks.sum())
-                count(B - over - left)
-                over = B - left
                 if left == 0:
                     break
                 if left <= 0.75 * len(rows):                        # moving the cache has a cost
@@ -120,7 +118,6 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
             hidden = recorded(said, n) if recorded else model(
                 said, want="hidden", pos=pos[:, n:n + 1], cache=cache,
                 not_padding=not_padding[:, :n + 1])[:, -1]
-    count(B - over)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
@@ -182,7 +179,7 @@ def rows_together(model: GPT, tokens: int) -> int:
     return max(1, min(ROWS, STATES // max(1, tokens * model.cfg.n_embd)))
 
 
-def choose(logits: Tensor, u: Tensor) -> Tensor:
+def draw(logits: Tensor, u: Tensor) -> Tensor:
     """(b,V) logits and (b,1) random numbers u -> (b,) tokens: the first token at which the summed
     probabilities reach 1 - u. (torch.multinomial draws a number for each token, which is slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)

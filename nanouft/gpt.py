@@ -171,7 +171,7 @@ class GPT(nn.Module):
         if want == "value":
             no_head = hidden.new_zeros(hidden.shape[:-1])
             return no_head if self.value is None else self.value(hidden)[..., 0]
-        # Under autocast the product with the head is made in bf16; what follows is fp32 again.
+        # Under autocast these are in half precision; log-probs are made of them in fp32.
         logits = self.head(select_at(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":
             return logits

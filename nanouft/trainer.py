@@ -54,9 +54,6 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     for name, why in NOT_READ.items():
         if more.get(name) or getattr(args, name, None):
             raise UserError(f"{name}: is not read here; {why}")
-    if getattr(args, "train_sampling_strategy", "") == "group_by_length":
-        raise UserError('train_sampling_strategy: "group_by_length" is not read here, since the '
-                        "Trainer sees row numbers alone")
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start the script with accelerate launch")
     if objective.on_policy:
@@ -178,11 +175,6 @@ class Trainer(transformers.Trainer):
         for name, value in self.added_up(self.held_sums).items():
             output.metrics[f"{metric_key_prefix}_{name}"] = value
         return output
-
-    def predict(self, *args: Any, **others: Any) -> Any:
-        """transformers would return logits and labels, which are not kept here."""
-        raise UserError("predict: no predictions are kept here; evaluate() gives the loss of the "
-                        "held-out rows, nanouft.run.evaluation.answer_rows a model's answers")
 
     def added_up(self, sums: dict) -> dict[str, float]:
         """Numbers of this process plus those of all others."""

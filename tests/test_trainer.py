@@ -225,8 +225,7 @@ def refusal(*args, **more) -> str:
     ("sft", SimpleNamespace(n_gpu=2), "accelerate launch"),
     ("sft", {"label_smoothing_factor": 0.1}, "label_smoothing_factor: is not read here"),
     ("sft", {"neftune_noise_alpha": 5.0}, "neftune_noise_alpha: is not read here"),
-    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here"),
-    ("sft", {"train_sampling_strategy": "group_by_length"}, '"group_by_length" is not read here')])
+    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here")])
 def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
     args = arguments(tmp_path, **told) if isinstance(told, dict) else told
     assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
@@ -253,7 +252,7 @@ def test_a_model_or_rows_that_are_not_ready_are_one_line_before_the_first_step(t
 
 
 def test_settings_rows_and_calls_that_make_no_sense_are_one_line(tmp_path):
-    """A setting, rows longer than the context, evaluation without rows, other rows, predict."""
+    """A setting, rows longer than the context, evaluation without rows, other rows."""
     model, objective, data = prepared("dpo", False)
     args = NANO.pad, arguments(tmp_path)
     assert "--beta -1.0" in refusal(model, OBJECTIVES["dpo"](beta=-1.0), data, *args)
@@ -265,8 +264,6 @@ def test_settings_rows_and_calls_that_make_no_sense_are_one_line(tmp_path):
         with pytest.raises(UserError, match=why) as found:
             trainer.evaluate(*([range(2)] if held else []))
         assert "\n" not in str(found.value)
-        with pytest.raises(UserError, match="^predict: "):
-            trainer.predict(data)
 
 
 def one_of_two(rank: int, port: int, file: str) -> None:

@@ -379,10 +379,10 @@ FOR = "{%- for m in messages -%}"
      "refuses a dialogue of ['system', 'user', 'tool', 'assistant'"),
     ("'<|im_end|>\\n'", "('<|im_start|>' if m['role'] == 'assistant' and not loop.last else "
      "'<|im_end|>') + '\\n'", None),
-    ("m['content']", "m['content'].split('</think>')[-1]", "<think>a b</think>\" of the assi"),
-    (FOR, FOR.replace("messages", "messages if m['role'] != 'tool'"), "rewrites \"1\" of the tool"),
-    ("m in messages", "m in messages[-2:]", "rewrites \"Be kind\" of the system"),
-    ("m['content']", "(m['content'] | upper)", "rewrites \"Be kind\" of the system"),
+    ("m['content']", "m['content'].split('</think>')[-1]", "<think>a b</think>Four.\" of the assi"),
+    (FOR, FOR.replace("messages", "messages if m['role'] != 'tool'"), "\"1\" of the tool"),
+    ("m in messages", "m in messages[-2:]", "\"Be kind.\" of the system"),
+    ("m['content']", "(m['content'] | upper)", "\"Be kind.\" of the system"),
     ("m['content']", "(m['content'] | trim | tojson)", None),
     ("assistant\\n'", "assistant\\n<think>\\n'", "does not write an answer where its prompt"),
     ("assistant\\n'", "assistant\\n<think>'", None)], ids=str)
@@ -646,15 +646,15 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "damaged": ("qwen2", lambda f: (f / "model.safetensors").write_bytes(b"x"), "no causal langu"),
     "no tokenizer": ("qwen2", lambda f: [(f / x).unlink() for x in (
         "tokenizer.json", "tokenizer_config.json")], "has no tokenizer"),
-    "no head": ("llama", without("lm_head.weight"), 'lack lm_head.weight; if the embedding is its'),
+    "no head": ("llama", without("lm_head.weight"), "(1 in all); if the embedding is its head"),
     "not said to be tied": ("qwen2", config(tie_word_embeddings=None), "lack lm_head.weight"),
     "peft's names": ("qwen2", names_of_peft, "no place for the weights"),
     "a layer missing": ("qwen2", config(num_hidden_layers=3, layer_types=None),
-                        "lack model.layers.2.input_layernorm.weight and 11 more"),
+                        "lack model.layers.2.input_layernorm.weight (12 in all)"),
     "a layer too many": ("qwen2", config(num_hidden_layers=1, layer_types=None),
                          "no place for the weights model.layers.1."),
     "another width": ("llama", config(intermediate_size=40),
-                      "another shape for model.layers.0.mlp.down_proj.weight and 5 more"),
+                      "another shape for model.layers.0.mlp.down_proj.weight (6 in all)"),
     "NaN": ("qwen2", more("model.norm.weight", torch.full((32,), torch.nan)),
             "model.norm.weight is not finite"),
     "buffers of old files": ("llama", more("model.layers.0.self_attn.rotary_emb.inv_freq",
@@ -668,24 +668,21 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "a template beside": ("qwen2", template_beside, None),
     "no default template": ("qwen2", named_templates("rag", "tool_use"), "no default specified"),
     "an adapter": ("qwen2", only_an_adapter, "is an adapter of their/base; give the merged model"),
-    "a pickle": ("qwen2", only_a_pickle, "pytorch_model.bin is a pickle"),
+    "a pickle": ("qwen2", only_a_pickle, "no file named model.safetensors"),
     "ours, a bias missing": ("ours", without("ln_f.bias"), "ln_f.bias"),
     "ours, a stranger": ("ours", more("more", torch.ones(1)), "more"),
     "ours, few positions": ("ours", more("transformer.wpe.weight", torch.ones(3, 32)), "mismatch"),
     "ours, NaN": ("ours", more("transformer.ln_f.bias", torch.full((32,), torch.nan)),
                   "ln_f.bias is not finite"),
     "ours, a head": ("ours", more("lm_head.weight", torch.ones(1024, 32)), "not tied"),
-    "a thousand million layers": ("qwen2", config(num_hidden_layers=10**9, layer_types=None),
-                                  "has num_hidden_layers 1,000,000,000, for 26 weights"),
     "no heads": ("qwen2", config(num_attention_heads=0, num_key_value_heads=0), "m: no causal"),
     "an epsilon that is none": ("gpt2", config(layer_norm_epsilon=float("nan")),
-                                "layer_norm_epsilon nan"),
+                                "m: no causal"),
     "ours, no heads": ("ours", config(n_head=0), "n_head is 0"),
     "ours, heads that do not fit": ("ours", config(n_head=3), "n_head is 3"),
-    "ours, an epsilon below 0": ("ours", config(layer_norm_epsilon=-1.0), "_epsilon is -1.0"),
-    "ours, no layer": ("ours", config(n_layer=0), "n_layer is 0"),
+    "ours, no layer": ("ours", config(n_layer=0), "Unexpected key"),
     "quantized": ("qwen2", config(quantization_config={"quant_method": "gptq", "bits": 4}),
-                  "quantized (gptq); give the full ones"),
+                  "quantized; give the full ones"),
     "sees later tokens": ("bert", lambda f: None, "it looks at later tokens")}
 
 
@@ -781,15 +778,15 @@ def test_a_saved_folder_has_the_names_of_transformers_4(rope, folders, tmp_path)
     assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
-def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders, tmp_path, capsys):
+def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders, tmp_path):
     shutil.copytree(folders["qwen2"], tmp_path / "m")
     torch.manual_seed(0)
     hf.Phi3ForCausalLM(hf.Phi3Config(
         vocab_size=335, original_max_position_embeddings=32, pad_token_id=0, rope_parameters={
             "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4,
             "long_factor": [4.0] * 4}, **SMALL)).save_pretrained(tmp_path / "m")
-    model, tok = start_model(str(tmp_path / "m"))
-    assert model.cfg.n_ctx == 32 and "only its first 32 positions are used" in tok.about
+    model, _ = start_model(str(tmp_path / "m"))
+    assert model.cfg.n_ctx == 32
     prompts = [[*range(5, 5 + n)] for n in (2, 9, 30)]
     together = generate(model, prompts, stop=-1, pad=0, max_new=12)
     for prompt, answer in zip(prompts, together):
@@ -900,21 +897,6 @@ def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatc
     for file in (tmp_path / "run").rglob("*"):
         assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
     assert "base_model: acme/tiny" in (tmp_path / "run" / "adapter" / "README.md").read_text()
-
-
-def test_a_run_says_that_weights_in_half_precision_become_twice_as_large(folders, tmp_path, capsys):
-    folder = tmp_path / "half"
-    shutil.copytree(folders["qwen2"], folder)
-    net = hf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    net.save_pretrained(folder)
-    rows = write_jsonl(tmp_path / "rows.jsonl", ({"prompt": f"Say {x}.", "response": x}
-                                                 for x in WORDS[0].split()))
-    for name, said in ((folder, 1), (folders["qwen2"], 0)):
-        assert command(train.main, ["--init", str(name), "--data", rows, "--steps", "1", "--plain",
-                                    "--batch-size", "2", "--device", "cpu", "--out",
-                                    str(tmp_path / f"run{said}")]) == 0
-        told = "its weights are kept in bfloat16; the run saves them in float32, in twice the space"
-        assert capsys.readouterr().out.count(told) == said
 
 
 @pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])

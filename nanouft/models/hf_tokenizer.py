@@ -9,8 +9,7 @@ as its letters (transformers would read the control token).
 import json
 import os.path
 import re
-from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
@@ -58,13 +57,6 @@ def whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def beginning_of_any(names: Collection[str]) -> re.Pattern:
-    """A pattern for the first letter of each of these names in a text, even if two overlap."""
-    firsts = "".join(re.escape(letter) for letter in sorted({name[0] for name in names if name}))
-    every = "|".join(re.escape(name) for name in sorted({*names} - {""}))
-    return re.compile(f"(?=[{firsts}])(?={every}).", re.DOTALL) if every else re.compile("(?!)")
-
-
 def on_one_day(template: str) -> str:
     """The template with DAY in place of today's date, so that a run can go on tomorrow."""
     return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
@@ -89,13 +81,6 @@ def lost_turns(turns: Turns, text: str) -> list[int]:
     return lost
 
 
-def lost_letters(said: str, text: str) -> str:
-    """The first part of `said` that is missing in the text; all of `said` if nothing is missing."""
-    text = without_space(text)
-    n = bisect_left(range(len(said)), True, key=lambda k: without_space(said[k:]) in text)
-    return said[:n] or said
-
-
 class HFTokenizer(Tokenizer):
     """`t` is transformers' own. Without a chat template ours is added, with its control tokens."""
 
@@ -114,7 +99,7 @@ class HFTokenizer(Tokenizer):
             self.ours = self.template.endswith(JINJA)
             special = {*t.all_special_ids, *t.added_tokens_decoder}
             self.next_turn = ""         # written after answers by a template without end token
-            self.control = beginning_of_any(t.all_special_tokens)
+            self.control = re.compile("(?!)")       # finds nothing: `_ends` asks in plain words
             ends = self._ends(special)
         except UserError:
             raise
@@ -124,9 +109,13 @@ class HFTokenizer(Tokenizer):
         if not ends:
             raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
                             "the model would never learn to stop; repair chat_template.jinja")
-        self.control = beginning_of_any([*t.all_special_tokens, *(
+        names = {*t.all_special_tokens, *(
             token.content for i, token in t.added_tokens_decoder.items()
-            if token.special or i in ends)])
+            if token.special or i in ends)} - {""}
+        firsts = "|".join(re.escape(letter) for letter in sorted({name[0] for name in names}))
+        every = "|".join(re.escape(name) for name in sorted(names))
+        # the first letter of each name in a text, even if two overlap
+        self.control = re.compile(f"(?={firsts})(?={every}).", re.DOTALL)
         self.name = type(t).__name__
         self.lost: dict[tuple, list[int]] = {}          # roles -> turns that are left out
         self.end, self.stops = ends[-1], {ends[-1]}
@@ -306,8 +295,8 @@ class HFTokenizer(Tokenizer):
             role, said = turns[i]
             if i + 1 < len(turns) and role in ANSWERS and i not in self.lost[roles]:
                 raise OneAnswerOnly(GOES_ON)            # as the last turn it may be whole
-            part = shorten(lost_letters(said, text), 80, placeholder=" ...")
-            raise UserError(f'the chat template leaves out or rewrites "{part}" of the '
+            raise UserError("the chat template leaves out or rewrites a part of "
+                            f'"{shorten(said, 80, placeholder=" ...")}" of the '
                             f'{"assistant" if role == "masked" else role}')
         return bool(earlier)
 

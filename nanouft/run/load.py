@@ -62,7 +62,7 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    for about in filter(None, (tok.about, getattr(model, "about", ""), objective.about)):
+    for about in filter(None, (tok.about, objective.about)):
         say(about)
     return model, tok
 
