@@ -90,7 +90,8 @@ messages~s S|u a|a b|u c|a d -> s S|u a > a b|u c|a d
 conversations~h a|g b -> u a > a b
 system=S; conversations~h a|g b -> s S|u a > a b
 prompt~s S|u a|a b|u c; completion~a d -> s S|u a|a b|u c > a d
-messages~s S|a Welcome.|u a|a b|u c -> s S|a Welcome.|u a > a b
+messages~s S|a Welcome.|u a|a b|u c -> s S|a Welcome.|u a > a b; \
+the dialogue up to its last answer, not the turns after it
 messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}\
 ]}, {"role": "assistant", "content": "b"}] -> u x<br>y > a b
 messages~d S|u a|t 1|a b -> s S|u a|t 1 > a b
