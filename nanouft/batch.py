@@ -24,12 +24,13 @@ class Seqs:
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t]. The mask, made by
     Tokenizer.chat, is shifted there with the targets. So no prompt token has a log-prob (the output
     head runs at `positions` alone) or a loss: a loss adds up tokens only by `sum` or `mean`, which
-    are masked, and it shows which of them it takes.
+    are masked, and it shows which of them it takes (ORPO alone counts prompts too).
     Log-probs are natural logarithms; their unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
-    not_padding: Tensor             # (B,T) 1 where the target is a real token, prompt included
+    not_padding: Tensor             # (B,T) 1 where the target is a real token, prompt included; for
+    #   counts and widths: attention needs no mask, because padding is on the right
     # forward() writes:
     logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
     # run/reference.py writes, before training; for sampled answers rollout.py:

@@ -65,13 +65,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
 
 def pad_left(prompts: list[list[int]], pad: int, max_new: int,
              device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(ids (B,P), not_padding (B,P+max_new), positions (B,P+max_new)). Padding is on the left, so
-    the next token of every row belongs to the same column."""
+    """(ids (B,P), attention_mask (B,P+max_new), positions (B,P+max_new)). Padding is on the left,
+    so the next token of every row belongs to the same column."""
     P = max(map(len, prompts))
     missing = torch.tensor([[P - len(p)] for p in prompts], device=device)
     ids = torch.tensor([[pad] * (P - len(p)) + p for p in prompts], device=device)
-    not_padding = torch.arange(P + max_new, device=device) >= missing
-    return ids, not_padding, (not_padding.long().cumsum(1) - 1).clamp_min(0)
+    attention_mask = torch.arange(P + max_new, device=device) >= missing
+    return ids, attention_mask, (attention_mask.long().cumsum(1) - 1).clamp_min(0)
 
 
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
@@ -81,7 +81,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
     shortest_first = [prompts[i] for i in rows.tolist()]
-    ids, not_padding, pos = pad_left(shortest_first, pad, max_new, device)
+    ids, attention_mask, pos = pad_left(shortest_first, pad, max_new, device)
     P = ids.shape[1]
     pos = pos.clamp_max(n_ctx - 1)          # for rows that have ended
     room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)[rows]    # for answers
@@ -91,8 +91,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     logp = torch.zeros(B, max_new, device=device)
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small):
-        hidden, cache = read_prompts(model, shortest_first, ids, not_padding, pos, max_new)
-        recorded = recorded_step(model, cache, not_padding, pos) if is_recorded(model) else None
+        hidden, cache = read_prompts(model, shortest_first, ids, attention_mask, pos, max_new)
+        recorded = recorded_step(model, cache, attention_mask, pos) if is_recorded(model) else None
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
@@ -110,20 +110,20 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                 if left <= 0.75 * len(rows):                        # moving the cache has a cost
                     still = speaks.nonzero()[:, 0]
                     cache.take(still)
-                    rows, not_padding, pos, speaks, room = (
-                        x[still] for x in (rows, not_padding, pos, speaks, room))
+                    rows, attention_mask, pos, speaks, room = (
+                        x[still] for x in (rows, attention_mask, pos, speaks, room))
                     if recorded:
-                        recorded = recorded_step(model, cache, not_padding, pos)
+                        recorded = recorded_step(model, cache, attention_mask, pos)
             n, said = P + step, new_ids[rows, step:step + 1]
             hidden = recorded(said, n) if recorded else model(
                 said, want="hidden", pos=pos[:, n:n + 1], cache=cache,
-                not_padding=not_padding[:, :n + 1])[:, -1]
+                attention_mask=attention_mask[:, :n + 1])[:, -1]
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
 
 
-def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, not_padding: Tensor,
+def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, attention_mask: Tensor,
                  pos: Tensor, max_new: int) -> tuple[Tensor, Any]:
     """(final states (B,C) of the last tokens, cache of B rows). Equal prompts, such as those of a
     group, are read once, and then the cache's rows are copied."""
@@ -133,10 +133,10 @@ def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, not_padding:
     once = [*first.values()] if len(first) * P >= FEW else [*range(B)]
     if len(once) < B:
         read = torch.tensor(once, device=device)
-        ids, not_padding, pos = ids[read], not_padding[read], pos[read]
+        ids, attention_mask, pos = ids[read], attention_mask[read], pos[read]
     cache = model.new_cache(len(once), P + max_new)
     hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache,
-                   not_padding=not_padding[:, :P])[:, -1]
+                   attention_mask=attention_mask[:, :P])[:, -1]
     if len(once) < B:
         place = {row: k for k, row in enumerate(once)}
         copies = torch.tensor([place[row] for row in same], device=device)

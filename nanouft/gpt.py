@@ -129,7 +129,8 @@ class GPT(nn.Module):
     at:   where the head is needed: (N,) positions in the flattened (B,T), as in Seqs.positions;
           None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
-    not_padding: (B, cache.n + T) bool, False for padding on the left; attention must not see it."""
+    attention_mask: (B, cache.n + T) bool, False for padding on the left, which only sampled answers
+          have; None = no padding on the left."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
     cache_copies = 2                    # of all keys and values, while Cache.take drops rows
     recomputes = False                  # activation checkpointing
@@ -160,12 +161,12 @@ class GPT(nn.Module):
     def forward(self, ids: Tensor | None = None, *, embeds: Tensor | None = None,
                 hidden: Tensor | None = None, want: str = "logits", targets: Tensor | None = None,
                 at: Tensor | None = None, pos: Tensor | None = None, cache: Cache | None = None,
-                not_padding: Tensor | None = None) -> Tensor:
+                attention_mask: Tensor | None = None) -> Tensor:
         if hidden is None:
             x = self.wte(ids) if embeds is None else embeds
             if want == "embeds":
                 return x
-            hidden = self._blocks(x, pos, cache, not_padding)
+            hidden = self._blocks(x, pos, cache, attention_mask)
         if want == "hidden":
             return hidden
         if want == "value":
@@ -188,15 +189,15 @@ class GPT(nn.Module):
         return F.linear(hidden, self.wte.weight)
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Cache | None,
-                not_padding: Tensor | None) -> Tensor:
+                attention_mask: Tensor | None) -> Tensor:
         """(B,T,C) token embeddings -> (B,T,C) final hidden states."""
         T = x.shape[1]
         n = cache.n if cache is not None else 0
         if pos is None:
             pos = torch.arange(n, n + T, device=x.device)
         mask = None                                             # plain causal attention needs none
-        if not_padding is not None or (n and T > 1):
-            mask = _mask(T, n, not_padding, x.device, x.dtype)
+        if attention_mask is not None or (n and T > 1):
+            mask = _mask(T, n, attention_mask, x.device, x.dtype)
         x = x + self.wpe(pos)
         again = self.recomputes and torch.is_grad_enabled() and cache is None
         for layer, block in enumerate(self.h):
@@ -218,15 +219,15 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def _mask(T: int, n: int, not_padding: Tensor | None, device: torch.device,
+def _mask(T: int, n: int, attention_mask: Tensor | None, device: torch.device,
           dtype: torch.dtype) -> Tensor:
     """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
     No query sees later keys or padding. Padding sees itself, since softmax over nothing is NaN."""
     i = torch.arange(n, n + T, device=device)[:, None]
     j = torch.arange(n + T, device=device)[None]
     seen = (j <= i)[None, None]
-    if not_padding is not None:
-        seen = (seen & not_padding[:, None, None, :]) | (i == j)
+    if attention_mask is not None:
+        seen = (seen & attention_mask[:, None, None, :]) | (i == j)
     return torch.where(seen, 0.0, -torch.inf).to(dtype)
 
 

@@ -98,17 +98,18 @@ def test_the_head_runs_only_where_it_is_asked_for(model):
 @pytest.mark.parametrize("padded", [False, True])
 def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded, model):
     """So nothing looks ahead either."""
-    not_padding = torch.ones(2, 8).bool()
-    not_padding[1, :2] = not padded
-    pos = (not_padding.long().cumsum(1) - 1).clamp_min(0)
+    attention_mask = torch.ones(2, 8).bool()
+    attention_mask[1, :2] = not padded
+    pos = (attention_mask.long().cumsum(1) - 1).clamp_min(0)
     cache, at, got = Cache(model.cfg, 2, 20, model.wte.weight), 0, []
     for n in cuts:
-        kw = {"not_padding": not_padding[:, :at + n], "pos": pos[:, at:at + n]} if padded else {}
+        kw = {"attention_mask": attention_mask[:, :at + n],
+              "pos": pos[:, at:at + n]} if padded else {}
         got.append(model(IDS[:, at:at + n], cache=cache, **kw))
         at += n
         assert cache.n == at
-    at_once = model(IDS, not_padding=not_padding, pos=pos)
-    same(torch.cat(got, 1)[not_padding], at_once[not_padding], 1e-10)
+    at_once = model(IDS, attention_mask=attention_mask, pos=pos)
+    same(torch.cat(got, 1)[attention_mask], at_once[attention_mask], 1e-10)
 
 
 # ---- weights -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Decoding on a card: one step over a cache of constant length, recorded once and replayed.
 
-    step = recorded_step(model, cache, not_padding, pos)        # None: go on without it
+    step = recorded_step(model, cache, attention_mask, pos)        # None: go on without it
     hidden = step(tokens, n)            # the n-th column; as model(tokens, want="hidden", ...)
 
 A step of one token launches hundreds of small kernels, and a card waits for them. A recording
@@ -25,8 +25,8 @@ class ConstantCache:
 
 
 class ConstantStep:
-    def __init__(self, model: Any, cache: Any, not_padding: Tensor, pos: Tensor):
-        self.model, self.growing, self.not_padding, self.pos = model, cache, not_padding, pos
+    def __init__(self, model: Any, cache: Any, attention_mask: Tensor, pos: Tensor):
+        self.model, self.growing, self.attention_mask, self.pos = model, cache, attention_mask, pos
         self.n = torch.tensor([cache.n], device=pos.device)
         self.tokens = torch.zeros_like(pos[:, :1])
         cache.kv[..., cache.n:, :] = 0                  # 0 times what stood there could be NaN
@@ -37,7 +37,7 @@ class ConstantStep:
     def compute(self) -> Tensor:
         """(b,C) final states of the tokens."""
         x = self.model.wte(self.tokens) + self.model.wpe(self.pos.index_select(1, self.n))
-        mask = (self.not_padding & (self.columns <= self.n))[:, None, None]         # (b,1,1,room)
+        mask = (self.attention_mask & (self.columns <= self.n))[:, None, None]         # (b,1,1,room)
         for layer, block in enumerate(self.model.h):
             x = block(x, mask, self.cache, layer)
         return self.model.ln_f(x)[:, -1]
@@ -69,12 +69,12 @@ def is_recorded(model: Any) -> bool:
     return model.wte.weight.device.type == "cuda" and hasattr(model, "h")
 
 
-def recorded_step(model: Any, cache: Any, not_padding: Tensor,
+def recorded_step(model: Any, cache: Any, attention_mask: Tensor,
                   pos: Tensor) -> ConstantStep | None:
     """A recorded step. None if it cannot be recorded, or says something else than the plain one."""
-    n, step = cache.n, ConstantStep(model, cache, not_padding, pos)
+    n, step = cache.n, ConstantStep(model, cache, attention_mask, pos)
     plain = model(step.tokens, want="hidden", pos=pos[:, n:n + 1], cache=cache,
-                  not_padding=not_padding[:, :n + 1])[:, -1]
+                  attention_mask=attention_mask[:, :n + 1])[:, -1]
     try:
         if pos.device.type == "cuda":
             step.record()
