@@ -37,7 +37,7 @@ class ConstantStep:
     def compute(self) -> Tensor:
         """(b,C) final states of the tokens."""
         x = self.model.wte(self.tokens) + self.model.wpe(self.pos.index_select(1, self.n))
-        mask = (self.attention_mask & (self.columns <= self.n))[:, None, None]         # (b,1,1,room)
+        mask = (self.attention_mask & (self.columns <= self.n))[:, None, None]     # (b,1,1,room)
         for layer, block in enumerate(self.model.h):
             x = block(x, mask, self.cache, layer)
         return self.model.ln_f(x)[:, -1]
