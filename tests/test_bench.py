@@ -90,13 +90,13 @@ def begins_again(run, model, optimizer, scaler) -> int:
     return 0
 
 
-LOAD = train.load_step
+LOAD = train.checkpoint.load_step
 
 
 @pytest.mark.parametrize("load", [LOAD, begins_again])
 def test_a_run_that_is_not_resumed_well_is_a_look(load, monkeypatch):
     """Such as one that makes all its steps once more, which gives the same losses."""
-    monkeypatch.setattr(train, "load_step", load)
+    monkeypatch.setattr(train.checkpoint, "load_step", load)
     fine, told = gpu.resume(Device(), half=2)
     assert fine == (load is LOAD) and "losses off by 0e+00" in told, told
 

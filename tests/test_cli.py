@@ -92,8 +92,7 @@ def test_the_lists_of_flags_name_flags():
                 reward.RewardFlags, pretrain.PretrainFlags, PlaygroundFlags]
     of_run = {f.name for f in dataclasses.fields(TrainFlags)}
     every = {f.name for kind in commands for f in dataclasses.fields(kind)}
-    assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
-            *load.INHERITED} <= of_run
+    assert {*settings.SHORT, *settings.OF_WORLD, *load.INHERITED} <= of_run
     assert {*flags.NAMED} <= every
 
 
@@ -158,7 +157,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "train --device tpu": "unknown device 'tpu'",
-    "train --device cpu:3": "--device cpu:3|PyTorch has 1 CPU device here",
+    "train --device cpu:3": "--device cpu:3|PyTorch sees 1 CPU device here",
     "train --dtype fp16": "fp16|GPU"}
 REFUSED |= {f"train --objective {name} --accumulate 2":
             f"--accumulate 2: {name} compares all rows of a step; give a smaller --batch-size"

@@ -19,7 +19,8 @@ from nanouft.models.folders import start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
-from nanouft.run.folder import read_lines, save_step
+from nanouft.run.checkpoint import save_step
+from nanouft.run.folder import read_lines
 
 ONCE = "train --init start --steps 1 --batch-size 2 "
 SAID = {        # command line: what it prints, and writes to run.json and eval.json, in this order,
@@ -31,11 +32,11 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective kto --data even.jsonl --out k":
         "Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k",
     ONCE + "--objective sft --data even.jsonl --lr 1e-9 --out short":
-        "held-out rows scored|Saved in short|model.safetensors: a model folder|eval.json|curves.png"
+        "held-out rows scored|Saved in short|model.safetensors|eval.json|curves.png"
         "!adapter",
     ONCE + "--objective sft --data even.jsonl --plain --out p": "Saved in p!eval.json",
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
-        "--eval-data is a file of --data",
+        "10 of 10 held-out questions are also trained on",
     "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
         "0.05M of 0.06M parameters trained, on cpu",
     ONCE + "--objective una --data scores.jsonl --plain --out b":

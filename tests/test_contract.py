@@ -187,7 +187,7 @@ def test_an_unnamed_or_changed_file_is_not_run_again(here, capsys):
         with pytest.raises(UserError, match=why):
             train.main(line.split())
     assert not (here / "it was run").exists()
-    with pytest.raises(UserError, match="mine.py has changed since that run began"):
+    with pytest.raises(UserError, match="the file of its objective has changed since"):
         train.main("--resume broken --objective mine.py".split())
 
 

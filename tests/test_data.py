@@ -35,7 +35,7 @@ from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
-from nanouft.run.load import choose, load_rows
+from nanouft.run.load import chosen_rows, load_rows
 from nanouft.run.settings import read_flags
 
 # A tokenizer in which every letter is a token, so that a test can count.
@@ -761,9 +761,10 @@ def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, c
                               "thumb": "up"} for i in range(9)])
     objective, cfg, _ = read_flags(["--objective", *flags.split(), "--data", file])
     if unread is None:
-        fails("unused fields: thumb", lambda: choose(cfg, objective, load_rows(cfg, objective)))
+        fails("unused fields: thumb",
+              lambda: chosen_rows(cfg, objective, load_rows(cfg, objective)))
     else:
-        choose(cfg, objective, load_rows(cfg, objective))
+        chosen_rows(cfg, objective, load_rows(cfg, objective))
     printed = capsys.readouterr().out
     assert (unread or "") in printed and ("does not read" in printed) == bool(unread)
     assert unread is not None or "thumb" not in printed

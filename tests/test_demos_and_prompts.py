@@ -209,20 +209,15 @@ def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, 
         assert float(total) == pytest.approx(want, rel=2e-5), parts
 
 
-def test_memory_counts_a_demonstration_once_beside_the_answers_to_its_prompt(monkeypatch):
+def test_memory_counts_a_demonstration_once_beside_the_answers_to_its_prompt():
     """And all rows of a method that reads rows."""
-    counted = []
-    monkeypatch.setattr(memory, "memory_of_step", lambda model, size, parts, tokens, *more, **how:
-                        counted.append(tokens) or "")
     for name, sequences in (("chord", 4 + 1), ("grpo", 4), ("dpo", 2), ("sft", 1)):
         objective = OBJECTIVES[name]()
         rows = world.mixed_rows("train", objective.kinds(), 8, 0)
         train, _ = encode(objective.choose(rows), NANO, 115)
-        plan = SimpleNamespace(cfg=SimpleNamespace(accumulate=1), objective=objective, train=train,
-                               max_new=12, batch_size=4)
-        memory.check_memory(plan, None, replace(CPU, dtype="bf16"))
+        plan = SimpleNamespace(objective=objective, train=train, max_new=12)
         longest = max(e.length for e in train) + 12 * objective.on_policy
-        assert counted[-1] == sequences * longest, name
+        assert memory.tokens_of_row(plan) == sequences * longest, name
 
 
 # ---- what they are at the ends of their settings -------------------------------------------------

@@ -28,8 +28,9 @@ from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
 from nanouft.plumbing.entry import command
-from nanouft.run import folder as run_folder
-from nanouft.run.folder import Log, read_lines
+from nanouft.run import checkpoint
+from nanouft.run.checkpoint import Log
+from nanouft.run.folder import read_lines
 
 # ---- how a run may end: each is called in the process of the run, before it begins ---------------
 Ending = Callable[[], object]
@@ -101,7 +102,7 @@ OUT = "error: out of memory; give --activation-checkpointing"
 ENDS = [        # the run, how it ends, its exit code, the step that is kept, what it says
     *[(PLAIN, at_call(Log, "add", 3, sends(x)), 130, 3, "interrupted: stops after this step\n")
       for x in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")],
-    (PLAIN, at_call(train, "evaluate_run", 2, sends("SIGTERM")), 130, 5, "interrupted"),
+    (PLAIN, at_call(train.evaluation, "evaluate_run", 2, sends("SIGTERM")), 130, 5, "interrupted"),
     (PLAIN, under_nohup, 0, 5, ""),
     (SAVED, at_call(Log, "add", 3, sends("SIGINT")), 130, 4, "stops after this rollout\n"),
     *[(PLAIN, at_call(DPO, "loss", 4, fails(error)), code, 3, said) for error, code, said in (
@@ -191,7 +192,7 @@ def test_however_a_run_ends_it_goes_on_to_the_same_bytes(number, place):
         assert "interrupted" not in said
         is_like_the_whole(place, run, kind)
         return
-    steps = run_folder.whole_steps(place / run)
+    steps = checkpoint.whole_steps(place / run)
     assert steps[-1:] == ([] if not kept else [kept]) or kept is None, said
     line = f"{run} holds step {steps[-1]}; go on with: python -m nanouft.train --resume {run}" \
         if steps else ""
@@ -231,7 +232,7 @@ def operations(at: int | None) -> Ending:
             return save
         names = os.open("names", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.addaudithook(seen)
-        for module in (run_folder, folders):
+        for module in (checkpoint, folders):
             module.save_file = tensors(module.save_file)
     return begin
 
@@ -266,9 +267,9 @@ def test_a_second_process_in_one_folder_is_one_line_and_does_not_disturb_the_fir
 def test_what_is_no_plain_file_of_a_model_is_not_waited_for(make, place):
     """tests/test_strangers.py asks it of the files of a run."""
     for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt"):
-        run_folder.remove(place / "copied")
+        checkpoint.remove(place / "copied")
         shutil.copytree(place / "start", place / "copied")
-        run_folder.remove(place / "copied" / name)
+        checkpoint.remove(place / "copied" / name)
         make(place / "copied" / name)
         code, said = child([*words(PLAIN, "none"), "--init", "copied"])
         line, = said.partition("\n\n")[0].splitlines()

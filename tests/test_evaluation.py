@@ -17,8 +17,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation, measure
+from nanouft.run.checkpoint import Log
 from nanouft.run.evaluation import Evaluation, evaluate_run, pick_question, print_tasks, show
-from nanouft.run.folder import Log
 from nanouft.run.measure import Measurement, held_out_metrics
 from nanouft.run.plan import affordable, scores_answers
 from nanouft.run.reference import FrozenModels, logps
@@ -148,8 +148,8 @@ def test_a_resumed_run_does_not_score_its_start_again(line, step, tmp_path, monk
     table = capsys.readouterr().out.partition("before    after")[2].partition("\nSaved in")[0]
     with killed_in_step(step):
         assert command(train.main, [*words.split(), *"--device cpu --out half".split()]) == 130
-    scored, real = [], train.evaluate_run
-    monkeypatch.setattr(train, "evaluate_run", lambda *args: scored.append(1) or real(*args))
+    scored, real = [], evaluation.evaluate_run
+    monkeypatch.setattr(evaluation, "evaluate_run", lambda *args: scored.append(1) or real(*args))
     assert command(train.main, ["--resume", "half"]) == 0
     assert len(scored) == 1, "after training alone"
     assert table in capsys.readouterr().out

@@ -25,7 +25,7 @@ from nanouft.loop import Device
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
-from nanouft.run import device, memory, reference
+from nanouft.run import memory, reference
 from nanouft.run.folder import hash_of
 from nanouft.run.load import load_rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
@@ -75,7 +75,8 @@ def test_reading_for_the_start_model(model):
     data, one_row = some_rows(model.cfg.vocab_size), ANSWER * model.cfg.vocab_size
     used = peak(lambda: reference.logps(data, model, 0, CPU))
     assert used < 8 * max(LOGITS, one_row) + 2**20, f"{used:,} bytes"   # logits, their log-softmax
-    assert len(reference.chunks(data, model)) == 1, "a large vocabulary does not part the rows"
+    assert len([*reference.batches(data, model, 0, CPU, "")]) == 1, \
+        "a large vocabulary does not part the rows"
 
 
 def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
@@ -154,7 +155,7 @@ def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
 @pytest.mark.parametrize("name", ["grpo", "rloo"])
 def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
     """Each of them is a row of the step, as long as a prompt and the longest answer."""
-    monkeypatch.setattr(device, "memory", lambda _: 1e15)
+    monkeypatch.setattr(memory, "memory_there", lambda _: 1e15)
     model = tiny(vocab_size=VOCAB)
     for samples in (2, 5):
         objective, cfg, given = read_flags(["--objective", name, "--batch-size", "128",
@@ -169,13 +170,13 @@ def test_steps_in_half_precision_are_not_refused_but_weights_that_do_not_fit_are
     """The steps take less than is estimated; weights, gradients and moments are in fp32."""
     plan, model = plan_of("sft --batch-size 512")
     monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
-    monkeypatch.setattr(device, "memory", lambda _: 0.6e9)
+    monkeypatch.setattr(memory, "memory_there", lambda _: 0.6e9)
     half = Device("cpu", "bf16")
     with pytest.raises(UserError, match="there are 0.6"):
         check_memory(plan, model, CPU)
     for other in (half, Device("cuda", "fp32")):
         assert check_memory(plan, model, other).startswith("memory: up to ")
-    monkeypatch.setattr(device, "memory", lambda _: 0.4e9)
+    monkeypatch.setattr(memory, "memory_there", lambda _: 0.4e9)
     with pytest.raises(UserError, match="no batch would fit: give --lora"):
         check_memory(plan, model, half)
 
@@ -187,7 +188,7 @@ def test_no_accumulate_for_a_method_that_refuses_it(name, there, monkeypatch):
     model = tiny(vocab_size=VOCAB)
     plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
     monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
-    monkeypatch.setattr(device, "memory", lambda _: 0.53e9)
+    monkeypatch.setattr(memory, "memory_there", lambda _: 0.53e9)
     with pytest.raises(UserError, match=f"--batch-size \\d+ would fit{there}") as refused:
         check_memory(plan, model, CPU)
     assert ("--accumulate" in str(refused.value)) == (name == "sft")
@@ -267,7 +268,7 @@ def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, to
                                                                 monkeypatch, capsys):
     """Before anything is read by the model or written; and what is named does fit."""
     line = "train --objective sft --rows 64 --steps 1 --plain --out"
-    monkeypatch.setattr(device, "memory", lambda d: there)
+    monkeypatch.setattr(memory, "memory_there", lambda d: there)
     monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)     # on every machine the same
     name = f"m{len(told)}-{there}"
     assert call(f"{line} {name} {flags}") == (2 if told else 0)

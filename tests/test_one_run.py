@@ -43,7 +43,8 @@ from nanouft.objectives.poft import PoFT
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.folder import read_lines, whole_steps
+from nanouft.run.checkpoint import whole_steps
+from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen

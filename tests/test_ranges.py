@@ -87,12 +87,11 @@ def test_settings_that_make_no_sense_together(told):
     EvaluateFlags, HarvestFlags, KeepFlags, PretrainFlags, RewardFlags, SampleFlags, TrainFlags,
     lake.LakeFlags])
 def test_every_number_of_a_program_has_a_least_value(program):
-    """(choose_device asks for that of --threads.)"""
     told = (OBJECTIVES["sft"](), set()) if program is TrainFlags else ()
     program(**{"aligned": "base"} if program is KeepFlags else {}).check(*told)
     hints = typing.get_type_hints(program)
-    numbers = [f.name for f in fields(program) if f.name != "threads"
-               and {int, float} & {hints[f.name], *typing.get_args(hints[f.name])}]
+    numbers = [f.name for f in fields(program)
+               if {int, float} & {hints[f.name], *typing.get_args(hints[f.name])}]
     assert numbers
     for name in numbers:
         with pytest.raises(UserError, match=f"^{flag(name)} -1: "):

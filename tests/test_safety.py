@@ -24,11 +24,9 @@ from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json
-from nanouft.run import folder as run_folder
-from nanouft.run import follow
-from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
-from nanouft.run.resume import check_resume, fingerprint
-from nanouft.run.settings import AS_WELL
+from nanouft.run import checkpoint
+from nanouft.run.checkpoint import Log, load_step, save_step
+from nanouft.run.folder import AS_WELL, check_resume, fingerprint, new_folder, read_lines
 
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
 
@@ -85,7 +83,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, c
             refused()
     assert len(whole) == 3 and loaded() == 4
     for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
-        run_folder.write_json(folder / "step.json", about | change)
+        checkpoint.write_json(folder / "step.json", about | change)
         refused()
     for name in ("0.step", "0.exp_avg"):
         x, others = tensors[name], {key: x for key, x in tensors.items() if key != name}
@@ -206,13 +204,13 @@ def test_a_run_is_saved_between_two_rollouts(place, tmp_path):
 
 def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypatch):
     """Of a model whose saving takes half a second, the next one comes 4.5 seconds later."""
-    saved, real = [], follow.save_step
+    saved, real = [], checkpoint.save_step
 
     def slow(folder, step, *told):
         saved.append(step)
         time.sleep(0.5)
         real(folder, step, *told)
-    monkeypatch.setattr(follow, "save_step", slow)
+    monkeypatch.setattr(checkpoint, "save_step", slow)
     argv = [*run(place, "--steps", "110", "--out", str(tmp_path / "run"))]
     at = argv.index("--save-every")
     assert command(train.main, argv[:at] + argv[at + 2:]) == 0
@@ -222,8 +220,8 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(place, tmp_path, monkeypa
 def test_a_clock_that_is_set_back_stops_no_saves(place, monkeypatch, capsys):
     """By an hour, in the middle of a run."""
     shutil.rmtree(place / "run", ignore_errors=True)
-    saved, save_step, clock = [], follow.save_step, [time.time()]
-    monkeypatch.setattr(follow, "save_step", lambda *x: saved.append(x[1]) or save_step(*x))
+    saved, save_step, clock = [], checkpoint.save_step, [time.time()]
+    monkeypatch.setattr(checkpoint, "save_step", lambda *x: saved.append(x[1]) or save_step(*x))
     monkeypatch.setattr(time, "time", lambda: clock.append(clock[-1] - 3600) or clock[-1])
     assert command(train.main, run(place, "--save-every", "1")) == 0
     assert saved == [1, 2, 3, 4]

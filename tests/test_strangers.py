@@ -16,8 +16,9 @@ from nanouft import pretrain, reward, train
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.run.folder import check_free, read_lines, whole_steps
-from nanouft.run.load import remove_unfinished, with_first_models
+from nanouft.run.checkpoint import whole_steps
+from nanouft.run.folder import check_free, read_lines
+from nanouft.run.load import with_first_models
 from nanouft.run.settings import read_flags
 
 STEPS = 7
@@ -310,11 +311,12 @@ def test_no_spelling_of_a_command_line_hides_code(argv, run, tmp_path, capsys):
 @posix
 @pytest.mark.parametrize("out", ["/proc/none/run", "/dev/null/run", "a\0b", "x" * 300])
 @pytest.mark.parametrize("program, reads", [
-    (train, "open_model"), (reward, "start_model"), (pretrain, "token_rows")])
+    (train, "load.open_model"), (reward, "start_model"), (pretrain, "token_rows")])
 def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(
         program, reads, out, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(program, reads, lambda *told: pytest.fail("something was read"))
+    monkeypatch.setattr(f"{program.__name__}.{reads}",
+                        lambda *told: pytest.fail("something was read"))
     assert command(program.main, ["--device", "cpu", "--out", out]) == 2
     told = one_error(capsys)
     assert told.startswith("error: --out ") and "cannot be written (" in told
@@ -341,21 +343,31 @@ def test_a_taken_name_is_gone_on_with_only_where_that_can_be(program, run, tmp_p
 
 
 @pytest.mark.parametrize("left", [[], ["run.json.partial"]])
-def test_a_first_model_that_was_stopped_at_its_very_start_is_made_again(left, tmp_path):
+def test_a_first_model_that_was_stopped_at_its_very_start_is_made_again(
+        left, tmp_path, monkeypatch):
     """It had no run.json yet."""
-    folder = tmp_path / "aligned-1"
-    folder.mkdir()
-    for name in left:
-        (folder / name).write_text("{")
-    remove_unfinished(folder)
-    assert not folder.exists()
+    monkeypatch.chdir(tmp_path)
+    objective, cfg, _ = read_flags(["--objective", "poft", "--rows", "8"])
+    found: list[bool] = []
+
+    def train_one(argv: list[str]) -> int:
+        folder = Path(argv[argv.index("--out") + 1])
+        found.append(folder.exists())
+        folder.mkdir(parents=True)
+        for name in left:
+            (folder / name).write_text("{")
+        return 0
+    for _ in range(2):
+        with_first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
+    assert found == [False, False]
 
 
 def test_a_run_that_cannot_go_on_is_refused_before_its_rows_are_read_by_a_model(
         tmp_path, monkeypatch):
     line = ["--objective", "dpo", "--rows", "40", "--steps", "2", "--batch-size", "4", "--plain",
             "--device", "cpu", "--out", str(tmp_path / "run")]
-    monkeypatch.setattr(train, "evaluate_run", lambda *told: (_ for _ in ()).throw(UserError("x")))
+    monkeypatch.setattr(train.evaluation, "evaluate_run",
+                        lambda *told: (_ for _ in ()).throw(UserError("x")))
     with pytest.raises(UserError, match="x"):           # it ends before its first step
         train.main(line)
     about = json.loads((tmp_path / "run" / "run.json").read_text())

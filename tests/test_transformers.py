@@ -46,11 +46,12 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
+from nanouft.run import memory
 from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import (
     activation_bytes_per_token,
-    memory_of_step,
+    check_memory,
     saved_bytes_per_token,
 )
 from nanouft.run.reference import FrozenModels
@@ -205,7 +206,7 @@ def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precis
 
 
 @pytest.mark.parametrize("kind, lora", [("ours", False), ("gpt2", False), ("llama", True)])
-def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
+def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, monkeypatch):
     """Left on in decoding, transformers forgets the cache without an error."""
     if lora:
         pytest.importorskip("peft")
@@ -233,8 +234,12 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
     assert less[3] < less[4] < plain[4] == plain[3], "one of two blocks is computed again"
     same(less[2], plain[2], 1e-6)
     assert len(plain[2]) > 5
-    assert memory_of_step(model, 8, 1, rows[0].length) == "", "less than a gigabyte"
-    assert "GB, " in (text := memory_of_step(model, 1, 1, 10**7)) and not text.endswith(
+    monkeypatch.setattr(memory, "memory_there", lambda device: 1e15)
+    plan = SimpleNamespace(cfg=SimpleNamespace(accumulate=1), objective=form.objective, train=rows,
+                           batch_size=8)
+    assert check_memory(plan, model, CPU) == "", "less than a gigabyte"
+    plan.batch_size = 10**6
+    assert "GB, " in (text := check_memory(plan, model, CPU)) and not text.endswith(
         "--activation-checkpointing")
 
 
@@ -948,7 +953,7 @@ def test_the_reference_of_sampled_answers_stays_where_it_began(kind, folders):
     pytest.importorskip("peft")
     model, tok = start_model(folders[kind], True)
     model.add_lora(2, seed=0)
-    reference = FrozenModels(model, tok.pad, CPU).reference(OBJECTIVES["grpo"](), lora=True)
+    reference = FrozenModels(model, tok.pad, CPU).reference_model(OBJECTIVES["grpo"](), lora=True)
     ids = torch.arange(8)[None]
     with torch.no_grad():
         before = reference(ids)

@@ -39,7 +39,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import follow
+from nanouft.run import checkpoint
 from nanouft.run.device import CompiledBlocks, choose_device
 from nanouft.run.reference import FrozenModels
 
@@ -145,7 +145,7 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
     """A run that is stopped halfway and resumed makes the steps of one that is not stopped."""
     flags = ["--objective", "ift", "--rows", "200", "--steps", str(2 * half), "--save-every",
              str(half), "--plain", "--items", "0", "--device", gpu.name]
-    save_step = follow.save_step
+    save_step = checkpoint.save_step
 
     def save_and_stop(*step) -> None:
         save_step(*step)
@@ -157,7 +157,7 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
     with tempfile.TemporaryDirectory() as place, quiet() as printed:
         whole, cut = Path(place, "whole"), Path(place, "cut")
         train.main([*flags, "--out", str(whole)])
-        with (mock.patch.object(follow, "save_step", save_and_stop),
+        with (mock.patch.object(checkpoint, "save_step", save_and_stop),
               contextlib.suppress(KeyboardInterrupt)):
             train.main([*flags, "--out", str(cut)])
         stopped = len(losses(cut))

@@ -131,7 +131,7 @@ def source_of(objective: Objective, model: GPT, base: GPT,
     rows = objective.choose(lists("train", STEPS * BATCH))
     if objective.on_policy:
         prompts, _ = encode(rows, tok, base.cfg.n_ctx - LONGEST)
-        reference = models.reference(objective, lora=False)
+        reference = models.reference_model(objective, lora=False)
         return Rollouts(prompts, objective, Sampler(model, reference, tok, LONGEST),
                         world.exact_scores, Batching(BATCH, STEPS))
     encoded = models.prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)
@@ -169,7 +169,7 @@ def measure_pushes(model: GPT, base: GPT, objective: Objective, row: Row,
                    tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
     """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
     models = FrozenModels(base, tok.pad)
-    reference = models.reference(objective, lora=False) if objective.on_policy else base
+    reference = models.reference_model(objective, lora=False) if objective.on_policy else base
     return [(which, tokens, [round(x, 3) for x in push]) for which, tokens, push
             in token_pushes(objective, row, model, tok, reference=reference)]
 

@@ -6,12 +6,9 @@ import gc
 import os
 import re
 import runpy
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from safetensors import SafetensorError
 
@@ -39,7 +36,9 @@ def command(main: Callable, argv: list[str] | None = None,
     """Call an entry point. An error that a person can cause becomes one line; any other one is a
     traceback. needs_less: advice if memory runs out."""
     make_streams_safe()
-    wake_collector()
+    if not gc.isenabled():          # nanouft/__init__.py; what the imports have left is kept
+        gc.freeze()
+        gc.enable()
     try:
         return main(argv) or 0
     except BrokenPipeError:                         # ... | head: nobody reads on
@@ -51,13 +50,6 @@ def command(main: Callable, argv: list[str] | None = None,
         with suppress(OSError):                     # the terminal has closed
             say(line, file=sys.stderr)
         return 130 if isinstance(e, KeyboardInterrupt) else 2
-
-
-def wake_collector() -> None:
-    """Python collects garbage again (nanouft/__init__.py). What the imports have left is kept."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
 
 
 @contextmanager
@@ -95,59 +87,6 @@ def line_of(e: BaseException, needs_less: str) -> str:
         line = f"error: {file}: {why}{full}"
     else:
         return ""
-    return " ".join("; ".join([shorten_line(line), *notes(e)]).split("\n"))
-
-
-def shorten_line(line: str) -> str:
-    """The line; if it is too long, only its beginning and its end."""
-    if len(line) <= LONGEST:
-        return line
-    return f"{line[:LONGEST - 200]} ... ({len(line):,} characters) ... {line[-200:]}"
-
-
-def stop_signals() -> tuple[int, ...]:
-    """The signals that ask a run to stop: Ctrl-C, kill, a terminal that closes, and the signal that
-    clusters send before their time limit. Windows has the first two. Under nohup a closing terminal
-    stays ignored."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-    found = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    return tuple(number for number in found if number in (signal.SIGINT, signal.SIGTERM)
-                 or signal.getsignal(number) != signal.SIG_IGN)
-
-
-@contextmanager
-def handle_signals(numbers: tuple[int, ...],
-                   on_signal: Callable[[int, Any], None]) -> Iterator[None]:
-    """Let these signals call a function. Python allows this only in the main thread; in another
-    thread nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        numbers = ()
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def interrupted_by(numbers: tuple[int, ...]) -> Iterator[None]:
-    """Let each of these signals do what Ctrl-C does: raise KeyboardInterrupt."""
-    def on_signal(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-    with handle_signals(numbers, on_signal):
-        yield
-
-
-@contextmanager
-def defer_signals(numbers: tuple[int, ...], stop_after: str) -> Iterator[list[int]]:
-    """Collect these signals in a list, so they do not end the program at once. Each signal prints
-    that the program stops after `stop_after` ("this step")."""
-    received: list[int] = []
-
-    def on_signal(number: int, frame: Any) -> None:
-        received.append(number)
-        with suppress(OSError):         # os.write, for print may be what was interrupted
-            os.write(2, f"\ninterrupted: stops after {stop_after}\n".encode())
-    with handle_signals(numbers, on_signal):
-        yield received
+    if len(line) > LONGEST:
+        line = f"{line[:LONGEST - 200]} ... ({len(line):,} characters) ... {line[-200:]}"
+    return " ".join("; ".join([line, *notes(e)]).split("\n"))

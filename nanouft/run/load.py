@@ -4,7 +4,10 @@
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
 
-    model, tok, device = open_to_ask("out/sft", "auto", None)   # a model that only answers
+A file becomes token ids in four steps: data.rows.read makes Rows of its lines; Objective.choose
+gives them roles ("answer", "chosen" ...); Tokenizer.chat makes ids of a role's dialogue, and a mask
+of what the model learns to say; data.batches.encode calls it, and drops what is too long.
+collate then pads the rows of a step.
 """
 import hashlib
 import shlex
@@ -15,18 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanouft import world
+from nanouft.data import selection
 from nanouft.data.batches import Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import (
-    NoRows,
-    about_grades,
-    describe,
-    holdout,
-    label_rows,
-    never_held_out,
-    report_use,
-    unread_fields,
-)
+from nanouft.data.selection import NoRows
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import folder_of, start_model
@@ -88,7 +83,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
         return Rows(world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
-    say(f"{', '.join(cfg.data)}: {describe(rows)}")
+    say(f"{', '.join(cfg.data)}: {selection.describe(rows)}")
     to_name = [] if reads_fields(cfg.reward) or objective.name not in NAMES else rows
     named = world.name_tasks(rows)
     if cfg.init == "base" and not named:
@@ -102,11 +97,9 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        if text := never_held_out(rows):
+        if text := selection.never_held_out(rows):
             say(f"{text} (--eval-data FILE gives other rows)")
-        return Rows(*holdout(rows), left_out, to_name)
-    if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
-        say("--eval-data is a file of --data: its figures say nothing about other rows")
+        return Rows(*selection.holdout(rows), left_out, to_name)
     held_out, more = read(cfg.eval_data, kinds)
     return Rows(rows, held_out, left_out + more, to_name)
 
@@ -125,9 +118,9 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
         raise UserError(f"--max-length {cfg.max_length} and --max-new {max_new}: leave no room for "
                         "a prompt")
     kinds = objective.kinds()
-    train, report = encode(choose(cfg, objective, rows), tok, room, EncodeReport(remedy))
+    train, report = encode(chosen_rows(cfg, objective, rows), tok, room, EncodeReport(remedy))
     try:                            # held-out labels need no mismatched answers
-        of_held = label_rows if kinds == ["labels"] else objective.choose
+        of_held = selection.label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []
     except NoRows:
         to_hold = []
@@ -136,20 +129,19 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
         held_out = [e for e in held_out if "prompt" in e.seqs]
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
-        say(report_use({"to learn from": (rows.train, used), "held out": (rows.held_out, held)},
-                       rows.left_out, report.why, kinds))
-        good_and_bad = [getattr(objective, f"{name}_weight", 0.0)
-                        for name in ("desirable", "undesirable")]
-        weights = (good_and_bad[0], good_and_bad[1]) if all(good_and_bad) else None
-        if kinds[-1] in ("labels", "scores") and (
-                text := about_grades([e.row for e in train], weights)):
+        sides = {"to learn from": (rows.train, used), "held out": (rows.held_out, held)}
+        say(selection.report_use(sides, rows.left_out, report.why, kinds))
+        good, bad = (getattr(objective, f"{name}_weight", 0.0)
+                     for name in ("desirable", "undesirable"))
+        if kinds[-1] in ("labels", "scores") and (text := selection.about_grades(
+                [e.row for e in train], (good, bad) if good and bad else None)):
             say(text)
     for text in report.lines():
         say(text)
     return train, held_out
 
 
-def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
+def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
     the files, held-out ones too, and names the unread fields itself, and the methods that read
     such rows."""
@@ -161,9 +153,8 @@ def choose(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             objective.choose(data)
             raise
         except NoRows as e:
-            others = "; ".join(read_by(data))
-            raise NoRows(f"{e}; methods that read these rows: {others}") from None
-    if names := unread_fields(rows.to_name, objective.kinds(), chosen):
+            raise NoRows(f"{e}; methods that read these rows: {'; '.join(read_by(data))}") from None
+    if names := selection.unread_fields(rows.to_name, objective.kinds(), chosen):
         say(f"fields that this run does not read: {names}")
     return chosen
 
@@ -204,10 +195,8 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
     if cfg.data and not first.inherits:
         raise UserError(f"{flag(first.setting)} FOLDER ... is needed with --data: models that "
                         "know such answers; they are made only for NanoWorld")
-    changed = {name: getattr(cfg, name) for name in INHERITED
-               if getattr(cfg, name) != getattr(TrainFlags, name)}
-    if not first.inherits:
-        changed = {}
+    changed = {name: getattr(cfg, name) for name in INHERITED if first.inherits
+               and getattr(cfg, name) != getattr(TrainFlags, name)}
     memory = as_flags({name: changed.pop(name) for name in OF_MEMORY if name in changed})
     folders = []
     for own_flags in first.flags:
@@ -217,17 +206,11 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
         folder = plain_folder(Path("out/.first", f"{first.setting}-{key}"))
         argv += [*memory, "--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
-            remove_unfinished(folder)
+            if (folder / "run.json").exists():
+                with locked(folder):            # UserError if a run trains there now
+                    pass
+            remove(folder)                      # what a stopped run has left
             say(f"needed first, made once: python -m nanouft.train {shlex.join(argv)}")
             train([*argv, "--device", device.name])
         folders.append(str(folder))
     return replace(objective, **{first.setting: folders})
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Delete the rest of a stopped run. UserError if a run trains there now."""
-    if folder.exists():
-        if (folder / "run.json").exists():      # not there if the run was stopped at its start
-            with locked(folder):
-                pass
-        remove(folder)              # after the block: Windows deletes no open file

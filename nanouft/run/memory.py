@@ -14,7 +14,6 @@ import torch
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.plumbing.errors import UserError
-from nanouft.run import device as devices
 from nanouft.run.plan import Plan
 
 # A first step loads code, and the allocator keeps gaps between tensors. Nothing measures this
@@ -26,47 +25,44 @@ IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the 
 
 
 def check_memory(plan: Plan, model: GPT, device: Device) -> str:
-    """The most memory that this run needs, in words. UserError if it cannot be enough: on a CPU in
-    fp32 by the whole estimate, else by what the weights and AdamW alone need: in half precision the
+    """The most memory that this run needs in fp32, in words, or "" if its steps add less than 1 GB;
+    a copy of the start model is not counted. UserError with a remedy if there is less: on a CPU in
+    fp32 less than the whole estimate, else than the weights and AdamW need: in half precision the
     steps take less than the estimate, and on a card PyTorch says itself what it cannot hold."""
     cfg, objective = plan.cfg, plan.objective
-    longest = max(plan.train, key=lambda e: e.length)
-    new = plan.max_new if objective.on_policy else 0
-    sequences = objective.samples - 1 + max(len(e.seqs) for e in plan.train)
-    tokens = sequences * (longest.length + new)                                 # most, of a row
-    return memory_of_step(model, plan.batch_size, cfg.accumulate, tokens, devices.memory(device),
-                          objective.logit_copies, coupled=objective.coupled,
-                          exactly=device.dtype == "fp32" and device.kind != "cuda")
-
-
-def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
-                   there: float = math.inf, logit_copies: float = 1,
-                   coupled: bool = False, exactly: bool = True) -> str:
-    """The memory that steps need in fp32, in words. `tokens`: tokens of a row; `coupled`: a step
-    cannot be cut into micro-batches. A copy of the start model is not counted. "" if the steps add
-    less than 1 GB. UserError, with a remedy, if it is more than `there` bytes; not `exactly`: if
-    it is more without a single row."""
-    rows = math.ceil(batch_size / accumulate)
+    there = memory_there(device)
+    rows = math.ceil(plan.batch_size / cfg.accumulate)
+    tokens = tokens_of_row(plan)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
-    of_row = tokens * bytes_per_token(model, logit_copies)
+    of_row = tokens * bytes_per_token(model, objective.logit_copies)
     total = fixed + rows * of_row
-    cheaper = "" if model.recomputes else "--activation-checkpointing"
-    if (total if exactly else fixed) > there:
+    whole_estimate = device.dtype == "fp32" and device.kind != "cuda"
+    if (total if whole_estimate else fixed) > there:
         fits = int((there - fixed) / of_row)
         remedy = "no batch would fit: give --lora or a smaller --max-length or model"
         if fits > 0:
             remedy = f"--batch-size {fits} would fit"
-            remedy += "" if coupled else f", or --accumulate {math.ceil(batch_size / fits)}"
-        raise UserError(f"--batch-size {batch_size}: a run needs up to {total / 1e9:.1f} GB, and "
-                        f"there are {there / 1e9:.1f}; {remedy}"
-                        + (f"; {cheaper} takes less" if cheaper and there > fixed else ""))
+            if not objective.coupled:
+                remedy += f", or --accumulate {math.ceil(plan.batch_size / fits)}"
+        if there > fixed and not model.recomputes:
+            remedy += "; --activation-checkpointing takes less"
+        raise UserError(f"--batch-size {plan.batch_size}: a run needs up to {total / 1e9:.1f} GB, "
+                        f"and there are {there / 1e9:.1f}; {remedy}")
     if bytes_of_training(model) + rows * of_row < 1e9:
         return ""
-    return (f"memory: up to {total / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
-            + (f"; less: {cheaper}" if cheaper else ""))
+    return f"memory: up to {total / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
 
 
-# ---- what is held already ------------------------------------------------------------------------
+def memory_there(device: Device) -> float:
+    """Bytes of memory of the card, or of the whole machine; infinite if not known."""
+    if device.kind == "cuda":
+        return torch.cuda.mem_get_info(device.name)[1]
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):                        # Windows
+        return math.inf
+
+
 def held_now(model: GPT) -> float:
     """Bytes that this process holds, weights included. On a card: all bytes in use, by other
     programs too. Without /proc (macOS, Windows): a guess."""
@@ -82,6 +78,13 @@ def held_now(model: GPT) -> float:
 
 
 # ---- what the steps add --------------------------------------------------------------------------
+def tokens_of_row(plan: Plan) -> int:
+    """The most tokens that a row takes: all its sequences, or all sampled answers to its prompt."""
+    new = plan.max_new if plan.objective.on_policy else 0
+    sequences = plan.objective.samples - 1 + max(len(e.seqs) for e in plan.train)
+    return sequences * (max(e.length for e in plan.train) + new)
+
+
 def bytes_of_training(model: GPT) -> int:
     """The gradient of each trained number and AdamW's two moments, in fp32."""
     return sum(3 * 4 * p.numel() for p in model.parameters() if p.requires_grad)

@@ -2,14 +2,18 @@
 
     plan = plan_run(cfg, objective, given, rows, model, tok)
     say(plan.headline(model, device))
+    plan.describe(model, tok, device, argv)                     # run.json
 
-If the flags leave them open, rate, batch size, steps and beta follow from the rows.
+Where the flags leave them open, choose_batching takes learning rate, batch size and steps from the
+method, the model and the number of rows, and with_beta a beta from the length of the answers.
 """
 import math
 import statistics
 import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import torch
 
 from nanouft.data.batches import Batching, Encoded
 from nanouft.data.rows import Row
@@ -19,11 +23,12 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.objectives.from_file import own_file
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
-from nanouft.run.folder import questions_of_run
+from nanouft.run.folder import fingerprint, hash_of, questions_of_run
 from nanouft.run.load import Rows, encode_rows
-from nanouft.run.settings import TrainFlags
+from nanouft.run.settings import TrainFlags, named_objective
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,26 @@ class Plan:
                  f"learning rate {self.rate:.2g}, {parameters}, on {device.name}{precision}")
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
-    def settings(self) -> dict[str, Any]:
-        """All flags for run.json, with the chosen values of those that were not given."""
-        return asdict(self.cfg) | {"lr": self.rate, "batch_size": self.batch_size,
-                                   "max_new": self.max_new}
+    def describe(self, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
+        """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
+        cfg, objective = self.cfg, self.objective
+        chosen = {"lr": self.rate, "batch_size": self.batch_size, "max_new": self.max_new}
+        reward = cfg.reward.rpartition(":")[0] or cfg.reward    # FILE.py:FUNCTION, or a folder
+        first = objective.first_models
+        first_folders = getattr(objective, first.setting) if first else None
+        files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
+        user_code = own_file(named_objective(argv))
+        first_turns = {e.row.prompt[:1] for e in self.train}
+        system = [t.text for turns in first_turns for t in turns if t.role == "system"]
+        return {"command": "train", "objective": objective.name, "steps": self.steps,
+                "passes": self.epochs, "config": asdict(cfg) | chosen, "hp": asdict(objective),
+                "argv": argv, "tokenizer": tok.name,
+                "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
+                "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
+                "code": hash_of(user_code) if user_code else None,
+                "files": [hash_of(file) for file in cfg.data or ()],
+                "asked": " ".join(sorted(self.asked | questions_of_run(cfg.init))),
+                "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
 
 
 def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows, model: GPT,
@@ -101,28 +122,6 @@ def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
     """Keys of the questions of your rows that are encoded."""
     used = {e.row.where for e in encoded} - {""}
     return frozenset(question_key(r) for r in rows if r.where in used)
-
-
-def choose_batching(cfg: TrainFlags, objective: Objective, rows: int,
-                    model: GPT) -> tuple[float, int, int]:
-    """(learning rate, batch size, steps): what the flags say, or else the defaults."""
-    defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
-    batch_size = cfg.batch_size or choose_batch_size(objective, rows, defaults)
-    check_batch(cfg, objective, rows, batch_size)
-    steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
-    return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
-
-
-def check_batch(cfg: TrainFlags, objective: Objective, rows: int, batch_size: int) -> None:
-    """UserError if a step would have more rows than there are, or be cut into more micro-batches
-    than it has rows."""
-    if batch_size > rows and not objective.on_policy:
-        there = "there is only" if rows == 1 else "there are only"
-        raise UserError(f"--batch-size {batch_size}: {there} {quantity(rows, 'rows')} to "
-                        "learn from")
-    if cfg.accumulate > (rows := batch_size * objective.samples):
-        raise UserError(f"--accumulate {cfg.accumulate}: a step has only {quantity(rows, 'rows')}; "
-                        "give at most so many, or a larger --batch-size")
 
 
 def as_passes(rows: float) -> str:
@@ -194,6 +193,25 @@ DEFAULTS_FOR = {                    # (why not DEFAULTS, what the method learns 
     ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
 
 
+def choose_batching(cfg: TrainFlags, objective: Objective, rows: int,
+                    model: Any) -> tuple[float, int, int]:
+    """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
+    step would have more rows than there are, or be cut into more micro-batches than it has rows."""
+    defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
+    most = math.inf if objective.on_policy else rows        # prompts may repeat in a step
+    batch_size = cfg.batch_size or int(min(defaults.batch_size, most))
+    if batch_size > most:
+        there = "there is only" if rows == 1 else "there are only"
+        raise UserError(f"--batch-size {batch_size}: {there} {quantity(rows, 'rows')} to "
+                        "learn from")
+    if cfg.accumulate > (of_step := batch_size * objective.samples):
+        raise UserError(f"--accumulate {cfg.accumulate}: a step has only "
+                        f"{quantity(of_step, 'rows')}; give at most so many, or a larger "
+                        "--batch-size")
+    steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
+    return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
+
+
 def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
     """The defaults for your rows. A model wider than the base has its own. So have few rows, which
     means: PASSES over them in batches of DEFAULTS are fewer than their min_steps."""
@@ -207,21 +225,16 @@ def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
 
 def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
                   lora: bool = False) -> float:
-    """The peak of the learning rate. Four things change the method's own: the model's width, LoRA,
-    few demonstrations, and a limit for feedback.
-    A value head learns faster (loop.make_optimizer); `warmup_cosine` has the rate of each step."""
+    """The peak of the learning rate if --lr is not given: Objective.lr of the method, changed by
+    the model's width, LoRA, few demonstrations, and a limit for feedback. loop.warmup_cosine makes
+    the rate of each step from it; a value head learns faster (loop.make_optimizer)."""
     rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
     rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin
     return rate * min(1, defaults.max_lr / objective.lr)
 
 
-def choose_batch_size(objective: Objective, rows: int, defaults: Defaults) -> int:
-    """Rows of a step, at most all that there are; or prompts, which may repeat."""
-    return defaults.batch_size if objective.on_policy else min(defaults.batch_size, rows)
-
-
 def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,
-                 epochs: float | None = None) -> int:
+                 epochs: float | None) -> int:
     """Optimizer steps: PASSES over the rows, or more if the defaults demand it."""
     steps = max(1, round((epochs or PASSES) * rows / batch_size))
     if not epochs:

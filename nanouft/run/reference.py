@@ -3,8 +3,10 @@
     models = FrozenModels(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
-Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). The files of
-the methods compute other numbers. Both are computed each time that a run starts or goes on.
+Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are made
+here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from where
+each batch takes Seqs.ref_logp. No file holds them; a run that goes on makes them again. Of sampled
+answers they are made in each rollout (rollout.py). The files of the methods compute other numbers.
 """
 import copy
 from collections.abc import Callable, Iterator
@@ -47,8 +49,7 @@ class FrozenModels:
     def add_reference(self, data: list[Encoded], objective: Objective, what: str = "rows") -> None:
         """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
         grades read them even if the loss does not. what: these rows, on the progress bar."""
-        needed = objective.reference or objective.kinds() != ["demos"]
-        if needed:
+        if objective.reference or objective.kinds() != ["demos"]:
             for e, logp in zip(data, self.logps(data, what=what)):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
@@ -60,6 +61,20 @@ class FrozenModels:
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
         return logps(data, model, self.pad, self.device, f"{folder or 'start model'} reads {what}")
 
+    def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
+        """(row numbers, their batch on the device) until all rows have been read."""
+        return batches(data, self.start, self.pad, self.device, "start model reads rows")
+
+    def reference_model(self, objective: Objective, lora: bool) -> Any:
+        """The model that measures sampled answers: the teacher in distillation, else the start
+        model. With LoRA the start model is the model without its adapters, if nothing else is
+        trained. Otherwise it is a copy."""
+        if teacher := objective.first_models:
+            return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])
+        if lora and not self.start.new_rows:
+            return self.start.start
+        return copy.deepcopy(self.start).requires_grad_(False)
+
     def open_with_same_tokenizer(self, folder: str) -> GPT:
         """The model in `folder`. UserError unless it has the run's own tokenizer."""
         other, tok = self.open(folder)
@@ -70,16 +85,6 @@ class FrozenModels:
             raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of "
                             "the model that is trained; both must have one tokenizer")
         return other.to(self.device.name)
-
-    def reference(self, objective: Objective, lora: bool) -> Any:
-        """The reference model of sampled answers: the teacher in distillation, else the start
-        model. With LoRA the start model is the model without its adapters, if nothing else is
-        trained. Otherwise it is a copy."""
-        if teacher := objective.first_models:
-            return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])
-        if lora and not self.start.new_rows:
-            return self.start.start
-        return copy.deepcopy(self.start).requires_grad_(False)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
         """The mean log-prob per response token of each answer, in nats, averaged over the models in
@@ -98,51 +103,37 @@ class FrozenModels:
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))
 
-    def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
-        """(row numbers, their batch on the device) until all rows have been read."""
-        return batches(data, self.start, self.pad, self.device, "start model reads rows")
-
 
 @torch.no_grad()
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device,
           what: str = "reading") -> Numbers:
     """The log-prob of every response token by `model`, in nats; 0 elsewhere. what: who reads which
     rows, on the progress bar."""
+    def read(ids: Tensor, want: str, targets: Tensor, at: Tensor) -> Tensor:
+        hidden = model(ids, want="hidden")                                      # (B,T,C)
+        pieces = at.split(max(1, LOGIT_BUDGET // model.cfg.vocab_size))
+        return sum(model(hidden=hidden, want=want, targets=targets, at=at) for at in pieces)
+    in_pieces: Any = read           # the model, which makes at most LOGIT_BUDGET logits at once
     out: Numbers = [{} for _ in data]
     for picked, batch in batches(data, model, pad, device, what):
         with device.autocast():
-            write_logp(head_in_pieces(model), batch)
+            write_logp(in_pieces, batch)
         for role, s in batch.seqs.items():
             for i, x in zip(picked, s.logp.float().cpu().numpy()):
                 out[i][role] = x[:len(data[i].seqs[role].ids) - 1].copy()
     return out
 
 
-def head_in_pieces(model: GPT) -> Any:
-    """The model, which makes at most LOGIT_BUDGET logits at once for log-probs."""
-    def read(ids: Tensor, want: str, targets: Tensor, at: Tensor) -> Tensor:
-        hidden = model(ids, want="hidden")                                      # (B,T,C)
-        pieces = at.split(max(1, LOGIT_BUDGET // model.cfg.vocab_size))
-        return sum(model(hidden=hidden, want=want, targets=targets, at=at) for at in pieces)
-    return read
-
-
 def batches(data: list[Encoded], model: GPT, pad: int, device: Device,
             what: str) -> Iterator[tuple[np.ndarray, Batch]]:
-    """(row numbers, their batch on the device), with a progress bar."""
+    """(row numbers, their batch on the device), with a progress bar. Rows of similar length are
+    read together; the longest come first."""
+    by_length, start = np.argsort([-e.length for e in data], kind="stable"), 0
     with progress(len(data), what) as bar:
-        for picked in chunks(data, model):
+        while start < len(data):
+            longest = data[by_length[start]]
+            n = rows_together(model, longest.length * len(longest.seqs))
+            picked = by_length[start:start + n]
             yield picked, collate(data, picked, pad).to(device.name)
+            start += n
             bar.update(len(picked))
-
-
-def chunks(data: list[Encoded], model: GPT) -> list[np.ndarray]:
-    """Row numbers in groups of similar length, to be read together; the longest come first."""
-    by_length = np.argsort([-e.length for e in data], kind="stable")
-    out, start = [], 0
-    while start < len(data):
-        longest = data[by_length[start]]
-        n = rows_together(model, longest.length * len(longest.seqs))
-        out.append(by_length[start:start + n])
-        start += n
-    return out

@@ -17,17 +17,13 @@ from typing import Literal
 from nanouft import world
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find, registry_name
-from nanouft.objectives.from_file import own_file
 from nanouft.plumbing.errors import UserError, flag, in_range
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import Parser, add_flags, fill
-from nanouft.run.folder import hash_of
+from nanouft.run.folder import AS_WELL
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
-OF_SAMPLES = {"reward", "max_new"}
-# flags that a resumed run may change
-AS_WELL = {"accumulate", "activation_checkpointing", "threads", "save_every"}
 OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
          "out", "resume"}
@@ -46,9 +42,9 @@ class TrainFlags:
     steps: int | None = None            # optimizer steps [chosen to suit the rows, and printed]
     epochs: float | None = None         # passes over the data, in place of --steps
     batch_size: int | None = None       # rows (or prompts) per step [32; with --data often 8 or 4]
-    accumulate: int = 1                 # micro-batches per step; more of them take less memory
+    accumulate: int = 1                 # micro-batches of a step: the same gradient in less memory
     activation_checkpointing: bool = False      # save memory by computing activations twice
-    lr: float | None = None             # peak learning rate [the method's own]
+    lr: float | None = None             # peak learning rate [suits method, model and rows]
     warmup: float = 0.1                 # share of the steps in which the learning rate rises
     lora: int = 0                       # rank of LoRA; 0 trains all weights
     seed: int = 0                       # seed of the rows, their order and all sampling
@@ -68,40 +64,36 @@ class TrainFlags:
     def check(self, objective: Objective, given: set[str]) -> None:
         in_range(self, "accumulate", "max_new", "steps", "batch_size", "rows", low=1)
         in_range(self, "max_length", low=2)
+        in_range(self, "threads", low=1, high=256)
         in_range(self, "lora", "save_every", "eval_every", "seed", "items", high=10**9)
         in_range(self, "noise", "warmup", high=1)
         in_range(self, "lr", "epochs", above=True)
         objective.check()
-        kinds = objective.kinds()
+        kinds, samples = objective.kinds(), objective.on_policy
         if self.steps is not None and self.epochs is not None:
             raise UserError("--steps and --epochs both set the length; give one")
-        idle = OF_WORLD if self.data else {"eval_data", "max_length"}
-        harmless = {"items"} if self.items == 0 else set()      # with your rows there is no table
-        refuse(given - harmless, idle, "belongs to NanoWorld" if self.data else "needs --data")
-        if not objective.on_policy and self.reward == "exact":
-            read = " + ".join(kinds)
-            refuse(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
         if self.compile and self.activation_checkpointing:
             raise UserError("--activation-checkpointing: does not go with --compile; give one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
-        if objective.on_policy:
-            refuse(given, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
-                   "its own; their reward at each step is in metrics.jsonl")
-        if "demos" not in kinds:
-            refuse(given, {"noise"}, f"spoils demonstrations, and {objective.name} reads none")
+        harmless = {"items"} if self.items == 0 else set()      # with your rows there is no table
+        for is_idle, names, why in (        # flags that this run would not read
+                (self.data, OF_WORLD - harmless, "belongs to NanoWorld"),
+                (not self.data, {"eval_data", "max_length"}, "needs --data"),
+                (not samples and self.reward == "exact", {"reward", "max_new"},
+                 f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
+                (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
+                 "its own; their reward at each step is in metrics.jsonl"),
+                ("demos" not in kinds, {"noise"},
+                 f"spoils demonstrations, and {objective.name} reads none")):
+            if is_idle and given & names:
+                raise UserError(f"{flag(min(given & names))}: {why}")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
             except ValueError as e:
                 raise UserError(f"--skills or --mix: {e}") from None
-
-
-def refuse(given: set[str], idle: set[str], why: str) -> None:
-    names = sorted(given & idle)
-    if names:
-        raise UserError(f"{flag(names[0])}: {why}")
 
 
 def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags, set[str]]:
@@ -145,24 +137,19 @@ def named_objective(argv: list[str]) -> str:
 
 def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, TrainFlags, set[str]]:
     """The run in `folder`, read from the command line that began it. `values`: what this command
-    line sets. The flags AS_WELL may be new: they change the memory of a run or when it is saved,
-    not what it learns. run.json may come from somebody else, so words that bring code or the
-    network must be on this command line too."""
+    line sets; only the flags AS_WELL may be new. run.json may come from somebody else, so words
+    that bring code or the network must be on this command line too."""
     saved = read_json(Path(folder) / "run.json")
     begun, broken = saved.get("argv"), f"{folder}/run.json: edited, damaged or of another version"
     if not isinstance(begun, list):
         raise UserError(f"{broken} (it names no command); start a new run")
-    if [word for word in begun if OUTSIDE.search(str(word)) and word not in argv]:
+    if any(OUTSIDE.search(str(word)) and word not in argv for word in begun):
         raise UserError(f"--resume {folder}: it would run code or ask the network, which is done "
-                        f"only if you name it; add {shlex.join(to_name(begun))}")
+                        f"only if you name it; add {shlex.join(map(str, begun))}")
     try:
         objective, cfg, given = read_flags([*begun, "--resume"] if "--resume" in begun else begun)
     except (UserError, TypeError, AttributeError, SystemExit) as e:
         raise UserError(f"{broken} ({e}); start a new run") from None
-    file = own_file(named_objective(begun))
-    if file and saved.get("code") != hash_of(file):
-        raise UserError(f"--resume {folder}: {file} has changed since that run began, so it cannot "
-                        "go on exactly; start a new run")
     of_run = {"objective": named_objective(begun) or "ift", **vars(cfg), **vars(objective)}
     values = values | {"objective": named_objective(argv) or of_run["objective"]}
     for name, value in values.items():
@@ -174,14 +161,12 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
     return objective, cfg, given
 
 
-def to_name(argv: list[str]) -> list[str]:
-    """What --resume must be given again of a command line: the flags that bring code or the
-    network, and the objective, of which one of them may be a setting."""
-    starts = [i for i, word in enumerate(argv) if word.startswith("--")] + [len(argv)]
-    parts = [argv[a:b] for a, b in zip(starts, starts[1:])]
-    outside = [part for part in parts if any(map(OUTSIDE.search, part))]
-    method = [part for part in parts if part[0].startswith("--objective") and outside]
-    return [word for part in method + [x for x in outside if x not in method] for word in part]
+def command_to_resume(folder: Path, cfg: TrainFlags, argv: list[str]) -> str:
+    """The command line that goes on with a run. Of one that names code or hub: names it has all
+    words again; a resumed run goes on with its own."""
+    again = argv if any(map(OUTSIDE.search, argv)) else []
+    words = argv if cfg.resume else ["--resume", str(folder), *again]
+    return f"python -m nanouft.train {shlex.join(words)}"
 
 
 def title_of(cls: type) -> str:

@@ -1,0 +1,285 @@
+"""What a run writes while its model trains, and how a run that was stopped goes on from there.
+
+    recorder = Recorder(folder, plan, model, optimizer, scaler, source, device, done)
+    with recorder.saved_at_the_end("python -m nanouft.train --resume out/sft"):
+        for step in recorder.follow(steps(...)):
+            ...                         # the caller's own work after each step
+
+metrics.jsonl gets a line for each step (Log), steps/<n>/ the weights and AdamW's moments after step
+n (save_step; load_step reads them). Everything is written under another name and then renamed, so a
+process killed at any moment leaves the old file or the new one. Nothing is pickled. folder.py
+has the other files of a run.
+"""
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nanouft.gpt import GPT
+from nanouft.loop import Device, Step
+from nanouft.plumbing.errors import Diverged, UserError, add_note
+from nanouft.plumbing.files import (
+    as_json,
+    read_json,
+    remove,
+    removed_unless_whole,
+    rename,
+    write_json,
+    write_text,
+)
+from nanouft.plumbing.printing import progress, quantity, say
+from nanouft.plumbing.tensors import load_tensors, not_finite
+from nanouft.run.folder import read_lines
+from nanouft.run.plan import Plan
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")             # what AdamW keeps of a parameter
+# Ctrl-C, kill, a terminal that closes, and the signal that clusters send before their time limit
+STOP = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+
+
+class Recorder:
+    """A run that is logged, and saved every --save-every steps and when it is stopped.
+
+    Ctrl-C, kill and the other signals of STOP save the last whole step and then end the run; so
+    does an error, of a reward or for want of memory. If the model samples, it is the last whole
+    rollout. After kill -9 the last regular save remains. No step is saved with --save-every 0, nor
+    of a run that diverged, because the same steps would diverge again. `source`: RowSource or
+    Rollouts; `done`: steps that a resumed run has taken."""
+
+    def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,
+                 scaler: torch.amp.GradScaler, source: Any, device: Device, done: int = 0):
+        self.folder, self.stride, self.total = folder, source.stride, plan.steps
+        self.done = self.saved = done           # steps taken, steps saved
+        self.model, self.optimizer, self.scaler, self.source = model, optimizer, scaler, source
+        self.save_every = self.steps_between_saves(plan.cfg.save_every)
+        # after a save of s seconds there is none for 9 s: writing takes at most a tenth of the time
+        self.pause = 9 if plan.cfg.save_every is None else 0
+        self.log = Log(folder / "metrics.jsonl", done, device)
+        self.name = plan.objective.name
+        self.updating = False                   # True while the optimizer takes a step
+        self.waits = self.stopped = False       # signals wait for the end of a step; one has come
+        optimizer.register_step_pre_hook(lambda *_: self.begin_update())
+
+    def steps_between_saves(self, save_every: int | None) -> int:
+        """Steps between two saves, in whole rollouts; 0 means never. A rollout of several steps
+        cannot be saved in the middle, so by default each rollout is saved, if the pause allows
+        it."""
+        if save_every is None:
+            return 50 if self.stride == 1 else self.stride
+        return math.ceil(save_every / self.stride) * self.stride
+
+    def begin_update(self) -> None:
+        self.updating = True
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the weights are those after step `done`, and this step ends its rollout."""
+        return not self.updating and self.done % self.stride == 0
+
+    def follow(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The same steps, logged. After the caller's work on a step the model is saved if a save is
+        due. If a signal has come, KeyboardInterrupt ends the run."""
+        next_save = 0.0
+        self.waits = True
+        self.bar = progress(self.total, self.name, steps, self.done, training=True)
+        for step in self.bar:
+            self.done, self.updating = step.done, False
+            last = step.done == self.total
+            self.log.add(step, self.source.stats)
+            if self.log.is_due() or last:
+                self.flush()
+            yield step
+            if self.stopped and self.is_whole:
+                self.save()
+                raise KeyboardInterrupt
+            is_due = self.save_every and step.done % self.save_every == 0
+            if is_due and not last and time.monotonic() >= next_save:
+                began = time.monotonic()
+                self.save()
+                next_save = time.monotonic() + self.pause * (time.monotonic() - began)
+        self.waits = False
+
+    @contextmanager
+    def saved_at_the_end(self, goes_on: str) -> Iterator[None]:
+        """If this block ends early, save the last whole step if possible. The error then says what
+        is kept. goes_on: the command that goes on from there."""
+        with handle_signals(STOP if self.save_every else (), self.on_signal):
+            try:
+                yield
+            except Diverged:
+                raise
+            except BaseException as e:
+                self.waits = True               # a second Ctrl-C does not end the save
+                if self.save_every and self.is_whole and self.done > self.saved:
+                    # on a full disk, or without memory, the last save remains
+                    with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
+                        self.save()
+                if self.saved:
+                    add_note(e, f"{self.folder} holds step {self.saved}; go on with: {goes_on}")
+                raise
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        """Stop at the end of this step or rollout; outside the training, at once."""
+        if not self.waits:
+            raise KeyboardInterrupt
+        self.stopped = True
+        after = "step" if self.stride == 1 else "rollout"
+        with suppress(OSError):         # os.write, for print may be what was interrupted
+            os.write(2, f"\ninterrupted: stops after this {after}\n".encode())
+
+    def save(self) -> None:
+        """Write the waiting numbers of the log, and the checkpoint of step `done`."""
+        self.flush()
+        save_step(self.folder, self.done, self.model, self.optimizer, self.scaler)
+        self.saved = self.done
+
+    def flush(self) -> None:
+        """Write the waiting numbers of the log."""
+        if text := self.log.flush():
+            self.bar.set_postfix_str(text, refresh=False)
+
+
+@contextmanager
+def handle_signals(names: Iterable[str], on_signal: Callable[[int, Any], None]) -> Iterator[None]:
+    """Let these signals call a function. Windows has the first two alone. Under nohup a closing
+    terminal stays ignored. In another thread than the main one Python allows no handlers."""
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = {n: signal.signal(n, on_signal) for n in numbers
+              if n in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(n) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ---- checkpoints ---------------------------------------------------------------------------------
+def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
+              scaler: torch.amp.GradScaler) -> None:
+    """Write steps/<step>/ whole, rename it once, keep the two newest."""
+    if name := not_finite(trained_weights(model)):
+        raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not "
+                       "saved; lower --lr")
+    steps = run / "steps"
+    states = optimizer.state_dict()["state"]                # {number of a parameter: its moments}
+    flat = {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
+    with removed_unless_whole(steps / "partial") as partial:
+        for name, tensors in (("model", trained_weights(model)), ("optimizer", flat)):
+            save_file({k: x.cpu().contiguous() for k, x in tensors.items()},
+                      partial / f"{name}.safetensors")
+        write_json(partial / "step.json", {"step": step, "updated": [*states],
+                                           "scaler": scaler.state_dict()})
+        rename(partial, steps / str(step))
+    for old in whole_steps(run)[:-2]:
+        remove(steps / str(old))
+
+
+def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
+              scaler: torch.amp.GradScaler) -> int:
+    """Load the newest readable checkpoint into all three. Returns its number of steps; 0 if there
+    is none."""
+    for step in reversed(whole_steps(run)):
+        folder = run / "steps" / str(step)
+        try:
+            about = read_json(folder / "step.json", scaler=dict)
+            if about.get("step") != step:
+                raise ValueError(f"step.json is of step {about.get('step')}")
+            weights = load_tensors(folder / "model.safetensors", trained_weights(model))
+            params = [p for group in optimizer.param_groups for p in group["params"]]
+            flat = load_tensors(folder / "optimizer.safetensors", {
+                f"{i}.{name}": torch.zeros(()) if name == "step" else params[i]
+                for i in about["updated"] for name in MOMENTS})
+        except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
+            say(f"{folder}: damaged ({e}); going back to the step before")
+            continue
+        model.load_state_dict(weights, strict=False)
+        state = {i: {name: flat[f"{i}.{name}"] for name in MOMENTS} for i in about["updated"]}
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        if state_of_scaler := about.get("scaler"):      # only in fp16
+            scaler.load_state_dict(state_of_scaler)
+        say(f"{run}: going on after step {step}")
+        return step
+    say(f"{run}: no checkpoint can be read, so the run begins again with its first step")
+    return 0
+
+
+def whole_steps(run: Path) -> list[int]:
+    return sorted(int(f.name) for f in (run / "steps").glob("*") if f.name.isdecimal())
+
+
+def trained_weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+# ---- the log -------------------------------------------------------------------------------------
+class Log:
+    """metrics.jsonl. Numbers stay on the device and are read in groups, because a GPU waits for
+    each reading. A number that is not finite stops the run before anything is saved."""
+    STEPS, SECONDS = 10, 5          # a group is read after this many steps or seconds
+
+    def __init__(self, file: Path, start: int, device: Device):
+        self.file, self.device = file, device
+        kept = [x for x in read_lines(file) if x["step"] <= start] if start else []
+        if lost := {*range(1, start + 1)} - {x["step"] for x in kept if "loss" in x}:
+            say(f"{file}: lacks {quantity(len(lost), 'steps')} of the {start:,} that this run has "
+                "taken; its weights are whole, its curves will not be")
+        write_text(file, "".join(json.dumps(x) + "\n" for x in kept))
+        self.waiting: list[tuple[Step, dict]] = []
+        self.tokens, self.clock = 0, time.perf_counter()
+
+    def add(self, step: Step, stats: Mapping[str, float]) -> None:
+        self.waiting.append((step, {**step.sums, **stats, "grad_norm": step.norm}))
+
+    def is_due(self) -> bool:
+        late = time.perf_counter() - self.clock > self.SECONDS
+        return late or self.waiting[-1][0].done % self.STEPS == 0
+
+    def flush(self) -> str:
+        """Write the waiting numbers. Returns the text for the progress bar."""
+        if not self.waiting:
+            return ""
+        values = iter(torch.stack([
+            torch.as_tensor(x, dtype=torch.float32, device=self.device.name)
+            for _, numbers in self.waiting for x in numbers.values()]).tolist())
+        for step, numbers in [*self.waiting]:           # not all steps have the same metrics
+            line: dict[str, Any] = {name: next(values) for name in numbers}
+            if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
+                line["grad_norm"] = None            # overflow: the scaler left this step out
+            for name, x in line.items():
+                if x is not None and not math.isfinite(x):
+                    raise Diverged(f"{name} is {x} at step {step.done}: the run diverged; lower "
+                                   f"--lr, or look at the data of that step")
+            self.write({"step": step.done, **line, "lr": step.rate, "tokens": step.tokens})
+            self.waiting.pop(0)
+            self.tokens += step.tokens_read
+        now = time.perf_counter()
+        speed, self.clock, self.tokens = self.tokens / (now - self.clock), now, 0
+        what = f"loss {line['loss']:.3f}"
+        if {"kl_exact", "reward"} <= line.keys():
+            what = f"reward {line['reward']:.3f}"
+        elif "nll_mixed" in line:                       # IFT's weighted loss says little
+            what = f"nll {line['nll_mixed']:.3f} on blended inputs"
+        return f"{what}, {speed:,.0f} tok/s"
+
+    def write(self, line: dict) -> None:
+        """Append a line; on a full disk nothing of it."""
+        try:
+            with open(self.file, "a", encoding="utf-8") as f:
+                end = f.tell()
+                f.write(json.dumps(as_json(line)) + "\n")
+        except OSError:
+            os.truncate(self.file, end)
+            raise
