@@ -51,7 +51,9 @@ class Device:
         return Device(self.name)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """The context of every forward: products in `dtype`, parameters and optimizer in fp32."""
+        """The context of the forwards of training and of frozen models: products in `dtype`,
+        parameters, log-probs, loss and optimizer in fp32. (run/device.py lists who else computes
+        in `dtype`.)"""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
         # No weight cache: IFT's forward without gradient would leave copies there, and later

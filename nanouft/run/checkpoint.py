@@ -6,9 +6,9 @@
             ...                         # the caller's own work after each step
 
 metrics.jsonl gets a line for each step (Log), steps/<n>/ the weights and AdamW's moments after step
-n (save_step; load_step reads them). Everything is written under another name and then renamed, so a
-process killed at any moment leaves the old file or the new one. Nothing is pickled. folder.py
-has the other files of a run.
+n (save_step; load_step reads them). A checkpoint is written under another name and then renamed, so
+a process killed at any moment leaves it whole or not at all; a log line that a kill cut short is
+not read. Nothing is pickled. folder.py has the other files of a run.
 """
 import json
 import math
