@@ -3,7 +3,7 @@
 # SFT is said to overrate its model. On the lake you can compute the truth: is SFT too high, and how
 # much of the error does IFT's blend remove?
 #
-# *About 20 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
+# *About 25 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
 # `docs/results`.*
 #
 # The paper gives a reason for the blend of lesson 04. SFT scores every word after the
@@ -154,7 +154,7 @@ draw.lines(left, looks, says, "A best move: SFT says too much", "update", "%", l
 left.plot(looks, alone, label="the policy alone", **policy)
 left.legend(frameon=False, loc="lower right")
 draw.lake(below, lake, {},
-          f"{n_right} of {n_beside} taught beside it are right")
+          f"Beside the path {n_right} of {n_beside} are right")
 for cell, move in task.best:
     draw.arrow(below, lake, cell, move, draw.INKS[1])
 for cell, move in {(int(c), int(m)) for c, m in zip(guess[beside], moves.expand_as(guess)[beside])}:
