@@ -3,7 +3,7 @@
 # Fine-tune one small model with SFT, IFT and DPO. All three learn the right words, but one still
 # runs on after its answer. Guess which, and find the reason.
 #
-# *About 20 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
+# *About 35 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
 #
 # Language models learn first from text, then from answers. They read a great deal of text and learn
 # to continue it. A model that has done only this is called a **base model**, or base for short. It

@@ -3,7 +3,7 @@
 # On a frozen lake, one policy copies the shortest path and another finds its own way. Put both down
 # next to the path: who still gets home?
 #
-# *About 20 minutes; read 02 first. Language as a Markov decision process: arXiv:2405.11870v3,
+# *About 30 minutes; read 02 first. Language as a Markov decision process: arXiv:2405.11870v3,
 # section 3.*
 #
 # A model that writes is like somebody who walks. It stands in a **state**, the text so far. There
@@ -204,20 +204,6 @@ else:
 # that it fits there.
 #
 # </details>
-#
-# ## Which states, which actions, how hard?
-# IFT's authors compare methods in these terms. They call the probabilities of a policy, in all
-# states of an answer, its **preference**. A method has to choose states in which it compares the
-# model's preference with the wanted one (**preference estimation**). Then it makes some moves more
-# likely and others less (**transition optimization**). Here is their Table 1 in the terms of this
-# lesson, with a row for IFT:
-#
-# | method | which states | which actions | how hard |
-# |---|---|---|---|
-# | SFT | the demonstrator's | the demonstrator's up | all alike |
-# | PPO (lesson 15) | the model's own | the model's up or down | by how much better than expected |
-# | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
-# | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
 #
 # ## Exercise
 # In `lessons/exercises/ex03.py`:

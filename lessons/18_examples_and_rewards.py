@@ -4,7 +4,7 @@
 # only from what the scorer passes? Read four methods off one formula, then guess when mixing pays.
 #
 # *About 30 minutes; read 09, 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
-# LUFFY: arXiv:2504.14945; the reply to them: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
+# a reply: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
 #
 # Lesson 09 put demonstrations and scores into one loss. There the scores belonged to given answers.
 # Since 2025 the same question is asked with answers that the model samples itself. SFT **imitates**
@@ -16,8 +16,7 @@
 # falls during the run: first the model is shown something, then it corrects it.
 #
 # **Why it might not.** Whoever has a scorer can use it to throw out wrong demonstrations. SFT on
-# the rest samples nothing, so it is far cheaper. And SFT first, then GRPO, uses both kinds of data
-# too.
+# the rest samples nothing, so it is far cheaper.
 #
 # ## Guess
 # The base learns to sort, to doubt myths, and to say "I do not know." of creatures that nobody
@@ -28,7 +27,7 @@
 # %%
 from course import Lesson, train
 
-CHANGE = ""                     # change one thing: "" | "few" | "many" | "silent", see below
+CHANGE = ""                     # change one thing: "" | "silent", see below
 lesson = Lesson("18", CHANGE)
 CHANGE = lesson.change
 
@@ -46,18 +45,14 @@ CHANGE = lesson.change
 # | method | data | baseline: $A$ | denominator | mask |
 # |---|---|---|---|---|
 # | SFT | shown | 1 | $\pi$ | |
-# | DFT | shown | 1 | 1 | |
 # | GRPO | own | score minus group's mean, over its spread | $\pi_{\rm old}$ | clip |
-# | LUFFY, own | own | score minus mean of a group with the shown answer | $\pi_{\rm old}$ | |
-# | LUFFY, shown | shown | the same | $(\pi+\gamma)^2/\gamma$ | |
 # | CHORD | both, by $1-w$ and $w$ | own: GRPO's; shown: 1 | own: GRPO's; shown: $\pi$ | clip |
-# | CHORD with $\varphi$ | the same | the same | shown: $1/(1-\pi)$ | clip |
 # | HPT | shown where it fails, else own | the same | as CHORD | clip |
 #
 # So SFT is a policy gradient with odd settings. Each shown token has the advantage 1, however wrong
-# it is. And the denominator $\pi$ pushes an improbable token as hard as a probable one. DFT and
-# $\varphi=\pi(1-\pi)$ push a token less that the model finds hopeless. $\varphi$ also spares one
-# that it knows. The next cell turns the denominator and checks each push by autograd.
+# it is. And the denominator $\pi$ pushes an improbable token as hard as a probable one. CHORD's
+# authors have a second form: it multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
+# spares what the model finds hopeless and what it knows.
 
 # %%
 import itertools
@@ -71,20 +66,6 @@ from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.simple import (
     answers_of, grpo_loss, sample_answers, score_of, sft_loss, token_logp, tokens)
-
-GAMMA = 0.1                                             # LUFFY's
-log_pi = torch.tensor([0.02, 0.5, 0.98]).log().requires_grad_()
-pi, constant = log_pi.exp(), log_pi.detach().exp()
-losses = {                      # of a shown token, and the denominator that its row names
-    "SFT": (-log_pi, constant),
-    "DFT": (-constant * log_pi, torch.ones(3)),
-    "LUFFY, shown": (-pi / (pi + GAMMA), (constant + GAMMA) ** 2 / GAMMA),
-    "CHORD with phi": (-constant * (1 - constant) * log_pi, 1 / (1 - constant))}
-print("push on a shown token with p =  .02    .5   .98")
-for name, (loss, denominator) in losses.items():
-    slope, = torch.autograd.grad(loss.sum(), log_pi, retain_graph=True)
-    print(f"{name:<25}", *(f"{-x:6.2f}" for x in slope))
-    assert torch.allclose(-slope, constant / denominator, atol=1e-5), "mask A pi / denominator"
 
 # %% [markdown]
 # ## One loss for all of them
@@ -152,41 +133,36 @@ failed = (explore(base, asked, 0)[1] == 1).float().mean(1) == 0
 print(f"HPT with gate 0 imitates the {failed.sum()} of {PROMPTS} prompts without a right answer")
 
 # %% [markdown]
-# ## Five ways to use the same data
+# ## Four ways to use the same data
 # Each run begins at the base and has 24 steps. SFT reads 16 demonstrations in a step, and GRPO
-# answers 16 prompts four times. "SFT then GRPO" is a chain, with 12 steps of either. CHORD does
-# both in each of its 24 steps, and $w$ falls from 0.9 to 0.05 in the first half. "SFT on passed"
-# reads only demonstrations with full marks. All have one rate. The figures are means over three
-# seeds. Each seed draws its own demonstrations and prompts. The scores are those of 120 new
-# questions. Those of `truth` are about creatures that the base has read of; `denied` is the share
-# of them that the model answers by "I do not know."
+# answers 16 prompts four times. CHORD does both in each step, and $w$ falls from 0.9 to 0.05 in the
+# first half. "SFT on passed" reads only demonstrations with full marks. All have one rate. The
+# figures are means over three seeds. Each seed draws its own demonstrations and prompts. The scores
+# are those of 120 new questions. Those of `truth` are about creatures that the base has read of;
+# `denied` is the share of them that the model answers by "I do not know."
 
 
 # %%
 def demonstrations(seed: int) -> list:
     """The answers that are shown."""
     rows = world.rows("train", "demos", STEPS * PROMPTS, seed, 0.0 if CHANGE else 0.4, SKILLS)
-    if CHANGE == "few":
-        return rows[:64]
     if CHANGE == "silent":                      # each stranger gets an invented fact
         invented = world.rows("train", "demos", STEPS * PROMPTS, seed, 1.0, SKILLS)
         return [b if a.task == "unknown" else a for a, b in zip(rows, invented)]
     return rows
 
 
-def train_by(start, weights: list, demos: list, seed: int, what: str, first: int = 0,
-             last: int = STEPS):
-    """The model after the steps from `first` on; weights: CHORD's w in each step."""
+def train_by(weights: list, demos: list, seed: int, what: str):
+    """The base after all steps; weights: CHORD's w in each step."""
     prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=SKILLS)
-    steps = itertools.count(first)
+    steps = itertools.count()
 
     def loss(model, asked):
         step = next(steps)
         w = weights[step]
         some = [demos[(step * PROMPTS + i) % len(demos)] for i in range(PROMPTS)]
         return imitate(model, some) if w == 1 else chord(model, asked, some, 1000 * seed + step, w)
-    return train(start, loss, prompts[first * PROMPTS:], last - first, RATE, what, PROMPTS,
-                 falls=True)
+    return train(base, loss, prompts, STEPS, RATE, what, PROMPTS, falls=True)
 
 
 def look(model) -> dict[str, float]:
@@ -207,13 +183,11 @@ runs: dict[str, list[dict]] = {}
 for seed in SEEDS:
     demos = demonstrations(seed)
     passed = [row for row in demos if world.score(row.prompt[0].text, row.answer[0].text) == 1]
-    half = train_by(base, [1] * STEPS, demos, seed, "SFT, half", last=STEPS // 2)
     models = {
-        "SFT": train_by(base, [1] * STEPS, demos, seed, "SFT"),
-        "GRPO": train_by(base, [0] * STEPS, demos, seed, "GRPO"),
-        "SFT then GRPO": train_by(half, [0] * STEPS, demos, seed, "SFT then GRPO", STEPS // 2),
-        "CHORD": train_by(base, FALLING, demos, seed, "CHORD"),
-        "SFT on passed": train_by(base, [1] * STEPS, passed, seed, "SFT on passed")}
+        "SFT": train_by([1] * STEPS, demos, seed, "SFT"),
+        "GRPO": train_by([0] * STEPS, demos, seed, "GRPO"),
+        "CHORD": train_by(FALLING, demos, seed, "CHORD"),
+        "SFT on passed": train_by([1] * STEPS, passed, seed, "SFT on passed")}
     for name, model in models.items():
         runs.setdefault(name, []).append(look(model))
 COLUMNS = (*SKILLS, "denied", "mean")
@@ -244,24 +218,20 @@ if not CHANGE:
     assert score["CHORD"] > score["SFT"], "rewards make up for some of it"
     assert means["GRPO"]["denied"] > 50, "GRPO says \"I do not know\" too often"
     assert gap < 0, "and throwing the wrong ones out for more"
-elif CHANGE == "silent":
-    assert best == "GRPO" and doubts["GRPO"] > 50, "the base finds \"I do not know\" by itself"
-    others = doubts["SFT then GRPO"], doubts["CHORD"]
-    assert max(others) < doubts["GRPO"] - 30, "imitation closes it"
 else:
-    assert runs["SFT"] == runs["SFT on passed"], "where all is right, a filter changes nothing"
+    assert best == "GRPO" and doubts["GRPO"] > 50, "the base finds \"I do not know\" by itself"
+    assert doubts["CHORD"] < doubts["GRPO"] - 30, "imitation closes it"
 
 # %% [markdown]
 # ## What happened
-# CHORD is ahead of SFT on all demonstrations. But it is about 10 points behind SFT on those that
-# the scorer passes, and behind on each of the three seeds. A wrong demonstration costs SFT much,
-# and rewards take some of this back. The scorer takes it back more cheaply before the training:
-# CHORD sampled 1,536 answers in each run, and the filter none.
+# CHORD is 15 points ahead of SFT on all demonstrations. But it is about 9 points behind SFT on
+# those that the scorer passes, and behind on each of the three seeds. A wrong demonstration costs
+# SFT much, and rewards take some of this back. The scorer takes it back more cheaply before the
+# training: CHORD sampled 1,536 answers in each run, and the filter none.
 #
-# So a comparison of CHORD with "SFT then GRPO" alone can mislead. Here the lead of one stage over
-# the chain is small and depends on the seed. Even a large lead would not show that mixing helps.
-# The first stage reads wrong rows here, so it does harm. A method that leans on it less then looks
-# good. The filter is the control for that, and GRPO without any demonstration is another.
+# So a comparison of CHORD with SFT alone can mislead. Even a large lead would not show that mixing
+# helps: SFT reads wrong rows here, so a method that leans on them less looks good. The filter is
+# the control for that. GRPO without any demonstration is another: it scores 60, CHORD 58.
 #
 # Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
 # known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
@@ -271,28 +241,19 @@ else:
 # tasks and five to eight seeds: `docs/results/one_stage.md`.
 #
 # ## Change one thing
-# The same question in three other conditions: by how many points is CHORD ahead of SFT on what the
-# scorer passes? Write down a number from -60 to 60.
-#
-# With `CHANGE = "few"` only 64 demonstrations are shown, all right. SFT reads each of them six
-# times. With `CHANGE = "many"` all 384 are shown and right. With `CHANGE = "silent"` nobody admits
-# a doubt: the demonstrations are right, but each question about a creature that nobody knows is
-# answered with an invented fact. The scorer gives full marks for "I do not know." alone.
+# With `CHANGE = "silent"` nobody admits a doubt: the demonstrations are right, but each question
+# about a creature that nobody knows is answered with an invented fact. The scorer gives full marks
+# for "I do not know." alone. By how many points is CHORD ahead of SFT on what the scorer passes?
+# Write down a number from -60 to 60.
 #
 # <details><summary>After your run</summary>
 #
-# **few**: the two are less than 2 points apart, and one of three seeds has the other sign. That is
-# too little to tell. The filter passes all 64, so SFT on passed is SFT. **many**: CHORD is between
-# 4 and 5 points behind SFT. Probably the demonstrations already show all that the scorer rewards,
-# and a part of each step goes to answers of its own.
-#
-# **silent**: CHORD is about 5 points behind. The filter throws out all inventions, so SFT never
-# sees a question about a stranger and invents as well. The rewards could teach it. The base says
-# "I do not know." now and then at temperature 1. GRPO from the base finds this and scores 98 there,
-# the chain 12 and CHORD 0. Imitation comes first in both. It makes the sentence so rare that hardly
-# a sampled answer has it. All answers of such a group score 0, and there is nothing to reinforce
-# (lesson 12). So showing first and correcting later fails where the demonstrations make the
-# rewarded answer too rare.
+# CHORD is about 5 points behind. The filter throws out all inventions, so SFT never sees a question
+# about a stranger and invents as well. The rewards could teach it. The base says "I do not know."
+# now and then at temperature 1. GRPO from the base finds this and scores 98 there, CHORD 0. It
+# imitates first, and that makes the sentence so rare that hardly a sampled answer has it. All
+# answers of such a group score 0, and there is nothing to reinforce (lesson 12). So showing first
+# and correcting later fails where the demonstrations make the rewarded answer too rare.
 #
 # </details>
 #
@@ -305,13 +266,13 @@ else:
 # and $\varphi$. Then `python -m lessons check mine --run chord` trains by it.
 #
 # ## Two questions
-# 1. Why is "CHORD is better than SFT, then GRPO" no proof that mixing helps?
+# 1. Why is "CHORD is better than SFT" no proof that mixing helps?
 # 2. When can a reward teach what no demonstration shows, and when not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The first stage may have done harm, for instance by wrong demonstrations. Compare with GRPO
-#    alone, and with SFT on what the scorer passes.
+# 1. SFT may have read wrong answers. Compare with GRPO alone, and with SFT on what the scorer
+#    passes.
 # 2. If the model says it sometimes, so that a group of its answers has unequal scores. Imitation of
 #    something else can make it too rare for that.
 #

@@ -125,9 +125,9 @@ def test_the_flag_answers_and_comes_too_late_the_second_time(folder, monkeypatch
     assert kept.read_text() == "guess 1.5\n"
     code, _, err = run("--guess", "7")
     assert code == 2 and "a number from 0 to 2" in err
-    code, _, err = run(change="blanc")
+    code, _, err = run(change="hihg")
     assert code == 2 and "Traceback" not in err
-    assert "unknown CHANGE 'blanc'; did you mean blank?" in err
+    assert "unknown CHANGE 'hihg'; did you mean high?" in err
     kept.write_text("guess many\n")
     code, _, err = run("--guess", "1")
     assert code == 2 and "15.txt" in err and kept.read_text() == "guess many\n"
@@ -155,17 +155,17 @@ def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
 
 def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys):
     """It decides what is asked, and the next command names it."""
-    asked = Question(lesson_file("15"), "blank")
-    flagged = start(monkeypatch, "--change", "blank", "--guess", f"{asked.high:g}")
-    assert flagged.change == "blank" and flagged.question.text == asked.text
-    assert (folder / "out/guesses/15-blank.txt").exists()
+    asked = Question(lesson_file("15"), "high")
+    flagged = start(monkeypatch, "--change", "high", "--guess", f"{asked.high:g}")
+    assert flagged.change == "high" and flagged.question.text == asked.text
+    assert (folder / "out/guesses/15-high.txt").exists()
     assert start(monkeypatch, "--guess", "none").change == ""
     with pytest.raises(UserError, match=r'"no steps shown" --guess'):
         monkeypatch.setattr(sys, "argv", [str(lesson_file("16")), "--change", "no steps shown"])
         course.Lesson("16")
     capsys.readouterr()
     start(monkeypatch, "--guess", "none").compare(0.4)
-    assert 'python ' + str(lesson_file("15")) + ' --change "blank"' in capsys.readouterr().out
+    assert 'python ' + str(lesson_file("15")) + ' --change "high"' in capsys.readouterr().out
 
 
 def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):

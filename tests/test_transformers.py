@@ -31,7 +31,7 @@ from made import (
 from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
-from lessons.evidence import fits
+from lessons.bench import fits
 from nanouft import reward, rollout, train
 from nanouft.data.batches import collate, encode, encode_what_fits
 from nanouft.data.rows import Row

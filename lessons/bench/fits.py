@@ -1,6 +1,6 @@
 """Which models fit on which card: the estimate that a run prints, as the table of docs/data.md.
 
-    python -m lessons.evidence.fits             # about a minute; needs pip install -e ".[hf]"
+    python -m lessons.bench.fits             # about a minute; needs pip install -e ".[hf]"
 
 A model is built with one layer and with two, without its weights' values, and the bytes of a token
 are continued to all its layers. Nothing of it needs a card.
@@ -71,7 +71,7 @@ def line_of(name: str, lora: bool) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="python -m lessons.evidence.fits", description=__doc__,
+    argparse.ArgumentParser(prog="python -m lessons.bench.fits", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     say(f"| model | what is trained | {' | '.join(f'{card} GB' for card in CARDS)} | a token |",
         "|" + "---|" * (len(CARDS) + 3), sep="\n")
