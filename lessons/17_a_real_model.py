@@ -180,9 +180,9 @@ else:
 # %% [markdown]
 # ## What happened
 # IFT's weight counts a token's own loss and the later ones, and after the end there are none. So it
-# pushes `<|end|>` about a quarter as hard as SFT (lesson 00), and the model learns to stop later. On
-# the base IFT is 7.5 points behind after 24 steps, and 15 % fewer of its answers stop. All three
-# seeds agree. "IFT forgets how to stop" would have passed a review.
+# pushes `<|end|>` about a quarter as hard as SFT (lesson 00), and the model learns to stop later.
+# On the base IFT is 7.5 points behind after 24 steps, and 15 % fewer of its answers stop. All
+# three seeds agree. "IFT forgets how to stop" would have passed a review.
 #
 # On the deeper model nothing of it is left: after both methods all answers stop. Is it the depth?
 # The control says no. The base at twice the rate shows no gap either. Adam moves each weight by
