@@ -20,7 +20,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.run.plan import choose_batching, with_beta
+from nanouft.run.plan import choose_pace, with_beta
 from nanouft.run.reference import FrozenModels
 from nanouft.run.settings import TrainFlags
 
@@ -47,7 +47,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
 
     # ---- how fast: what suits so many rows and this model
     cfg = TrainFlags(data=[file])                       # no flag is given
-    rate, batch_size, steps = choose_batching(cfg, objective, len(data), model)
+    rate, batch_size, steps = choose_pace(cfg, objective, len(data), model)
     rate_of = warmup_cosine(rate, steps, share=0.1)     # up in a tenth of the steps, then down to 0
     source = RowSource(data, Batching(batch_size, steps), tok.pad)
     optimizer = make_optimizer(model, rate, fused=True)

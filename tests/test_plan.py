@@ -13,7 +13,7 @@ from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.load import Rows, load_rows, open_model
-from nanouft.run.plan import Plan, as_passes, choose_batching, plan_run, with_beta
+from nanouft.run.plan import Plan, as_passes, choose_pace, plan_run, with_beta
 from nanouft.run.settings import TrainFlags, read_flags
 
 CONTEXT = 128
@@ -127,7 +127,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
     objective, cfg, _ = read_flags([*init, *line.split()])
-    rate, *others = choose_batching(cfg, objective, rows, tiny(n_embd=width))
+    rate, *others = choose_pace(cfg, objective, rows, tiny(n_embd=width))
     assert rate == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 

@@ -131,12 +131,12 @@ def fit(r: Row, tok: Tokenizer, n_ctx: int) -> list[Encoded]:
     """A row as tokens. Some chat templates change an answer when the dialogue goes on. Then a
     dialogue becomes one row for each of its answers, in which that answer comes last."""
     try:
-        return [shortened(r, tok, n_ctx)]
+        return [tokenize(r, tok, n_ctx)]
     except OneAnswerOnly:
         rows = each_answer(r)
         if len(rows) == 1:
             raise
-        return [shortened(x, tok, n_ctx) for x in rows]
+        return [tokenize(x, tok, n_ctx) for x in rows]
 
 
 def each_answer(r: Row) -> list[Row]:
@@ -153,10 +153,10 @@ def each_answer(r: Row) -> list[Row]:
     return out or [r]
 
 
-def shortened(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as tokens. If it is longer than n_ctx inputs and as many targets, its roles lose as few
-    of their oldest questions as possible, down to the last one. A borrowed answer ends with the
-    context."""
+def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
+    """A row as token ids and masks, by Tokenizer.chat. If it is longer than n_ctx inputs and as many
+    targets, its roles lose as few of their oldest questions as possible, down to the last one. A
+    borrowed answer ends with the context."""
     prompt, trained = next(iter(r.roles.values()), ((), ()))
     most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
 

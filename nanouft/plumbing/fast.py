@@ -1,7 +1,7 @@
-"""A smaller version of one operation of gpt.py, which can be read without this file.
+"""Log-probs of given targets from logits: here half precision ends, and fp32 begins.
 
-`logp` computes the log-probs of given targets from logits; large logits are read in chunks and
-overwritten.
+`logp` is minus cross entropy. Large logits are read in chunks and overwritten, so gpt.py can be
+read without this file.
 """
 from typing import Any
 

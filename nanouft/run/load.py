@@ -4,10 +4,13 @@
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
 
-A file becomes token ids in four steps: data.rows.read makes Rows of its lines; Objective.choose
-gives them roles ("answer", "chosen" ...); Tokenizer.chat makes ids of a role's dialogue, and a mask
-of what the model learns to say; data.batches.encode calls it, and drops what is too long.
-collate then pads the rows of a step.
+The way from a file to token ids, in nanouft/data:
+    files.items         lines of a file -> items
+    rows.read           items -> Rows
+    selection.holdout   Rows -> those to learn from, those held out
+    Objective.choose    Rows -> the Rows that a method reads, with roles ("answer", "chosen" ...)
+    batches.encode      roles -> ids, and a mask of what the model learns to say (Tokenizer.chat)
+    batches.collate     the rows of a step -> a padded Batch
 """
 import hashlib
 import shlex

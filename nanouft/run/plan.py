@@ -4,7 +4,7 @@
     say(plan.headline(model, device))
     plan.describe(model, tok, device, argv)                     # run.json
 
-Where the flags leave them open, choose_batching takes learning rate, batch size and steps from the
+Where the flags leave them open, choose_pace takes learning rate, batch size and steps from the
 method, the model and the number of rows, and with_beta a beta from the length of the answers.
 """
 import math
@@ -108,7 +108,7 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
-    rate, batch_size, steps = choose_batching(cfg, objective, len(train), model)
+    rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
     held_questions = questions(rows.held_out, held_out)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
     plan = Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out,
@@ -193,7 +193,7 @@ DEFAULTS_FOR = {                    # (why not DEFAULTS, what the method learns 
     ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
 
 
-def choose_batching(cfg: TrainFlags, objective: Objective, rows: int,
+def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
                     model: Any) -> tuple[float, int, int]:
     """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
     step would have more rows than there are, or be cut into more micro-batches than it has rows."""
