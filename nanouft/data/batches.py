@@ -154,9 +154,9 @@ def each_answer(r: Row) -> list[Row]:
 
 
 def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as token ids and masks, by Tokenizer.chat. If it is longer than n_ctx inputs and as many
-    targets, its roles lose as few of their oldest questions as possible, down to the last one. A
-    borrowed answer ends with the context."""
+    """A row as token ids and masks, by Tokenizer.chat. If it is longer than n_ctx inputs and as
+    many targets, its roles lose as few of their oldest questions as possible, down to the last one.
+    A borrowed answer ends with the context."""
     prompt, trained = next(iter(r.roles.values()), ((), ()))
     most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
 
