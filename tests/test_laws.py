@@ -16,7 +16,6 @@ from nanouft.plumbing import seeds
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
 # A part of these losses is held constant, so their gradient is not the derivative of their value.
-# losses whose equation holds a part constant, by sg
 HELD = ("dft", "ada_dpo", "surrogate cispo", "weigh phi")
 
 
