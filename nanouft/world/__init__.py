@@ -61,13 +61,14 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
     for what, value, known in [("split", split, SPLITS), ("kind", kind, KINDS),
                                *(("task", task, TASKS) for task in skills)]:
         if value not in known:
-            raise ValueError(f"unknown {what} {value!r}; NanoWorld has {', '.join(known)}")
+            groups = "A, B, all, " if what == "task" else ""
+            raise ValueError(f"unknown {what} {value!r}; known are {groups}{', '.join(known)}")
     if n < 0 or not 0 <= noise <= 1 or noise and kind != "demos":
         raise ValueError(f"n={n}, noise={noise}: n must be 0 or more, noise between 0 and 1, and 0 "
                          "for other kinds than demos")
     tasks = [f for f in TASKS if f in skills and (split, f) != ("train", "rules_new")]
     if not tasks:
-        raise ValueError("no task: rules_new exists in val and test only")
+        raise ValueError("no task left: rules_new exists in val and test only")
     out: list[Row] = []
     weights = {f: 1 if kind == "prompts" else MIXTURE[f] for f in tasks}
     for task, count in share_out(n, weights).items():
