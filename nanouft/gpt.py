@@ -172,7 +172,7 @@ class GPT(nn.Module):
         if want == "value":
             no_head = hidden.new_zeros(hidden.shape[:-1])
             return no_head if self.value is None else self.value(hidden)[..., 0]
-        # Under autocast these are in half precision; log-probs are made of them in fp32.
+        # Under autocast these are in half precision; log-probs are made in fp32 (plumbing/fast.py).
         logits = self.head(select_at(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":
             return logits

@@ -77,7 +77,7 @@ class GRPO(Objective):
                             "rollout (the ratio is 1); add --minibatches 4")
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
-        """A whole rollout with per_row["advantage"]."""
+        """A whole rollout with per_row["advantage"], of the rewards of rollout.scores."""
         R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
         if self.scale == "mean" and (R < 0).any():
             raise UserError("--scale mean needs rewards of 0 or more")
