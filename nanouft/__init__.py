@@ -16,6 +16,7 @@ import atexit
 import gc
 import os
 import re
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -44,6 +45,11 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *HOME])
 
 
+def _leave(number: int, frame: object) -> None:
+    os.write(2, b"\ninterrupted before anything was done\n")
+    os._exit(128 + number)
+
+
 def _is_command() -> bool:
     """True if Python begins one of our commands, by python -m or as `nanouft`."""
     name = os.path.basename("".join(sys.argv[:1]))
@@ -59,3 +65,6 @@ if _is_command():                   # an import changes nothing
     # end, and finds nothing. That took a tenth of README's first run. command() wakes it.
     gc.disable()
     atexit.register(gc.freeze)
+    # A Ctrl-C while torch is imported shows no traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)

@@ -102,6 +102,21 @@ def test_evaluate_looks_for_all_models_before_it_reads(here, capsys, monkeypatch
     assert one_error(capsys).startswith("error: nowhere: no model folder")
 
 
+def test_evaluate_reads_no_row_twice(here, capsys, monkeypatch):
+    """A good answer is a demonstration and a graded answer, with the same figures as if it were
+    read for each."""
+    counted, real = [], evaluate.logps
+    monkeypatch.setattr(evaluate, "logps", lambda data, *more: counted.append(
+        [evaluate.tokens_of(e) for e in data]) or real(data, *more))
+    line = "evaluate start --items 0 --data even.jsonl"
+    assert call(line) == 0
+    out, (good, others) = capsys.readouterr().out, counted
+    assert (len(good), len(others)) == (20, 10) and not {*good} & {*others}
+    monkeypatch.setattr(evaluate, "tokens_of", id)
+    assert call(line) == 0
+    assert capsys.readouterr().out == out and "(30 rows)" in out
+
+
 def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
     asked, real = [], evaluate.answer_rows
     monkeypatch.setattr(evaluate, "answer_rows", lambda model, tok, rows, **how: asked.append(

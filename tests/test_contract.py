@@ -178,7 +178,7 @@ def test_a_method_of_the_registry_is_the_same_in_a_file_of_your_own(here):
     assert ours[1]["accuracy"] == 1
 
 
-def test_an_unnamed_or_changed_file_is_not_run_again(here, capsys):
+def test_an_unnamed_file_is_not_run_again_and_a_changed_one_is_refused(here, capsys):
     with killed_in_step(3), pytest.raises(KeyboardInterrupt):
         train.main(shlex.split(RUN + "broken"))
     (here / "mine.py").write_text(MINE + "open('it was run', 'w')\n")

@@ -1,6 +1,7 @@
 """What code of a user's own is given is its own. test_ends.py ends runs in it."""
 import copy
 import shlex
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -164,6 +165,14 @@ def test_what_differs_from_trl_is_told_in_a_line_that_can_be_read(body, told, he
     assert told in line and line.startswith("error: --reward odd.py") and len(line) < 1200
     if "string ind" in told:
         assert line.endswith("; prompts and completions are texts here, not messages as in TRL")
+
+
+def test_a_reward_that_closes_the_standard_output_is_one_line(here, monkeypatch, capsys):
+    (here / "odd.py").write_text("import sys\n\ndef f(completions):\n    sys.stdout.close()\n"
+                                 "    return [0.5 for _ in completions]")
+    monkeypatch.setattr(sys, "stdout", open(here / "stdout", "w"))
+    assert call(GRPO + "--plain --reward odd.py:f --out odd") == 2
+    assert "has closed sys.stdout" in one_error(capsys)
 
 
 def test_a_run_that_is_resumed_in_another_folder_misses_its_files_in_one_line(

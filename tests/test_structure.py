@@ -181,6 +181,14 @@ def test_the_command_nanouft_begins_as_python_m_does(tmp_path):
     assert done.stderr.startswith("error: unknown objective 'nope'"), done.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process in another way")
+def test_ctrl_c_while_a_command_imports_is_one_line():
+    code = ("import os, signal, sys\nsys.argv = ['nanouft']\nimport nanouft\n"
+            "os.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "\ninterrupted before anything was done\n")
+
+
 def test_the_package_lists_its_commands():
     out = subprocess.run([sys.executable, "-m", "nanouft"], cwd=ROOT, capture_output=True,
                          text=True, check=True).stdout
