@@ -40,7 +40,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     together. temperature 0 is greedy. The random numbers of a prompt depend on its place in the
     list, not on how many are decoded together. An answer ends where the context ends. A prompt that
     fills the context loses its beginning, so that one token fits.
-    count(n): called when n more answers are done.
+    count(n): called when n more answers have ended.
     stream(tokens): called with the (b,) new tokens of the answers that go on; a GPU waits for
     it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
@@ -58,8 +58,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
             return draw(logits.float() / temperature, u)
         answers += decode(model, prompts[first:first + together], sample_token, stop_ids, pad,
-                          max_new, stream)
-        count(len(answers) - first)
+                          max_new, count, stream)
     return answers
 
 
@@ -75,7 +74,7 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 
 
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
-           stop: list[int], pad: int, max_new: int,
+           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
            stream: Callable[[Tensor], Any] | None) -> list[Answer]:
     """Answers to prompts that are decoded together, the short ones first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
@@ -89,6 +88,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
+    over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small):
         hidden, cache = read_prompts(model, shortest_first, ids, attention_mask, pos, max_new)
@@ -105,6 +105,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                 break
             if (step + 1) % ask_every(device) == 0:
                 left = int(speaks.sum())
+                count(B - over - left)
+                over = B - left
                 if left == 0:
                     break
                 if left <= 0.75 * len(rows):                        # moving the cache has a cost
@@ -118,6 +120,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
             hidden = recorded(said, n) if recorded else model(
                 said, want="hidden", pos=pos[:, n:n + 1], cache=cache,
                 attention_mask=attention_mask[:, :n + 1])[:, -1]
+    count(B - over)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]

@@ -132,18 +132,20 @@ def test_an_answer_that_ends_changes_no_other(how):
 
 @BOTH
 @pytest.mark.parametrize("every", [1, 5, 16])
-def test_however_seldom_a_device_is_asked_answers_and_stream_are_the_same(every, how,
+def test_however_seldom_a_device_is_asked_answers_stream_and_count_are_the_same(every, how,
                                                                               monkeypatch):
-    """A GPU is asked every 16 steps who still speaks. Nothing is streamed after an answer's end."""
+    """A GPU is asked every 16 steps who still speaks. Nothing is streamed after an answer's end,
+    and no answer ends twice."""
     stop, prompts = 3, PROMPTS * 6
     wanted = answers(prompts, stop=stop, max_new=40, **how)
     monkeypatch.setattr(decoding, "ask_every", lambda device: every)
-    streamed: list[int] = []
+    streamed, counted = [], []
     got = answers(prompts, stop=stop, max_new=40, stream=lambda x: streamed.extend(x.tolist()),
-                  **how)
+                  count=counted.append, **how)
     assert ids(got) == ids(wanted) and len({a.ended for a in got}) == 2
     said = [token for a in got for token in [*a.ids, *[stop] * a.ended]]
     assert sorted(streamed) == sorted(said)
+    assert min(counted) >= 0 and sum(counted) == len(prompts)
 
 
 @pytest.mark.parametrize("u, token", [(0.0, 10), (1 - 2.0 ** -24, 3)])

@@ -1,6 +1,6 @@
 """Decoding on a card: one step over a cache of constant length, recorded once and replayed.
 
-    step = recorded_step(model, cache, attention_mask, pos)        # None: go on without it
+    step = recorded_step(model, cache, attention_mask, pos)    # None: go on without it
     hidden = step(tokens, n)            # the n-th column; as model(tokens, want="hidden", ...)
 
 A step of one token launches hundreds of small kernels, and a card waits for them. A recording

@@ -194,7 +194,7 @@ DEFAULTS_FOR = {                    # (why not DEFAULTS, what the method learns 
 
 
 def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
-                    model: Any) -> tuple[float, int, int]:
+                model: Any) -> tuple[float, int, int]:
     """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
     step would have more rows than there are, or be cut into more micro-batches than it has rows."""
     defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
