@@ -28,8 +28,9 @@ def pytest_collection_finish():
 def nothing_outlives_a_test():
     """What one test leaves changed another one reads, and only the order of the files says which:
     a student's loss once stayed in simple.py, whose own test then failed."""
-    before = state()
+    before, path = state(), [*sys.path]
     yield
+    sys.path[:] = path                      # a file of one's own puts its folder there
     now = state()
     assert [name for name, value in before.items()
             if now.get(name) is not value and now.get(name) != value] == []

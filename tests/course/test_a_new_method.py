@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 METHOD = '''"""DiscoPOP: DPO's logistic loss, replaced by an exponential one where a pair is won.
 
     python -m nanouft.train --objective discopop
@@ -44,7 +44,7 @@ class DiscoPOP(Pairs):
 STEPS = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Add a method\n")[2]
 STEPS = STEPS.partition("\n## ")[0]
 # The copy is tested by the files that read all methods; no other can notice a method more.
-TESTS = [file.relative_to(ROOT).as_posix() for file in sorted(ROOT.glob("tests/test_*.py"))
+TESTS = [file.relative_to(ROOT).as_posix() for file in sorted(ROOT.glob("tests/**/test_*.py"))
          if re.search("import.* (OBJECTIVES|FORMS)", file.read_text(encoding="utf-8"))]
 
 
@@ -89,7 +89,7 @@ def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path
         assert line[0] == "python"
         if line[1:] == ["-m", "pytest", "-k", "discopop"]:
             line += TESTS
-        if "tests/test_docs.py" in line:
+        if "tests/course/test_docs.py" in line:
             line += ["-k", "not runs"]    # one trains a model, of docs/python.md; ten run commands
         done = subprocess.run([sys.executable, *line[1:]], cwd=there, capture_output=True,
                               text=True, env=os.environ | {"PYTHONPATH": str(there)})

@@ -15,7 +15,7 @@ from lessons.website import methods_page
 from nanouft import __version__
 from nanouft.run.evaluation import METRICS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
          *sorted((ROOT / "lessons").glob("*/*.md")), ROOT / "lessons" / "README.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")

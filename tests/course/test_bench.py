@@ -16,7 +16,7 @@ from nanouft.gpt import MLP
 from nanouft.loop import Device
 
 CPU = Device("cpu", "bf16")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_readme_has_the_range_of_the_page_of_benchmarks():

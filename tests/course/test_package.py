@@ -16,7 +16,7 @@ from nanouft.__main__ import COMMANDS
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.flags import comments
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILD = """
 from setuptools.build_meta import build_sdist, build_wheel
 print({}({!r}))"""

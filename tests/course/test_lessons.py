@@ -1,7 +1,7 @@
 """Every lesson has its parts, runs, and its laws hold.
 
 All of them take minutes, so that even among the slow tests only the shortest run:
-    LESSONS=all python -m pytest -m slow tests/test_lessons.py
+    LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
 """
 import os
 import re

@@ -13,7 +13,7 @@ from lessons.tasks import call, child, parts
 from lessons.tasks.task import tasks
 from nanouft.plumbing.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"[-+]?\d+\.?\d*")
 EXERCISE = re.compile(r"\b\d\d[a-z]\b")

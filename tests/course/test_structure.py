@@ -16,7 +16,7 @@ from lessons import __main__ as course
 from nanouft import __main__ as main
 from nanouft.objectives import NAMES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
 # "NN" stands for the lessons, which have numbers.
 ORDER = {
@@ -35,7 +35,7 @@ OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 def texts() -> dict[Path, str]:
     """Every text of the project."""
     files = [f for name in ("*.md", "docs/*.md", "nanouft/**/*.py", "frozen_lake/**/*.py",
-                            "lessons/**/*.py", "lessons/**/*.md", "tests/*.py")
+                            "lessons/**/*.py", "lessons/**/*.md", "tests/**/*.py")
              for f in sorted(ROOT.glob(name))]
     return {f: f.read_text(encoding="utf-8") for f in files}
 
@@ -130,7 +130,7 @@ def test_the_readme_names_both_commands():
 def test_every_program_begins_with_command():
     """Which makes what a person can cause one line, and any text printable."""
     programs = {f: text for f, text in texts().items() if 'if __name__ == "__main__"' in text
-                and f.parent.name != "tests"}
+                and "tests" not in f.parts}
     assert programs and not [f for f, x in programs.items() if "command(" not in x]
 
 

@@ -261,7 +261,7 @@ def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys
 
 def table(head: str) -> dict[str, list[str]]:
     """{first cell: the others} of the table of docs/results/lake.md that begins with `head`."""
-    text = (Path(__file__).parents[1] / "docs/results/lake.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/results/lake.md").read_text(encoding="utf-8")
     lines = text[text.index(f"| {head} |"):].split("\n\n")[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:]]
     return {first: rest for first, *rest in rows}
