@@ -1,8 +1,10 @@
 """Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, and pictures.
 
     page, faults = opened(browser, file, width=390, dark=True)
-    python tests/course/browser.py out/playground/index.html docs/playground.png 1280 620 "#step-4"
-    python tests/course/browser.py out/lake/index.html docs/lake.png 1280 710 "#bet button:nth-child(2)"
+    cd tests/course
+    python browser.py ../../out/playground/index.html ../../docs/playground.png 1280 620 "#step-4"
+    python browser.py ../../out/lake/index.html ../../docs/lake.png 1280 710 \\
+        "#bet button:nth-child(2)"
 
 These make the two pictures of docs/ that are pages. A picture keeps as "figures" the words that it
 shows, so that a test can compare them with the page of today.
