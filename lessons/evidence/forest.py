@@ -8,23 +8,17 @@ rule where a run asks several questions. A colour is a verdict over N1 and N2; S
 filled if its own interval decides. A hollow ● and ■ are of a difference that no plan asks.
 """
 import configparser
-import json
-import re
-from html import escape
-from io import StringIO
-from pathlib import Path
 from typing import NamedTuple
 
 from lessons.evidence import judge, plan, stats
-from lessons.evidence.judge import of_100
-from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import write_text
+from nanouft.pictures.colours import INK
 
 LIST = plan.HERE / "texts" / "picture.ini"
 RIVAL, PAPER = "Beside plain SFT on the best answers", "What the papers say"
 # of a light page and of a dark one; blue and orange part for all kinds of colour blindness
 COLOURS = {"right": ("#0969da", "#58a6ff"), "left": ("#bc4c00", "#f0883e"),
-           "open": ("#6e7781", "#9198a1"), "ink": ("#1f2328", "#e6edf3")}
+           "open": ("#6e7781", "#9198a1"), "ink": (INK.light, INK.dark),
+           "page": ("#ffffff", "#0d1117")}
 SIDES = {"holds": "right", "does not hold": "left", "undecided": "open"}
 WORDS = {RIVAL: {"right": "ahead", "left": "behind", "open": "open"},
          PAPER: {"right": "here, too", "left": "not here", "open": "open"}}
@@ -187,38 +181,11 @@ def draw_dot(ax, y: float, dot: Dot, row: Row) -> None:
                     fontsize=9, color=colour, arrowprops={"arrowstyle": "->", "color": colour})
         return
     ax.errorbar(dot.mean, y, xerr=dot.half, fmt=marker, color=colour, markersize=5, linewidth=1.5,
-                markerfacecolor=colour if filled else "#ffffff")
+                markerfacecolor=colour if filled else COLOURS["page"][0])
 
 
-def as_svg(fig, about: str, rows: list[Row]) -> str:
-    """The picture with its words as paths, in colours that follow the reader's light or dark page,
-    and with what it shows as data, so that a test can compare."""
-    import matplotlib
-    out = StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "answers",
-                                "font.family": "DejaVu Sans"}):
-        fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for name, (light, _) in (COLOURS | {"page": ("#ffffff", "#0d1117")}).items():
-        text = text.replace(light, f"var(--{name})")
-    light, dark = ("; ".join(f"--{name}: {pair[k]}" for name, pair in
-                             (COLOURS | {"page": ("#ffffff", "#0d1117")}).items()) for k in (0, 1))
-    style = (f"<style>svg {{ {light} }}\n@media (prefers-color-scheme: dark) "
-             f"{{ svg {{ {dark} }} }}</style>")
-    told = json.dumps([[row.method, row.says, row.word, row.remark,
-                        [[x.model, round(x.mean, 1), round(x.half, 1)] for x in row.dots]]
-                       for row in rows])
-    head, _, rest = text.partition(">")
-    return (f'{head} role="img">\n<title>{escape(about)}</title>\n<desc>{escape(told)}</desc>\n'
-            f"{style}{rest}")
-
-
-def write(file: Path) -> Path:
-    """docs/results/answers.svg."""
-    rows = read_rows()
-    for row in rows:
-        if len(row.remark.split()) > 7:
-            raise UserError(f"{LIST.name}: a remark has at most seven words: {row.remark!r}")
-    write_text(file, as_svg(draw(rows), "What was found, method by method", rows))
-    return file
+def shown(rows: list[Row]) -> list:
+    """What the picture shows, as data."""
+    return [[row.method, row.says, row.word, row.remark,
+             [[x.model, round(float(x.mean), 1), round(float(x.half), 1)] for x in row.dots]]
+            for row in rows]

@@ -4,12 +4,17 @@
 
 ● is N1, ■ N2, ◆ SmolLM2. A bar is a 95 % interval over seeds and prompts.
 """
+import json
+import re
 from collections.abc import Mapping
+from html import escape
+from io import StringIO
 from pathlib import Path
 
-from lessons.evidence import judge, plan, stats
-from nanouft.pictures.colours import PANEL, SOFT, look
+from lessons.evidence import forest, judge, plan, stats
+from nanouft.pictures.colours import FAMILIES, INK, PANEL, SOFT, look
 from nanouft.pictures.plots import STYLE, save
+from nanouft.plumbing.files import write_text
 
 MODELS = {"base": ("N1", "o"), "base-1": ("N2", "s"), "smollm2": ("SmolLM2", "D")}
 FORMS = {"SFT": "sft", "detached": "ift detached", "released": "ift released"}      # of C9
@@ -40,7 +45,7 @@ MEASURES = {"skills without reversed words": "rules list sum sort", "reversed wo
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
 
 
-def write_all(folder: Path) -> list[str]:
+def write_all(folder: Path) -> list[Path]:
     """All pictures into this folder. Returns the names of the files."""
     from matplotlib import pyplot as plt
     with plt.rc_context(STYLE):
@@ -50,11 +55,29 @@ def write_all(folder: Path) -> list[str]:
                 UNA, "UNA leads DPO and KTO on N1 and N2; on SmolLM2 only SFT clearly rises"),
             "poft": scores(POFT, "40 % wrong demonstrations: a filter serves better than PoFT"),
             "uft": tasks(),
-            "one_stage": one_stage(),
-            "losses": all_losses()}
+            "one_stage": one_stage()}
         told = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
         plt.close("all")
+    for name, text in (("answers", answers_svg()), ("losses", losses_svg())):
+        write_text(folder / f"{name}.svg", text)
+        told.append(folder / f"{name}.svg")
     return told
+
+
+def answers_svg() -> str:
+    """What was found, method by method (forest.py)."""
+    rows = forest.read_rows()
+    return as_svg(forest.draw(rows), "What was found, method by method", forest.shown(rows),
+                  forest.COLOURS)
+
+
+def losses_svg() -> str:
+    """Each loss from a base."""
+    shown = [[loss, [[round(x, 1) for x in figure] for figure in figures]]
+             for group in by_group().values() for loss, figures in group]
+    colours = {name: (seen.light, seen.dark) for name, seen in
+               (FAMILIES | {"panel": PANEL, "soft": SOFT, "ink": INK}).items() if name != "truth"}
+    return as_svg(all_losses(), "Does the loss matter, from a base?", shown, colours)
 
 
 def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
@@ -196,30 +219,52 @@ def by_group() -> dict[str, list[tuple[str, list[judge.Figure]]]]:
 def all_losses():
     """Each loss trained from a base, in groups; mean of N1 and N2. Filled: its own weight was
     searched, or it has none. Hollow: its default one."""
-    from matplotlib import pyplot as plt
-    fig, ax = plt.subplots(figsize=(9, 3.6))
-    x, ticks = 0.0, {}
+    from matplotlib.figure import Figure
+    fig = Figure(figsize=(4.9, 8.6))
+    ax = fig.add_axes((0.22, 0.06, 0.75, 0.915))
+    y, ticks = 0.0, {}
     for name, group in by_group().items():
-        begin = x
+        ax.text(20, y, name, va="center", weight="bold", fontsize=10.5, color=INK.light)
         for loss, figures in group:
+            y += 1
             seen = look(loss)
             for (mean, half), filled in zip(figures, (True, False)):
-                ax.errorbar(x, mean, yerr=half, fmt=seen.marker, color=seen.light, markersize=6,
+                ax.errorbar(mean, y, xerr=half, fmt=seen.marker, color=seen.light, markersize=5.5,
                             linewidth=1.5, zorder=2 + filled,
                             markerfacecolor=seen.light if filled else PANEL.light)
-            ticks[x] = loss
-            x += 1
-        ax.axvspan(begin - 0.6, x - 0.4, color=SOFT.light, alpha=0.08, zorder=-2, linewidth=0)
-        ax.text((begin + x - 1) / 2, 85.5, name, ha="center", va="bottom", weight="bold",
-                fontsize=10)
-        x += 0.6
+            ticks[y] = loss
+        y += 1.6
     for row, name, style in (("base", "before", ":"), ("sft", "SFT", "--")):
-        y, _ = of_both("C20" if row == "sft" else "C13", row)
-        ax.axhline(y, color=SOFT.light, linestyle=style, linewidth=1, zorder=-1)
-        ax.text(x - 0.5, y, name, va="center", color=SOFT.light, fontsize=10)
-    ax.set(xlim=(-0.8, x - 0.6), ylim=(20, 85), xticks=[*ticks], ylabel="score of 100")
-    ax.set_xticklabels([*ticks.values()], rotation=60, ha="right", rotation_mode="anchor",
-                       fontsize=10)
-    ax.tick_params(axis="x", length=0)
-    fig.subplots_adjust(left=0.075, right=0.9, top=0.92, bottom=0.27)
+        x, _ = of_both("C20" if row == "sft" else "C13", row)
+        ax.axvline(x, color=SOFT.light, linestyle=style, linewidth=1, zorder=-1)
+        ax.text(x, y - 0.9, f" {name} ", color=SOFT.light, fontsize=9.5,
+                ha="right" if row == "sft" else "left")
+    ax.set(ylim=(y - 0.5, -0.8), xlim=(19, 86), yticks=[*ticks])
+    ax.set_xlabel("score of 100", color=SOFT.light, fontsize=9.5)
+    ax.set_yticklabels([*ticks.values()], fontsize=10, color=INK.light)
+    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", colors=SOFT.light, labelsize=9.5)
+    for side in ("left", "right", "top"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(SOFT.light)
     return fig
+
+
+# ---- SVG -----------------------------------------------------------------------------------------
+def as_svg(fig, about: str, shown: object, colours: Mapping[str, tuple[str, str]]) -> str:
+    """The picture with its words as paths, in colours that follow the reader's light or dark page:
+    {a name: (on a light page, on a dark one)}. `shown` stands in it as data, so that a test can
+    compare."""
+    import matplotlib
+    out = StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "nanouft"}):
+        fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
+    for name, (light, _) in colours.items():
+        text = text.replace(light, f"var(--{name})")
+    light, dark = ("; ".join(f"--{name}: {pair[k]}" for name, pair in colours.items())
+                   for k in (0, 1))
+    head, _, rest = text.partition(">")
+    return (f'{head} role="img">\n<title>{escape(about)}</title>\n'
+            f"<desc>{escape(json.dumps(shown))}</desc>\n<style>svg {{ {light} }}\n"
+            f"@media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}</style>{rest}")

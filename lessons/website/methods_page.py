@@ -5,7 +5,7 @@ number of methods and of lessons on every page.
 
 README's lists of methods and of lessons are written too, and the table of lessons/README.md. A page
 that says how many methods or lessons there are has the number behind a mark, which readers do not
-see: <!-- count of methods -->36 or <!-- count of lessons -->18.
+see: <!-- count of methods -->36, <!-- count of lessons -->18, <!-- count of lines -->264.
 
 docs/methods.md has three such parts. The tables have the equations of the heads
 (nanouft/playground/heads.py), and the letters are those that all equations share. The pushes are
@@ -43,7 +43,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "methods.md"
 LESSONS_PAGE = ROOT / "lessons" / "README.md"
 SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
-COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS)}
+SIMPLE = ROOT / "nanouft" / "simple.py"
+COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS),
+          "lines": len(SIMPLE.read_text(encoding="utf-8").splitlines())}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 FAMILIES = {        # a family -> its title, what its methods learn from
     "demos": ("Demonstrations", "Right answers to imitate."),

@@ -29,6 +29,7 @@ class Look:
 PAGE = Look("#f7f8f9", "#10171c", "", "")           # the background of a page
 PANEL = Look("#ffffff", "#18222a", "", "")          # of a card on it
 SOFT = Look("#4d5f6a", "#a5b5bf", "", "")           # secondary text, axes, outlines
+INK = Look("#1f2328", "#e6edf3", "", "")            # text
 
 UP = Look("#0072b2", "#62b8ec", "▲", "^")           # pushed up, more likely
 DOWN = Look("#b84700", "#ff9a5c", "▼", "v")         # pushed down, less likely
