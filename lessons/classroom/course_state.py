@@ -26,6 +26,10 @@ def tasks_of(number: str) -> list[str]:
 
 def show_course() -> None:
     questions = {lesson: Question(lesson) for lesson in LESSONS}
+    if not any(x.guess for x in questions.values()) and not any(map(begun, tasks())):
+        say(*TITLES.values(), "\nYou guess, run a lesson, and compare. Begin with "
+            f"python lessons/{next(iter(LESSONS)).name}", sep="\n")
+        return
     say(LINE.format("lesson", "guess", "CHANGE", "tasks; done: +"))
     for lesson, question in questions.items():
         second = [Question(lesson, change).guess or "-" for change in switches(lesson)]

@@ -79,7 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         judged = judge_shut_in(names, folder.resolve(), flags.seed)
     for name, program, told in judged:
-        say(f"{name:<26}{told.state}")
+        idle = told.state == "not started" or not (folder / tasks()[name].file).exists()
+        if flags.which or not idle:
+            say(f"{name:<26}{told.state}")
         if told.state == "right":
             right[name] = program
         elif flags.which and told.state == "wrong":

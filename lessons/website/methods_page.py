@@ -25,7 +25,7 @@ from lessons.page_marks import between, write_between
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives import FAMILIES, OBJECTIVES
 from nanouft.playground.heads import (
     LETTERS,
     SHARED,
@@ -47,13 +47,6 @@ SIMPLE = ROOT / "nanouft" / "simple.py"
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS),
           "lines": len(SIMPLE.read_text(encoding="utf-8").splitlines())}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
-FAMILIES = {        # a family -> its title, what its methods learn from
-    "demos": ("Demonstrations", "Right answers to imitate."),
-    "pairs": ("Pairs", "A better and a worse answer to one prompt."),
-    "graded": ("Scores and labels", "Answers with a score from 0 to 1, or a label good or bad."),
-    "sampled": ("The model's own samples",
-                "Prompts, and something that scores the answers of the model."),
-}
 PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 PROMPT = "Name four animals but not hen, fox or wolf. End on white."
 RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"

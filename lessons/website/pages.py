@@ -14,6 +14,7 @@ pip install -e ".[pages]"
 """
 import argparse
 import ast
+import logging
 import os
 import re
 import sys
@@ -95,6 +96,7 @@ def run(file: Path):
     notebook = jupytext.read(file)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE)])
     where = {"metadata": {"path": str(HERE.parent)}}
+    logging.getLogger("traitlets").setLevel(logging.ERROR)      # how it speaks to the kernel
     ExecutePreprocessor(timeout=600).preprocess(notebook, where)
     return notebook
 

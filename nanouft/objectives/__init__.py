@@ -45,6 +45,15 @@ NAMES = {                                           # file: class
 }
 
 
+FAMILIES = {        # what a method learns from: its title, in words
+    "demos": ("Demonstrations", "Right answers to imitate."),
+    "pairs": ("Pairs", "A better and a worse answer to one prompt."),
+    "graded": ("Scores and labels", "Answers with a score from 0 to 1, or a label good or bad."),
+    "sampled": ("The model's own samples",
+                "Prompts, and something that scores the answers of the model."),
+}
+
+
 class Objectives(Mapping[str, type[Objective]]):
     """OBJECTIVES["dpo"] is the class in dpo.py. The file is read only when it is asked for, so a
     run loads its own method alone."""

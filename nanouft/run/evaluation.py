@@ -63,11 +63,12 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
 
 
 def score_tasks(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
-                skills: Sequence[str] = world.TASKS,
-                max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
+                skills: Sequence[str] = world.TASKS, max_new: int = MAX_NEW,
+                who: str = "the model") -> tuple[Metrics, list[dict]]:
     """({task: its metrics}, every answer)."""
     rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
-    for row, a in zip(rows, answer_rows(model, tok, rows, max_new=max_new), strict=True):
+    answers = answer_rows(model, tok, rows, max_new=max_new, what=f"{who} answers")
+    for row, a in zip(rows, answers, strict=True):
         prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
         score = world.score(prompt, text)
         done.append({"family": row.task, "prompt": prompt, "answer": text, "ended": stops(a, tok),
@@ -99,7 +100,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
-                 score: Score | None) -> Evaluation:
+                 score: Score | None, who: str = "the model") -> Evaluation:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
     your rows it answers all held-out questions if a reward scores them, else ASKED of them."""
     cfg, held_out = plan.cfg, plan.held_out
@@ -107,7 +108,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
         return Evaluation({}, [])
     metrics: Metrics = {"held_out": held_out_metrics(model, held_out, tok.pad, device)}
     if not cfg.data and cfg.items:
-        metrics["families"], items = score_tasks(model, tok, items=cfg.items)
+        metrics["families"], items = score_tasks(model, tok, items=cfg.items, who=who)
         return Evaluation(metrics, items)
     if not scores_answers(cfg, plan.objective):
         score = None
@@ -115,7 +116,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
         rows, longest = [e.row for e in held_out], plan.max_new
     else:
         rows, longest = each_prompt([e.row for e in held_out])[:ASKED], ANSWER
-    answers = answer_rows(model, tok, rows, max_new=longest)
+    answers = answer_rows(model, tok, rows, max_new=longest, what=f"{who} answers")
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
         metrics["held_out"] = measure_rewards(rows, texts, score).metrics
@@ -125,12 +126,12 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     return Evaluation(metrics, metrics["answers"])
 
 
-def evaluate_once(file: Path, evaluate: Callable[[], Evaluation]) -> Evaluation:
+def evaluate_once(file: Path, evaluate: Callable[[str], Evaluation]) -> Evaluation:
     """What is measured before the first step: from this file if a run goes on, else measured and
     written there."""
     if file.exists():
         return Evaluation(*parse_json(read_text(file), str(file)))
-    before = evaluate()
+    before = evaluate("the start model")
     file.parent.mkdir(exist_ok=True)
     write_text(file, json.dumps(before))        # NaN comes back as NaN
     return before

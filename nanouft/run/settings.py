@@ -16,7 +16,7 @@ from typing import Literal
 
 from nanouft import world
 from nanouft.objective import Objective
-from nanouft.objectives import OBJECTIVES, find, registry_name
+from nanouft.objectives import FAMILIES, OBJECTIVES, find, registry_name
 from nanouft.plumbing.errors import UserError, flag, in_range
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
@@ -175,8 +175,14 @@ def title_of(cls: type) -> str:
 
 
 def list_objectives() -> None:
-    """Print what every method does and needs. `docs/methods.md` has the equations."""
-    for name, cls in OBJECTIVES.items():
-        needs = " + ".join([*cls().kinds(), *cls().other_models()])
-        for begin, text in ((f"{name:<12}", title_of(cls)), (" " * 12, f"needs {needs}")):
-            say(textwrap.fill(begin + text, 80, subsequent_indent=" " * 14))
+    """Print what every method does and which other models it needs, by what it learns from; the
+    plain choice of a group is its first. `docs/methods.md` has the equations."""
+    for family, (title, about) in FAMILIES.items():
+        say(f"\n{title}: {about[0].lower()}{about[1:]}")
+        for name, cls in OBJECTIVES.items():
+            method = cls()
+            if method.family == family:
+                needs = [*(method.kinds() if family == "graded" else ()), *method.other_models()]
+                more = f" [{' + '.join(needs)}]" if needs else ""
+                say(textwrap.fill(f"  {name:<12}{title_of(cls)}{more}", 80,
+                                  subsequent_indent=" " * 14))
