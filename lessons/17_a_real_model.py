@@ -119,8 +119,8 @@ for (name, method), (score, stops) in exams.items():
 # The differences from SFT are taken seed by seed, as in lesson 14. Below your models are the kept
 # scores of longer runs with five seeds: C9 on the base, R1, R5 and R6 on SmolLM2. Both methods have
 # one rate, but in R1 each has its own, which one seed chose: IFT's is 0.4 of SFT's. The intervals
-# are those of `docs/all_questions.md`, computed by the same code. They cover other questions as
-# well as other seeds.
+# are those that `python -m lessons.evidence` prints, computed by the same code. They cover other
+# questions as well as other seeds.
 
 
 # %%

@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--commands", action="store_true", help="print what trains a run")
     parser.add_argument("--train", action="store_true", help="train and score a run again")
     parser.add_argument("--write", action="store_true",
-                        help="write docs/results, docs/all_questions.md and README's results")
+                        help="write docs/results and README's results")
     parser.add_argument("--seeds", type=int, default=0, metavar="N",
                         help="with --train or --commands, only the first N of the seeds [all]")
     parser.add_argument("--keep", action="store_true",

@@ -1,4 +1,4 @@
-"""docs/results, docs/all_questions.md and README's results: `python -m lessons.evidence --write`.
+"""docs/results and README's results: `python -m lessons.evidence --write`.
 
 A page of docs/results is a text of texts/ with its marks filled in, so that no figure of a
 difference is typed by hand. A mark is a form and a key, "{size& C1 better: released - SFT}". The
@@ -31,14 +31,14 @@ from pathlib import Path
 
 from lessons.evidence import judge, plan
 from lessons.evidence.judge import Figure, Line, largest, mean_of, moments, of_100, weights
-from lessons.evidence.plan import NO_FACTS, PAPERS, RUNS_OF, UNIT
+from lessons.evidence.plan import NO_FACTS, UNIT
 from lessons.page_marks import write_between
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 ROOT = Path(__file__).parents[2]
 TEXTS, RESULTS = plan.HERE / "texts", ROOT / "docs" / "results"
-ALL, README = ROOT / "docs" / "all_questions.md", ROOT / "README.md"
+README = ROOT / "README.md"
 FRONT = "front"                         # the text of README's results
 WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
@@ -163,47 +163,12 @@ def of_training(what: str, key: str) -> list[float]:
 # ---- pages ---------------------------------------------------------------------------------------
 def pages() -> dict[Path, str]:
     """{file: its text} of all pages that are written, README's results apart."""
-    texts = {RESULTS / text.name: WRITTEN.format(text.name) + fill(text.read_text("utf-8"))
-             for text in sorted(TEXTS.glob("*.md")) if text.stem not in (FRONT, "all_questions")}
-    return {ALL: all_questions()} | texts
+    return {RESULTS / text.name: WRITTEN.format(text.name) + fill(text.read_text("utf-8"))
+            for text in sorted(TEXTS.glob("*.md")) if text.stem != FRONT}
 
 
 def front() -> str:
     return fill((TEXTS / f"{FRONT}.md").read_text("utf-8"))
-
-
-def all_questions() -> str:
-    """Below each sentence of a paper the questions that ask it, below the last one of a paper our
-    further questions; then the premises, and one correction for all."""
-    left = {line.key: line for name in judge.RUNS
-            for line in (judge.frozen("lake", "C5") if name == "C5" else judge.lines(name))
-            if not line.question.startswith("...")}
-    out = []
-    for paper, runs in RUNS_OF.items():
-        out += ["", f"## {paper}", "| run | question | whose | verdict "
-                "| points of 100, on each model | without its largest task | doubts |",
-                "|---|---|---|---|---|---|---|"]
-        for x in (x for x in PAPERS if x.paper == paper):
-            link = f"[{paper} v{x.version.partition('v')[2]}](https://arxiv.org/abs/{x.version})"
-            out.append(f"| {link} | **{x.says}** | | | | | {fill(x.doubt)} |")
-            out += [row(left.pop(key)) for key in x.asked + x.also]
-        rest = [key for key, line in left.items() if line.claim in runs]
-        out += ["| | **further questions** | | | | | |"] * bool(rest)
-        out += [row(left.pop(key)) for key in rest]
-    out += ["", *(f"{name}, a premise: {premise}."
-                  for name in judge.RUNS for premise in judge.premises(name))]
-    questions, decided, stay = judge.as_one_family()
-    return (TEXTS / "all_questions.md").read_text("utf-8") + "\n".join(out).lstrip() + (
-        f"\n\nIf the {questions} questions of C1 to C6 shared one correction, {stay} of their "
-        f"{decided} decided verdicts would stay.\n")
-
-
-def row(line: Line) -> str:
-    whose = line.whose.removeprefix("the ").removesuffix("'s")
-    doubts = "; ".join(f"{doubt} ({', '.join(of)})" if of and doubt != "no settings were searched"
-                       else doubt for doubt, of in line.doubts.items())
-    return (f"| {line.claim} | {line.question} | {whose} | {line.verdict} | {line.figures} "
-            f"| {line.without} | {doubts} |")
 
 
 def write() -> None:
