@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import time
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,11 +22,11 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.loop import Device, Step, grad_scaler
 from nanouft.models import folders
-from nanouft.models.folders import read_tokenizer, save_model, start_model
+from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
-from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.files import read_json, remove, rename, write_json
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import (
@@ -248,15 +249,13 @@ def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(place, tmp_path, c
     assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
 
 
-@pytest.mark.parametrize("role", ["prompt", "answer"])
-def test_any_field_belongs_to_a_run(role):
+def test_any_field_belongs_to_a_run():
     """A reward may read it, or an objective of one's own."""
-    def key(gold: str) -> str:
-        said = (Turn("assistant", "b"),) if role == "answer" else ()
-        rows, _ = encode([Row(roles={role: ((Turn("user", "a"),), said)}, extra={"gold": gold})],
-                         NANO, 64)
-        return fingerprint(nano(), rows)
-    assert key("x") == key("x") != key("y")
+    def key(role: str, said: tuple, gold: str) -> str:
+        row = Row(roles={role: ((Turn("user", "a"),), said)}, extra={"gold": gold})
+        return fingerprint(nano(), encode([row], NANO, 64)[0])
+    for of in (("prompt", ()), ("answer", (Turn("assistant", "b"),))):
+        assert key(*of, "x") == key(*of, "x") != key(*of, "y")
 
 
 def test_another_torch_or_device_is_named_when_a_run_goes_on(tmp_path, capsys):
@@ -416,97 +415,74 @@ OF_STEP = [f"steps/4/{name}" for name in ("model.safetensors", "optimizer.safete
                                           "step.json")]
 
 
-def link(run: Path, name: str) -> None:
-    """To what has the same content, where there is any: a link that would work."""
-    there = run.parent / "beside" / "a_run" / name
-    if not there.exists():
-        there = run.parent / "beside" / "folder" / ("" if name in FOLDERS else "kept.txt")
-    os.symlink(there, run / name)
+def same_beside(path: Path) -> Path:
+    """What has the same content outside the run, where there is any: a link that would work."""
+    there = Path("a_run", str(path).rpartition("/run/")[2]).absolute()
+    return there if there.exists() else Path("folder", "kept.txt").absolute()
 
 
-def link_to_nothing(run: Path, name: str) -> None:
-    os.symlink(run.parent / "beside" / "none", run / name)
+def link(path: Path) -> None:
+    path.symlink_to(same_beside(path))
 
 
-def hard_link(run: Path, name: str) -> None:
-    there = run.parent / "beside" / "a_run" / name
-    os.link(there if there.exists() else run.parent / "beside" / "folder" / "kept.txt", run / name)
-
-
-def pipe(run: Path, name: str) -> None:
-    os.mkfifo(run / name)
-
-
-def a_file(run: Path, name: str) -> None:
-    (run / name).touch()
-
-
-def a_folder(run: Path, name: str) -> None:
-    (run / name).mkdir()
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("none")
 
 
 @posix
 def test_what_is_no_plain_file_or_folder_leads_nowhere(run, place, capsys):
     """It is refused wherever it stands, and the run stays as it is."""
-    kinds = ((FOLDERS, (pipe, a_file), "is no folder"),
-             (FILES, (pipe, a_folder), "cannot be read (it is not a plain file)"),
-             (FOLDERS + FILES + OF_STEP, (link, link_to_nothing), ""))
-    by_command = {("steps/4", link), ("adapter", a_file), ("run.json", pipe), ("eval.json", link),
-                  ("run.json", link_to_nothing), ("metrics.jsonl", a_folder),
-                  ("config.json", pipe)}
-    seen = set()
-    for names, changes, why in kinds:
-        for name in names:
-            for change in changes:
-                remove(run / name)
-                change(run, name)
-                with pytest.raises(UserError) as e:
-                    check_inside(run)
-                assert str(e.value).startswith(f"{run / name}: {why}"), (name, change)
-                if (name, change) in by_command:
-                    before = content(run)
-                    code, said = resumed(run, place, capsys)
-                    assert code == 2 and said.startswith(f"error: {run / name}: ")
-                    assert content(run) == before
-                    seen.add((name, change))
-                remove(run / name)
-                was = place / "half" / name
-                if was.exists():
-                    (shutil.copytree if was.is_dir() else shutil.copy)(was, run / name)
-    assert seen == by_command and resumed(run, place, capsys)[0] == 0
+    by_command = {("steps/4", link), ("adapter", Path.touch), ("run.json", os.mkfifo),
+                  ("run.json", link_to_nothing), ("eval.json", link), ("config.json", os.mkfifo),
+                  ("metrics.jsonl", Path.mkdir)}
+    for names, changes, why in (
+            (FOLDERS, (os.mkfifo, Path.touch), "is no folder"),
+            (FILES, (os.mkfifo, Path.mkdir), "cannot be read (it is not a plain file)"),
+            (FOLDERS + FILES + OF_STEP, (link, link_to_nothing), "")):
+        for name, change in product(names, changes):
+            path, was = run / name, place / "half" / name
+            remove(path)
+            change(path)
+            before = content(run)
+            with pytest.raises(UserError) as e:
+                check_inside(run)
+            assert str(e.value).startswith(f"{path}: {why}"), change
+            if (name, change) in by_command:
+                by_command.remove((name, change))
+                code, said = resumed(run, place, capsys)
+                assert code == 2 and said.startswith(f"error: {path}: ")
+            assert content(run) == before
+            remove(path)
+            if was.exists():
+                (shutil.copytree if was.is_dir() else shutil.copy)(was, path)
+    assert not by_command and resumed(run, place, capsys)[0] == 0
 
 
 @posix
 def test_what_shares_its_bytes_with_a_file_of_the_run_keeps_them(run, place, capsys):
     """A hard link looks like a file; `resumed` sees what it leads to."""
-    for name in FILES + OF_STEP:
-        remove(run / name)
-        hard_link(run, name)
+    for path in (run / name for name in FILES + OF_STEP):
+        remove(path)
+        path.hardlink_to(same_beside(path))
     assert resumed(run, place, capsys)[0] == 0
 
 
 def test_what_a_kill_has_left_is_replaced(run, place, capsys):
     for name in LEFT:
-        a_file(run, name)
+        (run / name).touch()
     for name in ("steps/partial", "partial", "adapter"):
-        a_folder(run, name)
-        a_file(run, f"{name}/model.safetensors")
-    shutil.rmtree(run / "steps" / "4")
-    a_folder(run, "steps/4")
-    code, said = resumed(run, place, capsys)
-    assert code == 0 and "steps/4: damaged" in said and "going on after step 2" in said
+        (run / name).mkdir()
+        (run / name / "model.safetensors").touch()
+    assert resumed(run, place, capsys)[0] == 0
 
 
-def test_a_run_without_steps_says_that_it_begins_again(run, place, capsys):
-    shutil.rmtree(run / "steps")
-    code, said = resumed(run, place, capsys)
-    assert code == 0 and "begins again" in said
-
-
-def test_a_run_without_a_log_says_what_it_lacks(run, place, capsys):
-    (run / "metrics.jsonl").unlink()
-    code, said = resumed(run, place, capsys, log=False)
-    assert code == 0 and "metrics.jsonl: lacks 4 steps of the 4" in said
+@pytest.mark.parametrize("lost, told", [
+    ("steps", "begins again"), ("steps/4/optimizer.safetensors", "going on after step 2"),
+    ("metrics.jsonl", "metrics.jsonl: lacks 4 steps of the 4 that this run has taken")])
+def test_what_a_run_has_lost_is_told_and_it_goes_on(lost, told, run, place, capsys):
+    remove(run / lost)
+    code, said = resumed(run, place, capsys, log=lost != "metrics.jsonl")
+    assert code == 0 and told in said
 
 
 def test_a_damaged_text_is_one_line(run, place, capsys):
@@ -691,16 +667,9 @@ def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
         assert not (folder / "model.safetensors").exists() or start_model(str(folder))
 
 
-def test_an_adapter_that_a_killed_run_left_is_replaced(tmp_path):
-    class Adapted(type(nano())):
-        def save_pretrained(self, folder, end):
-            (folder / "adapter").mkdir()
-            (folder / "adapter" / "new").touch()
-            folders.write_gpt(folder, self, end)
-    model = nano()
-    model.__class__ = Adapted
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "old").touch()
-    save_model(tmp_path, model, NANO)
-    assert [f.name for f in (tmp_path / "adapter").iterdir()] == ["new"]
-    assert read_tokenizer(tmp_path).n_vocab == NANO.n_vocab
+def test_a_folder_takes_the_place_of_one_that_a_killed_run_left(tmp_path):
+    for name in ("adapter", "partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of_{name}").touch()
+    rename(tmp_path / "partial", tmp_path / "adapter")
+    assert [f.name for f in tmp_path.rglob("*")] == ["adapter", "of_partial"]
