@@ -22,12 +22,13 @@ import resource  # not on Windows
 from commands import dpo, no_pictures
 from made import start_and_pairs
 
-from nanouft import reward, train
+from nanouft import train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
 from nanouft.plumbing.entry import command
-from nanouft.run import checkpoint
+from nanouft.plumbing.errors import UserError
+from nanouft.run import checkpoint, own_reward
 from nanouft.run.checkpoint import Log
 from nanouft.run.folder import read_lines
 
@@ -77,22 +78,8 @@ def killed_twice() -> None:
 
 
 def no_score(number: int) -> Ending:
-    """The reward fails once; a run asks it before training, in each rollout, and after training."""
-    def begin() -> None:
-        real = reward.scorer
-
-        def scorer(*told):
-            score, begun = real(*told), Path("asked")
-
-            def asked(rows, answers):
-                with begun.open("a") as file:
-                    file.write("x")
-                if len(begun.read_text()) == number:
-                    raise reward.UserError("the judge did not answer")
-                return score(rows, answers)
-            return asked
-        reward.scorer = scorer
-    return begin
+    """A run asks its reward before training, in each rollout, and after training."""
+    return at_call(own_reward, "as_list", number, fails(UserError("the judge did not answer")))
 
 
 PLAIN, SAMPLED = "--objective dpo", (       # of which each rollout makes two steps
@@ -202,7 +189,6 @@ def is_like_the_whole(place: Path, run: str, kind: str) -> None:
 def test_however_a_run_ends_it_goes_on_to_the_same_bytes(name, place):
     kind, ending, wanted, kept, words_said = ENDS[name]
     run = name.replace(" ", "_")
-    Path("asked").unlink(missing_ok=True)
     code, said = child(words(kind, run), ending)
     errors = [x for x in said.splitlines() if x.startswith("error: ")]
     assert code == wanted and words_said in said and len(errors) == (code == 2), said
