@@ -2,15 +2,19 @@
 `call`."""
 import os
 import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from made import NANO, killed_in_step, start_and_pairs, start_folder, write_jsonl
+from made import NANO, start_folder, write_jsonl
 
-from nanouft import generate, train
+import nanouft.pictures
+from nanouft import generate
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.files import read_json
 
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -69,19 +73,14 @@ def dpo(place: Path, *more: str, out: str = "run", steps: int = 5) -> list[str]:
             str(place / out), *more]
 
 
-def whole_and_half(place: Path, steps: int) -> None:
-    """start/, pairs.jsonl, and two such runs: whole/, and half/, killed in its last step."""
-    start_and_pairs(place)
-    assert command(train.main, dpo(place, out="whole", steps=steps)) == 0
-    with killed_in_step(steps):
-        assert command(train.main, dpo(place, out="half", steps=steps)) == 130
-
-
-def is_whole(run: Path, place: Path, log: bool = True) -> None:
-    """It has the bytes of whole/, and is scored."""
-    for file in ("model.safetensors", "config.json", "tokenizer.json", *["metrics.jsonl"] * log):
-        assert (run / file).read_bytes() == (place / "whole" / file).read_bytes(), file
-    assert "after" in read_json(run / "eval.json") and not (run / "steps").exists()
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """Within this block no run draws curves.png, which takes longer than a short training."""
+    stub = SimpleNamespace(draw_curves=lambda folder: None)
+    with pytest.MonkeyPatch.context() as now:
+        now.setitem(sys.modules, "nanouft.pictures.plots", stub)
+        now.setattr(nanouft.pictures, "plots", stub, raising=False)
+        yield
 
 
 def typed(monkeypatch, *lines: str) -> list[tuple[str, dict]]:
