@@ -67,6 +67,7 @@ def test_the_lists_of_flags_name_flags():
     of_run = {f.name for f in fields(TrainFlags)}
     assert {*settings.SHORT, *settings.OF_WORLD, *load.INHERITED} <= of_run
     assert {*flags.NAMED} <= {f.name for kind in COMMANDS for f in fields(kind)}
+    assert {*re.findall(r"--[a-z-]+", train.NEEDS_LESS)} < {*map(flag, of_run)}
 
 
 @pytest.fixture
@@ -233,18 +234,6 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     assert words in err and err.count("\n") == bool(words) and "\x1b" not in err
     with pytest.raises(RuntimeError, match="a fault of ours"):
         command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
+    command(lambda argv: [0] * 2**60, needs_less="give --lora")
+    assert capsys.readouterr().err == "error: out of memory; give --lora\n"
     assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
-
-
-def test_a_program_that_runs_out_of_memory_names_flags_that_it_has(capsys):
-    def main(argv):
-        raise MemoryError
-    command(main)
-    assert "--" not in capsys.readouterr().err          # any program
-    command(main, needs_less=train.NEEDS_LESS)
-    named = re.findall(r"--[a-z-]+", capsys.readouterr().err)
-    assert named == ["--activation-checkpointing", "--accumulate", "--batch-size", "--lora"]
-    with pytest.raises(SystemExit):
-        train.main(["--help", "all"])
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in named)
