@@ -86,8 +86,9 @@ def test_no_row_is_longer_than_the_context_whatever_max_length_says(length, rows
 
 def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began():
     for texts, noted in (("SSS", "S"), ("SST", ""), ("SS ", ""), ("   ", "")):
-        rows = [Row((*say("system", x), *say("user", f"{i}?"))[x == " ":], say("assistant", "No."))
-                for i, x in enumerate(texts)]
+        begun = [say("system", text) if text.strip() else () for text in texts]
+        rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
+                for i, system in enumerate(begun)]
         plan = planned("--objective sft --batch-size 1", rows)
         assert plan.describe(tiny(), NANO, CPU, [])["system"] == noted, texts
 
