@@ -2,6 +2,7 @@
 `call`."""
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,18 +44,29 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """A folder with files of a person, a tiny start model and a trained run; we are in it."""
-    place, before = tmp_path_factory.mktemp("here"), os.getcwd()
-    os.chdir(place)
+@pytest.fixture(scope="session")
+def belongings(tmp_path_factory) -> Path:
+    """A folder with files of a person, a tiny start model and a trained run."""
+    place = tmp_path_factory.mktemp("belongings")
     start_folder(place / "start")
     for name, content in FILES.items():
         if isinstance(content, str):
             (place / name).write_text(content)
         else:
             write_jsonl(place / name, content)
-    assert call("train --objective sft --init start --data demos.jsonl --steps 2 --out run") == 0
+    with pytest.MonkeyPatch.context() as now:
+        now.chdir(place)
+        assert call("train --objective SFT --init start --data demos.jsonl --steps 2 --plain "
+                    "--out run") == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def here(belongings, tmp_path_factory):
+    """A copy of that folder; we are in it."""
+    place, before = tmp_path_factory.mktemp("here"), os.getcwd()
+    shutil.copytree(belongings, place, dirs_exist_ok=True)
+    os.chdir(place)
     yield place
     os.chdir(before)
 
