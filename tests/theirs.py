@@ -19,7 +19,8 @@ INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%
         "m['content'] | trim + eos_token -}}"
         "{%- else -%}{{- raise_exception('only user and assistant') -}}{%- endif -%}{%- endfor -%}")
 OURS = ""                                               # a folder without one gets our own
-CONTROL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+CONTROL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "END"]
+STOP = "<|stop|>"                                       # added, and not called special
 WORDS = "the dova lives in a small green house and eats two red nuts every day".split()
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
@@ -47,6 +48,7 @@ def save_tokenizer(folder: Path, template: str, begins: bool = True) -> int:
                             tokenizers.trainers.BpeTrainer(
         vocab_size=330, show_progress=False, special_tokens=CONTROL,
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+    raw.add_tokens([tokenizers.AddedToken(STOP, special=False, normalized=False)])
     if begins:
         raw.post_processor = tokenizers.processors.TemplateProcessing(
             single="<s> $A", special_tokens=[("<s>", 0)])
