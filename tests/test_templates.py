@@ -29,7 +29,8 @@ def row_of(told: str, **more) -> Row:
 
 
 def controls(tok: HFTokenizer, ids) -> list[int]:
-    return [i for i in ids if i in {*tok.t.all_special_ids, *tok.stops}]
+    added = tok.t.added_tokens_decoder
+    return [i for i in ids if i in tok.stops or i in added and added[i].special]
 
 
 def trained_text(tok: HFTokenizer, ids, mask) -> str:
