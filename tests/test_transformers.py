@@ -220,7 +220,7 @@ def test_compiled_blocks_have_the_gradients_of_plain_ones_and_never_break(kind, 
         seen.append(gradients(model))
     same(seen[1], seen[0], 1e-6)
     assert len(seen[0]) > 5 and not any("forward" in vars(m) for m in blocks_of(model))
-    assert counters["stats"]["unique_graphs"] <= 4 and not counters["graph_break"]
+    assert 0 < counters["stats"]["unique_graphs"] <= 2 and not counters["graph_break"]
 
 
 # ---- folders -------------------------------------------------------------------------------------
@@ -319,16 +319,18 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_and_nothing_lost_at_the_end(
     """With LoRA and without."""
     kind, changes = OPENED[name]
     folder, out = changed(folders[kind], tmp_path / "m", changes), tmp_path / "out"
-    first = start_model(folder)[0](IDS)
+    first, _ = start_model(folder)
+    wanted = first(IDS)
     for opened in (start_model, with_lora):
         torch.manual_seed(1)
         model, tok = opened(folder)
-        assert torch.equal(model(IDS), first)
+        assert torch.equal(model(IDS), wanted)
+        assert torch.equal(model.wte.weight, first.wte.weight), "new rows, too"
         with torch.no_grad():
             for p in model.parameters():
                 p += 0.1 * p.requires_grad
         save_model(out, model, tok)
-        assert not torch.equal(model(IDS), first)
+        assert not torch.equal(model(IDS), wanted)
         same(start_model(str(out))[0](IDS).detach(), model(IDS).detach(), 1e-5)
     before, after = (hf.AutoTokenizer.from_pretrained(x).chat_template for x in (folder, out))
     assert before in (None, after), "all of several templates"
