@@ -181,7 +181,7 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
         form.objective.loss(batch)[0].backward()
         prompts = [tok.prompt_ids(r.prompt) for r in DATA]
         found = [a.ids for warm in (0.0, 1.0) for a in generate(
-            model, prompts, stop=tok.stops, pad=tok.pad, max_new=12, temperature=warm)]
+            model, prompts, stop=tok.stops, pad=tok.pad, max_new=4, temperature=warm)]
         ref = FrozenModels(model, tok.pad, CPU).logps(rows)
         seen.append((found, [r["answer"].tolist() for r in ref], gradients(model),
                      saved_bytes_per_token(model), activation_bytes_per_token(model)))
