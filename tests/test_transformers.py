@@ -313,6 +313,14 @@ def test_a_folder_that_cannot_train_from_all_of_its_weights_is_refused_in_one_li
         assert folder in str(e.value) and "\n" not in str(e.value)
 
 
+def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):
+    for i, config in enumerate(({"activation_function": "relu"}, {"scale_attn_weights": False},
+                                {"tie_word_embeddings": False})):
+        more = {WEIGHTS: {"lm_head.weight": torch.ones(1024, 32)}} if i == 2 else {}
+        folder = changed(folders["ours"], tmp_path / str(i), {CONFIG: config, **more})
+        assert isinstance(start_model(folder)[0], HFModel), config
+
+
 @pytest.mark.parametrize("name", OPENED)
 def test_of_a_folder_as_it_is_met_nothing_is_random_and_nothing_lost_at_the_end(
         name, folders, tmp_path):
