@@ -59,8 +59,8 @@ HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        
 SPY = """
 import os, socket
 from pathlib import Path
-TRIES = [lambda: len([*Path("ROOT/lessons/keys").glob("*")]), lambda: os.listdir("ROOT/tests"),
-         lambda: os.listdir("ROOT/.git"), lambda: os.listdir("CLASS"),
+TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in ("lessons/keys", "tests", ".git")],
+         lambda: os.listdir("CLASS"),
          lambda: Path("CLASS/spy/ex02.py").write_text(""), lambda: os.kill(-1, 9),
          lambda: socket.create_connection(("1.1.1.1", 53), 2)]
 def sft_loss(logp, mask, reduction):
@@ -72,7 +72,7 @@ def sft_loss(logp, mask, reduction):
             said.append(error.strerror)
     raise ValueError(said)
 """
-SEEN = [0, [], [], ["spy"], "Read-only file system", "No such process", "Network is unreachable"]
+SEEN = [[0, 0, 0], ["spy"], "Read-only file system", "No such process", "Network is unreachable"]
 HALF = "def half(x, n):\n    return "
 CELLS = [       # of notebooks with the same function
     ["%time\n" + HALF + "(x\n            % n)"],
