@@ -535,18 +535,8 @@ def test_the_self_test_s_program_prints_its_answer(capsys):
     assert f"\n5. {capsys.readouterr().out.strip()}. " in PAGE
 
 
-# ---- the exam ------------------------------------------------------------------------------------
 def numbers(text: str) -> list[float]:
     return [float(x) for x in re.findall(r"[-+]?\d+\.?\d*", text.split("(lesson")[0])]
-
-
-def questions(seed: int) -> list[tuple[str, str]]:
-    """(question, answer) of each, without its number."""
-    asked, right = exam.exam(seed)
-    split = re.compile(r"^\d+\. (.+)$", re.M)
-    pairs = [*zip(split.findall(asked), split.findall(right), strict=True)]
-    assert len(pairs) == 8
-    return pairs
 
 
 def sigmoid(z: float) -> float:
@@ -554,8 +544,10 @@ def sigmoid(z: float) -> float:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
-    ift, dpo, una, poft, group, critic, seeds, _ = questions(seed)
+def test_the_answers_to_exam_and_quiz_are_those_of_a_pocket_calculator(seed):
+    rng = Random(seed)
+    push, look, means, slopes, path, old, ift, dpo, una, poft, group, seeds, critic = (
+        ask(rng) for ask in quiz.QUESTIONS)
     a, b, c, gamma = numbers(ift[0].replace("three", "").replace("mean 1", ""))
     v = [a + gamma * b + gamma ** 2 * c, b + gamma * c, c]
     L = (v[0] * a + v[1] * b) / sum(v)
@@ -564,8 +556,8 @@ def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
 
     w, l, w_now, l_now, beta = numbers(dpo[0])
     h = beta * ((w_now - w) - (l_now - l))
-    push = beta * sigmoid(-h)
-    assert numbers(dpo[1])[:4] == pytest.approx([h, -math.log(sigmoid(h)), push, -push], abs=6e-4)
+    slope = beta * sigmoid(-h)
+    assert numbers(dpo[1])[:4] == pytest.approx([h, -math.log(sigmoid(h)), slope, -slope], abs=6e-4)
 
     score, nats, beta = numbers(una[0])
     own = sigmoid(beta * nats * (-1 if "less likely" in una[0] else 1))
@@ -595,21 +587,6 @@ def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
     word = "holds" if mean > half else "does not hold" if mean < -half else "undecided"
     assert f": {word}. " in seeds[1]
 
-
-def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer():
-    exam.main(["--seed", "3"])
-    asked, right = exam.exam(3)
-    assert (exam.OUT / "questions.md").read_text(encoding="utf-8") == asked
-    assert (exam.OUT / "answers.md").read_text(encoding="utf-8") == right
-    assert asked != exam.exam(4)[0] and not [x for _, x in questions(3) if x in asked]
-
-
-# ---- the quiz ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("seed", range(10))
-def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
-    """Of the questions that the exam does not have."""
-    rng = Random(seed)
-    push, look, means, slopes, path, old = (ask(rng) for ask in quiz.QUESTIONS[:6])
     tokens, beta = numbers(push[0])
     assert numbers(push[1])[:2] == pytest.approx([tokens * beta / 2, -tokens * beta / 2], abs=6e-4)
 
@@ -630,6 +607,18 @@ def test_the_answers_to_the_quiz_are_those_of_a_pocket_calculator(seed):
     rho = math.exp(nats if "more likely" in old[0] else -nats)
     stopped = rho > 1.2 if A > 0 else rho < 0.8
     assert numbers(old[1])[:2] == pytest.approx([rho, 0 if stopped else rho * A], abs=6e-4)
+
+
+def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer():
+    exam.main(["--seed", "3"])
+    asked, right = ((exam.OUT / f"{name}.md").read_text(encoding="utf-8")
+                    for name in ("questions", "answers"))
+    split, rng = re.compile(r"^\d+\. (.+)$", re.M), Random(3)
+    pairs = [*zip(split.findall(asked), split.findall(right), strict=True)]
+    assert pairs[:-1] == [ask(rng) for ask in (exam.ift, exam.dpo, exam.una, exam.poft, exam.group,
+                                               exam.critic, exam.seeds)]
+    assert pairs[-1] in exam.IN_WORDS and not [x for _, x in pairs if x in asked]
+    assert asked != exam.exam(4)[0]
 
 
 @pytest.mark.parametrize("seed", range(5))
