@@ -117,6 +117,7 @@ def test_page_charts_address_and_record_agree(written, lakes, browser):
         page.go_back()
         assert page.input_value("#which") == lake
     page.go_back()
+    assert page.url == written.resolve().as_uri()           # the page before the bet
     assert not page.locator("#say").is_visible() and not page.locator("#lakes").is_visible()
     for broken in ("lake=none&update=99&move=0&share=2&bet=never", "&&=", "update=-1&move=1.5"):
         page.goto(f"{written.resolve().as_uri()}#{broken}")
