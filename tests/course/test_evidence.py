@@ -1,5 +1,5 @@
-"""lessons/evidence: an interval is right, a verdict is that of kept scores and of the plan that they
-were made for, and docs/results says what the command prints."""
+"""lessons/evidence: an interval is right, a verdict is that of kept scores and of the plan that was
+made for them, and docs/results says what the command prints."""
 import math
 import re
 import shlex

@@ -1,6 +1,6 @@
 """The site of `python -m lessons pages`: links, navigation, accessibility.
 
-Lessons are not run here: every cell prints one line. The page of all losses has three methods."""
+Lessons are not run here: every cell prints one line. The page of all losses has two methods."""
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -65,7 +65,7 @@ def site(tmp_path_factory):
     for needed in ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins"):
         pytest.importorskip(needed)
     whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY)
-    few = record(("sft", "ift", "dpo"), (2.5e-4,))
+    few = record(("ift", "dpo"), (2.5e-4,))
     whole.write_drawn({"playground": (WEB, few),
                        "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
     (whole.out / "lessons").mkdir()
