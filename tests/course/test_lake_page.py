@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import opened
+from browser import missing, opened
 from test_lake import LAKES, TASK, TWOWAY, near
 
 from frozen_lake.__main__ import main as lake_command
@@ -17,6 +17,8 @@ from frozen_lake.record import LAMS, WEB, page_data, page_policies
 from frozen_lake.table import print_table
 from lessons.evidence import judge
 from nanouft.pictures.colours import write_page
+
+ROOT = Path(__file__).parents[2]
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -243,6 +245,12 @@ def test_the_page_by_keyboard_alone(written, browser):
         assert page.inner_text(f"label:has(#{id}) > span")
 
 
+def test_the_picture_of_the_page_shows_the_page_of_today(written, browser):
+    page, _ = opened(browser, written, 1280, 4000)
+    page.click("#bet button:nth-child(2)")
+    assert not missing(page, ROOT / "docs" / "lake.png")
+
+
 # ---- the command and docs/results/lake.md --------------------------------------------------------
 def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("frozen_lake.table.UPDATES", 2)
@@ -255,7 +263,7 @@ def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys
 
 def table(head: str) -> dict[str, list[str]]:
     """{first cell: the others} of the table of docs/results/lake.md that begins with `head`."""
-    text = (Path(__file__).parents[2] / "docs/results/lake.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/results/lake.md").read_text(encoding="utf-8")
     lines = text[text.index(f"| {head} |"):].split("\n\n")[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:]]
     return {first: rest for first, *rest in rows}
