@@ -1,5 +1,6 @@
 """What the command line explains and what it refuses: each mistake of beginners is one clear line,
 before anything is made."""
+import errno
 import re
 import sys
 from dataclasses import fields
@@ -226,7 +227,10 @@ def test_a_bar_is_drawn_seldom_in_a_log(terminal, seconds, least, most, monkeypa
 @pytest.mark.parametrize("fault, code, words", [
     (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
     (MemoryError(), 2, "out of memory; take a smaller model"),
-    (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
+    (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"),
+    (RuntimeError("not enough memory: you tried to allocate"), 2, "out of memory"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "out of memory"),
+    (BrokenPipeError(), 1, "")])
 def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     def main(argv):
         raise fault
