@@ -212,14 +212,6 @@ def test_chord_with_mu_0_is_grpo_without_kl():
             assert (abs(gap) < 1e-6) == (number >= first), number
 
 
-def test_chord_with_mu_1_is_sft():
-    made = source("chord", mu=1.0, mu_end=1.0)
-    batch = moved(made)
-    demo = batch.seqs["demo"]
-    same(made.objective.loss(batch)[0].detach(),
-         -(demo.logp.detach() * demo.mask).sum() / demo.mask.sum(), 1e-6)
-
-
 @pytest.mark.parametrize("name", ["chord", "hpt"])
 def test_a_step_without_any_demonstration_is_grpo(name):
     made = source(name)
@@ -228,14 +220,6 @@ def test_a_step_without_any_demonstration_is_grpo(name):
     assert not batch.tokens["demo"]
     grpo = OBJECTIVES["grpo"](samples=K, beta=0.0)
     same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 1e-6)
-
-
-def test_where_all_prompts_are_failed_hpt_is_sft_of_their_demonstrations():
-    made = source("hpt", mix="16:0", right=2.0)
-    batch = moved(made)
-    demo = batch.seqs["demo"]
-    nats = demo.mean(demo.logp)[::K]
-    same(made.objective.loss(batch)[0].detach(), -nats.mean().detach(), 1e-6)
 
 
 def test_rows_without_a_demonstration_are_not_read():

@@ -35,8 +35,6 @@ IN_WORDS = [Line(f"grpo --{setting}", loss, RATIO | K3 | formulas) for setting, 
     ("surrogate gspo", f"mean_t ({CLIPPED})", {"rho_t": "exp(mean_t (log p_t - log old_t))"}),
     ("surrogate cispo", "mean_t (beta k3_t - w_t adv log p_t)",
      {"w_t": "sg(clip(rho_t, 1 - eps, 1 + eps_high))"}),
-    ("aggregation dapo", f"mean ({CLIPPED})", {}),
-    ("aggregation dr_grpo", f"sum_t ({CLIPPED}) / length", {}),
     ("scale none", f"mean_t ({CLIPPED})", {"adv": "reward - mean_K reward"}),
     ("scale mean", f"mean_t ({CLIPPED})",
      {"adv": "(reward - mean_K reward) / (mean_K reward + 1e-4)"}))]
