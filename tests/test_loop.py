@@ -52,6 +52,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import plan
 from nanouft.run.checkpoint import whole_steps
@@ -148,7 +149,8 @@ def place(tmp_path_factory) -> Path:
     write_jsonl(folder / "rows.jsonl", ({"prompt": f"Say {x}.", **row} for i, x in enumerate(
         "fig pig bee oak nuts elm ant owl rake fox hen egg".split()) for row in (
             {"response": f"{x} {i}"}, {"chosen": f"{x} {i}", "rejected": x[::-1]},
-            {"response": 15 * x, "score": i / 11}, {"response": x, "label": i % 2 > 0})))
+            {"response": f"{x} " * 15, "score": i / 11},
+            {"response": f"{x} " * 15, "label": i % 2 > 0})))
     torch._dynamo.reset()
     counters.clear()
     for name in RUNS:
@@ -201,13 +203,17 @@ def test_a_run_goes_on_in_less_memory(name, place):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, capsys):
+def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, monkeypatch, capsys):
     """Whose folders are known by flags that change what they learn."""
-    (place / "first").mkdir()
-    with copied_in_step(1 + 200, place / "first" / "whole", place / "first" / "cut"):
-        trained(place, f"{flags('poft')} --out first/whole")
+    def stops(self, batch):
+        raise UserError("stop")
+    monkeypatch.chdir(place)
+    line = flags("poft").replace("--data rows.jsonl", "--rows 24") + " --out first"
+    with monkeypatch.context() as now:
+        now.setattr(OBJECTIVES["poft"], "loss", stops)
+        assert command(train.main, line.split()) == 2
     assert "needed first" in capsys.readouterr().out
-    trained(place, f"--resume first/cut {LESS}")
+    trained(place, f"--resume first {LESS}")
     assert "needed first" not in capsys.readouterr().out
 
 
