@@ -112,6 +112,19 @@ def nano(seed: int = 0, **cfg) -> GPT:
     return model
 
 
+def llama(tied: bool) -> Any:
+    """A tiny model of transformers, whose head may be tied to its embedding."""
+    import transformers
+
+    from nanouft.models.hf import HFModel
+    torch.manual_seed(0)
+    net = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+        vocab_size=NANO.n_vocab, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+        initializer_range=0.1, tie_word_embeddings=tied))
+    return HFModel(net.eval(), 128)
+
+
 def start_folder(folder: Path) -> str:
     """A folder with a tiny model that runs can start from."""
     folder.mkdir(parents=True)
