@@ -116,6 +116,10 @@ def test_decoding_with_its_own_cache_is_transformers_own(kind, folders):
         ids = torch.tensor([prompt + answer.ids])
         nats = model(ids[:, :-1], want="logp", targets=ids[:, 1:])[0, len(prompt) - 1:]
         same(answer.logp[:len(answer.ids)], nats.detach(), 1e-4)
+    stop = together[0].ids[1]                           # one row ends, the others go on
+    for answer, whole in zip(generate(model, prompts, stop=stop, pad=tok.pad, max_new=12),
+                             generate(model, prompts, stop=-1, pad=tok.pad, max_new=12)):
+        assert answer.ids == [*whole.ids, stop][:[*whole.ids, stop].index(stop)]
 
 
 def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders):
@@ -327,6 +331,7 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_and_nothing_lost_at_the_end(
     """With LoRA and without."""
     kind, changes = OPENED[name]
     folder, out = changed(folders[kind], tmp_path / "m", changes), tmp_path / "out"
+    torch.manual_seed(0)
     first, _ = start_model(folder)
     wanted = first(IDS)
     for opened in (start_model, with_lora):
