@@ -101,11 +101,14 @@ def test_hpt_shows_the_demonstration_of_the_prompt_or_none():
 
 
 def test_chord_shows_one_demonstration_per_prompt_each_once_before_any_comes_again():
-    made = source("chord")
-    shown = [text for number in range(8) for text in demos_in(made, made(number))]
+    made = source("chord", mix="6:10")
+    shown = [text for number in range(6) for text in demos_in(made, made(number))]
     assert all(bool(text) == (i % K == 0) for i, text in enumerate(shown))
-    rounds = [sorted(filter(None, shown[i:i + 4 * K])) for i in range(0, len(shown), 4 * K)]
-    assert all(x == rounds[0] for x in rounds) and len({*rounds[0]}) == 4
+    shown = [text for text in shown if text]
+    assert len({*shown[:P]}) == P and {*shown[:P]} != {*shown[P:2 * P]}
+    for first in (0, 12):                       # three steps of four show each of the six twice
+        assert {shown[first:first + 12].count(text) for text in shown} == {2}
+    assert len({*shown}) == 6
 
 
 def test_the_scorer_sees_a_demonstration_as_text():
