@@ -153,7 +153,7 @@ def test_hft_rounds_an_odd_half_down_and_up_in_turn(matrices, halves):
 
 
 def test_hft_keeps_its_half_bit_for_bit(here):
-    """And no more when it is resumed (test_one_run.py)."""
+    """And no more when it is resumed (test_loop.py)."""
     train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft").replace("--steps 4", "--steps 1"))
                + ["whole", "--seed", "5"])
     (before, _), (whole, _), (half, _) = map(start_model, ("start", "whole", "start"))
