@@ -218,6 +218,18 @@ def rows_of(*rows: dict[str, list[float]]) -> tuple[list[Encoded], Numbers]:
     return encoded, [{role: np.array(x) for role, x in row.items()} for row in rows]
 
 
+def test_models_are_compared_on_the_same_rows_alone(capsys):
+    """Where other rows fit into another context, the line says so. The interval of a reward is its
+    own, not that of the answers that stop."""
+    first = measure.Measurement({"nll": 1.0}, np.ones(3), np.ones(3), ("a", "b", "c"))
+    compared: dict = {}
+    for name, where in (("one", "abc"), ("two", "abc"), ("three", "abd")):
+        evaluate.compare("demonstrations", name, replace(first, where=tuple(where)), compared)
+    told = capsys.readouterr().out
+    assert told.count("minus one: the same in every row") == 1
+    assert told.count("minus one: not compared, because other rows fit") == 1
+
+
 def test_the_loss_is_per_token():
     told = measure.measure(*rows_of({"answer": [-1., -2, -3]}, {"answer": [-6.]})).metrics
     assert (told["nll"], told["rows"]) == (3, 2) and told["low"] < 3 < told["high"]

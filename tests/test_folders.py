@@ -170,7 +170,8 @@ def test_the_two_newest_steps_are_kept_and_none_that_is_not_finite(tmp_path):
 
 @pytest.mark.parametrize("stride, save_every, seconds, wanted", [
     (1, None, 0.01, [50]), (1, None, 1, [50, 100]), (3, None, 1, range(3, 110, 6)),
-    (1, 10, 0.01, range(10, 110, 10)), (2, 3, 0.01, range(4, 110, 4)), (1, 0, 1, [])])
+    (1, 10, 0.01, range(10, 110, 10)), (2, 3, 0.01, range(4, 110, 4)), (1, 0, 1, []),
+    (5, 2, 0.01, range(5, 110, 5))])
 def test_saving_takes_no_more_than_a_tenth_of_the_time(
         stride, save_every, seconds, wanted, monkeypatch, tmp_path):
     """Of a model whose saving takes half a second, the next one comes 4.5 seconds later, unless

@@ -319,8 +319,9 @@ def test_a_folder_that_cannot_train_from_all_of_its_weights_is_refused_in_one_li
 
 def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):
     for i, config in enumerate(({"activation_function": "relu"}, {"scale_attn_weights": False},
+                                {"scale_attn_by_inverse_layer_idx": True},
                                 {"tie_word_embeddings": False})):
-        more = {WEIGHTS: {"lm_head.weight": torch.ones(1024, 32)}} if i == 2 else {}
+        more = {WEIGHTS: {"lm_head.weight": torch.ones(1024, 32)}} if i == 3 else {}
         folder = changed(folders["ours"], tmp_path / str(i), {CONFIG: config, **more})
         assert isinstance(start_model(folder)[0], HFModel), config
 

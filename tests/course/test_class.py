@@ -34,7 +34,7 @@ from lessons.lesson_list import NUMBERS
 from lessons.tasks import call, child, grade, parts
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
-from lessons.tasks.task import KEYS, STUBS, Judge, tasks
+from lessons.tasks.task import KEYS, STUBS, Judge, Verdict, tasks
 from nanouft.gpt import BASE
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -146,6 +146,9 @@ def test_a_stub_does_nothing_but_raise(body, begun):
     function = f"def half(x):\n    {body}\n"
     method = "class Half:\n" + "".join(f"    {line}\n" for line in function.splitlines())
     assert bool(definition(function, "half")) == bool(definition(method, "")) == begun
+    again = "def half(x):\n    return x / 2\n"         # of two the last one counts, as in Python
+    assert definition(again + function, "half") is None or begun
+    assert definition(function + again, "half").lineno > 1
 
 
 def test_a_program_that_has_begun_is_not_called_not_started(graded):
@@ -264,7 +267,7 @@ def test_the_same_program_is_told_of_others_and_the_key(graded):
 
 
 # ---- one student's files, and all others ---------------------------------------------------------
-def test_no_program_takes_the_table_from_a_class(graded):
+def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
     """Python's own tools give up where an expression or a chain of elif is nested too deep. What is
     wrong has half of the share of its cases that is right."""
     deep = "def response_mask(tokens):\n    return " + "+".join("1" * 1200)
@@ -276,6 +279,10 @@ def test_no_program_takes_the_table_from_a_class(graded):
     hand_in("x" * 252, KEY)
     found = table("02")
     assert found["ada"]["points"] == "0" and 0 < float(found["bob"]["02b"]) < 0.5
+    judge = Judge(tasks()["02b"], 0)
+    for share, mark in ((0.19, 0), (0.2, 0.1), (0.39, 0.1), (1 - 1e-3, 0.4)):
+        monkeypatch.setattr(Judge, "verdict", lambda self, seen, share=share: Verdict("no", share))
+        assert grade.new_mark(judge, "02b", [], "")["score"] == mark
     assert found["'=HYPERLINK(1)"]["points"] == found["x" * 252]["points"] == "2"
     assert "too long" in found["x" * 252]["not read"]
 
@@ -465,6 +472,23 @@ def test_baselines_are_those_of_the_commands_of_the_task(monkeypatch):
         assert (found.rate, found.scores.mean(), found.ended.mean()) == (other.rates[0], 0, 1)
     assert made == [("sft", "--steps 1", ("1e-5",)), ("sft", "--steps 2", ("1e-5",)),
                     ("sft", "--steps 1", ("2e-5",)), ("sft --lam 0", "--steps 1", ("1e-5",))]
+
+
+def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch):
+    asked = []
+
+    def scores(folder, *told):
+        asked.append(told)
+        return (np.full((4, 3), float(folder.name.endswith("2e-5"))),) * 2
+    monkeypatch.setattr(arena_runs, "OUT", Path())
+    monkeypatch.setattr(arena_runs, "train", lambda name, flags, task, jobs, runs: runs.mkdir(
+        parents=True, exist_ok=True))
+    monkeypatch.setattr(arena_runs, "scores", scores)
+    task = arena_runs.Task("", "", ("1e-5", "2e-5", "4e-5"), {})
+    assert arena_runs.measure("mine", "sft", task, "test", 7).rate == "2e-5"
+    tries = len(arena_runs.TRIES) * 3
+    assert {split for split, *_ in asked[:tries]} == {"val"}
+    assert {(split, seed) for split, seed, _ in asked[tries:]} == {("test", 7)}
 
 
 def test_what_an_entry_leaves_is_its_weights():

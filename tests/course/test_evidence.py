@@ -17,6 +17,7 @@ from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats,
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
+from nanouft import world
 from nanouft.plumbing.errors import UserError
 
 
@@ -416,6 +417,8 @@ def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     train.make(todo)
     train.make(dict.fromkeys(todo, ["no.program"]))                 # it is there
     train.score(run, folder)
+    assert train.scores_are_of_plan(run, folder)
+    assert not train.scores_are_of_plan(replace(run, run=run.run | {"split": "val"}), folder)
     assert np.array_equal(np.load(train.scored(run, folder))["scores"],
                           plan.scores("C6")["scores"][0, 0, 0])
     assert np.array_equal(train.groups_of(plan.read("C17")), plan.scores("C17")["groups"])
@@ -427,6 +430,21 @@ def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
     assert [row["score"] >= 0.5 for row in found].count(True) == 2 and len(found) == 4
     assert found == [row for row in rows if row in found] == harvest.balance(rows, seed=3)
     assert harvest.balance(rows[:1], seed=3) == []
+
+
+def test_an_answer_that_does_not_stop_is_never_chosen_or_demonstrated():
+    answers = [harvest.Sample(str(score), score, stops=score < 1, usable=True)
+               for score in (1.0, 0.5, 0.0)]
+    found = harvest.files_of(answers, None)
+    assert [x["chosen"] for x in found["pairs"]] == ["0.5"] and found["demos"] == [
+        {"response": "0.5"}]
+    assert [x["label"] for x in found["labels"]] == [False, True, False]
+
+
+def test_rows_that_are_kept_stay_in_their_order():
+    rows = world.rows("train", "demos", 12, 0, noise=0.4)
+    kept = keep.likeliest(rows, "base", 0.5)
+    assert len(kept) == 6 and kept == [row for row in rows if row in kept]
 
 
 def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):

@@ -120,6 +120,16 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert plots.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
+def test_the_running_mean_of_a_constant_is_that_constant():
+    assert plots.smooth(np.full(9, 2.5)) == pytest.approx([2.5] * 9)
+
+
+def test_the_title_of_the_pushes_says_which_way_and_names_one_method_once():
+    strips = [("ift --variant released", "answer", ["fig", "<|end|>"], [1.0, -0.9])]
+    assert plots.finding(strips) == "IFT (released) pushes <|end|> down (−0.90)"
+    assert plots.finding([("sftmix", "sure", ["fig"], [0.5])]).endswith("pushes fig up (+0.50)")
+
+
 # ---- the pictures of docs/ -----------------------------------------------------------------------
 DOCS = methods_page.ROOT / "docs"
 

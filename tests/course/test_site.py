@@ -157,6 +157,11 @@ def test_every_link_of_the_site_leads_somewhere(site, tmp_path):
 
 
 # ---- what all pages share ------------------------------------------------------------------------
+def test_a_page_belongs_to_the_innermost_section():
+    found = map(website.section_of, ("docs/results/uft.html", "docs/runs.html", "index.html"))
+    assert [*found] == ["docs/results", "docs", ""]
+
+
 def test_every_page_has_the_navigation_a_description_and_a_title_of_its_own(site):
     titles = set()
     for file in site.rglob("*.html"):
