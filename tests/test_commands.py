@@ -223,6 +223,15 @@ def test_sample_names_the_system_prompt_of_all_rows(here, capsys):
         assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
 
 
+def test_the_interval_of_a_reward_is_its_own(here, capsys):
+    """Not that of the answers that stop, whose share stands beside it."""
+    assert call("evaluate start --data demos.jsonl --reward r.py:length --max-new 3") == 0
+    mean, low, high, share = map(float, re.search(
+        r"reward ([\d.]+) \[([\d.]+), ([\d.]+)\]   stops ([\d.]+)",
+        capsys.readouterr().out).groups())
+    assert low < mean < high and not low < share < high
+
+
 def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
     """No turn is left out: what is too long is refused, and /new forgets the chat, not the system
     prompt. An answer may have half of the context, and is printed as it is decoded."""

@@ -196,6 +196,12 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
     recorder = Recorder(tmp_path, plan, model, torch.optim.AdamW(model.parameters()), SCALER,
                         SimpleNamespace(stride=stride, stats={}), Device())
     assert len([*recorder.follow(steps())]) == 110 and saved == [*wanted]
+    last = [110] * (save_every != 0 and 110 % stride == 0)
+    for updating, more in ((True, []), (False, last)):          # a half-made step is never saved
+        recorder.updating = updating
+        with pytest.raises(RuntimeError), recorder.saved_at_the_end("go on"):
+            raise RuntimeError
+        assert saved == [*wanted, *more]
 
 
 # ---- what a run goes on with ---------------------------------------------------------------------

@@ -148,6 +148,8 @@ def test_a_planted_family_is_found_and_no_other():
     assert judge.largest(below) == "b" and judge.rests_on_largest(below, "does not hold")
     assert not judge.rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
     assert not judge.rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
+    margin = alone._replace(test="not inferior")        # half of a mean says nothing of a margin
+    assert not judge.rests_on_largest(margin, "holds")
 
 
 def test_a_family_that_goes_leaves_its_share_to_its_part():

@@ -90,6 +90,12 @@ def small_base(monkeypatch, request):
 
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
+def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path):
+    smallest = KNOWN["02b"].show(Judge(KNOWN["02b"], "5").cases[0])
+    said = told("02b", "def sft_loss(logp, mask, reduction):\n    return -1e9\n", tmp_path)
+    assert "Right in 0 of" in said and smallest in said
+
+
 @pytest.mark.parametrize("name", marked(KNOWN, SLOW))
 def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, small_base):
     task, judge = KNOWN[name], Judge(KNOWN[name], 5)

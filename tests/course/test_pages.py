@@ -492,6 +492,8 @@ def test_each_bet_is_answered_at_its_own_rate_only(made, browser):
         assert "You bet" not in told(page)
         page.click("#rate-1e-4")
         assert "You bet" in told(page) and not faults
+        assert page.evaluate("[winner(4, 5), winner(5, 4), winner(4, 4), winner(5, 5)]") == [
+            "right", "left", "neither", "both"], "four of eight are not most"
         page.close()
 
 
