@@ -59,7 +59,7 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward |stops |median tokens ",
-    "evaluate start": "scores in percent on 100 test prompts per task",
+    "evaluate start": "scores in percent on 100 test prompts per task|fact known|mean ",
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
         "greedy answers start stops |median tokens |20 rows|"
@@ -154,7 +154,7 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
 
 
-def test_pretrain_makes_a_base(here, monkeypatch):
+def test_pretrain_makes_a_base(here, monkeypatch, capsys):
     asked: list = []                                    # by the rule of train, below
     monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
                         or what[0])
@@ -162,6 +162,8 @@ def test_pretrain_makes_a_base(here, monkeypatch):
     told, (model, tok) = read_json(here / "world" / "run.json"), start_model("world")
     assert told["held_out_loss"][1] < told["held_out_loss"][0] and tok.n_vocab == NANO.n_vocab
     assert asked == [("auto", model.n_params())]
+    before, after = told["held_out_loss"]
+    assert f"held-out loss: from {before:.3f} to {after:.3f}" in capsys.readouterr().out
 
 
 # ---- evaluate ------------------------------------------------------------------------------------

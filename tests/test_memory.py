@@ -242,6 +242,12 @@ def test_what_does_not_fit_is_refused_with_the_most_that_would(monkeypatch):
         for size in (300, 2 * int(fits) + 1) if parts else ():
             parts = re.search(r"--accumulate (\d+)", refused(f"sft --batch-size {size}"))[1]
             assert not refused(f"sft --batch-size {size} --accumulate {parts}")
+    low, high = 0.4e9, 0.6e9            # where one row just fits, one is named
+    for _ in range(20):
+        has(middle := (low + high) / 2, monkeypatch)
+        low, high = (middle, high) if refused("sft --batch-size 1") else (low, middle)
+    has(high, monkeypatch)
+    assert "; --batch-size 1 would fit" in refused("sft --batch-size 300")
     has(0.4e9, monkeypatch)
     assert "; no batch would fit: give --lora" in refused("sft --batch-size 1")
 

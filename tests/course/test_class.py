@@ -31,7 +31,7 @@ from programs.classes import (
 
 from lessons.classroom import arena, arena_runs, exam, quiz
 from lessons.lesson_list import NUMBERS
-from lessons.tasks import call, child, grade, parts
+from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, Verdict, tasks
@@ -93,8 +93,8 @@ def test_the_file_that_has_begun_counts():
     def program(name: str = "02b"):
         return student_of().program(name)
     first = hand_in("ann", STUB)
-    hand_in("ann", RIGHT, "__MACOSX/ex02.py")
-    hand_in("ann", RIGHT, ".git/ex02.py")
+    for folder in ("__MACOSX", "_old", ".git"):
+        hand_in("ann", RIGHT, f"{folder}/ex02.py")
     assert program()[0] == first
     hand_in("ann", notebook("%time\nimport torch", "raise SystemExit", "x = (", RIGHT, "f(3)"),
             "deep/er/my work.ipynb")
@@ -484,11 +484,19 @@ def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch
     monkeypatch.setattr(arena_runs, "train", lambda name, flags, task, jobs, runs: runs.mkdir(
         parents=True, exist_ok=True))
     monkeypatch.setattr(arena_runs, "scores", scores)
-    task = arena_runs.Task("", "", ("1e-5", "2e-5", "4e-5"), {})
-    assert arena_runs.measure("mine", "sft", task, "test", 7).rate == "2e-5"
-    tries = len(arena_runs.TRIES) * 3
-    assert {split for split, *_ in asked[:tries]} == {"val"}
-    assert {(split, seed) for split, seed, _ in asked[tries:]} == {("test", 7)}
+    for rates in (("1e-5", "2e-5", "4e-5"), ("1e-5", "2e-5")):
+        asked.clear()
+        task, tries = arena_runs.Task("", "", rates, {}), len(arena_runs.TRIES) * len(rates)
+        assert arena_runs.measure("mine", "sft", task, "test", 7).rate[:4] == "2e-5"
+        assert {split for split, *_ in asked[:tries]} == {"val"}
+        assert {(split, seed) for split, seed, _ in asked[tries:]} == {("test", 7)}
+
+
+def test_classmates_are_the_folders_beside_a_students():
+    for name in ("ann", "bob", ".git", "_old"):
+        Path("all", name).mkdir(parents=True)
+    Path("all/points.csv").touch()
+    assert submission.others(Path("all/ann").resolve()) == [Path("all/bob").resolve()]
 
 
 def test_what_an_entry_leaves_is_its_weights():
