@@ -2,15 +2,20 @@
 `call`."""
 import os
 import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from made import NANO, killed_in_step, start_and_pairs, start_folder, write_jsonl
+from made import NANO, start_folder, write_jsonl
 
-from nanouft import generate, train
+import nanouft.pictures
+from nanouft import generate
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.files import read_json
 
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -39,18 +44,29 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """A folder with files of a person, a tiny start model and a trained run; we are in it."""
-    place, before = tmp_path_factory.mktemp("here"), os.getcwd()
-    os.chdir(place)
+@pytest.fixture(scope="session")
+def belongings(tmp_path_factory) -> Path:
+    """A folder with files of a person, a tiny start model and a trained run."""
+    place = tmp_path_factory.mktemp("belongings")
     start_folder(place / "start")
     for name, content in FILES.items():
         if isinstance(content, str):
             (place / name).write_text(content)
         else:
             write_jsonl(place / name, content)
-    assert call("train --objective sft --init start --data demos.jsonl --steps 2 --out run") == 0
+    with pytest.MonkeyPatch.context() as now:
+        now.chdir(place)
+        assert call("train --objective SFT --init start --data demos.jsonl --steps 2 --plain "
+                    "--out run") == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def here(belongings, tmp_path_factory):
+    """A copy of that folder; we are in it."""
+    place, before = tmp_path_factory.mktemp("here"), os.getcwd()
+    shutil.copytree(belongings, place, dirs_exist_ok=True)
+    os.chdir(place)
     yield place
     os.chdir(before)
 
@@ -69,19 +85,14 @@ def dpo(place: Path, *more: str, out: str = "run", steps: int = 5) -> list[str]:
             str(place / out), *more]
 
 
-def whole_and_half(place: Path, steps: int) -> None:
-    """start/, pairs.jsonl, and two such runs: whole/, and half/, killed in its last step."""
-    start_and_pairs(place)
-    assert command(train.main, dpo(place, out="whole", steps=steps)) == 0
-    with killed_in_step(steps):
-        assert command(train.main, dpo(place, out="half", steps=steps)) == 130
-
-
-def is_whole(run: Path, place: Path, log: bool = True) -> None:
-    """It has the bytes of whole/, and is scored."""
-    for file in ("model.safetensors", "config.json", "tokenizer.json", *["metrics.jsonl"] * log):
-        assert (run / file).read_bytes() == (place / "whole" / file).read_bytes(), file
-    assert "after" in read_json(run / "eval.json") and not (run / "steps").exists()
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """Within this block no run draws curves.png, which takes longer than a short training."""
+    stub = SimpleNamespace(draw_curves=lambda folder: None)
+    with pytest.MonkeyPatch.context() as now:
+        now.setitem(sys.modules, "nanouft.pictures.plots", stub)
+        now.setattr(nanouft.pictures, "plots", stub, raising=False)
+        yield
 
 
 def typed(monkeypatch, *lines: str) -> list[tuple[str, dict]]:

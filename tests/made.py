@@ -5,8 +5,8 @@ import re
 from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +103,26 @@ def tiny(seed: int = 0, **cfg) -> GPT:
     return model
 
 
-def nano(seed: int = 0) -> GPT:
+def nano(seed: int = 0, **cfg) -> GPT:
     """With the tokenizer's vocabulary, and a critic for PPO."""
-    model = tiny(seed, vocab_size=NANO.n_vocab)
+    model = tiny(seed, vocab_size=NANO.n_vocab, **cfg)
     model.value, rng = torch.nn.Linear(TINY.n_embd, 1), torch.Generator().manual_seed(seed)
     for p in model.value.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=rng)
     return model
+
+
+def llama(tied: bool) -> Any:
+    """A tiny model of transformers, whose head may be tied to its embedding."""
+    import transformers
+
+    from nanouft.models.hf import HFModel
+    torch.manual_seed(0)
+    net = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+        vocab_size=NANO.n_vocab, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+        initializer_range=0.1, tie_word_embeddings=tied))
+    return HFModel(net.eval(), 128)
 
 
 def start_folder(folder: Path) -> str:
@@ -169,46 +182,51 @@ DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])),
               for a, n in ((5, 2 + i), (3, 1 + i), (4, 2 + i % 3))),
             score={2: 0.25, 4: 0.75, 5: 0.5}.get(i), label={1: True}.get(i))
         for i in range(8)]
-MADE: dict[str, Batch] = {}
 
 
 def batch_of(form: Form) -> Batch:
     """DATA as its training sees it: rows, tokens, other models' columns, a rollout."""
-    if str(form) not in MADE:
-        o, start = form.objective, nano(9)
-        models = FrozenModels(start, NANO.pad, CPU, start_model)
-        if o.on_policy:                                 # 24 answers, six groups of four; one ties
-            rows = [replace(r, answer=said, score=None, label=None) for r in DATA
-                    for said in (r.answer, r.chosen, r.rejected)]
-            answers, _ = encode(demo_rows(rows), NANO, TINY.n_ctx)
-            R = torch.tensor([0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))])
-            batch = collate(answers, range(len(answers)), NANO.pad)
-            batch.per_row = {"reward": R, "score": R, "ended": torch.ones_like(R)}
-            if "demos" in o.kinds():                    # beside the first answers to four prompts
-                there = torch.tensor([float(i % 4 == 0 and i < 16) for i in range(len(R))])
-                s = batch.seqs["answer"]
-                demo = Seqs(s.targets, s.inputs, s.mask * there[:, None], s.not_padding)
-                batch = Batch.of({"answer": s, "demo": demo},
-                                 batch.per_row | {"demo": there, "demo_reward": there})
-            for role in batch.seqs:
-                measure_rollout(batch, nano(), start, CPU, role)
-            batch, _ = credit_rollout(batch, o)
-        else:
-            rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
-            rows = models.prepare(rows, o, 3)
-            batch = collate(rows, range(len(rows)), NANO.pad)
-        batch = replace(batch, seed=step_seed(3, 5))
-        with torch.no_grad():
-            o.forward(start, batch)                     # it may write more than logp
-        MADE[str(form)] = batch
-    return deepcopy(MADE[str(form)])
+    return prepared(str(form)).map(torch.clone)
 
 
 def with_logps(form: Form) -> Batch:
     """The same in fp64 with random log-probs of policy, start model and sampler: for the pure
     loss."""
-    batch = batch_of(form).cast(torch.float64)
-    rng = torch.Generator().manual_seed(0)
+    return drawn(str(form)).map(torch.clone)
+
+
+@cache
+def prepared(text: str) -> Batch:
+    o, start = Form(*text.partition(" ")[::2]).objective, nano(9)
+    if o.on_policy:                                     # 24 answers, six groups of four; one ties
+        rows = [replace(r, answer=said, score=None, label=None) for r in DATA
+                for said in (r.answer, r.chosen, r.rejected)]
+        answers, _ = encode(demo_rows(rows), NANO, TINY.n_ctx)
+        R = torch.tensor([0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))])
+        batch = collate(answers, range(len(answers)), NANO.pad)
+        batch.per_row = {"reward": R, "score": R, "ended": torch.ones_like(R)}
+        if "demos" in o.kinds():                        # beside the first answers to four prompts
+            there = torch.tensor([float(i % 4 == 0 and i < 16) for i in range(len(R))])
+            s = batch.seqs["answer"]
+            demo = Seqs(s.targets, s.inputs, s.mask * there[:, None], s.not_padding)
+            batch = Batch.of({"answer": s, "demo": demo},
+                             batch.per_row | {"demo": there, "demo_reward": there})
+        for role in batch.seqs:
+            measure_rollout(batch, nano(), start, CPU, role)
+        batch, _ = credit_rollout(batch, o)
+    else:
+        rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
+        rows = FrozenModels(start, NANO.pad, CPU, start_model).prepare(rows, o, 3)
+        batch = collate(rows, range(len(rows)), NANO.pad)
+    batch = replace(batch, seed=step_seed(3, 5))
+    with torch.no_grad():
+        o.forward(start, batch)                         # it may write more than logp
+    return batch
+
+
+@cache
+def drawn(text: str) -> Batch:
+    batch, rng = prepared(text).cast(torch.float64), torch.Generator().manual_seed(0)
     for s in batch.seqs.values():
         def draw() -> Tensor:
             x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)

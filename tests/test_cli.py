@@ -1,101 +1,114 @@
-"""The command line: its help, its flags, and for each mistake that beginners make one clear line,
+"""What the command line explains and what it refuses: each mistake of beginners is one clear line,
 before anything is made."""
-import argparse
-import dataclasses
-import os
+import errno
 import re
-import subprocess
 import sys
+from dataclasses import fields
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
 
 import pytest
-from commands import MAINS, ROOT, call
+from commands import MAINS, call
 from made import one_error
 
+import nanouft
 from nanouft import evaluate, pretrain, pushes, reward, sample, train
+from nanouft.data.__main__ import DataFlags
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.printing import progress, visible
 from nanouft.run import flags, load, settings
-from nanouft.run.flags import add_flags
 from nanouft.run.settings import TrainFlags
 
+COMMANDS = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags, DataFlags,
+            reward.RewardFlags, pretrain.PretrainFlags, PlaygroundFlags]
 
-def test_the_help_of_every_command_explains_every_flag(capsys):
-    for main, argv in [(m, []) for m in MAINS.values()] + [
-            (train.main, ["--objective", name]) for name in OBJECTIVES]:
+
+# ---- help ----------------------------------------------------------------------------------------
+def test_the_help_explains_every_flag_with_its_default_in_80_columns(capsys):
+    def help_of(main, *argv: str) -> str:
         with pytest.raises(SystemExit) as end:
             main([*argv, "--help"])
-        assert end.value.code == 0
         out = capsys.readouterr().out
-        assert max(map(len, out.splitlines())) <= 80, argv
-        told = re.sub(r"\s+", " ", out)
-        for f in dataclasses.fields(OBJECTIVES[argv[1]]) if argv else ():
-            assert f"--{f.name.replace('_', '-')} " in told, (argv, f.name)
+        assert end.value.code == 0 and max(map(len, out.splitlines())) <= 80, argv
+        return re.sub(r"\s+", " ", out)
+
+    for main in MAINS.values():
+        help_of(main)
+    shown = {name: help_of(train.main, "--objective", name) for name in OBJECTIVES}
+    for kind, told in [(TrainFlags, help_of(train.main, "all")),
+                       *((OBJECTIVES[name], shown[name]) for name in OBJECTIVES)]:
+        for f in fields(kind):
+            said = f" {flag(f.name)} "
+            if f.default not in (None, False, ""):
+                said += rf"[^[]*\[{re.escape(str(f.default))}\]"
+            assert re.search(said, told), (kind, f.name)
+
+
+def test_the_list_of_methods_says_what_each_needs(capsys):
     with pytest.raises(SystemExit):
         train.main(["--objective", "list"])
-    told = capsys.readouterr().out
-    assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
+    told = "\n" + capsys.readouterr().out
+    assert all(f"\n{name} " in told for name in OBJECTIVES)
     assert told.count("needs ") == len(OBJECTIVES)
-
-
-WITHOUT_DOCS = """
-import sys
-from importlib import import_module
-from nanouft.plumbing.entry import command
-for name in "train evaluate sample pretrain reward pushes playground.__main__".split():
-    try:
-        command(import_module(f"nanouft.{name}").main, ["--help"])
-    except SystemExit as end:
-        assert end.code == 0
-from nanouft import train
-command(train.main, "--objective sft --init start --rows 9 --batch-size 2 --steps 1 --plain "
-        "--device cpu --out oo".split())
-train.main(["--objective", "list"])
-"""
-
-
-def test_commands_run_without_docstrings_and_assertions(here):
-    """By python -OO."""
-    done = subprocess.run([sys.executable, "-OO", "-c", WITHOUT_DOCS], capture_output=True,
-                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert done.stdout.count("options:\n") == 7 and "Saved in oo" in done.stdout, done.stderr
-    assert "\nonline_dpo" in done.stdout
 
 
 def test_a_help_is_the_whole_comment():
     """--help reads one line of a comment, so none may go on in the next."""
-    for kind in (TrainFlags, *OBJECTIVES.values()):
-        parser = argparse.ArgumentParser(add_help=False)
-        add_flags(parser, kind, "")
-        for action in parser._actions:
-            text = action.help.partition(" [")[0]
-            assert not text.endswith(","), (kind, action.help)
-            assert action.help.count("[") == action.help.count("]"), (kind, action.help)
-
-
-def test_the_help_has_every_default_that_is_a_number_or_a_word(capsys):
-    with pytest.raises(SystemExit):
-        train.main(["--objective", "dpo", "--help", "all"])
-    told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    for f in (*dataclasses.fields(TrainFlags), *dataclasses.fields(OBJECTIVES["dpo"])):
-        if f.default not in (None, False, ""):
-            said = rf" --{f.name.replace('_', '-')} [^[]*\[{re.escape(str(f.default))}\]"
-            assert re.search(said, told), f.name
+    for kind in (*COMMANDS, *OBJECTIVES.values()):
+        for name, text in flags.comments(kind).items():
+            assert not text.endswith(",") and text.count("[") == text.count("]"), (kind, name)
 
 
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
-    commands = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags,
-                reward.RewardFlags, pretrain.PretrainFlags, PlaygroundFlags]
-    of_run = {f.name for f in dataclasses.fields(TrainFlags)}
-    every = {f.name for kind in commands for f in dataclasses.fields(kind)}
+    of_run = {f.name for f in fields(TrainFlags)}
     assert {*settings.SHORT, *settings.OF_WORLD, *load.INHERITED} <= of_run
-    assert {*flags.NAMED} <= every
+    assert {*flags.NAMED} <= {f.name for kind in COMMANDS for f in fields(kind)}
+    named = re.findall(r"--[a-z-]+", train.NEEDS_LESS)
+    assert len(named) > 1 and {*named} <= {*map(flag, of_run)}
 
 
+@pytest.fixture
+def without_docs(monkeypatch):
+    """nanouft as `python -OO` reads it. (That would also compile all of PyTorch anew.)"""
+    def ours() -> dict:
+        return {name: m for name, m in sys.modules.items() if name.split(".")[0] == "nanouft"}
+
+    def get_code(self, name: str, get_code=SourceFileLoader.get_code):
+        if not self.path.startswith(nanouft.__path__[0]):
+            return get_code(self, name)
+        return compile(self.get_data(self.path), self.path, "exec", optimize=2, dont_inherit=True)
+    before = ours()
+    monkeypatch.setattr(SourceFileLoader, "get_code", get_code)
+    for name in before:
+        del sys.modules[name]
+    yield
+    for name in ours():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def test_commands_run_without_docstrings_and_assertions(here, without_docs, capsys):
+    for kind in COMMANDS:
+        module = import_module(kind.__module__.replace("run.settings", "train"))
+        assert module.__doc__ is None
+        with pytest.raises(SystemExit):
+            module.main(["--help"])
+    assert capsys.readouterr().out.count("options:\n") == 8
+    main = import_module("nanouft.train").main
+    main("--objective sft --init start --rows 9 --batch-size 2 --steps 1 --plain --device cpu "
+         "--out oo".split())
+    with pytest.raises(SystemExit):
+        main(["--objective", "list"])
+    out = capsys.readouterr().out
+    assert "Saved in oo" in out and "\nonline_dpo" in out
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
     "sample base --plain --prompt ''": "--plain: there is no text to go on with",
     "train --batchsize=3": "no --batchsize; did you mean --batch-size?",
@@ -111,8 +124,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     """pushes --show 'ift "'""": """--show 'ift "'|No closing quotation""",
     "train --variant relesed": "released",
     "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
-    "train --data": "--data", "train stray": "stray",
-    "train --epochs 1 --steps 1": "--epochs|give one", "train --init nowhere": "no model folder",
+    "train --data": "--data",
+    "train --epochs 1 --steps 1": "--epochs|give one",
     "train --init start --data none.jsonl": "no such file",
     "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 10 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
@@ -137,13 +150,15 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
     "train --objective grpo --eval-every 5": "--eval-every: reads rows with answers",
     "train --objective rloo --init start --data demos.jsonl": "exact score|--reward FILE.py",
-    "train --objective rloo --init start --reward r.py:none": "no function 'none'",
-    "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
+    "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
+    "train --objective rloo --init start --rows 4 --reward r.py":
+        "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
     "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --plain "
     "--out w2": "accumulate 3: a step has only 2 rows",       # the pairs of its four answers each
-    "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
+    "train --objective rloo --init start --rows 4 --reward start":
+        "no reward model|nanouft.reward --init",
     "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
     "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
@@ -151,14 +166,30 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --resume nowhere": "nowhere|cannot be read|folder of a run",
     "sample start --n 0 --prompt a": "--n",
     "pretrain --width 30": "--width 30|multiple of 4",
-    "pretrain --seed -1 --out p1": "--seed -1",
     "reward --data demos.jsonl --init start": "needs pairs",
     "reward --data one.jsonl --init start": "one.jsonl: all rows have the same question",
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "train --device tpu": "unknown device 'tpu'",
     "train --device cpu:3": "--device cpu:3|PyTorch sees 1 CPU device here",
-    "train --dtype fp16": "fp16|GPU"}
+    "train --dtype fp16": "fp16|GPU",
+    "evaluate start nowhere --data none.jsonl": "nowhere: no model folder",     # looked for first
+    f"sample start --prompt '{'Say it again ' * 60}' --max-new 3":
+        "tokens are asked, and start reads 127; shorten the question",
+    "train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong --max-new 60":
+        "67 fit; the answer keeps 60 more: lower --max-new, or --init",
+    "train --init start --objective dpo --data even.jsonl":
+        "; methods that read these rows: sft and 8 others: 20 rows; una: 30 rows; uft: 30 rows; "
+        "kto: 30 rows; ",
+    "data": "name a file of rows, as in python -m nanouft.data my.jsonl",
+    "data none.jsonl": "none.jsonl: cannot be read (no such file)",
+    "data demos.jsonl --init none": "none: no model folder is there",
+    "data demos.jsonl --objective spo": "unknown objective 'spo'; did you mean ",
+    "data demos.jsonl --show 0": "--show 0: must be at least 1",
+    "data r.py": "r.py, line 1: no JSON",
+    "data even.jsonl --objective dpo": "this objective needs pairs (prompt, chosen, rejected); the "
+        "data has 30 labelled answers; unused fields: label (30 rows); methods that read these "
+        "rows: "}
 REFUSED |= {f"train --objective {name} --accumulate 2":
             f"--accumulate 2: {name} compares all rows of a step; give a smaller --batch-size"
             for name, objective in OBJECTIVES.items() if objective.coupled}
@@ -196,7 +227,10 @@ def test_a_bar_is_drawn_seldom_in_a_log(terminal, seconds, least, most, monkeypa
 @pytest.mark.parametrize("fault, code, words", [
     (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
     (MemoryError(), 2, "out of memory; take a smaller model"),
-    (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
+    (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"),
+    (RuntimeError("not enough memory: you tried to allocate"), 2, "out of memory"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "out of memory"),
+    (BrokenPipeError(), 1, "")])
 def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     def main(argv):
         raise fault
@@ -205,18 +239,6 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     assert words in err and err.count("\n") == bool(words) and "\x1b" not in err
     with pytest.raises(RuntimeError, match="a fault of ours"):
         command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
+    command(lambda argv: [0] * 2**60, needs_less="give --lora")
+    assert capsys.readouterr().err == "error: out of memory; give --lora\n"
     assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
-
-
-def test_a_program_that_runs_out_of_memory_names_flags_that_it_has(capsys):
-    def main(argv):
-        raise MemoryError
-    command(main)
-    assert "--" not in capsys.readouterr().err          # any program
-    command(main, needs_less=train.NEEDS_LESS)
-    named = re.findall(r"--[a-z-]+", capsys.readouterr().err)
-    assert named == ["--activation-checkpointing", "--accumulate", "--batch-size", "--lora"]
-    with pytest.raises(SystemExit):
-        train.main(["--help", "all"])
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in named)

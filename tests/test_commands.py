@@ -1,4 +1,4 @@
-"""Each command once, as a person types it, and as other programs start it."""
+"""What each command prints and writes: as a person types it, and as other programs start it."""
 import io
 import os
 import re
@@ -11,14 +11,14 @@ import threading
 import pytest
 import torch
 from commands import ROOT, call, typed
-from made import NANO, one_error, tiny, write_jsonl
+from made import NANO, tiny
 
 from nanouft import evaluate, sample
 from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_json
+from nanouft.plumbing.files import read_json, write_json
 from nanouft.run.checkpoint import save_step
 from nanouft.run.folder import read_lines
 
@@ -30,13 +30,10 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "list|sum|sort|reverse|truth|unknown|fact|mean|Saved in g|curves.png|"
         "Next: python -m nanouft.playground!lessons",               # none in this folder
     ONCE + "--objective kto --data even.jsonl --out k":
-        "Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k",
-    ONCE + "--objective sft --data even.jsonl --lr 1e-9 --out short":
-        "held-out rows scored|Saved in short|model.safetensors|eval.json|curves.png"
-        "!adapter",
-    ONCE + "--objective sft --data even.jsonl --plain --out p": "Saved in p!eval.json",
+        "held-out rows scored|Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k|"
+        "model.safetensors|eval.json|curves.png!adapter",
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
-        "10 of 10 held-out questions are also trained on",
+        "10 of 10 held-out questions are also trained on|Saved in e!eval.json",
     "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
         "0.05M of 0.06M parameters trained, on cpu",
     ONCE + "--objective una --data scores.jsonl --plain --out b":
@@ -47,19 +44,22 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "longer context), as in mixed.jsonl, line ",
     ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2":
         "40 rows read: |20 left out (20: too long (206 tokens where 100 fit; raise --max-length)",
+    ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
+        "49 rows read: 15 to learn from, 30 held out, 4 left out (4: too long (|13 good answers "
+        "and 2 bad ones: --undesirable-weight 6.5 would give both |1: without the oldest turns, ",
+    ONCE + "--objective sft --data spaces.jsonl --plain --out s":
+        "11 rows read: 9 to learn from, 1 held out, 1 left out (1: refused: tiktoken cannot read",
     "data even.jsonl --init start --show 2":
         "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 27 to learn "
-        "from, 3 held out|Only the tokens in [[ ]]|label |[[|label |[[!label |[[|label |[[|label ",
+        "from, 3 held out|Only the tokens in [[ ]]|label 0:|Is 0|[[|label 1:|Is 1|[[!Is 2",
     "data mixed.jsonl --init start --objective dpo":
         "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: |to learn from, "
         "|held out, 20 left out (20: too long (207 tokens|chosen: |[[|rejected: |[[",
     "data scores.jsonl --init start --max-length 90": "read by una|What una makes of them:|score",
-    ONCE + "--objective sft --data spaces.jsonl --plain --out s":
-        "11 rows read: 9 to learn from, 1 held out, 1 left out (1: refused: tiktoken cannot read",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward |stops |median tokens ",
-    "evaluate start": "scores in percent on 100 test prompts per task",
+    "evaluate start": "scores in percent on 100 test prompts per task|fact known|mean ",
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
         "greedy answers start stops |median tokens |20 rows|"
@@ -77,44 +77,113 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "sample start --plain --prompt 'Once upon' --max-new 4": "start "}
 
 
-def test_good_and_bad_answers_are_counted_among_those_that_are_trained(here, capsys):
-    assert call(ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3"
-                ) == 0
+def says(told: str, words: str) -> None:
+    """`told` holds these words, which | parts, in this order, and not what stands after a !"""
+    words, _, unsaid = words.partition("!")
+    told, at = " ".join(told.split()), 0
+    for part in words.split("|"):
+        assert part in told[at:], told
+        at = told.index(part, at) + len(part)
+    assert "|" not in unsaid and (not unsaid or unsaid not in told), told
+
+
+@pytest.mark.parametrize("line", SAID, ids=lambda line: line[-60:])
+def test_what_a_command_prints(line, here, capsys):
+    assert call(line) == 0
     out = capsys.readouterr().out
-    for said in ("49 rows read: 15 to learn from, 30 held out, 4 left out (4: too long (",
-                 "\n13 good answers and 2 bad ones: --undesirable-weight 6.5 would give both ",
-                 "\n1: without the oldest turns, to fit "):
-        assert said in out
+    files = (here / line.split()[-1] / name for name in ("run.json", "eval.json"))
+    says(out + "".join(f.read_text() for f in files if f.exists()), SAID[line])
+    long = [x for x in out.splitlines() if len(x) > 80 and not re.search("rows |answers ", x)]
+    assert not long or "train" not in line
 
 
-def test_evaluate_says_once_what_is_true_of_two_kinds_of_rows(here, capsys):
-    """A good answer is a demonstration and a graded answer."""
-    assert call("evaluate start run --data thumbs.jsonl") == 0
-    out = capsys.readouterr().out
-    for name in ("start", "run"):
-        assert out.count(f"{name}: 1: without the oldest turns") == 1
-    assert out.count("19 rows read: ") == out.count("auc per token") == out.count("nll") == 2
+# ---- train ---------------------------------------------------------------------------------------
+def test_a_run_leaves_a_folder_that_tells_everything(here, capsys):
+    assert call("train --objective dpo --init start --data pairs.jsonl --steps 12 --batch-size 3 "
+                "--eval-every 6 --lr 1e-3 --out a") == 0
+    out, run = capsys.readouterr().out, here / "a"
+    about, log = read_json(run / "run.json"), read_lines(run / "metrics.jsonl")
+    told = read_json(run / "eval.json")
+    between = [x["step"] for x in log if "held_out" in x]
+    answer, = told["after"]["answers"]
+    says(out, "pairs.jsonl: 10 pairs|10 rows read: 9 to learn from, 1 held out before and after "
+         "training: 1 held-out row scored|dpo: 12 steps of 3 rows, 4 passes over 9 rows rows of up "
+         "to |learning rate 0.001, |[[|held-out pairs: chosen answer gained more 0.500 |(1 row: "
+         f"too few)|{answer['prompt']}|held-out accuracy was highest at step |of 12 Saved in a |"
+         "Talk to it: python -m nanouft.sample a")
+    assert answer["ended"] or f"({answer['unfinished']})" in out
+    assert about["objective"] == "dpo" and about["config"]["lr"] == 1e-3 and about["steps"] == 12
+    assert about["hp"]["beta"] == 0.1 and about["argv"][:2] == ["--objective", "dpo"]
+    steps = [x for x in log if "loss" in x]
+    assert [x["step"] for x in steps] == [*range(1, 13)] and steps[0]["margin"] == 0
+    assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
+    assert between == [6, 12]
+    assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
 
 
-def test_evaluate_looks_for_all_models_before_it_reads(here, capsys, monkeypatch):
-    monkeypatch.setattr(evaluate, "read", lambda *more: pytest.fail("it reads"))
-    assert call("evaluate start nowhere --data demos.jsonl") == 2
-    assert one_error(capsys).startswith("error: nowhere: no model folder")
+def test_a_method_may_be_written_in_any_case(here, capsys):
+    """In the run folder it has its own name, so that a resumed run finds it."""
+    about = read_json(here / "run" / "run.json")
+    assert about["argv"][1] == "SFT" and about["objective"] == "sft"
+    for name in ("sft", "Sft"):
+        assert call(f"train --objective {name} --resume run") == 0
+        assert "run is finished" in capsys.readouterr().out
+    assert call("pushes --init run --show IFT 'Dpo --beta 1' --out p.png") == 0
+    assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
 
-def test_evaluate_reads_no_row_twice(here, capsys, monkeypatch):
+def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
+    line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
+    with monkeypatch.context() as now:
+        now.setattr(plots, "draw_curves", lambda folder: 1 / 0)
+        assert call(line) == 0
+    assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
+    assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()
+    assert capsys.readouterr().out == (
+        "undrawn: that run is finished; --init undrawn uses its model\n")
+
+
+def test_another_user_may_read_what_the_umask_lets_him_read(here):
+    """Also weights, which safetensors writes for their owner alone."""
+    (here / "fresh").touch()
+    plots.draw_curves(here / "run")
+    save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]),
+              grad_scaler(Device()))
+    modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
+             for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
+    assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
+
+
+def test_pretrain_makes_a_base(here, monkeypatch, capsys):
+    asked: list = []                                    # by the rule of train, below
+    monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
+                        or what[0])
+    assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
+    told, (model, tok) = read_json(here / "world" / "run.json"), start_model("world")
+    assert told["held_out_loss"][1] < told["held_out_loss"][0] and tok.n_vocab == NANO.n_vocab
+    assert asked == [("auto", model.n_params())]
+    before, after = told["held_out_loss"]
+    assert f"held-out loss: from {before:.3f} to {after:.3f}" in capsys.readouterr().out
+
+
+# ---- evaluate ------------------------------------------------------------------------------------
+def test_evaluate_reads_a_row_once_and_says_once_what_is_true_of_it(here, capsys, monkeypatch):
     """A good answer is a demonstration and a graded answer, with the same figures as if it were
     read for each."""
     counted, real = [], evaluate.logps
     monkeypatch.setattr(evaluate, "logps", lambda data, *more: counted.append(
         [evaluate.tokens_of(e) for e in data]) or real(data, *more))
-    line = "evaluate start --items 0 --data even.jsonl"
+    line = "evaluate start run --items 0 --data thumbs.jsonl"
     assert call(line) == 0
-    out, (good, others) = capsys.readouterr().out, counted
-    assert (len(good), len(others)) == (20, 10) and not {*good} & {*others}
+    out, (good, others, *of_run) = capsys.readouterr().out, counted
+    assert (len(good), len(others)) == (13, 2) and not {*good} & {*others}
+    assert of_run == [good, others]
+    for name in ("start", "run"):
+        assert out.count(f"{name}: 1: without the oldest turns") == 1
+    for said in ("nll", "auc per token", "19 rows read: 15 compared, 4 left out"):
+        assert out.count(said) == 2
     monkeypatch.setattr(evaluate, "tokens_of", id)
-    assert call(line) == 0
-    assert capsys.readouterr().out == out and "(30 rows)" in out
+    assert call(line) == 0 and capsys.readouterr().out == out
 
 
 def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
@@ -128,136 +197,48 @@ def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens
     assert [x.split()[-1] for x in few] == ["1", "11", "21"]
 
 
-SYSTEM = "You answer 'mails'."
+def test_evaluate_skips_a_kind_without_rows_and_no_other_error(here, monkeypatch, capsys):
+    def refuse(rows):
+        raise UserError("line 3: another fault")
+    line = "evaluate start --items 0 --data demos.jsonl"
+    assert call(line) == 0 and "demonstrations" in capsys.readouterr().out
+    monkeypatch.setitem(evaluate.KINDS, "pairs", refuse)
+    assert call(line) == 2 and "line 3: another fault" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("texts, told", [
-    ([SYSTEM] * 12, shlex.quote(SYSTEM)), ([SYSTEM] * 11 + ["Be kind."], ""),
-    ([SYSTEM] * 11 + [""], ""), ([""] * 12, ""),
-    (["Two\nlines " * 9] * 12,
-     f'"{"Two lines " * 5}Two [...]" (it is whole in asked/run.json)')])
-def test_sample_names_the_system_prompt_of_all_rows(texts, told, here, capsys, monkeypatch):
+# ---- sample --------------------------------------------------------------------------------------
+def test_sample_names_the_system_prompt_of_all_rows(here, capsys):
     """If it asks without one. A run alone is asked beside its start, which has the same one."""
-    shutil.rmtree("asked", ignore_errors=True)
-    talks = [[("system", text), ("user", f"Say {i}"), ("assistant", "No.")]
-             for i, text in enumerate(texts)]
-    write_jsonl(here / "asked.jsonl", ({"messages": [
-        {"role": role, "content": text} for role, text in talk if text]} for talk in talks))
-    assert call(ONCE + "--objective sft --data asked.jsonl --plain --out asked") == 0
-    capsys.readouterr()
-    line = "sample asked --prompt Hi --max-new 2"
-    assert call(line) == 0
-    said = [x for x in capsys.readouterr().out.splitlines() if "system prompt" in x]
-    assert said == [f"All rows of asked began with a system prompt; ask with it: --system {told}"
-                    ] * bool(told)
-    assert call(f"{line} --system Hi") == call(f"{line} --plain") == 0
-    assert "system prompt" not in capsys.readouterr().out
-    assert call("sample run asked asked --prompt Hi --max-new 2") == 0
-    assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
+    shutil.copytree("run", "asked")
+    about, line = read_json(here / "run" / "run.json"), "sample asked --prompt Hi --max-new 2"
+    long = f'"{"Two lines " * 5}Two [...]" (it is whole in asked/run.json)'
+    for system, told in (("You answer 'mails'.", shlex.quote("You answer 'mails'.")),
+                         ("Two\nlines " * 9, long), ("", "")):
+        write_json(here / "asked" / "run.json", about | {"system": system})
+        assert call(line) == 0
+        said = [x for x in capsys.readouterr().out.splitlines() if "system prompt" in x]
+        assert said == ["All rows of asked began with a system prompt; ask with it: --system "
+                        + told] * bool(told)
+        assert call(f"{line} --system Hi") == call(f"{line} --plain") == 0
+        assert "system prompt" not in capsys.readouterr().out
+        assert call("sample run asked asked --prompt Hi --max-new 2") == 0
+        assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
 
 
-@pytest.mark.parametrize("line", SAID, ids=lambda line: line[-60:])
-def test_what_a_command_prints(line, here, capsys):
-    assert call(line) == 0
-    out, at = capsys.readouterr().out, 0
-    files = (here / line.split()[-1] / name for name in ("run.json", "eval.json"))
-    said = " ".join((out + "".join(f.read_text() for f in files if f.exists())).split())
-    words, _, unsaid = SAID[line].partition("!")
-    for part in words.split("|"):
-        assert part in said[at:], said
-        at = said.index(part, at) + len(part)
-    assert not unsaid or unsaid not in said, out
-    long = [x for x in out.splitlines() if len(x) > 80 and "rows " not in x]
-    assert not long or "train" not in line
-
-
-def test_train_leaves_a_folder_that_tells_everything(here, capsys):
-    assert call("train --objective dpo --init start --data pairs.jsonl --steps 12 --batch-size 3 "
-                "--eval-every 6 --lr 1e-3 --out a") == 0
-    out, run = capsys.readouterr().out, here / "a"
-    assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
-    assert "before and after training: 1 held-out row scored" in out
-    assert "dpo: 12 steps of 3 rows, 4 passes over 9 rows\nrows of up to " in out
-    assert "\nlearning rate 0.001, " in out
-    gained = r"held-out pairs: chosen answer gained more +0.500 +\d.\d{3}   \(1 row: too few\)\n"
-    assert re.search(gained, out)
-    assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
-    assert max(map(len, out.splitlines())) <= 80
-    about, log = read_json(run / "run.json"), read_lines(run / "metrics.jsonl")
-    assert about["objective"] == "dpo" and about["config"]["lr"] == 1e-3 and about["steps"] == 12
-    assert about["hp"]["beta"] == 0.1 and about["argv"][:2] == ["--objective", "dpo"]
-    steps = [x for x in log if "loss" in x]
-    assert [x["step"] for x in steps] == [*range(1, 13)] and steps[0]["margin"] == 0
-    assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
-    between = {x["step"]: x["held_out"]["accuracy"] for x in log if "held_out" in x}
-    told = read_json(run / "eval.json")
-    best = max((figure, -step) for step, figure in {0: 0.5, **between}.items())
-    assert [*between] == [6, 12]
-    assert f"\nheld-out accuracy was highest at step {-best[1]} of 12\n" in out
-    assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
-    said, = told["after"]["answers"]
-    assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
-
-
-@pytest.mark.parametrize("line, said", [
-    ("data", "name a file of rows, as in python -m nanouft.data my.jsonl"),
-    ("data none.jsonl", "none.jsonl: cannot be read (no such file)"),
-    ("data demos.jsonl --init none", "none: no model folder is there"),
-    ("data demos.jsonl --objective spo", "unknown objective 'spo'; did you mean "),
-    ("data demos.jsonl --show 0", "--show 0: must be at least 1"),
-    ("data r.py", "r.py, line 1: no JSON"),
-    ("data even.jsonl --objective dpo", "this objective needs pairs (prompt, chosen, rejected); "
-     "the data has 30 labelled answers; unused fields: label (30 rows); methods that read these "
-     "rows: "),
-    (ONCE + "--objective dpo --data even.jsonl --out no", "; methods that read these rows: sft "
-     "and 8 others: 20 rows; una: 30 rows; uft: 30 rows; kto: 30 rows; ")])
-def test_rows_that_cannot_be_read_are_one_line(line, said, here, capsys):
-    assert call(line) == 2 and said in one_error(capsys) and not (here / "no").exists()
-
-
-def test_of_prompts_that_are_too_long_the_line_says_what_the_answer_takes(here, capsys):
-    assert call("train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong "
-                "--max-new 60 --plain --out n") == 2
-    assert "67 fit; the answer keeps 60 more: lower --max-new, or --init" in one_error(capsys)
-
-
-def test_a_method_may_be_written_in_any_case(here, capsys):
-    """In the run folder it has its own name, so that a resumed run finds it."""
-    assert call("train --objective SFT --init start --data demos.jsonl --steps 1 --plain --out "
-                "case") == 0
-    assert read_json(here / "case" / "run.json")["objective"] == "sft"
-    for name in ("sft", "Sft"):
-        assert call(f"train --objective {name} --resume case") == 0
-        assert "run is finished" in capsys.readouterr().out
-    assert call("pushes --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
-    assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
-
-
-def test_another_user_may_read_what_the_umask_lets_him_read(here):
-    """Also weights, which safetensors writes for their owner alone."""
-    (here / "fresh").touch()
-    save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]),
-              grad_scaler(Device()))
-    modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
-             for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
-    assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
-
-
-def test_pretrain_makes_a_base(here, capsys, monkeypatch):
-    asked: list = []                                    # by the rule of train, below
-    monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
-                        or what[0])
-    assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
-    told, (model, tok) = read_json(here / "world" / "run.json"), start_model("world")
-    assert told["held_out_loss"][1] < told["held_out_loss"][0] and tok.n_vocab == NANO.n_vocab
-    assert asked == [("auto", model.n_params())]
+def test_the_interval_of_a_reward_is_its_own(here, capsys):
+    """Not that of the answers that stop, whose share stands beside it."""
+    assert call("evaluate start --data demos.jsonl --reward r.py:length --max-new 3") == 0
+    mean, low, high, share = map(float, re.search(
+        r"reward ([\d.]+) \[([\d.]+), ([\d.]+)\]   stops ([\d.]+)",
+        capsys.readouterr().out).groups())
+    assert low < mean < high and not low < share < high
 
 
 def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
     """No turn is left out: what is too long is refused, and /new forgets the chat, not the system
     prompt. An answer may have half of the context, and is printed as it is decoded."""
-    long = "Say it again " * 60
-    asked = typed(monkeypatch, "Hi", "two " * 40, long, "three " * 60, "/new", "Ho", "/quit")
+    asked = typed(monkeypatch, "Hi", "two " * 40, "Say it again " * 60, "three " * 60, "/new", "Ho",
+                  "/quit")
     assert call("sample start --system 'Be kind.' --max-new 3") == 0
     out = capsys.readouterr().out
     assert "/new forgets the chat" in out
@@ -273,8 +254,6 @@ def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
     assert yes.startswith("<|user|> Hi<|assistant|>")
     assert yes.endswith("<|end|><|user|> Yes<|assistant|>")
     assert how["max_new"] == 64 and isinstance(how["stream"], sample.Stream)
-    assert call(f"sample start --prompt '{long}' --max-new 3") == 2
-    assert "shorten the question" in one_error(capsys)
 
 
 def test_an_answer_is_printed_as_it_is_decoded_without_half_a_character(capsys):
@@ -287,15 +266,7 @@ def test_an_answer_is_printed_as_it_is_decoded_without_half_a_character(capsys):
     assert "".join(shown) + capsys.readouterr().out == "base dova → 日   (cut)\n"
 
 
-def test_evaluate_skips_a_kind_without_rows_and_no_other_error(here, monkeypatch, capsys):
-    def refuse(rows):
-        raise UserError("line 3: another fault")
-    line = "evaluate start --data demos.jsonl"
-    assert call(line) == 0 and "demonstrations" in capsys.readouterr().out
-    monkeypatch.setitem(evaluate.KINDS, "pairs", refuse)
-    assert call(line) == 2 and "line 3: another fault" in capsys.readouterr().err
-
-
+# ---- as other programs start them ----------------------------------------------------------------
 @pytest.mark.parametrize("line", [
     "train --objective sft --init start --data signs.jsonl --steps 1 --batch-size 2 --out signs",
     "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
@@ -330,14 +301,3 @@ def test_a_run_in_a_thread(here):
     thread.start()
     thread.join()
     assert codes == [0] and (here / "thread" / "model.safetensors").exists()
-
-
-def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
-    line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
-    with monkeypatch.context() as now:
-        now.setattr(plots, "draw_curves", lambda folder: 1 / 0)
-        assert call(line) == 0
-    assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
-    assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()
-    assert capsys.readouterr().out == (
-        "undrawn: that run is finished; --init undrawn uses its model\n")

@@ -1,8 +1,8 @@
 """What an objective is: settings, facts and methods of one class; and an objective of your own."""
 import json
 import shlex
-import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ from nanouft.run.folder import read_lines
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"
 MINE = HEAD + '''class Mine(Pairs):
     lr = 1e-4
+    about = "mine is not yours"
     aim: float = 1.0            # nats
 
     def each(self, i_w, i_l, batch):
@@ -42,10 +43,18 @@ RUN = ("--objective mine.py --aim 2 --init start --rows 32 --batch-size 8 --step
        "--save-every 2 --threads 1 --device cpu --out ")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """It has a start model."""
+    folder = tmp_path_factory.mktemp("mine")
+    start_folder(folder / "start")
+    return folder
+
+
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(folder, tmp_path, monkeypatch):
     """A folder with mine.py and a start model."""
-    start_folder(tmp_path / "start")
+    (tmp_path / "start").symlink_to(folder / "start")
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -70,40 +79,42 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
     is its teacher.)"""
     o = form.objective
 
-    def pushed(change, rows: int | None = None) -> torch.Tensor:
+    def pushed(change=None, rows: int | None = None) -> torch.Tensor:
         """The loss and its push on the first rows, after a change before credit."""
         batch = with_logps(form)
-        change(batch)
+        if change:
+            change(batch)
         if o.on_policy and "answer" in batch.seqs:
             batch, _ = o.credit(batch)
         loss, grads = push(form, batch)
         return torch.cat([loss[None][:rows is None], *(g[:rows].flatten() for g in grads.values())])
-
-    def reads(change) -> bool:
-        return not torch.equal(pushed(change), pushed(lambda batch: None))
-
-    def column(name: str):
-        def change(batch) -> None:
-            if name in batch.per_row:
-                batch.per_row[name] = 0.9 - 0.7 * batch.per_row[name]
-        return change
 
     def reference(batch) -> None:
         for s in batch.seqs.values():
             if s.ref_logp is not None:
                 s.ref_logp = 1.5 * s.ref_logp - 0.3
 
+    def column(name: str):
+        return lambda batch: batch.per_row.update(
+            {name: 0.9 - 0.7 * batch.per_row[name]} if name in batch.per_row else {})
+
     def others(scale: float):
-        def change(batch) -> None:
-            for s in batch.seqs.values():
-                s.logp[2:] *= scale
-        return pushed(change, rows=2)
-    assert reads(reference) == (o.reference or form.name == "distill")
-    assert reads(column("score")) == ("scores" in o.kinds())
-    assert reads(column("label")) == ("labels" in o.kinds())
+        return lambda batch: [s.logp[2:].mul_(scale) for s in batch.seqs.values()]
+    whole, first = pushed(), pushed(rows=2)
+    reads = {name: not torch.equal(pushed(change), whole)
+             for name, change in (("reference", reference), ("score", column("score")),
+                                  ("label", column("label")), ("reward", column("reward")))}
+    assert reads["reference"] == (o.reference or form.name == "distill")
+    assert reads["score"] == ("scores" in o.kinds())
+    assert reads["label"] == ("labels" in o.kinds())
     if form.name != "online_dpo":                       # its pairs are made from the rewards before
-        assert reads(column("reward")) == (o.on_policy and o.scorer != "none")
-    assert o.coupled == any(not torch.equal(others(1), others(x)) for x in (0.1, 3))
+        assert reads["reward"] == (o.on_policy and o.scorer != "none")
+    assert o.coupled == any(not torch.equal(pushed(others(x), rows=2), first) for x in (0.1, 3))
+
+
+def test_a_method_whose_name_misleads_says_which_it_is():
+    assert "asft is Aligned SFT (arXiv:2409.10571)" in OBJECTIVES["asft"].about
+    assert "uft is UFT of 2024 (arXiv:2410.21438)" in OBJECTIVES["uft"].about
 
 
 def test_there_is_one_level_below_objective():
@@ -142,8 +153,9 @@ def test_hft_rounds_an_odd_half_down_and_up_in_turn(matrices, halves):
 
 
 def test_hft_keeps_its_half_bit_for_bit(here):
-    """And no more when it is resumed (test_one_run.py)."""
-    train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft")) + ["whole", "--seed", "5"])
+    """And no more when it is resumed (test_loop.py)."""
+    train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft").replace("--steps 4", "--steps 1"))
+               + ["whole", "--seed", "5"])
     (before, _), (whole, _), (half, _) = map(start_model, ("start", "whole", "start"))
     OBJECTIVES["hft"]().setup(half, 5)
     for name, p in whole.named_parameters():
@@ -151,10 +163,19 @@ def test_hft_keeps_its_half_bit_for_bit(here):
 
 
 # ---- an objective of your own --------------------------------------------------------------------
-def test_a_file_of_your_own_is_trained_and_resumed_as_any_other(here):
+def test_a_file_of_your_own_is_trained_and_resumed_as_any_other(here, capsys):
     train.main(shlex.split(RUN + "whole"))
+    assert "mine is not yours" in capsys.readouterr().out, "what is to be said of it first"
     with killed_in_step(3), pytest.raises(KeyboardInterrupt):
         train.main(shlex.split(RUN + "broken"))
+    text = (here / "mine.py").read_text()
+    (here / "mine.py").write_text(text + "open('it was run', 'w')\n")
+    for line, why in (("", "add --objective mine.py"), ("sft", "add --objective mine.py"),
+                      ("mine.py", "the file of its objective has changed since")):
+        assert not (here / "it was run").exists()
+        with pytest.raises(UserError, match=why):
+            train.main(["--resume", "broken", *(["--objective", line] if line else [])])
+    (here / "mine.py").write_text(text)
     train.main(shlex.split("--resume broken --objective mine.py"))
     files = [(here / name / "model.safetensors").read_bytes() for name in ("whole", "broken")]
     assert files[0] == files[1]
@@ -178,19 +199,6 @@ def test_a_method_of_the_registry_is_the_same_in_a_file_of_your_own(here):
     assert ours[1]["accuracy"] == 1
 
 
-def test_an_unnamed_file_is_not_run_again_and_a_changed_one_is_refused(here, capsys):
-    with killed_in_step(3), pytest.raises(KeyboardInterrupt):
-        train.main(shlex.split(RUN + "broken"))
-    (here / "mine.py").write_text(MINE + "open('it was run', 'w')\n")
-    for line, why in (("--resume broken", "add --objective mine.py"),
-                      ("--resume broken --objective sft", "add --objective mine.py")):
-        with pytest.raises(UserError, match=why):
-            train.main(line.split())
-    assert not (here / "it was run").exists()
-    with pytest.raises(UserError, match="the file of its objective has changed since"):
-        train.main("--resume broken --objective mine.py".split())
-
-
 ON_POLICY = HEAD + """class Mine(Objective):
     data = "prompts"
 
@@ -211,7 +219,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE.replace("lr = 1e-4", "data = ['pairs']"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'pair'"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'demos + pairs'"), "need a `choose` of your own"),
-    (MINE.replace("self.aim", "self.aims"), "mine.py, line 10: AttributeError"),
+    (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a real number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
     (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
@@ -243,17 +251,14 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
 def test_the_names_of_metrics_that_are_refused_are_those_that_a_run_logs(here):
     """Others would overwrite them, or be overwritten, in silence."""
     (here / "mine.py").write_text(ON_POLICY + "return batch, {}")
-    for line, names in (("--objective mine.py --rows 32", OF_RUN | OF_SAMPLES),
-                        ("--objective sft --rows 32 --eval-every 1", OF_RUN)):
-        run = here / f"out{len(names)}"
-        assert command(train.main, shlex.split(
-            f"{line} --init start --batch-size 8 --steps 1 --threads 1 --device cpu --max-new 4 "
-            f"--items 0 --out {run}".replace("--max-new 4" * ("sft" in line), ""))) == 0
-        logged = {name for x in read_lines(run / "metrics.jsonl") for name in x}
-        of_methods = {"nll"}
-        assert logged - of_methods <= names, logged - names
-    assert OF_SAMPLES - {"ties"} <= {name for x in read_lines(here / "out17" / "metrics.jsonl")
-                                     for name in x}, "ties needs several answers to a prompt"
+    run = "--init start --rows 32 --batch-size 8 --steps 1 --threads 1 --device cpu --items 0 --out"
+    for line, names in (("--objective mine.py --max-new 4", OF_RUN | OF_SAMPLES),
+                        ("--objective sft --eval-every 1", OF_RUN | {"nll"})):
+        out = here / str(len(names))
+        assert command(train.main, shlex.split(f"{line} {run} {out}")) == 0
+        logged = {name for x in read_lines(out / "metrics.jsonl") for name in x}
+        assert logged <= names and (OF_SAMPLES - {"ties"}).isdisjoint(names - logged), \
+            "ties needs several answers to a prompt"
 
 
 def test_wherever_an_objective_is_named_it_may_be_a_file(here):
@@ -266,14 +271,12 @@ def test_wherever_an_objective_is_named_it_may_be_a_file(here):
             find(name)
 
 
-def test_from_python_a_method_of_your_own_is_a_plain_import(tmp_path):
-    """It chooses its rows, although the script imports nothing of the registry."""
-    (tmp_path / "mine.py").write_text("from nanouft.objective import Objective\n\n\n"
-                                      "class Mine(Objective):\n    data = 'demos'\n")
-    (tmp_path / "use.py").write_text("""
-from mine import Mine
-from nanouft.data.rows import read_dataset
-rows, _ = read_dataset([{"prompt": "Hi", "response": "Ho"}])
-print(*Mine().choose(rows)[0].roles)""")
-    done = subprocess.run([sys.executable, tmp_path / "use.py"], capture_output=True, text=True)
-    assert done.stdout == "answer\n", done.stderr
+def test_from_python_a_method_of_your_own_is_a_plain_import(monkeypatch):
+    """It chooses its rows, although nothing of the registry is imported."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nanouft"]:
+        monkeypatch.delitem(sys.modules, name)
+    anew = import_module("nanouft.objective")
+    rows, _ = import_module("nanouft.data.rows").read_dataset([{"prompt": "Hi", "response": "Ho"}])
+    mine = type("Mine", (anew.Objective,), {"data": "demos"})
+    assert [*mine().choose(rows)[0].roles] == ["answer"]
+    assert anew.Objective is not Objective and "nanouft.objectives.dpo" not in sys.modules

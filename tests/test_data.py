@@ -513,6 +513,7 @@ GOOD, BAD = Row(label=1.0), Row(label=0.0)
     ([Row(score=0.5), Row(score=0.6)], None, ""), ([GOOD, BAD], (1, 1), ""),
     ([*[GOOD] * 11, BAD], None, ""), ([*[GOOD] * 11, BAD], (1, 11), ""),
     ([*[GOOD] * 11, BAD], (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
+    ([*[GOOD] * 33, BAD], (1, 2), "33 good answers and 1 bad one: --undesirable-weight 33 would "),
     ([*[BAD] * 11, GOOD], (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")
 ])
 def test_grades_that_tell_little_are_named(rows, weights, line):
@@ -557,6 +558,11 @@ def one(prompt: str, answer: str, **more) -> Row:
 
 def trained(tokens) -> str:
     return letters(i for i, m in zip(tokens.ids, tokens.mask) if m)
+
+
+def test_the_space_before_an_answer_goes_and_that_of_code_stays():
+    for text, kept in ((" a", "a"), ("a", "a"), ("\tif x:", "\tif x:"), ("  if x:", "  if x:")):
+        assert read_dataset([QA | {"response": text}])[0][0].answer[0].text == kept
 
 
 def test_mask_shift_and_padding_by_hand():
@@ -645,6 +651,7 @@ def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it
         return tok.turns
     assert cost(2000) < 2.5 * cost(1000)
     assert without_oldest(T("u a|a yo|s S|u c")) == (T("s S|u c"), ()), "an older system turn"
+    assert without_oldest(T("u a|m yo|u c")) == (T("u c"), ()), "an answer that is not trained on"
     once = again = T("s S|u a"), T("a yo|u bb|a no|s S|u c|a y|u d|a yes|u e")
     for n in range(1, 5):
         again = without_oldest(*again)
@@ -700,7 +707,8 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
             assert theirs(text)["input_ids"] == NANO.encode(text)
             assert theirs.decode(NANO.encode(text)) == text
     talk = "s S|u Hi {{x}}\n|a  Hello|u And?|a So.|s S|u Why?".split("|")
-    for some in (talk, talk[:2], talk[1:5], talk[:1], (talk[0], talk[2]), (*talk[:3], talk[0])):
+    for some in (talk, talk[:2], talk[1:5], talk[:1], (talk[0], talk[2]), (*talk[:3], talk[0]),
+                 (talk[0], "s Be kind.", *talk[1:3])):
         turns, plain = T("|".join(some)), M("|".join(some))
         whole = theirs.apply_chat_template(plain, return_dict=True,
                                            return_assistant_tokens_mask=True)

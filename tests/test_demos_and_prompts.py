@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from made import CPU, NANO, TINY, learn, same, say, start_folder, write_jsonl
-from safetensors.torch import load_file
 
 from nanouft import train, world
 from nanouft.batch import Batch
@@ -69,20 +68,14 @@ def test_prompts_of_nanoworld_beside_demonstrations_have_no_answer():
     assert rows[:10] == world.rows("train", "demos", 10, 0)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
-def test_few_demonstrations_come_again_until_they_have_their_share(share):
-    rows = demo_and_prompt_rows(world.mixed_rows("train", ["demos", "prompts"], 200, 0,
-                                                 skills="sum,sort", mix="10:190"))
-    chosen = more_demos(rows, share)
-    assert sum("demo" in row.roles for row in chosen) / len(chosen) == pytest.approx(
-        max(share, 0.05), abs=0.03)
-    assert chosen[:len(rows)] == rows
-
-
-def test_of_one_demonstration_among_four_prompts_half_is_three():
-    row = Row(say("user", "a"), say("assistant", "b"))
-    rows = demo_and_prompt_rows([row, *(Row(say("user", x)) for x in "xyz")])
-    assert len(more_demos(rows, 0.5)) == 3 + 3 and len(more_demos(rows, 0.0)) == 4
+def test_few_demonstrations_come_again_until_they_have_their_share():
+    """All few of them equally often, up to the nearest number; none goes."""
+    rows = demo_and_prompt_rows([Row(say("user", str(i)), say("assistant", "b") if i < 2 else None)
+                                 for i in range(10)])
+    for share, times in ((0.0, 1), (0.2, 1), (0.5, 4), (0.75, 12), (0.9, 36)):
+        chosen = more_demos(rows, share)
+        assert chosen[:10] == rows
+        assert sum("demo" in row.roles for row in chosen) == 2 * times == len(chosen) - 8
 
 
 # ---- what stands beside what ---------------------------------------------------------------------
@@ -108,11 +101,14 @@ def test_hpt_shows_the_demonstration_of_the_prompt_or_none():
 
 
 def test_chord_shows_one_demonstration_per_prompt_each_once_before_any_comes_again():
-    made = source("chord")
-    shown = [text for number in range(8) for text in demos_in(made, made(number))]
+    made = source("chord", mix="6:10")
+    shown = [text for number in range(6) for text in demos_in(made, made(number))]
     assert all(bool(text) == (i % K == 0) for i, text in enumerate(shown))
-    rounds = [sorted(filter(None, shown[i:i + 4 * K])) for i in range(0, len(shown), 4 * K)]
-    assert all(x == rounds[0] for x in rounds) and len({*rounds[0]}) == 4
+    shown = [text for text in shown if text]
+    assert len({*shown[:P]}) == P and {*shown[:P]} != {*shown[P:2 * P]}
+    for first in (0, 12):                       # three steps of four show each of the six twice
+        assert {shown[first:first + 12].count(text) for text in shown} == {2}
+    assert len({*shown}) == 6
 
 
 def test_the_scorer_sees_a_demonstration_as_text():
@@ -132,46 +128,31 @@ def test_a_step_knows_how_far_the_run_is():
     assert [made(number).progress for number in range(8)] == [number / 8 for number in range(8)]
 
 
-# ---- the losses in plain Python ------------------------------------------------------------------
+# ---- the losses ----------------------------------------------------------------------------------
+def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
+    """Failed: at most the share `gate` of its answers earns `right` or more."""
+    R, demo = torch.tensor([0.4, 0.6, 0, 0, 0.4, 0.6, 0, 0, 0.6, 0.6, 0, 0]), torch.zeros(12)
+    demo[[0, 8]] = 1
+    for settings, of_prompts in (({}, [1, 0, 1]), ({"right": 0.5}, [0, 0, 0]),
+                                 ({"right": 0.5, "gate": 0.25}, [1, 0, 0]),
+                                 ({"right": 0.6, "gate": 0.5}, [1, 0, 1])):
+        batch = Batch({}, {"reward": R, "demo": demo})
+        told = OBJECTIVES["hpt"](**settings).credit(batch)[1]
+        assert batch.per_row["imitate"].view(3, 4)[:, 0].tolist() == of_prompts
+        assert torch.equal(batch.per_row["imitate"], torch.tensor(of_prompts).repeat_interleave(4))
+        assert told["imitated"] == pytest.approx(sum(of_prompts) / 3)
+
+
 def mean(x) -> float:
     return sum(x) / len(x)
 
 
 def plain(o, batch: Batch) -> float:
-    """The loss, from lists of numbers."""
+    """The loss of LUFFY or SRFT, from lists of numbers."""
     s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
 
     def tokens(of, x, i: int) -> list[float]:
         return [float(v) for v, counts in zip(x[i].detach(), of.mask[i]) if counts]
-
-    def answer(i: int, adv: float) -> float:
-        rho = [math.exp(now - old)
-               for now, old in zip(tokens(s, s.logp, i), tokens(s, s.sampled_logp, i))]
-        return mean([-min(r * adv, max(0.8, min(1.2, r)) * adv) for r in rho])
-    explored, shown, rewards = [], [], []
-    for first in range(0, batch.n, K):
-        R = [float(row["reward"][i]) for i in range(first, first + K)]
-        spread = math.sqrt(sum((r - mean(R)) ** 2 for r in R) / (K - 1))
-        explored.append(mean([answer(first + k, (r - mean(R)) / (spread + 1e-4))
-                              for k, r in enumerate(R)]))
-        shown.append(tokens(d, d.logp, first))
-        rewards.append(R)
-    if o.name in FILES:
-        return plain_with_shaped_tokens(o, batch, tokens)
-    if o.name == "hpt":
-        return mean([-o.coef * mean(nats) if nats and mean([r >= o.right for r in R]) <= o.gate
-                     else x for x, nats, R in zip(explored, shown, rewards)])
-    x = min(1, batch.progress / o.decay)
-    w = o.mu_end + (o.mu - o.mu_end) * (1 + math.cos(math.pi * x)) / 2
-    p = [math.exp(nats) for of in shown for nats in of]
-    weights = [x * (1 - x) if o.weigh == "phi" else 1 for x in p]
-    imitated = mean([-weight * math.log(x) for weight, x in zip(weights, p)])
-    return (1 - w) * mean(explored) + w * imitated
-
-
-def plain_with_shaped_tokens(o, batch: Batch, tokens) -> float:
-    """The same of LUFFY or SRFT."""
-    s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
     explored, imitated, shown = 0.0, [], 0
     for first in range(0, batch.n, K):
         rewards = [float(row["reward"][i]) for i in range(first, first + K)]
@@ -194,15 +175,14 @@ def plain_with_shaped_tokens(o, batch: Batch, tokens) -> float:
 
 
 @pytest.mark.parametrize("name, settings", [
-    ("luffy", {}), ("luffy", {"gamma": 0.5}), ("srft", {}), ("srft", {"sft": 0.2, "rl": 0.3}),
-    ("chord", {}), ("chord", {"weigh": "phi", "mu": 0.1, "mu_end": 0.1}),
-    ("chord", {"mu_end": 1.0}), ("hpt", {"right": 0.5}),
-    ("hpt", {"right": 0.45, "gate": 0.5, "coef": 0.3})], ids=str)
+    ("luffy", {}), ("luffy", {"gamma": 0.5}), ("srft", {}), ("srft", {"sft": 0.2, "rl": 0.3})],
+    ids=str)
 def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, settings):
-    made = source(name, mix="12:4", **settings)
+    made = source(name, mix="12:4", score=lambda rows, texts: [
+        min(1, len({*text}) / 15) for text in texts], **settings)       # some are right
     batch = moved(made)
+    assert 0 < (batch.per_row["reward"] == 1).sum() < batch.n
     want = plain(made.objective, batch)
-    assert name != "hpt" or 0 < float(batch.per_row["imitate"].mean()) < 1
     for parts in (1, 2, 5):
         micro_batches = replace(batch, accumulate=parts).micro_batches()
         total, _ = learn(made, made.sampler.policy, micro_batches)
@@ -221,46 +201,20 @@ def test_memory_counts_a_demonstration_once_beside_the_answers_to_its_prompt():
 
 
 # ---- what they are at the ends of their settings -------------------------------------------------
-def steps_of(name: str, start: str, out, **flags) -> dict[str, torch.Tensor]:
-    """The weights after three steps of a run on 4 demonstrations and 12 bare prompts."""
-    given = {"init": start, "rows": 16, "batch_size": 4, "steps": 3, "lr": 1e-3, "max_new": 8,
-             "out": out, "device": "cpu", "threads": 1} | flags
-    line = [x for k, v in given.items() if v is not None
-            for x in (f"--{k.replace('_', '-')}", str(v))]
-    assert train.main(["--objective", name, "--plain", *line]) == 0
-    return load_file(out / "model.safetensors")
-
-
-@pytest.fixture
-def files(tmp_path):
-    """The names of a start model, a file of demonstrations and prompts, one of the former, and of a
-    reward that a random policy reaches."""
-    rows = world.mixed_rows("train", ["demos", "prompts"], 16, 3, skills=SKILLS, mix="4:12")
-    lines = [{"prompt": row.prompt[0].text} | (
-        {"response": row.answer[0].text} if row.answer else {}) for row in rows]
-    (tmp_path / "reward.py").write_text("def letters(completions, **others):\n"
-                                        "    return [len({*x}) / 40 for x in completions]\n")
-    return (start_folder(tmp_path / "start"), write_jsonl(tmp_path / "both.jsonl", lines),
-            write_jsonl(tmp_path / "demos.jsonl", lines[:4]), f"{tmp_path / 'reward.py'}:letters")
-
-
-def test_chord_with_mu_0_is_grpo_without_kl(files, tmp_path):
-    """On the same prompts, which demonstrations neither replace nor reorder. (They are read in the
-    same forward, whose rounding depends on its shape.)"""
-    start, both, _, reward = files
-    same_file = {"data": both, "eval_data": both, "rows": None, "reward": reward}
-    grpo = steps_of("grpo", start, tmp_path / "grpo", beta=0, **same_file)
-    for mu, equal in ((0, True), (0.5, False)):
-        chord = steps_of("chord", start, tmp_path / f"chord{mu}", mu=mu, mu_end=mu, **same_file)
-        assert equal == all(torch.allclose(chord[name], w, atol=1e-5) for name, w in grpo.items())
-
-
-def test_chord_with_mu_1_is_sft():
-    made = source("chord", mu=1.0, mu_end=1.0)
-    batch = moved(made)
-    demo = batch.seqs["demo"]
-    same(made.objective.loss(batch)[0].detach(),
-         -(demo.logp.detach() * demo.mask).sum() / demo.mask.sum(), 1e-6)
+def test_chord_with_mu_0_is_grpo_without_kl():
+    """On the same prompts, which demonstrations neither replace nor reorder. So it is from `decay`
+    on, with mu_end 0."""
+    grpo = source("grpo", beta=0)
+    for settings, first in (({"mu": 0, "mu_end": 0}, 0), ({"mu_end": 0, "decay": 0.5}, 4)):
+        chord = source("chord", **settings)
+        for number in range(8):
+            want, batch = grpo(number), chord(number)
+            assert torch.equal(batch.seqs["answer"].inputs, want.seqs["answer"].inputs)
+            batch.seqs["answer"].logp = batch.seqs["answer"].sampled_logp + 0.1
+            want.seqs["answer"].logp = want.seqs["answer"].sampled_logp + 0.1
+            batch.seqs["demo"].logp = -batch.seqs["demo"].mask
+            gap = chord.objective.loss(batch)[0] - grpo.objective.loss(want)[0]
+            assert (abs(gap) < 1e-6) == (number >= first), number
 
 
 @pytest.mark.parametrize("name", ["chord", "hpt"])
@@ -271,14 +225,6 @@ def test_a_step_without_any_demonstration_is_grpo(name):
     assert not batch.tokens["demo"]
     grpo = OBJECTIVES["grpo"](samples=K, beta=0.0)
     same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 1e-6)
-
-
-def test_where_all_prompts_are_failed_hpt_is_sft_of_their_demonstrations():
-    made = source("hpt", mix="16:0", right=2.0)
-    batch = moved(made)
-    demo = batch.seqs["demo"]
-    nats = demo.mean(demo.logp)[::K]
-    same(made.objective.loss(batch)[0].detach(), -nats.mean().detach(), 1e-6)
 
 
 def test_rows_without_a_demonstration_are_not_read():
@@ -316,24 +262,6 @@ def test_dropped_micro_batches_leave_the_gradient_of_the_last_one():
     same(gradients[2], gradients[3], 1e-6)
 
 
-# ---- runs ----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["chord", "hpt"])
-def test_a_run_on_your_own_rows_scores_held_out_questions(name, files, tmp_path, capsys):
-    start, both, demos, reward = files
-    train.main(["--objective", name, "--init", start, "--data", both, "--eval-data", demos,
-                "--reward", reward, "--steps", "2", "--batch-size", "4",
-                "--max-new", "6", "--device", "cpu", "--threads", "1",
-                "--out", str(tmp_path / "run")])
-    told = capsys.readouterr().out
-    assert "20 rows read: 16 to learn from, 4 held out" in told
-    assert "held-out questions: reward of the answers" in told
-
-
-def test_asft_says_which_asft_it_is(files, tmp_path, capsys):
-    steps_of("asft", files[0], tmp_path / "asft", max_new=None)
-    assert "asft is Aligned SFT (arXiv:2409.10571)" in capsys.readouterr().out
-
-
 def test_in_half_precision_the_first_ratio_is_one_and_demonstrations_have_log_probs():
     made = source("hpt", mix="16:0", dtype="bf16")
     batch = made(0)
@@ -342,3 +270,22 @@ def test_in_half_precision_the_first_ratio_is_one_and_demonstrations_have_log_pr
     s, demo = batch.seqs["answer"], batch.seqs["demo"]
     assert s.sampled_logp is None and demo.logp.dtype == torch.float32
     assert torch.equal(demo.logp != 0, demo.mask > 0)
+
+
+# ---- runs ----------------------------------------------------------------------------------------
+def test_a_run_on_your_own_rows_scores_held_out_questions(tmp_path, capsys):
+    rows = world.mixed_rows("train", ["demos", "prompts"], 16, 3, skills=SKILLS, mix="4:12")
+    lines = [{"prompt": row.prompt[0].text} | (
+        {"response": row.answer[0].text} if row.answer else {}) for row in rows]
+    reward = tmp_path / "reward.py"
+    reward.write_text("def letters(completions, **others):\n"
+                      "    return [len({*x}) / 40 for x in completions]\n")
+    train.main(["--objective", "hpt", "--init", start_folder(tmp_path / "start"),
+                "--data", write_jsonl(tmp_path / "both.jsonl", lines),
+                "--eval-data", write_jsonl(tmp_path / "demos.jsonl", lines[:4]),
+                "--reward", f"{reward}:letters", "--steps", "1", "--batch-size", "4",
+                "--max-new", "6", "--device", "cpu", "--threads", "1",
+                "--out", str(tmp_path / "run")])
+    told = capsys.readouterr().out
+    assert "20 rows read: 16 to learn from, 4 held out" in told
+    assert "held-out questions: reward of the answers" in told

@@ -27,6 +27,17 @@ TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.Bradle
 HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}
 HEADS |= {"pretrain": pretrain.__doc__, "reward": reward.__doc__}
 LINES = {line.name: line for name, head in HEADS.items() for line in equations(name, head)}
+# What the head of grpo.py says of its settings in words
+RATIO = {"rho_t": "p_t / old_t", "adv": LINES["grpo"].formulas["adv"]}
+K3 = {"k3_t": LINES["grpo"].formulas["k3_t"]}
+CLIPPED = "-min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t"
+IN_WORDS = [Line(f"grpo --{setting}", loss, RATIO | K3 | formulas) for setting, loss, formulas in (
+    ("surrogate gspo", f"mean_t ({CLIPPED})", {"rho_t": "exp(mean_t (log p_t - log old_t))"}),
+    ("surrogate cispo", "mean_t (beta k3_t - w_t adv log p_t)",
+     {"w_t": "sg(clip(rho_t, 1 - eps, 1 + eps_high))"}),
+    ("scale none", f"mean_t ({CLIPPED})", {"adv": "reward - mean_K reward"}),
+    ("scale mean", f"mean_t ({CLIPPED})",
+     {"adv": "(reward - mean_K reward) / (mean_K reward + 1e-4)"}))]
 ROLES = {"w": "chosen", "l": "rejected", "mismatch": "mismatch",        # behind a letter: S_w
          "demo": "demo"}
 SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "samples"}
@@ -174,13 +185,12 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
     return read
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_head_begins_with_the_name_of_its_method(name):
+def test_a_head_begins_with_a_name_of_its_own_and_has_an_equation():
     """The pages show it: DPO, Robust DPO. Without a name they show that of the class."""
-    called, idea = name_and_idea(HEADS[name])
-    assert called and idea, "the head begins with NAME: what it does"
-    others = [name_and_idea(HEADS[other])[0] for other in OBJECTIVES if other != name]
-    assert called not in others
+    told = {name: name_and_idea(HEADS[name]) for name in OBJECTIVES}
+    assert all(called and idea for called, idea in told.values()), "NAME: what it does"
+    assert len({called for called, _ in told.values()}) == len(told)
+    assert {name.split()[0] for name in LINES} == TRAINED.keys()
 
 
 # ---- equation and code ---------------------------------------------------------------------------
@@ -191,7 +201,7 @@ def test_a_word_that_no_line_explains_is_named():
         known(line, batch, o, "chosen")("logistic")
 
 
-@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("line", [*LINES.values(), *IN_WORDS], ids=lambda line: line.name)
 def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
     """With random numbers for all that it reads; and so is its gradient."""
     name, *changed = line.name.split()
@@ -238,7 +248,3 @@ def test_another_meaning_of_a_letter_that_all_heads_share_is_shown():
     own = "    r = beta (1 - exp(-A))\n    L = -log sigmoid( r_w - r_l )"
     assert equations("mine", own)[0].formulas == {"r": "beta (1 - exp(-A))"}
     assert not equations("mine", own.replace("beta (1 - exp(-A))", SHARED["r"]))[0].formulas
-
-
-def test_every_method_has_an_equation():
-    assert {name.split()[0] for name in LINES} == TRAINED.keys()

@@ -5,23 +5,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import CPU, DATA, NANO, killed_in_step, nano, say, start_and_pairs
+from commands import call
+from made import CPU, DATA, NANO, killed_in_step, nano, say
 from test_plan import planned
 
-from nanouft import evaluate, train, world
-from nanouft.data.batches import encode
+from nanouft import evaluate, world
+from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row
 from nanouft.loop import Device
-from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing.entry import command
+from nanouft.pictures import plots
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation, measure
 from nanouft.run.checkpoint import Log
-from nanouft.run.evaluation import Evaluation, evaluate_run, pick_question, print_tasks, show
+from nanouft.run.evaluation import (
+    Evaluation,
+    evaluate_run,
+    pick_question,
+    print_best_step,
+    print_tasks,
+    show,
+)
 from nanouft.run.measure import Measurement, held_out_metrics
 from nanouft.run.plan import affordable, scores_answers
-from nanouft.run.reference import FrozenModels, logps
+from nanouft.run.reference import FrozenModels, Numbers
 from nanouft.run.settings import read_flags
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
@@ -46,6 +53,15 @@ def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, 
     print_tasks(was, now)
     said = capsys.readouterr().out
     assert ("it has unlearned something: sort -21 points" in said) == told == ("unlearned" in said)
+
+
+def test_the_best_step_may_be_the_start_or_the_end(capsys):
+    for name, figures, best in (("nll", (1, 2, 3), "least at step 0"),
+                                ("nll", (3, 2, 1), "least at step 9"),
+                                ("accuracy", (0.5, 0.9, 0.7), "highest at step 4")):
+        before, between, after = ({"held_out": {name: x}} for x in figures)
+        print_best_step([{"step": 4, **between}], Evaluation(before, []), Evaluation(after, []), 9)
+        assert capsys.readouterr().out == f"\nheld-out {name} was {best} of 9\n"
 
 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():
@@ -137,24 +153,27 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
     assert "null" in (tmp_path / "metrics.jsonl").read_text()
 
 
-@pytest.mark.parametrize("step", [1, 3])        # before and after the first save
-@pytest.mark.parametrize("line", ["dpo --data pairs.jsonl", "sft --rows 12 --items 1"])
-def test_a_resumed_run_does_not_score_its_start_again(line, step, tmp_path, monkeypatch, capsys):
+def test_a_resumed_run_does_not_score_its_start_again(here, monkeypatch, capsys):
     """And its eval.json and last table are those of the run that was not stopped."""
-    monkeypatch.chdir(tmp_path)
-    start_and_pairs(tmp_path)
-    words = f"--objective {line} --init start --steps 4 --batch-size 4 --save-every 2 --threads 1 "
-    assert command(train.main, [*words.split(), *"--device cpu --out whole".split()]) == 0
-    table = capsys.readouterr().out.partition("before    after")[2].partition("\nSaved in")[0]
-    with killed_in_step(step):
-        assert command(train.main, [*words.split(), *"--device cpu --out half".split()]) == 130
+    monkeypatch.setattr(plots, "draw_curves", lambda folder: None)
     scored, real = [], evaluation.evaluate_run
     monkeypatch.setattr(evaluation, "evaluate_run", lambda *args: scored.append(1) or real(*args))
-    assert command(train.main, ["--resume", "half"]) == 0
-    assert len(scored) == 1, "after training alone"
-    assert table in capsys.readouterr().out
-    assert (tmp_path / "half/eval.json").read_bytes() == (tmp_path / "whole/eval.json").read_bytes()
-    assert not (tmp_path / "half/steps").exists()
+    for whole, killed, more in (("dpo", (1, 3), "--data pairs.jsonl"),   # before and after a save
+                                ("sft", (3,), "--rows 12 --items 1")):
+        line = (f"train --objective {whole} {more} --init start --steps 4 --batch-size 4 "
+                "--save-every 2 --out ")
+        assert call(line + whole) == 0
+        table = capsys.readouterr().out.partition("before    after")[2].partition("\nSaved in")[0]
+        for step in killed:
+            half = f"{whole}{step}"
+            with killed_in_step(step):
+                assert call(line + half) == 130
+            scored.clear()
+            assert call(f"train --resume {half}") == 0
+            assert len(scored) == 1, "after training alone"
+            assert table and table in capsys.readouterr().out
+            one, other = (here / name / "eval.json" for name in (whole, half))
+            assert one.read_bytes() == other.read_bytes() and not (here / half / "steps").exists()
 
 
 def test_figures_that_are_kept_come_back_as_they_were(tmp_path):
@@ -192,56 +211,57 @@ def test_the_interval_of_a_share_stays_within_0_and_1():
         assert side in (found["low"], found["high"])
 
 
-def test_held_out_figures_by_hand():
-    """Loss per token; pairs by what was gained over the start model."""
-    model, tok = start_model("base")
+def rows_of(*rows: dict[str, list[float]]) -> tuple[list[Encoded], Numbers]:
+    """Rows whose answers have these log-probs, a number a token."""
+    encoded = [Encoded({role: Tokens(np.zeros(len(x) + 1), np.r_[0, np.ones(len(x))])
+                        for role, x in row.items()}, Row()) for row in rows]
+    return encoded, [{role: np.array(x) for role, x in row.items()} for row in rows]
 
-    def encoded(o, kind: str) -> tuple[list, list]:
-        rows, _ = encode(o.choose(world.rows("val", kind, 9, 0)), tok, 512)
-        return rows, logps(rows, model, tok.pad, Device())
-    pairs, found = encoded(OBJECTIVES["dpo"](), "pairs")
-    gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
-    told = measure.held_out_metrics(model, pairs, tok.pad, Device())
-    assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
-    for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5)):        # the last: all tie
-        for e, x in zip(pairs, found):
+
+def test_models_are_compared_on_the_same_rows_alone(capsys):
+    """Where other rows fit into another context, the line says so. The interval of a reward is its
+    own, not that of the answers that stop."""
+    first = measure.Measurement({"nll": 1.0}, np.ones(3), np.ones(3), ("a", "b", "c"))
+    compared: dict = {}
+    for name, where in (("one", "abc"), ("two", "abc"), ("three", "abd")):
+        evaluate.compare("demonstrations", name, replace(first, where=tuple(where)), compared)
+    told = capsys.readouterr().out
+    assert told.count("minus one: the same in every row") == 1
+    assert told.count("minus one: not compared, because other rows fit") == 1
+
+
+def test_the_loss_is_per_token():
+    told = measure.measure(*rows_of({"answer": [-1., -2, -3]}, {"answer": [-6.]})).metrics
+    assert (told["nll"], told["rows"]) == (3, 2) and told["low"] < 3 < told["high"]
+
+
+def test_pairs_are_compared_by_what_was_gained_over_the_start_model():
+    pairs, logp = rows_of({"chosen": [-1., -1], "rejected": [-3.]},
+                          {"chosen": [-5.], "rejected": [-2., -2]})
+    told = measure.measure(pairs, logp).metrics
+    assert told["prefers"] == 0.5 and "accuracy" not in told
+    for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5), (4e-4, 0.5)):   # these two: all tie
+        for e, x in zip(pairs, logp):
             e.seqs["chosen"].ref_logp = x["chosen"] - gained
             e.seqs["rejected"].ref_logp = x["rejected"]
-        assert measure.held_out_metrics(model, pairs, tok.pad, Device())["accuracy"] == accuracy
-    demos, found = encoded(OBJECTIVES["sft"](), "demos")
-    n = sum(e.seqs["answer"].mask.sum() for e in demos)
-    told = measure.held_out_metrics(model, demos, tok.pad, Device())
-    assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
-    assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
+        assert measure.measure(pairs, logp).metrics["accuracy"] == accuracy
 
 
 def test_graded_answers_are_compared_by_couples():
     """By their whole gain over the start model, not per token, which has another order here; where
     it is not known, by the mean log-prob. Where nothing has moved all couples tie."""
-    model, tok = start_model("base")
-    demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
-    found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
-    tokens = np.array([e.seqs["answer"].mask.sum() for e in demos])
-    gain = np.arange(9) * tokens.mean() + tokens
-    better = np.arange(9)[:, None] % 3 > np.arange(9) % 3
-
-    def auc(value: np.ndarray) -> float:
-        return (value[:, None] > value)[better].mean()
-    assert auc(gain) != auc(gain / tokens)
-    gained = [x - e.seqs["answer"].mask[1:] * each
-              for x, e, each in zip(found, demos, gain / tokens)]
-    mean = np.array([x.sum() for x in found]) / tokens
-    for refs, wanted in (([None] * 9, auc(mean)), (found, 0.5), (gained, auc(gain))):
-        for i, (e, ref) in enumerate(zip(demos, refs)):
-            e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, ref
-        told = measure.held_out_metrics(model, demos, tok.pad, Device())
-        assert told["auc"] == pytest.approx(wanted)
+    answers, logp = rows_of({"answer": [-1.]}, {"answer": [-2.] * 4}, {"answer": [-3.]})
+    for of_a_token, auc in ((None, 1), ((0, 0, 0), 1 / 2), ((2, 1, 1), 2 / 3)):
+        for i, (e, x) in enumerate(zip(answers, logp)):
+            e.per_row["score"] = 1 - i / 2
+            e.seqs["answer"].ref_logp = x["answer"] - of_a_token[i] if of_a_token else None
+        assert measure.measure(answers, logp).metrics["auc"] == pytest.approx(auc)
 
 
 def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
     """At least 32 rows and at most 200; of a file in some order all parts."""
     for rows, trained, times, wanted in ((20, 1, 2, 20), (200, 12, 2, 32), (200, 667, 2, 100),
-                                         (200, 10**6, 2, 200), (200, 667, 4, 50)):
+                                         (400, 10**6, 2, 200), (200, 667, 4, 50)):
         some = affordable(list(range(rows)), trained, times)
         assert len(some) == wanted and some == sorted(some), (rows, trained, times)
     assert some[-1] > 190

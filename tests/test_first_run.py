@@ -18,62 +18,54 @@ from nanouft.plumbing.entry import command
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 REAL = os.environ.get("NANOUFT_REAL_MODEL", "")
 PUBLIC = "HuggingFaceH4/ultrafeedback_binarized"
-FACTS = [("Which colour has a ripe cherry", "Red."), ("Where does the sun rise", "In the east."),
-         ("What is ice made of", "Water."), ("How many legs has a spider", "Eight.")]
+LEFT_OUT = ("pip install", "git clone", "python llama.cpp/convert_hf_to_gguf.py",
+            "python -m lessons.evidence.smollm2")
 
 
-def rows_of_the_form(n: int) -> list[dict]:
-    """Rows with the columns of UltraFeedback."""
-    out = []
-    for i in range(n):
-        question, answer = FACTS[i % 4]
-        asked = {"role": "user", "content": f"{question}, in house {i}?"}
-        good, bad = ([asked, {"role": "assistant", "content": x}] for x in (answer, "No idea."))
-        out.append({"prompt": asked["content"], "prompt_id": str(i), "chosen": good,
-                    "rejected": bad, "messages": good, "score_chosen": 8.5, "score_rejected": 3.0})
-    return out
+def dialogue(question: str, answer: str) -> list[dict]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+ROWS = [{"prompt": question, "prompt_id": question, "chosen": dialogue(question, "Red."),
+         "rejected": dialogue(question, "No idea."), "messages": dialogue(question, "Red."),
+         "score_chosen": 8.5, "score_rejected": 3.0}        # the columns of UltraFeedback
+        for question in (f"Which colour has a ripe cherry, in house {i}?" for i in range(12))]
 
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory):
-    """The folder after the whole section was run there."""
+    """The folder after the whole section was run there, in short."""
     _, _, datasets = map(pytest.importorskip, ("peft", "accelerate", "datasets"))
-    place, here = tmp_path_factory.mktemp("first_run"), os.getcwd()
-    page = PAGE.read_text(encoding="utf-8")
-    section = page.split("## A first run, from start to end\n")[1].split("\n## ")[0]
-    start = os.path.abspath(REAL) if REAL else str(place / "out" / "smollm2")
-    if not REAL:
-        start_folder(Path(start))
-    write_jsonl(place / "public.jsonl", rows_of_the_form(12 if REAL else 40))
-    section = re.sub(rf"hub:{PUBLIC}:[^\"]*", "public.jsonl", section)
-    section = section.replace("out/smollm2", Path(start).as_posix())
+    place = tmp_path_factory.mktemp("first_run")
+    section = PAGE.read_text(encoding="utf-8").split("## A first run, from start to end\n")[1]
+    start = Path(os.path.abspath(REAL) if REAL else start_folder(place / "out" / "smollm2"))
+    write_jsonl(place / "public.jsonl", ROWS)
+    section = re.sub(rf"hub:{PUBLIC}:[^\"]*", "public.jsonl", section.split("\n## ")[0])
+    section = section.replace("out/smollm2", start.as_posix())
     with pytest.MonkeyPatch.context() as now:
         now.chdir(place)
         now.setattr(datasets, "load_dataset", lambda name, split: datasets.Dataset.from_list(
-            rows_of_the_form(4)) if name == PUBLIC else None)
+            ROWS[:4]) if name == PUBLIC else None)
         for language, block in re.findall(r"```(bash|python)\n(.*?)```", section, re.DOTALL):
             if language == "python":
                 exec(compile(block.replace("out/steps\",", "out/steps\", use_cpu=True,"),
                              "docs/data.md", "exec"), {})
             for line in block.splitlines() if language == "bash" else ():
                 run_line(line)
-    assert os.getcwd() == here
     return place
 
 
 def run_line(line: str) -> None:
-    """One command of the page; those of pip, git and the download are left out."""
     words = shlex.split(line, comments=True)
-    main = {"nanouft.train": train.main, "nanouft.sample": sample.main}.get(words[2])
-    left_out = ("pip install", "git clone", "python llama.cpp/convert_hf_to_gguf.py",
-                "python -m lessons.evidence.smollm2")
-    assert main or line.startswith(left_out), f"nobody runs: {line}"
-    if main:
-        short = ["--steps", "2", "--threads", "1"] if main is train.main else []
-        told = [w for w in words[3:] if not short or w not in ("--epochs", "1")]
-        if main is sample.main:
-            told = [*told[:told.index("--prompt") + (3 if REAL else 11)]]
-        assert command(main, [*told, *short, "--device", "cpu"]) == 0, line
+    if words[2] == "nanouft.train":
+        words = [w for w in words if w not in ("--epochs", "1")]
+        assert command(train.main, [*words[3:], "--steps", "2", "--threads", "1", "--device",
+                                    "cpu"]) == 0, line
+    elif words[2] == "nanouft.sample":
+        two = words[3:words.index("--prompt") + 3]
+        assert command(sample.main, [*two, "--device", "cpu"]) == 0, line
+    else:
+        assert line.startswith(LEFT_OUT), f"nobody runs: {line}"
 
 
 def test_every_folder_of_the_first_run_opens_in_transformers(first_run):

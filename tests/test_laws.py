@@ -2,21 +2,53 @@
 test_equations.py."""
 import math
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from made import CPU, FORMS, NANO, ONLY_READ, batch_of, learn, nano, push, same, with_logps
+from made import FORMS, NANO, ONLY_READ, batch_of, learn, nano, push, same, with_logps
+from torch.overrides import TorchFunctionMode
 
 from nanouft.batch import Batch
 from nanouft.loop import Device
 from nanouft.objective import Objective
-from nanouft.plumbing import seeds
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
 # A part of these losses is held constant, so their gradient is not the derivative of their value.
 HELD = ("dft", "ada_dpo", "surrogate cispo", "weigh phi")
+model = cache(lambda dtype=torch.float64: nano(n_layer=1).to(dtype))    # no test changes it
+WAITS = {*"""cpu numpy __array__ tolist item __bool__ __int__ __float__ __index__ equal allclose
+         nonzero argwhere masked_select unique unique_consecutive bincount one_hot
+         repeat_interleave""".split()}
+
+
+@cache
+def whole(name: str) -> tuple:
+    """The step of a form, with its log-probs; its loss; the gradient of every weight."""
+    form = next(form for form in FORMS if str(form) == name)
+    batch = batch_of(form)
+    return batch, *learn(form, model(), [batch])
+
+
+class Waits(TorchFunctionMode):
+    """`found` lists the calls at which a CPU waits for a GPU: a copy, or a result or a size that
+    depends on numbers."""
+    def __init__(self):
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name, how = function.__name__, args[1:] if len(args) > 1 else ()
+        if name == "__getitem__" or name == "__setitem__":
+            where = how[0] if isinstance(how[0], tuple) else how[:1]
+            waits = any(isinstance(x, torch.Tensor) and x.dtype == torch.bool for x in where)
+        else:
+            waits = name in WAITS or name == "to" and isinstance(how[0], str)       # "cpu"
+        if waits:
+            self.found.append(name)
+        return function(*args, **kwargs or {})
 
 
 def is_read(form, role: str, s) -> torch.Tensor:
@@ -24,22 +56,21 @@ def is_read(form, role: str, s) -> torch.Tensor:
     return (s.not_padding if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
-def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
+def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
     """One number, the same twice; it writes nothing; a GPU is never asked for a number."""
     assert isinstance(form.objective, Objective)
-    batch = with_logps(form)
+    batch, there = with_logps(form), batch_of(form)
     before = {role: s.logp.requires_grad_().detach().clone() for role, s in batch.seqs.items()}
     (loss, figures), (again, _) = (form.objective.loss(batch) for _ in range(2))
     assert loss.shape == () and loss.dtype == torch.float64 and torch.equal(loss, again)
     assert all(math.isfinite(float(x)) for x in figures.values())
+    assert not any(getattr(x, "requires_grad", False) for x in figures.values()), "no graph"
     same({role: s.logp.detach() for role, s in batch.seqs.items()}, before, 0)
-    waits = []
-    monkeypatch.setattr(seeds, "generator", lambda seed, device="cpu": None)
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: waits.append(x) or torch.full(x.shape, 2))
-    there = batch_of(form).to("meta")                   # a tensor without values
-    form.objective.forward(nano().to("meta"), there)
-    form.objective.loss(there)[0].backward()
-    assert len(waits) == (str(form) == "sftmix"), "once, for the length of its mixture"
+    with Waits() as waits:
+        form.objective.forward(model(), there)
+        form.objective.loss(there)
+    once = ["cpu", "__int__", "nonzero"]                # a copy, and what is read of it
+    assert waits.found == once * (str(form) == "sftmix"), "the length of its mixture"
 
 
 def test_a_masked_position_is_never_read_and_never_pushed(form):
@@ -61,8 +92,7 @@ def test_a_masked_position_is_never_read_and_never_pushed(form):
 
 
 def test_padding_and_what_stands_in_it_change_nothing(form):
-    model = nano().double()
-    want = learn(form, model, [batch_of(form)])
+    _, *want = whole(str(form))
     batch = batch_of(form)
     for role, s in batch.seqs.items():
         wider = s.map(lambda x: None if x is s.positions else F.pad(x, (0, 9)))
@@ -70,9 +100,8 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
         wider.inputs = wider.inputs.masked_fill(wider.not_padding == 0, 12)
         wider.logp = None
         batch.seqs[role] = wider
-    got = learn(form, model, [batch])
-    same(got[0], want[0])
-    same(got[1], want[1])
+    for x, y in zip(learn(form, model(), [batch]), want):
+        same(x, y)
 
 
 def test_the_order_of_rows_changes_nothing(form):
@@ -85,21 +114,18 @@ def test_the_order_of_rows_changes_nothing(form):
 
 
 def test_pieces_of_a_step_add_up(form):
-    """Loss, gradient and figures, unless the loss of a row reads other rows.
-    Figures hold no graph: it would keep every step alive."""
-    model, whole, o = nano().double(), batch_of(form).to("cpu"), form.objective
-    want = learn(form, model, [whole])
-    figures = o.loss(whole)[1]
-    assert not any(getattr(x, "requires_grad", False) for x in figures.values())
+    """Loss, gradient and figures, unless the loss of a row reads other rows. (A piece may have a
+    part of the answers to a prompt.)"""
+    o = form.objective
     if o.coupled:
         return
-    micro_batches = replace(whole, accumulate=3).micro_batches()
-    got = learn(form, model, micro_batches)
-    parts = [o.loss(micro_batch)[1] for micro_batch in micro_batches]
-    for name, x in figures.items():
-        same(sum(p[name] for p in parts), x, 1e-6)
-    same(got[0], want[0])
-    same(got[1], want[1])
+    batch, *want = whole(str(form))
+    pieces = replace(batch_of(form), accumulate=5 if o.on_policy else 3).micro_batches()
+    for x, y in zip(learn(form, model(), pieces), want):
+        same(x, y)
+    parts = [o.loss(piece)[1] for piece in pieces]
+    for name, x in o.loss(batch)[1].items():
+        same(sum(part[name] for part in parts), x, 1e-6)
 
 
 def test_the_gradient_is_the_derivative(form):
@@ -153,11 +179,10 @@ def test_one_row_of_one_token_stays_finite(form):
 
 def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
     """And are those of the targets: (B,T), 0 off the mask, with a graph to the model."""
-    for model, device, bits in ((nano(), Device("cpu", "bf16"), torch.float32),
-                                (nano().double(), CPU, torch.float64)):
-        batch = batch_of(form)
-        with device.autocast():
-            form.objective.forward(model, batch)
+    mixed, (double, *_) = batch_of(form), whole(str(form))
+    with Device("cpu", "bf16").autocast():
+        form.objective.forward(model(torch.float32), mixed)
+    for batch, bits in ((mixed, torch.float32), (double, torch.float64)):
         for role, s in batch.seqs.items():
             on = is_read(form, role, s)
             assert s.logp.dtype == bits and s.logp.shape == s.mask.shape

@@ -1,6 +1,6 @@
-"""What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
-answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
-the end the memory of a whole process, beside what a run announces."""
+"""What is held at once: by a pass without gradient no more for a large vocabulary, many rows or
+long answers; by training no more than a run announces. All bytes count that PyTorch allocates on
+the CPU, until it gives them back; at the end a whole process."""
 import hashlib
 import re
 import subprocess
@@ -12,29 +12,42 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from commands import call
-from made import CPU, FORMS, NANO, TINY, batch_of, learn, same, tiny
+from commands import dpo
+from made import (
+    CPU,
+    DATA,
+    FORMS,
+    NANO,
+    TINY,
+    batch_of,
+    learn,
+    one_error,
+    same,
+    start_and_pairs,
+    tiny,
+)
 from torch.profiler import ProfilerActivity, profile
 
-from nanouft import generate, rollout
+from nanouft import generate, rollout, train
 from nanouft.batch import Batch
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
 from nanouft.plumbing import fast
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
 from nanouft.run import memory, reference
 from nanouft.run.folder import hash_of
-from nanouft.run.load import load_rows
+from nanouft.run.load import Rows
 from nanouft.run.memory import bytes_of_training, bytes_per_token, check_memory
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.settings import read_flags
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
-VOCAB = 30_000                          # a large one
+VOCAB = 10_000                          # a large one
 
 
 def peak(work) -> int:
@@ -49,6 +62,7 @@ def peak(work) -> int:
     return most
 
 
+# ---- without gradient ----------------------------------------------------------------------------
 @pytest.fixture(params=[1_000, 20_000])
 def model(request, monkeypatch):
     for module in (reference, generate):
@@ -79,6 +93,18 @@ def test_reading_for_the_start_model(model):
         "a large vocabulary does not part the rows"
 
 
+def test_decoding(model):
+    """Of more than fit at once. Keys and values fill the cache, with the copy that is made of them
+    when some answers have ended."""
+    together = generate.answers_together(model, 23)
+    if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
+        one, more = (model.new_cache(n, 23).kv.nbytes for n in (together, together + 1))
+        assert 2 * one <= CACHE < 2 * more
+    used = peak(lambda: generate.generate(model, [[1, 2, 3]] * (9 * together // 8), stop=-1, pad=0,
+                                          max_new=20, temperature=1.0))
+    assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
+
+
 def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
     model = GPT(GPTConfig(5_000, 32, 2, 2, 128), seed=0)
     held = sum(p.nbytes for p in model.parameters())
@@ -86,6 +112,17 @@ def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
     assert peak(lambda: sampler.sample([], 0, 0)) < 0.6 * held
 
 
+def test_a_hash_reads_a_file_in_pieces(tmp_path):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(2**26 + 1)
+    tracemalloc.start()
+    found = hash_of(str(tmp_path / "large"))
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    assert found == hashlib.sha256(bytes(2**26 + 1)).hexdigest()[:16]
+
+
+# ---- training ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_log_probs_of_half_precision_make_no_copy_of_all_logits_in_fp32(dtype, monkeypatch):
     """Values and gradients are those of such a copy."""
@@ -106,40 +143,6 @@ def test_log_probs_of_half_precision_make_no_copy_of_all_logits_in_fp32(dtype, m
     assert [nats.dtype for nats in got] == [torch.float32] * 2
 
 
-def test_a_hash_reads_a_file_in_pieces(tmp_path):
-    with open(tmp_path / "large", "wb") as file:
-        file.truncate(2**26 + 1)
-    tracemalloc.start()
-    found = hash_of(str(tmp_path / "large"))
-    assert tracemalloc.get_traced_memory()[1] < 2**26
-    tracemalloc.stop()
-    assert found == hashlib.sha256(bytes(2**26 + 1)).hexdigest()[:16]
-
-
-def test_decoding(model):
-    prompts = [[1, 2, 3]] * 120                         # more than fit at once
-    used = peak(lambda: generate.generate(model, prompts, stop=-1, pad=0, max_new=40,
-                                          temperature=1.0))
-    assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
-
-
-@pytest.mark.parametrize("tokens", [30, 50])
-def test_keys_and_values_and_their_copy_fill_the_cache_and_no_more(tokens, model):
-    """They are copied when some answers have ended."""
-    together = generate.answers_together(model, tokens)
-    if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
-        one, more = (model.new_cache(n, tokens).kv.nbytes for n in (together, together + 1))
-        assert 2 * one <= CACHE < 2 * more
-
-
-# ---- what a run announces ------------------------------------------------------------------------
-def plan_of(told: str, vocab: int = VOCAB) -> tuple[Plan, GPT]:
-    objective, cfg, given = read_flags(["--objective", *told.split()])
-    model = tiny(vocab_size=vocab, n_ctx=128)
-    objective.setup(model, 0)
-    return plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO), model
-
-
 def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
     """Beside the weights, which the process holds already. Frozen weights have none."""
     model = tiny()
@@ -152,46 +155,21 @@ def test_a_trained_number_is_announced_with_its_gradient_and_two_moments():
     assert bytes_of_training(model) == sum(x.nbytes for x in held) > 0
 
 
-@pytest.mark.parametrize("name", ["grpo", "rloo"])
-def test_all_answers_of_a_prompt_are_announced(name, monkeypatch):
-    """Each of them is a row of the step, as long as a prompt and the longest answer."""
-    monkeypatch.setattr(memory, "memory_there", lambda _: 1e15)
-    model = tiny(vocab_size=VOCAB)
-    for samples in (2, 5):
-        objective, cfg, given = read_flags(["--objective", name, "--batch-size", "128",
-                                            "--samples", str(samples), "--max-new", "40"])
-        plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
-        prompt = max(len(e.seqs["prompt"].ids) for e in plan.train)
-        step = plan.batch_size * samples * (prompt + 40)
-        assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
-
-
-def test_steps_in_half_precision_are_not_refused_but_weights_that_do_not_fit_are(monkeypatch):
-    """The steps take less than is estimated; weights, gradients and moments are in fp32."""
-    plan, model = plan_of("sft --batch-size 512")
-    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
-    monkeypatch.setattr(memory, "memory_there", lambda _: 0.6e9)
-    half = Device("cpu", "bf16")
-    with pytest.raises(UserError, match="there are 0.6"):
-        check_memory(plan, model, CPU)
-    for other in (half, Device("cuda", "fp32")):
-        assert check_memory(plan, model, other).startswith("memory: up to ")
-    monkeypatch.setattr(memory, "memory_there", lambda _: 0.4e9)
-    with pytest.raises(UserError, match="no batch would fit: give --lora"):
-        check_memory(plan, model, half)
-
-
-@pytest.mark.parametrize("name, there", [("sft", ", or --accumulate "), ("kto", "; ")])
-def test_no_accumulate_for_a_method_that_refuses_it(name, there, monkeypatch):
-    """kto compares all rows of a step, so the remedy of the memory names only a smaller step."""
-    objective, cfg, given = read_flags(["--objective", name, "--batch-size", "256"])
-    model = tiny(vocab_size=VOCAB)
-    plan = plan_run(cfg, objective, given, load_rows(cfg, objective), model, NANO)
-    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
-    monkeypatch.setattr(memory, "memory_there", lambda _: 0.53e9)
-    with pytest.raises(UserError, match=f"--batch-size \\d+ would fit{there}") as refused:
-        check_memory(plan, model, CPU)
-    assert ("--accumulate" in str(refused.value)) == (name == "sft")
+def test_activations_take_no_more_than_is_announced():
+    """With activation checkpointing, too: in the backward pass the activations of one block are
+    there once more."""
+    model, found = GPT(GPTConfig(50, 64, n_layer=4, n_head=4, n_embd=64), seed=0), []
+    ids = torch.randint(50, (32, 64))
+    for again in (False, True):
+        if again:
+            model.activation_checkpointing_enable()
+        used = peak(lambda: model(ids, want="logp", targets=ids).mean().backward())
+        model.zero_grad()
+        gradients = bytes_of_training(model) / 3
+        announced = gradients + ids.numel() * bytes_per_token(model)
+        assert used < announced < 1.9 * used, f"{used:,} bytes, {announced:,.0f} announced"
+        found.append(used)
+    assert found[1] < 0.6 * found[0]
 
 
 def whole_rows(batch: Batch) -> Batch:
@@ -202,35 +180,94 @@ def whole_rows(batch: Batch) -> Batch:
         for role, s in batch.seqs.items() if not role.startswith("mix_")})
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
-def test_a_step_holds_no_more_copies_of_the_logits_than_are_announced(form, monkeypatch):
-    """Nor fewer by a whole one. With a large vocabulary nearly all of the memory are logits."""
+def test_a_step_holds_no_more_copies_of_the_logits_than_are_announced(monkeypatch):
+    """Nor fewer by a whole one, of every method. With a large vocabulary nearly all of the memory
+    are logits."""
     monkeypatch.setattr(fast, "LARGE", 0)
     monkeypatch.setattr(fast, "PART", 2**16)
-    model = GPT(replace(TINY, vocab_size=VOCAB, n_layer=1, n_head=1, n_embd=2), seed=0)
-    batch = whole_rows(batch_of(form).take([0, 1, 2]))
-    tokens = sum(s.inputs.numel() for s in batch.seqs.values())
-    used, copies = peak(lambda: learn(form, model, [batch])), form.objective.logit_copies
+    model, wrong = GPT(replace(TINY, vocab_size=VOCAB, n_layer=1, n_head=1, n_embd=2), seed=0), []
+    for form in FORMS:
+        batch = whole_rows(batch_of(form).take([0, 1, 2]))
+        tokens = sum(s.inputs.numel() for s in batch.seqs.values())
+        used, copies = peak(lambda: learn(form, model, [batch])), form.objective.logit_copies
+        low, high = (bytes_of_training(model) + tokens * bytes_per_token(model, n)
+                     for n in (copies - 1, copies))
+        if not low < used < high:
+            wrong.append(f"{form}: {used / (4 * tokens * VOCAB):.2f} copies")
+    assert wrong == []
 
-    def announced(copies: float) -> float:
-        return bytes_of_training(model) + tokens * bytes_per_token(model, copies)
-    assert used < announced(copies), f"{used / (4 * tokens * VOCAB):.2f} copies"
-    assert used > announced(copies - 1), f"{used / (4 * tokens * VOCAB):.2f} copies"
+
+# ---- what a run announces, and what it refuses ---------------------------------------------------
+def plan_of(told: str) -> tuple[Plan, GPT]:
+    objective, cfg, given = read_flags(["--objective", *told.split()])
+    model = tiny(vocab_size=VOCAB, n_ctx=128)
+    return plan_run(cfg, objective, given, Rows(64 * DATA, [], []), model, NANO), model
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
-def test_activations_take_no_more_than_is_announced(again):
-    """With activation checkpointing, too: in the backward pass the activations of one block are
-    there once more."""
-    model = GPT(GPTConfig(vocab_size=50, n_ctx=64, n_layer=4, n_head=4, n_embd=64), seed=0)
-    if again:
-        model.activation_checkpointing_enable()
-    ids = torch.randint(50, (32, 64))
-    used = peak(lambda: model(ids, want="logp", targets=ids).mean().backward())
-    gradients = bytes_of_training(model) / 3
-    announced = gradients + ids.numel() * bytes_per_token(model)
-    assert used < announced < 1.9 * used, f"{used:,} bytes, {announced:,.0f} announced"
-    assert model.recomputes == again
+def has(size: float, monkeypatch) -> None:
+    """A machine with so much memory, of which a process holds a fifth of a gigabyte."""
+    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
+    monkeypatch.setattr(memory, "memory_there", lambda _: size)
+
+
+def test_all_answers_of_a_prompt_are_announced(monkeypatch):
+    """Each of them is a row of the step, as long as a prompt and the longest answer."""
+    has(1e15, monkeypatch)
+    for samples in (2, 5):
+        plan, model = plan_of(f"grpo --batch-size 500 --samples {samples} --max-new 40")
+        prompt = max(len(e.seqs["prompt"].ids) for e in plan.train)
+        step = 500 * samples * (prompt + 40)
+        assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
+
+
+def refused(told: str, device: Device = CPU) -> str:
+    """The remedy of a run that does not fit, or ""."""
+    try:
+        check_memory(*plan_of(told), device)
+    except UserError as e:
+        return str(e)
+    return ""
+
+
+def test_what_does_not_fit_is_refused_with_the_most_that_would(monkeypatch):
+    """kto compares all rows of a step, so there only a smaller step is named."""
+    has(0.6e9, monkeypatch)
+    for name in ("sft", "kto"):
+        text = refused(f"{name} --batch-size 300")
+        fits, parts = re.search(r"there are 0.6; --batch-size (\d+) would fit(?:, or --accumulate "
+                                r"(\d+))?; --activation-checkpointing takes less", text).groups()
+        assert not refused(f"{name} --batch-size {fits}")
+        assert refused(f"{name} --batch-size {int(fits) + 1}")
+        assert (parts is None) == (name == "kto"), text
+        for size in (300, 2 * int(fits) + 1) if parts else ():
+            parts = re.search(r"--accumulate (\d+)", refused(f"sft --batch-size {size}"))[1]
+            assert not refused(f"sft --batch-size {size} --accumulate {parts}")
+    low, high = 0.4e9, 0.6e9            # where one row just fits, one is named
+    for _ in range(20):
+        has(middle := (low + high) / 2, monkeypatch)
+        low, high = (middle, high) if refused("sft --batch-size 1") else (low, middle)
+    has(high, monkeypatch)
+    assert "; --batch-size 1 would fit" in refused("sft --batch-size 300")
+    has(0.4e9, monkeypatch)
+    assert "; no batch would fit: give --lora" in refused("sft --batch-size 1")
+
+
+def test_steps_in_half_precision_are_not_refused_but_weights_that_do_not_fit_are(monkeypatch):
+    """The steps take less than is estimated; weights, gradients and moments are in fp32."""
+    has(0.6e9, monkeypatch)
+    half = Device("cpu", "bf16")
+    for other in (half, Device("cuda", "fp32")):
+        assert not refused("sft --batch-size 300", other)
+    has(0.4e9, monkeypatch)
+    assert "no batch would fit" in refused("sft --batch-size 300", half)
+
+
+def test_a_run_that_does_not_fit_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    start_and_pairs(tmp_path)
+    has(1e7, monkeypatch)
+    assert command(train.main, dpo(tmp_path, out="large")) == 2
+    assert "and there are 0.0; no batch would fit" in one_error(capsys)
+    assert not (tmp_path / "large").exists()
 
 
 TRAINED = """
@@ -258,24 +295,3 @@ def test_no_less_is_announced_than_a_process_takes():
     assert ran.returncode == 0, f"{build}: {ran.stderr}"
     announced, took = map(int, ran.stdout.split())
     assert took <= announced < 1.5 * took, f"{took:,} bytes of {announced:,} announced, {build}"
-
-
-@pytest.mark.parametrize("flags, there, told", [
-    ("--batch-size 64", 10 ** 12, ""), ("--batch-size 64", 10 ** 7, "; no batch would fit"),
-    ("--batch-size 64 --accumulate 64", 570 * 10 ** 6, ""),
-    ("--batch-size 64", 570 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
-def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, told, here,
-                                                                monkeypatch, capsys):
-    """Before anything is read by the model or written; and what is named does fit."""
-    line = "train --objective sft --rows 64 --steps 1 --plain --out"
-    monkeypatch.setattr(memory, "memory_there", lambda d: there)
-    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)     # on every machine the same
-    name = f"m{len(told)}-{there}"
-    assert call(f"{line} {name} {flags}") == (2 if told else 0)
-    err = capsys.readouterr().err
-    assert (here / name).exists() == (not told)
-    if told:
-        found = re.search(told, err)
-        assert found and f"there are {there / 1e9:.1f}" in err
-        for more in zip(("--batch-size", "--batch-size 64 --accumulate"), found.groups()):
-            assert call(f"{line} {name}-{len(more[0])} {' '.join(more)}") == 0

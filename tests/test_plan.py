@@ -1,18 +1,25 @@
-"""What a run reads and how much of it (nanouft/run/plan.py, load.py)."""
+"""What a run reads and how much of it (nanouft/run/plan.py, load.py), and the models that a method
+needs first."""
+import os
 from copy import copy
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from made import CPU, NANO, say, start_folder, tiny, write_jsonl
+from commands import call
+from made import CPU, NANO, TINY, killed_in_step, one_error, say, tiny, write_jsonl
+from safetensors.torch import load_file, save_file
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.run.load import Rows, load_rows, open_model
+from nanouft.run.folder import locked
+from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.plan import Plan, as_passes, choose_pace, plan_run, with_beta
 from nanouft.run.settings import TrainFlags, read_flags
 
@@ -25,6 +32,26 @@ def planned(line: str, rows: list | None = None, tok=NANO, held: tuple = ()) -> 
     read = load_rows(cfg, objective) if rows is None else Rows(rows, [*held], [])
     model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
     return plan_run(cfg, objective, given, read, model, tok)
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["sft", "una", "grpo"])
+def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
+    """Of NanoWorld; what they learn from differs."""
+    one, other = (load_rows(*reversed(read_flags(
+        f"--objective {name} --rows 40 --seed {seed}".split())[:2])) for seed in (0, 1))
+    assert one.held_out == other.held_out and one.train != other.train
+
+
+@pytest.mark.parametrize("reward, questions", [("r.py:f", 2), ("judge", 1)])
+def test_a_question_is_asked_once_where_no_reward_reads_more_of_its_row(reward, questions, here):
+    file = write_jsonl(here / "twice.jsonl", [
+        {"prompt": prompt, "gold": gold} for prompt in ("Say a.", "Say b.") for gold in "xy"] * 5)
+    objective, cfg, _ = read_flags(["--objective", "grpo", "--data", file, "--eval-data", file,
+                                    "--init", "start", "--reward", reward])
+    rows = load_rows(cfg, objective)
+    asked = [row.prompt[0].text for row in objective.choose(rows.train)]
+    assert asked.count("Say a.") == questions == asked.count("Say b.")
 
 
 @pytest.mark.parametrize("line, name, longest", [
@@ -57,49 +84,16 @@ def test_no_row_is_longer_than_the_context_whatever_max_length_says(length, rows
     assert len(plan.train) == 1 + rows
 
 
-def test_every_seed_begins_with_other_matrices_of_lora(tmp_path):
-    pytest.importorskip("peft")
-    start = start_folder(tmp_path / "start")
-
-    def begun(seed: int) -> dict:
-        cfg = TrainFlags(init=start, lora=2, seed=seed)
-        model = open_model(cfg, OBJECTIVES["sft"](), CPU)[0]
-        return {name: p for name, p in model.named_parameters() if "lora_A" in name}
-    one, again, other = map(begun, (1, 1, 2))
-    assert one and all(torch.equal(one[name], again[name]) for name in one)
-    assert not any(torch.equal(one[name], other[name]) for name in one)
+def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began():
+    for texts, noted in (("SSS", "S"), ("SST", ""), ("SS ", ""), ("   ", "")):
+        begun = [say("system", text) if text.strip() else () for text in texts]
+        rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
+                for i, system in enumerate(begun)]
+        plan = planned("--objective sft --batch-size 1", rows)
+        assert plan.describe(tiny(), NANO, CPU, [])["system"] == noted, texts
 
 
-@pytest.mark.parametrize("line, passes", [
-    ("sft --batch-size 4 --steps 6", 2), ("grpo --batch-size 4 --steps 6", 2),
-    ("grpo --batch-size 4 --steps 6 --passes 2", 1), ("grpo --batch-size 2 --steps 12 "
-                                                     "--minibatches 2", 2)])
-def test_a_pass_is_as_many_rows_as_there_are(line, passes):
-    """A rollout that is used twice has read its prompts once."""
-    assert planned(f"--objective {line} --rows 12").epochs == passes
-
-
-@pytest.mark.parametrize("name", ["sft", "una", "grpo"])
-def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
-    """Of NanoWorld; what they learn from differs."""
-    one, other = (load_rows(*reversed(read_flags(f"--objective {name} --seed {seed}".split())[:2]))
-                  for seed in (0, 1))
-    assert one.held_out == other.held_out and one.train != other.train
-
-
-@pytest.mark.parametrize("reward, questions", [("r.py:f", 2), ("judge", 1)])
-def test_a_question_is_asked_once_where_no_reward_reads_more_of_its_row(reward, questions,
-                                                                        tmp_path):
-    start_folder(tmp_path / "start")
-    file = write_jsonl(tmp_path / "rows.jsonl", [
-        {"prompt": prompt, "gold": gold} for prompt in ("Say a.", "Say b.") for gold in "xy"] * 5)
-    objective, cfg, _ = read_flags(["--objective", "grpo", "--data", file, "--eval-data", file,
-                                    "--init", str(tmp_path / "start"), "--reward", reward])
-    rows = load_rows(cfg, objective)
-    asked = [row.prompt[0].text for row in objective.choose(rows.train)]
-    assert asked.count("Say a.") == questions == asked.count("Say b.")
-
-
+# ---- rate, steps and beta ------------------------------------------------------------------------
 @pytest.mark.parametrize("width, line, rows, wanted", [     # (learning rate, batch size, steps)
     (128, "", 1020, (2.5e-4, 32, 96)), (128, "--data x", 5, (1e-3, 5, 200)),
     (128, "--data x", 4000, (2.5e-4, 32, 375)),
@@ -127,21 +121,18 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
     objective, cfg, _ = read_flags([*init, *line.split()])
-    rate, *others = choose_pace(cfg, objective, rows, tiny(n_embd=width))
+    model = SimpleNamespace(cfg=replace(TINY, n_embd=width))
+    rate, *others = choose_pace(cfg, objective, rows, model)
     assert rate == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 
-@pytest.mark.parametrize("name", ["ift --variant eq21_mean1", "online_una"])
-def test_the_first_lines_of_a_run_fit_80_columns(name):
-    """Also with large numbers, LoRA and half precision: with the longest names the first line had
-    91 columns."""
-    plan = planned(f"--objective {name}")
-    large = replace(plan, steps=12_345, batch_size=1_024, train=plan.train * 100, rate=1.25e-5)
-    model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
-    model.wte.weight.requires_grad_(False)
-    for about in plan, large:
-        lines = about.headline(model, Device("cuda:1", "bf16")).splitlines()
-        assert lines[0].startswith(str(plan.objective)) and max(map(len, lines)) <= 80, lines
+@pytest.mark.parametrize("line, passes", [
+    ("sft --batch-size 4 --steps 6", 2), ("grpo --batch-size 4 --steps 6", 2),
+    ("grpo --batch-size 4 --steps 6 --passes 2", 1),
+    ("grpo --batch-size 2 --steps 12 --minibatches 2", 2)])
+def test_a_pass_is_as_many_rows_as_there_are(line, passes):
+    """A rollout that is used twice has read its prompts once."""
+    assert planned(f"--objective {line} --rows 12").epochs == passes
 
 
 def test_a_number_of_passes_in_words():
@@ -149,9 +140,21 @@ def test_a_number_of_passes_in_words():
         "0.031 passes", "1 pass", "3 passes", "10 passes", "1,200 passes"]
 
 
+@pytest.mark.parametrize("name", ["ift --variant eq21_mean1", "online_una"])
+def test_the_first_lines_of_a_run_fit_80_columns(name):
+    """Also with large numbers, LoRA and half precision."""
+    plan = planned(f"--objective {name} --rows 32")
+    large = replace(plan, steps=12_345_678, batch_size=102_400, train=plan.train * 100)
+    model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
+    model.wte.weight.requires_grad_(False)
+    for about in plan, large:
+        lines = about.headline(model, Device("cuda:1", "bf16")).splitlines()
+        assert lines[0].startswith(str(plan.objective)) and max(map(len, lines)) <= 80, lines
+
+
 @pytest.mark.parametrize("name, lengths, beta", [
-    ("una", [9, 10, 999], 0.1), ("uft", [45], 0.022), ("una", [190, 191], 0.01), ("dpo", [45], 0.1),
-    ("una --feedback pair", [45], 0.1)])
+    ("una", [9, 10, 999], 0.1), ("una", [40, 50, 999], 0.02), ("uft", [45], 0.022),
+    ("una", [190, 191], 0.01), ("dpo", [45], 0.1), ("una --feedback pair", [45], 0.1)])
 def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
     objective = read_flags(["--objective", *name.split()])[0]
@@ -159,3 +162,93 @@ def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     assert with_beta(objective, rows).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
         getattr(objective, "feedback", "") == "score")
+
+
+# ---- models --------------------------------------------------------------------------------------
+def test_every_seed_begins_with_other_matrices_of_lora(here):
+    pytest.importorskip("peft")
+
+    def begun(seed: int) -> dict:
+        cfg = TrainFlags(init="start", lora=2, seed=seed)
+        model = open_model(cfg, OBJECTIVES["sft"](), CPU)[0]
+        return {name: p for name, p in model.named_parameters() if "lora_A" in name}
+    one, again, other = map(begun, (1, 1, 2))
+    assert one and all(torch.equal(one[name], again[name]) for name in one)
+    assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
+def made_first(*argv: str, method: str = "sftmix") -> list[list[str]]:
+    """The command lines of the first models that a method makes for this run."""
+    lines: list[list[str]] = []
+
+    def train(line: list[str]) -> int:
+        lines.append(line)
+        out = Path(line[line.index("--out") + 1])
+        out.mkdir(parents=True)
+        (out / "model.safetensors").touch()
+        return 0
+    objective, cfg, _ = read_flags(["--objective", method, *argv])
+    with_first_models(objective, cfg, Device(), train)
+    return lines
+
+
+def test_first_models_are_made_once_and_again_if_what_the_run_reads_has_another_content(here):
+    """Under the same name."""
+    line = ["--data", "demos.jsonl", "--init", "start"]
+    data, start = here / "demos.jsonl", here / "start" / "model.safetensors"
+    rows, weights = data.read_bytes(), start.read_bytes()
+    assert len(made_first(*line)) == 2 and made_first(*line) == []
+    data.write_bytes(rows.replace(b"Say fig.", b"Say gif."))
+    assert len(made_first(*line)) == 2 and made_first(*line) == []
+    data.write_bytes(rows)
+    assert made_first(*line) == [], "the first ones are still there"
+    save_file({name: w + 1 for name, w in load_file(start).items()}, start)
+    assert len(made_first(*line)) == 2 and made_first(*line) == []
+    start.write_bytes(weights)
+    assert made_first(*line) == []
+
+
+def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
+    """It is there to know more than the rows of the run say."""
+    assert len(made_first("--rows", "40", method="poft")) == 1
+    assert made_first("--rows", "50", "--seed", "3", "--noise", "0.4", method="poft") == []
+
+
+# Flags of a run that its first models have of their own, or that change no weight.
+OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads",
+       "save_every", "eval_every", "reward", "max_new", "items", "plain", "out",
+       "resume"}
+OF_WORLD = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}
+OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
+            "lora": 4, "dtype": "bf16", "activation_checkpointing": True}
+
+
+@pytest.mark.parametrize("given", [OF_WORLD, OF_FILES], ids=["NanoWorld", "files"])
+def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
+    """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
+    every = {f.name for f in fields(TrainFlags)}
+    assert all(getattr(TrainFlags, name) != value for name, value in given.items()), "no defaults"
+    assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN
+    argv = []
+    for name, value in given.items():
+        words = [] if value is True else value if isinstance(value, list) else [str(value)]
+        argv += [f"--{name.replace('_', '-')}", *words]
+    lines = made_first(*argv)
+    assert len(lines) == 2
+    for line in lines:
+        cfg = read_flags(line[:line.index("--device")])[1]
+        assert {name: getattr(cfg, name) for name in given} == given
+
+
+def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
+    """But not while another process makes it."""
+    line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
+    with killed_in_step(2):
+        assert call(line) == 130
+    left, = (f for f in (here / "out/.first").glob("*") if not (f / "model.safetensors").exists())
+    capsys.readouterr()
+    if hasattr(os, "fork"):                             # Windows has no such locks
+        with locked(left):
+            assert call(line) == 2
+        assert f"{left.name}: another process works there now" in one_error(capsys)
+    assert call(line) == 0 and (left / "model.safetensors").exists()

@@ -1,34 +1,30 @@
-"""Rewards: reward models (nanouft/reward.py) and functions of yours (nanouft/run/own_reward.py)."""
+"""Rewards: a reward model's, or those of a function of yours, which is read as TRL would read it or
+refused in one line; and what your code is given, of a reward or an objective, is its own."""
+import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import call
+from commands import call, no_pictures
+from made import DATA, NANO, Form, batch_of, one_error
 
 from nanouft import reward
+from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
+from nanouft.objectives import find
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
 from nanouft.run import own_reward
 from nanouft.run.folder import read_lines
 
 
-def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
-    assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
-                "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
-    assert "reward of the answer" in capsys.readouterr().out
-    after = read_json(here / "own" / "eval.json")["after"]
-    mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
-    assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
-    first = read_lines(here / "own" / "metrics.jsonl")[0]
-    assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
-    assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
-
-
+# ---- reward models -------------------------------------------------------------------------------
 def test_a_reward_model_is_made_and_used(here, capsys):
     assert call("reward --init start --data pairs.jsonl --steps 30 --batch-size 4 --lr 3e-3 "
                 "--out judge") == 0
@@ -51,6 +47,30 @@ def test_a_reward_model_is_made_and_used(here, capsys):
     _, tok = start_model("start")
     ids = torch.tensor([tok.chat(rows[0].prompt, (Turn("assistant", "fig"),))[0]])
     assert theirs(ids).logits[0, 0].item() == pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
+
+
+def test_padding_changes_no_reward():
+    model, tok = start_model("base")
+    judge = reward.RewardModel(model)
+    torch.nn.init.normal_(judge.vector.weight, generator=torch.Generator().manual_seed(0))
+    seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
+    one = [reward.rewards(judge, [s], tok.pad)[0] for s in seqs]
+    assert reward.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
+    assert reward.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+
+
+# ---- functions of yours --------------------------------------------------------------------------
+def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
+    with no_pictures():
+        assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
+                    "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
+    assert "reward of the answer" in capsys.readouterr().out
+    after = read_json(here / "own" / "eval.json")["after"]
+    mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
+    assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
+    first = read_lines(here / "own" / "metrics.jsonl")[0]
+    assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
+    assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
 
 
 def test_a_function_gets_what_it_names(here):
@@ -83,16 +103,6 @@ def g(prompts, **others):
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 
 
-def test_padding_changes_no_reward():
-    model, tok = start_model("base")
-    judge = reward.RewardModel(model)
-    torch.nn.init.normal_(judge.vector.weight, generator=torch.Generator().manual_seed(0))
-    seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
-    one = [reward.rewards(judge, [s], tok.pad)[0] for s in seqs]
-    assert reward.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
-    assert reward.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
-
-
 REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
     "sys.exit(0)": "odd.py, line 6: SystemExit: 0",
     "raise GeneratorExit": "odd.py, line 6: GeneratorExit", "return 1 / 0": "line 6: ZeroDivision",
@@ -113,26 +123,37 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
     "os.chdir('/'); torch.set_grad_enabled(False); return [0.25, 0.5]": "",
     "torch.set_default_dtype(torch.float64); return [0.25, 0.5]": "",
-    "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError"}
+    "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError",
+    "sys.stdout.close(); return [0.25, 0.5]": "has closed sys.stdout, where a run prints",
+    "raise ValueError('x' * 10**6)": "ValueError: xxx",
+    # written for TRL: whole functions
+    "def f(completions, completion_ids, **more): return [1]": "takes completion_ids",
+    "def f(completions, trainer_state): return [1]": "the rows' fields (tests)",
+    "def f(completions, **more): return [float(len(c[0]['content'])) for c in completions]":
+        "TypeError: string indices must be integers",
+    "def f(prompts, **more): return [float(len(p[-1].get('content'))) for p in prompts]":
+        "; prompts and completions are texts here, not messages as in TRL"}
 
 
 @pytest.mark.parametrize("wait", ["", "async "])
-@pytest.mark.parametrize("body", REWARDS)
-def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
+def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(wait, here, monkeypatch, capsys):
     """Whatever it does; and it changes neither torch's defaults nor our working directory."""
-    (here / "odd.py").write_text(f"import os, sys, itertools\nimport torch\n"
-                                 f"before = os.getcwd()\n\n{wait}def f(completions):\n    {body}\n")
-    rows, before = [Row((Turn("user", "Hi"),))] * 2, own_reward.settings()
-    words = "async_generator" if wait and "yield" in body else REWARDS[body]
-    score = reward.scorer("./odd.py:f")
-    if words:
-        with pytest.raises(UserError) as e:
-            score(rows, ["a", "b"])
-        told = str(e.value)
-        assert told.startswith("--reward ./odd.py") and words in told and "\n" not in told
-    else:
-        assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
-    assert own_reward.settings() == before and torch.is_grad_enabled()
+    rows, before = [Row((Turn("user", "Hi"),), extra={"tests": [1]})] * 2, own_reward.settings()
+    for body, words in REWARDS.items():
+        code = body if body.startswith("def") else f"def f(completions):\n    {body}"
+        Path("odd.py").write_text("import os, sys, itertools\nimport torch\nbefore = os.getcwd()"
+                                  f"\n\n{wait}{code}\n")
+        words = "async_generator" if wait and "yield" in body else words
+        monkeypatch.setattr(sys, "stdout", open("stdout", "w"))
+        if command(lambda argv: print(reward.scorer("./odd.py:f")(rows, ["a", "b"]).tolist())):
+            line = one_error(capsys)
+            assert line.startswith("error: --reward ./odd.py") and words in line, body
+            assert words and len(line) < 1200
+            assert line.endswith("not messages as in TRL") == ("'content'" in body)
+        else:
+            sys.stdout.close()
+            assert not words and Path("stdout").read_text() == "[0.25, 0.5]\n", body
+        assert own_reward.settings() == before and torch.is_grad_enabled()
 
 
 POOLED = """
@@ -153,15 +174,111 @@ def by_{how}(completions):
 """
 
 
-@pytest.mark.parametrize("name, how", [("pooled", "fork"), ("a.b-c", "fork"), ("json", "fork"),
-                                       ("pooled_anew", "spawn")])
+@pytest.mark.parametrize("name, how", [("pooled", "spawn"), ("a.b-c", "fork"), ("json", "fork")])
 def test_a_reward_may_use_worker_processes(name, how, tmp_path, monkeypatch):
     """Whether they are copies of the run or import the file by its name; and no module of another
     name is replaced. A dot in the name, or the name of another module, is for copies alone."""
     import json
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / f"{name}.py").write_text(POOLED.replace("{how}", how))
-    for _ in range(2):                                  # `evaluate` opens it for each model
-        score = reward.scorer(f"{tmp_path / name}.py:by_{how}")
-        assert score([Row((Turn("user", "Hi"),))] * 2, ["a", "bcd"]).tolist() == [1, 3]
+    _, score = (reward.scorer(f"{tmp_path / name}.py:by_{how}")     # `evaluate` opens it for each
+                for _ in range(2))                                  # model
+    assert score([Row((Turn("user", "Hi"),))] * 2, ["a", "bcd"]).tolist() == [1, 3]
     assert sys.modules["json"] is json
+
+
+# ---- given in copies -----------------------------------------------------------------------------
+# the same reward twice: one that reads, and one that spoils all that it was given
+SPOILED = '''
+def read(prompts, completions, tests, deep, **others):
+    return [len(p + c) % 7 / 7 + len(str([t, d])) for p, c, t, d in
+            zip(prompts, completions, tests, deep)]
+
+def spoil(**given):
+    values = read(**given)
+    for of_answers in given.values():
+        for x in of_answers:
+            ruin(x)
+        of_answers.clear()
+    return values
+
+def ruin(x):
+    if isinstance(x, (dict, list)):
+        for value in x.values() if isinstance(x, dict) else x:
+            ruin(value)
+        x.clear()
+    elif hasattr(x, "fill"):
+        x.fill(0)
+'''
+MINE = '''
+from nanouft.objective import Objective
+
+class Mine(Objective):
+    data = "demos"
+
+    def choose(self, rows):
+        chosen = super().choose(rows)
+        for r in rows:
+            r.extra["tests"].append("more")
+            r.roles["answer"] = ((), ())
+        rows.clear()
+        return chosen
+
+    def prepare(self, data, models, seed):
+        prepared = [e for e in data]
+        for e in data:
+            e.per_row["sure"] = 1.0
+            for t in e.seqs.values():
+                t.ids[:] = 0
+        data.clear()
+        return prepared
+
+    def credit(self, batch):
+        for s in batch.seqs.values():
+            for x in (s.inputs, s.targets, s.mask):
+                x.zero_()
+        batch.per_row["reward"].zero_()
+        batch.tokens.clear()
+        batch.seqs.clear()
+        return batch, {}
+
+    def loss(self, batch):
+        return -batch.seqs["answer"].logp.sum(), {}
+'''
+
+
+def test_a_reward_may_change_all_that_it_gets(tmp_path):
+    """Neither the rows nor what another answer sees changes: lists, dictionaries, arrays. Runs and
+    `evaluate` ask a reward by this door alone."""
+    (tmp_path / "spoiled.py").write_text(SPOILED)
+    rows = [Row((Turn("user", f"Say {x}."),),
+                extra={"tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}},
+                       "array": np.arange(3.0)})
+            for x in ("fig", "bee", "elm") for _ in range(2)]       # two answers to each prompt
+    before, answers = str([r.extra for r in rows]), ["a b"] * len(rows)
+    wanted = reward.scorer(f"{tmp_path / 'spoiled.py'}:read")(rows, answers)
+    for _ in range(2):
+        assert (reward.scorer(f"{tmp_path / 'spoiled.py'}:spoil")(rows, answers) == wanted).all()
+    assert str([r.extra for r in rows]) == before and answers == ["a b"] * len(rows)
+
+
+def test_an_objective_may_change_all_that_it_gets(tmp_path):
+    """choose, prepare and credit change the list of rows, their fields, and numbers in place."""
+    (tmp_path / "mine.py").write_text(MINE)
+    mine = find(str(tmp_path / "mine.py"))()
+    rows = [replace(r, score=None, label=None, extra={"tests": [i]}) for i, r in enumerate(DATA)]
+    before = copy.deepcopy(rows)
+    chosen = mine.choose(rows)
+    assert rows == before and [(r.extra, r.roles) for r in rows] == [
+        (r.extra, r.roles) for r in before] and len(chosen) == len(rows)
+    encoded, _ = encode(find("sft")().choose(rows), NANO, 64)
+    ids = [e.seqs["answer"].ids.copy() for e in encoded]
+    assert len(mine.prepare(encoded, None, 0)) == len(encoded) == len(ids)
+    assert all((e.seqs["answer"].ids == x).all() and "sure" not in e.per_row
+               for e, x in zip(encoded, ids))
+    batch = batch_of(Form("grpo"))
+    was = copy.deepcopy(batch)
+    mine.credit(batch)
+    assert batch.tokens == was.tokens and batch.per_row["reward"].equal(was.per_row["reward"])
+    for name in ("inputs", "targets", "mask"):
+        assert getattr(batch.seqs["answer"], name).equal(getattr(was.seqs["answer"], name))

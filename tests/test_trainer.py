@@ -1,17 +1,17 @@
 """transformers' Trainer learns what nanouft's own loop learns: in one process bit for bit, in
 pieces and in two processes within rounding. Tiny random models, no network."""
 import os
+import re
 import socket
 import sys
 from copy import deepcopy
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, DATA, NANO, Form, same
+from made import CPU, DATA, NANO, Form, llama, same
 from torch.multiprocessing import start_processes
 
 from nanouft.data.batches import collate, encode
@@ -30,19 +30,10 @@ from nanouft.trainer import Trainer  # noqa: E402
 
 ROWS, STEPS, RATE = 8, 4, 1e-3
 EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
-TRIED = [*product(["sft", "ift", "dpo"], [True, False]),        # objective, is its head tied?
+TRIED = [("sft", True), ("ift", False), ("dpo", True),      # objective, is its head tied?
          ("neftune", False),                    # one that draws random numbers in each step
          ("hft", False)]                        # one that freezes weights in `setup`, by the seed
 ONCE = {}                                                       # what own_loop left
-
-
-def llama(tied: bool) -> HFModel:
-    torch.manual_seed(0)
-    net = hf.LlamaForCausalLM(hf.LlamaConfig(
-        vocab_size=NANO.n_vocab, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
-        initializer_range=0.1, tie_word_embeddings=tied))
-    return HFModel(net.eval(), 128)
 
 
 def prepared(name: str, tied: bool):
@@ -139,49 +130,36 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     same(again[2], weights, 0.0)
 
 
-@pytest.mark.parametrize("name, metric, best", [("sft", "nll", min), ("dpo", "margin", max)])
-def test_held_out_rows_are_one_step_whatever_the_batches(name, metric, best, tmp_path):
-    """The loss over all tokens, not a mean over batches, and the objective's metrics, by which the
-    best checkpoint is chosen."""
-    model, objective, data = prepared(name, False)
-    trainer = Trainer(model, objective, data[5:], NANO.pad, arguments(
-        tmp_path, per_device_eval_batch_size=2, eval_strategy="steps", eval_steps=1,
-        save_strategy="steps", save_steps=1, load_best_model_at_end=True,
-        metric_for_best_model=metric, greater_is_better=best is max), held=data[:5])
-    trainer.train()
-    found = trainer.evaluate()
-    whole = collate(data[:5], range(5), NANO.pad)
-    with torch.no_grad():
-        objective.forward(model, whole)
-        loss, metrics = objective.loss(whole)
-    same(found["eval_loss"], loss, 1e-6)
-    for key in metrics:
-        same(found[f"eval_{key}"], metrics[key], 1e-5)
-    told = [x[f"eval_{metric}"] for x in trainer.state.log_history if f"eval_{metric}" in x]
-    assert len(told) == STEPS + 1 and trainer.state.best_metric == best(told[:STEPS])
-    same(found[f"eval_{metric}"], best(told[:STEPS]), 1e-5)
-
-
 # one method of each kind of rows and of each `prepare`, with and without other rows in its loss
 OF_ROWS = [*{(o().coupled, o.prepare, *o().kinds()): name for name, o in OBJECTIVES.items()
              if not o().on_policy}.values()]
 
 
-@pytest.mark.parametrize("name", OF_ROWS)
-def test_metrics_of_held_out_rows_do_not_depend_on_the_evaluation_batch(name, tmp_path):
-    """Also where the loss of a row reads other rows (KTO's k, RPO's weights)."""
-    found = []
-    for size in (3, ROWS):
-        model, objective, data = prepared(name, False)
-        with torch.no_grad():                           # a policy that is not its start model
-            model.wte.weight.mul_(1.1)
-        trainer = Trainer(model, objective, data, NANO.pad, arguments(
-            tmp_path, per_device_eval_batch_size=size), held=data[:7])
-        told = trainer.evaluate()
-        found.append({key: x for key, x in told.items() if key.split("_")[-1] not in (
-            "runtime", "second", "time")})
-    assert len(found[0]) > 1
-    same(found[0], found[1], 2e-5)
+@pytest.mark.parametrize("name", [*OF_ROWS, "dpo"])
+def test_held_out_rows_are_one_step_whatever_the_batches(name, tmp_path):
+    """The loss over all tokens, not a mean over batches, and the objective's metrics; also where
+    the loss of a row reads other rows (KTO's k, RPO's weights)."""
+    model, objective, data = prepared(name, False)
+    with torch.no_grad():                               # a policy that is not its start model
+        model.wte.weight.mul_(1.1)
+        whole = collate(data[:7], range(7), NANO.pad)
+        objective.forward(model, whole)
+        loss, metrics = objective.loss(whole)
+    trainer = Trainer(model, objective, data, NANO.pad, arguments(
+        tmp_path, per_device_eval_batch_size=3), held=data[:7])
+    found = trainer.evaluate()
+    same({key: found[f"eval_{key}"] for key in ["loss", *metrics]}, {"loss": loss} | metrics, 2e-5)
+
+
+def test_the_best_checkpoint_is_that_of_the_best_metric_of_the_objective(tmp_path):
+    model, objective, data = prepared("dpo", False)
+    trainer = Trainer(model, objective, data[5:], NANO.pad, arguments(
+        tmp_path, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1,
+        load_best_model_at_end=True, metric_for_best_model="margin"), held=data[:5])
+    trainer.train()
+    told = [x["eval_margin"] for x in trainer.state.log_history if "eval_margin" in x]
+    assert len(told) == STEPS and trainer.state.best_metric == max(told)
+    same(trainer.evaluate()["eval_margin"], max(told), 1e-5)
 
 
 # ---- LoRA and checkpoints of activations ---------------------------------------------------------
@@ -231,39 +209,38 @@ def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
     assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
 
 
-def test_a_model_or_rows_that_are_not_ready_are_one_line_before_the_first_step(tmp_path):
-    """No rows, not encoded, of another kind, held out of another kind, never prepared."""
+def test_a_model_rows_or_settings_that_are_not_ready_are_one_line(tmp_path):
+    """Before the first step: no rows, not encoded, of another kind, held out of another kind, never
+    prepared, longer than the context; a model that is not nanouft's; a setting."""
     peft = pytest.importorskip("peft")
     model, objective, data = prepared("sft", False)
-    args = NANO.pad, arguments(tmp_path)
-    assert "no row" in refusal(model, objective, [], *args)
-    assert "encode(objective.choose(rows)" in refusal(model, objective, DATA, *args)
-    assert "data: sft cannot read" in refusal(model, objective, PAIRS, *args)
-    assert "held: sft cannot read" in refusal(model, objective, data, *args, held=PAIRS)
-    assert "compute_metrics" in refusal(model, objective, data, *args, compute_metrics=len)
-    for made in (OBJECTIVES["poft"](aligned=["base"]), OBJECTIVES["sftmix"](runs=["base"] * 2)):
-        assert "FrozenModels.prepare" in refusal(model, made, data, *args)
-    text = refusal(model.net, objective, data, *args)
-    assert "LlamaForCausalLM" in text and "start_model" in text
-    adapted = peft.get_peft_model(model.net, peft.LoraConfig(target_modules="all-linear",
-                                                             task_type="CAUSAL_LM"))
-    text = refusal(adapted, objective, data, *args)
-    assert "PeftModel" in text and "add_lora" in text
+    least = min(e.length for e in data)
+    short, fits = HFModel(model.net, least), [e for e in data if e.length == least]
+    adapted = peft.get_peft_model(llama(False).net, peft.LoraConfig(target_modules="all-linear",
+                                                                    task_type="CAUSAL_LM"))
+    for broken, words in (
+            ({"data": []}, "no row"), ({"data": DATA}, r"encode\(objective.choose\(rows\)"),
+            ({"data": PAIRS}, "data: sft cannot read"), ({"held": PAIRS}, "held: sft cannot read"),
+            ({"compute_metrics": len}, "compute_metrics"),
+            ({"objective": OBJECTIVES["poft"](aligned=["base"])}, "FrozenModels.prepare"),
+            ({"objective": OBJECTIVES["sftmix"](runs=["base"] * 2)}, "FrozenModels.prepare"),
+            ({"objective": OBJECTIVES["dpo"](beta=-1.0)}, "--beta -1.0"),
+            ({"model": model.net}, "LlamaForCausalLM.*start_model"),
+            ({"model": adapted}, "PeftModel.*add_lora"),
+            ({"model": short}, f"the model's context has {least}"),
+            ({"model": short, "data": fits, "held": data}, f"context has {least}")):
+        told = {"model": model, "objective": objective, "data": data, "pad": NANO.pad,
+                "args": arguments(tmp_path)} | broken
+        assert re.search(words, refusal(**told)), broken
 
 
-def test_settings_rows_and_calls_that_make_no_sense_are_one_line(tmp_path):
-    """A setting, rows longer than the context, evaluation without rows, other rows."""
-    model, objective, data = prepared("dpo", False)
-    args = NANO.pad, arguments(tmp_path)
-    assert "--beta -1.0" in refusal(model, OBJECTIVES["dpo"](beta=-1.0), data, *args)
-    short, longest = HFModel(model.net, 4), max(e.length for e in data)
-    assert "the model's context has 4" in refusal(short, objective, data, *args)
-    fits = HFModel(model.net, longest - 1)              # so many inputs, and as many targets
-    for held, why in ((None, "there are none"), (data[:3], "and no others")):
-        trainer = Trainer(fits, objective, data, *args, held=held)
-        with pytest.raises(UserError, match=why) as found:
-            trainer.evaluate(*([range(2)] if held else []))
-        assert "\n" not in str(found.value)
+def test_evaluation_is_of_the_rows_that_were_held_out_and_of_no_others(tmp_path):
+    model, objective, data = prepared("sft", False)
+    fits = HFModel(model.net, max(e.length for e in data) - 1)  # inputs, and as many targets
+    for held, given, why in ((None, [], "there are none"), (data[:3], [range(2)], "no others")):
+        trainer = Trainer(fits, objective, data, NANO.pad, arguments(tmp_path), held=held)
+        with pytest.raises(UserError, match=f"^[^\n]*{why}$"):
+            trainer.evaluate(*given)
 
 
 def one_of_two(rank: int, port: int, file: str) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -74,13 +74,12 @@ def sampled(rows: int, T: int, mask=1.0, reward=0.0, advantage=0.0, value=0.0, *
     return Batch.of({"answer": s}, col)
 
 
-@pytest.mark.parametrize("name, key", [("rloo", "rloo_advantage"),
-                                       ("grpo", "grpo_advantage_unbiased_std_eps1e-4")])
-def test_advantages_of_groups(name, key):
-    K = len(RL["rewards"][0])
-    o = OBJECTIVES[name](samples=K, beta=0.0)
-    batch = sampled(2 * K, 1, reward=sum(RL["rewards"], []))
-    same(o.credit(batch)[0].per_row["advantage"], sum(RL[key], []), 1e-7)
+def test_advantages_of_groups():
+    K, R = len(RL["rewards"][0]), sum(RL["rewards"], [])
+    for name, key in (("rloo", "rloo_advantage"), ("grpo", "grpo_advantage_unbiased_std_eps1e-4")):
+        o = OBJECTIVES[name](samples=K, beta=0.0)
+        batch, _ = o.credit(sampled(2 * K, 1, reward=R))
+        same(batch.per_row["advantage"], sum(RL[key], []), 1e-7)
 
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (1.0, 0.0)])
@@ -114,6 +113,9 @@ def test_grpo(aggregation, key):
 DIGITS, RELATIVE, ABSOLUTE = 5, 1e-4, 2e-5
 
 
+model = cache(lambda: nano(1).double())
+
+
 def near(known: dict[str, float]):
     return pytest.approx(known, rel=RELATIVE, abs=ABSOLUTE)
 
@@ -127,8 +129,8 @@ def defaults(name: str) -> str:
 
 def figures(form: Form) -> dict[str, float]:
     """Of a policy that is not the start model."""
-    batch, model = batch_of(form), nano(1).double()
-    loss, grads = learn(form, model, [batch])
+    batch = batch_of(form)
+    loss, grads = learn(form, model(), [batch])
     found = {"loss": loss, "gradient": torch.stack([g.norm() for g in grads.values()]).norm()}
     found |= form.objective.loss(batch)[1]
     return {name: round(float(x), DIGITS) for name, x in found.items()}

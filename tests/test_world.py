@@ -139,6 +139,8 @@ def test_noise_spoils_exactly_its_share_and_nothing_else():
     spoilt = [{i for i, (a, b) in enumerate(zip(clean, noisy)) if a != b} for noisy in (some, more)]
     assert [len(s) for s in spoilt] == [40, 80] and spoilt[0] < spoilt[1]
     assert [i for i, r in enumerate(more) if score(asked(r), said(r)) < 1] == sorted(spoilt[1])
+    nine = zip(rows("train", "demos", 9, 0), rows("train", "demos", 9, 0, noise=0.4))
+    assert sum(a != b for a, b in nine) == 4, "3.6 are four"
 
 
 # ---- splits --------------------------------------------------------------------------------------

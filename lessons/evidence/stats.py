@@ -54,7 +54,7 @@ def student(p: float, freedom: float) -> float:
     """The value that Student's t exceeds with probability p. With t = sqrt(n) tan(a) the density
     of the angle a is cos(a)^(n-1), which is added up on a grid."""
     freedom = min(freedom, 1e4)
-    edges = np.linspace(0, math.pi / 2, 200_001)
+    edges = np.linspace(0, math.pi / 2, 20_001)
     middles = (edges[1:] + edges[:-1]) / 2
     density = np.exp((freedom - 1) * np.log(np.cos(middles)))
     below = np.concatenate([[0.0], np.cumsum(density)])

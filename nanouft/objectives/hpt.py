@@ -34,7 +34,7 @@ class HPT(Objective):
     gate: float = 0.0               # share of right answers up to which a prompt is imitated
     right: float = 1.0              # reward of a right answer, at least
     coef: float = 1.0               # weight of the demonstrations
-    share: float = 0.0              # of the prompts that have a demonstration, at least
+    share: float = 0.0              # about this share of the prompts has a demonstration
 
     def check(self) -> None:
         check_sampling(self, least=2)

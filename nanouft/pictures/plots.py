@@ -193,11 +193,12 @@ def finding(strips: list[Strip]) -> str:
     and most."""
     last = token_name(strips[0][2][-1])
     at_end = {display_name(method): weights[-1] for method, which, _, weights in strips
-              if which in ("answer", "chosen", "good answer")}
-    low, high = min(at_end, key=at_end.__getitem__), max(at_end, key=at_end.__getitem__)
-    way = "down" if at_end[low] < 0 else "up"
-    return (f"{low} pushes {last} {way} ({with_sign(at_end[low])}), {high} up "
-            f"({with_sign(at_end[high])})")
+              if which in ("answer", "chosen", "good answer", "sure")}
+    least, most = ((name, "down" if at_end[name] < 0 else "up", with_sign(at_end[name]))
+                   for name in (min(at_end, key=at_end.__getitem__),
+                                max(at_end, key=at_end.__getitem__)))
+    text = f"{least[0]} pushes {last} {least[1]} ({least[2]})"
+    return text + f", {most[0]} {most[1]} ({most[2]})" * (most != least)
 
 
 def token_name(token: str) -> str:

@@ -49,6 +49,7 @@ class Measurement:
     metrics: Metrics
     sums: np.ndarray                    # (rows,)
     counts: np.ndarray                  # (rows,)
+    where: tuple[str, ...] = ()         # which rows: Row.where of each
 
     def __post_init__(self) -> None:
         low, high = interval(self.sums, self.counts)

@@ -77,6 +77,13 @@ def words(page) -> list[str]:
         return out; }""")
 
 
+def missing(page, picture: Path) -> list[str]:
+    """The words of a picture of a page that the page does not show."""
+    kept, now = json.loads(Image.open(picture).info["figures"]), words(page)
+    assert len(kept) > 30
+    return [text for text in kept if text not in now]
+
+
 if __name__ == "__main__":              # a picture of a page, after these presses
     file, picture, wide, high, *presses = sys.argv[1:]
     with chromium() as browser:

@@ -1,5 +1,5 @@
-"""`python -m lessons.bench --gpu` tried without a GPU: each of its lines says ok, and LOOK where
-numbers are not the CPU's."""
+"""lessons.bench: each line of --gpu, tried without a GPU, says ok, and LOOK where numbers are not
+the CPU's; and README has the figures of the page of benchmarks."""
 import itertools
 import os
 import re
@@ -17,24 +17,6 @@ from nanouft.loop import Device
 
 CPU = Device("cpu", "bf16")
 ROOT = Path(__file__).parents[2]
-
-
-def test_readme_has_the_range_of_the_page_of_benchmarks():
-    """From the smallest to the largest median of the lines that compare a step with TRL's."""
-    page, readme = (" ".join((ROOT / name).read_text(encoding="utf-8").split())
-                    for name in ("docs/benchmarks.md", "README.md"))
-    lines = re.findall(r"step of (\w+)[^|]*: TRL's time / ours \| ([\d.]+)", page)
-    ranges = [[float(x) for name, x in lines if (name == "GRPO") == sampled]
-              for sampled in (False, True)]
-    step, sampled = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
-    assert re.search(rf"{re.escape(step)} .{{,40}}SFT.{{,30}}GRPO {re.escape(sampled)}", readme)
-
-
-def test_a_system_without_a_load_tells_its_cores(monkeypatch):
-    """Such as Windows."""
-    assert re.search(r", load \d+ on \d+ cores", __main__.machine())
-    monkeypatch.delattr(os, "getloadavg")
-    assert re.search(r", one thread, fp32, \d+ cores", __main__.machine())
 
 
 def small():
@@ -67,38 +49,26 @@ def test_other_numbers_than_the_cpus_are_a_look(fault, monkeypatch):
     assert not gpu.same_as_cpu("sft", CPU, small, rows=4)[0]
 
 
-def test_an_overflow_that_is_learnt_from_is_a_look(monkeypatch):
-    assert gpu.scaler(CPU, small)[0]
-    monkeypatch.setattr(torch.amp.GradScaler, "step", lambda self, optimizer: optimizer.step())
-    assert not gpu.scaler(CPU, small)[0]
+def broken(self, x, old=MLP.forward):
+    torch._dynamo.graph_break()
+    return old(self, x)
 
 
-@pytest.mark.slow
-def test_a_graph_that_breaks_is_a_look(monkeypatch):
-    assert gpu.compiled(Device(), small, "eager")[0]
-    mlp = MLP.forward
-
-    def broken(self, x):
-        torch._dynamo.graph_break()
-        return mlp(self, x)
-    monkeypatch.setattr(MLP, "forward", broken)
-    fine, told = gpu.compiled(Device(), small, "eager")
-    assert not fine and " 0 breaks" not in told
-
-
-def begins_again(run, model, optimizer, scaler) -> int:
-    return 0
-
-
-LOAD = train.checkpoint.load_step
-
-
-@pytest.mark.parametrize("load", [LOAD, begins_again])
-def test_a_run_that_is_not_resumed_well_is_a_look(load, monkeypatch):
-    """Such as one that makes all its steps once more, which gives the same losses."""
-    monkeypatch.setattr(train.checkpoint, "load_step", load)
-    fine, told = gpu.resume(Device(), half=2)
-    assert fine == (load is LOAD) and "losses off by 0e+00" in told, told
+@pytest.mark.parametrize("check, owner, name, fault", [
+    (lambda: gpu.scaler(CPU, small), torch.amp.GradScaler, "step",      # an overflow is learnt from
+     lambda self, optimizer: optimizer.step()),
+    (lambda: gpu.accumulate(CPU, small), Batch, "micro_batches",        # one is left out
+     lambda self, old=Batch.micro_batches: old(self)[:3]),
+    (lambda: gpu.resume(Device(), half=2), train.checkpoint, "load_step",       # it begins again,
+     lambda *told: 0),                                                  # with the same losses
+    pytest.param(lambda: gpu.compiled(Device(), small, "eager"), MLP, "forward", broken,
+                 marks=pytest.mark.slow)], ids=["scaler", "accumulate", "resume", "compile"])
+def test_a_check_is_ok_and_with_a_fault_it_is_a_look(check, owner, name, fault, monkeypatch):
+    fine, told = check()
+    assert fine, told
+    monkeypatch.setattr(owner, name, fault)
+    fine, told = check()
+    assert not fine, told
 
 
 @pytest.fixture
@@ -138,16 +108,27 @@ def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, caps
     assert len(lines) == 1 + len(gpu.lines_of(CPU, None)) and lines[1] == first[1]
 
 
-def test_micro_batches_that_compute_something_else_are_a_look(monkeypatch):
-    assert gpu.accumulate(CPU, small)[0]
-    parts = Batch.micro_batches
-    monkeypatch.setattr(Batch, "micro_batches", lambda self: parts(self)[:3])
-    assert not gpu.accumulate(CPU, small)[0]
-
-
 def test_without_trl_the_line_says_so(monkeypatch):
     def without(*told):
         raise ModuleNotFoundError("No module named 'trl'", name="trl")
     monkeypatch.setattr(gpu, "against_trl", without)
     told = gpu.beside_trl("sft", lambda: subjects.Subject("base", rows=2, turns=1), CPU)
     assert told == (True, "not measured: trl is not installed")
+
+
+def test_a_system_without_a_load_tells_its_cores(monkeypatch):
+    """Such as Windows."""
+    assert re.search(r", load \d+ on \d+ cores", __main__.machine())
+    monkeypatch.delattr(os, "getloadavg")
+    assert re.search(r", one thread, fp32, \d+ cores", __main__.machine())
+
+
+def test_readme_has_the_range_of_the_page_of_benchmarks():
+    """From the smallest to the largest median of the lines that compare a step with TRL's."""
+    page, readme = (" ".join((ROOT / name).read_text(encoding="utf-8").split())
+                    for name in ("docs/benchmarks.md", "README.md"))
+    lines = re.findall(r"step of (\w+)[^|]*: TRL's time / ours \| ([\d.]+)", page)
+    ranges = [[float(x) for name, x in lines if (name == "GRPO") == sampled]
+              for sampled in (False, True)]
+    step, sampled = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
+    assert re.search(rf"{re.escape(step)} .{{,40}}SFT.{{,30}}GRPO {re.escape(sampled)}", readme)

@@ -1,5 +1,5 @@
-"""README and docs: every link leads somewhere, every command has the flags that it names, and the
-code of docs/python.md runs."""
+"""README and docs: every link leads somewhere, every command has the flags that it names, counts
+and tables are those of today, and the code of docs/python.md runs."""
 import importlib
 import re
 import shlex
@@ -74,15 +74,6 @@ def test_a_count_of_methods_or_lessons_is_written_by_the_command(page):
         assert not typed, f"put <!-- count of methods --> or of lessons before {typed[0]!r}"
 
 
-def test_the_address_of_the_project_is_that_of_pyproject():
-    """README's `git clone` and CITATION repeat it; as long as it has none, they have none."""
-    known, cloned, cited = (re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
-                            for name, pattern in (("pyproject.toml", r'^Repository = "(.+)"$'),
-                                                  ("README.md", r"git clone (\S+)"),
-                                                  ("CITATION.cff", r"^repository-code: (\S+)$")))
-    assert known == cloned == cited
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_has_the_flags_that_a_page_names(page, capsys, tmp_path, monkeypatch):
     """A file of one's own holds what docs/python.md shows."""
@@ -155,11 +146,15 @@ def test_what_is_called_removed_is_in_the_commit_that_is_named():
             assert not [x for x in more if x not in kept and f"{folder}/{x}" not in kept], row
 
 
-def test_citation_and_changelog_have_the_version_of_the_package():
-    """And CITATION.cff has the day that CHANGELOG.md gives for it."""
-    cited = dict(re.findall(r"^(version|date-released): (\S+)$",
-                            (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M))
-    released = re.findall(r"^## ([\d.]+) \((\d{4}-\d\d-\d\d)\)$",
-                          (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
-    assert cited == {"version": __version__, "date-released": dict(released)[__version__]}
+def test_citation_has_the_version_its_day_and_the_address_of_the_project():
+    """The day that CHANGELOG.md gives; the address of pyproject, which README's `git clone`
+    repeats, or none, as long as the project has none."""
+    def found(pattern: str, name: str) -> list:
+        return re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+    released = found(r"^## ([\d.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
+    assert dict(found(r"^(version|date-released): (\S+)$", "CITATION.cff")) == {
+        "version": __version__, "date-released": dict(released)[__version__]}
     assert released[0][0] == __version__
+    assert (found(r"^repository-code: (\S+)$", "CITATION.cff")
+            == found(r'^Repository = "(.+)"$', "pyproject.toml")
+            == found(r"git clone (\S+)", "README.md"))

@@ -1,10 +1,9 @@
-"""lessons/evidence: docs/results says what the command prints, and the interval is right."""
+"""lessons/evidence: an interval is right, a verdict is that of kept scores and of the plan that was
+made for them, and docs/results says what the command prints."""
 import math
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,167 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lessons.evidence import __main__ as command_line
+from lessons.evidence import __main__ as command
 from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
-from lessons.evidence.__main__ import main
-from lessons.evidence.judge import mean_of
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
+from nanouft import world
 from nanouft.plumbing.errors import UserError
-
-TEXTS = sorted(pages.TEXTS.glob("*.md"))
-
-
-# ---- the pages -----------------------------------------------------------------------------------
-def test_what_the_command_writes_stands_on_the_pages():
-    """Every field is filled, and every run is told on a page."""
-    written, front = pages.pages(), pages.front()
-    for file, text in written.items():
-        assert file.read_text(encoding="utf-8") == text, file.name
-    assert between("results").search(pages.README.read_text(encoding="utf-8"))[0] == front
-    assert not re.findall(r"\{[^}\"]*\}", " ".join([*written.values(), front]))
-    told = set(re.findall(r"\b[CR]\d+\w?\b", " ".join(written.values())))
-    assert told >= set(judge.RUNS) - {"R1s"}          # R1s asks the rows of R1 how many stop
-
-
-def test_no_interval_is_typed_by_hand():
-    for text in TEXTS:
-        assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8")), text.name
-
-
-def test_a_typed_figure_is_printed_alone_and_is_of_scores_that_are_kept():
-    assert pages.fill("{C13 3.0.0: 12 of 12} and {C5 1.1.0: 87}") == "12 of 12 and 87"
-    for mark, told in (("{C99 3.0.0: 12}", "unknown run 'C99'"),
-                       ("{C13 C20 2.9.0: 12 of 12}", "the scores of C13 are those of 3.0.0"),
-                       ("{C7 3.0.0: 4}", "the scores of C7 are those of 1.1.0")):
-        with pytest.raises(UserError, match=told):
-            pages.fill(mark)
-
-
-@pytest.mark.parametrize("mark", [
-    "{par C1 better: released - SFT}", "{C13 3.0.0 29}", "{c13 3.0.0: 30}", "{pair C1 better"])
-def test_a_mark_that_no_form_reads_is_no_text(mark):
-    with pytest.raises(UserError, match=re.escape(mark)):
-        pages.fill(f"By {mark} points.")
-    assert pages.fill('{"prompt": "..."}') == '{"prompt": "..."}'
-
-
-def test_a_mean_of_two_runs_is_of_the_same_models():
-    with pytest.raises(UserError, match="different models"):
-        pages.fill("{pair& C1 better: released - SFT & R1 better: released - SFT}")
-
-
-def test_a_page_that_lost_its_marks_is_not_said_to_be_written():
-    assert write_between("<!-- a -->\nold<!-- end of a -->", "a", "new\n") == \
-        "<!-- a -->\nnew\n<!-- end of a -->"
-    with pytest.raises(UserError, match="<!-- b -->"):
-        write_between("<!-- a -->\nold<!-- end of a -->", "b", "new\n")
-
-
-def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
-    """README and the overview say so; C1, C2: all demonstrations are right, so the best."""
-    found = pages.all_lines()
-    for key in ("C1 better: released - SFT", "R1 better: released - SFT",
-                "C1c better: detached - SFT", "C2 better: UFT .01 - SFT", "C2 better: UFT .1 - SFT",
-                "C3 better: UFT - A and good B", "C3b better: UFT - A and best B",
-                "C10 better: UNA - RFT", "R8 better: UNA - RFT", "C4 better: PoFT - SFT, filtered",
-                "R4 better: PoFT - SFT, filtered", "C4b better: PoFT, filtered - SFT, filtered"):
-        assert found[key].verdict != "holds", key
-    for key in ("C1 as good: detached - SFT", "R1 as good: detached - SFT",
-                "R5 as good: detached, 96 - SFT, 96", "R6 as good: detached, 256 - SFT, 256"):
-        assert any(x.mean - x.half <= 0 for x in found[key].findings), key      # not better either
-
-
-@pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
-def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, plain):
-    """README says so, of both settings: on N1 and on N2."""
-    for second in ("DPO", "KTO", "UNA"):
-        figures = differences(f"{run} better: {plain} - A -> {second}")
-        assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second
-
-
-@pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
-def test_without_i_do_not_know_no_such_lead_is_clear_on_both_models(run, plain):
-    """README, the overview and the page of UFT say so; in skills the chain with KTO leads by far
-    in the second setting."""
-    for second in ("DPO", "KTO", "UNA"):
-        figures = differences(f"{run} better, without unknown: {plain} - A -> {second}")
-        assert any(mean <= half for mean, half in figures), second
-    in_skills = differences("C3b better, skills: A and best B - A -> KTO")
-    assert all(mean + half < -5 for mean, half in in_skills)
-
-
-def test_what_is_averaged_by_hand():
-    """Overall a fact weighs a third, "I do not know" a sixth, reversed words a fifteenth, as the
-    pages say. "tasks alike" and "without unknown" are other means of the same scores."""
-    claim, kept = plan.read("C3"), plan.scores("C3")
-    shares = judge.weights(claim.parts)
-    assert [round(1 / shares[task]) for task in ("fact", "unknown", "reverse")] == [3, 6, 15]
-    i = [*claim.trainings].index("UFT")
-    task = dict(zip(claim.tasks, kept["scores"][i, 0].mean((0, 2)) / UNIT))
-    found = {of: judge.moments(judge.asked_of(claim, f"better, {of}: UFT", 0))[0]
-             for of in ("tasks alike", "without unknown", "without truth", "score in fact")}
-    skills = np.mean([task[name] for name in SKILLS])
-    assert found == pytest.approx({
-        "tasks alike": np.mean([*task.values()]), "score in fact": task["fact"],
-        "without unknown": (skills + task["truth"] + task["fact"]) / 3,
-        "without truth": (skills + task["unknown"] + task["fact"]) / 3})
-
-
-def test_the_mean_of_two_runs_and_its_interval_by_hand():
-    """Variances 1 and 3 add up to 4, and of a mean of two count a quarter. Welch's degrees of
-    freedom are 4 * 4 / (1 / 4 + 9 / 8)."""
-    assert mean_of(((1.0, 1.0, 4.0), (2.0, 3.0, 8.0))) == pytest.approx((1.5, 1.0, 16 / 1.375))
-    one = differences("C3 better: UFT - A -> DPO")
-    assert differences("C3 better: UFT - A -> DPO & C3 better: UFT - A -> DPO")[0][0] == \
-        pytest.approx(one[0][0])
-
-
-def test_a_picture_of_scores_compares_rows_of_one_run():
-    """Scores of two runs cannot be compared; a row of another run says so in its name."""
-    for rows in (pictures.POFT, pictures.UNA):
-        runs = {name: {key.split()[0] for key in keys} for name, (_, *keys) in rows.items()}
-        ours = next(iter(runs.values()))
-        for name, of_row in runs.items():
-            assert of_row <= ours or all(run in name for run in of_row), name
-
-
-def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
-    """By name and version of the paper, and each question is of a claim about that paper."""
-    found = pages.all_lines()
-    for sentence in plan.PAPERS:
-        assert re.fullmatch(r"\d{4}\.\d{5}v\d", sentence.version) and sentence.doubt
-        for key in sentence.asked + sentence.also:
-            assert found[key].claim in plan.RUNS_OF[sentence.paper], key
-            assert found[key].whose == ("the paper's" if key in sentence.asked else "ours")
-    assert sorted(sum(plan.RUNS_OF.values(), [])) == sorted(judge.RUNS)
-
-
-def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
-    rows = [{"response": str(i), "score": score} for i, score in enumerate([0, 1, 0.2, 0.1, 0.5])]
-    found = harvest.balance(rows, seed=3)
-    assert [row["score"] >= 0.5 for row in found].count(True) == 2 and len(found) == 4
-    assert found == [row for row in rows if row in found] == harvest.balance(rows, seed=3)
-    assert harvest.balance(rows[:1], seed=3) == []
-
-
-def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
-    nothing_right = [harvest.Sample("", 0.0, stops=False, usable=True)]
-    monkeypatch.setattr(harvest, "sample_answers", lambda cfg, rows: {0: nothing_right})
-    asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
-    assert harvest.main(asked.split()) == 0
-    assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""
-
-
-def test_the_words_of_a_frozen_line_are_its_numbers():
-    """And its verdict is that of all models."""
-    for line in [*judge.lines("C5"), *judge.frozen("lake", "C5"), *judge.lines("C7")]:
-        for found in line.findings:
-            assert judge.points(found.mean, found.half) in line.figures
-        if line.findings:
-            assert {found.verdict for found in line.findings} == {line.verdict} or \
-                line.verdict == "undecided"
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -199,21 +44,22 @@ def fast(monkeypatch):
     (0.02, 0.0, 0.3), (0.02, 0.1, 0.3), (0.005, 0.2, 0.3), (0.05, 0.1, 0.1),
     (0.0, 0.0, 0.3), (0.0, 0.05, 0.3), (0.0, 0.1, 0.3)])
 def test_the_interval_covers_the_truth_in_simulation(seed_sd, prompt_sd, rest_sd, fast):
-    """Five seeds, nine families of 100 prompts, true difference 0: 95 %, give or take chance. Where
-    all seeds are alike, also in the third of the draws whose seeds agree most: the variance over
-    seeds says too little there, but the interval is never narrower than prompts or answers make
-    it."""
+    """Five seeds, three families of 100 prompts, true difference 0: 95 %, give or take chance, and
+    the mean scatters as much as its own variance says. Where all seeds are alike, it covers also in
+    the third of the draws whose seeds agree most: the variance over seeds says too little there,
+    but the interval is never narrower than prompts or answers make it."""
     rng, draws = np.random.default_rng(0), []
     for _ in range(300):
         seeds = rng.normal(0, seed_sd, (5, 1))
-        gaps = [(seeds + rng.normal(0, prompt_sd, 100) + rng.normal(0, rest_sd, (5, 100))) / 9
-                for _ in range(9)]
-        mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 9)
+        gaps = [(seeds + rng.normal(0, prompt_sd, 100) + rng.normal(0, rest_sd, (5, 100))) / 3
+                for _ in range(3)]
+        mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 3)
         inside = abs(mean) <= stats.half_width(variance, freedom)
-        draws.append((sum(gap.mean(1) for gap in gaps).var(), inside))
-    inside = [x for _, x in sorted(draws)]
+        draws.append((sum(gap.mean(1) for gap in gaps).var(), inside, mean, variance))
+    _, inside, means, variances = zip(*sorted(draws))
     if seed_sd:
         assert 0.91 <= np.mean(inside) <= 0.98
+        assert np.var(means) == pytest.approx(np.mean(variances), rel=0.25)
     else:
         assert np.mean(inside[:100]) >= 0.91
 
@@ -235,13 +81,62 @@ def test_the_mean_over_answers_that_stop_and_its_interval():
     assert np.var(means) == pytest.approx(np.mean(variances), rel=0.2)
 
 
-# ---- families ------------------------------------------------------------------------------------
+def test_the_mean_of_two_runs_and_its_interval_by_hand():
+    """Variances 1 and 3 add up to 4, and of a mean of two count a quarter. Welch's degrees of
+    freedom are 4 * 4 / (1 / 4 + 9 / 8)."""
+    assert judge.mean_of(((1.0, 1.0, 4.0), (2.0, 3.0, 8.0))) == pytest.approx(
+        (1.5, 1.0, 16 / 1.375))
+    one = differences("C3 better: UFT - A -> DPO")
+    assert differences("C3 better: UFT - A -> DPO & C3 better: UFT - A -> DPO")[0][0] == \
+        pytest.approx(one[0][0])
+
+
+def test_what_is_averaged_by_hand():
+    """Overall a fact weighs a third, "I do not know" a sixth, reversed words a fifteenth, as the
+    pages say. "tasks alike" and "without unknown" are other means of the same scores."""
+    claim, kept = plan.read("C3"), plan.scores("C3")
+    shares = judge.weights(claim.parts)
+    assert [round(1 / shares[task]) for task in ("fact", "unknown", "reverse")] == [3, 6, 15]
+    i = [*claim.trainings].index("UFT")
+    task = dict(zip(claim.tasks, kept["scores"][i, 0].mean((0, 2)) / UNIT))
+    found = {of: judge.moments(judge.asked_of(claim, f"better, {of}: UFT", 0))[0]
+             for of in ("tasks alike", "without unknown", "without truth", "score in fact")}
+    skills = np.mean([task[name] for name in SKILLS])
+    assert found == pytest.approx({
+        "tasks alike": np.mean([*task.values()]), "score in fact": task["fact"],
+        "without unknown": (skills + task["truth"] + task["fact"]) / 3,
+        "without truth": (skills + task["unknown"] + task["fact"]) / 3})
+
+
+@pytest.mark.parametrize("p, freedom, value", [(0.025, 1, 12.706), (0.025, 4, 2.776),
+                                               (0.005, 10, 3.169), (0.025, 1e9, 1.960)])
+def test_students_t_is_that_of_the_tables(p, freedom, value):
+    assert stats.student(p, freedom) == pytest.approx(value, abs=2e-3)
+
+
+# ---- the verdict ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("mean, half, test, verdict", [
+    (0.03, 0.01, "better", "holds"), (-0.03, 0.01, "better", "does not hold"),
+    (0.01, 0.01, "better", "undecided"), (-0.015, 0.004, "not inferior", "holds"),
+    (-0.03, 0.005, "not inferior", "does not hold"), (0.0, 0.01, "as good", "holds"),
+    (0.03, 0.005, "as good", "does not hold"), (0.0, 0.03, "as good", "undecided")])
+def test_verdicts(mean, half, test, verdict):
+    assert stats.verdict(mean, half, test) == verdict
+
+
+def test_holm_stops_at_the_first_doubt():
+    """With 4 degrees of freedom one look needs 2.78 standard errors, two looks need 3.50."""
+    clear, fair, weak = ((errors * 0.01, 0.0001, 4.0, "better") for errors in (9, 3.3, 3))
+    assert stats.holm([clear, fair]) == ["holds", "holds"]
+    assert stats.holm([weak, clear, fair]) == ["undecided", "holds", "undecided"]
+
+
 def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
     """Five seeds and 100 prompts of each family, with these differences."""
     rng = np.random.default_rng(1)
     gaps = {name: effect + rng.normal(0, 0.2, (5, 100)) for name, effect in effects.items()}
     return judge.Asked(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
-                          "better")
+                       "better")
 
 
 def test_a_planted_family_is_found_and_no_other():
@@ -253,6 +148,8 @@ def test_a_planted_family_is_found_and_no_other():
     assert judge.largest(below) == "b" and judge.rests_on_largest(below, "does not hold")
     assert not judge.rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
     assert not judge.rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
+    margin = alone._replace(test="not inferior")        # half of a mean says nothing of a margin
+    assert not judge.rests_on_largest(margin, "holds")
 
 
 def test_a_family_that_goes_leaves_its_share_to_its_part():
@@ -300,62 +197,34 @@ def test_a_verdict_seldom_seems_to_rest_on_one_family_where_all_gain_alike(name,
     assert decided > 5 and said <= 0.06 * decided
 
 
-@pytest.mark.parametrize("p, freedom, value", [(0.025, 1, 12.706), (0.025, 4, 2.776),
-                                               (0.005, 10, 3.169), (0.025, 1e9, 1.960)])
-def test_students_t_is_that_of_the_tables(p, freedom, value):
-    assert stats.student(p, freedom) == pytest.approx(value, abs=2e-3)
-
-
-@pytest.mark.parametrize("mean, half, test, verdict", [
-    (0.03, 0.01, "better", "holds"), (-0.03, 0.01, "better", "does not hold"),
-    (0.01, 0.01, "better", "undecided"), (-0.015, 0.004, "not inferior", "holds"),
-    (-0.03, 0.005, "not inferior", "does not hold"), (0.0, 0.01, "as good", "holds"),
-    (0.03, 0.005, "as good", "does not hold"), (0.0, 0.03, "as good", "undecided")])
-def test_verdicts(mean, half, test, verdict):
-    assert stats.verdict(mean, half, test) == verdict
-
-
-def test_holm_stops_at_the_first_doubt():
-    """With 4 degrees of freedom one look needs 2.78 standard errors, two looks need 3.50."""
-    clear, fair, weak = ((errors * 0.01, 0.0001, 4.0, "better") for errors in (9, 3.3, 3))
-    assert stats.holm([clear, fair]) == ["holds", "holds"]
-    assert stats.holm([weak, clear, fair]) == ["undecided", "holds", "undecided"]
-
-
-# ---- the plans -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", [x for x in plan.NAMES if x in judge.RUNS])
-def test_what_is_kept_is_what_the_plan_names(name):
-    run, kept = plan.read(name), plan.scores(name)
-    assert kept["scores"].shape == (len(run.trainings), len(run.models), len(run.seeds()),
-                                    len(run.tasks), run.items)
-
-
+# ---- the plan ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", plan.NAMES)
-def test_no_two_commands_make_one_folder(name):
-    """And nothing is needed before it is made; else one model would be read as another."""
+def test_what_a_plan_makes(name):
+    """Kept scores have its size. Each command makes a folder of its own, after what it reads; else
+    one model would be read as another. No training has the name of something that is made; else it
+    would be that, and never be trained."""
+    run = plan.read(name)
+    if name in judge.RUNS:
+        assert plan.scores(name)["scores"].shape == (
+            len(run.trainings), len(run.models), len(run.seeds()), len(run.tasks), run.items)
+    assert not {*run.made} & {*run.trainings}
     made: dict = {}
-    for *_, todo, _ in train.cells(plan.read(name), 0):
+    for *_, todo, folders in train.cells(run, 0):
         for folder, words in todo.items():
             assert made.setdefault(folder, words) == words
             needed = [x.removesuffix(".jsonl").rpartition("/")[0] if x.endswith(".jsonl") else x
                       for x in words[:-1] if x.startswith(str(train.OUT))]
             assert {*needed} <= {*made}
-
-
-@pytest.mark.parametrize("name", plan.NAMES)
-def test_each_training_of_a_plan_has_a_command_of_its_own(name):
-    """With the name of something that is made it would be that, and never be trained."""
-    run = plan.read(name)
-    assert not {*run.made} & {*run.trainings}
-    *_, todo, folders = train.cells(run, 1)[0]
-    for training, folder in folders.items():
-        words = shlex.join(todo.get(folder, ()))
-        assert "--" not in run.trainings[training] or words.startswith("nanouft.train"), training
+        for training, folder in folders.items():
+            words = shlex.join(todo.get(folder, ()))
+            assert "--" not in run.trainings[training] or words.startswith("nanouft.train")
 
 
 def test_tries_have_validation_prompts_and_no_questions():
     """And the trainings that choose one setting of a run have the same flags but for it, with
     seeds and prompts that the run itself does not have."""
+    def without_rate(flags: str) -> str:
+        return re.sub(r" --lr \S+", "", flags)
     for run in map(plan.read, plan.NAMES):
         assert (run.split == "val") == (not run.questions)
         if run.split == "val":
@@ -366,10 +235,6 @@ def test_tries_have_validation_prompts_and_no_questions():
                             if flags and name not in starts)
             assert {*tries} <= {without_rate(flags) for flags in asked.trainings.values()}
             assert len({*tries.values()}) == 1                      # equally many of each
-
-
-def without_rate(flags: str) -> str:
-    return re.sub(r" --lr \S+", "", flags)
 
 
 @pytest.mark.parametrize("name", plan.NAMES)
@@ -400,6 +265,11 @@ def test_whatever_scores_or_verdicts_depend_on_is_in_a_hash_and_no_words_are(nam
             assert plan.hashes(run)["questions"] != kept["questions"]
 
 
+def forget() -> None:
+    plan.read.cache_clear()
+    plan.scores.cache_clear()
+
+
 @pytest.fixture
 def own_plan(tmp_path, monkeypatch):
     """A change of C8's plan, in a copy: new text in place of the old one."""
@@ -416,25 +286,16 @@ def own_plan(tmp_path, monkeypatch):
         text = file.read_text(encoding="utf-8")
         assert old in text
         file.write_text(text.replace(old, new), encoding="utf-8")
-        plan.read.cache_clear()
-        plan.scores.cache_clear()
+        forget()
     yield change
-    plan.read.cache_clear()
-    plan.scores.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize("old, new, told", [
     ("--lr 2.5e-4", "--lr 1e-4", "its trainings .* restore them, or train them: .* C8 --keep"),
     ("800 to 804", "801 to 805", "its trainings"), ("prompts = 4", "prompts = 5", "its trainings"),
     ("as good, score in rules_new", "better, score in rules_new", "its questions .* restore them"),
-    ("DFT - SFT = DFT learns rules", "SFT - DFT = DFT learns rules", "its questions")])
-def test_a_plan_that_changed_after_its_scores_is_not_judged(old, new, told, own_plan):
-    own_plan(old, new)
-    with pytest.raises(UserError, match=f"questions/C8.ini: {told}"):
-        judge.judged("C8")
-
-
-@pytest.mark.parametrize("old, new, told", [
+    ("DFT - SFT = DFT learns rules", "SFT - DFT = DFT learns rules", "its questions"),
     ("as good, score in rules_new", "as good, skils", "unknown mean of a question 'skils'"),
     ("as good, score in rules_new", "as good, without lst", "question 'without lst'"),
     ("as good, score in rules_new", "as good, stop", "unknown mean .* did you mean stops"),
@@ -446,10 +307,11 @@ def test_a_plan_that_changed_after_its_scores_is_not_judged(old, new, told, own_
     ("[edges]", "[edge]", "unknown section 'edge'"),
     ("[edges]", "[edges]\nSFFT = lowest", "unknown training in .edges. 'SFFT'"),
     ("prompts = 4", "prompts = 4\nitms = 5", "unknown setting 'itms'")])
-def test_a_mistyped_plan_is_not_read_as_another(old, new, told, own_plan):
+def test_a_plan_that_changed_after_its_scores_or_is_mistyped_is_not_judged(old, new, told,
+                                                                           own_plan):
     own_plan(old, new)
     with pytest.raises(UserError, match=f"questions/C8.ini: .*{told}"):
-        plan.read("C8")
+        judge.judged("C8")
 
 
 def test_words_may_be_mended_and_a_changed_plan_be_trained(own_plan, monkeypatch, capsys):
@@ -459,22 +321,28 @@ def test_words_may_be_mended_and_a_changed_plan_be_trained(own_plan, monkeypatch
     monkeypatch.setattr(train, "train", lambda *_: {x: scores[x]
                                                     for x in ("scores", "ended", "groups")})
     with pytest.raises(UserError, match="C8 --keep"):               # before days of training
-        main(["--train", "C8"])
-    main(["--train", "C8", "--keep"])
+        command.main(["--train", "C8"])
+    command.main(["--train", "C8", "--keep"])
     assert "Judged from these trainings" in capsys.readouterr().out
-    plan.scores.cache_clear()
+    forget()
     assert np.array_equal(plan.scores("C8")["scores"], scores["scores"])
     plan.file_of("C8").unlink()
-    plan.scores.cache_clear()
+    forget()
     with pytest.raises(UserError, match="C8 has no scores yet: .* --train C8 --keep"):
-        main(["C8"])
+        command.main(["C8"])
 
 
-def test_questions_are_not_sealed_after_their_scores(own_plan, monkeypatch):
+def test_kept_scores_are_replaced_by_a_later_version_and_for_the_same_questions(own_plan,
+                                                                                monkeypatch):
+    """A figure that is typed on a page says of its scores no more than the version; and questions
+    are not sealed after their scores. Both are refused before anything is trained."""
+    monkeypatch.setattr(train, "train", None)
+    monkeypatch.setattr(command, "__version__", str(plan.scores("C8")["version"]))
+    with pytest.raises(UserError, match="C8.npz.xz was kept by this version, .* raise nanouft"):
+        command.main(["--train", "C8", "--keep"])
     own_plan("as good, score in rules_new", "better, score in rules_new")
-    monkeypatch.setattr(train, "train", None)                       # refused before it
-    monkeypatch.setattr(command_line, "__version__", "99.0.0")
-    for refused in (lambda: main(["--train", "C8", "--keep"]),
+    monkeypatch.setattr(command, "__version__", "99.0.0")
+    for refused in (lambda: command.main(["--train", "C8", "--keep"]),
                     lambda: plan.keep("C8", {}, "99.0.0")):
         with pytest.raises(UserError, match="its questions .* in a plan with seeds of its own"):
             refused()
@@ -482,14 +350,7 @@ def test_questions_are_not_sealed_after_their_scores(own_plan, monkeypatch):
     plan.check_free("C8", "99.0.0")
 
 
-def test_scores_are_not_kept_twice_in_one_version(own_plan, monkeypatch):
-    """A figure that is typed on a page says of its scores no more than the version."""
-    monkeypatch.setattr(train, "train", None)
-    monkeypatch.setattr(command_line, "__version__", str(plan.scores("C8")["version"]))
-    with pytest.raises(UserError, match="C8.npz.xz was kept by this version, .* raise nanouft"):
-        main(["--train", "C8", "--keep"])
-
-
+# ---- its trainings -------------------------------------------------------------------------------
 @pytest.fixture
 def small_plan(own_plan, tmp_path, monkeypatch):
     """C8 with trainings of a moment, made in a folder of its own. Returns own_plan."""
@@ -508,17 +369,19 @@ def small_plan(own_plan, tmp_path, monkeypatch):
     return own_plan
 
 
-@pytest.mark.parametrize("old, new, named", [
-    ("sft --rows 8 --steps 1", "sft --rows 8 --steps 2", "N1/800/SFT was"),
-    ("keep --rows 8", "keep --rows 9", "N1/800/right, and 1 more were"),    # and who reads it
-    ("prompts = 4", "prompts = 5", "N1/800/SFT/scores.npz, and 2 more were"),
-    ("items = 2", "items = 3", "N1/800/SFT/scores.npz, and 2 more were"),
-    ("items = 2", "items = 2\nlongest = 20", "N1/800/SFT/scores.npz, and 2 more were"),
-    ("rules rules_new unknown", "rules_new rules unknown", "N1/800/SFT/scores.npz, and 2 more")])
-def test_what_another_plan_left_is_not_taken_for_this_ones(old, new, named, small_plan):
-    small_plan(old, new)
-    with pytest.raises(UserError, match=f"out/C8/{named}.* made for another plan than .*C8.ini"):
-        train.train("C8", 0, 1)
+def test_what_another_plan_left_is_not_taken_for_this_ones(small_plan):
+    for old, new, named in (
+            ("sft --rows 8 --steps 1", "sft --rows 8 --steps 2", "N1/800/SFT was"),
+            ("keep --rows 8", "keep --rows 9", "N1/800/right, and 1 more were"),    # who reads it
+            ("prompts = 4", "prompts = 5", "N1/800/SFT/scores.npz, and 2 more were"),
+            ("items = 2", "items = 3", "N1/800/SFT/scores.npz, and 2 more were"),
+            ("items = 2", "items = 2\nlongest = 20", "N1/800/SFT/scores.npz, and 2 more were"),
+            ("rules rules_new unknown", "rules_new rules unknown", "N1/800/SFT/scores.npz, and 2")):
+        small_plan(old, new)
+        told = f"out/C8/{named}.* made for another plan than .*C8.ini"
+        with pytest.raises(UserError, match=told):
+            train.train("C8", 0, 1)
+        small_plan(new, old)
 
 
 def test_what_the_same_plan_left_is_there_and_old_folders_go_on_to_work(small_plan, capsys):
@@ -556,14 +419,141 @@ def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     train.make(todo)
     train.make(dict.fromkeys(todo, ["no.program"]))                 # it is there
     train.score(run, folder)
+    assert train.scores_are_of_plan(run, folder)
+    assert not train.scores_are_of_plan(replace(run, run=run.run | {"split": "val"}), folder)
     assert np.array_equal(np.load(train.scored(run, folder))["scores"],
                           plan.scores("C6")["scores"][0, 0, 0])
     assert np.array_equal(train.groups_of(plan.read("C17")), plan.scores("C17")["groups"])
 
 
+def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
+    rows = [{"response": str(i), "score": score} for i, score in enumerate([0, 1, 0.2, 0.1, 0.5])]
+    found = harvest.balance(rows, seed=3)
+    assert [row["score"] >= 0.5 for row in found].count(True) == 2 and len(found) == 4
+    assert found == [row for row in rows if row in found] == harvest.balance(rows, seed=3)
+    assert harvest.balance(rows[:1], seed=3) == []
+
+
+def test_an_answer_that_does_not_stop_is_never_chosen_or_demonstrated():
+    answers = [harvest.Sample(str(score), score, stops=score < 1, usable=True)
+               for score in (1.0, 0.5, 0.0)]
+    found = harvest.files_of(answers, None)
+    assert [x["chosen"] for x in found["pairs"]] == ["0.5"] and found["demos"] == [
+        {"response": "0.5"}]
+    assert [x["label"] for x in found["labels"]] == [False, True, False]
+
+
+def test_rows_that_are_kept_stay_in_their_order():
+    rows = world.rows("train", "demos", 12, 0, noise=0.4)
+    kept = keep.likeliest(rows, "base", 0.5)
+    assert len(kept) == 6 and kept == [row for row in rows if row in kept]
+
+
+def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
+    nothing_right = [harvest.Sample("", 0.0, stops=False, usable=True)]
+    monkeypatch.setattr(harvest, "sample_answers", lambda cfg, rows: {0: nothing_right})
+    asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
+    assert harvest.main(asked.split()) == 0
+    assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""
+
+
+# ---- the pages -----------------------------------------------------------------------------------
+def test_what_the_command_writes_stands_on_the_pages():
+    """Every field is filled, every run is told on a page, and no interval is typed by hand."""
+    written, front = pages.pages(), pages.front()
+    for file, text in written.items():
+        assert file.read_text(encoding="utf-8") == text, file.name
+    assert between("results").search(pages.README.read_text(encoding="utf-8"))[0] == front
+    assert not re.findall(r"\{[^}\"]*\}", " ".join([*written.values(), front]))
+    told = set(re.findall(r"\b[CR]\d+\w?\b", " ".join(written.values())))
+    assert told >= set(judge.RUNS) - {"R1s"}          # R1s asks the rows of R1 how many stop
+    for text in pages.TEXTS.glob("*.md"):
+        assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8")), text.name
+
+
+@pytest.mark.parametrize("mark, told", [
+    ("{C99 3.0.0: 12}", "unknown run 'C99'"),
+    ("{C13 C20 2.9.0: 12 of 12}", "the scores of C13 are those of 3.0.0"),
+    ("{C7 3.0.0: 4}", "the scores of C7 are those of 1.1.0"),
+    ("{pair& C1 better: released - SFT & R1 better: released - SFT}", "different models"),
+    ("{par C1 better: released - SFT}", "no form reads it: {par C1"),
+    ("{C13 3.0.0 29}", "no form reads it: {C13"), ("{c13 3.0.0: 30}", "no form reads it: {c13"),
+    ("{pair C1 better", "no form reads it: {pair C1 better")])
+def test_a_mark_that_is_wrong_is_refused(mark, told):
+    """A typed figure is of scores that are kept, and is printed alone; data are no mark."""
+    with pytest.raises(UserError, match=told):
+        pages.fill(f"By {mark} points.")
+    assert pages.fill('{C13 3.0.0: 12 of 12} and {C5 1.1.0: 87} {"prompt": "..."}') == (
+        '12 of 12 and 87 {"prompt": "..."}')
+
+
+def test_a_page_that_lost_its_marks_is_not_said_to_be_written():
+    assert write_between("<!-- a -->\nold<!-- end of a -->", "a", "new\n") == \
+        "<!-- a -->\nnew\n<!-- end of a -->"
+    with pytest.raises(UserError, match="<!-- b -->"):
+        write_between("<!-- a -->\nold<!-- end of a -->", "b", "new\n")
+
+
+def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
+    """README and the overview say so; C1, C2: all demonstrations are right, so the best."""
+    found = pages.all_lines()
+    for key in ("C1 better: released - SFT", "R1 better: released - SFT",
+                "C1c better: detached - SFT", "C2 better: UFT .01 - SFT", "C2 better: UFT .1 - SFT",
+                "C3 better: UFT - A and good B", "C3b better: UFT - A and best B",
+                "C10 better: UNA - RFT", "R8 better: UNA - RFT", "C4 better: PoFT - SFT, filtered",
+                "R4 better: PoFT - SFT, filtered", "C4b better: PoFT, filtered - SFT, filtered"):
+        assert found[key].verdict != "holds", key
+    for key in ("C1 as good: detached - SFT", "R1 as good: detached - SFT",
+                "R5 as good: detached, 96 - SFT, 96", "R6 as good: detached, 256 - SFT, 256"):
+        assert any(x.mean - x.half <= 0 for x in found[key].findings), key      # not better either
+
+
+@pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
+def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, plain):
+    """README says so, of both settings: on N1 and on N2. Without "I do not know" no such lead is
+    clear on both; and in skills the chain with KTO leads by far in the second setting."""
+    for second in ("DPO", "KTO", "UNA"):
+        figures = differences(f"{run} better: {plain} - A -> {second}")
+        assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second
+        figures = differences(f"{run} better, without unknown: {plain} - A -> {second}")
+        assert any(mean <= half for mean, half in figures), second
+    in_skills = differences("C3b better, skills: A and best B - A -> KTO")
+    assert all(mean + half < -5 for mean, half in in_skills)
+
+
+def test_a_picture_of_scores_compares_rows_of_one_run():
+    """Scores of two runs cannot be compared; a row of another run says so in its name."""
+    for rows in (pictures.POFT, pictures.UNA):
+        runs = {name: {key.split()[0] for key in keys} for name, (_, *keys) in rows.items()}
+        ours = next(iter(runs.values()))
+        for name, of_row in runs.items():
+            assert of_row <= ours or all(run in name for run in of_row), name
+
+
+def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
+    """By name and version of the paper, and each question is of a claim about that paper."""
+    found = pages.all_lines()
+    for sentence in plan.PAPERS:
+        assert re.fullmatch(r"\d{4}\.\d{5}v\d", sentence.version) and sentence.doubt
+        for key in sentence.asked + sentence.also:
+            assert found[key].claim in plan.RUNS_OF[sentence.paper], key
+            assert found[key].whose == ("the paper's" if key in sentence.asked else "ours")
+    assert sorted(sum(plan.RUNS_OF.values(), [])) == sorted(judge.RUNS)
+
+
+def test_the_words_of_a_frozen_line_are_its_numbers():
+    """And its verdict is that of all models."""
+    for line in [*judge.lines("C5"), *judge.frozen("lake", "C5"), *judge.lines("C7")]:
+        for found in line.findings:
+            assert judge.points(found.mean, found.half) in line.figures
+        if line.findings:
+            assert {found.verdict for found in line.findings} == {line.verdict} or \
+                line.verdict == "undecided"
+
+
 # ---- the command ---------------------------------------------------------------------------------
 def test_the_command_prints_every_verdict(capsys):
-    main([])
+    command.main([])
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
     plain = " ".join(out.split())
@@ -572,42 +562,28 @@ def test_the_command_prints_every_verdict(capsys):
         assert " ".join(told.split()) in plain
 
 
-@pytest.mark.parametrize("name, command", [
+@pytest.mark.parametrize("name, flags", [
     ("C2", "--objective sft --lr 6.3e-5 --batch-size 8"), ("C3", "--lr 1e-5 --beta 1"),
     ("C13", "--objective sft --lr 3e-4"), ("C17", "--steps 50 <- FEW SFT 10")])
-def test_a_run_is_printed_with_the_flags_that_it_had_and_without_marks(name, command, capsys):
-    main([name])
+def test_a_run_is_printed_with_the_flags_that_it_had_and_without_marks(name, flags, capsys):
+    command.main([name])
     out = capsys.readouterr().out
-    assert command in out and not re.search(r"{(wide|broad|pair|size)", out)
-
-
-def test_the_command_does_without_torch():
-    """Asked of one experiment, because a process of its own has judged nothing yet."""
-    code = ("import sys; from lessons.evidence.__main__ import main; main(['R1']); "
-            "sys.exit('torch' in sys.modules)")
-    subprocess.run([sys.executable, "-c", code], cwd=pages.ROOT, stdout=subprocess.DEVNULL,
-                   check=True)
-
-
-def test_mistakes_are_one_line():
-    for words, told in (
-            (["C99"], "unknown run 'C99'"),
-            (["--train"], "need a run with a plan"), (["--train", "C5"], "version 1.1.0"),
-            (["--train", "C4", "--workers", "0"], "--workers 0: must be at least 1"),
-            (["--train", "C4", "--seeds", "1", "--keep"], "--keep needs all seeds"),
-            (["--train", "C4", "--seeds", "-1"], "--seeds -1: must be at least 0")):
-        with pytest.raises(UserError, match=told):
-            main(words)
+    assert flags in out and not re.search(r"{(wide|broad|pair|size)", out)
 
 
 @pytest.mark.parametrize("program, words, told", [
+    (command, "C99", "unknown run 'C99'"), (command, "--train", "need a run with a plan"),
+    (command, "--train C5", "version 1.1.0"),
+    (command, "--train C4 --workers 0", "--workers 0: must be at least 1"),
+    (command, "--train C4 --seeds 1 --keep", "--keep needs all seeds"),
+    (command, "--train C4 --seeds -1", "--seeds -1: must be at least 0"),
     (harvest, "--skills rules_new", "--skills: no task left: rules_new exists in val and test"),
-    (keep, "--skills cooking", "--skills: unknown task 'cooking'; known are A, B, all, rules"),
-    (keep, "--share 60", "--share 60.0: must be above 0 and at most 1")])
-def test_a_number_out_of_range_is_one_line(program, words, told, tmp_path, monkeypatch):
-    """Before a model is opened."""
+    (keep, "--skills cooking --aligned folder",
+     "--skills: unknown task 'cooking'; known are A, B, all, rules"),
+    (keep, "--share 60 --aligned folder", "--share 60.0: must be above 0 and at most 1")])
+def test_a_mistake_is_one_line_before_a_model_is_opened(program, words, told, tmp_path,
+                                                        monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(program, "start_model", None)
-    more = ["--aligned", "folder"] if program is keep else []
+    monkeypatch.setattr(program, "start_model", None, raising=False)
     with pytest.raises(UserError, match=re.escape(told)):
-        program.main([*words.split(), *more])
+        program.main(words.split())

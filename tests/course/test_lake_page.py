@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import opened
+from browser import missing, opened
 from test_lake import LAKES, TASK, TWOWAY, near
 
 from frozen_lake.__main__ import main as lake_command
@@ -17,6 +17,8 @@ from frozen_lake.record import LAMS, WEB, page_data, page_policies
 from frozen_lake.table import print_table
 from lessons.evidence import judge
 from nanouft.pictures.colours import write_page
+
+ROOT = Path(__file__).parents[2]
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -69,14 +71,20 @@ def numbers(text: str, before: str = "at") -> list[int]:
     return [int(x) for x in re.findall(rf"(?<= {before} )\d+", text)]
 
 
-def test_the_page_says_what_was_computed(written, lakes, browser):
-    """Bet, counts over all updates, one update and one move, in three states."""
+def set_to(page, lake: int, **sliders: int) -> None:
+    page.select_option("#which", str(lake))
+    for name, value in sliders.items():
+        page.fill(f"#{name}", str(value))
+        page.dispatch_event(f"#{name}", "change")
+
+
+def test_page_charts_address_and_record_agree(written, lakes, browser):
+    """Counts over all updates, one update and one move, and the charts, in four states; a link
+    opens the last one, Back leads to the states before, and a broken address to the first."""
     page, faults = opened(browser, written, width=390, dark=True)
     page.click("#bet button:last-child")
-    for lake, t, lam in ((0, 5, 5), (0, 0, 1), (1, 3, 10)):
-        page.select_option("#which", str(lake))
-        page.fill("#time", str(t))
-        page.fill("#share", str(lam))
+    for lake, t, lam in ((0, 5, 5), (0, 0, 1), (2, 1, 0), (1, 3, 10)):
+        set_to(page, lake, time=t, share=lam)
         one, of = lakes[lake], counted(lakes, lam)
         answer, why = page.inner_text("#say"), page.inner_text("#why")
         assert numbers(answer + why) == [of[who] for who in ("ift", "sft", "same", "clearly ift",
@@ -84,6 +92,7 @@ def test_the_page_says_what_was_computed(written, lakes, browser):
         share = of["ift"] / 21
         assert answer.startswith("Nearly always" if share > 2 / 3 else
                                  "Hardly ever" if share < 1 / 3 else "Sometimes")
+        assert ("no guess is wrong" in answer) == (lam > 0)     # else IFT is SFT
         begins, ends = ([off(x, 0)[k] for x in lakes] for k in (0, -1))
         assert numbers(why, "on") == [sum(x < -0.01 for x in begins),
                                          sum(x > 0.01 for x in ends)]
@@ -100,63 +109,50 @@ def test_the_page_says_what_was_computed(written, lakes, browser):
         bars = "".join(page.locator("#mix > b").all_inner_texts())
         near(shown(bars), 100 * np.array(mixed), 0.51)
         assert page.inner_text("#part") == f"{10 * lam}\u00a0%"
-    page.select_option("#which", "0")
-    page.fill("#time", "6")
-    assert "the marked cell as well" in page.inner_text("#mix")
-    page.fill("#share", "0")                    # IFT is SFT: not because of any guess
-    assert "no guess is wrong" not in page.inner_text("#say")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults
-
-
-def test_the_charts_are_the_gaps(written, lakes, browser):
-    """Each line is as far from the zero line as the estimate is from the truth, on one scale; the
-    same in words; and below stands who is closer, hollow if by a point or less."""
-    page, _ = opened(browser, written)
-    page.click("#bet button")
-    for lam in (2, 10, 0):
-        page.fill("#share", str(lam))
-        drawn, gaps, signs = [], [], ""
-        for k, one in enumerate(lakes):
-            chart = page.locator(f"#plot{k}")
-            lines = chart.locator("polyline").evaluate_all(
-                "(all) => all.map((x) => x.getAttribute('points'))")
-            drawn += [[float(xy.split(",")[1]) for xy in line.split()] for line in lines]
-            gaps += [off(one, 0), off(one, lam)]
-            told = [float(x.replace("−", "-")) for x in re.findall(
-                r"[+−]?\d+\.\d", chart.get_attribute("aria-label"))]
-            near(told, 100 * np.concatenate(gaps[-2:]), 0.051)
-            signs += "".join(chart.locator("tspan").all_text_contents())
-        zero = page.locator("#plot0 path[stroke-width='2.5']").get_attribute("d")
-        drawn, gaps = np.concatenate(drawn), np.concatenate(gaps)
-        scale = (drawn[0] - float(re.search(r"M\S+ ([\d.]+)H", zero)[1])) / -gaps[0]
-        near(drawn - drawn[0], -scale * (gaps - gaps[0]), 0.05)
-        of = counted(lakes, lam)
-        assert [signs.count(x) for x in "▲△●○="] == [
-            of["clearly ift"], of["ift"] - of["clearly ift"],
-            of["clearly sft"], of["sft"] - of["clearly sft"], of["same"]]
-
-
-def test_a_link_opens_the_same_state_and_back_goes_back(written, browser):
-    page, faults = opened(browser, written)
-    page.click("#bet button:nth-child(2)")
-    page.select_option("#which", "1")
-    for id, value in (("time", "4"), ("move", "2"), ("share", "7")):
-        page.fill(f"#{id}", value)
-        page.dispatch_event(f"#{id}", "change")
-    other, _ = opened(browser, written)
+        charts_agree(page, lakes, lam, of)
+    page.fill("#move", "4")                     # by hand; a guess is wrong at move 2
+    page.dispatch_event("#move", "change")
+    other, _ = opened(browser, written, width=390)
     other.goto(page.url)
-    assert other.url == page.url and "Four by four" in other.get_attribute("#lake", "aria-label")
-    assert other.inner_text("main") == page.inner_text("main")
-    assert [other.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["4", "2", "0.7"]
+    assert other.url == page.url and other.inner_text("main") == page.inner_text("main")
+    assert [other.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["3", "4", "1"]
+    assert "Four by four" in other.get_attribute("#lake", "aria-label")
+    for lake in "2000":                         # the last of these is the bet
+        page.go_back()
+        assert page.input_value("#which") == lake
     page.go_back()
-    assert page.input_value("#which") == "0" and page.inner_text("#say")
-    page.go_back()
+    assert page.url == written.resolve().as_uri()           # the page before the bet
     assert not page.locator("#say").is_visible() and not page.locator("#lakes").is_visible()
     for broken in ("lake=none&update=99&move=0&share=2&bet=never", "&&=", "update=-1&move=1.5"):
         page.goto(f"{written.resolve().as_uri()}#{broken}")
         assert [page.inner_text(f"#{x}Now") for x in ("time", "move", "share")] == ["3", "2", "0.2"]
         assert not page.locator("#say").is_visible()
+    set_to(page, 0, time=6)
+    assert "the marked cell as well" in page.inner_text("#mix")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert not [x for x in faults if not x.startswith("file:")]
+
+
+def charts_agree(page, lakes: list[dict], lam: int, of: dict[str, int]) -> None:
+    """Each line is as far from the zero line as the estimate is from the truth, on one scale; the
+    same in words; and below stands who is closer, hollow if by a point or less."""
+    drawn, gaps, signs = [], [], ""
+    for k, one in enumerate(lakes):
+        chart = page.locator(f"#plot{k}")
+        lines = chart.locator("polyline").evaluate_all(
+            "(all) => all.map((x) => x.getAttribute('points'))")
+        drawn += [float(xy.split(",")[1]) for line in lines for xy in line.split()]
+        both = np.concatenate([off(one, 0), off(one, lam)])
+        gaps += both.tolist()
+        told = re.findall(r"[+−]?\d+\.\d", chart.get_attribute("aria-label"))
+        near([float(x.replace("−", "-")) for x in told], 100 * both, 0.051)
+        signs += "".join(chart.locator("tspan").all_text_contents())
+    zero = page.locator("#plot0 path[stroke-width='2.5']").get_attribute("d")
+    below = np.array(drawn) - float(re.search(r"M\S+ ([\d.]+)H", zero)[1])
+    near(below, below[0] / gaps[0] * np.array(gaps), 0.05)
+    assert [signs.count(x) for x in "▲△●○="] == [
+        of["clearly ift"], of["ift"] - of["clearly ift"],
+        of["clearly sft"], of["sft"] - of["clearly sft"], of["same"]]
 
 
 def test_the_arrows_are_what_the_methods_read(lakes):
@@ -246,7 +242,13 @@ def test_the_page_by_keyboard_alone(written, browser):
     page.keyboard.press("Enter")
     assert "Four by four" in page.get_attribute("#lake", "aria-label") and not faults
     for id in ("which", "time", "move", "share"):
-        assert page.evaluate(f"document.getElementById('{id}').labels[0].textContent.trim()")
+        assert page.inner_text(f"label:has(#{id}) > span")
+
+
+def test_the_picture_of_the_page_shows_the_page_of_today(written, browser):
+    page, _ = opened(browser, written, 1280, 4000)
+    page.click("#bet button:nth-child(2)")
+    assert not missing(page, ROOT / "docs" / "lake.png")
 
 
 # ---- the command and docs/results/lake.md --------------------------------------------------------
@@ -261,7 +263,7 @@ def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys
 
 def table(head: str) -> dict[str, list[str]]:
     """{first cell: the others} of the table of docs/results/lake.md that begins with `head`."""
-    text = (Path(__file__).parents[2] / "docs/results/lake.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/results/lake.md").read_text(encoding="utf-8")
     lines = text[text.index(f"| {head} |"):].split("\n\n")[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:]]
     return {first: rest for first, *rest in rows}

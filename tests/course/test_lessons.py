@@ -1,29 +1,45 @@
-"""Every lesson has its parts, runs, and its laws hold.
+"""Every lesson has its parts, runs, and its laws hold; guesses are asked twice, kept, judged and
+shown beside a constant; the equations of lessons/extras are the losses of their code.
 
-All of them take minutes, so that even among the slow tests only the shortest run:
+All lessons take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
 """
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+from formula import value
+from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, start_folder
+from test_equations import known, step
 
-from lessons import lesson_list
+from lessons import course, lesson_list
 from lessons.classroom import guesses
 from lessons.course import HERE, Question, switches
 from lessons.evidence import judge
+from lessons.extras import povid, substitutes, ts_dpo
+from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from lessons.lesson_list import LESSONS, NUMBERS, lesson_file, number_of
 from lessons.tasks.task import tasks
 from lessons.website import pages
+from nanouft import train
+from nanouft.batch import write_logp
+from nanouft.playground.heads import equations
+from nanouft.plumbing.errors import UserError
+from nanouft.run.reference import FrozenModels
 
 ROOT = HERE.parent
 N = r"\d\db?"                                      # a lesson's number
-
-
+ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switches(file))]
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 ANSWERS = {"00": "a", "01": (0.07, 0.3), "02": (12, 15), "03": "c", "04": "d", "05": (61, 5),
@@ -40,11 +56,59 @@ WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95,
 RIGHT = ANSWERS | WITH_SWITCH
 
 
+# ---- the text of a lesson ------------------------------------------------------------------------
 def text_of(lesson: Path) -> str:
     """The Markdown of a lesson, without the signs of comments."""
     cells = re.split(r"^# %%", lesson.read_text(encoding="utf-8"), flags=re.M)
     notes = [cell for cell in cells if cell.startswith(" [markdown]")]
     return re.sub(r"^# ?", "", "\n\n".join(notes), flags=re.M)
+
+
+def test_no_lesson_is_missing_in_the_list():
+    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_has_its_parts(lesson):
+    """A description, two guesses, a letter or a number each, one switch that the text explains and
+    the command line sets, what happens with it folded away, two questions."""
+    assert lesson_list.QUESTIONS[lesson.stem].endswith((".", "?"))
+    text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
+    switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
+    assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
+    assert "\nCHANGE = lesson.change\n" in code
+    for name in switches(lesson):
+        assert f'"{name}"`' in text, f"the text does not explain {name}"
+    change = re.search(r"^## Change one thing\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+    asked, folded = change.split("\n<details><summary>After your run</summary>\n\n")
+    assert asked.rstrip().endswith((".", "?")) and folded.count("\n\n</details>\n") == 1
+    assert code.count("After your run") == 1
+    for change in ("", *switches(lesson)):
+        question = Question(lesson, change)
+        right = RIGHT.get(f"{number_of(lesson)} {change}".strip())
+        assert len(question.choices) >= 3 or not question.choices and question.low < question.high
+        assert right is None or question.valid(right if question.choices else str(right[0]))
+    questions = re.search(r"^## Two questions\n(.*?)<details>", text, re.M | re.S)
+    assert questions and len(re.findall(r"^\d\. ", questions[1], re.M)) == 2
+    for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
+        assert (ROOT / file).exists(), f"the text names {file}"
+
+
+def read_first(lesson: Path) -> set[str]:
+    """The lessons that "read NN first" names, and those that these name in turn."""
+    named = re.search(rf"\bread ({N}(?:(?:,| and) {N})*) first", lesson_list.head_of(lesson)[1])
+    direct = set(re.findall(N, named[1])) if named else set()
+    return direct.union(*(read_first(NUMBERS[number]) for number in direct))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_builds_only_on_lessons_that_it_says_to_read_first(lesson):
+    """An earlier "lesson NN" is among them; a later one is a look ahead and needs no reading."""
+    text = " ".join(re.sub(r"^ *# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M).split())
+    lists = re.findall(rf"\b[Ll]essons? ({N}(?:(?:,| and| to| or) {N})*)", text)
+    earlier = {number for x in lists for number in re.findall(N, x)
+               if number < number_of(lesson)}
+    assert earlier <= read_first(lesson), f"{lesson.name} builds on {earlier - read_first(lesson)}"
 
 
 def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path, monkeypatch):
@@ -66,6 +130,186 @@ def test_a_notebook_has_a_cell_for_each_exercise():
     assert checked == [(name, name) for name in names]
 
 
+# ---- guesses -------------------------------------------------------------------------------------
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder to guess in, where nobody sits at a terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(course, "OUT", tmp_path / "out" / "lessons")
+    monkeypatch.setattr(course, "GUESSES", tmp_path / "out" / "guesses")
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setattr(sys, "stdin", None)
+    return tmp_path
+
+
+def typed(monkeypatch, *answers):
+    """Somebody sits at a terminal and types these answers, then nothing more."""
+    left = list(answers)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda question: left.pop(0))
+    return left
+
+
+def start(monkeypatch, *flags: str, number: str = "15", change: str = "") -> course.Lesson:
+    """As a command of a person does it."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", [str(lesson_file(number)), *flags])
+    return course.Lesson(number, change)
+
+
+@pytest.mark.parametrize(("number", "change"), ASKED)
+def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch, capsys):
+    """Before the run the question is printed, but nothing of what stands below "After your run"."""
+    question = Question(lesson_file(number), change)
+    answer = list(question.choices)[1] if question.choices else f"{question.high:g}"
+    happened = "a" if question.choices else question.low
+    typed(monkeypatch, answer)
+    lesson = course.Lesson(number, change)
+    said = capsys.readouterr().out
+    assert question.text in said and "After your run" not in said
+    lesson.compare(happened, "" if question.choices else "%")
+    said = capsys.readouterr().out
+    assert f"Your guess: {answer}. What happened: " in said and "lessons guesses" in said
+    kept = Question(lesson.file, change)
+    assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
+    assert len({Question(lesson_file(n), c).file for n, c in ASKED}) == len(ASKED)
+
+
+def test_a_number_that_is_guessed_is_compared(folder, capsys):
+    """A letter is refused where a number is asked for, a number where a letter is or where it lies
+    outside the range."""
+    number, letter = course.Lesson("02"), course.Lesson("00")
+    assert number.question.valid("12.5")
+    assert not any(map(number.question.valid, ("a", "", "nan", "inf", "-1", "101")))
+    assert letter.question.valid("c")
+    assert not any(map(letter.question.valid, ("12", "d", "")))
+    number.question.keep("60")
+    number.compare(12.5, "%")
+    assert "Your guess: 60. What happened: 12.5 %, 47.5 away." in capsys.readouterr().out
+    assert number.question.file.read_text() == "guess 60\nhappened 12.5 %\n"
+
+
+def test_the_first_guess_and_what_followed_it_stay(folder, monkeypatch, capsys):
+    """A second run does not ask, a second --guess is told to be too late, and nothing is lost."""
+    assert start(monkeypatch, "--guess", "1.5 %").question.guess == "1.5"
+    kept = folder / "out/guesses/15.txt"
+    assert kept.read_text() == "guess 1.5\n"
+    left = typed(monkeypatch, "1")
+    course.Lesson("15").compare(0.5, "%")
+    course.Lesson("15").compare(0.7, "%")
+    again = start(monkeypatch, "--guess", "0.4")
+    assert left == ["1"] and kept.read_text() == "guess 1.5\nhappened 0.5 %\n"
+    assert "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not." in \
+        capsys.readouterr().out
+    with pytest.raises(FileExistsError):
+        again.question.keep("1")
+
+
+def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        start(monkeypatch, "--guess", "7")
+    assert "a number from 0 to 2" in capsys.readouterr().err
+    with pytest.raises(UserError, match="unknown CHANGE 'hihg'; did you mean high?") as fault:
+        start(monkeypatch, change="hihg")
+    with pytest.raises(SystemExit) as end:                  # what Python does with it at the end
+        sys.excepthook(UserError, fault.value, None)
+    assert end.value.code == 2 and capsys.readouterr().err == f"error: {fault.value}\n"
+
+
+def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
+    """A run without a guess would tell the answer: the question is printed and no lesson runs."""
+    with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 2 .* none"):
+        start(monkeypatch)
+    assert Question(lesson_file("15")).text in capsys.readouterr().out
+    assert start(monkeypatch, "--guess", "none").question.guess == ""
+    assert not course.GUESSES.exists()
+    start(monkeypatch, "--guess", "1.5")
+    capsys.readouterr()
+    assert start(monkeypatch).question.guess == "1.5"
+    start(monkeypatch, "--guess", "none")
+    assert "is not" not in capsys.readouterr().out
+
+
+def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys):
+    """It decides what is asked, and the next command names it."""
+    asked = Question(lesson_file("15"), "high")
+    flagged = start(monkeypatch, "--change", "high", "--guess", f"{asked.high:g}")
+    assert flagged.change == "high" and flagged.question.text == asked.text
+    assert (folder / "out/guesses/15-high.txt").exists()
+    assert start(monkeypatch, "--guess", "none").change == ""
+    with pytest.raises(UserError, match=r'"no steps shown" --guess'):
+        start(monkeypatch, "--change", "no steps shown", number="16")
+    capsys.readouterr()
+    start(monkeypatch, "--guess", "none").compare(0.4)
+    assert 'python ' + str(lesson_file("15")) + ' --change "high"' in capsys.readouterr().out
+
+
+def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
+    """It puts a mark before the first letter: of a guess, and of the exercises of a notebook."""
+    course.GUESSES.mkdir(parents=True)
+    (course.GUESSES / "01.txt").write_text("guess 60\n", encoding="utf-8-sig")
+    monkeypatch.setattr(Question, "valid", lambda self, guess: guess == "60")
+    assert Question(lesson_file("01")).guess == "60"
+    monkeypatch.setattr(pages, "HERE", folder)
+    (folder / "exercises").mkdir()
+    (folder / "exercises" / "ex01.py").write_text("def f(x):\n    return x", encoding="utf-8-sig")
+    assert pages.stubs(lesson_file("01"))[0].endswith("def f(x):\n    return x\n\n\ncheck(f)")
+
+
+def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):
+    """`cd lessons; python 15_ppo.py` is the default of several editors."""
+    monkeypatch.chdir(tmp_path)
+    read, out = runpy.run_path(course.__file__), HERE.parent / "out"
+    assert (read["OUT"], read["GUESSES"]) == (out / "lessons", out / "guesses")
+
+
+def plant(folder, **texts):
+    (folder / "out/guesses").mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"out/guesses/{name[1:].replace('_', '-')}.txt").write_text(text)
+
+
+def test_without_a_guess_the_command_says_how_to_make_one(folder, capsys):
+    assert guesses.main([]) == 0
+    said = capsys.readouterr().out
+    file = re.search(r"python (lessons/\S+\.py)", said)[1]
+    assert "No guess is kept" in said and (HERE.parent / file).exists()
+
+
+def test_the_guesses_stand_beside_a_constant(folder, capsys):
+    """Three numbers, 10, 40 and 0 % of their range away where the constant is 20, 40 and 25 %: too
+    high, too low and right; two letters, one right, where "a" has none; one that has not been
+    run."""
+    plant(folder, _02="guess 40\nhappened 30 %\n", _07="guess -10\nhappened -2 nats\n",
+          _15="guess 0.5\nhappened 0.5\n", _03="guess c\nhappened c\n",
+          _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
+    assert guesses.main([]) == 0
+    said = capsys.readouterr().out
+    lines = {" ".join(line.split()) for line in said.splitlines()}
+    assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %",
+            "03 c c right a wrong", "04 prompt a c wrong a wrong",
+            "13 rules 5 not run yet"} <= lines
+    assert "3 numbers: on average you are 17 % of " in said and " 28 % away" in said
+    assert "You are nearer in 2 of them, and your guess is too high in 1." in said
+    assert '2 letters: you have 1 right, and "a" would have 0.' in said
+    assert f"{len(ASKED) - 6} questions of {len(ASKED)} not guessed yet" in said
+
+
+def test_a_damaged_record_is_told_and_kept(folder):
+    for text in ("guess 20\nhappened often\n", "guess often\n", "", "20\n"):
+        plant(folder, _02=text)
+        with pytest.raises(UserError, match="02.txt"):
+            guesses.main([])
+        assert (folder / "out/guesses/02.txt").read_text() == text
+
+
+def test_who_always_says_the_same_letter_is_mostly_wrong():
+    right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
+    assert {*RIGHT} == set(guesses.questions())
+    assert max(map(right.count, right)) <= len(right) / 2
+
+
+# ---- runs ----------------------------------------------------------------------------------------
 def copied(folder: Path) -> dict[str, str]:
     """The lessons in this folder, where their guesses and pictures go, and the environment in which
     they run."""
@@ -97,60 +341,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")"""
     listed = capsys.readouterr().out
     assert there.stdout.startswith(listed)
     assert "a number from -100 to 100" in there.stdout.removeprefix(listed)
-
-
-def test_no_lesson_is_missing_in_the_list():
-    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
-def test_a_lesson_has_its_parts(lesson):
-    """A description, two guesses, a letter or a number each, one switch that the text explains, two
-    questions."""
-    assert lesson_list.QUESTIONS[lesson.stem].endswith((".", "?"))
-    text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
-    switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
-    assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
-    for value in switches(lesson):
-        assert f'"{value}"`' in text, f"the text does not explain {value}"
-    for change in ("", *switches(lesson)):
-        question = Question(lesson, change)
-        right = RIGHT.get(f"{number_of(lesson)} {change}".strip())
-        assert len(question.choices) >= 3 or not question.choices and question.low < question.high
-        assert right is None or question.valid(right if question.choices else str(right[0]))
-    questions = re.search(r"^## Two questions\n(.*?)<details>", text, re.M | re.S)
-    assert questions and len(re.findall(r"^\d\. ", questions[1], re.M)) == 2
-    for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
-        assert (ROOT / file).exists(), f"the text names {file}"
-
-
-def read_first(lesson: Path) -> set[str]:
-    """The lessons that "read NN first" names, and those that these name in turn."""
-    named = re.search(rf"\bread ({N}(?:(?:,| and) {N})*) first", lesson_list.head_of(lesson)[1])
-    direct = set(re.findall(N, named[1])) if named else set()
-    return direct.union(*(read_first(NUMBERS[number]) for number in direct))
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
-def test_a_lesson_builds_only_on_lessons_that_it_says_to_read_first(lesson):
-    """An earlier "lesson NN" is among them; a later one is a look ahead and needs no reading."""
-    text = " ".join(re.sub(r"^ *# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M).split())
-    lists = re.findall(rf"\b[Ll]essons? ({N}(?:(?:,| and| to| or) {N})*)", text)
-    earlier = {number for x in lists for number in re.findall(N, x)
-               if number < number_of(lesson)}
-    assert earlier <= read_first(lesson), f"{lesson.name} builds on {earlier - read_first(lesson)}"
-
-
-def test_each_lesson_takes_its_switch_from_the_command_line():
-    """Else --change would leave it as it is, and nobody would see that."""
-    assert not [file.name for file in LESSONS
-                if "\nCHANGE = lesson.change\n" not in file.read_text(encoding="utf-8")]
-
-
-def test_who_always_says_the_same_letter_is_mostly_wrong():
-    right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
-    assert {*RIGHT} == set(guesses.questions())
-    assert max(map(right.count, right)) <= len(right) / 2
 
 
 @pytest.mark.slow
@@ -193,3 +383,132 @@ def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
     printed = re.findall(r"kept, .*? minus SFT.*?(\d+\.\d) ± +(\d+\.\d)", ran.stdout)
     assert len(printed) == 10, ran.stderr
     assert not {f"{mean} ± {half}" for mean, half in printed} - published
+
+
+# ---- lessons/extras ------------------------------------------------------------------------------
+def test_the_equation_of_ts_dpo_is_the_loss_of_the_code():
+    line, = equations("ts_dpo", ts_dpo.__doc__)
+    o = TSDPO(beta=0.7)
+    batch = step("ts_dpo", o)
+    leaves = [s.logp.requires_grad_() for s in (batch.seqs["chosen"], batch.seqs["rejected"])]
+    told, ours = value(line.loss, known(line, batch, o, "answer")).mean(), o.loss(batch)[0]
+    same(told.detach(), ours.detach(), 1e-9)
+    for x, y in zip(*(torch.autograd.grad(loss, leaves) for loss in (told, ours))):
+        same(x, y, 1e-9)
+
+
+def test_the_logits_of_the_linear_model_are_the_tangent_of_the_networks():
+    """By a central difference; and the changes of two directions add up."""
+    model, inputs, at = nano().double(), torch.arange(12).view(2, 6), torch.arange(12)
+    start, rng = weights_of(model), torch.Generator().manual_seed(0)
+    one, two = ({name: torch.randn(p.shape, generator=rng, dtype=p.dtype)
+                 for name, p in start.items()} for _ in range(2))
+    both = {name: one[name] + two[name] for name in start}
+
+    def moved(size: float) -> torch.Tensor:
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.copy_(start[name] + size * one[name])
+            return model(inputs).view(12, -1)
+
+    def change(direction: dict) -> torch.Tensor:
+        return (linear_logits(model, start, direction, inputs, at) - moved(0)).detach()
+    same(change(one), (moved(1e-6) - moved(-1e-6)) / 2e-6, 1e-6)
+    same(change(both), change(one) + change(two), 1e-9)
+
+
+def test_the_first_step_of_ts_dpo_is_that_of_dpo():
+    form, model, objective = Form("dpo"), nano().double(), TSDPO()
+    batch = batch_of(form)
+    with torch.no_grad():
+        write_logp(model, batch)
+    for s in batch.seqs.values():
+        s.ref_logp = s.logp.clone()                             # of the start
+    loss, want = learn(form, model, [batch])
+    same(loss, torch.tensor(2.0).double().log(), 1e-12)
+    FrozenModels(model, NANO.pad, CPU).prepare([], objective)
+    form.objective = objective
+    again, got = learn(form, model, [batch])
+    same(again, loss, 1e-12)
+    same(got, want, 1e-9)
+
+
+def test_a_run_of_ts_dpo_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    """Its start is that of the run and not that of the checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    start_folder(Path("start"))
+    line = shlex.split(f"--objective {ts_dpo.__file__} --init start --rows 8 --steps 4 "
+                       "--batch-size 4 --plain --save-every 1 --out")
+    train.main([*line, "whole"])
+    with killed_in_step(3), pytest.raises(KeyboardInterrupt):
+        train.main([*line, "broken"])
+    train.main(["--resume", "broken", "--objective", ts_dpo.__file__])
+    whole, broken = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "broken"))
+    assert whole == broken
+
+
+def pictures(seed: int) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return povid.cut(povid.draw(rng, povid.choose_objects(rng, 5, usual=0.5))).double()
+
+
+def test_behind_a_projection_of_zeros_no_answer_depends_on_the_picture():
+    model, chosen = povid.SeeingGPT(0).double(), povid.sequences(
+        torch.arange(30).view(5, 6) % len(povid.WORDS))
+    one, two = (model.logp(pictures(seed), chosen) for seed in (1, 2))
+    assert (one - two).abs().max() > 0.01
+    torch.nn.init.zeros_(model.look.weight)
+    same(*(model.logp(pictures(seed), chosen) for seed in (1, 2)))
+    assert model.answer(pictures(1)).equal(model.answer(pictures(2)))
+
+
+def test_the_equation_of_povid_is_the_loss_of_the_code():
+    """The log-ratios are computed from logits, with the clear picture for every answer."""
+    line, = equations("povid", povid.__doc__)
+    model, start, seed = povid.SeeingGPT(0), povid.SeeingGPT(1), [3, 4]
+    loss = povid.povid(model, start, np.random.default_rng(seed), "planted + noised")
+
+    rng = np.random.default_rng(seed)
+    objects = povid.choose_objects(rng, povid.ROWS, usual=0.5)
+    clear = povid.draw(rng, objects)
+    chosen, planted = povid.sequences(povid.describe(objects)), povid.planted(rng, objects)
+    dim = povid.KEPT**0.5 * clear + (1 - povid.KEPT)**0.5 * rng.standard_normal(clear.shape)
+    noised = povid.noised(model, povid.cut(dim), chosen)
+    assert (noised.targets != chosen.targets).any()
+
+    def log_ratio(s) -> torch.Tensor:
+        nats = []
+        for network in (model, start):
+            logits = network(embeds=network.embed(povid.cut(clear), s.inputs))
+            each = -F.cross_entropy(logits.mT, s.targets, reduction="none")
+            nats.append((each * s.mask).sum(-1))
+        return nats[0] - nats[1]
+    given = {"beta": torch.tensor(povid.BETA), "r_w": log_ratio(chosen),
+             "r_planted": log_ratio(planted), "r_noised": log_ratio(noised)}
+    same(value(line.loss, given.__getitem__).mean().detach(), loss.detach(), 1e-5)
+
+
+def test_a_planted_object_is_never_in_the_picture():
+    """It is the companion, if the picture lacks it."""
+    rng = np.random.default_rng(0)
+    objects = povid.choose_objects(rng, 500, usual=0.5)
+    right, wrong = povid.describe(objects), povid.planted(rng, objects).targets[:, -6:]
+    assert right[:, :3].equal(wrong[:, :3])
+    assert (right[:, 3:5] != wrong[:, 3:5]).any(1).all()
+    lacks = torch.from_numpy(objects[:, 1] != povid.companion(objects[:, 0]))
+    usual = np.stack([objects[:, 0], povid.companion(objects[:, 0])], 1)
+    assert wrong[lacks].equal(povid.describe(usual)[lacks]) and lacks.any() and not lacks.all()
+
+
+def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
+    files = substitutes.make_rows()
+    old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
+    assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
+    for row in files["pairs.jsonl"]:
+        options = substitutes.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
+        assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]
+
+
+def test_a_hit_is_the_first_answer_and_nothing_but_the_substitute():
+    said = ["Oat milk.", "oat milk\nor yoghurt", "Use oat milk", "yoghurt", ""]
+    assert substitutes.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]

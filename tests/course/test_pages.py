@@ -1,19 +1,20 @@
-"""The colours of methods; the pictures of a run; the playground in a browser."""
+"""What is drawn: each method has a colour, a picture shows the figures of a run, and on the
+playground page, picture, address and record agree, whatever a visitor presses."""
 import itertools
 import json
+import random
 import re
 import subprocess
 import sys
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 import torch
-from browser import opened, words
+from browser import missing, opened
 from made import write_jsonl
 from PIL import Image
 
-from frozen_lake import record as lake
-from frozen_lake.lake import make_lake
 from lessons.evidence import pictures, whole_runs
 from lessons.website import methods_page, pages, steps_picture
 from nanouft import pushes
@@ -21,14 +22,7 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.colours import write_page
-from nanouft.playground.record import (
-    QUESTIONS,
-    WEB,
-    lists,
-    rate_text,
-    record,
-    taught,
-)
+from nanouft.playground.record import QUESTIONS, WEB, lists, rate_text, record, taught
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json
 
@@ -68,21 +62,11 @@ def test_colours_can_be_read_and_told_apart(side):
             far = np.linalg.norm(lab(eye @ of(x)) - lab(eye @ of(y)))
             assert far > (8 if {a, b} == {"graded", "sampled"} else 16), (a, b, who)
     assert len({look.mark for look in methods.values()}) == len(methods)
-
-
-def test_every_method_has_a_colour():
-    assert all(colours.look(name).light for name in OBJECTIVES)
+    assert all(getattr(colours.look(name), side) for name in OBJECTIVES)
     assert not colours.look("ift released").dashed and colours.look("ift").dashed
 
 
 # ---- pictures ------------------------------------------------------------------------------------
-def written(folder, objective: str, before: dict, after: dict, log: list[dict], **about) -> None:
-    """The files of a run."""
-    write_json(folder / "run.json", {"objective": objective, "hp": {}, **about})
-    write_json(folder / "eval.json", {"before": before, "after": after})
-    write_jsonl(folder / "metrics.jsonl", log)
-
-
 @pytest.mark.parametrize("objective, figure", [("sft", "nll"), ("dpo", "accuracy"), ("ift", "nll")])
 def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, monkeypatch):
     """A loss may have another unit. The titles tell rows and passes."""
@@ -90,8 +74,10 @@ def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, mo
     monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
     log = [{"step": n, "loss": 0.1, "grad_norm": 1} for n in range(1, 9)]
     log.insert(4, {"step": 4, "held_out": {figure: 0.7}})
-    before, after = ({"held_out": {figure: x, "rows": 4}} for x in (0.5, 0.75))
-    written(tmp_path, objective, before, after, log, passes=2.0)
+    write_jsonl(tmp_path / "metrics.jsonl", log)
+    write_json(tmp_path / "run.json", {"objective": objective, "hp": {}, "passes": 2.0})
+    write_json(tmp_path / "eval.json", {when: {"held_out": {figure: x, "rows": 4}}
+                                        for when, x in (("before", 0.5), ("after", 0.75))})
     plots.draw_curves(tmp_path)
     axes = drawn[0].axes
     assert len(axes) == 2
@@ -134,6 +120,16 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert plots.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
+def test_the_running_mean_of_a_constant_is_that_constant():
+    assert plots.smooth(np.full(9, 2.5)) == pytest.approx([2.5] * 9)
+
+
+def test_the_title_of_the_pushes_says_which_way_and_names_one_method_once():
+    strips = [("ift --variant released", "answer", ["fig", "<|end|>"], [1.0, -0.9])]
+    assert plots.finding(strips) == "IFT (released) pushes <|end|> down (−0.90)"
+    assert plots.finding([("sftmix", "sure", ["fig"], [0.5])]).endswith("pushes fig up (+0.50)")
+
+
 # ---- the pictures of docs/ -----------------------------------------------------------------------
 DOCS = methods_page.ROOT / "docs"
 
@@ -171,20 +167,6 @@ def bare(text: str) -> str:
     return re.sub(r"\d+\.\d+", lambda x: f"{float(x[0]):.0f}", text)
 
 
-@pytest.mark.parametrize("picture", ["playground", "lake"])
-def test_the_picture_of_a_page_shows_the_page_of_today(picture, made, browser, tmp_path):
-    """Every text of the picture is on the page, after the same press."""
-    pressed = {"playground": "#step-4", "lake": "#bet button:nth-child(2)"}[picture]
-    if picture == "lake":
-        file = write_page(lake.WEB, lake.page_data(make_lake("twoway5")), tmp_path)
-    else:
-        file = made[1]
-    page, _ = opened(browser, file, 1280, 4000)
-    page.click(pressed)
-    kept, now = figures(DOCS / f"{picture}.png"), words(page)
-    assert len(kept) > 30 and set(kept) <= set(now), [x for x in kept if x not in now]
-
-
 # ---- the playground: what is recorded ------------------------------------------------------------
 FEW = ("sft", "ift", "dpo", "grpo")
 RATES = ["3e-5", "1e-4", "2.5e-4"]
@@ -204,28 +186,42 @@ def whole(tmp_path_factory):
     return data, write_page(WEB, data, tmp_path_factory.mktemp("whole"))
 
 
+def ends(text: str) -> bool:
+    """Whether the first mark of an answer is <|end|>."""
+    mark = re.search(r"<\|\w+\|>", text)
+    return mark is not None and mark[0] == "<|end|>"
+
+
+def frame(data, name: str, rate: str, step: int) -> tuple[list[str], list[list[float]]]:
+    """(the answers, the push on each token of what the loss reads)"""
+    runs, own = (data["methods"][name][key] for key in ("runs", "own"))
+    said, _, push = runs[own if rate == "own" else rate][step]
+    return [data["texts"][text] for text in said], push
+
+
 def stops(data, name: str, rate: str, step: int = 4) -> int:
-    """How many answers of a frame have <|end|> as their first mark."""
-    rate = data["methods"][name]["own"] if rate == "own" else rate
-    said, _, _ = data["methods"][name]["runs"][rate][step]
-    marks = (re.search(r"<\|\w+\|>", data["texts"][text]) for text in said)
-    return sum(mark is not None and mark[0] == "<|end|>" for mark in marks)
+    said, _ = frame(data, name, rate, step)
+    return sum(map(ends, said))
 
 
 def test_at_one_rate_sft_and_dpo_differ_and_released_ift_stops_at_none(made):
-    """What README, the first page and the verdict tell; nothing stops before the first step."""
+    """What README, the first page and the verdict tell; nothing stops before the first step, and
+    an answer that does not stop is not cut off: it asks the next question."""
     data, _ = made
     assert [stops(data, "sft", rate) for rate in RATES] == [2, 8, 8]
     assert [stops(data, "dpo", rate) for rate in RATES] == [0, 2, 7]
     assert [stops(data, "ift-released", rate) for rate in RATES] == [0, 0, 0]
     assert not any(stops(data, name, rate, 0) for name, x in data["methods"].items()
                    for rate in x["runs"])
+    marks = {re.findall(r"<\|\w+\|>", text)[0] for text in data["texts"]}
+    assert marks == {"<|end|>", "<|user|>"}
 
 
-def test_an_answer_that_does_not_stop_asks_the_next_question(made):
-    """So nothing is cut off: README and the page say that the model goes on asking itself."""
-    marks = [re.search(r"<\|\w+\|>", text) for text in made[0]["texts"]]
-    assert {mark and mark[0] for mark in marks} == {"<|end|>", "<|user|>"}
+def test_the_picture_of_the_page_shows_the_page_of_today(made, browser):
+    """Every text of the picture is on the page, after the same press."""
+    page, _ = opened(browser, made[1], 1280, 4000)
+    page.click("#step-4")
+    assert not missing(page, DOCS / "playground.png")
 
 
 def test_two_rates_never_share_a_name():
@@ -235,31 +231,36 @@ def test_two_rates_never_share_a_name():
 
 @pytest.mark.slow
 def test_every_method_is_on_the_page_and_the_page_is_small(whole):
+    """And only one loss gets at no rate more than half of the answers."""
     data, file = whole
-    assert [name for name in data["methods"] if name != "ift-released"] == [*OBJECTIVES, "ts_dpo"]
-    assert "def linear_logits(" in data["methods"]["ts_dpo"]["code"]
-    assert all((methods_page.ROOT / x["file"]).is_file() for x in data["methods"].values())
-    assert all(len(frames) == 5 for x in data["methods"].values() for frames in x["runs"].values())
-    assert all({*RATES, x["own"]} == set(x["runs"]) for x in data["methods"].values())
-    assert all(x["equation"] and x["idea"] and "def " in x["code"] and x["mark"]
-               for x in data["methods"].values())
-    assert all(colours.FAMILIES[x["family"]].light == colours.look(name.partition("-")[0]).light
-               for name, x in data["methods"].items())
-    for name in ("loss", "dpo_loss", "log_ratio"):
-        assert f"def {name}(" in data["methods"]["dpo"]["code"]
-    assert file.stat().st_size < 400_000
+    methods = data["methods"]
+    assert [name for name in methods if name != "ift-released"] == [*OBJECTIVES, "ts_dpo"]
+    for name, x in methods.items():
+        assert (methods_page.ROOT / x["file"]).is_file()
+        assert set(x["runs"]) == {*RATES, x["own"]}
+        assert all(len(frames) == 5 for frames in x["runs"].values())
+        assert x["equation"] and x["idea"] and "def " in x["code"] and x["mark"]
+        look = colours.look(name.partition("-")[0])
+        assert colours.FAMILIES[x["family"]].light == look.light
+    for name, function in (("ts_dpo", "linear_logits"), ("dpo", "loss"), ("dpo", "dpo_loss"),
+                           ("dpo", "log_ratio")):
+        assert f"def {function}(" in methods[name]["code"]
+    assert never(data) == ["ift-released"] and file.stat().st_size < 400_000
 
 
-@pytest.mark.slow
-def test_only_one_loss_gets_at_no_rate_more_than_half_of_the_answers(whole):
-    data, _ = whole
-    assert [name for name in data["methods"]
-            if all(stops(data, name, rate) <= 4 for rate in RATES)] == ["ift-released"]
+def never(data) -> list[str]:
+    """The losses with which no rate makes more than half of the answers stop."""
+    return [name for name in data["methods"]
+            if all(stops(data, name, rate) <= 4 for rate in RATES)]
 
 
 def test_the_scores_of_the_page_are_current():
+    """And those of all methods on own samples were compared with nothing, as the page says."""
     there = methods_page.SCORES.read_text(encoding="utf-8")
     assert there == methods_page.scores_text(), "run python -m lessons methods"
+    free = {name for name, told in json.loads(there).items()
+            if whole_runs.EXPLORATORY in [source for *_, source in told.values()]}
+    assert free == {name for name in json.loads(there) if colours.family(name) == "sampled"}
 
 
 def test_the_record_of_dpo_is_that_of_its_equation(made):
@@ -283,23 +284,8 @@ def test_the_record_of_dpo_is_that_of_its_equation(made):
     _, chance, told = made[0]["methods"]["dpo"]["runs"][rate_text(dpo.lr)][-1]
     for side, sign, of in zip(told, (1, -1), ours, strict=True):
         assert side == pytest.approx([sign * float(push)] * len(of), abs=6e-4)
-    ends = [float(logp(model, row.prompt, row.chosen)[-1].exp()) for row in rows]
-    assert chance == pytest.approx(sum(ends) / 8, abs=6e-4)
-
-
-def test_a_method_of_your_own_is_on_the_page(tmp_path, browser):
-    """With its pushes, its code, and what the head of its file says; "not measured"."""
-    head = "    L = -1/2 mean log p_t\n    arXiv:1234.56789\n"
-    data = record(("sft",), (2.5e-4,), also=[own_method(tmp_path / "mine.py", "Mine", head)])
-    _, _, (push,) = data["methods"]["mine"]["runs"]["2.5e-4"][0]
-    assert push == pytest.approx([0.5] * len(push), abs=1e-3)
-    page, faults = at(browser, write_page(WEB, data, tmp_path), "#right=mine&step=4")
-    page.click("summary")
-    said = page.inner_text("#losses > div:last-child")
-    assert "0.5 * nll(batch)" in said and "Half of SFT." in said
-    assert "L = -1/2 mean log p_t" in said and "arXiv:1234.56789" in said
-    assert "after a whole run: not measured." in said
-    assert page.get_attribute("#map-mine", "aria-label").endswith("not scored") and not faults
+    last = [float(logp(model, row.prompt, row.chosen)[-1].exp()) for row in rows]
+    assert chance == pytest.approx(sum(last) / 8, abs=6e-4)
 
 
 def own_method(file, name: str, head: str) -> str:
@@ -321,34 +307,73 @@ Mine.__name__ = {name!r}
     return str(file)
 
 
-def test_names_of_a_class_and_of_a_file_are_text_on_the_page(tmp_path, browser):
-    """Whatever they hold: no markup, no script, and every entry can be chosen."""
+def test_a_method_of_your_own_is_on_the_page_and_its_names_are_text(tmp_path, browser):
+    """With its pushes, its code, and what the head of its file says; "not measured". A name of a
+    class or a file, whatever it holds, is no markup and no script, and can be chosen."""
     evil = "<img src=x onerror=\"document.title='run'\">&amp;\""
-    file = own_method(tmp_path / f"{evil}.py".replace("/", ""), evil, "Nothing more.\n")
-    data = record(("sft",), (2.5e-4,), also=[file])
+    head = "    L = -1/2 mean log p_t\n    arXiv:1234.56789\n"
+    files = [own_method(tmp_path / f"{evil}.py".replace("/", ""), evil, "Nothing more.\n"),
+             own_method(tmp_path / "mine.py", "Mine", head)]
+    data = record(("sft",), (2.5e-4,), also=files)
+    _, _, (push,) = data["methods"]["mine"]["runs"]["2.5e-4"][0]
+    assert push == pytest.approx([0.5] * len(push), abs=1e-3)
     page, faults = opened(browser, write_page(WEB, data, tmp_path))
+    page.select_option("#right", evil)
     assert evil in page.inner_text("[data-bet=right]")
     page.click("[data-bet=right]")
-    assert f"You bet on {evil}" in page.inner_text("#verdict")
-    page.click("summary")
+    assert f"You bet on {evil}" in told(page)
     page.select_option("#left", evil)
-    assert state(page)["left"] == evil and evil in page.inner_text("#losses h2")
-    assert f"See the head of {evil}" in (said := page.inner_text("#losses")) and "arXiv" not in said
+    page.select_option("#right", "mine")
+    page.click("summary")
+    theirs, mine = page.locator("#losses > div").all_inner_texts()
+    assert evil in theirs and f"See the head of {evil}" in theirs and "arXiv" not in theirs
     assert evil in page.text_content("#map") and page.locator("img").count() == 0
+    for said in ("0.5 * nll(batch)", "Half of SFT.", "L = -1/2 mean log p_t", "arXiv:1234.56789",
+                 "after a whole run: not measured."):
+        assert said in mine
+    assert page.get_attribute("#map-mine", "aria-label").endswith("not scored")
     assert page.title().startswith("Which loss") and not faults
-
-
-def test_a_method_of_your_own_has_a_file():
     with pytest.raises(UserError, match="--also sft: give FILE.py"):
         record(("sft",), also=["sft"])
 
 
-# ---- the playground: what a visitor sees ---------------------------------------------------------
-ONE_SIDE = {"left": "sft", "right": "dpo", "rate": "1e-4", "step": "0", "answers": "short"}
+# ---- the playground: page, picture, address and record agree -------------------------------------
+FIRST = {"left": "sft", "right": "dpo", "rate": "1e-4", "step": "0", "answers": "short"}
+NUMBERS = "none one two three four five six seven eight".split()
+CONTROLS = {                                # what a visitor presses, and what it changes
+    "#teach": {"step": "4"}, "#never button": {"right": "ift-released"}, "#whole": {},
+    "#step-0": {"step": "0"}, "#step-3": {"step": "3"}, "#rate-3e-5": {"rate": "3e-5"},
+    "#rate-2\\.5e-4": {"rate": "2.5e-4"}, "#rate-own": {"rate": "own"},
+    "#left = ift-released": {"left": "ift-released"}, "#right = grpo": {"right": "grpo"},
+    "#right = sft": {"right": "sft"}, "#map-ift text >> nth=1": {"last": "ift"},
+    "#map-dpo text >> nth=1": {"last": "dpo"}, "back": {}, "forward": {}, "phone": {}}
+LEAVE = """(way) => new Promise((done) => {
+    addEventListener("popstate", done, { once: true });
+    history[way](); })"""
+REDRAWN = "$('map').getAttribute('viewBox').includes(` ${$('map').clientWidth} `)"
+SHOWN = """() => {
+    const words = (x) => x.textContent.replace(/\\s+/g, " ").trim();
+    const all = (where, what = words) => [...document.querySelectorAll(where)].map(what);
+    const place = (x) => x.style.transform.match(/-?[\\d.]+/g).map(Number);
+    return { state: state(), address: location.hash,
+      set: all("select, :checked:not(option)", (x) => x.value),
+      sides: SIDES.map((side) => [words($(`${side}Count`)), all(`[id^=${side}] .end`).length,
+        ...all(`.answer[id^=${side}]`)]),
+      losses: all("#losses > div", (x) => [words(x), [...x.querySelectorAll(".up")].map((up) =>
+        words(up) !== "")]), verdict: words($("verdict")), last: words($("lastSide")),
+      why: $("why").hidden ? [] : all("#byRate tr:has(td), #never button"),
+      map: all("#map [data-method]", (x) => [x.dataset.method, x.ariaLabel, x.ariaPressed,
+        ...place(x.children[1])]),
+      drawn: all("#verdict, #why, #map, #losses p, .bars", (x) => x.innerHTML).join() }; }"""
 
 
-def state(page) -> dict[str, str]:
-    return page.evaluate("state()")
+def at(browser, file, address: str = ""):
+    """The page at an address such as "#step=4"."""
+    page, faults = opened(browser, file)
+    page.goto(file.resolve().as_uri() + address)
+    page.reload()
+    faults[:] = [x for x in faults if not x.startswith("file:")]
+    return page, faults
 
 
 def told(page, where: str = "verdict") -> str:
@@ -356,170 +381,180 @@ def told(page, where: str = "verdict") -> str:
     return " ".join(page.inner_text(f"#{where}").split())
 
 
-def at(browser, file, address: str = "", **look):
-    """The page at an address such as "#step=4"."""
-    page, faults = opened(browser, file, **look)
-    page.goto(file.resolve().as_uri() + address)
-    page.reload()
-    faults[:] = [x for x in faults if not x.startswith("file:")]
-    return page, faults
+def focused(page) -> str:
+    """What has the focus: its bet, its id, its method or its kind."""
+    return page.evaluate("""() => { const x = document.activeElement;
+        return x.dataset.bet || x.id || x.dataset.method || x.tagName.toLowerCase(); }""")
 
 
-@pytest.mark.parametrize("wait", [0, 1500, 5500])
-def test_teach_reaches_the_last_step_whenever_it_is_pressed_after_a_bet(wait, made, browser):
-    """A bet begins the steps; the button begins them again, and never stops them."""
-    page, faults = opened(browser, made[1], calm=False)
-    assert page.locator("[data-bet]").count() == 4 and not page.is_visible("#map")
-    page.clock.install()
+def agrees(page, data, now: dict[str, str], last: str) -> None:
+    """Controls, address, answers, words and map show one state, and what the record has of it."""
+    seen, methods, rate, step = page.evaluate(SHOWN), data["methods"], now["rate"], int(now["step"])
+    called = {name: x["called"] for name, x in methods.items()}
+    names = [now["left"], now["right"]]
+    counts = [stops(data, name, rate, step) for name in names]
+    assert seen["state"] == now and seen["address"] == "#" + urlencode(now)
+    whole = ["on"] if now["answers"] == "whole" else []
+    assert seen["set"] == [rate, now["step"], *whole, *names] and seen["last"] == last
+    assert not re.search("undefined|NaN|Infinity", seen["drawn"])
+    for name, n, (count, ended, *said), (loss, ups) in zip(names, counts, seen["sides"],
+                                                           seen["losses"]):
+        assert count.startswith(f"{n} of 8 stop {'●' * n}{'○' * (8 - n)} at ") and ended == n
+        texts, pushes_told = frame(data, name, rate, step)
+        assert said == [text.replace("\t", " ") + ("" if ends(text) else "goes on")
+                        for text in texts]
+        assert ups == [push >= 0 for answer in pushes_told for push in answer]
+        for start, (mean, half, source) in methods[name]["scores"].items():
+            compared = f" (run {source})" if source[0] == "C" else ", compared with nothing"
+            assert f"{start} {mean:.1f} ± {half:.1f}{compared}" in loss
+    if not step:
+        assert "no answer stops" in seen["verdict"]
+    else:
+        assert f"{NUMBERS[counts[0]]} of eight answers stop" in seen["verdict"]
+        assert (f"and {NUMBERS[counts[1]]} with {called[names[1]]}" in seen["verdict"]
+                or names[0] == names[1])
+    # at all rates; and the losses that no rate helps
+    rows = [f"{methods[x]['mark']} {called[x]}" + "".join(str(stops(data, x, y)) for y in RATES)
+            for x in names]
+    assert seen["why"] == ([*rows, *(called[x] for x in never(data) if x not in names)]
+                           if step == 4 and names[0] != names[1] else [])
+    # the map: its labels, and its marks in the order of stops: across, on a phone in rows
+    for name, label, pressed, *_ in seen["map"]:
+        score = {start: f"{mean:.1f} ± {half:.1f}"
+                 for start, (mean, half, _) in methods[name]["scores"].items()}
+        assert label == f"{called[name]}: {stops(data, name, rate)} of 8 stop, " + (
+            f"score {score['from the base model']}" if "from the base model" in score else
+            f"compared with nothing, {score['after SFT']} after SFT" if score else "not scored")
+        assert pressed == str(name in names).lower()
+    wide = page.viewport_size["width"] > 390
+    along = sorted((x if wide else -y, stops(data, name, rate)) for name, *_, x, y in seen["map"])
+    assert [n for _, n in along] == sorted(n for _, n in along)
+
+
+@pytest.mark.parametrize("seed, n", [(0, 40), pytest.param(1, 400, marks=pytest.mark.slow)])
+def test_page_picture_address_and_record_agree_after_a_walk(seed, n, made, browser):
+    """Of forty controls in any order. Back and Forward lead to the states before and after, a link
+    opens the last one, and a broken address the first."""
+    data, file = made
+    page, faults = at(browser, file, "#" + urlencode(FIRST))
+    assert page.evaluate("texts.map(stopped)") == [ends(text) for text in data["texts"]]
     page.click("[data-bet=left]")
-    page.clock.run_for(wait)
-    page.click("#teach")
-    page.clock.run_for(6000)
-    assert state(page) == ONE_SIDE | {"step": "4"}
-    assert "You bet on SFT: right." in told(page) and page.locator("[data-bet]").count() == 0
-    assert page.is_visible("#map") and not faults
+    dice, last, places, here = random.Random(seed), "right", [FIRST, FIRST | {"step": "4"}], 1
+    for control in dice.choices([*CONTROLS], k=n):
+        where, _, value = control.partition(" = ")
+        if where in ("back", "forward"):
+            there = here + (1 if where == "forward" else -1)
+            if there in range(len(places)):
+                page.evaluate(LEAVE, where)
+                here = there
+        elif where == "phone":
+            narrow = page.viewport_size["width"] == 390
+            page.set_viewport_size({"width": 1280 if narrow else 390, "height": 800})
+            page.wait_for_function(REDRAWN)
+        elif value or page.locator(where).first.is_visible():
+            if value:
+                page.select_option(where, value)
+            else:
+                page.locator(where).first.click()
+            change = CONTROLS[control]
+            if where == "#whole":
+                change = {"answers": "short" if places[here]["answers"] == "whole" else "whole"}
+            elif "last" in change:              # of the map: to the side that was changed last
+                change = {last: change["last"]}
+            if not change.keys().isdisjoint(("left", "right")):
+                last, = change
+                assert value or focused(page) == last
+            if places[here] | change != places[here]:
+                places[here + 1:] = [places[here] | change]
+                here += 1
+        agrees(page, data, places[here], last)
+    page.click("#step-4")
+    page.reload()
+    agrees(page, data, places[here] | {"step": "4"}, "right")
+    for broken in ("#left=zzz&rate=7&step=9", "#%%%", "#left=__proto__", "#step=",
+                   "#left=sft&left=dpo"):
+        page.goto(file.resolve().as_uri() + broken)
+        assert page.evaluate("state()") == FIRST, broken
+    assert all(x.startswith("file:") for x in faults)   # the page itself
 
 
+# ---- the playground: single laws -----------------------------------------------------------------
 def test_each_bet_is_answered_at_its_own_rate_only(made, browser):
     words = {"left": "SFT: right", "right": "DPO: not so", "both": "both: not so",
              "neither": "neither: not so"}
     for who, answer in words.items():
         page, faults = opened(browser, made[1])
+        assert page.locator("[data-bet]").count() == 4 and not page.is_visible("#map")
         page.click(f"[data-bet={who}]")
-        assert f"You bet on {answer}." in told(page)
-        assert page.evaluate("document.activeElement.id") == "teach"
-        assert "eight of eight answers stop with SFT and two with DPO" in told(page)
+        assert page.locator("[data-bet]").count() == 0 and page.is_visible("#map")
+        assert f"You bet on {answer}." in told(page) and focused(page) == "teach"
         page.click("#rate-3e-5")
-        assert "You bet" not in told(page) and "At 3e-5, two of eight" in told(page)
+        assert "You bet" not in told(page)
         page.click("#rate-1e-4")
         assert "You bet" in told(page) and not faults
+        assert page.evaluate("[winner(4, 5), winner(5, 4), winner(4, 4), winner(5, 5)]") == [
+            "right", "left", "neither", "both"], "four of eight are not most"
         page.close()
 
 
 def test_controls_used_while_the_steps_run(made, browser):
-    """A rate or a loss goes on with the run, a step ends it, and Back leads to its beginning."""
+    """A bet begins the steps; the button begins them again, and never stops them. A rate or a loss
+    goes on with the run, a step ends it, also the one that is shown, and Back leads to its
+    beginning."""
     page, faults = opened(browser, made[1], calm=False)
     page.clock.install()
-    page.click("#teach")
-    page.clock.run_for(2200)
+    page.clock.pause_at(page.evaluate("Date.now()") + 1000)
+
+    def after(ms: int) -> str:
+        page.clock.run_for(ms)
+        return page.evaluate("state().step")
+    page.click("[data-bet=left]")
+    for wait, step in ((1500, "1"), (0, "0"), (5500, "4")):
+        assert after(wait) == step
+        page.click("#teach")
+    assert after(2200) == "2"
     page.click("#rate-2\\.5e-4")
     page.select_option("#right", "grpo")
-    assert state(page)["step"] in "12"
-    page.clock.run_for(4500)
-    assert state(page) == ONE_SIDE | {"right": "grpo", "rate": "2.5e-4", "step": "4"}
-    page.click("#teach")
-    page.clock.run_for(1500)
-    page.click("#step-2")
-    page.clock.run_for(6000)
-    assert state(page)["step"] == "2"
-    page.click("#teach")
-    page.clock.run_for(6000)
-    page.go_back()
-    page.wait_for_function("state().step === '0'")
-    assert page.is_checked("#step-0") and "no answer stops" in told(page)
-    page.go_forward()
-    page.wait_for_function("state().step === '4'")
+    assert after(0) == "2" and after(4500) == "4"
+    assert page.evaluate("state()") == FIRST | {"right": "grpo", "rate": "2.5e-4", "step": "4"}
+    for step in "21":
+        page.click("#teach")
+        assert after(1500) == "1"
+        page.click(f"#step-{step}")
+        assert after(6000) == step
+    for wait, step in ((6000, "4"), (1500, "1")):
+        page.click("#teach")
+        assert after(wait) == step
+        page.evaluate(LEAVE, "back")
+        assert after(6000) == "0"
     assert not faults
 
 
-def test_the_step_that_a_run_shows_can_be_held(made, browser):
-    """A click on the step that is chosen already changes nothing but ends the run."""
-    page, _ = opened(browser, made[1], calm=False)
-    page.clock.install()
-    page.click("#teach")
-    while state(page)["step"] < "2":
-        page.clock.run_for(100)
-    page.click("#step-2")
-    page.clock.run_for(6000)
-    assert state(page)["step"] == "2"
-
-
-def test_the_address_is_the_state(made, browser):
-    """A link opens a state, Back leads to the one before, and a broken address to the first."""
-    page, faults = at(browser, made[1], "#left=sft&right=dpo&rate=2.5e-4&step=4")
-    assert "At 2.5e-4, eight of eight answers stop with SFT and seven with DPO." in told(page)
-    assert page.is_checked("#rate-2\\.5e-4") and page.is_checked("#step-4")
-    page.click("#rate-own")
-    assert "Two things differ here" in told(page, "why")
-    assert "SFT (2.5e-4)" in told(page) and "DPO (3e-5)" in told(page)
-    page.select_option("#left", "ift-released")
-    page.go_back()
-    page.wait_for_function("state().left === 'sft'")
-    assert page.input_value("#left") == "sft" and state(page)["rate"] == "own"
-    page.go_back()
-    page.wait_for_function("state().rate === '2.5e-4'")
-    for broken in ("#left=zzz&rate=7&step=9", "#%%%", "#left=__proto__", "#step=",
-                   "#left=sft&left=dpo"):
-        page.goto(made[1].resolve().as_uri() + broken)
-        assert state(page) == ONE_SIDE, broken
-    assert not faults
-
-
-def test_a_loss_that_no_rate_helps_is_one_click_away(made, browser):
-    """At every rate; and the cause of a difference is told only where the rate is one."""
+def test_the_cause_of_a_difference_is_told_where_the_rate_is_one(made, browser):
     page, faults = at(browser, made[1], "#step=4")
     assert "pushes work against each other" in told(page, "why")
     page.click("#rate-2\\.5e-4")             # one answer of eight is no story
     assert "pushes" not in told(page, "why")
     page.click("#never [data-method=ift-released]")
-    assert state(page)["right"] == "ift-released"
-    assert page.evaluate("document.activeElement.id") == "right"
-    assert "and none with IFT as released" in told(page)
     assert "IFT as released doesn’t get past half" in told(page, "never")
+    page.select_option("#right", "dpo")
     page.click("#rate-own")
-    assert "pushes" not in told(page, "why") and not faults
+    assert "Two things differ here" in told(page, "why") and "pushes" not in told(page, "why")
+    assert "SFT (2.5e-4)" in told(page) and "DPO (3e-5)" in told(page) and not faults
 
 
-def test_a_score_that_was_compared_with_nothing_says_so(made, browser):
-    """On the map and beside the equation; one that a question compared names its run."""
-    data, file = made
-    assert not made[0]["methods"]["grpo"]["scores"].get("from the base model")
-    page, _ = at(browser, file, "#right=grpo&step=4")
-    page.click("summary")
-    left, right = (" ".join(x.split()) for x in page.locator("#losses > div").all_inner_texts())
-    mean, half, _ = data["methods"]["grpo"]["scores"]["after SFT"]
-    assert f"after SFT {mean:.1f} ± {half:.1f}, compared with nothing" in right
-    assert "compared with nothing" not in left and "(run C13)" in left
-    assert page.get_attribute("#map-grpo", "aria-label").startswith(
-        f"GRPO: {stops(data, 'grpo', '1e-4')} of 8 stop, compared with nothing")
-
-
-def test_the_scores_of_all_methods_on_own_samples_were_compared_with_nothing():
-    """What the page says of them. A run that compares one of them has to change the words."""
-    scores = json.loads(methods_page.SCORES.read_text(encoding="utf-8"))
-    free = {name for name, told in scores.items()
-            if whole_runs.EXPLORATORY in [source for *_, source in told.values()]}
-    assert free == {name for name in scores if colours.family(name) == "sampled"}
-
-
-def test_as_many_ends_are_shown_as_are_counted(made, browser):
-    """Of every loss at every rate and step, here and there; and nothing is undefined."""
-    data, file = made
-    page, faults = opened(browser, file)
-    drawn = page.evaluate("""() => { asks = false; const out = [];
-        for (const left of ALL) for (const rate of VALUES.rate) for (const step of VALUES.step)
-          for (const right of ["sft", "dpo", left]) {
-            history.replaceState("", "", "#" + new URLSearchParams({left, right, rate, step}));
-            draw();
-            const text = $("verdict").textContent + $("losses").textContent.slice(0, 300)
-              + $("map").innerHTML + $("leftCount").textContent;
-            out.push([left, rate, +step, /undefined|NaN|Infinity/.test(text),
-              stops(left, rate, step), document.querySelectorAll("[id^=left] .end").length]); }
-        return out; }""")
-    for name, rate, step, bad, counted, shown in drawn:
-        assert not bad and counted == shown == stops(data, name, rate, step), (name, rate, step)
-    assert not faults and len(drawn) == 5 * 4 * 5 * 3
-
-
-def fits(browser, made, widths: tuple[int, ...]) -> None:
-    """With all folds open nothing scrolls sideways, no <|end|> is cut, no name covers another."""
+@pytest.mark.parametrize("page_of, widths", [
+    ("made", (320, 390, 700, 900, 1280)),
+    pytest.param("whole", (320, 390, 700, 768, 900, 1024, 1280, 1920, 2560),
+                 marks=pytest.mark.slow)])
+def test_nothing_scrolls_sideways_and_no_end_is_cut(page_of, widths, request, browser):
+    """With all folds open; and no name of the map covers another."""
     for address in ("#step=4", "#left=ift-released&right=grpo&rate=own&step=4"):
-        page, faults = at(browser, made[1], address)
+        page, faults = at(browser, request.getfixturevalue(page_of)[1], address)
         page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
         for width in widths:
             page.set_viewport_size({"width": width, "height": 800})
-            page.wait_for_function("$('map').getAttribute('viewBox').includes("
-                                   "` ${$('map').clientWidth} `)")
+            page.wait_for_function(REDRAWN)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
             assert page.locator(".answer:not(:has(> i)) .said").evaluate_all(
                 "(all) => all.every((x) => x.scrollWidth <= x.clientWidth + 1)"), width
@@ -532,131 +567,52 @@ def fits(browser, made, widths: tuple[int, ...]) -> None:
         assert not faults
 
 
-def test_nothing_scrolls_sideways_and_no_end_is_cut(made, browser):
-    fits(browser, made, (320, 390, 700, 900, 1280))
-
-
-@pytest.mark.slow
-def test_nothing_scrolls_sideways_with_all_methods(whole, browser):
-    fits(browser, whole, (320, 390, 700, 768, 900, 1024, 1280, 1920, 2560))
-
-
-def test_the_map_by_hand_and_by_keyboard(made, browser):
-    """A loss of the map goes to the side that was changed last; labels tell stops and score."""
-    data, file = made
-    page, faults = at(browser, file, "#step=4")
-    page.locator("#map-ift text").last.click()
-    assert state(page)["right"] == "ift" and page.evaluate("document.activeElement.id") == "right"
-    page.select_option("#left", "ift")
-    for key, name in (("Enter", "grpo"), ("Space", "dpo")):
-        page.locator(f"#map-{name}").focus()
-        page.keyboard.press(key)
-        assert state(page)["left"] == name and state(page)["right"] == "ift"
-        assert page.get_attribute(f"#map-{name}", "tabindex") == "0"
-        assert page.get_attribute(f"#map-{name}", "aria-pressed") == "true"
-    mean, half, _ = data["methods"]["sft"]["scores"]["from the base model"]
-    assert page.get_attribute("#map-sft", "aria-label") == (
-        f"SFT: 8 of 8 stop, score {mean:.1f} ± {half:.1f}")
-    page.focus("#rate-1e-4")
-    for rate in ("2.5e-4", "own"):
-        page.keyboard.press("ArrowRight")
-        assert state(page)["rate"] == rate
-    page.focus("#step-0")
-    page.keyboard.press("ArrowRight")
-    assert state(page)["step"] == "1"
-    page.focus("#whole")
-    page.keyboard.press("Space")
-    assert page.locator(".said").first.evaluate("(x) => getComputedStyle(x).whiteSpace") == "normal"
-    assert state(page)["answers"] == "whole" and not faults
-
-
-def test_arrow_keys_walk_all_losses_of_the_map(made, browser):
-    """Each once and round; Tab leaves the map."""
-    page, faults = at(browser, made[1], "#step=4")
-    page.focus("#map-dpo")
-    walked = []
-    for _ in made[0]["methods"]:
-        page.keyboard.press("ArrowRight")
-        walked.append(page.evaluate("document.activeElement.dataset.method"))
-    assert sorted(walked) == sorted(made[0]["methods"]) and walked[-1] == "dpo"
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.tagName") == "SUMMARY" and not faults
-
-
-def test_a_bet_by_keyboard_alone(made, browser):
-    """Tab reaches every control, in the order of the page; nothing plays before a key."""
+def test_the_page_by_keyboard_alone(made, browser):
+    """Tab reaches every control, in the order of the page, and a key works it. On the map arrows
+    walk all losses, and a loss goes to the side that was changed last."""
     page, faults = opened(browser, made[1])
 
-    def walk(n: int) -> list[str]:
+    def walk(n: int, key: str = "Tab") -> list[str]:
         out = []
         for _ in range(n):
-            page.keyboard.press("Tab")
-            out.append(page.evaluate("""() => { const x = document.activeElement;
-                return x.dataset.bet || x.id || x.dataset.method || x.tagName.toLowerCase(); }"""))
+            page.keyboard.press(key)
+            out.append(focused(page))
         return out
-    controls = ["teach", "rate-1e-4", "step-0", "whole", "left", "right"]
-    folds = ["summary"] * 3
-    assert walk(13) == ["left", "right", "both", "neither", *controls, *folds]
-    page.focus("[data-bet=neither]")
-    page.keyboard.press("Enter")
-    assert state(page)["step"] == "4" and "You bet on neither: not so." in told(page)
-    assert walk(10) == [*controls[1:2], "step-4", *controls[3:], "ift-released", "map-dpo", *folds]
-    assert not faults
 
-
-# ---- the playground: every control in every order ------------------------------------------------
-CONTROLS = ["[data-bet=right]", "#teach", "#rate-3e-5", "#rate-own", "#step-2", "#step-4", "#whole",
-            "#left = ift-released", "#right = grpo", "#map-ift text >> nth=1", "#never button",
-            "summary", "back", "forward", "phone"]
-
-
-def use(page, control: str) -> None:
-    """What a visitor does; nothing, where there is no such control at the moment."""
-    selector, _, value = control.partition(" = ")
-    if value:
-        page.select_option(selector, value)
-    elif control in ("back", "forward"):
-        page.go_back() if control == "back" else page.go_forward()
-        if not page.url.startswith("file:"):            # left the page
-            page.go_forward()
-        page.wait_for_timeout(40)
-    elif control == "phone":
-        page.set_viewport_size({"width": 390 if page.viewport_size["width"] > 390 else 1280,
-                                "height": 800})
-    elif page.locator(selector).first.is_visible():
-        page.locator(selector).first.click()
-
-
-def agrees(page, data) -> None:
-    """Controls, address and answers show one state; the counts are those of the record."""
-    now = state(page)
-    assert page.input_value("#left") == now["left"] and page.input_value("#right") == now["right"]
-    assert page.is_checked("#rate-" + now["rate"].replace(".", "\\."))
-    assert page.is_checked(f"#step-{now['step']}")
-    assert page.is_checked("#whole") == (now["answers"] == "whole")
-    for side in ("left", "right"):
-        n = stops(data, now[side], now["rate"], int(now["step"]))
-        assert page.inner_text(f"#{side}Count").startswith(f"{n} of 8 stop"), now
-        assert page.locator(f"[id^={side}] .end").count() == n, now
-
-
-@pytest.mark.slow
-def test_every_two_controls_in_both_orders(made, browser):
-    data, file = made
-    for one in CONTROLS:
-        page, faults = opened(browser, file)
-        for other in CONTROLS:
-            for control in (one, other):
-                use(page, control)
-                agrees(page, data)
-        assert all(x.startswith("file:") for x in faults), one       # the page itself, after "back"
-        page.close()
+    def press(where: str, key: str) -> dict[str, str]:
+        page.focus(where)
+        page.keyboard.press(key)
+        return page.evaluate("state()")
+    controls, folds = ["step-0", "whole", "left", "right"], ["summary"] * 3
+    bets = ["left", "right", "both", "neither"]
+    assert walk(13) == [*bets, "teach", "rate-1e-4", *controls, *folds]
+    assert press("[data-bet=neither]", "Enter")["step"] == "4"
+    assert "You bet on neither: not so." in told(page) and focused(page) == "teach"
+    assert walk(10) == ["rate-1e-4", "step-4", *controls[1:], "ift-released", "map-dpo", *folds]
+    page.focus("#map-dpo")
+    round_it = walk(5, "ArrowRight")
+    assert sorted(round_it) == sorted(f"map-{name}" for name in made[0]["methods"])
+    assert round_it[-1] == "map-dpo" and walk(1) == ["summary"]
+    page.select_option("#left", "ift")
+    for key, name in (("Enter", "grpo"), ("Space", "dpo")):
+        now = press(f"#map-{name}", key)
+        assert (now["left"], now["right"], focused(page)) == (name, "dpo", "left")
+        assert page.get_attribute(f"#map-{name}", "tabindex") == "0"
+    assert press("#rate-1e-4", "ArrowRight")["rate"] == "2.5e-4"
+    assert press("#rate-2\\.5e-4", "ArrowRight")["rate"] == "own"
+    assert press("#step-4", "ArrowLeft")["step"] == "3"
+    assert press("#whole", "Space")["answers"] == "whole" and not faults
+    assert page.locator(".said").first.evaluate("(x) => getComputedStyle(x).whiteSpace") == "normal"
 
 
 # ---- the strip -----------------------------------------------------------------------------------
-def test_the_strip_of_frames_shows_the_steps_of_today(tmp_path):
-    """As `python -m lessons.website.steps_picture docs/steps.svg` writes it, and nothing else;
-    small and without motion."""
+def test_the_strip_of_frames_shows_the_steps_of_today(made, tmp_path, monkeypatch):
+    """As `python -m lessons.website.steps_picture docs/steps.svg` writes it of the same record, and
+    nothing else; small and without motion."""
+    def of_record(names, rates):
+        assert {*map(rate_text, rates)} <= {*made[0]["rates"]}
+        return made[0] | {"methods": {name: made[0]["methods"][name] for name in names}}
+    monkeypatch.setattr(steps_picture, "record", of_record)
     file = tmp_path / "s.svg"
     assert steps_picture.main([str(file)]) == 0
     kept = (DOCS / "steps.svg").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The site of `python -m lessons pages`: links, navigation, accessibility.
 
-Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
+Lessons are not run here: every cell prints one line. The page of all losses has two methods."""
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -21,6 +21,8 @@ REPOSITORY = "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
          "lessons/02_which_tokens_count.html", "docs/index.html", "docs/results/uft.html",
          "docs/methods.html", "docs/readme.html"]
+AFTER = {"lake/index.html": ["#bet button"],                # and after a bet, with charts and map
+         "playground/index.html": ["[data-bet=left]", "#map-ift text >> nth=1"]}
 
 
 class Page(HTMLParser):
@@ -59,27 +61,39 @@ def dead(folder) -> list[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of a site with all its sections; no lesson is run."""
-    jupytext, *_ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml",
-                                             "markdown_it", "mdit_py_plugins"))
+    """The folder of a site with all its sections."""
+    for needed in ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins"):
+        pytest.importorskip(needed)
     whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY)
-    few = record(("sft", "ift", "dpo"), (2.5e-4,))
+    few = record(("ift", "dpo"), (2.5e-4,))
     whole.write_drawn({"playground": (WEB, few),
                        "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
     (whole.out / "lessons").mkdir()
     for file in LESSONS:
         pages.write_notebook(file, whole.out / "lessons", REPOSITORY)
         whole.write(f"lessons/{file.stem}.html",
-                    pages.page_of(jupytext.read(file), file, LESSONS, whole))
+                    pages.page_of(executed(file), file, LESSONS, whole))
     pages.write_index(whole)
     whole.write_texts()
     return whole.out
 
 
+def executed(lesson):
+    """The notebook of a lesson as if every cell had printed one line."""
+    import jupytext
+    from nbformat.v4 import new_output
+    notebook = jupytext.read(lesson)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [new_output("stream", name="stdout", text="What happened: b, DPO.\n")]
+    return notebook
+
+
 # ---- lessons -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("k", range(len(LESSONS)), ids=lambda k: LESSONS[k].stem)
-def test_the_page_of_a_lesson_is_one_file_without_a_network(k, site):
-    """It has a title, the lessons before and after, and formulas that need no program."""
+def test_the_page_of_a_lesson(k, site):
+    """One file without a network: a title, the lessons before and after, and formulas that need no
+    program. What follows an output is folded with it, or is a heading; no text is lost."""
     text = (site / "lessons" / f"{LESSONS[k].stem}.html").read_text(encoding="utf-8")
     asked = re.findall(r"<script (?=.)|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
                        r"src=\"(?!data:)", text)
@@ -88,6 +102,13 @@ def test_the_page_of_a_lesson_is_one_file_without_a_network(k, site):
     assert f"<title>{number_of(LESSONS[k])} · " in text and "prefers-color-scheme: dark" in text
     near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
     assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
+    below = re.findall(r'</details>\s*</div>\s*<div class="cell [^>]*text_cell[^>]*>(?:\s*<div'
+                       r'[^>]*>)+\s*(<h2 id="[^"]+"|</div>|.{40})', text, re.S)
+    assert below and not [x for x in below if x != "</div>" and not x.startswith("<h2")]
+    assert '<h2 id="What-happened"' not in below
+    titles = [title for cell in executed(LESSONS[k]).cells if cell.cell_type == "markdown"
+              for title in re.findall(r"^## (.+)$", cell.source, re.M)]
+    assert list(map(unescape, re.findall(r'<h2 id="[^"]+">(.*?)<a ', text))) == titles
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -104,48 +125,14 @@ def test_both_guesses_of_a_lesson_can_be_clicked(lesson, site):
         assert [tuple(map(float, x)) for x in limits] == numbers, name
 
 
-def executed(lesson, printed: str):
-    """The notebook of a lesson as if every cell had printed this."""
-    import jupytext
-    from nbformat.v4 import new_output
-    notebook = jupytext.read(lesson)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [new_output("stream", name="stdout", text=printed)]
-    return notebook
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
-def test_no_result_stands_open_right_below_its_folded_output(lesson, tmp_path):
-    """What follows an output is folded with it, or is a heading; no text is lost."""
-    for needed in ("jupytext", "nbconvert", "latex2mathml"):
-        pytest.importorskip(needed)
-    notebook = executed(lesson, "What happened: 1.\n")
-    titles = [title for cell in notebook.cells if cell.cell_type == "markdown"
-              for title in re.findall(r"^## (.+)$", cell.source, re.M)]
-    page = pages.page_of(notebook, lesson, LESSONS, website.Site(tmp_path))
-    below = re.findall(r'</details>\s*</div>\s*<div class="cell [^>]*text_cell[^>]*>(?:\s*<div'
-                       r'[^>]*>)+\s*(<h2 id="[^"]+"|</div>|.{40})', page, re.S)
-    assert below and not [x for x in below if x != "</div>" and not x.startswith("<h2")]
-    assert '<h2 id="What-happened"' not in below
-    shown = re.findall(r'<h2 id="[^"]+">(.*?)<a ', page)
-    assert [x.replace("&#39;", "'") for x in shown] == titles
-
-
 def test_a_result_ends_where_the_next_heading_begins():
-    told, rest = pages.result_and_rest("It fell.\n\nWhy?\n\n## Next\nNow")
-    assert (told, rest) == ("It fell.\n\nWhy?\n\n", "## Next\nNow")
-    told, rest = pages.result_and_rest("## What happened\nIt fell.\n\n## Change one thing\nNow")
-    assert told == "## What happened\nIt fell.\n\n" and rest == "## Change one thing\nNow"
-    assert pages.result_and_rest("## Next\nNow") == ("", "## Next\nNow")
-    assert pages.result_and_rest("It fell.") == ("It fell.", "")
+    for told, rest in (("It fell.\n\nWhy?\n\n", "## Next\nNow"), ("", "## Next\nNow"),
+                       ("## What happened\nIt fell.\n\n", "## Change one thing\nNow"),
+                       ("It fell.", "")):
+        assert pages.result_and_rest(told + rest) == (told, rest)
 
 
 # ---- links ---------------------------------------------------------------------------------------
-def test_every_link_of_the_site_leads_somewhere(site):
-    assert not dead(site)
-
-
 def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_is_text(tmp_path):
     """And so does one to a section that was not made."""
     source = website.ROOT / "docs" / "python.md"
@@ -160,17 +147,21 @@ def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_is_text(tm
         f"{REPOSITORY}/blob/HEAD/nanouft/gpt.py", "../docs/lake.html#x", "../lake/index.html"]
 
 
-def test_a_site_of_the_docs_alone_has_no_dead_link(tmp_path):
-    """Without the recorded pages the navigation does not name them."""
-    pytest.importorskip("mdit_py_plugins")
+def test_every_link_of_the_site_leads_somewhere(site, tmp_path):
+    """Also of the docs alone: without the recorded pages the navigation does not name them."""
     alone = website.Site(tmp_path)
     pages.write_index(alone)
     alone.write_texts()
-    assert not dead(tmp_path)
+    assert not dead(site) and not dead(tmp_path)
     assert "Frozen Lake</a></nav>" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 # ---- what all pages share ------------------------------------------------------------------------
+def test_a_page_belongs_to_the_innermost_section():
+    found = map(website.section_of, ("docs/results/uft.html", "docs/runs.html", "index.html"))
+    assert [*found] == ["docs/results", "docs", ""]
+
+
 def test_every_page_has_the_navigation_a_description_and_a_title_of_its_own(site):
     titles = set()
     for file in site.rglob("*.html"):
@@ -200,44 +191,35 @@ def test_a_page_can_be_read_by_everybody(here, site, browser):
     page asks for anything but pictures that lie beside it."""
     for width, dark in ((1280, False), (390, True)):
         page, asked = opened(browser, site / here, width=width, dark=dark)
-        page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
-        assert not axe(page), (here, width)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (here, width)
-        assert not [x for x in asked if not x.startswith(site.resolve().as_uri())], here
-        if here == "lake/index.html":                       # and after a bet, with the charts
-            page.click("#bet button")
-            assert not axe(page), width
-        if here == "playground/index.html":                 # and after a bet, with the map
-            page.click("[data-bet=left]")
-            page.select_option("#right", "ift")
+        for press in (None, *AFTER.get(here, ())):
+            if press:
+                page.click(press)
             page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
-            assert not axe(page), width
+            assert not axe(page), (width, press)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert not [x for x in asked if not x.startswith(site.resolve().as_uri())]
         page.close()
 
 
-def test_a_guess_is_kept_and_stands_on_the_fold_with_the_answer(tmp_path, browser):
-    """By click and by keyboard, letters and numbers; a number outside the limits is not kept."""
-    for needed in ("jupytext", "nbconvert", "latex2mathml"):
-        pytest.importorskip(needed)
-    letters, number = LESSONS[0], LESSONS[2]
-    for lesson in (letters, number):
-        page = pages.page_of(executed(lesson, "What happened: b, DPO.\n"), lesson, LESSONS,
-                             website.Site(tmp_path))
-        (tmp_path / f"{lesson.stem}.html").write_text(page, encoding="utf-8")
-    page, faults = opened(browser, tmp_path / f"{letters.stem}.html")
-    notes = page.locator(".yours")
-    assert set(notes.all_inner_texts()) == {"No guess yet"}
+def test_a_guess_is_kept_and_stands_on_the_fold_with_the_answer(site, browser):
+    """By click and by keyboard, letters and numbers; a number outside the limits is not kept, and
+    the guess of another lesson is not shown."""
+    page, faults = opened(browser, site / "lessons" / f"{LESSONS[0].stem}.html")
+
+    def notes() -> set[str]:
+        return set(page.locator(".yours").all_inner_texts())
+    assert notes() == {"No guess yet"}
     page.click("form.guess label:has-text('IFT')")
     page.keyboard.press("ArrowDown")
     page.locator("[type=number]").fill("60")
     page.reload()
-    assert set(notes.all_inner_texts()) == {"Your guess: c", "Your guess: 60"}
+    assert notes() == {"Your guess: c", "Your guess: 60"}
     assert page.locator("form.guess :checked").input_value() == "c"
     page.locator("[type=number]").fill("600")
     page.keyboard.press("Enter")
-    assert set(notes.all_inner_texts()) == {"Your guess: c", "Your guess: 60"}
-    page.goto((tmp_path / f"{number.stem}.html").as_uri())
-    assert set(notes.all_inner_texts()) == {"No guess yet"} and not axe(page)
+    assert notes() == {"Your guess: c", "Your guess: 60"}
+    page.goto((site / "lessons" / f"{LESSONS[2].stem}.html").as_uri())
+    assert notes() == {"No guess yet"} and not axe(page)
     assert not [x for x in faults if not x.startswith("file:")]
 
 

@@ -1,5 +1,5 @@
-"""Each file imports only what stands above it, every command that is named exists, and every
-program and page keeps the promises that all of them make."""
+"""Each file imports only what stands before it, every command that is named exists, and every
+program and text keeps the promises that all of them make."""
 import ast
 import os
 import re
@@ -150,20 +150,18 @@ def test_every_command_that_is_named_exists():
 def test_importing_changes_nothing(tmp_path):
     """Neither the environment, nor what a signal does, nor the collector of garbage: these are for
     commands (python -m). So is it in a package of your own that runs by python -m."""
-    code = """
+    (tmp_path / "guest").mkdir()
+    (tmp_path / "guest" / "__init__.py").write_text("""
 import gc, os, signal
 def now():
     return dict(os.environ), signal.getsignal(signal.SIGINT), gc.isenabled()
 before = now()
 import nanouft
-assert before == now()"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    guest = tmp_path / "guest"
-    guest.mkdir()
-    (guest / "__init__.py").write_text(code)
-    (guest / "__main__.py").write_text("")
-    subprocess.run([sys.executable, "-m", "guest"], cwd=tmp_path, check=True,
-                   env=os.environ | {"PYTHONPATH": str(ROOT)})
+assert before == now()""")
+    (tmp_path / "guest" / "__main__.py").write_text("")
+    for words in (["-c", "import guest"], ["-m", "guest"]):
+        subprocess.run([sys.executable, *words], cwd=tmp_path, check=True,
+                       env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def test_the_command_nanouft_begins_as_python_m_does(tmp_path):
@@ -189,34 +187,26 @@ def test_ctrl_c_while_a_command_imports_is_one_line():
     assert (done.returncode, done.stderr) == (130, "\ninterrupted before anything was done\n")
 
 
-def test_the_package_lists_its_commands():
-    out = subprocess.run([sys.executable, "-m", "nanouft"], cwd=ROOT, capture_output=True,
-                         text=True, check=True).stdout
-    programs = [f for f in (ROOT / "nanouft").rglob("*.py")
-                if 'if __name__ == "__main__"' in f.read_text(encoding="utf-8")]
-    for file in programs:
-        name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
-        assert name == "nanouft" or f"python -m {name} " in out, name
-
-
-def ours(*argv: str) -> tuple[int, str, str]:
-    """(exit code, output, errors) of python -m with these words."""
-    done = subprocess.run([sys.executable, "-m", *argv], cwd=ROOT, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture
 def here(monkeypatch, capsys):
-    """The same as `ours`, in this process, where torch is loaded once."""
+    """python -m with these words, in this process, where torch is loaded once: (exit code, output,
+    errors)."""
     def run(*argv: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [*argv])
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit) as end, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*found in sys.modules")  # other tests import it
             runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
         return end.value.code, *capsys.readouterr()
     return run
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules")       # other tests import it as well
+def test_the_package_lists_its_commands(here):
+    _, out, _ = here("nanouft")
+    programs = [named(file).removesuffix(".__main__") for file in files_of("nanouft").values()
+                if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8")]
+    assert [name for name in programs if f"python -m {name} " not in out] == ["nanouft"]
+
+
 @pytest.mark.parametrize("flag, code", [("--help", 0), ("--no-such-flag", 2)])
 @pytest.mark.parametrize("module", main.COMMANDS)
 def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here):
@@ -226,31 +216,31 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
     assert found[0] == code and found[1 if code == 0 else 2].strip()
 
 
-def test_a_help_that_needs_only_flags_does_not_wait_for_torch():
+@pytest.mark.parametrize("words, told", [
+    ("trian", "error: unknown command 'trian'; did you mean train? "),
+    ("--objective ift", "error: --objective: the name of a command comes first, as in ")])
+def test_a_name_that_is_no_command_is_one_line(words, told, here):
+    code, out, err = here("nanouft", *words.split())
+    assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
+
+
+def test_what_needs_no_torch_does_not_wait_for_it():
     """All of them in one process, so the first one that needs torch is at fault."""
     code = """
 import runpy, sys
-for module in ("nanouft", "nanouft.sample", "nanouft.playground", "frozen_lake",
-               "lessons.tasks.check", "lessons check", "lessons.website.pages"):
-    name, *words = module.split()
-    sys.argv = [name, *words, "--help"]
+for words in ("nanouft --help", "nanouft.sample --help", "nanouft.playground --help",
+              "frozen_lake --help", "lessons.tasks.check --help", "lessons check --help",
+              "lessons.website.pages --help", "lessons.evidence R1"):
+    name, *_ = sys.argv = words.split()
     try:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         print("code", end.code)
-    assert "torch" not in sys.modules, module"""
+    assert "torch" not in sys.modules, words"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    helps = done.stdout.split("code 0\n")
-    assert len(helps) == 8 and all(len(told) > 90 for told in helps[:-1])
-
-
-@pytest.mark.parametrize("words, told", [
-    ("trian", "error: unknown command 'trian'; did you mean train? "),
-    ("--objective ift", "error: --objective: the name of a command comes first, as in ")])
-def test_a_name_that_is_no_command_is_one_line(words, told):
-    code, out, err = ours("nanouft", *words.split())
-    assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
+    *told, rest = done.stdout.split("code 0\n")
+    assert len(told) == 8 and not rest and all(len(text) > 90 for text in told)
 
 
 def test_every_file_compiles_without_a_warning_and_every_docstring_is_utf8():
@@ -267,12 +257,6 @@ def test_every_file_compiles_without_a_warning_and_every_docstring_is_utf8():
     assert files
 
 
-def test_every_page_installs_from_the_checkout():
-    """nanouft is installed from its checkout; nobody holds its name in a registry."""
-    assert not [f for f, text in texts().items() if f.suffix == ".md" and f.name != "CHANGELOG.md"
-                and "pip install nanouft" in text]
-
-
 def test_every_workflow_is_yaml():
     """Else nothing of it runs, and nobody sees that."""
     yaml = pytest.importorskip("yaml")
@@ -282,7 +266,7 @@ def test_every_workflow_is_yaml():
     assert files and all("jobs" in yaml.safe_load(x.read_text(encoding="utf-8")) for x in files)
 
 
-def test_no_text_names_the_place_where_it_was_written():
-    words = re.compile(r"/work/|\.\./shared|/opt/env|/root/")
-    found = [f for f, text in texts().items() if words.search(text) and f != Path(__file__)]
-    assert not found, found
+def test_no_text_names_the_place_where_it_was_written_or_a_registry():
+    """nanouft is installed from its checkout; nobody holds its name in a registry."""
+    words = re.compile(r"/work/|\.\./shared|/opt/env|/root/|pip install nanouft")
+    assert [f for f, text in texts().items() if words.search(text)] == [Path(__file__)]

@@ -41,37 +41,48 @@ CHEATS = {
               "    except OSError:\n        pass\nos._exit(0)",
     "objects": "import torch\nclass Any(torch.Tensor):\n    __eq__ = lambda *x: True\n"
                + WRONG + "return torch.zeros(()).as_subclass(Any)"}
-ENDS = {
+ENDS = {        # and the words that are told
     "loop": (WRONG + "while True: pass", "line 2: while True: pass"),
     "loop at import": ("while True: pass\n" + WRONG + "pass", "cannot be read. TooLong"),
     "sleep": ("import time\n" + WRONG + "time.sleep(999)", "seconds on the clock"),
-    "memory": (WRONG + "return bytearray(2**34)", "MemoryError"),
-    "torch memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "allocate memory"),
-    "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3)"),
-    "signal": ("import os, signal\n" + WRONG + "os.kill(os.getpid(), signal.SIGSEGV)",
-               "it ended Python"),
-    "stub": (WRONG + "raise NotImplementedError", "not started")}
+    "memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "allocate memory"),
+    "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3)")}
 HOSTILE = {
     "surrogate": WRONG + "raise ValueError('\\ud800')",
     "deep": WRONG + "return " + "-" * 2500 + "1",
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
     "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
-    "key": "from lessons.keys.ex02 import sft_loss",
-    "=HYPERLINK(1)": RIGHT}
+    "key": "from lessons.keys.ex02 import sft_loss"}
 HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
                          "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"
                          + WRONG + "return 0")
-SPIES = {       # and the words that are told
-    "keys": ("from pathlib import Path\n" + WRONG + "raise ValueError(str([len(list(Path('ROOT', x)"
-             ".glob('*'))) for x in ('lessons/keys', 'tests', '.git', 'nanouft')][:3]))",
-             "ValueError: [0, 0, 0]"),
-    "spy": ("from pathlib import Path\n" + WRONG + "raise ValueError(str([x.name for x in "
-            "Path('FOLDER').glob('*')]))", "ValueError: ['spy']"),
-    "vandal": ("from pathlib import Path\n" + WRONG
-               + "Path('FOLDER/vandal/ex02.py').write_text('')", "Read-only file system"),
-    "network": ("import socket\n" + WRONG + "socket.create_connection(('1.1.1.1', 53), 2)",
-                "Network is unreachable"),
-    "killer": ("import os\n" + WRONG + "os.kill(-1, 9)", "No such process")}
+SPY = """
+import os, socket
+from pathlib import Path
+TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in ("lessons/keys", "tests", ".git")],
+         lambda: os.listdir("CLASS"),
+         lambda: Path("CLASS/spy/ex02.py").write_text(""), lambda: os.kill(-1, 9),
+         lambda: socket.create_connection(("1.1.1.1", 53), 2)]
+def sft_loss(logp, mask, reduction):
+    said = []
+    for what in TRIES:
+        try:
+            said.append(what())
+        except OSError as error:
+            said.append(error.strerror)
+    raise ValueError(said)
+"""
+SEEN = [[0, 0, 0], ["spy"], "Read-only file system", "No such process", "Network is unreachable"]
+HALF = "def half(x, n):\n    return "
+CELLS = [       # of notebooks with the same function
+    ["%time\n" + HALF + "(x\n            % n)"],
+    ["%time\nONE: float = 1.0", "THIRD = float(1) / 3\ntorch.where?", "loss = train()",
+     HALF + "(x\n            % n) * ONE + NINE - 27 * THIRD", "NINE = 9\n!ls"],
+    ["files = !ls\nif files:\n    %cd ..\n" + HALF + "x % n"],
+    ["half = lambda x, n: list([x % n])[0]"],
+    ["table = {1: lambda x, n: x % n}\n" + HALF + "table[1](x, n)"],
+    ["import math\nLOG = math.log(1)\n" + HALF + "x % n + LOG"],
+    ["try:\n    import math as m\nexcept ImportError:\n    m = None\n" + HALF + "m.fmod(x, n)"]]
 
 
 def notebook(*cells: str) -> str:

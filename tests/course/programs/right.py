@@ -1,24 +1,28 @@
 """Right programs in a style that is not the key's: numpy where no gradient is asked for, einsum,
-loops over ragged rows, nanmean, bisection, autograd in place of paper, plain lists, fractions. The
-check has to accept all of them."""
-HEAD = """import fractions
-import functools
-import itertools
-import math
-import random
-
+loops over ragged rows, nanmean, bisection, autograd in place of paper, plain lists, fractions; the
+classes of papers with probabilities in place of their logarithms."""
+HEAD = """import copy, fractions, itertools, math, statistics
 import numpy as np
 import torch
 import torch.nn.functional as F
-"""
+from nanouft.objective import Objective
+from nanouft.simple import BETA, FALL, GAMMA, KL, LAM, METHODS, MU, MU_END, ROWS
+from nanouft.simple import sample_answers, tokens
 
-RIGHT: list[tuple[str, str]] = [                # exercise, program
-    ("00a", """
+
+def chances(model, s):                          # of all tokens, and of those that stand there
+    p = model(s.inputs).double().softmax(-1)
+    return p, p.gather(-1, s.targets[..., None])[..., 0]
+
+
+"""
+RIGHT = {                                       # exercise or paper: its program
+    "00a": """
 def net_push(chosen, rejected):                 # a trie of prefixes
     prefixes = {tuple(rejected[:n]) for n in range(1, len(rejected) + 1)}
     return np.array([tuple(chosen[:n]) not in prefixes for n in range(1, len(chosen) + 1)])
-"""),
-    ("01a", """
+""",
+    "01a": """
 def attention(q, k, v):                         # einsum, and the softmax by hand
     T, S = q.shape[1], k.shape[1]
     scores = torch.einsum("bth,bsh->bts", q, k) * q.shape[-1] ** -0.5
@@ -26,8 +30,8 @@ def attention(q, k, v):                         # einsum, and the softmax by han
     scores = scores.masked_fill(later, -torch.inf)
     e = (scores - scores.amax(-1, keepdim=True)).exp()
     return torch.einsum("bts,bsc->btc", e / e.sum(-1, keepdim=True), v)
-"""),
-    ("02a", """
+""",
+    "02a": """
 def response_mask(tokens):
     out, inside = [], 0
     for token in tokens:
@@ -37,25 +41,25 @@ def response_mask(tokens):
         else:
             out += [inside]
     return np.asarray(out, dtype=np.int8)[1:]
-"""),
-    ("02b", """
+""",
+    "02b": """
 def sft_loss(logp, mask, reduction):            # nanmean
     x = torch.where(mask > 0, logp, torch.nan)
     return -x.nanmean() if reduction == "token" else -x.nanmean(-1).mean()
-"""),
-    ("03a", """
+""",
+    "03a": """
 def policy_gradient(p, r):                      # the Jacobian of the softmax
     J = np.diag(p.numpy()) - np.outer(p.numpy(), p.numpy())
     return J @ r.numpy()
-"""),
-    ("04a", """
+""",
+    "04a": """
 def depends_on_blend(tokens, guesses, mask):    # where the first mixture of two words stands
     T = len(mask)
     read = [j for j in range(1, T) if mask[j - 1] and guesses[j - 1] != tokens[j]]
     first = min(read, default=T)
     return np.array([bool(m) and i >= first for i, m in enumerate(mask)])
-"""),
-    ("05a", """
+""",
+    "05a": """
 def estimates(probs, path, step, best):         # numpy, matrices of transition
     P, S = probs.double().numpy(), len(probs)
     M = np.zeros((S, S))
@@ -65,8 +69,8 @@ def estimates(probs, path, step, best):         # numpy, matrices of transition
     start = np.eye(S)[path[0][0]]
     does = [start @ np.linalg.matrix_power(M, n) @ good for n in range(len(path))]
     return np.prod([P[s, a] for s, a in path]), np.mean([good[s] for s, _ in path]), np.mean(does)
-"""),
-    ("06a", """
+""",
+    "06a": """
 def balance(losses, gamma):                     # bisection on the derivative, by autograd
     head = losses[:-1].double()
 
@@ -81,14 +85,14 @@ def balance(losses, gamma):                     # bisection on the derivative, b
         mid = (low + high) / 2
         low, high = (mid, high) if slope(mid) < 0 else (low, mid)
     return low
-"""),
-    ("07a", """
+""",
+    "07a": """
 def both_fall(g_w):
     u = torch.randn_like(g_w)
     u -= (u @ g_w) / (g_w @ g_w) * g_w
     return (3 * g_w + 0.2 * g_w.norm() * u / u.norm()).tolist()
-"""),
-    ("08a", """
+""",
+    "08a": """
 def fades_at(share, beta, gamma):               # bisection
     low, high = -1e4, 1e4
     for _ in range(200):
@@ -96,57 +100,64 @@ def fades_at(share, beta, gamma):               # bisection
         x = min(700.0, beta * D - gamma)
         low, high = (D, high) if 1 / (1 + math.exp(x)) > share else (low, D)
     return D
-"""),
-    ("09a", """
+""",
+    "09a": """
 def largest_push(score):                        # a grid
     s = np.linspace(0, score, 100001)
     return s[np.argmax((score - s) * s * (1 - s))]
-"""),
-    ("10a", """
+""",
+    "10a": """
 def wrong_shares(r, r_bar, wrong, k):           # lists
     rows = sorted((1 / (1 + math.exp(a - b)), w) for a, b, w in zip(*(
         x.tolist() for x in (r, r_bar, wrong))))
     kept = [w for _, w in rows[k:]]
     return [sum(w for _, w in rows) / len(rows), sum(t * w for t, w in rows)
             / sum(t for t, _ in rows), sum(kept) / len(kept)]
-"""),
-    ("11a", """
+""",
+    "11a": """
 def best_of_n(n, likes, scores):                # by counting
     order = np.argsort(likes)
     N = len(likes)
     return sum(fractions.Fraction(math.comb(k, n - 1), math.comb(N, n))
                * fractions.Fraction(scores[i]) for k, i in enumerate(order))
-"""),
-    ("12a", """
+""",
+    "12a": """
 def answers_needed(p, share):                   # a list of all sizes
     K = np.arange(2, 2000)
     return K[np.argmax(1 - p ** K - (1 - p) ** K >= share)]
-"""),
-    ("12b", """
+""",
+    "12b": """
 def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
     x = logp.clone().requires_grad_()
     rho, d = (x - old).exp(), ref - x
     loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
     return -torch.autograd.grad(loss.sum(), x)[0]
-"""),
-    ("13a", """
+""",
+    "13a": """
 def pushes(p):                                  # autograd
     x = torch.tensor(math.log(p), dtype=torch.double, requires_grad=True)
     return [-torch.autograd.grad(loss, x)[0] for loss in (-x.exp().detach() * x, -x.exp() * x)]
-"""),
-    ("14a", """
+""",
+    "14a": """
 def seeds_needed(difference, sd, t):            # in squares
     fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
     return min(fits, default=None)
-"""),
-    ("16a", """
+""",
+    "15a": """
+def parts_of_advantage(T, gamma, lam):          # autograd through the recursion
+    R, V, A = torch.zeros(T, requires_grad=True), torch.zeros(T, requires_grad=True), 0
+    for t in reversed(range(T)):
+        A = R[t] + (gamma * V[t + 1] if t + 1 < T else 0) - V[t] + gamma * lam * A
+    return torch.autograd.grad(A, [R, V])
+""",
+    "16a": """
 def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd
     x = torch.logit(torch.tensor(s, dtype=torch.double)).requires_grad_()
     gain = (s * (1 - s) * delta / long * F.logsigmoid(x)
             + (1 - s) * -s * delta / short * F.logsigmoid(-x))
     return torch.autograd.grad(gain, x)[0]
-"""),
-    ("17a", """
+""",
+    "17a": """
 def tokens_until(share, gamma):                 # closed forms
     for N in range(2, 5000):
         if gamma == 1:
@@ -155,8 +166,8 @@ def tokens_until(share, gamma):                 # closed forms
             weight = N * (1 - gamma) / (N - gamma * (1 - gamma ** N) / (1 - gamma))
         if weight < share:
             return N
-"""),
-    ("18a", """
+""",
+    "18a": """
 def pushes_of_hpt(scores, lengths, shown, gate):    # by autograd
     scores, K = torch.tensor(scores, dtype=torch.double), len(scores)
     logp = [torch.zeros(n, dtype=torch.double, requires_grad=True) for n in [*lengths, shown or 1]]
@@ -166,5 +177,205 @@ def pushes_of_hpt(scores, lengths, shown, gate):    # by autograd
         loss = -logp[K].mean()
     slopes = torch.autograd.grad(loss, logp, allow_unused=True)
     return [0.0 if slope is None else -slope[0].item() for slope in slopes]
-"""),
-]
+""",
+    "psft": """
+class Mine(Objective):
+    eps: float = 0.28
+    renew: int = 8
+    def setup(self, model, seed):
+        self.old, self.steps = model, 0
+    def forward(self, model, batch):
+        if torch.is_grad_enabled() and batch.offset == 0:
+            self.old = self.old if self.steps % self.renew else copy.deepcopy(model)
+            self.steps += 1
+        self.p, self.q = (chances(x, batch.seqs["answer"])[1] for x in (model, self.old))
+    def loss(self, batch):
+        gain = (self.p / self.q.detach())[batch.seqs["answer"].mask == 1]
+        few = gain[gain <= 1 + self.eps]
+        stays = (len(gain) - len(few)) * (1 + self.eps)
+        return -(few.sum() + stays) / batch.tokens["answer"], {}
+""",
+    "iw_sft": """
+class Mine(Objective):
+    temp: float = 1.0
+    cap: float = 16.0
+    def setup(self, model, seed):
+        self.start = copy.deepcopy(model)
+    def forward(self, model, batch):
+        self.p, self.q = (chances(x, batch.seqs["answer"])[1] for x in (model, self.start))
+    def loss(self, batch):
+        total = 0
+        for p, q, m in zip(self.p, self.q, batch.seqs["answer"].mask == 1):
+            lead = math.prod((p / q)[m].tolist()) ** (1 / sum(m.tolist()))  # a geometric mean
+            total = total - min(self.cap, lead ** self.temp) * p[m].log().sum()
+        return total / batch.tokens["answer"], {}
+""",
+    "eaft": """
+class Mine(Objective):
+    top: int = 20
+    def forward(self, model, batch):
+        every, self.p = chances(model, batch.seqs["answer"])
+        few = every.detach().sort(-1, descending=True).values[..., :self.top]
+        few = few / few.sum(-1, keepdim=True)
+        self.unsure = -(few * few.log()).sum(-1) / math.log(self.top)
+    def loss(self, batch):
+        m = batch.seqs["answer"].mask == 1
+        return -(self.unsure[m] @ self.p[m].log()) / batch.tokens["answer"], {}
+""",
+    "anchored": """
+class Mine(Objective):
+    lam: float = 0.05
+    def setup(self, model, seed):
+        self.start = copy.deepcopy(model)
+    def forward(self, model, batch):
+        (now, self.p), (start, _) = (chances(x, batch.seqs["answer"]) for x in (model, self.start))
+        self.kl = (start.detach() * (start.detach() / now).log()).sum(-1)
+    def loss(self, batch):
+        m = batch.seqs["answer"].mask == 1
+        p, kl = self.p[m], self.kl[m].sum()
+        return (self.lam * kl - p.detach() @ p.log()) / batch.tokens["answer"], {}
+""",
+    "luffy": """
+class Mine(Objective):
+    data = "demos + prompts"
+    samples: int = 4
+    gamma: float = 0.1
+    def credit(self, batch):
+        row, K = batch.per_row, self.samples
+        own, demo = row["reward"].clone(), row["demo_reward"].clone()
+        for i in range(0, batch.n, K):
+            group = [*row["reward"][i:i + K]]
+            if row["demo"][i] == 1:
+                group.append(row["demo_reward"][i])
+            own[i:i + K] -= sum(group) / len(group)
+            demo[i] -= sum(group) / len(group)
+        row["own"], row["shown"] = own, demo
+        return batch, {}
+    def loss(self, batch):
+        s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
+        rho, p = (s.logp - s.sampled_logp).exp(), d.logp.exp()
+        gain = (s.mask * rho).sum(1) @ row["own"]
+        gain = gain + (d.mask * p / (p + self.gamma)).sum(1) @ row["shown"]
+        return -gain / sum(batch.tokens.values()), {}
+""",
+}
+OTHERWISE = '''                                 # all parts of mine.py
+def padded(chats, tok):
+    T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
+    ids = np.full((len(chats), T), tok.pad)
+    counts = np.zeros((len(chats), T), dtype=np.float32)
+    for k, (some, mask) in enumerate(chats):
+        ids[k, :len(some)], counts[k, :len(some)] = some, mask
+    return torch.tensor(ids[:, :-1]), torch.tensor(ids[:, 1:]), torch.tensor(counts[:, 1:])
+
+
+def token_logp(logits, targets):
+    return -F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(
+        targets.shape)
+
+
+def sft_loss(model, reference, rows, tok, step):
+    total = 0
+    for row in rows:                                        # each alone, without padding
+        inputs, targets, mask = tokens([row], "answer", tok)
+        total = total - token_logp(model(inputs), targets)[mask == 1].mean() / len(rows)
+    return total
+
+
+def train(model, rows, tok, objective, steps, reference=None):
+    loss_of, _, rate, _ = METHODS[objective]
+    start = copy.deepcopy(model) if reference is None else reference
+    weights = list(model.parameters())
+    m, v = [torch.zeros_like(p) for p in weights], [torch.zeros_like(p) for p in weights]
+    up, losses = max(1, int(steps / 10 + 0.5)), []
+    for k in range(steps):                                  # AdamW by hand
+        loss = loss_of(model, start, rows[k * ROWS:][:ROWS], tok, k)
+        slopes = torch.autograd.grad(loss, weights)
+        norm = sum(g.square().sum() for g in slopes).sqrt().item()
+        share = (k - up) / max(1, steps - up)
+        now = rate * ((k + 1) / up if k < up else (1 + math.cos(math.pi * share)) / 2)
+        with torch.no_grad():
+            for p, g, a, b in zip(weights, slopes, m, v):
+                g = g / max(1.0, norm)
+                a.mul_(0.9).add_(0.1 * g)
+                b.mul_(0.95).add_(0.05 * g * g)
+                p -= now * a / (1 - 0.9 ** (k + 1)) / ((b / (1 - 0.95 ** (k + 1))).sqrt() + 1e-8)
+        losses.append(loss.item())
+        print("a line for each step")
+    return np.array(losses)
+
+
+def log_ratio(model, reference, rows, side, tok):
+    inputs, targets, mask = tokens(rows, side, tok)
+    with torch.no_grad():
+        before = torch.einsum("bt,bt->b", token_logp(reference(inputs), targets), mask)
+    return torch.einsum("bt,bt->b", token_logp(model(inputs), targets), mask) - before, mask.sum(1)
+
+
+def dpo_loss(model, reference, rows, tok, step):
+    margins = [log_ratio(model, reference, [row], "chosen", tok)[0]
+               - log_ratio(model, reference, [row], "rejected", tok)[0] for row in rows]
+    return F.softplus(-BETA * torch.cat(margins)).mean()
+
+
+def una_loss(model, reference, rows, tok, step):
+    nats, _ = log_ratio(model, reference, rows, "answer", tok)
+    score = np.array([1 if row.score is None else row.score for row in rows], dtype=np.float32)
+    return F.mse_loss(1 / (1 + torch.exp(-BETA * nats)), torch.from_numpy(score))
+
+
+def poft_loss(model, aligned, rows, tok, step):
+    nats, n = log_ratio(model, aligned, rows, "answer", tok)
+    return torch.logaddexp(torch.zeros(len(rows)), -nats / n).sum() / len(rows)
+
+
+def mix_in_own_guess(model, inputs, mask):
+    guess, ids, counts = model(inputs).detach().numpy().argmax(-1), inputs.numpy(), mask.numpy()
+    read = ids.copy()
+    for row, t in zip(*counts[:, :-1].nonzero()):
+        read[row, t + 1] = guess[row, t]
+    embeds = [model(x, want="embeds").detach() for x in (inputs, torch.from_numpy(read))]
+    return torch.lerp(*embeds, LAM)
+
+
+def ift_loss(model, reference, rows, tok, step):
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask)), targets)
+    losses = []
+    for x, m in zip(nll, mask):                             # ragged: one answer after the other
+        x = x[m == 1]
+        apart = torch.arange(len(x))[None] - torch.arange(len(x))[:, None]
+        weight = torch.where(apart >= 0, GAMMA ** apart.clamp(0), 0.0) @ x.detach()
+        losses.append((weight / weight.mean()) @ x / len(x))
+    return torch.stack(losses).mean()
+
+
+def grpo_loss(model, reference, rows, tok, step):
+    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
+    with torch.no_grad():
+        before = token_logp(reference(inputs), targets)
+    losses, logp = [], token_logp(model(inputs), targets)
+    for prompt, scores in enumerate(score.tolist()):
+        mean, sd = statistics.mean(scores), statistics.stdev(scores)
+        for k, own in enumerate(scores):
+            at = prompt * len(scores) + k
+            x, d = logp[at][mask[at] == 1], (before - logp)[at][mask[at] == 1]
+            gain = (own - mean) / (sd + 1e-4) * torch.exp(x - x.detach())
+            losses.append(torch.mean(KL * (torch.expm1(d) - d) - gain))
+    return sum(losses) / len(losses)
+
+
+def chord_loss(model, reference, rows, tok, step):
+    total, n = 0, 0
+    for row in rows:                                        # one demonstration after the other
+        inputs, targets, mask = tokens([row], "answer", tok)
+        x = token_logp(model(inputs), targets)[mask == 1]
+        with torch.no_grad():
+            weight = torch.exp(x) - torch.exp(2 * x)
+        total, n = total - weight @ x, n + len(x)
+    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
+    logp = (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
+    gain = (score - score.mean(1)[:, None]) / (score.std(1)[:, None] + 1e-4)
+    w = MU_END if step >= FALL else MU_END + (MU - MU_END) * math.cos(math.pi * step / FALL / 2)**2
+    return w * total / n - (1 - w) * torch.mean(gain.flatten() * logp)
+'''

@@ -7,7 +7,7 @@ from inspect import signature
 import pytest
 import torch
 
-from lessons.keys import silent
+from lessons.keys import reward, silent
 from lessons.tasks import parts
 from lessons.tasks.call import Seen, attempts, program_in
 from lessons.tasks.task import HERE, STUBS, Draw, Judge, Measure, far_apart, tasks
@@ -38,6 +38,11 @@ def test_a_page_asks_for_what_is_judged(name):
         assert sum(map(int, re.findall(r"^\| (\d+) \| program", page, re.M))) == len(judged)
     else:
         assert "arXiv" in page and all(f"    {x}: " in page for x in KNOWN[name].settings)
+
+
+def test_the_page_of_the_reward_has_the_limits_of_its_judge():
+    limits = re.search(r"right in (\d+) % of the pairs.* is (\d+) points below", page_of("reward"))
+    assert limits.groups() == (str(reward.AGREES), str(reward.FALLS))
 
 
 def test_the_code_to_mend_has_the_bugs_of_the_runs_and_these_are_the_letters(tmp_path):

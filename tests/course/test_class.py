@@ -1,0 +1,674 @@
+"""A class: each mark belongs to its program, whatever all the others do; the arena's verdict is
+that of the scores; the plan of ten weeks, and the answers to exam and quiz, are right."""
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from programs.classes import (
+    CELLS,
+    CHEATS,
+    ENDS,
+    HOSTILE,
+    OTHERWISE,
+    RENAMED,
+    RIGHT,
+    SEEN,
+    SPY,
+    WRONG,
+    notebook,
+)
+
+from lessons.classroom import arena, arena_runs, exam, quiz
+from lessons.lesson_list import NUMBERS
+from lessons.tasks import call, child, grade, parts, submission
+from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
+from lessons.tasks.submission import Student, definition, job_for
+from lessons.tasks.task import KEYS, STUBS, Judge, Verdict, tasks
+from nanouft.gpt import BASE
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.run.folder import locked
+
+POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
+SHUT_IN = pytest.mark.skipif(bool(child.no_container()), reason=child.no_container())
+STUB = (STUBS / "ex02.py").read_text(encoding="utf-8")
+KEY = "\n".join(["import math", *(tasks()[name].source for name in ("02a", "02b"))])
+KEY_OF_03 = (KEYS / "ex03.py").read_text(encoding="utf-8")
+ROOT = child.ROOT
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """all/ has a folder for each student, out/ the marks."""
+    monkeypatch.chdir(tmp_path)
+
+
+def hand_in(student: str, source: str, name: str = "ex02.py") -> Path:
+    file = Path("all", student, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source)
+    return file
+
+
+def student_of(name: str = "ann") -> Student:
+    return Student(Path("all", name), Path("out"))
+
+
+def table(*which: str) -> dict[str, dict]:
+    assert command(grade.main, ["all", *which, "--out", "out"]) == 0
+    return {x["student"]: x for x in csv.DictReader(open("out/points.csv", encoding="utf-8"))}
+
+
+@pytest.fixture
+def graded(monkeypatch) -> list[tuple[str, str]]:
+    """Students and tasks in turn, as they are graded: here, without a process."""
+    found = []
+
+    def run_all(jobs, student, hidden):
+        for job in jobs:
+            found.append((student.name, job.name))
+            file = Path("here", student.name, job.file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(job.text)
+            program, missing = program_in(file, job.function)
+            yield job.name, [Seen(error="Missing", words=missing) if missing else
+                             attempt(job.look, program, case, str(file)) for case in job.cases]
+    monkeypatch.setattr(grade, "run_all", lambda *x: dict(run_all(*x)))
+    return found
+
+
+# ---- which program counts ------------------------------------------------------------------------
+def test_the_file_that_has_begun_counts():
+    def program(name: str = "02b"):
+        return student_of().program(name)
+    first = hand_in("ann", STUB)
+    for folder in ("__MACOSX", "_old", ".git"):
+        hand_in("ann", RIGHT, f"{folder}/ex02.py")
+    assert program()[0] == first
+    hand_in("ann", notebook("%time\nimport torch", "raise SystemExit", "x = (", RIGHT, "f(3)"),
+            "deep/er/my work.ipynb")
+    file, text = program()
+    assert file.suffix == ".ipynb" and "SystemExit" not in text and "f(3)" not in text
+    nearer = hand_in("ann", RIGHT, "exercises/ex02.py")
+    assert program()[0] == nearer and program("09a") is None
+
+
+def test_in_a_clone_of_the_project_only_the_exercises_count():
+    """Keys lie in it too, and methods that have the name of a piece."""
+    for file in (*KEYS.glob("*.py"), *(ROOT / "nanouft/objectives").glob("*.py"),
+                 *(ROOT / "lessons/evidence").glob("*.py"), STUBS / "ex02.py"):
+        hand_in("ann", file.read_text(encoding="utf-8"), file.relative_to(ROOT))
+    assert [*student_of().texts] == [Path("all/ann/lessons/exercises/ex02.py")]
+    hand_in("ann", KEY, "lessons/exercises/luffy.py")
+    hand_in("ann", KEY, "psft.py")
+    assert len(student_of().texts) == 3
+
+
+def test_what_is_only_imported_from_the_project_gets_no_point(graded):
+    hand_in("ann", "from nanouft.simple import *\n", "mine.py")
+    assert table("token_logp")["ann"]["points"] == "0"
+
+
+def test_a_notebook_has_one_of_two_tasks_with_one_name():
+    """Both 02b and a part of mine.py are called sft_loss."""
+    other = WRONG.replace("logp, mask, reduction", "model, reference, rows, tok, step")
+    for name, source in (("02b", RIGHT), ("sft_loss", other + "pass")):
+        hand_in(name, notebook(source), "week2.ipynb")
+        assert [x for x in ("02b", "sft_loss") if student_of(name).program(x)] == [name]
+
+
+@pytest.mark.parametrize("cells", CELLS)
+def test_a_cell_means_what_it_means_in_its_notebook(cells):
+    """All of these make the same function."""
+    hand_in("ann", notebook(*cells), "work.ipynb")
+    student, space = student_of(), {}
+    (text,) = student.texts.values()
+    exec(text, space)
+    assert space["half"](7, 4) == 3 and definition(text, "half") and not student.not_read
+
+
+@pytest.mark.parametrize("body, begun", [
+    ("raise NotImplementedError", False), ('"""Half."""\n    raise NotImplementedError()', False),
+    ("if x:\n        return x\n    else:\n        raise NotImplementedError(x)", True),
+    ("if x:\n        return x\n    raise NotImplementedError(x)", True)])
+def test_a_stub_does_nothing_but_raise(body, begun):
+    function = f"def half(x):\n    {body}\n"
+    method = "class Half:\n" + "".join(f"    {line}\n" for line in function.splitlines())
+    assert bool(definition(function, "half")) == bool(definition(method, "")) == begun
+    again = "def half(x):\n    return x / 2\n"         # of two the last one counts, as in Python
+    assert definition(again + function, "half") is None or begun
+    assert definition(function + again, "half").lineno > 1
+
+
+def test_a_program_that_has_begun_is_not_called_not_started(graded):
+    """PyTorch raises this error, too, and so may a branch that is not written yet."""
+    hand_in("torch", "import torch\ndef response_mask(tokens):\n"
+            "    return torch.arange(3).softmax(0)\n")
+    hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(reduction)\n    return"))
+    table("02")
+    for name in ("torch", "branch"):
+        text = Path("out", f"{name}.md").read_text()
+        assert "Right in " in text and "NotImplementedError: " in text, text
+
+
+# ---- what is not read is named -------------------------------------------------------------------
+def test_a_file_that_cannot_be_read_and_a_link_are_named(graded):
+    hand_in("ada", "{", "ex02.ipynb")
+    Path("all/ada/ex02.py").symlink_to(hand_in("bob", KEY).resolve())
+    Path("all/ada/week2").symlink_to(Path("all/bob").resolve(), target_is_directory=True)
+    hand_in("ada", notebook("def sft_loss(logp:\n    return 1", KEY_OF_03), "work.ipynb")
+    ada = table("02", "03")["ada"]
+    assert (ada["02a"], ada["02b"], ada["03a"]) == ("not handed in", "not handed in", "1")
+    for words in ("ex02.ipynb (", "ex02.py (", "week2 (", "work.ipynb (cell 'def sft_loss"):
+        assert words in ada["not read"], words
+
+
+def test_a_name_that_is_nearly_that_of_a_task_is_named():
+    near = {"ex02_final.py", "ex2.py", "Exercise 02.py", "EX02.PY", "zoe_ex02.py", "ex02v2.py",
+            "my-mine.py", "ex02 (1).py", str(Path("week2/Ex02.py"))}
+    for file in (*near, "ex02.py", "helper2.py", "text1.py", "determined.py", "._ex02.py"):
+        hand_in("ann", KEY, file)
+    assert {*student_of().not_read} == {f"{x} (no task has a file of this name)" for x in near}
+
+
+def test_a_file_without_a_student_and_marks_that_are_lost_are_named(graded, capsys):
+    hand_in("ann", KEY)
+    hand_in("", KEY, "zoe_ex02.py")
+    Path("all/_max").mkdir()
+    table("02")
+    Path("out/ann.json").write_text('{"score": 2, "tes')
+    table("02")
+    said = capsys.readouterr().out
+    assert "each student needs a folder: _max, zoe_ex02.py" in said
+    assert "ann.json: its marks are lost" in said
+
+
+# ---- a mark belongs to the bytes that it was given for -------------------------------------------
+@pytest.mark.parametrize("file, again", {
+    "all/ann/ex02.py": "ann", "all/ann/_lib/helper.py": "ann", "all/ann/pack/ex05.py": "ann",
+    "all/ann/ex06.py": "ann", "all/ann/ex07.py": "", "all/ann/notes.txt": "",
+    "keys/ex02.py": "ann bob", "keys/ex03.py": "", "out/seed.txt": "ann bob"}.items())
+def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(file, again, graded,
+                                                                           monkeypatch):
+    shutil.copytree(KEYS, "keys")
+    monkeypatch.setattr(grade, "KEYS", Path("keys").resolve())
+    hand_in("ann", "from _lib.helper import half\nfrom pack import (\n    ex05,\n)\n"
+            f"from ex06 import balance\n{KEY}")
+    for name in ("_lib/helper.py", "pack/ex05.py", "ex06.py", "ex07.py", "notes.txt"):
+        hand_in("ann", "half = 2\n", name)
+    hand_in("bob", OTHERWISE)
+    table("02b")
+    graded.clear()
+    table("02b")
+    assert not graded
+    with open(file, "a") as some:
+        some.write("1\n")
+    table("02b")
+    assert sorted(graded) == [(name, "02b") for name in again.split()]
+
+
+def test_the_marks_of_earlier_weeks_stay(graded):
+    """As long as they belong to the same bytes: what has changed since is graded again, too."""
+    hand_in("ann", KEY)
+    table("02")
+    graded.clear()
+    hand_in("ann", KEY_OF_03, "ex03.py")
+    found = table("03")["ann"]
+    assert (found["points"], found["02a"], found["02b"], found["03a"]) == ("3", "1", "1", "1")
+    assert graded == [("ann", "03a")]
+    results = json.loads(Path("out/ann.json").read_text())
+    assert [x["name"] for x in results["tests"]] == ["02a", "02b", "03a"] and results["score"] == 3
+    hand_in("ann", STUB)
+    assert table("03")["ann"]["points"] == "1"
+    assert "## 02a: 0\n\n    not started" in Path("out/ann.md").read_text()
+    hand_in("ann", KEY)
+    assert table("02")["ann"]["points"] == "3"
+
+
+def test_a_process_that_was_ended_is_tried_again(monkeypatch):
+    """It may have been the computer's fault."""
+    hand_in("ann", KEY)
+    for said in ("it ended Python", [Seen()]):
+        monkeypatch.setattr(grade, "run_all", lambda jobs, *more, said=said:
+                            {job.name: said for job in jobs})
+        table("02")
+        assert ("it ended Python" in Path("out/ann.md").read_text()) == isinstance(said, str)
+
+
+def test_the_same_program_is_told_of_others_and_the_key(graded):
+    """Nobody copies from himself, in two files or by two names of a folder. What everybody writes
+    alike is nobody's copy. Who hands in late has a mark, too."""
+    hand_in("ada", OTHERWISE)
+    hand_in("ada", OTHERWISE, "again/ex02.py")
+    hand_in("cleo", RENAMED)
+    for name in ("dora", "eve"):
+        hand_in(name, WRONG + "return logp.sum()")
+    Path("all/bob").mkdir()
+    Path("all/robert").symlink_to("bob")
+    found = table("02b")
+    assert found["bob"]["02b"] == "not handed in" and found["bob"]["points"] == "0"
+    assert found["ada"]["the same program as"] == ""
+    hand_in("bob", OTHERWISE.replace("rows", "parts"))
+    found = table("02b")
+    assert [x["02b"] for x in found.values()] == ["1", "1", "1", "0", "0", "1"]
+    assert [x["the same program as"] for x in found.values()] == [
+        "02b: bob, robert", "02b: ada", "02b: the key", "", "", "02b: ada"]
+
+
+# ---- one student's files, and all others ---------------------------------------------------------
+def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
+    """Python's own tools give up where an expression or a chain of elif is nested too deep. What is
+    wrong has half of the share of its cases that is right."""
+    deep = "def response_mask(tokens):\n    return " + "+".join("1" * 1200)
+    chain = "def sft_loss(logp, mask, reduction):\n    if mask == 0:\n        return 0\n" + "".join(
+        f"    elif mask == {k}:\n        return 0\n" for k in range(400))
+    hand_in("ada", f"{deep}\n\n\n{chain}")
+    hand_in("bob", KEY.replace('== "token"', '!= ""'))
+    hand_in("=HYPERLINK(1)", KEY)
+    hand_in("x" * 252, KEY)
+    found = table("02")
+    assert found["ada"]["points"] == "0" and 0 < float(found["bob"]["02b"]) < 0.5
+    judge = Judge(tasks()["02b"], 0)
+    for share, mark in ((0.19, 0), (0.2, 0.1), (0.39, 0.1), (1 - 1e-3, 0.4)):
+        monkeypatch.setattr(Judge, "verdict", lambda self, seen, share=share: Verdict("no", share))
+        assert grade.new_mark(judge, "02b", [], "")["score"] == mark
+    assert found["'=HYPERLINK(1)"]["points"] == found["x" * 252]["points"] == "2"
+    assert "too long" in found["x" * 252]["not read"]
+
+
+def test_what_comes_back_is_plain_data():
+    seen = Seen({"gives": [torch.tensor([[1.5, float("nan")]]).double(), None, "yes", 2]})
+    again = from_line(to_line(seen))
+    torch.testing.assert_close(again.values["gives"][0], seen.values["gives"][0], equal_nan=True)
+    assert again.values["gives"][1:] == [None, "yes", 2]
+    judge = Judge(tasks()["02b"], 0)
+    for calls in ([], [Seen()], [Seen()] * 99, [Seen({"gives": [[[]]]})] * 60):
+        assert grade.new_mark(judge, "02b", calls, "")["score"] < 1
+
+
+def test_each_file_has_a_process_of_its_own(monkeypatch):
+    """So a right program loses nothing by what another file of its student sets in PyTorch."""
+    hand_in("ann", "import torch\ntorch.set_grad_enabled(False)\n", "ex00.py")
+    hand_in("ann", KEY)
+    seen = []
+
+    def run_some(jobs, *more):
+        seen.append([job.name for job in jobs])
+        return {name: ([], True) for name in seen[-1]}, ""
+    monkeypatch.setattr(child, "run_some", run_some)
+    child.run_all([job_for(name, Judge(tasks()[name], 1), *student_of().program(name))
+                   for name in ("00a", "02a", "02b")], Path("all/ann"), [])
+    assert seen == [["00a"], ["02a", "02b"]]
+
+
+def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
+    hand_in("ann", KEY)
+    table("02")
+    with locked(Path("out"), "seed.txt"):
+        assert command(grade.main, ["all", "--out", "out"]) == 2
+    assert "another process works there" in capsys.readouterr().err
+
+
+# ---- in processes of their own -------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def of_class(tmp_path_factory) -> dict[str, list[dict]]:
+    """A class that is graded once, with a second of computing for 02b: the marks of each student.
+    A spy only where there is a container."""
+    place = tmp_path_factory.mktemp("class")
+    programs = {name: source for name, (source, _) in ENDS.items()} | {
+        "ends 02a": RIGHT + "\ndef response_mask(tokens):\n    import os\n    os._exit(0)\n"}
+    if not child.no_container():
+        programs["spy"] = SPY.replace("ROOT", str(ROOT)).replace("CLASS", f"{place}/all")
+    with pytest.MonkeyPatch.context() as now:
+        now.chdir(place)
+        now.setattr(tasks()["02b"], "seconds", 1)
+        for name, source in programs.items():
+            hand_in(name, source)
+        for name, source in {"ex02.py": "from ex03 import halve\nfrom helper import sft_loss\n",
+                             "ex03.py": "halve = 2\n", "helper.py": RIGHT}.items():
+            hand_in("neighbours", source, f"week 2/{name}")
+        return {name: json.loads(Path("out", f"{name}.json").read_text())["tests"]
+                for name in table("02")}
+
+
+@POSIX
+def test_limits_are_told_apart(of_class):
+    for name, (_, words) in ENDS.items():
+        assert words in of_class[name][1]["output"], name
+
+
+@POSIX
+def test_a_file_imports_its_neighbours_and_a_process_that_it_ends_costs_one_task(of_class):
+    """Another one goes on with the next."""
+    scores = {name: [mark["score"] for mark in marks] for name, marks in of_class.items()}
+    assert {name for name, x in scores.items() if sum(x)} == {"ends 02a", "neighbours"}
+    assert scores["ends 02a"] == scores["neighbours"] == [0, 1]
+
+
+@SHUT_IN
+def test_a_program_sees_no_key_and_no_classmate_and_changes_nothing(of_class):
+    assert f"ValueError: {SEEN}\n" in of_class["spy"][1]["output"]
+
+
+@POSIX
+@pytest.mark.slow
+def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one():
+    for name, source in (CHEATS | HOSTILE).items():
+        hand_in(name, source)
+    hand_in("honest", RIGHT)
+    hand_in("zoe", OTHERWISE)
+    hand_in(os.fsdecode(b"Jos\xe9"), RIGHT)
+    Path("all/pipe").mkdir()
+    os.mkfifo("all/pipe/ex02.py")
+    points = {name for name, x in table("02b").items() if x["points"] == "1"}
+    assert points == {"honest", "zoe", "Jos\\udce9"}
+
+
+@POSIX
+def test_without_a_container_nobody_loses_a_point_and_all_are_told(monkeypatch, capsys):
+    """Docker refuses it, and so does Ubuntu 24.04."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "is missing" in child.no_container() and child.container(ROOT, []) == []
+    said, bwrap = "bwrap: No permissions to create new namespace", Path("bin/bwrap")
+    bwrap.parent.mkdir()
+    bwrap.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    bwrap.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bwrap.parent.resolve()}:/bin")
+    hand_in("ann", KEY)
+    found = table("02")["ann"]
+    assert found["points"] == "2" and found["without a container"] == "02a 02b"
+    assert said in capsys.readouterr().out
+    results = json.loads(Path("out/ann.json").read_text())
+    assert "without a container: 02a, 02b" in results["output"]
+
+
+@SHUT_IN
+def test_the_project_may_lie_in_the_class():
+    """And the class in the project: what lies deeper is mounted later."""
+    hand_in("ann", KEY)
+    job = job_for("02b", Judge(tasks()["02b"], 1), *student_of().program("02b"))
+    seen = child.run_all([job], Path("all/ann").resolve(), [ROOT.parent, Path("all").resolve()])
+    assert isinstance(seen["02b"], list)
+
+
+# ---- the arena -----------------------------------------------------------------------------------
+ENTRY = """from nanouft.objective import Objective
+
+class Mine(Objective):
+    heavy: float = 3.0              # weight of the end
+
+    def loss(self, batch):
+        s = batch.seqs["answer"]
+        return -s.mean(s.logp).sum() / batch.n, {}
+"""
+
+
+@pytest.mark.parametrize("part, instead, told", [
+    ("def loss", "def choose", "choose may not be changed here"),
+    ("heavy: float = 3.0", 'data = "pairs"', "data may not be changed here"),
+    ("class Mine", "class One(Objective):\n    pass\n\nclass Mine", "holds 2 classes"),
+    ("return", "return (", "cannot be read")])
+def test_an_entry_writes_its_loss_alone(part, instead, told):
+    file = Path("mine.py")
+    file.write_text(ENTRY, encoding="utf-8-sig")                # as Windows' Notepad saves it
+    arena.check_entry(file)
+    file.write_text(ENTRY.replace(part, instead))
+    with pytest.raises(UserError, match=told):
+        arena.check_entry(file)
+
+
+@pytest.mark.parametrize("gain, word", [(0.06, "better"), (0.0, "equal"), (-0.06, "worse")])
+def test_a_planted_lead_is_judged_as_it_was_planted(gain, word):
+    """Seeds and prompts as in a real task: the interval is 1 to 2 points wide."""
+    rng = np.random.default_rng(0)
+    other = rng.random((5, 4, 240)) < 0.5
+    mine = np.where(rng.random(other.shape) < 0.98, other, ~other) + gain
+    points, half, verdict = arena.lead(mine, other * 1.0)
+    assert verdict == word and abs(points - 100 * gain) < half < 2
+
+
+def test_seeds_in_another_order_widen_the_interval():
+    rng = np.random.default_rng(0)
+    other = (rng.random((1, 4, 240)) < 0.5) * 0.8 + rng.normal(0, 0.01, (5, 1, 1))  # luck of a seed
+    found = [arena.lead(mine + 0.06, other) for mine in (other, other[::-1])]
+    assert [(round(points, 9), word) for points, _, word in found] == [(6, "better")] * 2
+    assert found[1][1] > found[0][1] + 0.5
+
+
+def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
+    monkeypatch.setattr(arena, "report", lambda entry, file, *more: {"entry": entry})
+    for name in ("ada", "bob"):
+        hand_in(name, ENTRY, "mine.py")
+    for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):
+        assert arena.main([words, "--guess", "0"]) == 0
+        lines = Path("arena.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines] == ["entry", *names]
+
+
+def test_baselines_are_those_of_the_commands_of_the_task(monkeypatch):
+    """Made once for them, and anew where a flag has changed."""
+    made = []
+
+    def measure(who, flags, task, split, seed):
+        made.append((flags, task.flags, task.rates))
+        return arena_runs.Result(task.rates[0], np.zeros((5, 4, 2)), np.ones((5, 4, 2)))
+    monkeypatch.setattr(arena_runs, "OUT", Path())
+    monkeypatch.setattr(arena_runs, "measure", measure)
+    task = arena_runs.Task("", "--steps 1", ("1e-5",), {"SFT": "sft"})
+    for other in (task, replace(task, about="the same"), replace(task, flags="--steps 2"),
+                  replace(task, rates=("2e-5",)), replace(task, beside={"SFT": "sft --lam 0"})):
+        found = arena_runs.baselines("stop", other, "val", 7)["SFT"]
+        assert (found.rate, found.scores.mean(), found.ended.mean()) == (other.rates[0], 0, 1)
+    assert made == [("sft", "--steps 1", ("1e-5",)), ("sft", "--steps 2", ("1e-5",)),
+                    ("sft", "--steps 1", ("2e-5",)), ("sft --lam 0", "--steps 1", ("1e-5",))]
+
+
+def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch):
+    asked = []
+
+    def scores(folder, *told):
+        asked.append(told)
+        return (np.full((4, 3), float(folder.name.endswith("2e-5"))),) * 2
+    monkeypatch.setattr(arena_runs, "OUT", Path())
+    monkeypatch.setattr(arena_runs, "train", lambda name, flags, task, jobs, runs: runs.mkdir(
+        parents=True, exist_ok=True))
+    monkeypatch.setattr(arena_runs, "scores", scores)
+    for rates in (("1e-5", "2e-5", "4e-5"), ("1e-5", "2e-5")):
+        asked.clear()
+        task, tries = arena_runs.Task("", "", rates, {}), len(arena_runs.TRIES) * len(rates)
+        assert arena_runs.measure("mine", "sft", task, "test", 7).rate[:4] == "2e-5"
+        assert {split for split, *_ in asked[:tries]} == {"val"}
+        assert {(split, seed) for split, seed, _ in asked[tries:]} == {("test", 7)}
+
+
+def test_classmates_are_the_folders_beside_a_students():
+    for name in ("ann", "bob", ".git", "_old"):
+        Path("all", name).mkdir(parents=True)
+    Path("all/points.csv").touch()
+    assert submission.others(Path("all/ann").resolve()) == [Path("all/bob").resolve()]
+
+
+def test_what_an_entry_leaves_is_its_weights():
+    """They are those of a method with the same loss. The verdict never comes from what a program
+    prints: without weights there is none."""
+    task = arena_runs.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
+    flags = {"sft": "sft --reduction sequence"}
+    flags |= {name: str(Path(f"{name}.py").resolve()) for name in ("mine", "ends")}
+    Path("mine.py").write_text(ENTRY)
+    Path("ends.py").write_text(f"import os; print('verdict: better'); os._exit(0)\n{ENTRY}")
+    with ThreadPoolExecutor() as pool:
+        runs = {name: pool.submit(arena_runs.train, name, x, task, [(0, "2e-5")], Path("out", name))
+                for name, x in flags.items()}
+    with pytest.raises(UserError, match="it ended Python .*1 of 1 runs left no weights"):
+        runs["ends"].result()
+    folders = [Path("out", name, "0-2e-5") for name in ("mine", "sft")]
+    mine, sft = ((x / "model.safetensors").read_bytes() for x in folders)
+    assert mine == sft != (BASE / "model.safetensors").read_bytes()
+    assert json.loads((folders[0] / "run.json").read_text())["config"]["batch_size"] == 8
+    scores, ended = arena_runs.scores(folders[0], "val", 7, 3)
+    assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
+
+
+# ---- the plan of ten weeks, exam and quiz --------------------------------------------------------
+PAGE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+EXERCISE = re.compile(r"\b\d\d[a-z]\b")
+
+
+def part_of(heading: str) -> str:
+    """The text below a heading of docs/teaching.md."""
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
+    """And name an exercise in the week of its lesson."""
+    lines = re.findall(r"^\| (\d+ \|.*) \|$", part_of("Ten weeks"), re.M)
+    weeks = [line.split("|") for line in lines]             # number, lessons, exercises, parts ...
+    lessons = [re.findall(r"\b\d\db?\b", week[1]) for week in weeks]
+    assert len(lessons) == 10
+    assert sorted(sum(lessons, [])) == [*NUMBERS]
+    named = [name for week in weeks for name in re.findall(r"`(\w+)`", week[3])]
+    assert sorted(named) == sorted(parts.PARTS)
+    for week, here in zip(weeks, lessons):
+        assert {name[:2] for name in EXERCISE.findall(week[2])} <= {*here}
+    assert {*EXERCISE.findall(PAGE)} <= {*tasks()}
+
+
+def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
+    named = re.findall(r"lessons arena (\S+/\S+\.py) --task (\w+)", PAGE)
+    assert named
+    for file, task in named:
+        arena.check_entry(ROOT / file)
+        assert task in arena.TASKS
+
+
+def test_the_limits_of_an_exercise_are_those_of_the_check():
+    grading = part_of("Grading")
+    for limit, value in (("computing", f"{call.SECONDS} seconds"),
+                         ("processes and threads", f"{child.PROCESSES}"),
+                         ("memory", f"{child.GIGABYTES} GB"),
+                         ("each file", f"{child.BYTES // 2**20} MB")):
+        assert f"| {limit} | {value} |" in grading
+
+
+def test_the_self_test_s_program_prints_its_answer(capsys):
+    code = part_of("What students must know").split("```python\n")[1].split("```")[0]
+    exec(compile(code, "docs/teaching.md", "exec"), {})
+    assert f"\n5. {capsys.readouterr().out.strip()}. " in PAGE
+
+
+def numbers(text: str) -> list[float]:
+    return [float(x) for x in re.findall(r"[-+]?\d+\.?\d*", text.split("(lesson")[0])]
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_answers_to_exam_and_quiz_are_those_of_a_pocket_calculator(seed):
+    rng = Random(seed)
+    push, look, means, slopes, path, old, ift, dpo, una, poft, group, seeds, critic = (
+        ask(rng) for ask in quiz.QUESTIONS)
+    a, b, c, gamma = numbers(ift[0].replace("three", "").replace("mean 1", ""))
+    v = [a + gamma * b + gamma ** 2 * c, b + gamma * c, c]
+    L = (v[0] * a + v[1] * b) / sum(v)
+    slope = (gamma ** 2 * (a - L) + gamma * (b - L) + (c - L) + v[2]) / sum(v)
+    assert numbers(ift[1])[:4] == pytest.approx([*(3 * x / sum(v) for x in v), -slope], abs=6e-4)
+
+    w, l, w_now, l_now, beta = numbers(dpo[0])
+    h = beta * ((w_now - w) - (l_now - l))
+    slope = beta * sigmoid(-h)
+    assert numbers(dpo[1])[:4] == pytest.approx([h, -math.log(sigmoid(h)), slope, -slope], abs=6e-4)
+
+    score, nats, beta = numbers(una[0])
+    own = sigmoid(beta * nats * (-1 if "less likely" in una[0] else 1))
+    assert numbers(una[1])[:2] == pytest.approx(
+        [(own - score) ** 2, 2 * beta * (score - own) * own * (1 - own)], abs=6e-5)
+    ends, = re.findall(r"= ([-\d.]+) nats", una[1])
+    assert sigmoid(beta * float(ends)) == pytest.approx(score, abs=1e-3)
+
+    mine, aligned = numbers(poft[0])[:2], numbers(poft[0])[2:]
+    trust = [sigmoid(y - x) for x, y in zip(mine, aligned)]
+    loss = -statistics.mean(math.log(1 - x) for x in trust)
+    assert numbers(poft[1])[:3] == pytest.approx([*trust, loss], abs=6e-4)
+
+    R = numbers(group[0])
+    centred = [x - statistics.mean(R) for x in R]
+    wanted = [4 / 3 * x for x in centred] + [x / statistics.stdev(R) for x in centred]
+    assert numbers(group[1])[:8] == pytest.approx(wanted, abs=2e-3)
+
+    *V, score, lam, _, _ = numbers(critic[0])
+    delta = [V[1] - V[0], V[2] - V[1], score - V[2]]
+    some = [delta[0] + lam * (delta[1] + lam * delta[2]), delta[1] + lam * delta[2], delta[2]]
+    assert numbers(critic[1]) == pytest.approx([*some, *(score - x for x in V)], abs=6e-4)
+
+    d = numbers(seeds[0])[:5]
+    mean, half = statistics.mean(d), 2.776 * statistics.stdev(d) / math.sqrt(5)
+    assert numbers(seeds[1].replace("±", ""))[:2] == pytest.approx([mean, half], abs=6e-3)
+    word = "holds" if mean > half else "does not hold" if mean < -half else "undecided"
+    assert f": {word}. " in seeds[1]
+
+    tokens, beta = numbers(push[0])
+    assert numbers(push[1])[:2] == pytest.approx([tokens * beta / 2, -tokens * beta / 2], abs=6e-4)
+
+    weights = [math.exp(x) for x in numbers(look[0])[:3]]
+    assert numbers(look[1]) == pytest.approx([*(x / sum(weights) for x in weights), 0], abs=6e-4)
+
+    n, x, m, y = numbers(means[0])
+    assert numbers(means[1]) == pytest.approx([(n * x + m * y) / (n + m), (x + y) / 2], abs=6e-4)
+
+    p = numbers(slopes[0])
+    assert sum(p) == pytest.approx(1)
+    assert numbers(slopes[1]) == pytest.approx([p[0] * (1 - p[0]), -p[0] * p[1], -p[0] * p[2]],
+                                               abs=6e-3)
+    chances = numbers(path[0])
+    assert numbers(path[1]) == pytest.approx([math.prod(chances), statistics.mean(chances)],
+                                             abs=6e-4)
+    nats, A = numbers(old[0])[:2]
+    rho = math.exp(nats if "more likely" in old[0] else -nats)
+    stopped = rho > 1.2 if A > 0 else rho < 0.8
+    assert numbers(old[1])[:2] == pytest.approx([rho, 0 if stopped else rho * A], abs=6e-4)
+
+
+def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer():
+    exam.main(["--seed", "3"])
+    asked, right = ((exam.OUT / f"{name}.md").read_text(encoding="utf-8")
+                    for name in ("questions", "answers"))
+    split, rng = re.compile(r"^\d+\. (.+)$", re.M), Random(3)
+    pairs = [*zip(split.findall(asked), split.findall(right), strict=True)]
+    assert pairs[:-1] == [ask(rng) for ask in (exam.ift, exam.dpo, exam.una, exam.poft, exam.group,
+                                               exam.critic, exam.seeds)]
+    assert pairs[-1] in exam.IN_WORDS and not [x for _, x in pairs if x in asked]
+    assert asked != exam.exam(4)[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_quiz_asks_about_three_earlier_lessons(seed, capsys):
+    """The same seed draws the same ones; the questions do not hold the answers."""
+    for lesson in ("03", "09", "17"):
+        asked = quiz.quiz(lesson, seed)
+        assert len(asked) == 3 and all(quiz.lesson_of(both) < lesson for both in asked)
+        assert asked == quiz.quiz(lesson, seed) != quiz.quiz(lesson, seed + 1)
+        quiz.main([lesson, "--seed", str(seed)])
+        said = capsys.readouterr().out
+        assert all(question in said and right not in said for question, right in asked)
+        quiz.main([lesson, "--seed", str(seed), "--answers"])
+        assert all(right in capsys.readouterr().out for _, right in asked[:1])
+
+
+def test_a_quiz_before_the_third_lesson_is_refused():
+    with pytest.raises(UserError, match="lesson 03"):
+        quiz.main(["02"])
+    with pytest.raises(UserError, match="--seed"):
+        quiz.main(["09", "--answers"])

@@ -1,0 +1,390 @@
+"""The judge of all tasks: a right program is right in any style, a listed mistake has its sentence,
+any other slip is refused; what the stubs say holds, and the command loses no file."""
+import ast
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from inspect import getsource
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import torch
+from programs.right import HEAD, OTHERWISE, RIGHT
+from programs.wrong import OWN_STYLE, TWO
+
+from lessons.tasks import check, papers, parts
+from lessons.tasks.call import attempts
+from lessons.tasks.papers import Case, losses_and_gradients, tiny_model
+from lessons.tasks.task import (
+    NOT_STARTED,
+    STUBS,
+    Draw,
+    Judge,
+    Measure,
+    Verdict,
+    chosen,
+    differ,
+    program_of,
+    source_with,
+    tasks,
+)
+from nanouft import simple, world
+from nanouft.objectives import find
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, load
+
+KNOWN = tasks()
+EXERCISES = [name for name in KNOWN if name[0].isdigit()]
+PAPERS = [name for name, task in KNOWN.items() if not task.name]
+SLOW = {*PAPERS, "train", "chord_loss", "ift: run", "reward: reward"}
+
+
+def marked(names, slow) -> list:
+    return [pytest.param(x, marks=pytest.mark.slow if x in slow else ()) for x in names]
+
+
+def judged(judge: Judge, program) -> Verdict:
+    return judge.verdict([*attempts(judge.task.look, program, judge.cases, "", 200)])
+
+
+def refused(judge: Judge, program, seconds: float = 200) -> bool:
+    """In any of the cases. The first of them is enough."""
+    calls = attempts(judge.task.look, program, judge.cases, "", seconds)
+    seen = (judge.compared(call, k) for k, call in enumerate(calls))
+    return any(call.words or judge.difference(call, judge.ours(judge.task.right, k))
+               for k, call in enumerate(seen))
+
+
+def told(name: str, text: str, folder: Path) -> str:
+    """Of a file with this text."""
+    file = folder / KNOWN[name].file
+    file.write_text(text)
+    return check.judge_file(name, file, "5")[1].told
+
+
+@pytest.fixture
+def small_base(monkeypatch, request):
+    """For the parts of mine.py: a model that is computed fast, and sure enough of its tokens that
+    each of them counts. No answer of it is right or ends, so another score and other lengths stand
+    in."""
+    def ended(*asked):
+        return [replace(x, ids=x.ids[:3 + sum(x.ids) % 9]) for x in answers_of(*asked)]
+    name, answers_of = request.node.name, simple.answers_of
+    if "chord_loss" in name:
+        yield
+        return
+    model = parts.small(2).float()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(4)
+    monkeypatch.setattr(parts, "base", lambda: model)
+    monkeypatch.setattr(simple, "answers_of", ended)
+    monkeypatch.setattr(simple, "ROWS", 2)                      # short steps of `train`
+    if "grpo_loss" in name:
+        monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
+    parts.noisy_model.cache_clear()
+    yield
+    parts.noisy_model.cache_clear()
+
+
+# ---- the key, and its mistakes -------------------------------------------------------------------
+def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path):
+    smallest = KNOWN["02b"].show(Judge(KNOWN["02b"], "5").cases[0])
+    said = told("02b", "def sft_loss(logp, mask, reduction):\n    return -1e9\n", tmp_path)
+    assert "Right in 0 of" in said and smallest in said
+
+
+@pytest.mark.parametrize("name", marked(KNOWN, SLOW))
+def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, small_base):
+    task, judge = KNOWN[name], Judge(KNOWN[name], 5)
+    right = [*attempts(task.look, task.right, judge.cases, "", 200)]
+    assert judge.verdict(right).told == ""
+    assert judge.verdict(right[:-1]).told, "whoever ends the process before the last case"
+    programs = dict(takewhile(lambda some: len(some[0]) == 1, judge.programs()))
+    assert [*programs] == [(x,) for x in task.mistakes], "each is one part of the right program"
+    for (mistake,), program in programs.items():
+        seen = [judge.ours(program, k) for k in range(len(judge.cases))] \
+            if task.properties is None else [*attempts(task.look, program, judge.cases, "", 200)]
+        assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
+
+
+@pytest.mark.parametrize("name", marked(KNOWN, {*SLOW, *parts.PARTS}))
+def test_no_mistake_is_called_right_by_any_of_twelve_draws(name, small_base):
+    """One draw tells little: iw-SFT without its cap was called right by one in twenty."""
+    task = KNOWN[name]
+    judges = [Judge(task, seed) for seed in range(12)]
+    for mistake in task.mistakes:
+        program = program_of(task, source_with(task, (mistake,)))
+        assert all(refused(judge, program) for judge in judges), mistake
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
+def test_no_draw_gives_a_mistake_the_name_of_another(name):
+    """Cases in which two of them give the same must not be all cases."""
+    task = KNOWN[name]
+    for judge in (Judge(task, seed) for seed in range(12)):
+        for mistake in task.mistakes:
+            program = program_of(task, source_with(task, (mistake,)))
+            assert judged(judge, program).told.endswith("\n    " + mistake[2])
+
+
+OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+         ast.Pow: ast.Mult, ast.USub: ast.UAdd, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
+         ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn,
+         ast.And: ast.Or, ast.Or: ast.And}
+
+
+def slips(source: str) -> Iterator[str]:
+    """The source with one operator, comparison or number changed, each of them in turn."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        for field, old in [*ast.iter_fields(node)]:
+            if type(old) in OTHER:
+                new = OTHER[type(old)]()
+            elif field == "ops" and type(old[0]) in OTHER:
+                new = [OTHER[type(old[0])]()]
+            elif field == "value" and type(old) in (int, float):
+                new = old + 1
+            else:
+                continue
+            setattr(node, field, new)
+            yield ast.unparse(tree)
+            setattr(node, field, old)
+
+
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS, "07a"}])
+def test_a_slip_that_nobody_listed_is_refused(name):
+    """Each, in all right programs. (Of 07a many results are right.)"""
+    judge = Judge(KNOWN[name], 5)
+    assert not refused(judge, KNOWN[name].right)                # no limit of time for this one
+    for source in slips(KNOWN[name].source):
+        assert refused(judge, program_of(KNOWN[name], source), 0.3), source
+
+
+def test_a_mask_is_drawn_in_any_form():
+    draw = Draw("0")
+    seen = {tuple(row) for row in draw.mask(400, 4).tolist()}
+    assert len(seen) == 2 ** 4 - 1 and (0, 0, 0, 0) not in seen
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda g: 3 * g, lambda g: 7.3 * g, lambda g: 3 * g.norm() * (g / g.norm()),
+    lambda g: (g / 3).double() * 7, lambda g: g, lambda g: 0 * g, lambda g: -g,
+    lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
+    lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
+def test_rounding_makes_no_counterexample_of_07a(wrong):
+    assert judged(Judge(KNOWN["07a"], 0), wrong).share == 0
+
+
+# ---- what its text says --------------------------------------------------------------------------
+EXAMPLES = [            # a sentence of a stub, what it says is given in one of the cases
+    ("00a", "chosen bee cat end and rejected bee end give 0 1 1", [0, 1, 1]),
+    ("01a", "Let T and n be 1 and h be 4, let q_0 . k_0 be 2 ln 3 and q_0 . k_1 be 0. The scores "
+     "are ln 3 and 0, so the weights are 3/4 and 1/4.", [[[3 / 4, 1 / 4]]]),
+    ("02a", 'such as ["user", "hi", "assistant", "yo", "end"]', [0, 0, 1, 1]),
+    ("02a", "The targets of the row above are hi, assistant, yo, end, so the mask is [0, 0, 1, 1].",
+     [0, 0, 1, 1]),
+    ("02b", "If one row has a single token with the loss 2, and another row four tokens with the "
+     "loss 1, then \"token\" gives 6 / 5", 6 / 5),
+    ("02b", "and \"sequence\" gives (2 + 1) / 2.", (2 + 1) / 2),
+    ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", [0.25, -0.25]),
+    ("04a", "The tokens q x y end with the guesses x z end and the mask 1 1 1 give 0 0 1:",
+     [0, 0, 1]),
+    ("05a", "Let there be two cells, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 to cell "
+     "1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, .4, 0) "
+     "and the path is (0, 0), (0, 0), the result is .36, .6 and (.6 + .36) / 2 = .48.",
+     [.36, .6, .48]),
+    ("06a", "losses 2.5 and 0 with gamma 0.95 give 0.9199", 0.9199),
+    ("08a", "share 1/2, beta 2 and gamma 0.5 give 0.25.", 0.25),
+    ("09a", "The score 1 gives 1/3", 1 / 3),
+    ("10a", "r = (0, 0), r_bar = (ln 3, -ln 3), wrong = (0, 1) and k = 1 give 1/2, 1/4 and 0.",
+     [1 / 2, 1 / 4, 0]),
+    ("11a", "likes 1 2 3 0 and scores 0 1 0.5 0.2 give 0.425 with n = 1", 0.425),
+    ("11a", "and 0.5833 with n = 2.", 0.5833),
+    ("12a", "p = 1/2 and share 0.5 give 2;", 2),
+    ("12a", "p = 0.1 and share 0.5 give 7.", 7),
+    ("12b", "A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.",
+     [0.4368]),
+    ("13a", "p = 0.5 gives 0.5 and 0.1534.", [0.5, 0.1534]),
+    ("14a", "difference 1, sd 0.8 and t = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776} give 5.", 5),
+    ("15a", "T 2, gamma 1 and lam 0.5 give c = 1 0.5 and v = -1 0.5", [[1, 0.5], [-1, 0.5]]),
+    ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", 0.03),
+    ("17a", "share 0.5 and gamma 1 give 4;", 4),
+    ("18a", "Scores [0, 0], lengths [4, 2], 5 tokens shown and gate 0 give [0, 0, 0.2].",
+     [0, 0, 0.2]),
+    ("18a", "Scores [1, 0] give [0.0884, -0.1768, 0].", [0.0884, -0.1768, 0])]
+
+
+@pytest.mark.parametrize("name, sentence, wanted", EXAMPLES)
+def test_the_example_of_a_stub_is_right_and_is_tried(name, sentence, wanted):
+    task = KNOWN[name]
+    assert sentence in " ".join(getattr(load(STUBS / task.file), task.name).__doc__.split())
+    assert "" in [differ("gives", task.right(*args), wanted, Measure()) for args in task.always]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_gradient_that_is_checked_is_announced(name):
+    """Else a right program in numpy is refused, and nobody can know why. The docstring names the
+    arguments that it flows to."""
+    exercise, seen = KNOWN[name], {}
+    stub = getattr(load(STUBS / exercise.file), exercise.name)
+    for k in range(5):
+        seen |= {what: slope for what, slope in
+                 exercise.look(exercise.right, *exercise.draw(Draw(f"{k}"))).items()
+                 if "gradient" in what and (slope.any() or what not in seen)}
+    told = re.search(r"[Gg]radient flows to ([^.]+)\.", stub.__doc__)
+    assert bool(told) == bool(seen), "it says so exactly if the key checks one"
+    for what, slope in seen.items():
+        if slope.any():
+            assert what.split()[-1] in re.findall(r"\w+", told[1])
+
+
+LAWS = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
+    "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
+    "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
+    "anchored": ({"lam": 0.0}, "dft")}
+LAW_CASE = {"iw_sft": Case("law", 3, 2, 1, noise=0.0),
+            "eaft": Case("law", 3, 2, 1, noise=0.0, spread=0.0)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAWS)
+def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
+    """Where nothing is pushed, all answers are right. EAFT's model has no weight but one bias: it
+    finds all tokens equally likely, and still there is a gradient."""
+    def with_bias(case):
+        model = tiny_model(case)
+        if name == "eaft":
+            torch.nn.init.ones_(model.ln_f.bias)
+        return model
+    monkeypatch.setattr(papers, "tiny_model", with_bias)
+    (settings, like), case = LAWS[name], LAW_CASE.get(name, Case("law", 3, 2, 3))
+    got = losses_and_gradients(KNOWN[name].right(**settings), case,
+                               lambda rows, texts: [1.0] * len(texts))["gradient"]
+    if like is None:
+        assert got.norm() < 1e-6
+    else:
+        wanted = losses_and_gradients(find(like)(), case)["gradient"]
+        assert 0 < wanted.norm() and (got - wanted).norm() < 1e-4 * wanted.norm()
+
+
+# ---- programs of somebody else -------------------------------------------------------------------
+@pytest.mark.parametrize("name", marked([*RIGHT, *parts.PARTS], parts.PARTS))
+def test_a_right_program_in_another_style_is_right(name, tmp_path):
+    assert told(name, HEAD + RIGHT.get(name, OTHERWISE), tmp_path) == ""
+
+
+@pytest.mark.parametrize("method", ["ift", "dpo"])
+def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(HEAD + OTHERWISE)
+    monkeypatch.setattr(simple, "ROWS", 2)
+    monkeypatch.setitem(simple.METHODS, method, (*simple.METHODS[method][:3], 2))
+    mine = load(tmp_path / "mine.py")
+    monkeypatch.setattr(parts, "OURS", dict.fromkeys(parts.PARTS))
+    try:
+        parts.run(method, {name: getattr(mine, name) for name in parts.PARTS})
+    finally:
+        monkeypatch.undo()
+        parts.put({})
+
+
+def test_of_two_mistakes_at_once_most_are_named_and_none_by_another_name(tmp_path):
+    both = 0
+    for name, words, program in TWO:
+        said = told(name, HEAD + program, tmp_path)
+        assert "Right in " in said, f"not refused: {program}"
+        sentences = [sentence for *_, sentence in KNOWN[name].mistakes if sentence in said]
+        for sentence in sentences:
+            assert any(word in sentence for word in words), f"another mistake: {sentence}"
+        both += all(any(word in x for x in sentences) for word in words)
+    assert both > len(TWO) / 2
+
+
+@pytest.mark.parametrize("name, words", OWN_STYLE)
+def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path, small_base):
+    said = told(name, HEAD + OWN_STYLE[name, words], tmp_path)
+    assert words in said.splitlines()[-1] and "And: " not in said, said
+
+
+OURS = "from lessons.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
+LINES = [       # task, program, what is said
+    ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
+    ("02a", "x = 1", "ex02.py has no function response_mask"),
+    ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
+    ("02a", "def response_mask(*x):\n    return 1 / 0",
+     "ZeroDivisionError: division by zero\n    line 2"),
+    ("02a", "def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "changes its arguments"),
+    ("02a", "def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line"),
+    ("02a", "def response_mask(*x):\n    exit()", "it ends Python with exit() or sys.exit()"),
+    ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
+    ("02a", "from lessons.keys import ex02\ndef response_mask(x):\n"
+     "    return [ex02.response_mask(x)]", ", of the shape ("),
+    ("01a", "import torch.nn.functional as F\nf = F.scaled_dot_product_attention\n"
+     "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
+    ("01a", "from lessons.keys import ex01\ndef attention(q, k, v):\n"
+     "    return ex01.attention(q.clamp(-9, 9), k, v)", "gives for a 50 times larger q"),
+    ("sft_loss", OURS + "OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
+    ("log_ratio", "from torch import Tensor\n" + HEAD
+     + getsource(simple.log_ratio).replace(".detach()", ""),
+     "reaches the reference as well")]
+
+
+@pytest.mark.parametrize("name, program, words", LINES)
+def test_what_a_sentence_cannot_say_gets_a_line(name, program, words, tmp_path, small_base):
+    assert words in told(name, program, tmp_path)
+
+
+# ---- the command ---------------------------------------------------------------------------------
+def test_a_word_means_a_task_a_file_or_a_lesson():
+    for name, task in KNOWN.items():
+        file = [x for x in KNOWN if KNOWN[x].file == task.file]
+        assert chosen([task.file[:-3]]) == file
+        assert chosen([name]) == (file if name == task.file[:-3] else [name])
+    assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
+    with pytest.raises(UserError, match="there is no task 99"):
+        chosen(["99"])
+
+
+def test_a_stub_is_not_started():
+    for name in (*EXERCISES, *parts.PARTS):
+        assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == NOT_STARTED
+
+
+@pytest.mark.parametrize("stub", [*STUBS.glob("*.py")], ids=lambda x: x.name)
+def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, tmp_path):
+    file, text = tmp_path / stub.name, stub.read_text(encoding="utf-8")
+    old, words = tmp_path / f"{stub.name}.old", [stub.stem, "--stub", "--folder", str(tmp_path)]
+    body = "if (:\n  return 1\nbroken\n\ndef helper(x):\n    return x"
+    written = text.replace("raise NotImplementedError", body)
+    file.write_text(written, encoding="utf-8")
+    for _ in range(2):                                          # the second changes nothing
+        assert command(check.main, words) == 0
+        assert file.read_text(encoding="utf-8") == text
+        assert old.read_text(encoding="utf-8") == written
+    for again in (written, body):                               # another .old; no docstring
+        file.write_text(again, encoding="utf-8")
+        assert command(check.main, words) == 2
+        assert file.read_text(encoding="utf-8") == again
+        old.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_somebody_elses_files_run_in_another_process(own, tmp_path, capsys, monkeypatch):
+    """With what they import; own ones are those of the folder in which one is."""
+    (tmp_path / "neighbour_of_ex02.py").write_text("import math\n" + KNOWN["02a"].source)
+    (tmp_path / "ex02.py").write_text("import os\nfrom neighbour_of_ex02 import response_mask\n"
+                                      "def sft_loss(*x):\n    raise ValueError(os.getpid())\n")
+    if own:
+        monkeypatch.chdir(tmp_path)
+    assert command(check.main, ["2a", "2b", "3", "--folder", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    for words in ("02a                       right\n", "There is no file", "1 of 3 right."):
+        assert words in said
+    assert (f"ValueError: {os.getpid()}\n" in said) == own
+    assert "\n    line 4: raise ValueError(os.getpid())" in said
+    if not own:
+        assert command(check.main, ["2a", "--folder", str(tmp_path), "--run", "sft"]) == 2
+        assert "your own process" in capsys.readouterr().err

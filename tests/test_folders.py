@@ -1,0 +1,682 @@
+"""What is kept of a run, and what is refused: a step is believed only if it is whole, a run goes on
+only with what it began with, and a folder of somebody else leads to the right bytes or to one line,
+while whatever lies beside it stays as it is. test_ends.py has all ways in which a run may end."""
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from commands import dpo
+from made import NANO, killed_in_step, nano, one_error, start_and_pairs
+from safetensors.torch import load_file, save_file
+
+from nanouft import pretrain, reward, train
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row
+from nanouft.loop import Device, Step, grad_scaler
+from nanouft.models import folders
+from nanouft.models.folders import save_model, start_model
+from nanouft.models.tokenizer import Turn
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import Diverged, UserError
+from nanouft.plumbing.files import read_json, remove, rename, write_json
+from nanouft.run import checkpoint
+from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
+from nanouft.run.folder import (
+    AS_WELL,
+    check_free,
+    check_inside,
+    check_resume,
+    fingerprint,
+    is_scored,
+    new_folder,
+    read_lines,
+)
+from nanouft.run.load import with_first_models
+from nanouft.run.settings import read_flags
+
+STEPS = 5
+SCALER = grad_scaler(Device())          # of fp32, which scales nothing
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="links, pipes and forks of POSIX")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a start model, a whole run, and one that was killed in its last step."""
+    folder = tmp_path_factory.mktemp("folders")
+    start_and_pairs(folder)
+    assert command(train.main, dpo(folder, out="whole", steps=STEPS)) == 0
+    with killed_in_step(STEPS):
+        assert command(train.main, dpo(folder, out="half", steps=STEPS)) == 130
+    with open(folder / "half" / "metrics.jsonl", "a", encoding="utf-8") as log:
+        log.write('{"step": 5, "lo')
+    assert whole_steps(folder / "half") == [2, 4]
+    return folder
+
+
+@pytest.fixture
+def run(place, tmp_path, monkeypatch):
+    """The killed run, and beside it all that a link could lead to. No name is looked up."""
+    def looked_up(*args, **kw):
+        raise AssertionError(f"the network was asked for {args}")
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(socket.socket, "connect", looked_up)
+    beside = tmp_path / "beside"
+    (beside / "folder").mkdir(parents=True)
+    (beside / "folder" / "kept.txt").write_text("kept")
+    shutil.copy(place / "pairs.jsonl", beside)
+    shutil.copytree(place / "half", beside / "a_run")
+    write_json(beside / "a_run" / "eval.json", {"before": {}, "after": {}})
+    shutil.copytree(place / "half", tmp_path / "run")
+    monkeypatch.chdir(beside)                           # where out/ would be made
+    return tmp_path / "run"
+
+
+def content(folder: Path, leave_out: Path | None = None) -> dict[str, bytes | str]:
+    """Everything in a folder, of which one part is left out."""
+    return {str(f): os.readlink(f) if f.is_symlink() else f.read_bytes() if f.is_file() else ""
+            for f in folder.rglob("*") if leave_out is None or leave_out not in (f, *f.parents)}
+
+
+def resumed(run: Path, place: Path, capsys, log: bool = True) -> tuple[int, str]:
+    """(exit code, what it said) of --resume. What lies beside the run folder stays as it is, and it
+    ends as the whole run did, or with one line."""
+    before = content(run.parent, leave_out=run)
+    capsys.readouterr()
+    code = command(train.main, ["--resume", str(run)])
+    assert content(run.parent, leave_out=run) == before, "what lies beside the run folder"
+    if code:
+        assert code == 2
+        return code, one_error(capsys)
+    for file in ("model.safetensors", "config.json", "tokenizer.json", *["metrics.jsonl"] * log):
+        assert (run / file).read_bytes() == (place / "whole" / file).read_bytes(), file
+    assert "after" in read_json(run / "eval.json")
+    assert not [f.name for f in run.rglob("*") if f.name == "steps" or "partial" in f.name]
+    return code, capsys.readouterr().out
+
+
+# ---- steps ---------------------------------------------------------------------------------------
+DAMAGES = [Path.unlink, lambda file: file.write_bytes(b""),
+           lambda file: file.write_bytes(file.read_bytes()[:-9]),
+           lambda file: file.write_bytes(b"x" + file.read_bytes()),
+           lambda file: file.unlink() or file.mkdir()]
+if hasattr(os, "mkfifo"):
+    DAMAGES.append(lambda file: file.unlink() or os.mkfifo(file))
+
+
+def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, capsys):
+    """Else it is said, and the run goes on after the step before it."""
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for step in (1, 2):
+        model(torch.ones(3)).sum().backward()
+        optimizer.step()
+        save_step(tmp_path, step, model, optimizer, SCALER)
+    folder = tmp_path / "steps" / "2"
+    about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
+    weights = load_file(folder / "model.safetensors")
+    whole = {file: file.read_bytes() for file in folder.iterdir()}
+
+    def loaded(model: torch.nn.Module) -> int:
+        return load_step(tmp_path, model, torch.optim.AdamW(model.parameters()), SCALER)
+
+    def refused() -> None:
+        assert loaded(model) == 1
+        assert "steps/2: damaged" in capsys.readouterr().out.replace(os.sep, "/")
+        for file, data in whole.items():
+            file.rmdir() if file.is_dir() else file.unlink(missing_ok=True)
+            file.write_bytes(data)
+    for file in whole:
+        for damage in DAMAGES:
+            damage(file)
+            refused()
+    for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
+        write_json(folder / "step.json", about | change)
+        refused()
+    for all_of, name in ((tensors, "0.step"), (tensors, "0.exp_avg"), (weights, "bias")):
+        file = "model" if all_of is weights else "optimizer"
+        x, others = all_of[name], {key: x for key, x in all_of.items() if key != name}
+        for odd in ({}, {name: x * torch.nan}, {name: x.reshape(-1)[:1].repeat(3)},
+                    {name: x.half()}):
+            save_file(others | odd, folder / f"{file}.safetensors")
+            refused()
+    assert len(whole) == 3 and loaded(model) == 2
+    assert loaded(torch.nn.Linear(4, 2)) == 0, "its shapes are others"
+    assert "the run begins again with its first step" in capsys.readouterr().out
+
+
+def test_the_two_newest_steps_are_kept_and_none_that_is_not_finite(tmp_path):
+    model = nano()
+    optimizer = torch.optim.AdamW(model.parameters())
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "3").touch()                  # what stands in the place of a step
+    for step in (1, 2, 3, 10):
+        save_step(tmp_path, step, model, optimizer, SCALER)
+    assert whole_steps(tmp_path) == [3, 10]
+    model.ln_f.bias.data[0] = torch.nan
+    with pytest.raises(Diverged, match=r"no longer finite after step 11 \(ln_f.bias\)"):
+        save_step(tmp_path, 11, model, optimizer, SCALER)
+    with pytest.raises(Diverged, match="no longer finite"):
+        save_model(tmp_path, model, NANO)
+    assert whole_steps(tmp_path) == [3, 10] and not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("stride, save_every, seconds, wanted", [
+    (1, None, 0.01, [50]), (1, None, 1, [50, 100]), (3, None, 1, range(3, 110, 6)),
+    (1, 10, 0.01, range(10, 110, 10)), (2, 3, 0.01, range(4, 110, 4)), (1, 0, 1, []),
+    (5, 2, 0.01, range(5, 110, 5))])
+def test_saving_takes_no_more_than_a_tenth_of_the_time(
+        stride, save_every, seconds, wanted, monkeypatch, tmp_path):
+    """Of a model whose saving takes half a second, the next one comes 4.5 seconds later, unless
+    --save-every asks for more. A run is saved between two rollouts, of `stride` steps, alone. A
+    clock that is set back changes nothing."""
+    clock, saved = [0.0], []
+
+    def save(folder, step, *told):
+        saved.append(step)
+        clock[0] += 0.5
+
+    def steps():
+        for number in range(1, 111):
+            clock[0] += seconds
+            yield Step(number, {"loss": torch.tensor(0.5)}, torch.tensor(1.0), 1e-3, 1, 1)
+    monkeypatch.setattr(checkpoint, "save_step", save)
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(
+        monotonic=lambda: clock[0], time=lambda: -3600 * clock[0], perf_counter=time.perf_counter))
+    plan = SimpleNamespace(steps=110, cfg=SimpleNamespace(save_every=save_every),
+                           objective=SimpleNamespace(name="dpo"))
+    model = torch.nn.Linear(1, 1)
+    recorder = Recorder(tmp_path, plan, model, torch.optim.AdamW(model.parameters()), SCALER,
+                        SimpleNamespace(stride=stride, stats={}), Device())
+    assert len([*recorder.follow(steps())]) == 110 and saved == [*wanted]
+    last = [110] * (save_every != 0 and 110 % stride == 0)
+    for updating, more in ((True, []), (False, last)):          # a half-made step is never saved
+        recorder.updating = updating
+        with pytest.raises(RuntimeError), recorder.saved_at_the_end("go on"):
+            raise RuntimeError
+        assert saved == [*wanted, *more]
+
+
+# ---- what a run goes on with ---------------------------------------------------------------------
+def test_a_run_goes_on_only_with_what_it_began_with(run, tmp_path, monkeypatch, capsys):
+    """And says so in one line, before a model reads its rows."""
+    monkeypatch.setattr(train, "source_of_steps", lambda *told: pytest.fail("rows were read"))
+    saved = read_json(run / "run.json")
+    odd = (["--help"], ["--steps", "x"], ["--beta", "1"], ["--steps", "0"], 3, [3],
+           ["--resume", str(run)])
+    for change, words in (
+            *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
+            ({"key": "other"}, "the data, the start model or the reward has changed"),
+            ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
+            ({"config": {**saved["config"], "warmup": 0.7}}, "other config than this version"),
+            ({"steps": saved["steps"] + 1}, "other steps than this version"),
+            ({"argv": ["--lora", "1", "2"]}, "(train has no 2"),
+            ({"argv": ["--init", "5"]}, "5: no model folder is there"),
+            ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
+            ({"argv": ["--objective", "dpp"]}, "unknown objective 'dpp'")):
+        (run / "run.json").write_text(json.dumps(saved | change))
+        assert command(train.main, ["--resume", str(run)]) == 2
+        assert words in one_error(capsys)
+    (run / "run.json").write_text(json.dumps(saved))
+    for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
+        assert command(train.main, ["--resume", str(run), *more.split()]) == 2
+        assert f"{more.split()[0]} was another" in one_error(capsys)
+
+
+def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(place, tmp_path, capsys):
+    """Rows, held-out rows, the start model, the models that its method reads: another content under
+    the same name is another run."""
+    for name in ("pairs.jsonl", "held.jsonl"):
+        shutil.copy(place / "pairs.jsonl", tmp_path / name)
+    for name in ("start", "aligned"):
+        shutil.copytree(place / "start", tmp_path / name)
+    with killed_in_step(3):
+        assert command(train.main, dpo(
+            tmp_path, "--eval-data", str(tmp_path / "held.jsonl"), "--objective", "poft",
+            "--aligned", str(tmp_path / "aligned"))) == 130
+    for name in ("pairs.jsonl", "held.jsonl", "start/model.safetensors",
+                 "aligned/model.safetensors"):
+        file = tmp_path / name
+        was = file.read_bytes()
+        if file.suffix == ".jsonl":
+            file.write_bytes(was.replace(b"oak", b"elm"))
+        else:
+            save_file({key: w + 1 for key, w in load_file(file).items()}, file)
+        capsys.readouterr()
+        assert command(train.main, ["--resume", str(tmp_path / "run")]) == 2, name
+        assert "the data, the start model or the reward has changed" in one_error(capsys)
+        file.write_bytes(was)
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
+
+
+def test_any_field_belongs_to_a_run():
+    """A reward may read it, or an objective of one's own."""
+    def key(role: str, said: tuple, gold: str) -> str:
+        row = Row(roles={role: ((Turn("user", "a"),), said)}, extra={"gold": gold})
+        return fingerprint(nano(), encode([row], NANO, 64)[0])
+    for of in (("prompt", ()), ("answer", (Turn("assistant", "b"),))):
+        assert key(*of, "x") == key(*of, "x") != key(*of, "y")
+
+
+def test_another_torch_or_device_is_named_when_a_run_goes_on(tmp_path, capsys):
+    about = {"key": "k", "config": {}, "hp": {}, "steps": 4, "torch": "2.9", "device": "cpu fp32"}
+    older = about | {"torch": "2.6", "config": dict.fromkeys(["resume", *AS_WELL])}
+    (tmp_path / "run.json").write_text(json.dumps(older))
+    (tmp_path / "metrics.jsonl").write_text("")
+    check_resume(tmp_path, about)
+    assert "torch 2.9 in place of 2.6" in capsys.readouterr().out
+
+
+NAMED = ["--init hub:them/x", "--data hub:them/x", "--data pairs.jsonl hub:them/x:train",
+         "--eval-data hub:them/x", "--objective poft --aligned hub:them/x hub:them/y",
+         "--objective distill --teacher hub:them/x", "--objective grpo --reward hub:them/x",
+         "--objective grpo --reward r.py:f", "--objective=grpo --reward=r.py:f",
+         "--objective grpo --reward -- r.py:f", "--objective grpo --reward exact --reward r.py:f",
+         "--objective=r.py", "--out r.py --objective r.py"]
+
+
+@pytest.mark.parametrize("line", NAMED)
+def test_code_and_the_network_are_asked_only_if_the_command_line_names_them(
+        line, run, place, capsys, monkeypatch):
+    """run.json may come from somebody else. A name is taken only as that run had it, however it is
+    spelled."""
+    asked: list[str] = []
+
+    def ask(*args, **kw):
+        asked.append(str(args))
+        raise UserError("the network would be asked")
+    monkeypatch.setattr("nanouft.models.folders.download", ask)
+    monkeypatch.setattr("nanouft.data.files.hub_rows", ask)
+    Path("r.py").write_text("open('ran', 'w')\n")
+    data = [] if "grpo" in line or "--data" in line else ["--data", str(place / "pairs.jsonl")]
+    argv = ["--init", str(place / "start"), *data, *line.split()]
+    write_json(run / "run.json", read_json(run / "run.json") | {"argv": argv})
+    code, said = resumed(run, place, capsys)
+    named = said.partition("; add ")[2].split()
+    assert code == 2 and "only if you name" in said and {*named} >= {*line.split()}, said
+    assert not Path("ran").exists()
+    if "hub:" in line:
+        other = [word.replace("them", "others") for word in named]
+        assert command(train.main, ["--resume", str(run), *other]) == 2
+        assert "only if you name" in one_error(capsys) and not asked
+    if "hub:" in line and "--objective" not in line:    # else that run was another, known first
+        assert command(train.main, ["--resume", str(run), *named]) == 2
+        assert "the network would be asked" in one_error(capsys) and len(asked) == 1
+
+
+# ---- the log -------------------------------------------------------------------------------------
+def logged(log: Log, number: int, sums: dict) -> None:
+    log.add(Step(number, {name: torch.tensor(x) for name, x in sums.items()}, torch.tensor(1.0),
+                 1e-3, 5, 1000), {})
+
+
+@posix
+def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path):
+    """Never a half, in whose middle the next line would begin."""
+    import resource  # not on Windows
+
+    def full() -> None:
+        log = Log(tmp_path / "metrics.jsonl", 0, Device())
+        for number in (1, 2, 3):
+            logged(log, number, {"loss": 0.5})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        with pytest.raises(OSError):
+            log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1, 2, 3]
+    if not (number := os.fork()):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            full()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(number, 0)[1] == 0
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    for value in (torch.inf, -torch.inf, torch.nan):
+        log = Log(tmp_path / "metrics.jsonl", 0, Device())
+        for number, loss in ((1, 0.5), (2, value)):
+            logged(log, number, {"loss": loss})
+        with pytest.raises(Diverged, match="loss is .* at step 2: the run diverged; lower --lr"):
+            log.flush()
+        assert [x["step"] for x in read_lines(log.file)] == [1], "what was whole"
+
+
+def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    for number, more in enumerate(({}, {"gain": 2.0}, {"other": 3}), 1):
+        logged(log, number, {"loss": number / 2, **more})
+    log.flush()
+    assert [(x["loss"], x["grad_norm"], x.get("gain"), x.get("other"))
+            for x in read_lines(log.file)] == [
+        (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
+
+
+def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
+    """The loss of a slow model is seen from the first step on, of IFT what SFT shows too."""
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    due = []
+    for number in range(1, 21):
+        log.clock -= 6 * (number == 3)                  # as if that step had taken six seconds
+        logged(log, number, {"loss": 9.0, "nll_mixed": 2.0})
+        if log.is_due():
+            due.append(number)
+            text = log.flush()
+            assert text.startswith("nll 2.000 on blended inputs, ") and text.endswith(" tok/s")
+    assert due == [3, 10, 20] and len(read_lines(log.file)) == 20
+
+
+def test_a_log_that_lacks_steps_is_told(place, tmp_path, capsys):
+    """And those that its weights have not taken are left out."""
+    lines = (place / "whole" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    for kept, lost in (([], "4 steps"), ([1, 2], "2 steps"), ([4, 5], "3 steps"),
+                       ([1, 2, 4], "1 step"), ([1, 2, 3, 4, 5], "")):
+        log = tmp_path / "metrics.jsonl"
+        log.write_text("".join(lines[step - 1] for step in kept))
+        Log(log, 4, Device())
+        said = capsys.readouterr().out
+        assert said.count(f"lacks {lost} of the 4 that this run has taken") == bool(lost) == \
+            bool(said), said
+        assert [x["step"] for x in read_lines(log)] == [x for x in kept if x < 5]
+
+
+def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path, capsys):
+    """And the best of them is named, also of those before it was stopped."""
+    with killed_in_step(4):
+        assert command(train.main, dpo(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
+                       ) == 130
+    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
+    log = read_lines(tmp_path / "run" / "metrics.jsonl")
+    for what in ("loss", "held_out"):
+        assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
+    figures = [x["held_out"]["accuracy"] for x in log if "held_out" in x]
+    best = 1 + figures.index(max(figures))
+    assert f"held-out accuracy was highest at step {best} of 5\n" in capsys.readouterr().out
+
+
+def test_a_run_that_diverges_ends_in_one_line(place, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert command(train.main, dpo(place, "--lr", "1e30", "--out", str(out))) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith("error: ") and "lower --lr" in err
+    assert not (out / "model.safetensors").exists()
+
+
+# ---- what stands in the place of a file or a folder ----------------------------------------------
+FOLDERS = ["steps", "steps/4", "steps/2", "steps/partial", "partial", "adapter"]
+LEFT = ["curves.png", "eval.json.partial", "metrics.jsonl.partial", "config.json",
+        "model.safetensors"]                            # by a kill, of which nothing is read
+FILES = ["metrics.jsonl", "eval.json", "run.json", *LEFT]
+OF_STEP = [f"steps/4/{name}" for name in ("model.safetensors", "optimizer.safetensors",
+                                          "step.json")]
+
+
+def same_beside(path: Path) -> Path:
+    """What has the same content outside the run, where there is any: a link that would work."""
+    there = Path("a_run", str(path).rpartition("/run/")[2]).absolute()
+    return there if there.exists() else Path("folder", "kept.txt").absolute()
+
+
+def link(path: Path) -> None:
+    path.symlink_to(same_beside(path))
+
+
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("none")
+
+
+@posix
+def test_what_is_no_plain_file_or_folder_leads_nowhere(run, place, capsys):
+    """It is refused wherever it stands, and the run stays as it is."""
+    by_command = {("steps/4", link), ("adapter", Path.touch), ("run.json", os.mkfifo),
+                  ("run.json", link_to_nothing), ("eval.json", link), ("config.json", os.mkfifo),
+                  ("metrics.jsonl", Path.mkdir)}
+    for names, changes, why in (
+            (FOLDERS, (os.mkfifo, Path.touch), "is no folder"),
+            (FILES, (os.mkfifo, Path.mkdir), "cannot be read (it is not a plain file)"),
+            (FOLDERS + FILES + OF_STEP, (link, link_to_nothing), "")):
+        for name, change in product(names, changes):
+            path, was = run / name, place / "half" / name
+            remove(path)
+            change(path)
+            before = content(run)
+            with pytest.raises(UserError) as e:
+                check_inside(run)
+            assert str(e.value).startswith(f"{path}: {why}"), change
+            if (name, change) in by_command:
+                by_command.remove((name, change))
+                code, said = resumed(run, place, capsys)
+                assert code == 2 and said.startswith(f"error: {path}: ")
+            assert content(run) == before
+            remove(path)
+            if was.exists():
+                (shutil.copytree if was.is_dir() else shutil.copy)(was, path)
+    assert not by_command and resumed(run, place, capsys)[0] == 0
+
+
+@posix
+def test_what_shares_its_bytes_with_a_file_of_the_run_keeps_them(run, place, capsys):
+    """A hard link looks like a file; `resumed` sees what it leads to."""
+    for path in (run / name for name in FILES + OF_STEP):
+        remove(path)
+        path.hardlink_to(same_beside(path))
+    assert resumed(run, place, capsys)[0] == 0
+
+
+def test_what_a_kill_has_left_is_replaced(run, place, capsys):
+    for name in LEFT:
+        (run / name).touch()
+    for name in ("steps/partial", "partial", "adapter"):
+        (run / name).mkdir()
+        (run / name / "model.safetensors").touch()
+    assert resumed(run, place, capsys)[0] == 0
+
+
+@pytest.mark.parametrize("lost, told", [
+    ("steps", "begins again"), ("steps/4/optimizer.safetensors", "going on after step 2"),
+    ("metrics.jsonl", "metrics.jsonl: lacks 4 steps of the 4 that this run has taken")])
+def test_what_a_run_has_lost_is_told_and_it_goes_on(lost, told, run, place, capsys):
+    remove(run / lost)
+    code, said = resumed(run, place, capsys, log=lost != "metrics.jsonl")
+    assert code == 0 and told in said
+
+
+def test_a_damaged_text_is_one_line(run, place, capsys):
+    for file, texts in {
+            "run.json": ["", "[1]", "{}", '{"config": 3}', "\xff"],
+            "eval.json": ["", '{"after": 3}'],
+            "metrics.jsonl": ["x", "[1]", '{"step": "1"}', '{"step": 1}', '{"loss": 1}']}.items():
+        for text in texts:
+            (run / file).write_bytes(text.encode("latin-1") + b"\n")
+            code, said = resumed(run, place, capsys)
+            assert code == 2 and said.startswith(f"error: {run / file}"), text
+        remove(run / file)
+        if file != "eval.json":
+            shutil.copy(place / "half" / file, run)
+
+
+@posix
+def test_what_is_no_plain_file_of_a_model_is_not_waited_for(place, tmp_path):
+    for make in (os.mkfifo, os.mkdir, lambda file: os.symlink("/dev/zero", file)):
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt"):
+            copied = tmp_path / "copied"
+            remove(copied)
+            shutil.copytree(place / "start", copied)
+            remove(copied / name)
+            make(copied / name)
+            with pytest.raises(UserError) as e:
+                start_model(str(copied))
+            assert str(e.value) == f"{copied / name}: cannot be read (it is not a plain file)"
+
+
+@posix
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "x").touch()
+    os.symlink(tmp_path / "kept", tmp_path / "link")
+    remove(tmp_path / "link")
+    assert (tmp_path / "kept" / "x").exists() and not os.path.lexists(tmp_path / "link")
+
+
+def test_a_picture_is_a_new_file(tmp_path):
+    """And what shares its bytes with the old one keeps them."""
+    plots = pytest.importorskip("nanouft.pictures.plots")
+    (tmp_path / "old").write_text("x")
+    os.link(tmp_path / "old", tmp_path / "curves.png")
+    plots.save(plots.Figure(), tmp_path / "curves.png")
+    assert (tmp_path / "old").read_text() == "x" and (tmp_path / "curves.png").stat().st_size > 99
+
+
+# ---- one file does not stand for a state ---------------------------------------------------------
+def test_scores_alone_do_not_make_a_run_complete(run, place, capsys):
+    """eval.json of another run, or of one that lost its weights on the way: the run goes on from
+    its checkpoint, and writes its own scores."""
+    both = {"before": {}, "after": {}}
+    log, weights = ((place / "whole" / name).read_bytes()
+                    for name in ("metrics.jsonl", "model.safetensors"))
+    short = (run / "metrics.jsonl").read_bytes()
+    for scores, steps, model in ((both, short, None), (both, short, weights), (both, log, None),
+                                 ({"before": {}}, log, weights), (both, log, weights[:-1000])):
+        write_json(run / "eval.json", scores | {"planted": 1})
+        (run / "metrics.jsonl").write_bytes(steps)
+        if model:
+            (run / "model.safetensors").write_bytes(model)
+        assert not is_scored(run)
+        if model == weights:
+            (run / "model.safetensors").unlink()
+    code, said = resumed(run, place, capsys)            # as a copy that was cut short
+    assert code == 0 and "going on after step 4" in said and "is finished" not in said
+    assert "planted" not in read_json(run / "eval.json")
+
+
+def test_old_scores_are_gone_as_soon_as_a_run_goes_on(run):
+    """Else a run that is killed once more, behind its last step, would seem to be scored."""
+    write_json(run / "eval.json", {"before": {}, "after": {}})
+    with killed_in_step(1):
+        assert command(train.main, ["--resume", str(run)]) == 130
+    assert not (run / "eval.json").exists()
+
+
+def test_a_run_that_is_scored_is_complete_without_a_step(run, place, capsys):
+    """Only its checkpoints were left over by the kill. It is finished by each --resume."""
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl",
+                 "eval.json"):
+        shutil.copy(place / "whole" / name, run)
+    for _ in range(2):
+        code, said = resumed(run, place, capsys)
+        assert code == 0 and "that run is finished" in said and "step" not in said
+
+
+# ---- new folders ---------------------------------------------------------------------------------
+def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, tmp_path, monkeypatch):
+    """It names --resume where that can be: a folder of a reward model has none."""
+    monkeypatch.chdir(tmp_path)
+    assert [str(new_folder(None, "dpo").as_posix()) for _ in range(3)] \
+        == ["out/dpo", "out/dpo-2", "out/dpo-3"]
+    (tmp_path / "mine").mkdir()
+    assert new_folder("mine", "dpo").name == "mine", "an empty folder is free"
+    (tmp_path / "mine" / "x").touch()
+    write_json(tmp_path / "out" / "dpo" / "run.json", {"command": "reward"})
+    for out, goes_on in (("mine", ""), ("out/dpo", ""),
+                         ("run", ", or python -m nanouft.train --resume run")):
+        with pytest.raises(UserError) as e:
+            new_folder(out, "dpo")
+        assert str(e.value) == f"--out {out}: exists and is not an empty folder; choose another " \
+                               f"name{goes_on}"
+
+
+@posix
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(
+        tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for out in ("/proc/none/run", "/dev/null/run", "a\0b", "x" * 300):
+        with pytest.raises(UserError, match=r"^--out .*cannot be written \("):
+            check_free(out)
+    for program, reads in ((train, "load.open_model"), (reward, "start_model"),
+                           (pretrain, "token_rows")):
+        monkeypatch.setattr(f"{program.__name__}.{reads}",
+                            lambda *told: pytest.fail("something was read"))
+        assert command(program.main, ["--device", "cpu", "--out", "/dev/null/run"]) == 2
+        assert one_error(capsys).startswith("error: --out /dev/null/run: cannot be written (")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_can_be_written_is_not_made_by_the_look_at_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (None, "a/b/c"):
+        check_free(out)
+        assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    check_free("a")
+    assert (tmp_path / "a").exists(), "it was there"
+
+
+def test_a_first_model_that_was_stopped_is_made_again_and_never_through_a_link(
+        tmp_path, monkeypatch):
+    """At its very start: it had no run.json yet."""
+    monkeypatch.chdir(tmp_path)
+    objective, cfg, _ = read_flags(["--objective", "poft", "--rows", "8"])
+    made: list[Path] = []
+
+    def train_one(argv: list[str]) -> int:
+        made.append(Path(argv[argv.index("--out") + 1]))
+        made[-1].mkdir(parents=True)                    # an error if it was there
+        if len(made) == 2:
+            (made[-1] / "run.json.partial").write_text("{")
+        return 0
+
+    def make() -> None:
+        with_first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
+    for number in (1, 2, 3):
+        make()
+        assert len({*made}) == 1 and len(made) == number
+    remove(made[0])
+    (tmp_path / "empty").mkdir()
+    made[0].symlink_to(tmp_path / "empty")
+    with pytest.raises(UserError, match="is a symbolic link, so nothing is written there"):
+        make()
+    assert len(made) == 3
+
+
+# ---- model folders -------------------------------------------------------------------------------
+def test_a_model_that_is_saved_in_half_precision_takes_half(tmp_path):
+    save_model(tmp_path, nano(), NANO, half=True)
+    assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.float16}
+    assert start_model(str(tmp_path))[0].wte.weight.dtype == torch.float32
+
+
+def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
+    """Wherever writing it was interrupted: by its weights a first model is known as made."""
+    real, model = folders.rename, nano()
+    for moved in range(4):                              # of five files
+        left = iter(range(moved))
+
+        def rename(*told):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            real(*told)
+        monkeypatch.setattr(folders, "rename", rename)
+        folder = tmp_path / str(moved)
+        folder.mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            save_model(folder, model, NANO)
+        assert not (folder / "model.safetensors").exists() or start_model(str(folder))
+
+
+def test_a_folder_takes_the_place_of_one_that_a_killed_run_left(tmp_path):
+    for name in ("adapter", "partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of_{name}").touch()
+    rename(tmp_path / "partial", tmp_path / "adapter")
+    assert [f.name for f in tmp_path.rglob("*")] == ["adapter", "of_partial"]

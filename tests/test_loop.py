@@ -1,0 +1,516 @@
+"""A run is one run, however it is computed: interrupted and resumed, in less memory, compiled, in
+half precision, in the one loop of flat.py or written out once more in simple.py."""
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made import (
+    CPU,
+    DATA,
+    NANO,
+    TINY,
+    Form,
+    batch_of,
+    llama,
+    nano,
+    one_error,
+    start_folder,
+    tiny,
+    write_jsonl,
+)
+from safetensors.torch import load_file
+from test_lake import TASK, TWOWAY
+from torch._dynamo.utils import counters
+
+from frozen_lake.learn import learn
+from frozen_lake.policies import Net
+from nanouft import flat, rollout, simple, train, world
+from nanouft.batch import Batch, Seqs
+from nanouft.data.batches import Batching, RowSource, encode
+from nanouft.generate import generate
+from nanouft.gpt import shipped_base
+from nanouft.loop import (
+    DTYPES,
+    Device,
+    Update,
+    grad_scaler,
+    make_optimizer,
+    steps,
+    warmup_cosine,
+    warmup_linear,
+    warmup_times_cosine,
+)
+from nanouft.models.folders import save_model, start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.chord import CHORD
+from nanouft.playground.record import taught
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.rollout import Rollouts, Sampler
+from nanouft.run import plan
+from nanouft.run.checkpoint import whole_steps
+from nanouft.run.folder import read_lines
+from nanouft.run.reference import FrozenModels
+
+# ---- runs, each by another way through the loop --------------------------------------------------
+SAMPLED = "--reward r.py:f --max-new 6"
+RUNS = {
+    "ift": "ift --lam 0.5",                     # a second forward
+    "neftune": "neftune",                       # draws random numbers
+    "hft": "hft",                               # frozen weights, by the seed
+    "dpo": "dpo",                               # the start model's numbers
+    "kto": "kto",                               # rows that read other rows
+    "rpo": "rpo",                               # embeddings of prompts
+    "ppo": f"ppo {SAMPLED}",                    # a critic; four steps on each rollout
+    "grpo": f"grpo --minibatches 2 --passes 2 {SAMPLED}",
+    "compiled": "ift --lam 0.5 --compile --accumulate 2",
+    "bf16": f"grpo --minibatches 2 --passes 2 {SAMPLED} --dtype bf16",
+    "fp16": "dpo"}                              # the flags refuse it on a CPU
+if find_spec("peft"):                           # else neither is tested here
+    RUNS |= {"lora": "sft --lora 2", "llama": "dpo --init llama --accumulate 2"}
+REWARD = "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"
+LESS = "--accumulate 3 --activation-checkpointing --save-every 2 --threads 1"
+
+
+@contextmanager
+def hooks() -> Iterator[list[str]]:
+    """Which hooks were called within this block, of any method; `setup` with the seed 0."""
+    seen: list[str] = []
+
+    def watch(now: pytest.MonkeyPatch, cls: type, hook: str) -> None:
+        real = getattr(cls, hook)
+
+        def called(self, *args, **named):
+            right = hook == "check" or [*args[1:], *named.values()] == [0]
+            seen.append(hook if right else f"{hook} with {args[1:]} {named}")
+            return real(self, *args, **named)
+        now.setattr(cls, hook, called)
+    with pytest.MonkeyPatch.context() as now:
+        for cls in OBJECTIVES.values():
+            watch(now, cls, "check")
+            watch(now, cls, "setup")
+        yield seen
+        assert {*seen} == {"check", "setup"}
+
+
+def trained(place: Path, line: str, kind: str = "") -> list:
+    """A run in the folder `place`, which ends well and has called every hook; its scaler. Compiled
+    it is by the backend that keeps PyTorch's operations, so no C compiler is needed. The scale of
+    fp16 doubles after each two steps."""
+    scalers: list = []
+    compiler = torch.compile
+
+    def impatient(device: Device):
+        scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2,
+                                            enabled=device.dtype == "fp16"))
+        return scalers[-1]
+    with pytest.MonkeyPatch.context() as now, hooks():
+        now.chdir(place)
+        now.setattr(torch, "compile", lambda *a, **how: compiler(*a, **how | {"backend": "eager"}))
+        now.setattr(train, "grad_scaler", impatient)
+        if kind == "fp16":
+            now.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
+        assert command(train.main, line.split()) == 0
+    return scalers
+
+
+@contextmanager
+def copied_in_step(n: int, run: Path, to: Path) -> Iterator[None]:
+    """In the n-th step the folder of the run is copied: so a kill -9 would leave it."""
+    taken, step = [], torch.optim.AdamW.step
+
+    def copies(self, *args, **kw):
+        taken.append(1)
+        if len(taken) == n:
+            shutil.copytree(run, to)
+        return step(self, *args, **kw)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(torch.optim.AdamW, "step", copies)
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with start models, rows of every kind, and of each run the whole one, and one that
+    was cut in its last step."""
+    folder = tmp_path_factory.mktemp("runs")
+    start_folder(folder / "start")
+    if "llama" in RUNS:
+        (folder / "llama").mkdir()
+        save_model(folder / "llama", llama(True), NANO)
+    (folder / "r.py").write_text(REWARD)
+    write_jsonl(folder / "rows.jsonl", ({"prompt": f"Say {x}.", **row} for i, x in enumerate(
+        "fig pig bee oak nuts elm ant owl rake fox hen egg".split()) for row in (
+            {"response": f"{x} {i}"}, {"chosen": f"{x} {i}", "rejected": x[::-1]},
+            {"response": f"{x} " * 15, "score": i / 11},
+            {"response": f"{x} " * 15, "label": i % 2 > 0})))
+    torch._dynamo.reset()
+    counters.clear()
+    for name in RUNS:
+        whole, cut = (folder / state / name for state in ("whole", "cut"))
+        cut.parent.mkdir(exist_ok=True)
+        with copied_in_step(6, whole, cut):
+            trained(folder, f"{flags(RUNS[name])} --out whole/{name}", name)
+    return folder
+
+
+def flags(told: str) -> str:
+    """The last of two equal flags counts."""
+    return ("--data rows.jsonl --init start --steps 6 --batch-size 5 --lr 1e-3 --plain --threads 1 "
+            f"--save-every 3 --device cpu --objective {told}")
+
+
+def goes_on(run: str) -> str:
+    """Code of your own is named again."""
+    return f"--resume {run}" + " --reward r.py:f" * (SAMPLED in RUNS[Path(run).name])
+
+
+def losses(run: Path, figure: str = "loss") -> list[float]:
+    return [x[figure] for x in read_lines(run / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
+    """From its last save, between two rollouts. What the scaler of fp16 has learned is kept, too.
+    tests/test_trainer.py asks it of transformers' Trainer."""
+    shutil.copytree(place / "cut" / name, place / "again" / name)
+    run, whole = place / "again" / name, place / "whole" / name
+    assert whole_steps(run) == [4 if SAMPLED in RUNS[name] else 3]
+    scaler, = trained(place, goes_on(f"again/{name}"), name)
+    assert name != "fp16" or scaler.get_scale() == 2.0**13
+    for file in ("model.safetensors", "metrics.jsonl",
+                 *["adapter/adapter_model.safetensors"] * ("--lora" in RUNS[name])):
+        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("name", [x for x in "ift neftune dpo ppo grpo lora".split() if x in RUNS])
+def test_a_run_goes_on_in_less_memory(name, place):
+    """As after "out of memory": with more micro-batches and with activations computed twice. So
+    micro-batches change nothing."""
+    run, whole = place / "cut" / name, place / "whole" / name
+    trained(place, f"{goes_on(f'cut/{name}')} {LESS}")
+    assert losses(run) == pytest.approx(losses(whole), rel=2e-5, abs=2e-5)
+    got, want = (load_file(f / "model.safetensors") for f in (run, whole))
+    assert got.keys() == want.keys()
+    assert max((got[name] - want[name]).abs().max() for name in want) <= 2e-4
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, monkeypatch, capsys):
+    """Whose folders are known by flags that change what they learn."""
+    def stops(self, batch):
+        raise UserError("stop")
+    monkeypatch.chdir(place)
+    line = flags("poft").replace("--data rows.jsonl", "--rows 24") + " --out first"
+    with monkeypatch.context() as now:
+        now.setattr(OBJECTIVES["poft"], "loss", stops)
+        assert command(train.main, line.split()) == 2
+    assert "needed first" in capsys.readouterr().out
+    trained(place, f"--resume first {LESS}")
+    assert "needed first" not in capsys.readouterr().out
+
+
+def test_a_change_of_memory_that_does_not_fit_a_run_is_one_line(place, capsys):
+    for more, told in (("--accumulate 2", "kto compares all rows of a step"),
+                       ("--accumulate 0", "--accumulate 0: must be at least 1"),
+                       ("--lr 1", "only --accumulate, --activation-checkpointing")):
+        assert command(train.main, f"--resume {place / 'cut' / 'kto'} {more}".split()) == 2
+        assert told in one_error(capsys)
+
+
+def test_a_compiled_run_is_two_graphs_whatever_the_shape_and_has_the_losses_of_a_plain_one(place):
+    """All blocks together are one with gradient and one without, for IFT's two forwards of
+    micro-batches of two and of three rows."""
+    assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
+    got, want = (losses(place / "whole" / name) for name in ("compiled", "ift"))
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype, name", [("fp16", "dpo"), ("bf16", "grpo")])
+def test_in_half_precision_it_is_nearly_the_same(dtype, name, place):
+    """And the gradient is clipped after the scale of fp16 was taken out."""
+    half, whole = place / "whole" / dtype, place / "whole" / name
+    got, want = losses(half), losses(whole)
+    assert got[0] == pytest.approx(want[0], abs=5e-3) and got != want
+    assert np.isfinite(got).all() and len(got) == 6
+    norms = [losses(run, "grad_norm")[0] for run in (half, whole)]
+    assert norms[0] == pytest.approx(norms[1], rel=0.1)
+
+
+def test_no_first_step_in_fp16_is_left_out(monkeypatch):
+    """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
+    fp16, model, o = Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
+    some, _ = encode(o.choose(world.rows("train", "pairs", 33, 0)), NANO, 512)
+    scaler = grad_scaler(fp16)
+    source = RowSource(FrozenModels(model, NANO.pad, fp16).prepare(some, o), Batching(8, 4),
+                       NANO.pad)
+    update = Update(make_optimizer(model, o.lr, fused=True), clip=1.0, scaler=scaler)
+    assert len([*steps(model, o, source, update, range(4), fp16)]) == 4
+    assert scaler.get_scale() == grad_scaler(fp16).get_scale()
+
+
+# ---- the contract of every method ----------------------------------------------------------------
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in RUNS])
+def test_every_method_is_trained_by_its_command(name, place):
+    """Which checks the settings, and lets the method change the model before it trains."""
+    o = OBJECTIVES[name]
+    first = [f"--{o.first_models.setting}", *["start"] * len(o.first_models.flags)
+             ] if o.first_models else []
+    sampled = [SAMPLED] if o().on_policy and o.scorer != "none" else []
+    line = " ".join([name, *first, *sampled, "--steps 1 --save-every 0 --batch-size 4"])
+    trained(place, f"{flags(line)} --out once/{name}")
+    assert np.isfinite(losses(place / "once" / name)).all()
+
+
+def test_rollouts_the_playground_and_the_lake_call_every_hook_too():
+    o, model = OBJECTIVES["grpo"](), nano()
+    prompts, _ = encode(o.choose(world.rows("train", "prompts", 8, 0)), NANO, 50)
+    with hooks():
+        Rollouts(prompts, o, Sampler(model, model, NANO), lambda rows, texts: [0.5] * len(rows),
+                 Batching(batch_size=2, steps=4))
+    with hooks():
+        next(taught(Form("dpo").objective, nano(), NANO))
+    with hooks():
+        learn(TASK, Net(TWOWAY, 2), "dpo", 1)
+
+
+def test_ppo_has_a_critic_and_keeps_one_that_is_there():
+    model, mine = tiny(vocab_size=NANO.n_vocab), nano()
+    before = mine.value.weight.clone()
+    for one in (model, mine):
+        OBJECTIVES["ppo"]().setup(one, 0)
+    assert model.value.weight.shape == (1, model.cfg.n_embd) and not model.value.weight.any()
+    assert torch.equal(mine.value.weight, before) and before.any()
+
+
+def test_setup_changes_nothing_when_it_is_called_again():
+    for name in OBJECTIVES:
+        model, o, found = tiny(vocab_size=NANO.n_vocab), OBJECTIVES[name](), []
+        for _ in range(2):
+            o.setup(model, 3)
+            found.append([(key, p.requires_grad, p.tolist()) for key, p in
+                          model.named_parameters()])
+        assert found[0] == found[1], name
+
+
+# ---- one step ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("n, share, up", [(20, 0.1, 2), (27, 0.1, 3), (24, 0.1, 2), (9, 0.3, 3),
+                                          (5, 0.0, 1), (5, 1.0, 5)])
+def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, up):
+    """In equal parts up to the peak, then half a cosine down to almost nothing."""
+    rates = [warmup_cosine(3.0, n, share)(number) for number in range(n)]
+    assert rates[:up] == pytest.approx([3.0 * (i + 1) / up for i in range(up)])
+    assert rates[up:] == pytest.approx([1.5 * (1 + np.cos(np.pi * i / (n - up)))
+                                        for i in range(n - up)])
+
+
+def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
+    base, judge = warmup_linear(3.0, 200), warmup_times_cosine(3.0, 20)
+    assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
+    assert 0 < judge(0) < judge(1) < 3 and 0 < judge(19) < 0.1
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip": 1.0}])
+def test_a_gradient_is_clipped_only_if_it_is_asked_for(clip, monkeypatch):
+    form, model = Form("sft"), nano()
+    before = [p.detach().clone() for p in model.parameters()]
+    loss = form.objective.loss
+    monkeypatch.setattr(form.objective, "loss", lambda batch: (1e6 * loss(batch)[0], {}))
+    update = Update(torch.optim.SGD(model.parameters(), lr=1.0), **clip)
+    step, = steps(model, form.objective, lambda number: batch_of(form), update, [0])
+    way = sum((p.detach() - q).square().sum() for p, q in zip(model.parameters(), before)).sqrt()
+    assert float(step.norm) > 1e4
+    assert float(way) == pytest.approx(1.0 if clip else float(step.norm), rel=1e-3)
+
+
+def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
+    form, model = Form("sft"), nano()
+    head, *rest = model.parameters()
+    optimizer = torch.optim.SGD([{"params": [head], "lr": 0.5}, {"params": rest}], lr=0.1)
+    for _ in steps(model, form.objective, lambda number: batch_of(form), Update(optimizer), [0]):
+        pass
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1]
+
+
+def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
+    """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too. What it leaves
+    holds no graph in memory."""
+    form, model = Form("dpo"), nano()
+    batch = batch_of(form)
+    update = Update(make_optimizer(model, 1e-3, fused=True))
+    step, = steps(model, form.objective, lambda number: batch, update, [0])
+    some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
+    seqs = [s for e in some for s in e.seqs.values()]
+    assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
+    assert step.tokens_read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
+    assert not any(x.requires_grad for x in [*step.sums.values(), step.norm])
+
+
+def test_steps_on_rows_have_the_micro_batches_of_their_source_and_draw_their_own_numbers(
+        monkeypatch):
+    form, rows = Form("sft"), []
+    forward = form.objective.forward
+
+    def counted(model, batch):
+        rows.append(len(batch.seqs["answer"].inputs))
+        forward(model, batch)
+    monkeypatch.setattr(form.objective, "forward", counted)
+    some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
+    source, model = RowSource(some, Batching(batch_size=2, steps=2, accumulate=2), NANO.pad), nano()
+    update = Update(make_optimizer(model, 1e-3, fused=True))
+    list(steps(model, form.objective, source, update, [0]))
+    assert rows == [1, 1] and source(0).seed != source(1).seed
+
+
+def test_a_value_head_learns_thirty_times_as_fast():
+    form, model = Form("ppo"), nano()
+    before = deepcopy(model.state_dict())
+    optimizer = make_optimizer(model, 1e-3, fused=True)
+    update = Update(optimizer, schedule=lambda step: 1e-5)
+    for _ in steps(model, form.objective, lambda step: batch_of(form), update, [0]):
+        now = model.state_dict()
+    moved = {name: (now[name] - before[name]).abs().max().item() for name in before}
+    assert moved["value.weight"] == pytest.approx(30e-5, rel=0.01)
+    assert moved["wpe.weight"] == pytest.approx(1e-5, rel=0.01), "AdamW's first step is the rate"
+
+
+# ---- flat.py -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["sft", "ift", "dpo", "una", "kto"])
+def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
+    """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
+    steps here, where they would take 200."""
+    for key, values in plan.DEFAULTS_FOR.items():
+        monkeypatch.setitem(plan.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
+    monkeypatch.chdir(place)
+    found = flat.train(name, "rows.jsonl", f"flat/{name}", "start")
+    whole = place / "flat" / f"{name}_whole"
+    trained(place, f"--objective {name} --init start --data rows.jsonl --eval-data rows.jsonl "
+            f"--plain --device cpu --out {whole}")
+    assert found == losses(whole) and len(found) >= 9
+    got, want = (load_file(f / "model.safetensors") for f in (place / "flat" / name, whole))
+    assert all((got[name] == x).all() for name, x in want.items())
+
+
+@pytest.mark.parametrize("words, told", [
+    ("grpo rows.jsonl new", "samples answers or needs another model first"),
+    ("poft rows.jsonl new", "samples answers or needs another model first"),
+    ("spo rows.jsonl new", "did you mean"), ("sft rows.jsonl start", "is there already"),
+    ("sft none.jsonl new", "none.jsonl")])
+def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    assert command(flat.main, words.split()) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
+
+
+# ---- simple.py -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [name for name in simple.METHODS if name != "chord"])
+def test_simple_py_is_the_loop(name, place, monkeypatch):
+    """In double: what differs is not rounding. For GRPO the loop reads simple.py's answers, because
+    both round the log-probs of samples to fp32, after which a token may be drawn otherwise. Those
+    of the first step are compared. A tiny model never scores, so another score stands in. 15 steps
+    of SFT have a warm-up of two."""
+    n, rate = {"sft": 15, "grpo": 3}.get(name, 5), 2e-3
+    monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
+    monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
+    monkeypatch.setattr(simple, "ROWS", B := 6)
+    monkeypatch.setitem(DTYPES, "fp32", torch.float64)      # Rollouts samples in double, too
+    settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
+    o = OBJECTIVES[name](**settings.get(name, {}))
+    by_simple, tok = start_model(str(place / "start"))
+    model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
+    with torch.no_grad():
+        other.wpe.weight.mul_(2)                        # an aligned model is not the start model
+    kinds = ["demos"] if o.on_policy else o.kinds()
+    rows = [row for together in zip(*(world.rows("train", kind, n * B, 0)
+                                          for kind in kinds)) for row in together][:n * B]
+    if o.on_policy:                                     # as a rollout sorts its prompts
+        rows = [row for i in range(0, n * B, B) for row in
+                sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
+    answers: list = []
+
+    def sampled(*args, **how):
+        answers.append(generate(*args, **how))
+        return answers[-1]
+
+    def sampled_again(*args, **how):
+        if len(answers) == n:
+            assert [a.ids for a in generate(*args, **how)] == [a.ids for a in answers[0]]
+        return answers.pop(0)
+    monkeypatch.setattr(simple, "generate", sampled)
+    monkeypatch.setattr(rollout, "generate", sampled_again)
+    plain = simple.train(by_simple.double(), rows, tok, name, n, other if name == "poft" else None)
+    encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
+    if o.on_policy:
+        source = Rollouts(encoded, o, Sampler(model, start, tok), lambda rows, texts: [
+            world.score("", text) for text in texts], Batching(B, n))
+    else:
+        models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
+        source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
+    source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
+    update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
+    loop = steps(model, o, source, update, range(n))
+    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=1e-6)
+    was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
+    for weight, p in model.named_parameters():
+        way, gap = (p - was[weight]).abs().max(), (p - theirs[weight]).abs().max()
+        assert gap <= 0.01 * way, weight
+
+
+def test_simple_py_has_the_loss_of_chord(monkeypatch):
+    """Its gradient, at the top of the weight's fall, on the way and at its end. The loop has an
+    order of its own for demonstrations, so steps are compared and not a run."""
+    method = CHORD(weigh="phi", mu=simple.MU, mu_end=simple.MU_END, decay=simple.FALL / 20)
+    assert (method.samples, method.lr) == (simple.SAMPLES, simple.METHODS["chord"][2])
+    rows, model, tok = world.rows("train", "demos", 3, 0), shipped_base(), NANO
+    inputs, targets, mask, score = simple.sample_answers(model, rows, tok, 0)
+    monkeypatch.setattr(simple, "sample_answers", lambda *args: (inputs, targets, mask, score))
+    shown = [tok.chat(row.prompt, row.answer) if k == 0 else ([tok.pad] * 2, [0, 0])
+             for row in rows for k in range(simple.SAMPLES)]
+    seqs = {name: Seqs(i, t, m, (t != tok.pad).float()) for name, (i, t, m) in (
+        ("answer", (inputs, targets, mask)), ("demo", simple.padded(shown, tok)))}
+    batch, _ = method.credit(Batch.of(seqs, {"reward": score.flatten()}))
+    for step in (0, 4, 10, 17):
+        batch.progress = step / 20
+        method.forward(model, batch)
+        losses = (simple.chord_loss(model, model, rows, tok, step), method.loss(batch)[0])
+        ours, theirs = (torch.cat([g.flatten() for g in torch.autograd.grad(
+            loss, list(model.parameters()), allow_unused=True, materialize_grads=True)])
+            for loss in losses)
+        assert (ours - theirs).norm() < 1e-4 * theirs.norm(), step
+
+
+def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
+    for name, (_, kinds, rate, _) in simple.METHODS.items():
+        o = OBJECTIVES[name]()
+        assert name in ("grpo", "chord") or (kinds, rate) == (o.kinds(), o.lr), name
+
+
+def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
+    """The target of a line is the input of the next, and the mask counts the answer with its
+    <|end|>, not the question and not the padding."""
+    rows = world.rows("train", "demos", 3, 0, skills=("fact", "sort", "reverse"))
+    simple.show_rows(rows, NANO)
+    head, *lines = capsys.readouterr().out.splitlines()
+    cells = [line.split() for line in lines]
+    assert head.split() == ["inputs", "targets", "mask"] * 3
+    for k, row in enumerate(rows):
+        inputs, targets, mask = zip(*(line[3 * k:3 * k + 3] for line in cells))
+        assert inputs[0] == "<|user|>" and inputs[1:] == targets[:-1]
+        counted = " ".join(word for word, counts in zip(targets, mask) if counts == "1")
+        assert counted.replace(" ", "") == row.answer[0].text.replace(" ", "") + "<|end|>"
+
+
+def test_simple_py_prints_answers_before_and_after(capsys):
+    assert simple.main(["--objective", "uft", "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "step   0   loss " in out and "step   1   loss " in out
+    assert out.count("   before  ") == out.count("   after   ") == 3

@@ -1,0 +1,252 @@
+"""The model: equal to transformers' GPT-2 both ways, one door whose exits agree, nothing looks
+ahead; and where and how precisely it computes, on a machine without a GPU."""
+from dataclasses import replace
+
+import pytest
+import torch
+from commands import call
+from made import TINY, nano, same, tiny
+
+from nanouft import evaluate, generate, reward
+from nanouft.gpt import GPT, NANO, Cache, GPTConfig
+from nanouft.loop import DTYPES, Device
+from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
+from nanouft.plumbing import fast
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json, write_json
+from nanouft.run import device, evaluation
+from nanouft.run.device import CompiledBlocks, choose_device
+
+IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
+
+
+@pytest.fixture
+def model() -> GPT:
+    return tiny().double()
+
+
+# ---- transformers --------------------------------------------------------------------------------
+@pytest.mark.parametrize("cfg", [GPTConfig(29, 32, 2, 2, 16, init_std=0.3),
+                                 GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),
+                                 GPTConfig(11, 8, 1, 1, 8, init_std=0.5)], ids=str)
+def test_a_folder_of_ours_gives_our_logits_there_and_theirs_here(cfg, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    ours, ids = GPT(cfg, seed=0), IDS % cfg.vocab_size
+    write_gpt(tmp_path, ours, end=2)
+    theirs, info = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert theirs.config.eos_token_id == 2
+    same(theirs.eval()(ids).logits.detach(), ours(ids).detach(), 1e-4)
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = read_gpt(tmp_path / "theirs", read_json(tmp_path / "theirs" / "config.json"))
+    assert again.cfg == cfg and torch.equal(again(ids), ours(ids))
+    theirs(ids, labels=ids).loss.backward()
+    (-ours(ids[:, :-1], want="logp", targets=ids[:, 1:]).mean()).backward()
+    same(ours.wte.weight.grad, theirs.transformer.wte.weight.grad, 1e-5)     # from both its roles
+    same(ours.h[0].attn.c_attn.weight.grad, theirs.transformer.h[0].attn.c_attn.weight.grad.T, 1e-5)
+
+
+def test_the_shipped_base_and_the_sizes():
+    base, tok = start_model("base")
+    assert base.cfg == NANO == GPTConfig(1024, 512, 4, 4, 128, 1e-5, 0.08)
+    assert base.n_params() == 989_952 and tok.n_vocab == 1024
+    ids = torch.tensor([tok.encode("Sort pig bee saw from a to z.")])
+    nats = base(ids[:, :-1], want="logp", targets=ids[:, 1:])
+    assert nats[0, -4:].min() > -0.2, "it has read NanoWorld: 'a to z.' ends such a task"
+
+
+# ---- one door ------------------------------------------------------------------------------------
+def test_every_way_in_and_out_agrees(model):
+    logits = model(IDS)
+    assert logits.shape == (2, 8, 17)
+    embeds = model(IDS, want="embeds")
+    same(embeds, model.wte.weight[IDS])                 # the rows of the table, without positions
+    same(model(embeds=embeds), logits)
+    hidden = model(IDS, want="hidden")
+    same(model(hidden=hidden), logits)
+    same(hidden @ model.wte.weight.T, logits)           # the head is the input embedding
+    assert (model(IDS, want="argmax") == logits.argmax(-1)).all()
+    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]
+    for way in ({"ids": IDS}, {"embeds": embeds}, {"hidden": hidden}):
+        same(model(**way, want="logp", targets=IDS), logp)      # no shift inside
+    same(model(IDS, want="value"), torch.zeros(2, 8))
+    model.value = torch.nn.Linear(16, 1).double()
+    same(model(IDS, want="value"), model.value(hidden)[..., 0])
+    for want in ("logitz", "logp"):                     # unknown; log-probs of nothing
+        with pytest.raises(ValueError, match=want):
+            model(IDS, want=want)
+
+
+def test_the_head_runs_only_where_it_is_asked_for(model):
+    mask = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
+    at = mask.flatten().nonzero()[:, 0]
+    same(model(IDS, at=at), model(IDS)[mask])
+    for want in ("argmax", "logp"):
+        every = model(IDS, want=want, targets=IDS).masked_fill(~mask, 0)
+        same(model(IDS, want=want, targets=IDS, at=at), every)
+    unread = IDS.masked_fill(~mask, 10 ** 6)
+    same(model(IDS, want="logp", targets=unread, at=at), every)
+    same(model(IDS, want="logp", targets=IDS, at=at[:0]), torch.zeros(2, 8))
+
+    def grads(**kw) -> dict:
+        model.zero_grad()
+        (model(IDS, want="logp", targets=IDS.roll(-1, 1), **kw) * mask).sum().backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters()}
+    same(grads(at=at), grads())
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_reading_in_pieces_with_a_cache_is_reading_at_once(padded, model):
+    """So nothing looks ahead either. Nor does anything look at padding on the left."""
+    attention_mask = torch.ones(2, 8).bool()
+    attention_mask[1, :2] = not padded
+    pos = (attention_mask.long().cumsum(1) - 1).clamp_min(0)
+    at_once = model(IDS, attention_mask=attention_mask, pos=pos)
+    same(at_once[0], model(IDS[:1])[0])
+    same(at_once[1, 2 * padded:], model(IDS[1:, 2 * padded:])[0])
+    for cuts in ([1] * 8, [8], [3, 1, 1, 3], [1, 7]):
+        cache, at, got = Cache(model.cfg, 2, 20, model.wte.weight), 0, []
+        for n in cuts:
+            kw = {"attention_mask": attention_mask[:, :at + n],
+                  "pos": pos[:, at:at + n]} if padded else {}
+            got.append(model(IDS[:, at:at + n], cache=cache, **kw))
+            at += n
+            assert cache.n == at
+        same(torch.cat(got, 1)[attention_mask], at_once[attention_mask], 1e-10)
+
+
+# ---- weights -------------------------------------------------------------------------------------
+def test_fresh_weights_are_a_function_of_the_seed():
+    a, b, c = (dict(GPT(replace(TINY), seed=s).named_parameters()) for s in (1, 1, 2))
+    assert all(torch.equal(a[n], b[n]) for n in a)
+    assert all((a[n] != c[n]).any() for n in a if a[n].dim() == 2)
+    for name, p in GPT(GPTConfig(100, 50, 2, 4, 64, init_std=0.05), seed=0).named_parameters():
+        if p.dim() == 2:                                # residual writers: over sqrt(2 L) = 2
+            spread = 0.05 / (2 if name.endswith("c_proj.weight") else 1)
+            assert abs(p.std() / spread - 1) < 0.05 and abs(p.mean()) < spread / 10, name
+        else:
+            assert (p == (0 if name.endswith("bias") else 1)).all(), name
+
+
+def test_new_tokens_begin_as_neither_likely_nor_unlikely():
+    old = torch.randn(50, 16, generator=torch.Generator().manual_seed(1)) * 2 + 1
+    new = resize_embedding(old, 450)
+    assert torch.equal(new[:50], old) and torch.equal(new, resize_embedding(old, 450))
+    same(new[50:].mean(0), old.mean(0), 0.05)
+    same(new[50:].std(0), 0.1 * old.std(0), 0.1)
+
+
+def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy(monkeypatch):
+    """Bit for bit; and there can be one backward pass only."""
+    torch.manual_seed(0)
+    states, head, paid = torch.randn(50, 16), torch.randn(301, 16), torch.randn(50)
+    targets, found = torch.randint(0, 301, (50,)), []
+    monkeypatch.setattr(fast, "PART", 301 * 7)          # the last part is not full
+    for large in (2**24, 0):                            # cross_entropy, then in place
+        monkeypatch.setattr(fast, "LARGE", large)
+        x, w = states.clone().requires_grad_(), head.clone().requires_grad_()
+        nats = fast.logp(x @ w.T, targets)
+        (nats * paid).sum().backward(retain_graph=True)
+        found.append((nats.detach(), x.grad, w.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+    with pytest.raises(RuntimeError, match="call forward again"):
+        nats.sum().backward()
+
+
+# ---- where it computes ---------------------------------------------------------------------------
+def test_a_device_that_is_not_there_is_told_by_what_pytorch_sees(monkeypatch):
+    for there, name in ((0, "cuda"), (2, "cuda:2")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+        with pytest.raises(UserError, match=f"--device {name}: PyTorch sees {there} CUDA devices"):
+            choose_device(name)
+
+
+def test_threads_are_as_many_as_are_given():
+    before = torch.get_num_threads()
+    try:
+        choose_device("cpu", threads=before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_several_processes_are_told_that_train_is_one(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="train is one process"):
+        device.one_process()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    device.one_process()
+
+
+def test_without_a_compiler_it_is_one_line_that_names_the_flag():
+    """Such as on Windows without Triton."""
+    def no_compiler(graph, inputs):
+        raise RuntimeError("Cannot find\na working triton installation")
+    torch._dynamo.reset()
+    with pytest.raises(UserError, match="leave --compile out.*a working triton installation") as e:
+        CompiledBlocks(nano(), no_compiler)(IDS)
+    assert "\n" not in str(e.value)
+
+
+# ---- how precisely -------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype, has_bf16, size, used, precision", [
+    ("fp32", True, 10**8, "fp32", "highest"), ("auto", True, 10**8, "bf16", "high"),
+    ("auto", False, 10**8, "fp16", "high"), ("auto", True, 10**6, "fp32", "highest"),
+    ("bf16", True, 10**6, "bf16", "high")])
+def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, used, precision,
+                                                         monkeypatch):
+    """As if there were one: TF32 is for the other precisions alone. cuDNN's attention is off."""
+    asked, cudnn = [], []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", cudnn.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    for name, card in (("auto", "cuda:0"), ("cuda:1", "cuda:1")):
+        chosen = choose_device(name, dtype)
+        assert asked.pop() == card
+        found = device.exact_if_small(chosen, dtype, size)
+        assert found == Device(name.replace("auto", "cuda"), used) and asked[-1] == precision
+    assert cudnn == [False, False]
+    assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
+    assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_mixed_precision_keeps_no_copies_of_weights():
+    """Copies that a forward without gradient made, as IFT's does, would let no gradient through in
+    the next forward."""
+    before = torch.is_autocast_cache_enabled()
+    for kind in ("cpu", "cuda"):
+        for dtype in ("bf16", "fp16"):
+            with Device(kind, dtype).autocast():
+                assert not torch.is_autocast_cache_enabled()
+            assert torch.is_autocast_cache_enabled() == before
+
+
+@pytest.mark.parametrize("trained, flags, used", [
+    ("cpu bf16", "", "bf16"), ("cuda:1 bf16", "", "bf16"), ("cpu bf16", "--dtype fp32", "fp32"),
+    ("cpu bf16", "--dtype auto", "fp32"), ("cpu fp32", "--dtype bf16", "bf16"),
+    ("cuda fp16", "", "fp32"), (None, "", "fp32"), (3, "", "fp32")])
+def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used, here, monkeypatch):
+    """Where this machine has it (a CPU has no fp16), and its start model does too; or as asked."""
+    asked, trainings = [], []
+    write_json(here / "run" / "run.json", read_json(here / "run" / "run.json") | {
+        "device": trained})
+
+    def told(module, name: str, place: int = 0) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **how: asked.append(
+            given[place].wte.weight.dtype) or real(*given, **how))
+    told(evaluation, "generate")
+    told(generate, "generate")
+    told(evaluate, "logps", place=1)
+    assert call(f"sample run --prompt 'Say fig.' --max-new 2 {flags}") == 0
+    assert call(f"evaluate run --items 1 {flags}") == 0
+    assert call(f"evaluate run --data demos.jsonl --items 0 {flags}") == 0
+    assert asked == [DTYPES[used]] * 4, "the start model and the run, families, rows"
+    monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps:
+                        trainings.append(more[-1].dtype) or real(*more))
+    assert call(f"reward --init run --data pairs.jsonl --steps 1 --batch-size 2 {flags} --out "
+                f"judge{len(list(here.glob('judge*')))}") == 0
+    assert trainings == [used]
