@@ -3,7 +3,6 @@ and tables are those of today, and the code of docs/python.md runs."""
 import importlib
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -127,23 +126,16 @@ def test_every_held_out_figure_of_a_run_is_explained():
     assert not [name for name in METRICS if f"(`{name}`)" not in page]
 
 
-def test_what_is_called_removed_is_in_the_commit_that_is_named():
-    """CHANGELOG.md, since 2.0.1. A later path of a cell may leave out the folder of the first."""
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## 2.0.0 ")[0]
-    for section in text.split("### What was removed")[1:]:
-        commit = re.search(r"`git show (\w+):PATH`", section)[1]
-        listed = subprocess.run(["git", "ls-tree", "-r", "-t", "--name-only", commit], cwd=ROOT,
-                                capture_output=True, text=True)
-        if listed.returncode:
-            pytest.skip(f"the history of this checkout does not reach back to {commit}")
-        kept = listed.stdout.split("\n")
-        rows = re.findall(r"^\| (?!what |---)(.+) \|$", section.split("\n## ")[0], re.M)
-        assert rows
-        for row in rows:
-            first, *more = re.findall(r"`([^`]+)`", row.split(" | ")[1])
-            folder = first.rpartition("/")[0]
-            assert first.rstrip("/") in kept, first
-            assert not [x for x in more if x not in kept and f"{folder}/{x}" not in kept], row
+def test_what_is_to_be_typed_now_is_there():
+    """CHANGELOG.md, of what is gone: each module and file in its last column."""
+    table = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n\nFiles")[0]
+    now = [row.rpartition(" | ")[2] for row in table.splitlines() if row.startswith("| ")][1:]
+    named = re.findall(r"\b(nanouft(?:\.[a-z_]+)+|lessons(?:[./][A-Za-z0-9_.]+)+)", "\n".join(now))
+    assert len(named) > 15
+    for name in named:
+        path = name if "/" in name else name.replace(".", "/")
+        known = (ROOT / path, ROOT / f"{path}.py", (ROOT / path).parent.with_suffix(".py"))
+        assert any(x.exists() for x in known), name
 
 
 def test_citation_has_the_version_its_day_and_the_address_of_the_project():
