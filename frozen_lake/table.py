@@ -24,21 +24,21 @@ def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
     arrives = success(lake, after)[:, lake.start].mean()
     read = overlap(reads(task, before, name), visits(lake, before)).mean()
     half = 1.96 * far.std() / len(far) ** 0.5
-    said = f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>6.0f} %"
+    said = f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>4.0f} %"
     return float(far.mean()), said
 
 
 def print_table(task: Task, seeds: int) -> None:
     """Train and print, a line for each method."""
     starts = [start_policy("net", start, task.lake, seeds) for start in STARTS]
-    say(f"\n{f'{seeds} networks':<21}" + "".join(f"{text:>31}" for text in STARTS.values()))
-    say(f"{f'{UPDATES} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'own way':>8}" * 2)
+    say(f"\n{f'{seeds} networks':<21}" + "".join(f"{text:>29}" for text in STARTS.values()))
+    say(f"{f'{UPDATES} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'own':>6}" * 2)
     found = [[half_line(task, start, name) for start in starts] for name in NAMES]
     for text, halves in zip(NAMES.values(), found):
         say(f"{text:<21}" + "".join(said for _, said in halves))
     say("distance: of the trained policy from the nearest optimal one; arrives: how\n"
-        "often it reaches the goal; own way: how much of what a method learns from lies\n"
-        "where the policy walked before training")
+        "often it reaches the goal; own: share of what a method learns from that lies\n"
+        "on the policy's own way before training")
     say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.\n"
         "Here, the least mean distance first:")
     for k, text in enumerate(STARTS.values()):

@@ -51,8 +51,11 @@ def test_the_list_of_methods_says_what_each_needs(capsys):
     with pytest.raises(SystemExit):
         train.main(["--objective", "list"])
     told = "\n" + capsys.readouterr().out
-    assert all(f"\n{name} " in told for name in OBJECTIVES)
-    assert told.count("needs ") == len(OBJECTIVES)
+    places = [told.index(f"\n  {name} ") for name in "sft hft dpo rpo una kto reinforce".split()]
+    assert all(told.count(f"\n  {name} ") == 1 for name in OBJECTIVES)
+    assert places == sorted(places) and told.count("\n\n") == 4, "in four groups"
+    assert told.count("[") == sum(bool(one().other_models()) or one().family == "graded"
+                                  for one in OBJECTIVES.values())
 
 
 def test_a_help_is_the_whole_comment():
@@ -105,7 +108,7 @@ def test_commands_run_without_docstrings_and_assertions(here, without_docs, caps
     with pytest.raises(SystemExit):
         main(["--objective", "list"])
     out = capsys.readouterr().out
-    assert "Saved in oo" in out and "\nonline_dpo" in out
+    assert "Saved in oo" in out and "\n  online_dpo" in out
 
 
 # ---- mistakes ------------------------------------------------------------------------------------

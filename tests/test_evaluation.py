@@ -179,7 +179,7 @@ def test_a_resumed_run_does_not_score_its_start_again(here, monkeypatch, capsys)
 def test_figures_that_are_kept_come_back_as_they_were(tmp_path):
     before = Evaluation({"nll": 0.1 + 0.2, "low": float("nan")}, [{"answer": "\ud800 日", "n": 1}])
     for _ in range(2):
-        told = evaluation.evaluate_once(tmp_path / "steps" / "before.json", lambda: before)
+        told = evaluation.evaluate_once(tmp_path / "steps" / "before.json", lambda who: before)
         assert repr(told) == repr(before)
 
 

@@ -14,6 +14,7 @@ measured on one fixed pair of answers, by pushes.py. For the page of
 the kept scores of evidence/whole_runs.py.
 """
 import argparse
+import inspect
 import json
 import re
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from lessons.evidence import whole_runs
 from lessons.lesson_list import LESSONS, by_subject, table
 from lessons.page_marks import between, write_between
+from nanouft import simple
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -43,9 +45,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "methods.md"
 LESSONS_PAGE = ROOT / "lessons" / "README.md"
 SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
-SIMPLE = ROOT / "nanouft" / "simple.py"
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS),
-          "lines": len(SIMPLE.read_text(encoding="utf-8").splitlines())}
+          "lines": len(inspect.getsource(simple).splitlines())}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 PROMPT = "Name four animals but not hen, fox or wolf. End on white."

@@ -134,7 +134,8 @@ def test_what_is_to_be_typed_now_is_there():
     assert len(named) > 15
     for name in named:
         path = name if "/" in name else name.replace(".", "/")
-        known = (ROOT / path, ROOT / f"{path}.py", (ROOT / path).parent.with_suffix(".py"))
+        known = (ROOT / path, ROOT / f"{path}.py", (ROOT / path).parent.with_suffix(".py"),
+                 (ROOT / path).parent / "__init__.py")
         assert any(x.exists() for x in known), name
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lessons.evidence import __main__ as command
-from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
+from lessons.evidence import forest, harvest, judge, keep, pages, pictures, plan, stats, train
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
@@ -455,6 +455,45 @@ def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
     asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
     assert harvest.main(asked.split()) == 0
     assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""
+
+
+# ---- the picture of results ----------------------------------------------------------------------
+TASKS = {"reverse": "reversed words", "unknown": '"I do not know"', "truth": "myths"}
+
+
+def test_each_row_of_the_picture_is_what_the_judge_says():
+    """Its interval decides, its remark names the task on which it rests, and its word how many runs
+    that asked the same agree."""
+    again = forest.read_list()["asked again"]
+    for row in forest.read_rows():
+        key, sign = row.key.removeprefix("-"), -1 if row.key.startswith("-") else 1
+        line, dots = forest.line_of(key), row.dots
+        assert row.planned == (line is not None) and len(row.remark.split()) <= 7
+        for found, dot in zip(line.findings if line else (), dots):
+            low, high = sorted(sign * x for x in (dot.mean - dot.half, dot.mean + dot.half))
+            verdict = stats.verdict((low + high) / 200, (high - low) / 200, line.test)
+            assert 100 * found.mean == pytest.approx(sign * dot.mean) and found.verdict == verdict
+            assert dot.half > 100 * found.half - 1e-9, "corrected"
+            rests = found.rests and line.verdict != "undecided"
+            assert not rests or TASKS[found.largest] in row.remark, row
+        if others := again.get(row.key):
+            asked = [forest.ask(x)[1] for x in others.split(" | ")]
+            assert row.side == "open" or set(asked) == {row.side} or row.word == "once of three"
+            assert row.word != "once of three" or row.side not in asked
+
+
+def test_each_verdict_of_the_pages_is_in_the_picture_or_it_says_why_not():
+    listed = forest.read_list()
+    rows = forest.read_rows()
+    shown = {x.removeprefix("-") for row in rows for x in (row.key, row.real)}
+    shown |= {x.removeprefix("-") for told in listed["asked again"].values()
+              for x in told.split(" | ")}
+    for text in sorted(plan.HERE.glob("texts/*.md")):
+        for _, name, _, keys in pages.FIELD.findall(text.read_text("utf-8")):
+            for key in keys.removeprefix("left ").split("; ") if name in (
+                    "sign", "cells", "small") else ():
+                assert key not in pages.all_lines() or key in shown or any(
+                    map(key.startswith, listed["left out"])), key
 
 
 # ---- the pages -----------------------------------------------------------------------------------

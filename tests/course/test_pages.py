@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from html import unescape
 from urllib.parse import urlencode
 
 import numpy as np
@@ -135,6 +136,8 @@ DOCS = methods_page.ROOT / "docs"
 
 
 def figures(file) -> dict:
+    if file.suffix == ".svg":
+        return json.loads(unescape(re.search("<desc>(.*?)</desc>", file.read_text("utf-8"))[1]))
     return json.loads(Image.open(file).info["figures"])
 
 
