@@ -79,8 +79,9 @@ def print_one(name: str) -> None:
     say(*(print_scores(name) if run else judge.FROZEN["table"].get(name, [])), "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
-    print_wrapped("", EXPLAINED)
-    print_lines(judge.lines(name), doubts=True)
+    if lines := judge.lines(name):
+        print_wrapped("", EXPLAINED)
+        print_lines(lines, doubts=True)
     if run and run.afterwards:
         say(run.afterwards["report"])
     for x in plan.PAPERS:
@@ -100,7 +101,8 @@ def print_scores(name: str) -> list[str]:
            + "".join(f"{column:>10}" for column in ("score", *run.tasks, "stops"))]
     for i, (training, flags) in enumerate(run.trainings.items()):
         for model, of in enumerate(run.models):
-            numbers = [judge.score_of(name, training, model)[0],
+            asked = judge.asked_of(run, f"better: {training}", model)
+            numbers = [judge.mean_without(asked, ""),           # also of a run with one seed
                        *kept["scores"][i, model].mean((0, 2)) / UNIT, ended[i, model].mean()]
             out.append(f"{training:{width}}{MODELS[of]:>10}"
                        + "".join(f"{100 * x:10.1f}" for x in numbers))
