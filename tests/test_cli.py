@@ -146,6 +146,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "evaluate start --reward r.py:length": "--reward|needs --data",
     "evaluate start --split train": "--split|'train'|test|val",
     "evaluate start --items 0": "--items 0: must be at least 1",
+    "evaluate start --data demos.jsonl --split val": "--split: is of NanoWorld's questions",
     "evaluate start --data demos.jsonl --items 3 --reward r.py:length":
         "--items: with --reward all questions are answered",
     "train --skills sums": "--skills|unknown task 'sums'", "train --mix 1:1": "--mix",
