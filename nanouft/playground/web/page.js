@@ -159,7 +159,7 @@ function drawLosses({ rate, step, ...name }) {
     return `<div><h2>${mark(name[side])} ${called(name[side])}</h2>
       <p>${escaped(idea.charAt(0).toUpperCase() + idea.slice(1))} ${paper
         && `<a href="https://arxiv.org/abs/${paper}">arXiv:${paper}</a>`}</p>
-      <pre tabindex="0" role="region" aria-label="equation of ${called(name[side])}">${
+      <pre tabindex="0" role="region" aria-label="equation of ${called(name[side])}, ${side}">${
         escaped(equation.join("\n")) || `See the head of ${escaped(file)}`}</pre>
       ${answers.map(([which, tokens], k) => `<p class="soft">The next step would push ${
         escaped(which)}:</p>${bars(tokens, push[k])}`).join("")}
