@@ -169,7 +169,7 @@ function drawLosses({ rate, step, ...name }) {
         ${Math.round(100 * chance)} %. Score of 100 after a whole run: ${
         whole || "not measured"}.</p>
       <p class="soft">${escaped(file)}</p>
-      <pre tabindex="0" role="region" aria-label="code of ${called(name[side])}">${
+      <pre tabindex="0" role="region" aria-label="code of ${called(name[side])}, ${side}">${
         escaped(code)}</pre></div>`;
   }).join("");
 }
