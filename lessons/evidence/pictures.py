@@ -260,6 +260,7 @@ def as_svg(fig, about: str, shown: object, colours: Mapping[str, tuple[str, str]
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "nanouft"}):
         fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"\b[1-9]\d*\.\d{3,}", lambda x: f"{float(x[0]):.2f}", text)   # of a point
     for name, (light, _) in colours.items():
         text = text.replace(light, f"var(--{name})")
     light, dark = ("; ".join(f"--{name}: {pair[k]}" for name, pair in colours.items())
