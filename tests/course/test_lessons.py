@@ -29,6 +29,7 @@ from lessons.evidence import judge
 from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from lessons.lesson_list import LESSONS, NUMBERS, lesson_file, number_of
+from lessons.tasks import parts  # noqa: F401 (it replaces how simple.py samples when it is read)
 from lessons.tasks.task import tasks
 from lessons.website import pages
 from nanouft import train
