@@ -56,10 +56,7 @@ class Row(NamedTuple):
 # ---- what is drawn -------------------------------------------------------------------------------
 def read_list() -> configparser.ConfigParser:
     """texts/picture.ini."""
-    listed = configparser.ConfigParser(delimiters="=", interpolation=None)
-    listed.optionxform = str            # type: ignore[assignment,method-assign]
-    listed.read(LIST, encoding="utf-8")
-    return listed
+    return plan.parse(LIST)
 
 
 def read_rows() -> list[Row]:
@@ -107,25 +104,13 @@ def ask(key: str) -> tuple[tuple[Dot, ...], str]:
         asked, at = judge.asked_by_model(name), [*run.questions].index(formula)
     dots = []
     for model, questions in zip(run.models, asked):
-        mean, variance, freedom = judge.moments(questions[at])
-        half, verdict = decide(questions)[at]
+        found = [(*judge.moments(x), x.test) for x in questions]
+        mean, (half, verdict) = found[at][0], stats.decide(found)[at]
         side = SIDES[verdict]
         side = {"right": "left", "left": "right"}.get(side, side) if sign < 0 else side
         dots.append(Dot(plan.MODELS[model], 100 * sign * mean, 100 * half, side))
     sides = {dot.side for dot in dots}
     return tuple(dots), sides.pop() if len(sides) == 1 else "open"
-
-
-def decide(questions: list[judge.Asked]) -> list[tuple[float, str]]:
-    """(half of the interval that decides, verdict) of each question of a run: the clearest one is
-    judged as one of all, the next as one of the others, and all after the first doubt as it was."""
-    found = [(*judge.moments(asked), asked.test) for asked in questions]
-    verdicts, looks = stats.holm(found), len(found)
-    halves = [0.0] * len(found)
-    for i in sorted(range(len(found)), key=lambda i: -stats.clearness(*found[i])):
-        halves[i] = stats.half_width(found[i][1], found[i][2], looks)
-        looks -= verdicts[i] != "undecided"
-    return [*zip(halves, verdicts)]
 
 
 # ---- the picture ---------------------------------------------------------------------------------

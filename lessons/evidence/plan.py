@@ -114,16 +114,16 @@ class Run:
         return flags.strip(), start
 
 
-def parse(file: str) -> configparser.ConfigParser:
+def parse(file: Path) -> configparser.ConfigParser:
     ini = configparser.ConfigParser(delimiters="=", interpolation=None)
     ini.optionxform = str               # names keep their capitals
-    ini.read(HERE / "questions" / file, encoding="utf-8")
+    ini.read(file, encoding="utf-8")
     return ini
 
 
 @cache
 def read(name: str) -> Run:
-    ini = parse(f"{name}.ini")
+    ini = parse(HERE / "questions" / f"{name}.ini")
     found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
     for part in ("run", "questions", "premises", "doubts"):
         found[part] = {key: " ".join(text.split()) for key, text in found[part].items()}
@@ -171,7 +171,7 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
 
 def is_judged(name: str) -> bool:
     """Does it ask questions about kept scores? (It checks nothing: modules call it.)"""
-    ini = parse(f"{name}.ini")
+    ini = parse(HERE / "questions" / f"{name}.ini")
     kept_as = ini.get("run", "scores of", fallback=name)
     return "questions" in ini and (HERE / "results" / f"{kept_as}.npz.xz").exists()
 
@@ -271,7 +271,7 @@ class Sentence(NamedTuple):
 
 
 def read_papers() -> tuple[dict[str, list[str]], list[Sentence]]:
-    ini = parse("papers.cfg")
+    ini = parse(HERE / "questions" / "papers.cfg")
     said = [Sentence(part["paper"], part["version"], " ".join(part["says"].split()),
                      part["asked"].split("\n")[1:], part.get("also", "").split("\n")[1:],
                      " ".join(part["doubt"].split()))

@@ -84,16 +84,21 @@ def clearness(mean: float, variance: float, freedom: float, test: str) -> float:
     return distance / max(half_width(variance, freedom), 1e-9)
 
 
-def holm(questions: list[tuple[float, float, float, str]]) -> list[str]:
-    """Verdicts of (mean, variance, freedom, test), corrected by Holm's rule: the clearest question
-    is judged as one of all, the next as one of the others, and so on. After the first doubt all
-    that follow are undecided."""
-    verdicts, looks = ["undecided"] * len(questions), len(questions)
-    clearest_first = sorted(range(len(questions)), key=lambda i: -clearness(*questions[i]))
-    for i in clearest_first:
+def decide(questions: list[tuple[float, float, float, str]]) -> list[tuple[float, str]]:
+    """(half of the interval that decides, verdict) of each (mean, variance, freedom, test),
+    corrected by Holm's rule: the clearest question is judged as one of all, the next as one of the
+    others, and so on. After the first doubt all that follow are undecided, by its correction."""
+    decided, looks, doubt = [(0.0, "undecided")] * len(questions), len(questions), False
+    for i in sorted(range(len(questions)), key=lambda i: -clearness(*questions[i])):
         mean, variance, freedom, test = questions[i]
-        verdicts[i] = verdict(mean, half_width(variance, freedom, looks), test)
-        if verdicts[i] == "undecided":
-            break
-        looks -= 1
-    return verdicts
+        half = half_width(variance, freedom, looks)
+        said = "undecided" if doubt else verdict(mean, half, test)
+        decided[i] = half, said
+        doubt = said == "undecided"
+        looks -= not doubt
+    return decided
+
+
+def holm(questions: list[tuple[float, float, float, str]]) -> list[str]:
+    """The verdicts alone."""
+    return [said for _, said in decide(questions)]
