@@ -18,23 +18,22 @@ from nanouft.run.memory import MARGIN, bytes_of_training, bytes_per_token
 CARDS = (8, 12, 16, 24, 80)             # GB
 CUDA = 0.5e9                            # bytes that CUDA takes for itself
 TOKENS = 512                            # of a row
-# layers, width, width of the MLP, heads, heads of keys, words, output matrix of its own
-SIZES = {"135M (SmolLM2)": (30, 576, 1536, 9, 3, 49_152, False),
-         "0.5B (Qwen2.5)": (24, 896, 4864, 14, 2, 151_936, False),
-         "1B (Llama 3.2)": (16, 2048, 8192, 32, 8, 128_256, False),
-         "3B (Llama 3.2)": (28, 3072, 8192, 24, 8, 128_256, False),
-         "8B (Llama 3.1)": (32, 4096, 14_336, 32, 8, 128_256, True)}
+# layers, width, width of the MLP, heads, heads of keys, words; the output matrix is the embedding's
+SIZES = {"135M (SmolLM2)": (30, 576, 1536, 9, 3, 49_152),
+         "0.5B (Qwen2.5)": (24, 896, 4864, 14, 2, 151_936),
+         "1B (Llama 3.2)": (16, 2048, 8192, 32, 8, 128_256),
+         "3B (Llama 3.2)": (28, 3072, 8192, 24, 8, 128_256)}
 
 
 def model_of(size: tuple, layers: int, lora: bool, place: str) -> HFModel:
     """A model of this size with so many layers. On "meta" it takes no memory, and cannot be
     called."""
     import transformers
-    _, width, mlp, heads, keys, words, own_head = size
+    _, width, mlp, heads, keys, words = size
     config = transformers.LlamaConfig(
         vocab_size=words if place == "meta" else 64, hidden_size=width, intermediate_size=mlp,
         num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=keys,
-        tie_word_embeddings=not own_head)
+        tie_word_embeddings=True)
     with torch.device("meta"):
         net = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model = HFModel(net.to_empty(device=place).eval(), 2048)

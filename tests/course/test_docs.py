@@ -3,6 +3,7 @@ and tables are those of today, and the code of docs/python.md runs."""
 import importlib
 import re
 import shlex
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from lessons.page_marks import between
 from lessons.website import methods_page
 from nanouft import __version__
 from nanouft.run.evaluation import METRICS
+from nanouft.run.plan import SMALL_STEP
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -118,6 +120,23 @@ def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
+
+
+def test_a_start_model_fits_on_its_card_by_the_table_of_memory():
+    """docs/data.md, for both trainings with thumbs; that table counts rows of 512 tokens."""
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    head, *lines = re.findall(r"^\| (?:model|[\d.]+[MB] .*`--lora 16`) \|.*", page, re.M)
+    cards = [int(gb) for gb in re.findall(r"(\d+) GB", head)]
+    fits = {line.split()[1]: dict(zip(cards, line.split(" | ")[2:])) for line in lines}
+    chosen = re.findall(r"^\| (\d+) GB.*hub:\S+?-([\d.]+[MB])\b.*", page, re.M)
+    trainings = [line for line in page.splitlines() if "nanouft" in line and "thumbs.jsonl" in line]
+    assert len(chosen) == 3 and len(trainings) == 2
+    for (gb, model), line in product(chosen, trainings):
+        flags = dict(re.findall(r"--([\w-]+) ([\w.]+)", line))
+        rows = int(flags.get("batch-size", SMALL_STEP)) / int(flags.get("accumulate", 1))
+        rows *= {"sft": 1, "kto": 2}[flags["objective"]] * int(flags["max-length"]) / 512
+        plain, again = map(int, fits[model][int(gb)].split(", "))
+        assert rows <= (again if "--activation-checkpointing" in line else plain), (gb, line)
 
 
 def test_every_held_out_figure_of_a_run_is_explained():
