@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from frozen_lake.estimate import best_moves, best_moves_alone, on_ice, own_guesses, standing
+from frozen_lake.estimate import best_moves, best_moves_alone, own_guesses, standing
 from frozen_lake.lake import Lake, make_lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import optimal_actions
@@ -33,7 +33,7 @@ def page_data(lake: Lake) -> dict:
 def record(lake: Lake) -> dict:
     """Everything that the page reads about one lake. "chances" has one part for each of LAMS; each
     part has one entry for each update, as have "policy" (in each cell four moves, in per cent),
-    "guesses", "alone", "ice" (the share of walks that have not fallen) and "stands"."""
+    "guesses", "alone" and "stands"."""
     task = task_of(lake)
     probs, path = page_policies(task), task.best
     best, T = optimal_actions(lake), len(path)
@@ -45,7 +45,6 @@ def record(lake: Lake) -> dict:
         "guesses": own_guesses(lake, probs, path).tolist(),
         "chances": [round_all(best_moves(lake, probs, path, lam)) for lam in LAMS],
         "alone": round_all(best_moves_alone(lake, probs, T)),
-        "ice": round_all(on_ice(lake, probs, T).sum(-1)),
         "stands": [[shares(cells) for cells in moves]
                    for moves in standing(lake, probs, T).tolist()]}
 

@@ -15,11 +15,9 @@ const mean = (xs) => xs.reduce((a, b) => a + b, 0) / xs.length;
 const wrong = (i, one = lake, t = time) => one.guesses[t][i] !== one.best[i][0];
 const verdict = (gap) => Math.abs(gap) <= POINT ? "right" : gap > 0 ? "too high" : "too low";
 const alone = (one) => one.alone.map(mean);
-const fallen = (one) => one.alone.map((xs, t) =>            // a walk that fell makes no best move
-  mean(xs.map((x, i) => x * one.ice[t][i])));
 
-function gaps(one, k, truth = alone) {                      // estimate minus truth; SFT is k = 0
-  const own = truth(one);
+function gaps(one, k) {                                     // estimate minus truth; SFT is k = 0
+  const own = alone(one);
   return one.chances[k].map((xs, t) => mean(xs) - own[t]);
 }
 
@@ -29,10 +27,10 @@ function closer([sft, ift]) {                               // who, and whether 
 }
 
 // ---- the answer ---------------------------------------------------------------------------------
-function counts(truth) {                        // over all updates of all lakes
+function counts() {                             // over all updates of all lakes
   const all = lakes.flatMap((one) => {
-    const ift = gaps(one, lam, truth);
-    return gaps(one, 0, truth).map((sft, t) => [sft, ift[t]]);
+    const ift = gaps(one, lam);
+    return gaps(one, 0).map((sft, t) => [sft, ift[t]]);
   });
   const of = (test) => all.filter(test).length;
   return { all: all.length, is: (who) => of((pair) => closer(pair).who === who),
@@ -44,7 +42,7 @@ function counts(truth) {                        // over all updates of all lakes
 const same = (one, t) => one.best.every((_, i) => !wrong(i, one, t));   // no guess is wrong
 
 function say() {
-  const now = counts(), falls = counts(fallen), share = now.is("ift") / now.all;
+  const now = counts(), share = now.is("ift") / now.all;
   const answer = BETS[share > 2 / 3 ? 0 : share < 1 / 3 ? 2 : 1];
   const agree = lakes.flatMap((one) => one.alone.filter((_, t) => same(one, t))).length;
   const low = lakes.filter((one) => verdict(gaps(one, 0)[0]) === "too low").length;
@@ -57,22 +55,19 @@ function say() {
   if (said !== html) $("say").innerHTML = said = html;      // a screen reader says it once
   $("helps").textContent = `${now.lower > now.higher ? "IFT’s estimate is mostly lower: that"
     : "A lower estimate"} helps only where SFT is too high`;
-  $("why").innerHTML = `Hollow: closer by a point or less. SFT starts too low on ${low} of ${
-    lakes.length} lakes${low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
+  $("why").innerHTML = `SFT starts too low on ${low} of ${lakes.length} lakes${
+    low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
     guesses make IFT’s estimate lower at ${now.lower} updates and higher at ${now.higher}. These
     policies were chosen because they guess wrong at first. Now move the sliders.`;
   $("small").innerHTML = `SFT is too high at ${now.sft("too high")} of the ${now.all} updates, right
     within a point at ${now.sft("right")}, and too low at ${now.sft("too low")}. The paper on IFT
-    (<a href="https://arxiv.org/abs/2405.11870v3">arXiv:2405.11870v3</a>) expects too high. If walks
-    into a hole counted as failures, SFT would be too high at ${falls.sft("too high")} updates and
-    too low at ${falls.sft("too low")}, and IFT closer at ${falls.is("ift")} and farther at
-    ${falls.is("sft")}.`;
+    (<a href="https://arxiv.org/abs/2405.11870v3">arXiv:2405.11870v3</a>) expects too high.`;
   const off = (k) => {
     const gap = gaps(lake, k)[time];
     return `${Math.abs(100 * gap).toFixed(1)} points too ${gap > 0 ? "high" : "low"}`;
   };
-  $("now").innerHTML = `That was one move. The mean over all ${lake.best.length} moves: the truth is
-    ${percent(alone(lake)[time], 1)}, SFT is ${off(0)}, IFT ${off(lam)}.`;
+  $("now").innerHTML = `On this lake, after ${time} updates and over all ${lake.best.length}
+    moves, the truth is ${percent(alone(lake)[time], 1)}, SFT is ${off(0)}, IFT ${off(lam)}.`;
 }
 
 // ---- one move: four bars ------------------------------------------------------------------------
@@ -83,13 +78,12 @@ function drawMix() {
     chances ? 100 * chances[time][move] : 0}%"></i>${bet && `<u style="left:${
     100 * lake.alone[time][move]}%"></u>`}</div>
     <b class="${name}">${chances ? percent(chances[time][move]) : "?"}</b>`;
-  $("part").textContent = percent(lams[lam]);
-  $("mixTitle").textContent = `Chance of a best move: move ${move + 1} of ${lake.best.length}`;
+  $("mixTitle").textContent = `How likely is a best move? Move ${move + 1} of ${lake.best.length}`;
   $("mix").innerHTML = row("", "● SFT", "in the marked cell", lake.chances[0])
-    + row("ift", "○ own guess", wrong(move) ? "in the guessed cell (green arrow)"
+    + row("ift", "○ own guess", wrong(move) ? "in the guessed cell"
       : "here the marked cell as well", lake.chances.at(-1))
     + row("ift", "▲ IFT", `both cells, mixed ${100 - share} to ${share}`, lake.chances[lam])
-    + row("soft", "□ the truth", `in the cells it reaches itself${bet && " (dashed)"}`,
+    + row("soft", "□ the truth", `where it skates by itself${bet && " (dashed)"}`,
       bet && lake.alone);
 }
 
@@ -140,48 +134,46 @@ function drawLake() {
     `${place(cell)}: ${percent(share)}`).join("; ")}.`;
 }
 
-// ---- all updates: estimate minus truth on every lake --------------------------------------------
-const every = lakes.flatMap((one) => lams.flatMap((_, k) => gaps(one, k)));
-const HIGH = Math.max(0.1, Math.ceil(10 * Math.max(...every)) / 10);   // the axis, in whole tens
-const LOW = Math.min(-0.1, Math.floor(10 * Math.min(...every)) / 10);
-const LEFT = 52, RIGHT = 360, HEAD = 4, FOOT = 232;
-const SHAPES = { ift: "M0 -6L6 5H-6Z", sft: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0" };
+// ---- all updates: IFT minus SFT on every lake ---------------------------------------------------
+const LEFT = 52, RIGHT = 360, HEAD = 4, FOOT = 146, WORDS = FOOT + 16;
 const SIGNS = { ift: "△▲", sft: "○●", same: "==" };         // hollow: by a point or less
-const y = (gap) => HEAD + (FOOT - HEAD) * (HIGH - gap) / (HIGH - LOW);
 const text = (x, y, words, more = 'text-anchor="middle"', colour = "soft") =>
   `<text x="${x}" y="${y}" ${more} fill="var(--${colour})">${words}</text>`;
+const leads = (one) => gaps(one, lam).map((ift, t) => ift - gaps(one, 0)[t]);
 
-function axis() {
-  const band = (name, from, to) => `<rect class="${name}" x="${LEFT}" y="${y(from)}"
-    width="${RIGHT - LEFT}" height="${y(to) - y(from)}"/>`;
-  const tens = [...Array(Math.round(10 * (HIGH - LOW)) + 1).keys()].map((k) => HIGH - k / 10);
-  const ticks = tens.map((gap) => Math.round(100 * gap)).map((tick) => `<path d="M${LEFT} ${
-    y(tick / 100)}H${RIGHT}" stroke="var(--${tick ? "line" : "sft"})" stroke-width="${
-    tick ? 0.6 : 2.5}"/>${text(LEFT - 8, y(tick / 100) + 5, signed(tick), 'text-anchor="end"')}`);
-  return band("high", HIGH, 0) + band("low", 0, LOW) + ticks.join("")
-    + text(LEFT + 8, HEAD + 18, "too high", "font-weight='650'", "sft")
-    + text(RIGHT - 8, FOOT - 9, "too low", "font-weight='650' text-anchor='end'", "sft")
-    + text(0, FOOT + 18, "update", "") + text(0, FOOT + 38, "closer", "");
+function axis() {                               // [unit, lowest, highest]: of all lakes together
+  const every = lakes.flatMap(leads), most = Math.max(...every.map(Math.abs));
+  const unit = most < 0.04 ? 0.01 : most < 0.25 ? 0.05 : 0.1;
+  return [unit, Math.min(-1, Math.floor(Math.min(...every) / unit)),
+    Math.max(1, Math.ceil(Math.max(...every) / unit))];
 }
 
 function plot(one, k) {
-  const found = { sft: gaps(one, 0), ift: gaps(one, lam) }, last = one.alone.length - 1;
-  const x = (t) => LEFT + 20 + (RIGHT - LEFT - 40) * t / last;
-  const lines = Object.entries(found).map(([name, ys]) => `<polyline fill="none" stroke-width="2"
-    stroke="var(--${name})" points="${ys.map((gap, t) => [x(t), y(gap)]).join(" ")}"/>${
-    ys.map((gap, t) => `<path fill="var(--${name})" d="${SHAPES[name]}"
-    transform="translate(${x(t)} ${y(gap)})"/>`).join("")}`);
-  const below = found.sft.map((sft, t) => {
-    const { who, clear } = closer([sft, found.ift[t]]);
-    return text(x(t), FOOT + 18, t) + text(x(t), FOOT + 38, `<tspan>${SIGNS[who][+clear]}</tspan>`,
-      'text-anchor="middle"', who === "same" ? "soft" : who);
+  const [unit, low, high] = axis(), found = leads(one), wide = (RIGHT - LEFT) / found.length;
+  const sft = gaps(one, 0), ift = gaps(one, lam), last = found.length - 1;
+  const x = (t) => LEFT + wide * (t + 0.5);
+  const y = (lead) => HEAD + 18 + (FOOT - HEAD - 36) * (high - lead / unit) / (high - low);
+  const lines = [...Array(high - low + 1).keys()].map((n) => low + n).map((n) => `<path d="M${LEFT}
+    ${y(n * unit)}H${RIGHT}" stroke="var(--${n ? "line" : "sft"})" stroke-width="${n ? 0.6 : 2.5}"/>
+    ${text(LEFT - 8, y(n * unit) + 5, signed(100 * n * unit), 'text-anchor="end"')}`);
+  const says = sft.map((gap) => verdict(gap).replace("too ", ""));
+  const points = found.map((lead, t) => {       // a word where SFT becomes too low, right, too high
+    const { who, clear } = closer([sft[t], ift[t]]), equal = who === "same";
+    return `<rect class="${says[t]}" x="${LEFT + wide * t}" y="${HEAD}" width="${wide}"
+      height="${WORDS + 6 - HEAD}"/>${says[t] === says[t - 1] ? "" : text(x(t), WORDS, says[t])}
+      ${text(x(t), WORDS + 22, t)}${text(x(t), y(lead) + (equal ? -4 : 5),
+      `<tspan>${SIGNS[who][+clear]}</tspan>`, 'font-size="15" text-anchor="middle"',
+      equal ? "soft" : who)}`;
   });
   const now = one === lake ? `<path d="M${x(time)} ${HEAD}V${FOOT}" stroke="var(--soft)"/>` : "";
-  $(`plot${k}`).innerHTML = `<g font-size="13">${axis()}${now}${lines.join("")}${
-    below.join("")}</g>`;
-  const list = (name) => found[name].map((gap) => signed(100 * gap, 1)).join(", ");
-  $(`plot${k}`).ariaLabel = `${one.name}, estimate minus truth in points after updates 0 to ${last}.
-    SFT: ${list("sft")}. IFT: ${list("ift")}.`;
+  const right = (y, words) => text(RIGHT - 4, y, words, 'text-anchor="end"', "sft");
+  $(`plot${k}`).innerHTML = `<g font-size="13">${lines.join("")}${now}<polyline fill="none"
+    stroke="var(--soft)" points="${found.map((lead, t) => [x(t), y(lead)]).join(" ")}"/>${
+    points.join("")}${right(HEAD + 12, "IFT says more")}${right(FOOT - 4, "IFT says less")}${
+    text(0, WORDS, "SFT is", "")}${text(0, WORDS + 22, "update", "")}</g>`;
+  const list = (gaps) => gaps.map((gap) => signed(100 * gap, 1)).join(", ");
+  $(`plot${k}`).ariaLabel = `${one.name}, IFT minus SFT in points after updates 0 to ${last}:
+    ${list(found)}. SFT minus the truth: ${list(sft)}.`;
 }
 
 // ---- what a visitor does ------------------------------------------------------------------------
@@ -247,7 +239,7 @@ const CONTROLS = {
 };
 
 $("lakes").innerHTML = lakes.map(({ name }, k) => `<figure><figcaption>${name}</figcaption>
-  <svg id="plot${k}" viewBox="0 0 360 276" role="img"></svg></figure>`).join("");
+  <svg id="plot${k}" viewBox="0 0 360 188" role="img"></svg></figure>`).join("");
 $("which").innerHTML = lakes.map(({ name }, k) => `<option value="${k}">${name}</option>`).join("");
 for (const [id, set] of Object.entries(CONTROLS)) {
   $(id).oninput = ({ target }) => {
@@ -261,6 +253,7 @@ $("bet").onclick = ({ target }) => {
   bet = target.textContent;
   keep("pushState");
   draw();
+  $("plot0").scrollIntoView({ block: "nearest" });
 };
 window.onpopstate = read;
 read();

@@ -62,6 +62,22 @@ def opened(browser, file: Path, width: int = 1280, height: int = 800, dark: bool
     return page, faults
 
 
+def inside(page, *selectors: str) -> bool:
+    """Whether all of these can be seen without scrolling."""
+    boxes = [page.locator(one).bounding_box() for one in selectors]
+    return all(box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+               for box in boxes)
+
+
+def small(page) -> list[str]:
+    """The controls that are too small for a finger, 40 pixels; one in a label is as large as it."""
+    return page.evaluate("""() => [...document.querySelectorAll("button, select, input, summary")]
+        .map((x) => x.closest("label") ?? x).filter((x) => {
+            const box = x.getBoundingClientRect();
+            return box.height && (box.height < 40 || box.width < 40); })
+        .map((x) => x.textContent.trim())""")
+
+
 def words(page) -> list[str]:
     """The texts of the page that can be seen without scrolling, without the entries of lists."""
     return page.evaluate("""() => {

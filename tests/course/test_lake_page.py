@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import missing, opened
+from browser import inside, missing, opened, small
 from test_lake import LAKES, TASK, TWOWAY, near
 
 from frozen_lake.__main__ import main as lake_command
-from frozen_lake.estimate import own_guesses
+from frozen_lake.estimate import on_ice, own_guesses
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import task_of
 from frozen_lake.planning import optimal_actions
@@ -50,8 +50,9 @@ def off(one: dict, k: int) -> np.ndarray:
 def truths(lakes: list[dict], fallen: bool = False) -> np.ndarray:
     """(updates of all lakes,) how often the own walks make a best move, a mean over moves; with
     `fallen` a walk that has fallen in counts as one that makes none."""
-    ice = (lambda one: np.array(one["ice"])) if fallen else lambda one: 1
-    return np.concatenate([np.mean(np.array(one["alone"]) * ice(one), 1) for one in lakes])
+    ice = [on_ice(lake, page_policies(task_of(lake)), len(one["best"])).sum(-1).numpy()
+           if fallen else 1 for one, lake in zip(lakes, LAKES)]
+    return np.concatenate([np.mean(on * np.array(one["alone"]), 1) for one, on in zip(lakes, ice)])
 
 
 def counted(lakes: list[dict], lam: int, fallen: bool = False) -> dict[str, int]:
@@ -96,10 +97,7 @@ def test_page_charts_address_and_record_agree(written, lakes, browser):
         begins, ends = ([off(x, 0)[k] for x in lakes] for k in (0, -1))
         assert numbers(why, "on") == [sum(x < -0.01 for x in begins),
                                          sum(x > 0.01 for x in ends)]
-        fallen = counted(lakes, lam, fallen=True)
-        assert numbers(page.inner_text("#small")) == [of["high"], of["right"], of["low"],
-                                                      *(fallen[x] for x in ("high", "low", "ift",
-                                                                            "sft"))]
+        assert numbers(page.inner_text("#small")) == [of[x] for x in ("high", "right", "low")]
         gaps, now = [off(one, k)[t] for k in (0, lam)], page.inner_text("#now")
         near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
         assert re.findall("high|low", now) == ["high" if x > 0 else "low" for x in gaps]
@@ -108,7 +106,7 @@ def test_page_charts_address_and_record_agree(written, lakes, browser):
         mixed = [*(one["chances"][k][t][move] for k in (0, -1, lam)), one["alone"][t][move]]
         bars = "".join(page.locator("#mix > b").all_inner_texts())
         near(shown(bars), 100 * np.array(mixed), 0.51)
-        assert page.inner_text("#part") == f"{10 * lam}\u00a0%"
+        assert f"mixed {100 - 10 * lam} to {10 * lam}" in page.inner_text("#mix")
         charts_agree(page, lakes, lam, of)
     page.fill("#move", "4")                     # by hand; a guess is wrong at move 2
     page.dispatch_event("#move", "change")
@@ -134,22 +132,28 @@ def test_page_charts_address_and_record_agree(written, lakes, browser):
 
 
 def charts_agree(page, lakes: list[dict], lam: int, of: dict[str, int]) -> None:
-    """Each line is as far from the zero line as the estimate is from the truth, on one scale; the
-    same in words; and below stands who is closer, hollow if by a point or less."""
-    drawn, gaps, signs = [], [], ""
+    """Each line is as far from the zero line as IFT is from SFT, on one scale; the same in words,
+    with how far SFT is from the truth; and a point says who is closer, hollow if by a point or
+    less."""
+    drawn, leads, signs = [], [], ""
     for k, one in enumerate(lakes):
-        chart = page.locator(f"#plot{k}")
-        lines = chart.locator("polyline").evaluate_all(
-            "(all) => all.map((x) => x.getAttribute('points'))")
-        drawn += [float(xy.split(",")[1]) for line in lines for xy in line.split()]
-        both = np.concatenate([off(one, 0), off(one, lam)])
-        gaps += both.tolist()
+        chart, lead = page.locator(f"#plot{k}"), off(one, lam) - off(one, 0)
+        line = chart.locator("polyline").get_attribute("points")
+        drawn += [float(xy.split(",")[1]) for xy in line.split()]
+        leads += lead.tolist()
         told = re.findall(r"[+−]?\d+\.\d", chart.get_attribute("aria-label"))
-        near([float(x.replace("−", "-")) for x in told], 100 * both, 0.051)
+        near([float(x.replace("−", "-")) for x in told],
+             100 * np.concatenate([lead, off(one, 0)]), 0.051)
+        assert chart.locator("rect").evaluate_all("(all) => all.map((x) => x.className.baseVal)"
+            ) == ["right" if abs(x) <= 0.01 else "high" if x > 0 else "low" for x in off(one, 0)]
         signs += "".join(chart.locator("tspan").all_text_contents())
-    zero = page.locator("#plot0 path[stroke-width='2.5']").get_attribute("d")
-    below = np.array(drawn) - float(re.search(r"M\S+ ([\d.]+)H", zero)[1])
-    near(below, below[0] / gaps[0] * np.array(gaps), 0.05)
+    heights = [float(re.search(r"M\S+\s+([\d.]+)H", x)[1]) for x in page.locator(
+        "#plot0 path[stroke-width]").evaluate_all("(all) => all.map((x) => x.getAttribute('d'))")]
+    low, high = (float(page.locator("#plot0 text").nth(k).text_content().replace("−", "-"))
+                 for k in (0, len(heights) - 1))    # the axis: a text beside each line
+    scale = (heights[-1] - heights[0]) / (high - low)
+    near(drawn, heights[0] + scale * (100 * np.array(leads) - low), 0.05)
+    assert low <= min(leads) * 100 and max(leads) * 100 <= high
     assert [signs.count(x) for x in "▲△●○="] == [
         of["clearly ift"], of["ift"] - of["clearly ift"],
         of["clearly sft"], of["sft"] - of["clearly sft"], of["same"]]
@@ -198,8 +202,8 @@ def test_a_cell_has_an_arrow_for_each_move(written, lakes, browser):
 
 
 def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
-    """Neither in words nor in a picture, nor for a screen reader. The first screen holds all four
-    bars before the bet, and after it the charts, on a phone the upper half of one."""
+    """Neither in words nor in a picture, nor for a screen reader. The first screen holds the board,
+    all four bars and the bet, and the screen after it the charts."""
     for wide, high in ((1280, 800), (390, 844)):
         page, faults = opened(browser, written, wide, high)
         truth = f"{100 * lakes[0]['alone'][3][1]:.0f}\u00a0%"
@@ -207,25 +211,31 @@ def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
         assert not page.locator("#lakes").is_visible() and not page.locator("#lakes text").count()
         assert not page.inner_text("#say") and not page.inner_text("#small")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        for first, part in (("#mix", 1), ("#plot0", 1 if wide > 390 else 0.5)):
-            box = page.locator(first).bounding_box()
-            assert box["y"] + part * box["height"] <= high, (wide, first)
-            page.click("#bet button")
-        assert truth in page.inner_text("#mix") and "Two ways, estimate minus truth" in \
+        assert inside(page, "#lake", "#mix", "#bet") and not small(page)
+        page.click("#bet button")
+        assert inside(page, "#mix > :last-child", "#bet", "#say", "#plot0") and not small(page)
+        assert truth in page.inner_text("#mix") and "Two ways, IFT minus SFT" in \
             page.get_attribute("#plot0", "aria-label") and not faults
+
+
+def test_a_moved_slider_changes_what_one_sees(written, browser):
+    """On a phone the board and the bars fit above all sliders of one move."""
+    page, _ = opened(browser, written, 390, 844)
+    page.locator("#move").evaluate("(x) => x.scrollIntoView({ block: 'end' })")
+    assert inside(page, "#lake", "#mix", "#which", "#time", "#move")
 
 
 def test_the_page_by_keyboard_alone(written, browser):
     """Tab reaches the bet and all that can be set, in the order of the page, and a key works it."""
     page, faults = opened(browser, written)
     order = []
-    for _ in range(7):
+    for _ in range(6):
         page.keyboard.press("Tab")
         order.append(page.evaluate(
             "document.activeElement.id || document.activeElement.textContent"))
         if order[-1] == "sometimes":
             page.keyboard.press("Enter")
-    assert order == ["nearly always", "sometimes", "hardly ever", "share", "which", "time", "move"]
+    assert order == ["nearly always", "sometimes", "hardly ever", "which", "time", "move"]
     assert "You bet right" in page.inner_text("#say")
     assert page.evaluate("[...document.querySelectorAll('button')].map((x) => x.ariaPressed)"
                          ) == ["false", "true", "false"]

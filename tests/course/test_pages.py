@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 import torch
-from browser import missing, opened
+from browser import missing, opened, small
 from made import write_jsonl
 from PIL import Image
 
@@ -491,6 +491,8 @@ def test_each_bet_is_answered_at_its_own_rate_only(made, browser):
         page.click(f"[data-bet={who}]")
         assert page.locator("[data-bet]").count() == 0 and page.is_visible("#map")
         assert f"You bet on {answer}." in told(page) and focused(page) == "teach"
+        page.click("#step-1")
+        assert told(page).endswith(": right so far." if who == "neither" else ": not yet.")
         page.click("#rate-3e-5")
         assert "You bet" not in told(page)
         page.click("#rate-1e-4")
@@ -559,6 +561,7 @@ def test_nothing_scrolls_sideways_and_no_end_is_cut(page_of, widths, request, br
             page.set_viewport_size({"width": width, "height": 800})
             page.wait_for_function(REDRAWN)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+            assert not small(page), width
             assert page.locator(".answer:not(:has(> i)) .said").evaluate_all(
                 "(all) => all.every((x) => x.scrollWidth <= x.clientWidth + 1)"), width
             boxes = page.locator("#map [data-method] text:last-child").evaluate_all(

@@ -77,8 +77,9 @@ function verdict({ left, right, rate, step }) {
     m === 1 ? "stops" : "stop"} with ${called(left)}`;
   const same = left === right ? " Both sides show the same loss." : "";
   const fits = bet && bet.left === left && bet.right === right && bet.rate === rate;
-  const told = !fits ? "" : ` You bet on ${escaped(bet.words)}${
-    when ? "" : `: ${bet.who === winner(m, n) ? "right" : "not so"}`}.`;
+  const hit = fits && bet.who === winner(m, n);
+  const sofar = when ? hit ? "right so far" : "not yet" : hit ? "right" : "not so";
+  const told = !fits ? "" : ` You bet on ${escaped(bet.words)}${step === "0" ? "" : `: ${sofar}`}.`;
   if (step === "0") return `<b>Before the first step, no answer stops.</b>${told}`;
   if (same) return `<b>At ${p}, ${answers}${when}.</b>${same}${told}`;
   return (p === q ? `<b>At ${p}, ${answers} and ${NUMBERS[n]} with ${called(right)}${when}.</b>`
@@ -202,7 +203,7 @@ function put(side, name) {
 
 function choose(side, name) {               // from below the answers, so back to them
   put(side, name);
-  $("answers").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+  $("answers").scrollIntoView();
   $(side).focus({ preventScroll: true });
 }
 
