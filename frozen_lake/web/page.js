@@ -35,7 +35,6 @@ function counts() {                             // over all updates of all lakes
   const of = (test) => all.filter(test).length;
   return { all: all.length, is: (who) => of((pair) => closer(pair).who === who),
     clearly: (who) => of((pair) => closer(pair).who === who && closer(pair).clear),
-    sft: (word) => of(([sft]) => verdict(sft) === word),
     lower: of(([sft, ift]) => ift < sft), higher: of(([sft, ift]) => ift > sft) };
 }
 
@@ -59,9 +58,6 @@ function say() {
     low ? ", because the old habit also makes good moves" : ""}, and ends too high on ${high}. Wrong
     guesses make IFT’s estimate lower at ${now.lower} updates and higher at ${now.higher}. These
     policies were chosen because they guess wrong at first. Now move the sliders.`;
-  $("small").innerHTML = `SFT is too high at ${now.sft("too high")} of the ${now.all} updates, right
-    within a point at ${now.sft("right")}, and too low at ${now.sft("too low")}. The paper on IFT
-    (<a href="https://arxiv.org/abs/2405.11870v3">arXiv:2405.11870v3</a>) expects too high.`;
   const off = (k) => {
     const gap = gaps(lake, k)[time];
     return `${Math.abs(100 * gap).toFixed(1)} points too ${gap > 0 ? "high" : "low"}`;
@@ -78,7 +74,7 @@ function drawMix() {
     chances ? 100 * chances[time][move] : 0}%"></i>${bet && `<u style="left:${
     100 * lake.alone[time][move]}%"></u>`}</div>
     <b class="${name}">${chances ? percent(chances[time][move]) : "?"}</b>`;
-  $("mixTitle").textContent = `How likely is a best move? Move ${move + 1} of ${lake.best.length}`;
+  $("mixTitle").textContent = `Chance that move ${move + 1} of ${lake.best.length} is best`;
   $("mix").innerHTML = row("", "● SFT", "in the marked cell", lake.chances[0])
     + row("ift", "○ own guess", wrong(move) ? "in the guessed cell"
       : "here the marked cell as well", lake.chances.at(-1))

@@ -158,13 +158,6 @@ def ask_all(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
     return {"said": said, "chance": round(sum(chances) / len(chances), 3)}
 
 
-def distance(model: GPT, base: GPT) -> float:
-    """How far training has moved the weights of the base: the norm of the difference."""
-    now = model.state_dict()
-    return float(sum((now[name] - w).square().sum() for name, w in base.state_dict().items()
-                     if name in now and now[name].shape == w.shape) ** 0.5)
-
-
 def measure_pushes(model: GPT, base: GPT, objective: Objective, row: Row,
                    tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
     """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
@@ -178,8 +171,7 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
            also: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that the page reads, of these methods [all] and of those in the files `also`.
     Each method has "runs": {rate: its frames after 0 to 4 steps}; a frame has the numbers of its
-    answers in "texts", a chance, and the pushes on each of the method's "answers". "moved": {rate:
-    how far the weights are from the base at the end}."""
+    answers in "texts", a chance, and the pushes on each of the method's "answers"."""
     base, tok = start_model("base")
     questions = lists("val", QUESTIONS)
     scores = json.loads((WEB / "scores.json").read_text(encoding="utf-8"))
@@ -209,9 +201,8 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
                                seen["chance"], [push for *_, push in strips]])
             method = methods.setdefault(key, about(name, cls, form, scores.get(name, {})) | {
                 "answers": [[ANSWERS.get(which, f"the role “{which}”"), tokens]
-                            for which, tokens, _ in strips], "runs": {}, "moved": {}})
+                            for which, tokens, _ in strips], "runs": {}})
             method["runs"][rate_text(rate)] = frames
-            method["moved"][rate_text(rate)] = round(distance(model, base), 3)
     return {"questions": [row.prompt[-1].text for row in questions], "texts": list(texts),
             "rates": [rate_text(rate) for rate in rates], "letters": letters(),
             "learns": LEARNS_FROM, "methods": methods}

@@ -97,7 +97,6 @@ def test_page_charts_address_and_record_agree(written, lakes, browser):
         begins, ends = ([off(x, 0)[k] for x in lakes] for k in (0, -1))
         assert numbers(why, "on") == [sum(x < -0.01 for x in begins),
                                          sum(x > 0.01 for x in ends)]
-        assert numbers(page.inner_text("#small")) == [of[x] for x in ("high", "right", "low")]
         gaps, now = [off(one, k)[t] for k in (0, lam)], page.inner_text("#now")
         near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
         assert re.findall("high|low", now) == ["high" if x > 0 else "low" for x in gaps]
@@ -209,7 +208,7 @@ def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
         truth = f"{100 * lakes[0]['alone'][3][1]:.0f}\u00a0%"
         assert "?" in page.inner_text("#mix") and truth not in page.inner_text("#mix")
         assert not page.locator("#lakes").is_visible() and not page.locator("#lakes text").count()
-        assert not page.inner_text("#say") and not page.inner_text("#small")
+        assert not page.inner_text("#say") and not page.inner_text("#why")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert inside(page, "#lake", "#mix", "#bet") and not small(page)
         page.click("#bet button")

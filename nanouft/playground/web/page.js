@@ -244,14 +244,6 @@ $("legend").innerHTML = families.map((family) => {
   const name = ALL.find((x) => methods[x].family === family);
   return `${mark(name)} ${learns[family]}`;
 }).join("; ");
-const moved = (name) => methods[name].moved[FIRST.rate] / methods[ALL[0]].moved[FIRST.rate];
-const byDistance = [...ALL].sort((a, b) => moved(a) - moved(b));
-$("moved").textContent = `One rate compares where losses go, more than how fast. After four steps at
-  ${FIRST.rate} the weights have moved between ${moved(byDistance[0]).toFixed(2)}
-  (${methods[byDistance[0]].called}) and ${moved(byDistance.at(-1)).toFixed(2)}
-  (${methods[byDistance.at(-1)].called}) of ${methods[ALL[0]].called}’s distance. Half of all losses
-  are between ${[1, 3].map((k) => moved(byDistance[Math.floor(k * ALL.length / 4)]).toFixed(2))
-    .join(" and ")}.`;
 $("letters").textContent = DATA.letters.join("\n");
 onpopstate = () => {
   clearTimeout(clock);
