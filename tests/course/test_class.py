@@ -1,5 +1,5 @@
 """A class: each mark belongs to its program, whatever all the others do; the arena's verdict is
-that of the scores; the plan of ten weeks, and the answers to exam and quiz, are right."""
+that of the scores; the plan of ten weeks, and the answers to the exam, are right."""
 import csv
 import json
 import math
@@ -29,7 +29,7 @@ from programs.classes import (
     notebook,
 )
 
-from lessons.classroom import arena, arena_runs, exam, quiz
+from lessons.classroom import arena, arena_runs, exam
 from lessons.lesson_list import NUMBERS
 from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
@@ -520,7 +520,7 @@ def test_what_an_entry_leaves_is_its_weights():
     assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
 
 
-# ---- the plan of ten weeks, exam and quiz --------------------------------------------------------
+# ---- the plan of ten weeks, and the exam ---------------------------------------------------------
 PAGE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 EXERCISE = re.compile(r"\b\d\d[a-z]\b")
 
@@ -576,10 +576,10 @@ def sigmoid(z: float) -> float:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_answers_to_exam_and_quiz_are_those_of_a_pocket_calculator(seed):
+def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
     rng = Random(seed)
-    push, look, means, slopes, path, old, ift, dpo, una, poft, group, seeds, critic = (
-        ask(rng) for ask in quiz.QUESTIONS)
+    push, look, means, path, ift, dpo, una, poft, group, seeds, critic = (
+        ask(rng) for ask in exam.QUESTIONS)
     a, b, c, gamma = numbers(ift[0].replace("three", "").replace("mean 1", ""))
     v = [a + gamma * b + gamma ** 2 * c, b + gamma * c, c]
     L = (v[0] * a + v[1] * b) / sum(v)
@@ -628,47 +628,29 @@ def test_the_answers_to_exam_and_quiz_are_those_of_a_pocket_calculator(seed):
     n, x, m, y = numbers(means[0])
     assert numbers(means[1]) == pytest.approx([(n * x + m * y) / (n + m), (x + y) / 2], abs=6e-4)
 
-    p = numbers(slopes[0])
-    assert sum(p) == pytest.approx(1)
-    assert numbers(slopes[1]) == pytest.approx([p[0] * (1 - p[0]), -p[0] * p[1], -p[0] * p[2]],
-                                               abs=6e-3)
     chances = numbers(path[0])
     assert numbers(path[1]) == pytest.approx([math.prod(chances), statistics.mean(chances)],
                                              abs=6e-4)
-    nats, A = numbers(old[0])[:2]
-    rho = math.exp(nats if "more likely" in old[0] else -nats)
-    stopped = rho > 1.2 if A > 0 else rho < 0.8
-    assert numbers(old[1])[:2] == pytest.approx([rho, 0 if stopped else rho * A], abs=6e-4)
-
-
-def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer():
-    exam.main(["--seed", "3"])
-    asked, right = ((exam.OUT / f"{name}.md").read_text(encoding="utf-8")
-                    for name in ("questions", "answers"))
-    split, rng = re.compile(r"^\d+\. (.+)$", re.M), Random(3)
-    pairs = [*zip(split.findall(asked), split.findall(right), strict=True)]
-    assert pairs[:-1] == [ask(rng) for ask in (exam.ift, exam.dpo, exam.una, exam.poft, exam.group,
-                                               exam.critic, exam.seeds)]
-    assert pairs[-1] in exam.IN_WORDS and not [x for _, x in pairs if x in asked]
-    assert asked != exam.exam(4)[0]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_quiz_asks_about_three_earlier_lessons(seed, capsys):
-    """The same seed draws the same ones; the questions do not hold the answers."""
-    for lesson in ("03", "09", "17"):
-        asked = quiz.quiz(lesson, seed)
-        assert len(asked) == 3 and all(quiz.lesson_of(both) < lesson for both in asked)
-        assert asked == quiz.quiz(lesson, seed) != quiz.quiz(lesson, seed + 1)
-        quiz.main([lesson, "--seed", str(seed)])
-        said = capsys.readouterr().out
-        assert all(question in said and right not in said for question, right in asked)
-        quiz.main([lesson, "--seed", str(seed), "--answers"])
-        assert all(right in capsys.readouterr().out for _, right in asked[:1])
+def test_a_seed_draws_questions_of_earlier_lessons_and_they_hold_no_answer(seed, capsys):
+    for before, many in (("", 8), ("", 14), ("03", 3), ("09", 3), ("17", 5)):
+        drawn = exam.exam(seed, many, before)
+        lessons = [exam.lesson_of(both) for both in drawn]
+        assert len({*drawn}) == many and lessons == sorted(lessons)
+        assert not before or lessons[-1] < before
+        assert drawn == exam.exam(seed, many, before) and (
+            many == 14 or drawn != exam.exam(seed + 1, many, before))
+        assert exam.main(["--seed", f"{seed}", "--questions", f"{many}", "--before", before]) == 0
+        said, asked, right = capsys.readouterr().out, *(
+            (exam.OUT / f"{name}.md").read_text() for name in ("questions", "answers"))
+        for question, answer in drawn:
+            assert question in said and question in asked and answer in right
+            assert answer not in said + asked
 
 
-def test_a_quiz_before_the_third_lesson_is_refused():
-    with pytest.raises(UserError, match="lesson 03"):
-        quiz.main(["02"])
-    with pytest.raises(UserError, match="--seed"):
-        quiz.main(["09", "--answers"])
+def test_more_questions_than_there_are_and_no_lesson_are_refused(capsys):
+    for flags, words in (("--before 02", "1 to 2 before lesson 02"), ("--before 9", "mean 09?"),
+                         ("--questions 99", "1 to 14"), ("--questions 0", "1 to 14")):
+        assert command(exam.main, flags.split()) == 2 and words in capsys.readouterr().err
