@@ -30,7 +30,7 @@ from programs.classes import (
 )
 
 from lessons.classroom import arena, arena_runs, exam
-from lessons.lesson_list import NUMBERS
+from lessons.lesson_list import NUMBERS, head_of
 from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
@@ -522,6 +522,8 @@ def test_what_an_entry_leaves_is_its_weights():
 # ---- the plan of ten weeks, and the exam ---------------------------------------------------------
 PAGE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 EXERCISE = re.compile(r"\b\d\d[a-z]\b")
+MINUTES = {number: int(re.search(r"about (\d+) minutes", head_of(file)[1], re.I)[1])
+           for number, file in NUMBERS.items()}
 
 
 def part_of(heading: str) -> str:
@@ -530,7 +532,7 @@ def part_of(heading: str) -> str:
 
 
 def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
-    """And name an exercise in the week of its lesson."""
+    """And name an exercise in the week of its lesson. Their minutes add up."""
     lines = re.findall(r"^\| (\d+ \|.*) \|$", part_of("Ten weeks"), re.M)
     weeks = [line.split("|") for line in lines]             # number, lessons, exercises, parts ...
     lessons = [re.findall(r"\b\d\db?\b", week[1]) for week in weeks]
@@ -539,8 +541,17 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
     named = [name for week in weeks for name in re.findall(r"`(\w+)`", week[3])]
     assert sorted(named) == sorted(parts.PARTS)
     for week, here in zip(weeks, lessons):
-        assert {name[:2] for name in EXERCISE.findall(week[2])} <= {*here}
+        exercises = EXERCISE.findall(week[2].partition("[")[0])
+        assert {name[:2] for name in exercises} <= {*here}
+        read, *work, rest = (int(x) for x in week[4].split("+"))
+        assert work == [20 * len(exercises), 30 * len(re.findall(r"`\w+`", week[3]))]
+        assert not read or read == sum(MINUTES[lesson] for lesson in here)
+        assert float(week[5]) == pytest.approx((read + sum(work) + rest) / 60 + 1.5, abs=0.051)
     assert {*EXERCISE.findall(PAGE)} <= {*tasks()}
+
+
+def test_the_weights_add_up_to_a_hundred():
+    assert sum(map(int, re.findall(r"\| (\d+) \|$", part_of("Ten weeks"), re.M))) == 100
 
 
 def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
