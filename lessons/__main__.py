@@ -13,7 +13,6 @@ PROGRAMS = {
     "check": ("tasks.check", "are your exercises, mine.py, papers and pieces right?"),
     "grade": ("tasks.grade", "one table for a class, and a file to hand back to each"),
     "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
-    "guesses": ("classroom.guesses", "all your guesses beside what happened"),
     "exam": ("classroom.exam", "questions with answers: an exam, or a quiz on earlier lessons"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
     "methods": ("website.methods_page", "writes the lists of methods and lessons, if you add one"),
