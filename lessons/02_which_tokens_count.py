@@ -179,12 +179,10 @@ else:
 #
 # </details>
 #
-# ## Exercises
+# ## Exercise
 # In `lessons/exercises/ex02.py`:
 #
 # - **02a** `response_mask(tokens)`: the mask for the targets of a conversation with several turns.
-# - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
-#   tokens, or over the tokens of each answer first and then over the answers.
 #
 # **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in twelve
 # parts, in `lessons/exercises/mine.py`. `python -m lessons check mine` puts each of your parts into

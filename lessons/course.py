@@ -11,7 +11,7 @@ thing". A guess is one of the letters that stand there, or, if there are none, a
 limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, and
 has to where nobody sits at a terminal; `--guess none` goes on without a guess. The first guess is
 kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again
-nor replaces it, and `python -m lessons guesses` shows all of them. The folder out lies in the
+nor replaces it, and `python -m lessons` shows all of them. The folder out lies in the
 project's folder, wherever a lesson is started. A lesson computes in fp32 on one thread with fixed
 seeds, so that its numbers are nearly the same on every machine.
 """
@@ -197,7 +197,7 @@ class Lesson:
             print(f"Why? Read {where} in {self.file.name}.")
             if not self.change:
                 print("Then change one thing:", self.command(switches(self.file)[0]))
-            print("All your guesses: python -m lessons guesses")
+            print("All your guesses: python -m lessons")
 
     def picture(self, fig, name: str = "") -> None:
         """Save a picture, 1080 x 525 pixels. The main one of a lesson needs no name; with a changed

@@ -92,7 +92,7 @@ def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
 
 
 def report(entry: str, file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
-    """Train and judge an entry, print it, draw out/arena/ENTRY.png. Returns its line of csv."""
+    """Train and judge an entry, and print it. Returns its line of csv."""
     check_entry(file)
     task, began = TASKS[name], time.time()
     others = baselines(name, task, split, seed)
@@ -120,24 +120,9 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
             f"{abs(points - guess):.1f} away.")
     say(f"{entry} is {word} than {first}." if word in ("better", "worse") else
         f"{entry} against {first}: {word}.", f"{time.time() - began:.0f} s")
-    gaps = {who: 100 * (mine.scores - x.scores).mean((1, 2)) for who, x in others.items()}
-    say(draw_leads(entry, f"{entry} is {word} (task {name}): its lead over",
-                   {who: (gaps[who], *leads[who][:2]) for who in leads}))
     return {"entry": entry, "task": name, "score": round(100 * mine.scores.mean(), 1),
             "lead": round(points, 1), "half": round(half, 1), "verdict": word, "rate": mine.rate,
             "guess": guess}
-
-
-def draw_leads(entry: str, title: str,
-               leads: dict[str, tuple[np.ndarray, float, float]]) -> Path:
-    """out/arena/ENTRY.png. leads: {a method beside it: the lead of each seed, their mean, half of
-    its interval}, in points."""
-    from lessons import draw
-    fig, ax = draw.panels()
-    draw.intervals(ax, leads, 0.0, title, "points, five seeds")
-    picture = OUT / f"{entry.replace('/', '-')}.png"
-    fig.savefig(picture)
-    return picture
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
-"""Where a student is in the course: guesses, tasks that are begun, and the next step."""
+"""Where a student is in the course: guesses beside what happened, tasks that are begun, and the
+next step."""
 from lessons.course import Question, switches
-from lessons.lesson_list import LESSONS, head_of, number_of
+from lessons.lesson_list import LESSONS, NUMBERS, head_of, number_of
 from lessons.tasks.parts import PARTS
 from lessons.tasks.submission import definition
 from lessons.tasks.task import STUBS, tasks
@@ -8,7 +9,7 @@ from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
 TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
-LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:>6}}{{:>8}}  {{}}"
+LINE = f"{{:<{max(map(len, TITLES.values())) + 2}}}{{:<20}}{{:<20}}{{}}"
 
 
 def begun(name: str) -> bool:
@@ -19,22 +20,29 @@ def begun(name: str) -> bool:
 
 def tasks_of(number: str) -> list[str]:
     """The exercises of a lesson, and the parts of mine.py. Exercise 12b belongs to lesson 12b."""
-    exact = [name for name in tasks() if name == number]
-    some = [name for name in tasks() if name[:2] == number and name not in ("12b",)]
-    return (exact or some) + [part for part, (of, _) in PARTS.items() if of == number]
+    exercises = [name for name in tasks()
+                 if name == number or name[:2] == number and name not in NUMBERS]
+    return exercises + [part for part, (of, _) in PARTS.items() if of == number]
+
+
+def told(question: Question) -> str:
+    """A guess and, after its run, what happened: "60: 12.5 %"."""
+    return ": ".join(filter(None, [question.guess, question.happened])) or "-"
 
 
 def show_course() -> None:
-    questions = {lesson: Question(lesson) for lesson in LESSONS}
-    if not any(x.guess for x in questions.values()) and not any(map(begun, tasks())):
+    """Print a line for each lesson, or where to begin."""
+    questions = {lesson: [Question(lesson, change) for change in ("", *switches(lesson))]
+                 for lesson in LESSONS}
+    guessed = any(question.guess for asked in questions.values() for question in asked)
+    if not guessed and not any(map(begun, tasks())):
         say(*TITLES.values(), "\nYou guess, run a lesson, and compare. Begin with "
-            f"python lessons/{next(iter(LESSONS)).name}", sep="\n")
+            f"python lessons/{LESSONS[0].name}", sep="\n")
         return
-    say(LINE.format("lesson", "guess", "CHANGE", "tasks; done: +"))
-    for lesson, question in questions.items():
-        second = [Question(lesson, change).guess or "-" for change in switches(lesson)]
+    say(LINE.format("lesson", "guess: happened", "with its switch", "tasks; begun: +"))
+    for lesson, asked in questions.items():
         names = (f"{'+' * begun(name)}{name}" for name in tasks_of(number_of(lesson)))
-        say(LINE.format(TITLES[lesson], question.guess or "-", " ".join(second), " ".join(names)))
-    say("CHANGE: your guess for each switch of the lesson. A dash: not guessed yet.")
-    todo = next((lesson for lesson, question in questions.items() if not question.guess), None)
+        say(LINE.format(TITLES[lesson], told(asked[0]), "; ".join(map(told, asked[1:])),
+                        " ".join(names)))
+    todo = next((lesson for lesson, asked in questions.items() if not asked[0].guess), None)
     say(f"\nNext: {f'python lessons/{todo.name}' if todo else 'python -m lessons arena'}")

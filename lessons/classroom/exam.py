@@ -1,12 +1,15 @@
-"""An exam with its answers, for the lecturer: eight questions, whose numbers a seed draws.
+"""Questions on earlier lessons, with their answers: an exam on paper, or a quiz to begin a class.
 
-    python -m lessons exam --seed 71        # out/exam/questions.md and out/exam/answers.md
+    python -m lessons exam --seed 71                    # eight questions of the whole course
+    python -m lessons exam --before 09 --questions 3    # a quiz before lesson 09
 
-The losses of the project compute the answers, so nobody has to. Students can read this file, too:
-keep the seed to yourself, and take the questions as a model. A pocket calculator is enough.
+It prints the questions and writes them and their answers into out/exam. A seed draws questions and
+numbers; a pocket calculator is enough. The losses of the project compute the answers, so nobody has
+to. Students can read this file, too: keep the seed of an exam to yourself.
 """
 import argparse
 import math
+import re
 import sys
 from pathlib import Path
 from random import Random
@@ -14,6 +17,7 @@ from random import Random
 import torch
 
 from lessons.evidence import stats
+from lessons.lesson_list import NUMBERS
 from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import standardise
@@ -21,11 +25,12 @@ from nanouft.objectives.ift import weights
 from nanouft.objectives.ppo import gae
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 from nanouft.pushes import batch_pushes
 
 OUT = Path("out/exam")
-HEAD = "# Exam\nFive points each, one hour. Three digits are enough; logarithms are natural.\n"
+HEAD = "Three digits are enough; logarithms are natural.\n"
 IN_WORDS = [
     ("After UFT a model tells the truth more often than after SFT on the demonstrations alone, and "
      "the authors conclude that merging both kinds of rows teaches truth. Which control is "
@@ -68,6 +73,51 @@ def listing(numbers, form: str = "+.3f") -> str:
 
 
 # ---- the questions: each returns (question, answer) ----------------------------------------------
+def first_push(rng: Random) -> tuple[str, str]:
+    tokens, beta = rng.randint(3, 12), rng.choice([0.1, 0.2, 0.5])
+    seqs = {side: answers([[-1.0] * tokens]) for side in ("chosen", "rejected")}
+    _, push = loss_and_pushes("dpo", seqs, beta=beta)
+    each = tokens * push["chosen"][0, 0].item()
+    return (f"A better and a worse answer have {tokens} tokens each. Which push, multiplied by the "
+            f"number of tokens, does DPO give to a token of either before any training, with beta "
+            f"= {beta:g}? What becomes of it on a word that both answers share, after the same "
+            "words?",
+            f"{each:+.3f} and {-each:+.3f}, beta/2 times {tokens}. The two cancel (lesson 00).")
+
+
+def attention(rng: Random) -> tuple[str, str]:
+    scores = sample(rng, -2, 2, 4)
+    weights = torch.tensor(scores[:3]).softmax(0)
+    return (f"The third of four positions asks. Query times key, already divided, gives "
+            f"{listing(scores, 'g')} for the four. Which weights does causal attention give them?",
+            f"{listing([*weights, 0.0], '.3f')}: the fourth is still to come, and the other three "
+            "share it all (lesson 01).")
+
+
+def two_means(rng: Random) -> tuple[str, str]:
+    short, long = rng.randint(2, 4), rng.randint(8, 20)
+    low, high = sorted(sample(rng, 0.2, 3, 2))
+    each = [answers([[-x] * n]).logp for n, x in ((short, high), (long, low))]
+    over_tokens = -torch.cat(each, 1).mean().item()
+    over_answers = -torch.stack([x.mean() for x in each]).mean().item()
+    return (f"An answer of {short} tokens, its end included, has a mean loss of {high:g} nats a "
+            f"token, one of {long} tokens {low:g}. What is SFT's loss as a mean over all tokens, "
+            "and as a mean over answers? What if the end of both is left out of the mask?",
+            f"{over_tokens:.3f} and {over_answers:.3f}. Then nothing asks the model to stop, and "
+            "it does not learn to (lesson 02).")
+
+
+def path(rng: Random) -> tuple[str, str]:
+    chances = [x / 10 for x in sample(rng, 4, 9, 3)]
+    whole = torch.tensor(chances).prod().item()
+    mean = torch.tensor(chances).mean().item()
+    return (f"In the demonstrator's three cells a policy makes the right move with the chances "
+            f"{listing(chances, 'g')}. How likely is it to walk the whole path, and what is SFT's "
+            "mean chance of a right move? Which of the two can be too high for walks of its own?",
+            f"{whole:.3f} and {mean:.3f}. The mean: by itself it also stands in cells where it has "
+            "practised less (lesson 05).")
+
+
 def ift(rng: Random) -> tuple[str, str]:
     losses, gamma = [*sample(rng, 1, 3, 2), 0.0], rng.choice([0.5, 0.8, 0.9])
     s = answers([[-x for x in losses]])
@@ -138,18 +188,6 @@ def group(rng: Random) -> tuple[str, str]:
             "group teaches nothing (lesson 12).")
 
 
-def critic(rng: Random) -> tuple[str, str]:
-    values, score, lam = sample(rng, 0.1, 0.9, 3), rng.choice([0.0, 1.0]), rng.choice([0.5, 0.8])
-    R, V = torch.tensor([[0.0, 0.0, score]]), torch.tensor([values])
-    some, whole = (gae(R, V, torch.ones_like(V), 1.0, x)[0] for x in (lam, 1.0))
-    return (f"A critic says {listing(values, 'g')} before the three tokens of an answer, whose "
-            f"score is {score:g}. Give the advantages of GAE without a discount, for lambda = "
-            f"{lam:g} and for lambda = 1. Why do errors of the critic do no harm, on average, for "
-            "lambda = 1?",
-            f"{listing(some)}; {listing(whole)}. There the advantage is the score minus V_t, and "
-            "V_t does not depend on the token that follows, like any baseline (lesson 15).")
-
-
 def seeds(rng: Random) -> tuple[str, str]:
     middle = rng.choice([-1.5, -0.5, 0.5, 1.5, 3.0])
     d = torch.tensor([round(middle + rng.gauss(0, 1.2), 1) for _ in range(5)], dtype=torch.float64)
@@ -163,25 +201,54 @@ def seeds(rng: Random) -> tuple[str, str]:
             f"{mean:+.2f} ± {half:.2f}: {word}. Not to be concluded: {wrong} (lesson 14).")
 
 
-def exam(seed: int) -> tuple[str, str]:
-    """The texts of both files."""
+def critic(rng: Random) -> tuple[str, str]:
+    values, score, lam = sample(rng, 0.1, 0.9, 3), rng.choice([0.0, 1.0]), rng.choice([0.5, 0.8])
+    R, V = torch.tensor([[0.0, 0.0, score]]), torch.tensor([values])
+    some, whole = (gae(R, V, torch.ones_like(V), 1.0, x)[0] for x in (lam, 1.0))
+    return (f"A critic says {listing(values, 'g')} before the three tokens of an answer, whose "
+            f"score is {score:g}. Give the advantages of GAE without a discount, for lambda = "
+            f"{lam:g} and for lambda = 1. Why do errors of the critic do no harm, on average, for "
+            "lambda = 1?",
+            f"{listing(some)}; {listing(whole)}. There the advantage is the score minus V_t, and "
+            "V_t does not depend on the token that follows, like any baseline (lesson 15).")
+
+
+QUESTIONS = (first_push, attention, two_means, path, ift, dpo, una, poft, group, seeds, critic)
+
+
+def exam(seed: int, many: int, before: str = "") -> list[tuple[str, str]]:
+    """Questions of lessons before this one, in the order of the lessons, with their answers."""
     rng = Random(seed)
-    both = [question(rng) for question in (ift, dpo, una, poft, group, critic, seeds)]
-    both.append(rng.choice(IN_WORDS))
-    asked, right = ("\n".join(f"{k}. {text}\n" for k, text in enumerate(texts, 1))
-                    for texts in zip(*both))
-    return f"{HEAD}\n{asked}", f"# Answers to the exam of seed {seed}\n{right}"
+    both = [*(question(rng) for question in QUESTIONS), *IN_WORDS]
+    earlier = [x for x in both if not before or lesson_of(x) < before]
+    if not 0 < many <= len(earlier):
+        raise UserError(f"--questions {many}: must be from 1 to {len(earlier)}"
+                        + f" before lesson {before}" * bool(before))
+    return sorted(rng.sample(earlier, many), key=lesson_of)
+
+
+def lesson_of(both: tuple[str, str]) -> str:
+    """The lesson that an answer names at its end."""
+    return re.findall(r"\(lesson (\d\d\w?)\)", both[1])[-1]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons exam", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, required=True, help="draws the numbers; keep it secret")
+    parser.add_argument("--before", default="", metavar="LESSON",
+                        help="only on lessons before this one, such as 09")
+    parser.add_argument("--questions", type=int, default=8, help="how many (8)")
+    parser.add_argument("--seed", type=int, help="draws questions and numbers")
     cfg = parser.parse_args(argv)
+    if cfg.before:
+        one_of("lesson", cfg.before, NUMBERS)
+    seed = Random().randrange(10**6) if cfg.seed is None else cfg.seed
+    asked, right = ("\n".join(f"{k}. {text}\n" for k, text in enumerate(texts, 1))
+                    for texts in zip(*exam(seed, cfg.questions, cfg.before)))
     OUT.mkdir(parents=True, exist_ok=True)
-    for name, text in zip(("questions.md", "answers.md"), exam(cfg.seed)):
-        (OUT / name).write_text(text, encoding="utf-8")
-        say((OUT / name).as_posix())
+    (OUT / "questions.md").write_text(f"# Questions\n{HEAD}\n{asked}", encoding="utf-8")
+    (OUT / "answers.md").write_text(f"# Answers, seed {seed}\n\n{right}", encoding="utf-8")
+    say(f"{asked}\nIn {(OUT / 'questions.md').as_posix()}; the answers are beside it.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02. Replace each `raise`, then: python -m lessons check 02"""
+"""The exercise of lesson 02. Replace the `raise`, then: python -m lessons check 02"""
 
 
 def response_mask(tokens):
@@ -15,23 +15,5 @@ def response_mask(tokens):
     first token, because nothing predicts the first one.
 
     The targets of the row above are hi, assistant, yo, end, so the mask is [0, 0, 1, 1].
-    """
-    raise NotImplementedError
-
-
-def sft_loss(logp, mask, reduction):
-    """02b. The loss of supervised fine-tuning, with two kinds of mean.
-
-    Difficulty: medium
-
-    logp       (B,T) the log-probability of each target
-    mask       (B,T) 1 where the loss counts the target, else 0; there is a 1 in each row
-    reduction  "token": the mean of -logp over all counted tokens of all rows
-               "sequence": the mean over the counted tokens of each row, then the mean of the rows
-    return     one number. Gradient flows to logp. Where the mask is 0, logp can be anything, even
-               -inf.
-
-    If one row has a single token with the loss 2, and another row four tokens with the loss 1, then
-    "token" gives 6 / 5 and "sequence" gives (2 + 1) / 2.
     """
     raise NotImplementedError

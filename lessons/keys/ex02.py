@@ -1,9 +1,4 @@
-"""The right functions of ex02.py, and common mistakes."""
-import math
-
-import torch
-
-from lessons.tasks.call import gradient
+"""The right function of ex02.py, and common mistakes."""
 from lessons.tasks.task import Task
 
 
@@ -28,26 +23,6 @@ def conversation(draw):
     return (chat[:draw.randint(2, len(chat))],)
 
 
-def sft_loss(logp, mask, reduction):
-    losses = -logp.masked_fill(mask == 0, 0)
-    if reduction == "token":
-        return losses.sum() / mask.sum()
-    return (losses.sum(1) / mask.sum(1)).mean()
-
-
-def batch(draw):
-    B, T = draw.randint(1, 3), draw.randint(2, 5)
-    logp, mask = draw.numbers(-3, 0, B, T), draw.mask(B, T).float()
-    if draw.random() < 0.3:
-        logp[mask == 0] = -math.inf
-    return logp, mask, draw.choice(["token", "sequence"])
-
-
-TAIL = """    if reduction == "token":
-        return losses.sum() / mask.sum()
-    return (losses.sum(1) / mask.sum(1)).mean()"""
-LOGP = torch.tensor([[-2.0, 0, 0, 0], [-1, -1, -1, -1]])
-MASK = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 1]])
 TASKS = {
     "02a": Task(response_mask, conversation, [
         ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
@@ -70,30 +45,4 @@ TASKS = {
         ("int(speaker", 'int(token == "end" or speaker', "The end of what the user says does not "
          "count.")], always=[
              (["user", "hi", "assistant", "yo", "end"],),
-             (["user", "assistant", "end", "yo", "end", "user", "hi"],)]),
-    "02b": Task(sft_loss, batch, [
-        ("-logp.masked_fill(mask == 0, 0)", "-logp * mask",
-         "Where the mask is 0, logp may be -inf, and 0 times infinity is nan."),
-        ("-logp.masked_fill(mask == 0, 0)", "-logp.nan_to_num().log_softmax(-1) * mask", "logp is "
-         "a log-probability already. There is no further softmax."),
-        ("-logp.masked_fill(mask == 0, 0)", "-logp.clamp(min=-1e9) * mask", "Where the mask is 0, "
-         "logp may be nan as well. Leave these out in place of multiplying them by 0."),
-        ("-logp.masked_fill(mask == 0, 0)", "-logp", "Targets count where the mask is 0."),
-        ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum() / mask.sum()",
-         'With "sequence" each row has the same share, however long it is.'),
-        ("return (losses.sum(1) / mask.sum(1)).mean()", "return losses.mean()",
-         "The mean of a row is that over its counted tokens, not over all T."),
-        ("losses.sum() / mask.sum()", "losses.mean()", 'With "token" the mean is that over the '
-         "counted tokens, not over all positions: padding and prompt make it smaller."),
-        (TAIL, "    return losses.mean()", "The mean is that over all positions, and padding and "
-         "prompt make it smaller. Divide by the number of counted tokens."),
-        ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum(1).mean()", 'With "sequence" the '
-         "losses of a row are added up. Take the mean over its counted tokens."),
-        ('reduction == "token"', 'reduction != "token"', "The two kinds of mean are swapped."),
-        ("-logp.masked_fill", "logp.masked_fill", "The sign is wrong: a loss is -logp."),
-        ("return losses.sum()", "return losses.detach().sum()", "The values are right, but no "
-         'gradient reaches logp with "token". Stay in torch: .item() and float() cut it off.')],
-        gradient("logp"), always=[
-            (LOGP, MASK, "token"), (LOGP, MASK, "sequence"),
-            (LOGP.masked_fill(MASK == 0, -math.inf), MASK, "token"),
-            (LOGP.masked_fill(MASK == 0, math.nan), MASK, "sequence")])}
+             (["user", "assistant", "end", "yo", "end", "user", "hi"],)])}

@@ -40,22 +40,6 @@ def result(function: Callable, *args) -> dict:
     return {"gives": function(*args)}
 
 
-@dataclass(frozen=True)
-class gradient:
-    """The result, and the gradient of its sum by the first arguments, of which these are the
-    names."""
-    names: str
-
-    def __call__(self, function: Callable, *args) -> dict:
-        names = self.names.split()
-        by = [x.clone().requires_grad_() for x in args[:len(names)]]
-        out = function(*by, *args[len(names):])
-        total = torch.zeros(()) if out is None else as_tensor(out).sum()
-        slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
-            if total.requires_grad else [torch.zeros_like(x) for x in by]
-        return {"gives": out} | {f"has the gradient by {x}": s for x, s in zip(names, slopes)}
-
-
 class OwnAttention(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is F.scaled_dot_product_attention:
@@ -65,10 +49,16 @@ class OwnAttention(TorchFunctionMode):
 
 
 def own_attention(function: Callable, q, k, v) -> dict:
-    """Result and gradient, and the result for large queries. PyTorch's own function is refused."""
+    """The result, the gradient of its sum, and the result for large queries. PyTorch's own function
+    is refused."""
+    by = [x.clone().requires_grad_() for x in (q, k, v)]
     with OwnAttention():
-        return (gradient("q k v")(function, q, k, v)
-                | {"gives for a 50 times larger q": function(50 * q, k, v)})
+        out, large = function(*by), function(50 * q, k, v)
+    total = torch.zeros(()) if out is None else as_tensor(out).sum()
+    slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
+        if total.requires_grad else [torch.zeros_like(x) for x in by]
+    return ({"gives": out} | {f"has the gradient by {x}": s for x, s in zip("qkv", slopes)}
+            | {"gives for a 50 times larger q": large})
 
 
 # ---- a call --------------------------------------------------------------------------------------

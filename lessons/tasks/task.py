@@ -83,12 +83,6 @@ class Task:
     def measure(self, what: str) -> Measure:
         return Measure(self.tolerance, self.tolerance)
 
-    def is_another(self, count: int) -> bool:
-        """Two tasks ask for an sft_loss, 02b and a part of mine.py. Has the other one as many
-        arguments?"""
-        return any(count == len(inspect.signature(other.right).parameters)
-                   for other in tasks().values() if other.name == self.name and other is not self)
-
 
 class Draw(Random):
     """Fresh inputs."""

@@ -1,5 +1,5 @@
 """A class: each mark belongs to its program, whatever all the others do; the arena's verdict is
-that of the scores; the plan of ten weeks, and the answers to exam and quiz, are right."""
+that of the scores; the plan of ten weeks, and the answers to the exam, are right."""
 import csv
 import json
 import math
@@ -29,8 +29,8 @@ from programs.classes import (
     notebook,
 )
 
-from lessons.classroom import arena, arena_runs, exam, quiz
-from lessons.lesson_list import NUMBERS
+from lessons.classroom import arena, arena_runs, exam
+from lessons.lesson_list import NUMBERS, head_of
 from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
@@ -42,8 +42,8 @@ from nanouft.run.folder import locked
 
 POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
 SHUT_IN = pytest.mark.skipif(bool(child.no_container()), reason=child.no_container())
-STUB = (STUBS / "ex02.py").read_text(encoding="utf-8")
-KEY = "\n".join(["import math", *(tasks()[name].source for name in ("02a", "02b"))])
+STUB = (STUBS / "ex12.py").read_text(encoding="utf-8")
+KEY = "\n".join(["import torch", *(tasks()[name].source for name in ("12a", "12b"))])
 KEY_OF_03 = (KEYS / "ex03.py").read_text(encoding="utf-8")
 ROOT = child.ROOT
 
@@ -54,7 +54,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def hand_in(student: str, source: str, name: str = "ex02.py") -> Path:
+def hand_in(student: str, source: str, name: str = "ex12.py") -> Path:
     file = Path("all", student, name)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(source)
@@ -90,26 +90,26 @@ def graded(monkeypatch) -> list[tuple[str, str]]:
 
 # ---- which program counts ------------------------------------------------------------------------
 def test_the_file_that_has_begun_counts():
-    def program(name: str = "02b"):
+    def program(name: str = "12b"):
         return student_of().program(name)
     first = hand_in("ann", STUB)
     for folder in ("__MACOSX", "_old", ".git"):
-        hand_in("ann", RIGHT, f"{folder}/ex02.py")
+        hand_in("ann", RIGHT, f"{folder}/ex12.py")
     assert program()[0] == first
     hand_in("ann", notebook("%time\nimport torch", "raise SystemExit", "x = (", RIGHT, "f(3)"),
             "deep/er/my work.ipynb")
     file, text = program()
     assert file.suffix == ".ipynb" and "SystemExit" not in text and "f(3)" not in text
-    nearer = hand_in("ann", RIGHT, "exercises/ex02.py")
+    nearer = hand_in("ann", RIGHT, "exercises/ex12.py")
     assert program()[0] == nearer and program("09a") is None
 
 
 def test_in_a_clone_of_the_project_only_the_exercises_count():
     """Keys lie in it too, and methods that have the name of a piece."""
     for file in (*KEYS.glob("*.py"), *(ROOT / "nanouft/objectives").glob("*.py"),
-                 *(ROOT / "lessons/evidence").glob("*.py"), STUBS / "ex02.py"):
+                 *(ROOT / "lessons/evidence").glob("*.py"), STUBS / "ex12.py"):
         hand_in("ann", file.read_text(encoding="utf-8"), file.relative_to(ROOT))
-    assert [*student_of().texts] == [Path("all/ann/lessons/exercises/ex02.py")]
+    assert [*student_of().texts] == [Path("all/ann/lessons/exercises/ex12.py")]
     hand_in("ann", KEY, "lessons/exercises/luffy.py")
     hand_in("ann", KEY, "psft.py")
     assert len(student_of().texts) == 3
@@ -120,12 +120,11 @@ def test_what_is_only_imported_from_the_project_gets_no_point(graded):
     assert table("token_logp")["ann"]["points"] == "0"
 
 
-def test_a_notebook_has_one_of_two_tasks_with_one_name():
-    """Both 02b and a part of mine.py are called sft_loss."""
-    other = WRONG.replace("logp, mask, reduction", "model, reference, rows, tok, step")
-    for name, source in (("02b", RIGHT), ("sft_loss", other + "pass")):
-        hand_in(name, notebook(source), "week2.ipynb")
-        assert [x for x in ("02b", "sft_loss") if student_of(name).program(x)] == [name]
+def test_a_notebook_may_hold_every_task_that_is_a_function():
+    """A piece asks twice about one function."""
+    for name in (name for name, task in tasks().items() if task.name):
+        hand_in(name, notebook(tasks()[name].source), "work.ipynb")
+        assert student_of(name).program(name), name
 
 
 @pytest.mark.parametrize("cells", CELLS)
@@ -153,10 +152,10 @@ def test_a_stub_does_nothing_but_raise(body, begun):
 
 def test_a_program_that_has_begun_is_not_called_not_started(graded):
     """PyTorch raises this error, too, and so may a branch that is not written yet."""
-    hand_in("torch", "import torch\ndef response_mask(tokens):\n"
+    hand_in("torch", "import torch\ndef answers_needed(p, share):\n"
             "    return torch.arange(3).softmax(0)\n")
-    hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(reduction)\n    return"))
-    table("02")
+    hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"))
+    table("12")
     for name in ("torch", "branch"):
         text = Path("out", f"{name}.md").read_text()
         assert "Right in " in text and "NotImplementedError: " in text, text
@@ -164,13 +163,13 @@ def test_a_program_that_has_begun_is_not_called_not_started(graded):
 
 # ---- what is not read is named -------------------------------------------------------------------
 def test_a_file_that_cannot_be_read_and_a_link_are_named(graded):
-    hand_in("ada", "{", "ex02.ipynb")
-    Path("all/ada/ex02.py").symlink_to(hand_in("bob", KEY).resolve())
+    hand_in("ada", "{", "ex12.ipynb")
+    Path("all/ada/ex12.py").symlink_to(hand_in("bob", KEY).resolve())
     Path("all/ada/week2").symlink_to(Path("all/bob").resolve(), target_is_directory=True)
-    hand_in("ada", notebook("def sft_loss(logp:\n    return 1", KEY_OF_03), "work.ipynb")
-    ada = table("02", "03")["ada"]
-    assert (ada["02a"], ada["02b"], ada["03a"]) == ("not handed in", "not handed in", "1")
-    for words in ("ex02.ipynb (", "ex02.py (", "week2 (", "work.ipynb (cell 'def sft_loss"):
+    hand_in("ada", notebook("def grpo_push(logp:\n    return 1", KEY_OF_03), "work.ipynb")
+    ada = table("12", "03")["ada"]
+    assert (ada["12a"], ada["12b"], ada["03a"]) == ("not handed in", "not handed in", "1")
+    for words in ("ex12.ipynb (", "ex12.py (", "week2 (", "work.ipynb (cell 'def grpo_push"):
         assert words in ada["not read"], words
 
 
@@ -184,21 +183,21 @@ def test_a_name_that_is_nearly_that_of_a_task_is_named():
 
 def test_a_file_without_a_student_and_marks_that_are_lost_are_named(graded, capsys):
     hand_in("ann", KEY)
-    hand_in("", KEY, "zoe_ex02.py")
+    hand_in("", KEY, "zoe_ex12.py")
     Path("all/_max").mkdir()
-    table("02")
+    table("12")
     Path("out/ann.json").write_text('{"score": 2, "tes')
-    table("02")
+    table("12")
     said = capsys.readouterr().out
-    assert "each student needs a folder: _max, zoe_ex02.py" in said
+    assert "each student needs a folder: _max, zoe_ex12.py" in said
     assert "ann.json: its marks are lost" in said
 
 
 # ---- a mark belongs to the bytes that it was given for -------------------------------------------
 @pytest.mark.parametrize("file, again", {
-    "all/ann/ex02.py": "ann", "all/ann/_lib/helper.py": "ann", "all/ann/pack/ex05.py": "ann",
+    "all/ann/ex12.py": "ann", "all/ann/_lib/helper.py": "ann", "all/ann/pack/ex05.py": "ann",
     "all/ann/ex06.py": "ann", "all/ann/ex07.py": "", "all/ann/notes.txt": "",
-    "keys/ex02.py": "ann bob", "keys/ex03.py": "", "out/seed.txt": "ann bob"}.items())
+    "keys/ex12.py": "ann bob", "keys/ex03.py": "", "out/seed.txt": "ann bob"}.items())
 def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(file, again, graded,
                                                                            monkeypatch):
     shutil.copytree(KEYS, "keys")
@@ -208,32 +207,32 @@ def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(file,
     for name in ("_lib/helper.py", "pack/ex05.py", "ex06.py", "ex07.py", "notes.txt"):
         hand_in("ann", "half = 2\n", name)
     hand_in("bob", OTHERWISE)
-    table("02b")
+    table("12b")
     graded.clear()
-    table("02b")
+    table("12b")
     assert not graded
     with open(file, "a") as some:
         some.write("1\n")
-    table("02b")
-    assert sorted(graded) == [(name, "02b") for name in again.split()]
+    table("12b")
+    assert sorted(graded) == [(name, "12b") for name in again.split()]
 
 
 def test_the_marks_of_earlier_weeks_stay(graded):
     """As long as they belong to the same bytes: what has changed since is graded again, too."""
     hand_in("ann", KEY)
-    table("02")
+    table("12")
     graded.clear()
     hand_in("ann", KEY_OF_03, "ex03.py")
     found = table("03")["ann"]
-    assert (found["points"], found["02a"], found["02b"], found["03a"]) == ("3", "1", "1", "1")
+    assert (found["points"], found["12a"], found["12b"], found["03a"]) == ("3", "1", "1", "1")
     assert graded == [("ann", "03a")]
     results = json.loads(Path("out/ann.json").read_text())
-    assert [x["name"] for x in results["tests"]] == ["02a", "02b", "03a"] and results["score"] == 3
+    assert [x["name"] for x in results["tests"]] == ["03a", "12a", "12b"] and results["score"] == 3
     hand_in("ann", STUB)
     assert table("03")["ann"]["points"] == "1"
-    assert "## 02a: 0\n\n    not started" in Path("out/ann.md").read_text()
+    assert "## 12a: 0\n\n    not started" in Path("out/ann.md").read_text()
     hand_in("ann", KEY)
-    assert table("02")["ann"]["points"] == "3"
+    assert table("12")["ann"]["points"] == "3"
 
 
 def test_a_process_that_was_ended_is_tried_again(monkeypatch):
@@ -242,7 +241,7 @@ def test_a_process_that_was_ended_is_tried_again(monkeypatch):
     for said in ("it ended Python", [Seen()]):
         monkeypatch.setattr(grade, "run_all", lambda jobs, *more, said=said:
                             {job.name: said for job in jobs})
-        table("02")
+        table("12")
         assert ("it ended Python" in Path("out/ann.md").read_text()) == isinstance(said, str)
 
 
@@ -250,39 +249,39 @@ def test_the_same_program_is_told_of_others_and_the_key(graded):
     """Nobody copies from himself, in two files or by two names of a folder. What everybody writes
     alike is nobody's copy. Who hands in late has a mark, too."""
     hand_in("ada", OTHERWISE)
-    hand_in("ada", OTHERWISE, "again/ex02.py")
+    hand_in("ada", OTHERWISE, "again/ex12.py")
     hand_in("cleo", RENAMED)
     for name in ("dora", "eve"):
         hand_in(name, WRONG + "return logp.sum()")
     Path("all/bob").mkdir()
     Path("all/robert").symlink_to("bob")
-    found = table("02b")
-    assert found["bob"]["02b"] == "not handed in" and found["bob"]["points"] == "0"
+    found = table("12b")
+    assert found["bob"]["12b"] == "not handed in" and found["bob"]["points"] == "0"
     assert found["ada"]["the same program as"] == ""
     hand_in("bob", OTHERWISE.replace("rows", "parts"))
-    found = table("02b")
-    assert [x["02b"] for x in found.values()] == ["1", "1", "1", "0", "0", "1"]
+    found = table("12b")
+    assert [x["12b"] for x in found.values()] == ["1", "1", "1", "0", "0", "1"]
     assert [x["the same program as"] for x in found.values()] == [
-        "02b: bob, robert", "02b: ada", "02b: the key", "", "", "02b: ada"]
+        "12b: bob, robert", "12b: ada", "12b: the key", "", "", "12b: ada"]
 
 
 # ---- one student's files, and all others ---------------------------------------------------------
 def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
     """Python's own tools give up where an expression or a chain of elif is nested too deep. What is
     wrong has half of the share of its cases that is right."""
-    deep = "def response_mask(tokens):\n    return " + "+".join("1" * 1200)
-    chain = "def sft_loss(logp, mask, reduction):\n    if mask == 0:\n        return 0\n" + "".join(
-        f"    elif mask == {k}:\n        return 0\n" for k in range(400))
+    deep = "def answers_needed(p, share):\n    return " + "+".join("1" * 1200)
+    chain = WRONG + "if beta == 0:\n        return 0\n" + "".join(
+        f"    elif beta == {k}:\n        return 0\n" for k in range(400))
     hand_in("ada", f"{deep}\n\n\n{chain}")
-    hand_in("bob", KEY.replace('== "token"', '!= ""'))
+    hand_in("bob", KEY.replace(" * plain", ""))
     hand_in("=HYPERLINK(1)", KEY)
     hand_in("x" * 252, KEY)
-    found = table("02")
-    assert found["ada"]["points"] == "0" and 0 < float(found["bob"]["02b"]) < 0.5
-    judge = Judge(tasks()["02b"], 0)
+    found = table("12")
+    assert found["ada"]["points"] == "0" and 0 < float(found["bob"]["12b"]) < 0.5
+    judge = Judge(tasks()["12b"], 0)
     for share, mark in ((0.19, 0), (0.2, 0.1), (0.39, 0.1), (1 - 1e-3, 0.4)):
         monkeypatch.setattr(Judge, "verdict", lambda self, seen, share=share: Verdict("no", share))
-        assert grade.new_mark(judge, "02b", [], "")["score"] == mark
+        assert grade.new_mark(judge, "12b", [], "")["score"] == mark
     assert found["'=HYPERLINK(1)"]["points"] == found["x" * 252]["points"] == "2"
     assert "too long" in found["x" * 252]["not read"]
 
@@ -292,9 +291,9 @@ def test_what_comes_back_is_plain_data():
     again = from_line(to_line(seen))
     torch.testing.assert_close(again.values["gives"][0], seen.values["gives"][0], equal_nan=True)
     assert again.values["gives"][1:] == [None, "yes", 2]
-    judge = Judge(tasks()["02b"], 0)
+    judge = Judge(tasks()["12b"], 0)
     for calls in ([], [Seen()], [Seen()] * 99, [Seen({"gives": [[[]]]})] * 60):
-        assert grade.new_mark(judge, "02b", calls, "")["score"] < 1
+        assert grade.new_mark(judge, "12b", calls, "")["score"] < 1
 
 
 def test_each_file_has_a_process_of_its_own(monkeypatch):
@@ -308,13 +307,13 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
         return {name: ([], True) for name in seen[-1]}, ""
     monkeypatch.setattr(child, "run_some", run_some)
     child.run_all([job_for(name, Judge(tasks()[name], 1), *student_of().program(name))
-                   for name in ("00a", "02a", "02b")], Path("all/ann"), [])
-    assert seen == [["00a"], ["02a", "02b"]]
+                   for name in ("00a", "12a", "12b")], Path("all/ann"), [])
+    assert seen == [["00a"], ["12a", "12b"]]
 
 
 def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
     hand_in("ann", KEY)
-    table("02")
+    table("12")
     with locked(Path("out"), "seed.txt"):
         assert command(grade.main, ["all", "--out", "out"]) == 2
     assert "another process works there" in capsys.readouterr().err
@@ -323,23 +322,23 @@ def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
 # ---- in processes of their own -------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def of_class(tmp_path_factory) -> dict[str, list[dict]]:
-    """A class that is graded once, with a second of computing for 02b: the marks of each student.
+    """A class that is graded once, with a second of computing for 12b: the marks of each student.
     A spy only where there is a container."""
     place = tmp_path_factory.mktemp("class")
     programs = {name: source for name, (source, _) in ENDS.items()} | {
-        "ends 02a": RIGHT + "\ndef response_mask(tokens):\n    import os\n    os._exit(0)\n"}
+        "ends 12a": RIGHT + "\ndef answers_needed(p, share):\n    import os\n    os._exit(0)\n"}
     if not child.no_container():
         programs["spy"] = SPY.replace("ROOT", str(ROOT)).replace("CLASS", f"{place}/all")
     with pytest.MonkeyPatch.context() as now:
         now.chdir(place)
-        now.setattr(tasks()["02b"], "seconds", 1)
+        now.setattr(tasks()["12b"], "seconds", 1)
         for name, source in programs.items():
             hand_in(name, source)
-        for name, source in {"ex02.py": "from ex03 import halve\nfrom helper import sft_loss\n",
+        for name, source in {"ex12.py": "from ex03 import halve\nfrom helper import grpo_push\n",
                              "ex03.py": "halve = 2\n", "helper.py": RIGHT}.items():
             hand_in("neighbours", source, f"week 2/{name}")
         return {name: json.loads(Path("out", f"{name}.json").read_text())["tests"]
-                for name in table("02")}
+                for name in table("12")}
 
 
 @POSIX
@@ -352,8 +351,8 @@ def test_limits_are_told_apart(of_class):
 def test_a_file_imports_its_neighbours_and_a_process_that_it_ends_costs_one_task(of_class):
     """Another one goes on with the next."""
     scores = {name: [mark["score"] for mark in marks] for name, marks in of_class.items()}
-    assert {name for name, x in scores.items() if sum(x)} == {"ends 02a", "neighbours"}
-    assert scores["ends 02a"] == scores["neighbours"] == [0, 1]
+    assert {name for name, x in scores.items() if sum(x)} == {"ends 12a", "neighbours"}
+    assert scores["ends 12a"] == scores["neighbours"] == [0, 1]
 
 
 @SHUT_IN
@@ -370,8 +369,8 @@ def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one():
     hand_in("zoe", OTHERWISE)
     hand_in(os.fsdecode(b"Jos\xe9"), RIGHT)
     Path("all/pipe").mkdir()
-    os.mkfifo("all/pipe/ex02.py")
-    points = {name for name, x in table("02b").items() if x["points"] == "1"}
+    os.mkfifo("all/pipe/ex12.py")
+    points = {name for name, x in table("12b").items() if x["points"] == "1"}
     assert points == {"honest", "zoe", "Jos\\udce9"}
 
 
@@ -386,20 +385,20 @@ def test_without_a_container_nobody_loses_a_point_and_all_are_told(monkeypatch, 
     bwrap.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bwrap.parent.resolve()}:/bin")
     hand_in("ann", KEY)
-    found = table("02")["ann"]
-    assert found["points"] == "2" and found["without a container"] == "02a 02b"
+    found = table("12")["ann"]
+    assert found["points"] == "2" and found["without a container"] == "12a 12b"
     assert said in capsys.readouterr().out
     results = json.loads(Path("out/ann.json").read_text())
-    assert "without a container: 02a, 02b" in results["output"]
+    assert "without a container: 12a, 12b" in results["output"]
 
 
 @SHUT_IN
 def test_the_project_may_lie_in_the_class():
     """And the class in the project: what lies deeper is mounted later."""
     hand_in("ann", KEY)
-    job = job_for("02b", Judge(tasks()["02b"], 1), *student_of().program("02b"))
+    job = job_for("12b", Judge(tasks()["12b"], 1), *student_of().program("12b"))
     seen = child.run_all([job], Path("all/ann").resolve(), [ROOT.parent, Path("all").resolve()])
-    assert isinstance(seen["02b"], list)
+    assert isinstance(seen["12b"], list)
 
 
 # ---- the arena -----------------------------------------------------------------------------------
@@ -520,9 +519,11 @@ def test_what_an_entry_leaves_is_its_weights():
     assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
 
 
-# ---- the plan of ten weeks, exam and quiz --------------------------------------------------------
+# ---- the plan of ten weeks, and the exam ---------------------------------------------------------
 PAGE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 EXERCISE = re.compile(r"\b\d\d[a-z]\b")
+MINUTES = {number: int(re.search(r"about (\d+) minutes", head_of(file)[1], re.I)[1])
+           for number, file in NUMBERS.items()}
 
 
 def part_of(heading: str) -> str:
@@ -531,7 +532,7 @@ def part_of(heading: str) -> str:
 
 
 def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
-    """And name an exercise in the week of its lesson."""
+    """And name an exercise in the week of its lesson. Their minutes add up."""
     lines = re.findall(r"^\| (\d+ \|.*) \|$", part_of("Ten weeks"), re.M)
     weeks = [line.split("|") for line in lines]             # number, lessons, exercises, parts ...
     lessons = [re.findall(r"\b\d\db?\b", week[1]) for week in weeks]
@@ -540,8 +541,17 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
     named = [name for week in weeks for name in re.findall(r"`(\w+)`", week[3])]
     assert sorted(named) == sorted(parts.PARTS)
     for week, here in zip(weeks, lessons):
-        assert {name[:2] for name in EXERCISE.findall(week[2])} <= {*here}
+        exercises = EXERCISE.findall(week[2].partition("[")[0])
+        assert {name[:2] for name in exercises} <= {*here}
+        read, *work, rest = (int(x) for x in week[4].split("+"))
+        assert work == [20 * len(exercises), 30 * len(re.findall(r"`\w+`", week[3]))]
+        assert not read or read == sum(MINUTES[lesson] for lesson in here)
+        assert float(week[5]) == pytest.approx((read + sum(work) + rest) / 60 + 1.5, abs=0.051)
     assert {*EXERCISE.findall(PAGE)} <= {*tasks()}
+
+
+def test_the_weights_add_up_to_a_hundred():
+    assert sum(map(int, re.findall(r"\| (\d+) \|$", part_of("Ten weeks"), re.M))) == 100
 
 
 def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
@@ -576,10 +586,10 @@ def sigmoid(z: float) -> float:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_answers_to_exam_and_quiz_are_those_of_a_pocket_calculator(seed):
+def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
     rng = Random(seed)
-    push, look, means, slopes, path, old, ift, dpo, una, poft, group, seeds, critic = (
-        ask(rng) for ask in quiz.QUESTIONS)
+    push, look, means, path, ift, dpo, una, poft, group, seeds, critic = (
+        ask(rng) for ask in exam.QUESTIONS)
     a, b, c, gamma = numbers(ift[0].replace("three", "").replace("mean 1", ""))
     v = [a + gamma * b + gamma ** 2 * c, b + gamma * c, c]
     L = (v[0] * a + v[1] * b) / sum(v)
@@ -628,47 +638,29 @@ def test_the_answers_to_exam_and_quiz_are_those_of_a_pocket_calculator(seed):
     n, x, m, y = numbers(means[0])
     assert numbers(means[1]) == pytest.approx([(n * x + m * y) / (n + m), (x + y) / 2], abs=6e-4)
 
-    p = numbers(slopes[0])
-    assert sum(p) == pytest.approx(1)
-    assert numbers(slopes[1]) == pytest.approx([p[0] * (1 - p[0]), -p[0] * p[1], -p[0] * p[2]],
-                                               abs=6e-3)
     chances = numbers(path[0])
     assert numbers(path[1]) == pytest.approx([math.prod(chances), statistics.mean(chances)],
                                              abs=6e-4)
-    nats, A = numbers(old[0])[:2]
-    rho = math.exp(nats if "more likely" in old[0] else -nats)
-    stopped = rho > 1.2 if A > 0 else rho < 0.8
-    assert numbers(old[1])[:2] == pytest.approx([rho, 0 if stopped else rho * A], abs=6e-4)
-
-
-def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer():
-    exam.main(["--seed", "3"])
-    asked, right = ((exam.OUT / f"{name}.md").read_text(encoding="utf-8")
-                    for name in ("questions", "answers"))
-    split, rng = re.compile(r"^\d+\. (.+)$", re.M), Random(3)
-    pairs = [*zip(split.findall(asked), split.findall(right), strict=True)]
-    assert pairs[:-1] == [ask(rng) for ask in (exam.ift, exam.dpo, exam.una, exam.poft, exam.group,
-                                               exam.critic, exam.seeds)]
-    assert pairs[-1] in exam.IN_WORDS and not [x for _, x in pairs if x in asked]
-    assert asked != exam.exam(4)[0]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_quiz_asks_about_three_earlier_lessons(seed, capsys):
-    """The same seed draws the same ones; the questions do not hold the answers."""
-    for lesson in ("03", "09", "17"):
-        asked = quiz.quiz(lesson, seed)
-        assert len(asked) == 3 and all(quiz.lesson_of(both) < lesson for both in asked)
-        assert asked == quiz.quiz(lesson, seed) != quiz.quiz(lesson, seed + 1)
-        quiz.main([lesson, "--seed", str(seed)])
-        said = capsys.readouterr().out
-        assert all(question in said and right not in said for question, right in asked)
-        quiz.main([lesson, "--seed", str(seed), "--answers"])
-        assert all(right in capsys.readouterr().out for _, right in asked[:1])
+def test_a_seed_draws_questions_of_earlier_lessons_and_they_hold_no_answer(seed, capsys):
+    for before, many in (("", 8), ("", 14), ("03", 3), ("09", 3), ("17", 5)):
+        drawn = exam.exam(seed, many, before)
+        lessons = [exam.lesson_of(both) for both in drawn]
+        assert len({*drawn}) == many and lessons == sorted(lessons)
+        assert not before or lessons[-1] < before
+        assert drawn == exam.exam(seed, many, before) and (
+            many == 14 or drawn != exam.exam(seed + 1, many, before))
+        assert exam.main(["--seed", f"{seed}", "--questions", f"{many}", "--before", before]) == 0
+        said, asked, right = capsys.readouterr().out, *(
+            (exam.OUT / f"{name}.md").read_text() for name in ("questions", "answers"))
+        for question, answer in drawn:
+            assert question in said and question in asked and answer in right
+            assert answer not in said + asked
 
 
-def test_a_quiz_before_the_third_lesson_is_refused():
-    with pytest.raises(UserError, match="lesson 03"):
-        quiz.main(["02"])
-    with pytest.raises(UserError, match="--seed"):
-        quiz.main(["09", "--answers"])
+def test_more_questions_than_there_are_and_no_lesson_are_refused(capsys):
+    for flags, words in (("--before 02", "1 to 2 before lesson 02"), ("--before 9", "mean 09?"),
+                         ("--questions 99", "1 to 14"), ("--questions 0", "1 to 14")):
+        assert command(exam.main, flags.split()) == 2 and words in capsys.readouterr().err

@@ -96,8 +96,6 @@ ALLOWED = {         # by the texts: what must be among the cases, without a look
                          w[:len(l)] == l != w, len({*w}) < len(w)),
     "01a": lambda q, k, v: (q.shape[1] == k.shape[1], q.shape[1] < k.shape[1], q.shape[1] > 1,
                             len(q) > 1, q.shape[2] != v.shape[2], (q @ k.mT).min() < -250),
-    "02b": lambda logp, mask, how: (how == "token", how == "sequence", len(logp) == 1,
-                                    bool(mask.all()), logp.isinf().any(), logp.isnan().any()),
     "03a": lambda p, r: (len(p) == 1, len(p) > 2, r.min() < 0, len({*r.tolist()}) < len(r)),
     "04a": lambda tokens, guesses, mask: (len(mask) == 1, mask[0] == 0, mask[-1] == 0, all(mask),
                                           "1, 0, 1" in f"{mask}", guesses == tokens[1:]),

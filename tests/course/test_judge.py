@@ -91,8 +91,8 @@ def small_base(monkeypatch, request):
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
 def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path):
-    smallest = KNOWN["02b"].show(Judge(KNOWN["02b"], "5").cases[0])
-    said = told("02b", "def sft_loss(logp, mask, reduction):\n    return -1e9\n", tmp_path)
+    smallest = KNOWN["12a"].show(Judge(KNOWN["12a"], "5").cases[0])
+    said = told("12a", "def answers_needed(p, share):\n    return -1\n", tmp_path)
     assert "Right in 0 of" in said and smallest in said
 
 
@@ -187,9 +187,6 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
     ("02a", 'such as ["user", "hi", "assistant", "yo", "end"]', [0, 0, 1, 1]),
     ("02a", "The targets of the row above are hi, assistant, yo, end, so the mask is [0, 0, 1, 1].",
      [0, 0, 1, 1]),
-    ("02b", "If one row has a single token with the loss 2, and another row four tokens with the "
-     "loss 1, then \"token\" gives 6 / 5", 6 / 5),
-    ("02b", "and \"sequence\" gives (2 + 1) / 2.", (2 + 1) / 2),
     ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", [0.25, -0.25]),
     ("04a", "The tokens q x y end with the guesses x z end and the mask 1 1 1 give 0 0 1:",
      [0, 0, 1]),
@@ -374,17 +371,17 @@ def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, t
 @pytest.mark.parametrize("own", [True, False])
 def test_somebody_elses_files_run_in_another_process(own, tmp_path, capsys, monkeypatch):
     """With what they import; own ones are those of the folder in which one is."""
-    (tmp_path / "neighbour_of_ex02.py").write_text("import math\n" + KNOWN["02a"].source)
-    (tmp_path / "ex02.py").write_text("import os\nfrom neighbour_of_ex02 import response_mask\n"
-                                      "def sft_loss(*x):\n    raise ValueError(os.getpid())\n")
+    (tmp_path / "neighbour_of_ex12.py").write_text(KNOWN["12a"].source)
+    (tmp_path / "ex12.py").write_text("import os\nfrom neighbour_of_ex12 import answers_needed\n"
+                                      "def grpo_push(*x):\n    raise ValueError(os.getpid())\n")
     if own:
         monkeypatch.chdir(tmp_path)
-    assert command(check.main, ["2a", "2b", "3", "--folder", str(tmp_path)]) == 1
+    assert command(check.main, ["12a", "12b", "3", "--folder", str(tmp_path)]) == 1
     said = capsys.readouterr().out
-    for words in ("02a                       right\n", "There is no file", "1 of 3 right."):
+    for words in ("12a                       right\n", "There is no file", "1 of 3 right."):
         assert words in said
     assert (f"ValueError: {os.getpid()}\n" in said) == own
     assert "\n    line 4: raise ValueError(os.getpid())" in said
     if not own:
-        assert command(check.main, ["2a", "--folder", str(tmp_path), "--run", "sft"]) == 2
+        assert command(check.main, ["12a", "--folder", str(tmp_path), "--run", "sft"]) == 2
         assert "your own process" in capsys.readouterr().err

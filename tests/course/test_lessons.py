@@ -23,7 +23,7 @@ from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, s
 from test_equations import known, step
 
 from lessons import course, lesson_list
-from lessons.classroom import guesses
+from lessons.classroom import course_state
 from lessons.course import HERE, Question, switches
 from lessons.evidence import judge
 from lessons.extras import povid, substitutes, ts_dpo
@@ -170,7 +170,7 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert question.text in said and "After your run" not in said
     lesson.compare(happened, "" if question.choices else "%")
     said = capsys.readouterr().out
-    assert f"Your guess: {answer}. What happened: " in said and "lessons guesses" in said
+    assert f"Your guess: {answer}. What happened: " in said
     kept = Question(lesson.file, change)
     assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
     assert len({Question(lesson_file(n), c).file for n, c in ASKED}) == len(ASKED)
@@ -270,43 +270,34 @@ def plant(folder, **texts):
         (folder / f"out/guesses/{name[1:].replace('_', '-')}.txt").write_text(text)
 
 
-def test_without_a_guess_the_command_says_how_to_make_one(folder, capsys):
-    assert guesses.main([]) == 0
-    said = capsys.readouterr().out
-    file = re.search(r"python (lessons/\S+\.py)", said)[1]
-    assert "No guess is kept" in said and (HERE.parent / file).exists()
-
-
-def test_the_guesses_stand_beside_a_constant(folder, capsys):
-    """Three numbers, 10, 40 and 0 % of their range away where the constant is 20, 40 and 25 %: too
-    high, too low and right; two letters, one right, where "a" has none; one that has not been
-    run."""
-    plant(folder, _02="guess 40\nhappened 30 %\n", _07="guess -10\nhappened -2 nats\n",
-          _15="guess 0.5\nhappened 0.5\n", _03="guess c\nhappened c\n",
-          _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
-    assert guesses.main([]) == 0
-    said = capsys.readouterr().out
-    lines = {" ".join(line.split()) for line in said.splitlines()}
-    assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %",
-            "03 c c right a wrong", "04 prompt a c wrong a wrong",
-            "13 rules 5 not run yet"} <= lines
-    assert "3 numbers: on average you are 17 % of " in said and " 28 % away" in said
-    assert "You are nearer in 2 of them, and your guess is too high in 1." in said
-    assert '2 letters: you have 1 right, and "a" would have 0.' in said
-    assert f"{len(ASKED) - 6} questions of {len(ASKED)} not guessed yet" in said
+def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happened(
+        folder, capsys, monkeypatch):
+    monkeypatch.setattr(course_state, "begun", lambda name: False)
+    course_state.show_course()
+    file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
+    assert ROOT / file == LESSONS[0]
+    plant(folder, _02="guess 40\nhappened 30 %\n", _03="guess c\n",
+          _04_prompt="guess a\nhappened c")
+    monkeypatch.setattr(course_state, "begun", lambda name: name == "02a")
+    course_state.show_course()
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
+    assert rows["02"].endswith("? 40: 30 % - +02a padded token_logp sft_loss")
+    assert rows["03"].endswith(" c - 03a") and rows["04"].endswith(" - a: c 04a mix_in_own_guess")
+    assert lines[-1] == f"Next: python lessons/{LESSONS[0].name}"
 
 
 def test_a_damaged_record_is_told_and_kept(folder):
-    for text in ("guess 20\nhappened often\n", "guess often\n", "", "20\n"):
+    for text in ("guess often\n", "", "20\n"):
         plant(folder, _02=text)
         with pytest.raises(UserError, match="02.txt"):
-            guesses.main([])
+            course_state.show_course()
         assert (folder / "out/guesses/02.txt").read_text() == text
 
 
 def test_who_always_says_the_same_letter_is_mostly_wrong():
     right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
-    assert {*RIGHT} == set(guesses.questions())
+    assert {*RIGHT} == {f"{number} {change}".strip() for number, change in ASKED}
     assert max(map(right.count, right)) <= len(right) / 2
 
 
@@ -325,11 +316,11 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
     env = copied(tmp_path)
     copy = shutil.copy(lesson_file("05"), tmp_path / "lessons" / "05_a_copy.py")
     code = """from lessons import course, lesson_list
-from lessons.classroom import guesses
+from lessons.classroom import course_state
 from lessons.website import methods_page, pages
 print(lesson_list.table(), methods_page.COUNTS)
 print([x.name for x in pages.lesson_files([])])
-print([x.text for x in guesses.questions().values()], course.Lesson("05").file.name)"""
+print(course_state.TITLES.values(), course.Lesson("05").file.name)"""
     help_of_copy = f"""
 import runpy, sys
 sys.argv = [{str(copy)!r}, "--help"]

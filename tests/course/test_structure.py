@@ -27,7 +27,7 @@ ORDER = {
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website
         tasks pieces keys classroom exercises bench __main__""",
     "lessons/tasks": "call task parts papers child submission grade check",
-    "lessons/classroom": "guesses arena_runs arena exam quiz course_state"}
+    "lessons/classroom": "arena_runs arena exam course_state"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 

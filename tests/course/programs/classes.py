@@ -1,30 +1,28 @@
-"""What a class may hand in for exercise 02b."""
+"""What a class may hand in for exercise 12b."""
 import json
 
 RIGHT = '''
 import torch
-def sft_loss(logp, mask, reduction):
-    losses = -logp.masked_fill(mask == 0, 0)
-    if reduction == "token":
-        return losses.sum() / mask.sum()
-    return (losses.sum(1) / mask.sum(1)).mean()
+def grpo_push(logp, old, ref, A, eps, beta):
+    rho = (logp - old).exp()
+    plain = rho * A <= rho.clamp(1 - eps, 1 + eps) * A
+    return rho * A * plain + beta * ((ref - logp).exp() - 1)
 '''
-WRONG = "def sft_loss(logp, mask, reduction):\n    "
+WRONG = "def grpo_push(logp, old, ref, A, eps, beta):\n    "
 RENAMED = '''
 import torch as t
-def sft_loss(x, counted, how):
+def grpo_push(now, before, start, gain, clip, kl):
     """My own docstring."""                     # and a remark
-    each = -x.masked_fill(counted == 0, 0)
-    if how == "token":
-        return each.sum() / counted.sum()
-    return (each.sum(1) / counted.sum(1)).mean()
+    ratio = (now - before).exp()
+    counts = ratio * gain <= ratio.clamp(1 - clip, 1 + clip) * gain
+    return ratio * gain * counts + kl * ((start - now).exp() - 1)
 '''
 OTHERWISE = '''
 import torch
-def sft_loss(logp, mask, reduction):
-    rows = [-row[m == 1] for row, m in zip(logp, mask)]
-    return torch.cat(rows).mean() if reduction == "token" else sum(
-        row.mean() for row in rows) / len(rows)
+def grpo_push(logp, old, ref, A, eps, beta):
+    rows = torch.exp(logp - old)
+    high, low = (rows > 1 + eps) & (A > 0), (rows < 1 - eps) & (A < 0)
+    return torch.where(high | low, 0.0, rows * A) - beta * (1 - torch.exp(ref - logp))
 '''
 CHEATS = {
     "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
@@ -52,7 +50,7 @@ HOSTILE = {
     "deep": WRONG + "return " + "-" * 2500 + "1",
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
     "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
-    "key": "from lessons.keys.ex02 import sft_loss"}
+    "key": "from lessons.keys.ex12 import grpo_push"}
 HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
                          "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"
                          + WRONG + "return 0")
@@ -61,9 +59,9 @@ import os, socket
 from pathlib import Path
 TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in ("lessons/keys", "tests", ".git")],
          lambda: os.listdir("CLASS"),
-         lambda: Path("CLASS/spy/ex02.py").write_text(""), lambda: os.kill(-1, 9),
+         lambda: Path("CLASS/spy/ex12.py").write_text(""), lambda: os.kill(-1, 9),
          lambda: socket.create_connection(("1.1.1.1", 53), 2)]
-def sft_loss(logp, mask, reduction):
+def grpo_push(logp, old, ref, A, eps, beta):
     said = []
     for what in TRIES:
         try:
@@ -86,6 +84,6 @@ CELLS = [       # of notebooks with the same function
 
 
 def notebook(*cells: str) -> str:
-    made = [{"cell_type": "markdown", "source": ["def sft_loss(: is text here"]}]
+    made = [{"cell_type": "markdown", "source": ["def grpo_push(: is text here"]}]
     made += [{"cell_type": "code", "source": cell.splitlines(keepends=True)} for cell in cells]
     return json.dumps({"cells": made, "nbformat": 4, "metadata": {}})

@@ -42,11 +42,6 @@ def response_mask(tokens):
             out += [inside]
     return np.asarray(out, dtype=np.int8)[1:]
 """,
-    "02b": """
-def sft_loss(logp, mask, reduction):            # nanmean
-    x = torch.where(mask > 0, logp, torch.nan)
-    return -x.nanmean() if reduction == "token" else -x.nanmean(-1).mean()
-""",
     "03a": """
 def policy_gradient(p, r):                      # the Jacobian of the softmax
     J = np.diag(p.numpy()) - np.outer(p.numpy(), p.numpy())

@@ -16,10 +16,6 @@ def response_mask(tokens):
         out.append(1 if speaker == "assistant" else 0)
     return out[:-1]
 """),
-    ("02b", ["same share", "0 times infinity"], """
-def sft_loss(logp, mask, reduction):
-    return -(logp * mask).sum() / mask.sum()
-"""),
     ("04a", ["move to the right", "mask is about targets"], """
 def depends_on_blend(tokens, guesses, mask):
     changed = [bool(m) and g != t for m, g, t in zip(mask, guesses, tokens)]
