@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.plumbing.constant_cache import is_recorded, recorded_step
 
 LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
@@ -92,7 +91,6 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small):
         hidden, cache = read_prompts(model, shortest_first, ids, attention_mask, pos, max_new)
-        recorded = recorded_step(model, cache, attention_mask, pos) if is_recorded(model) else None
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
@@ -114,12 +112,9 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                     cache.take(still)
                     rows, attention_mask, pos, speaks, room = (
                         x[still] for x in (rows, attention_mask, pos, speaks, room))
-                    if recorded:
-                        recorded = recorded_step(model, cache, attention_mask, pos)
-            n, said = P + step, new_ids[rows, step:step + 1]
-            hidden = recorded(said, n) if recorded else model(
-                said, want="hidden", pos=pos[:, n:n + 1], cache=cache,
-                attention_mask=attention_mask[:, :n + 1])[:, -1]
+            n = P + step
+            hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
+                           cache=cache, attention_mask=attention_mask[:, :n + 1])[:, -1]
     count(B - over)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)

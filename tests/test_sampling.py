@@ -20,7 +20,6 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
-from nanouft.plumbing import constant_cache
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
 from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, rollout_stats
@@ -84,33 +83,6 @@ def test_equal_prompts_are_read_once(monkeypatch):
         assert read[0] == rows and set(read[1:]) == {24}
         read.clear()
     assert said[0] == said[1] and len(set(map(str, ids(said[0])))) > 20
-
-
-@BOTH
-def test_a_card_says_the_same_over_a_cache_of_constant_length(how, monkeypatch):
-    """Here its step is not recorded. Rows that have ended are taken out on the way; a step that
-    fails, or says something else, is left out."""
-    model, prompts, how = tiny(3), [[i] for i in range(17)] + PROMPTS, {**how, "stop": {7, 9}}
-    want, steps = answers(prompts, model, **how), list[int]()
-    call = constant_cache.ConstantStep.__call__
-    monkeypatch.setattr(decoding, "is_recorded", lambda model: True)
-    monkeypatch.setattr(constant_cache.ConstantStep, "__call__", lambda self, tokens, n:
-                        steps.append(len(tokens)) or call(self, tokens, n))
-    got = answers(prompts, model, **how)
-    assert ids(got) == ids(want) and len({*steps}) > 1
-    for a, b in zip(got, want):
-        same(a.logp, b.logp, 1e-5)
-    steps.clear()
-    for wrong in (lambda self: 1 + 0 * compute(self), fails):
-        compute = constant_cache.ConstantStep.compute
-        monkeypatch.setattr(constant_cache.ConstantStep, "compute", wrong)
-        assert ids(answers(prompts, model, **how)) == ids(want) and len(steps) == 1, "a trial"
-        monkeypatch.setattr(constant_cache.ConstantStep, "compute", compute)
-        steps.clear()
-
-
-def fails(step) -> None:
-    raise RuntimeError("operation not permitted when stream is capturing")
 
 
 @BOTH
