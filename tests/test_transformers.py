@@ -490,27 +490,6 @@ def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatc
     assert "base_model: acme/tiny" in (tmp_path / "run" / "adapter" / "README.md").read_text()
 
 
-def test_under_autocast_lora_reads_half_precision_and_learns_the_same(folders, monkeypatch):
-    """It keeps less for the backward pass. Without autocast, as when it samples, peft casts."""
-    pytest.importorskip("peft")
-    ids, seen = torch.arange(16)[None], []
-    for change in (HFModel.cast_for_lora, lambda self, on: None):
-        monkeypatch.setattr(HFModel, "cast_for_lora", change)
-        model, _ = start_model(folders["llama"], True)
-        model.add_lora(4, 0, torch.bfloat16)
-        kept = []
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False), \
-                torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x,
-                                                         lambda x: x):
-            model(ids, want="logp", targets=ids).sum().backward()
-        stored = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in kept}
-        seen.append((sum(stored.values()), gradients(model)))
-        assert model(ids, want="hidden").isfinite().all()
-    (less, grads), (more, want) = seen
-    assert less < more and len(want) > 5
-    same(grads, want, 0)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_a_trained_head_reads_states_of_half_precision(dtype, folders, recwarn):
     """With new chat tokens embedding and head are trained in fp32 above frozen layers in half
