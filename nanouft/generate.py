@@ -153,17 +153,8 @@ def answers_together(model: GPT, tokens: int) -> int:
     """How many sequences of `tokens` tokens (prompt and answer) are decoded together."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
-    room = cache_bytes(model.wte.weight.device)
-    by_cache = room // (model.cache_copies * max(1, tokens) * of_token)
+    by_cache = CACHE // (model.cache_copies * max(1, tokens) * of_token)
     return max(1, min(by_cache, positions_together(cfg.vocab_size)))
-
-
-def cache_bytes(device: torch.device) -> int:
-    """Bytes of keys and values. On a card an eighth of its memory, whatever is free: so the same
-    answers are always decoded together, and come out the same."""
-    if device.type != "cuda":
-        return CACHE
-    return max(CACHE, torch.cuda.get_device_properties(device).total_memory // 8)
 
 
 def positions_together(vocab: int) -> int:
