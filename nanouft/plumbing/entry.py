@@ -7,8 +7,8 @@ import os
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from safetensors import SafetensorError
 
@@ -50,19 +50,6 @@ def command(main: Callable, argv: list[str] | None = None,
         with suppress(OSError):                     # the terminal has closed
             say(line, file=sys.stderr)
         return 130 if isinstance(e, KeyboardInterrupt) else 2
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """No garbage is collected in this block. For one that imports large libraries: it saves a fifth
-    of their time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def run_program(module: str, words: list[str]) -> None:

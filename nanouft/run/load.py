@@ -31,7 +31,6 @@ from nanouft.models.folders import folder_of, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
-from nanouft.plumbing.entry import no_collection
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import plain_folder, remove
 from nanouft.plumbing.printing import if_here, quantity, say
@@ -53,10 +52,9 @@ class Rows(NamedTuple):
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
     """The start model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
-    with no_collection():
-        model, tok = start_model(cfg.init, bool(cfg.lora))
-        if cfg.lora:
-            model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
+    model, tok = start_model(cfg.init, bool(cfg.lora))
+    if cfg.lora:
+        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
