@@ -22,7 +22,6 @@ from nanouft.run.evaluation import (
     Evaluation,
     evaluate_run,
     pick_question,
-    print_best_step,
     print_tasks,
     show,
 )
@@ -53,15 +52,6 @@ def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, 
     print_tasks(was, now)
     said = capsys.readouterr().out
     assert ("it has unlearned something: sort -21 points" in said) == told == ("unlearned" in said)
-
-
-def test_the_best_step_may_be_the_start_or_the_end(capsys):
-    for name, figures, best in (("nll", (1, 2, 3), "least at step 0"),
-                                ("nll", (3, 2, 1), "least at step 9"),
-                                ("accuracy", (0.5, 0.9, 0.7), "highest at step 4")):
-        before, between, after = ({"held_out": {name: x}} for x in figures)
-        print_best_step([{"step": 4, **between}], Evaluation(before, []), Evaluation(after, []), 9)
-        assert capsys.readouterr().out == f"\nheld-out {name} was {best} of 9\n"
 
 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():

@@ -391,8 +391,7 @@ def test_a_log_that_lacks_steps_is_told(place, tmp_path, capsys):
         assert [x["step"] for x in read_lines(log)] == [x for x in kept if x < 5]
 
 
-def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path, capsys):
-    """And the best of them is named, also of those before it was stopped."""
+def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path):
     with killed_in_step(4):
         assert command(train.main, dpo(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
                        ) == 130
@@ -400,9 +399,6 @@ def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path,
     log = read_lines(tmp_path / "run" / "metrics.jsonl")
     for what in ("loss", "held_out"):
         assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
-    figures = [x["held_out"]["accuracy"] for x in log if "held_out" in x]
-    best = 1 + figures.index(max(figures))
-    assert f"held-out accuracy was highest at step {best} of 5\n" in capsys.readouterr().out
 
 
 def test_a_run_that_diverges_ends_in_one_line(place, tmp_path, capsys):

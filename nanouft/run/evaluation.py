@@ -162,19 +162,6 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
             show(*both)
 
 
-def print_best_step(log: list[dict], before: Evaluation, after: Evaluation, steps: int) -> None:
-    """Print at which step of a run with --eval-every its held-out figure was best."""
-    measured = [(0, before.metrics.get("held_out")),
-                *((x["step"], x["held_out"]) for x in log if "held_out" in x),
-                (steps, after.metrics.get("held_out"))]
-    found = {step: metrics for step, metrics in measured if metrics}
-    if found:
-        name = next(iter(found[max(found)]))            # the first figure
-        pick, best = (min, "least") if name == "nll" else (max, "highest")
-        step = pick(found, key=lambda step: found[step][name])
-        say(f"\nheld-out {name} was {best} at step {step:,} of {steps:,}")
-
-
 def print_tasks(was: Metrics, now: Metrics) -> None:
     """Print the score of each task, and which tasks were unlearned."""
     say(f"\n{'score of 100':<42}before    after   answers that stop, %")
