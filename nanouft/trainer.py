@@ -1,4 +1,4 @@
-"""Any objective that learns from rows, in transformers' Trainer: several GPUs, FSDP, loggers.
+"""Any objective that learns from rows, in transformers' Trainer: several GPUs, loggers.
 
     trainer = Trainer(model, OBJECTIVES["dpo"](), data, tok.pad, args)  # args: its arguments
     trainer.train()
@@ -35,7 +35,8 @@ NOT_READ = {"label_smoothing_factor": "the objective is the loss",
             "use_liger_kernel": "it replaces parts of the model that nanouft calls one by one",
             "compute_metrics": "the objective's metrics are logged as eval_...",
             "preprocess_logits_for_metrics": "no logits are kept",
-            "compute_loss_func": "the objective is the loss"}
+            "compute_loss_func": "the objective is the loss",
+            "fsdp": "each GPU holds the whole model", "deepspeed": "each GPU holds the whole model"}
 
 
 def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
@@ -190,14 +191,9 @@ class Trainer(transformers.Trainer):
         super()._save(output_dir, {name: w if owner[w.data_ptr()] == name else w.clone()
                                    for name, w in named.items()})
 
-    def save(self, folder: str | Path, tok: Tokenizer, fresh: Any = None) -> None:
+    def save(self, folder: str | Path, tok: Tokenizer) -> None:
         """Write the model folder that `train` leaves; training may go on after it. All processes
-        call this, and the first one writes. Sharded weights (FSDP, ZeRO 3) go into `fresh`, the
-        model as it was opened."""
-        whole = self.accelerator.get_state_dict(self.model_wrapped)     # gathered from all
+        call this, and the first one writes."""
         if self.is_world_process_zero():
-            model = self.accelerator.unwrap_model(self.model) if fresh is None else fresh
-            if fresh is not None:
-                model.load_state_dict(whole)
-            save_model(Path(folder), model, tok)
+            save_model(Path(folder), self.accelerator.unwrap_model(self.model), tok)
         self.accelerator.wait_for_everyone()

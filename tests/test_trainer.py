@@ -203,7 +203,8 @@ def refusal(*args, **more) -> str:
     ("sft", SimpleNamespace(n_gpu=2), "accelerate launch"),
     ("sft", {"label_smoothing_factor": 0.1}, "label_smoothing_factor: is not read here"),
     ("sft", {"neftune_noise_alpha": 5.0}, "neftune_noise_alpha: is not read here"),
-    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here")])
+    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here"),
+    ("sft", SimpleNamespace(n_gpu=1, fsdp=True), "fsdp: is not read here; each GPU holds the")])
 def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
     args = arguments(tmp_path, **told) if isinstance(told, dict) else told
     assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
