@@ -5,8 +5,7 @@
 
 measure.py has the figures of held-out rows, and the intervals.
 """
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.plumbing.files import parse_json, read_json, read_text, write_text
+from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_here, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
@@ -124,17 +123,6 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                            "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return Evaluation(metrics, metrics["answers"])
-
-
-def evaluate_once(file: Path, evaluate: Callable[[str], Evaluation]) -> Evaluation:
-    """What is measured before the first step: from this file if a run goes on, else measured and
-    written there."""
-    if file.exists():
-        return Evaluation(*parse_json(read_text(file), str(file)))
-    before = evaluate("the start model")
-    file.parent.mkdir(exist_ok=True)
-    write_text(file, json.dumps(before))        # NaN comes back as NaN
-    return before
 
 
 def print_report(before: Evaluation, after: Evaluation, question: dict, leak: str = "") -> None:
