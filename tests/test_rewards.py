@@ -112,19 +112,16 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
     "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
     "return [1]": "for each of the 2 answers, not [1] (1 value)",
-    "return torch.ones(2, 3)": " (of shape (2, 3), where (2,) is wanted)",
-    "return torch.ones(2, 1, requires_grad=True)": " (of shape (2, 1), where (2,) is wanted)",
-    "import numpy; return numpy.ones((2, 1))": " (of shape (2, 1), where (2,) is wanted)",
-    "return [[0.25], [0.5]]": "not [[0.25], [0.5]] (of shape (2, 1), where (2,) is wanted)",
+    "return torch.ones(2, 3)": "answers, not [tensor([1., 1., 1.]), tensor([",
+    "return torch.tensor([[0.25], [0.5]])": "",
+    "return [[0.25], [0.5]]": "answers, not [[0.25], [0.5]]",
     "return [0.25, [[0.5, 1], [2]]]": "answers, not [0.25, [[0.5, 1], [2]]]",
-    "return []": "not [] (0 values)", "return [1, 2, 3, 4]": "(more than 2 values)",
-    "return itertools.repeat(1)": "[1, 1, 1]",
+    "return []": "not [] (0 values)", "return [1, 2, 3, 4]": "not [1, 2, 3, 4] (4 values)",
     "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
     "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
     "os.chdir('/'); torch.set_grad_enabled(False); return [0.25, 0.5]": "",
     "torch.set_default_dtype(torch.float64); return [0.25, 0.5]": "",
     "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError",
-    "sys.stdout.close(); return [0.25, 0.5]": "has closed sys.stdout, where a run prints",
     "raise ValueError('x' * 10**6)": "ValueError: xxx",
     # written for TRL: whole functions
     "def f(completions, completion_ids, **more): return [1]": "takes completion_ids",
@@ -141,7 +138,7 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(wait, here, monkeyp
     rows, before = [Row((Turn("user", "Hi"),), extra={"tests": [1]})] * 2, own_reward.settings()
     for body, words in REWARDS.items():
         code = body if body.startswith("def") else f"def f(completions):\n    {body}"
-        Path("odd.py").write_text("import os, sys, itertools\nimport torch\nbefore = os.getcwd()"
+        Path("odd.py").write_text("import os, sys\nimport torch\nbefore = os.getcwd()"
                                   f"\n\n{wait}{code}\n")
         words = "async_generator" if wait and "yield" in body else words
         monkeypatch.setattr(sys, "stdout", open("stdout", "w"))
