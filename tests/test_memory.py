@@ -203,8 +203,8 @@ def plan_of(told: str) -> tuple[Plan, GPT]:
 
 def has(size: float, monkeypatch) -> None:
     """A machine with so much memory, of which a process holds a fifth of a gigabyte."""
-    monkeypatch.setattr(memory, "held_now", lambda model: 0.2e9)
-    monkeypatch.setattr(memory, "memory_there", lambda _: size)
+    monkeypatch.setattr(memory, "held_now", lambda: 0.2e9)
+    monkeypatch.setattr(memory, "memory_there", lambda: size)
 
 
 def test_all_answers_of_a_prompt_are_announced(monkeypatch):
@@ -273,7 +273,7 @@ from pathlib import Path
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.run.memory import MARGIN, bytes_of_training, bytes_per_token, held_now
 model, ids = GPT(GPTConfig(5000, 128), seed=0), torch.randint(5000, (64, 128))
-fixed = held_now(model) + MARGIN + bytes_of_training(model)
+fixed = held_now() + MARGIN + bytes_of_training(model)
 print(int(fixed + 64 * 128 * bytes_per_token(model)))
 for step in range(2):
     model(ids, want="logp", targets=ids).mean().backward()

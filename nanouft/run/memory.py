@@ -1,8 +1,9 @@
-"""The memory of a run, estimated before it starts.
+"""The memory of a run on a CPU, estimated before it starts.
 
     say(check_memory(plan, model, device))      # "memory: up to 2.1 GB, ..."
 
-A run needs the memory that its process holds already (Python, PyTorch and the weights), plus the
+Linux ends a process that takes too much without a word; a card says itself what it cannot hold. A
+run needs the memory that its process holds already (Python, PyTorch and the weights), plus the
 memory of its steps. The first part is measured, because it differs between builds of PyTorch.
 """
 import math
@@ -19,25 +20,26 @@ from nanouft.run.plan import Plan
 # A first step loads code, and the allocator keeps gaps between tensors. Nothing measures this
 # beforehand: we saw .14 to .22 GB on x86-64 Linux, with PyTorch 2.13.0 (CPU and CUDA) and 2.14.1.
 MARGIN = 0.3e9
-LIBRARIES = 1e9         # bytes of Python and PyTorch, if a process cannot ask
+STATM = Path("/proc/self/statm")        # its second number: pages of this process in main memory
 IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
 IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
 
 def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     """The most memory that this run needs in fp32, in words, or "" if its steps add less than 1 GB;
-    a copy of the start model is not counted. UserError with a remedy if there is less: on a CPU in
-    fp32 less than the whole estimate, else than the weights and AdamW need: in half precision the
-    steps take less than the estimate, and on a card PyTorch says itself what it cannot hold."""
+    a copy of the start model is not counted. UserError with a remedy if there is less: in fp32 less
+    than the whole estimate, in half precision less than the weights and AdamW need, because its
+    steps take less than the estimate. On a card, and where there is no /proc, nothing is said."""
+    if device.kind != "cpu" or not STATM.exists():
+        return ""
     cfg, objective = plan.cfg, plan.objective
-    there = memory_there(device)
+    there = memory_there()
     rows = math.ceil(plan.batch_size / cfg.accumulate)
     tokens = tokens_of_row(plan)
-    fixed = held_now(model) + MARGIN + bytes_of_training(model)
+    fixed = held_now() + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, objective.logit_copies)
     total = fixed + rows * of_row
-    whole_estimate = device.dtype == "fp32" and device.kind != "cuda"
-    if (total if whole_estimate else fixed) > there:
+    if (total if device.dtype == "fp32" else fixed) > there:
         fits = int((there - fixed) / of_row)
         remedy = "no batch would fit: give --lora or a smaller --max-length or model"
         if fits > 0:
@@ -53,28 +55,15 @@ def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     return f"memory: up to {total / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
 
 
-def memory_there(device: Device) -> float:
-    """Bytes of memory of the card, or of the whole machine; infinite if not known."""
-    if device.kind == "cuda":
-        return torch.cuda.mem_get_info(device.name)[1]
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):                        # Windows
-        return math.inf
+def memory_there() -> float:
+    """Bytes of memory of the whole machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def held_now(model: GPT) -> float:
-    """Bytes that this process holds, weights included. On a card: all bytes in use, by other
-    programs too. Without /proc (macOS, Windows): a guess."""
+def held_now() -> float:
+    """Bytes that this process holds, weights included."""
     torch.optim.SGD([torch.zeros(1)])           # PyTorch loads more of itself for an optimizer
-    place = model.wte.weight.device
-    if place.type == "cuda":
-        free, there = torch.cuda.mem_get_info(place)
-        return there - free
-    statm = Path("/proc/self/statm")            # the second number: pages in main memory
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return LIBRARIES + sum(p.numel() * p.element_size() for p in model.parameters())
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 # ---- what the steps add --------------------------------------------------------------------------
