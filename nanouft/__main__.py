@@ -2,7 +2,7 @@
 import sys
 
 from nanouft.plumbing.entry import command, run_program
-from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 COMMANDS = {
@@ -25,9 +25,6 @@ def main(argv: list[str] | None = None) -> int:
     if name in ("-h", "--help"):
         list_commands()
         return 0
-    if name.startswith("-"):
-        raise UserError(f"{name}: the name of a command comes first, as in python -m nanouft train "
-                        "--objective ift")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
     run_program(modules[one_of("command", name, modules)], rest)
     return 0

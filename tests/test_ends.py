@@ -117,11 +117,11 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "no reward in the first rollout": (SAMPLED, no_score(2), 2, 0, "did not answer"),
     "no reward in the second rollout": (SAMPLED, no_score(3), 2, 2, "did not answer"),
     "no reward after training": (SAMPLED, no_score(5), 2, 6, "did not answer"),
-    "no room for the log": (PLAIN, full(400), 2, None, "; free some space"),
-    "no room for the model": (PLAIN, full(100_000), 2, None, "; free some space"),
-    "no room for the optimizer": (PLAIN, full(400_000), 2, None, "; free some space"),
+    "no room for the log": (PLAIN, full(400), 2, None, "ile too large"),
+    "no room for the model": (PLAIN, full(100_000), 2, None, "ile too large"),
+    "no room for the optimizer": (PLAIN, full(400_000), 2, None, "ile too large"),
     "no room for the second step": (
-        PLAIN, at_call(checkpoint, "save_step", 2, full(100_000)), 2, 2, "; free some space")}
+        PLAIN, at_call(checkpoint, "save_step", 2, full(100_000)), 2, 2, "ile too large")}
 
 
 # ---- a run in a process of its own ---------------------------------------------------------------

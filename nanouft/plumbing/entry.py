@@ -4,7 +4,6 @@
 """
 import gc
 import os
-import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from safetensors import SafetensorError
 from nanouft.plumbing.errors import UserError, notes, out_of_memory
 from nanouft.plumbing.printing import say
 
-# messages of systems for a full disk, a quota, or a limit on the size of a file
-FULL = re.compile("no space left|not enough space|quota|file too large", re.I)
 LONGEST = 1000          # characters of an error; it may quote whole data
 
 
@@ -70,8 +67,7 @@ def line_of(e: BaseException, needs_less: str) -> str:
     elif isinstance(e, (OSError, SafetensorError)):         # a SafetensorError names no file
         file = getattr(e, "filename", None) or "writing a file"
         why = getattr(e, "strerror", None) or str(e)
-        full = "; free some space" if FULL.search(why) else ""
-        line = f"error: {file}: {why}{full}"
+        line = f"error: {file}: {why}"
     else:
         return ""
     if len(line) > LONGEST:

@@ -218,7 +218,7 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 
 @pytest.mark.parametrize("words, told", [
     ("trian", "error: unknown command 'trian'; did you mean train? "),
-    ("--objective ift", "error: --objective: the name of a command comes first, as in ")])
+    ("--objective ift", "error: unknown command '--objective' (known: data, train, ")])
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
