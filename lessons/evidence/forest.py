@@ -25,10 +25,11 @@ WORDS = {RIVAL: {"right": "ahead", "left": "behind", "open": "open"},
 TIMES = ["never", "once", "twice", "three times"]
 COUNTS = ["none", "one", "two", "three"]
 EDGE = 16                               # points at which the axis is cut
-WIDE, HIGH, LINE = 4.9, 13.2, 1.6       # inches of the picture; a row
+WIDE, HIGH, LINE = 4.9, 13.8, 1.6       # inches of the picture; a row
 UNITS = ("Points of 100. Right of the line: the method, or what the paper",
-         "says, is ahead. Scores: the mean of nine tasks, of three groups",
-         "of them, or of skills alone; on SmolLM2 of fewer tasks.")
+         "says, is ahead. A score is the mean of the tasks or groups of",
+         "tasks that its row names; where SmolLM2 has fewer, ◆ names them.")
+NUMBERS = "no one two three four five six seven eight nine".split()
 
 
 class Dot(NamedTuple):
@@ -45,7 +46,8 @@ class Row(NamedTuple):
     says: str
     key: str                            # its question, "-" before it if turned round
     real: str                           # SmolLM2's
-    score: str
+    score: str                          # what its mean is of: "nine tasks"
+    real_score: str                     # SmolLM2's, where it is another
     remark: str
     dots: tuple[Dot, ...]
     side: str                           # over N1 and N2
@@ -65,15 +67,26 @@ def read_rows() -> list[Row]:
     again = {key: told.split(" | ") for key, told in listed["asked again"].items()}
     for block in (RIVAL, PAPER):
         for title, told in listed[block].items():
-            key, real, score, remark = (x.strip() for x in told.split("|"))
+            key, real, remark = (x.strip() for x in told.split("|"))
+            score, real_score = (means_of(x) if x else "" for x in (key, real))
             method, _, says = title.partition(": ")
             dots, side = ask(key)
             word = word_of(block, key, side, [ask(x)[1] for x in again.get(key, [])])
             dots += ask(real)[0] if real else ()
             planned = line_of(key) is not None
-            out.append(Row(block, method, says, key, real, score, remark, dots, side,
+            out.append(Row(block, method, says, key, real, score,
+                           real_score if real_score != score else "", remark, dots, side,
                            word if planned else "not asked before", planned))
     return out
+
+
+def means_of(key: str) -> str:
+    """What the scores of a question are means of: "nine tasks", "six skills", "three groups"."""
+    name, formula = key.removeprefix("-").split(" ", 1)
+    _, _, _, parts = plan.parse_question(plan.read(name), formula)
+    if len(parts) > 1:
+        return f"{NUMBERS[len(parts)]} groups"
+    return f"{NUMBERS[len(parts[0])]} {'skills' if {*parts[0]} <= {*plan.NO_FACTS} else 'tasks'}"
 
 
 def word_of(block: str, key: str, side: str, others: list[str]) -> str:
@@ -134,6 +147,9 @@ def draw(rows: list[Row]):
         ax.text(1.02, y - 0.17, row.word.replace(" before", "\nbefore"), transform=beside,
                 color=colour_of(row), weight="bold", fontsize=10.5, va="top")
         ax.text(1.02, y - 0.37, row.score, transform=beside, color=grey, fontsize=8.5, va="center")
+        if row.real_score:
+            ax.text(1.02, y + 0.46, f"◆ {row.real_score}", transform=beside, color=grey,
+                    fontsize=8.5, va="center")
         ax.plot([0, 0], [y - 0.17, y + 0.43], color=ink, linewidth=0.8, zorder=-1)
         for k, dot in enumerate(row.dots):
             draw_dot(ax, y + 0.2 * (k - 0.5 * (len(row.dots) - 1)) + 0.13, dot, row)
@@ -171,6 +187,6 @@ def draw_dot(ax, y: float, dot: Dot, row: Row) -> None:
 
 def shown(rows: list[Row]) -> list:
     """What the picture shows, as data."""
-    return [[row.method, row.says, row.word, row.remark,
+    return [[row.method, row.says, row.word, row.score, row.real_score, row.remark,
              [[x.model, round(float(x.mean), 1), round(float(x.half), 1)] for x in row.dots]]
             for row in rows]

@@ -482,6 +482,28 @@ def test_each_row_of_the_picture_is_what_the_judge_says():
             assert row.word != "once of three" or row.side not in asked
 
 
+def test_each_row_of_the_picture_names_the_tasks_that_its_scores_are_of():
+    """On N1 and N2, and on SmolLM2 where those are others."""
+    for row in forest.read_rows():
+        for key, told in ((row.key, row.score), (row.real, row.real_score or row.score)):
+            if key:
+                run, formula = plan.read(key.removeprefix("-").split()[0]), key.split(" ", 1)[1]
+                parts = judge.asked_of(run, formula, 0).parts
+                many, what = told.split()
+                assert forest.NUMBERS.index(many) == len(parts if what == "groups" else parts[0])
+                assert what != "skills" or {*parts[0]} <= {*plan.NO_FACTS}, row
+
+
+def test_a_joined_loss_has_a_row_for_each_data_set_or_its_row_says_that_it_is_open_there():
+    rows = [row for row in forest.read_rows() if row.block == forest.PAPER]
+    again = forest.read_list()["asked again"]
+    shown = " ".join([*(row.key for row in rows), *again.values()])
+    for key in (key for sentence in plan.PAPERS for key in sentence.asked):
+        if (loss := re.search("chord|hpt", key)) and key not in shown:
+            assert pages.all_lines()[key].verdict == "undecided"
+            assert any(loss[0] in row.key and "elsewhere open" in row.remark for row in rows), key
+
+
 def test_each_verdict_of_the_pages_is_in_the_picture_or_it_says_why_not():
     listed = forest.read_list()
     rows = forest.read_rows()
