@@ -582,6 +582,24 @@ def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, 
     assert all(mean + half < -5 for mean, half in in_skills)
 
 
+@pytest.mark.parametrize("asked, side", {
+    "C17 FEW": 0, "C17 WRONG": 0, "C17b FEW": 0, "C17b WRONG": -1, "C17c MANY": 1, "C17d FEW": 1,
+    "C17d WRONG": 0}.items())
+def test_chord_beside_two_stages_over_nine_tasks_is_clear_in_three_of_seven(asked, side):
+    """As the page of one stage says; the planned questions are of six skills."""
+    run, data = asked.split()
+    figures = differences(f"{run} better, tasks alike: {data} chord - {data} chain")
+    sides = {float(np.sign(mean)) * (abs(mean) > half) for mean, half in figures}
+    assert (sides.pop() if len(sides) == 1 else 0) == side
+
+
+def test_no_run_decides_whether_rl_alone_is_worse_with_few_or_wrong_demonstrations():
+    """As the page of one stage says: SFT, then RL, and CHORD, each beside RL alone."""
+    asked = [line for key, line in pages.all_lines().items()
+             if re.fullmatch(r"C17\w? better: (FEW|WRONG) (chord|chain) - \1 GRPO", key)]
+    assert len(asked) == 10 and {line.verdict for line in asked} == {"undecided"}
+
+
 def test_a_picture_of_scores_compares_rows_of_one_run():
     """Scores of two runs cannot be compared; a row of another run says so in its name."""
     for rows in (pictures.POFT, pictures.UNA):
