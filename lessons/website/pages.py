@@ -24,7 +24,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.lesson_list import LESSONS, NUMBERS, QUESTIONS, exercises_of, head_of, number_of
-from lessons.website.guess_form import with_forms
 from lessons.website.layout import ROOT, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -106,6 +105,7 @@ def run(file: Path):
 
 def write_lesson(notebook, file: Path, site: Site) -> None:
     """The page of a lesson, with links to the lessons before and after it."""
+    from lessons.website.guess_form import with_forms      # reads torch
     here = f"lessons/{file.stem}.html"
     for cell in notebook.cells:
         if cell.cell_type == "code":
