@@ -105,7 +105,7 @@ def run(file: Path):
 
 def write_lesson(notebook, file: Path, site: Site) -> None:
     """The page of a lesson, with links to the lessons before and after it."""
-    from lessons.website.guess_form import with_forms      # reads torch
+    from lessons.website.guess_form import with_forms  # reads torch
     here = f"lessons/{file.stem}.html"
     for cell in notebook.cells:
         if cell.cell_type == "code":
