@@ -1,48 +1,38 @@
 """The guesses of a lesson, on its page: controls in place of "write down".
 
 A question with letters gets a button for each of them, one with a number a field with its limits.
-They are plain HTML. The script fold/guess.js keeps a guess in the browser, and shows it at the
-fold that has the answer.
+The script fold/guess.js keeps a guess in the browser, and shows it at the fold that has the answer.
 """
 import re
-from html import escape
 from pathlib import Path
 
 from lessons.course import Question, switches
 
-END = r"<details>|<h2 |<div class=\"cell"           # where the text of a question ends
-LETTERS = re.compile(r"<ul>\s*(?:<li><strong>\w</strong>.*?</li>\s*)+</ul>", re.S)
-LETTER = re.compile(r"<li><strong>(\w)</strong>(.*?)</li>", re.S)
+LETTERS = re.compile(r"(?:^- \*\*\w\*\* .*\n?)+", re.M)
 
 
-def with_forms(html: str, file: Path) -> str:
-    """The page of the lesson `file` with a form below each of its two questions."""
+def with_forms(text: str, file: Path) -> str:
+    """Some Markdown of the lesson `file`, with a form below each question that it asks."""
     for heading, question in (("Guess", Question(file)),
-                              ("Change-one-thing", Question(file, switches(file)[0]))):
-        before, start, after = html.partition(f'<h2 id="{heading}">')
-        end = re.search(END, after)
-        text, rest = after[:end.start()], after[end.start():]
-        html = before + start + question_form(text, question) + rest
-    return html
+                              ("Change one thing", Question(file, switches(file)[0]))):
+        found = re.search(rf"^## {heading}\n.*?(?=^<details>|^## |\Z)", text, re.S | re.M)
+        if found:
+            text = text.replace(found[0], with_form(found[0], question))
+    return text
 
 
-def question_form(text: str, question: Question) -> str:
+def with_form(text: str, question: Question) -> str:
     """The text of a question, its list of letters made to buttons, or a field behind it."""
     name = question.file.stem
-    if question.choices:
-        return LETTERS.sub(lambda found: form(name, buttons(found[0], name)), text, count=1)
-    field = (f'<label>from {question.low:g} to {question.high:g} <input type="number" step="any" '
-             f'min="{question.low:g}" max="{question.high:g}"></label>')
-    words, paragraph, rest = text.rpartition("</p>")
-    return words + paragraph + form(name, field) + rest
-
-
-def buttons(letters: str, name: str) -> str:
-    return "\n".join(f'<label><input type="radio" name="{escape(name)}" value="{letter}"> '
-                     f"<strong>{letter}</strong>{told}</label>"
-                     for letter, told in LETTER.findall(letters))
+    if letters := LETTERS.search(text):
+        button = rf'<label><input type="radio" name="{name}" value="\1"> **\1**\2</label>'
+        return text.replace(letters[0], form(name, re.sub(r"- \*\*(\w)\*\*(.*)", button,
+                                                          letters[0])))
+    return text + form(name, f"<label>from {question.low:g} to {question.high:g} "
+                             f'<input type="number" step="any" min="{question.low:g}" '
+                             f'max="{question.high:g}"></label>')
 
 
 def form(name: str, controls: str) -> str:
-    return (f'\n<form class="guess" data-name="{escape(name)}"><fieldset><legend>Your guess'
-            f"</legend>\n{controls}\n</fieldset></form>\n")
+    return (f'\n\n<form class="guess" data-name="{name}"><fieldset><legend>Your guess</legend>\n\n'
+            f"{controls}\n\n</fieldset></form>\n\n")

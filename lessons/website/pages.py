@@ -1,15 +1,15 @@
 """Writes the project as one small site, and every lesson as a notebook to run.
 
     python -m lessons pages                 # all of it: out/pages/index.html is the front page
-    python -m lessons pages 04              # runs lesson 04: its page, its notebook and the docs
+    python -m lessons pages 04              # runs lesson 04: its page and its notebook
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
-The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
-and docs/; layout.py joins them. Of a lesson the .py file is the only source. jupytext turns its
-cells into a notebook, to which a first cell, which finds the project or clones it from the
---repository, and the exercises are added. nbconvert runs the lesson and writes the page, in which
-every output is folded, with the text that tells its result, so a reader can guess before looking
-(guess_form.py). Formulas are MathML. All this belongs to the extra `pages`:
+The site is the front page, the page of all losses (nanouft.playground), Frozen Lake and the
+lessons; layout.py joins them, and links to docs/. Of a lesson the .py file is the only source.
+jupytext turns its cells into a notebook, to which a first cell, which finds the project or clones
+it from the --repository, and the exercises are added. nbconvert runs the lesson and writes the
+page, in which every output is folded, with the text that tells its result, so a reader can guess
+before looking (guess_form.py). Formulas are MathML. All this belongs to the extra `pages`:
 pip install -e ".[pages]"
 """
 import argparse
@@ -17,19 +17,21 @@ import ast
 import logging
 import os
 import re
+import shutil
 import sys
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.lesson_list import LESSONS, NUMBERS, QUESTIONS, exercises_of, head_of, number_of
-from lessons.website.layout import FOLD, Site, read, with_contents
+from lessons.website.layout import ROOT, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import progress, say
 
 OUT = Path("out/pages")
+FRONT = Path(__file__).with_name("front.md")
 HERE = Path(__file__).resolve().parents[1]
 EXTRAS = [str(HERE / "extras" / "ts_dpo.py")]       # more methods for the page of all losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
@@ -101,30 +103,22 @@ def run(file: Path):
     return notebook
 
 
-def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
-    """The page of a lesson, with links to those of `files`."""
-    from nbconvert import HTMLExporter
-
-    from lessons.website.guess_form import with_forms
+def write_lesson(notebook, file: Path, site: Site) -> None:
+    """The page of a lesson, with links to the lessons before and after it."""
+    from lessons.website.guess_form import with_forms  # reads torch
+    here = f"lessons/{file.stem}.html"
     for cell in notebook.cells:
         if cell.cell_type == "code":
             fold(cell, title(file))
         else:
-            cell.source = with_links(with_formulas(cell.source), files)
+            text = with_formulas(with_forms(cell.source, file))
+            cell.source = with_links(text, here, site)
     fold_results(notebook.cells)
-    exporter = HTMLExporter(extra_template_basedirs=[str(FOLD.parent)], template_name=FOLD.name,
-                            exclude_input_prompt=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(notebook)
-    k = files.index(file)
-    near = [("←", x) for x in files[:k][-1:]] + [("→", x) for x in files[k + 1:][:1]]
+    k = site.lessons.index(file)
+    near = [("←", x) for x in site.lessons[:k][-1:]] + [("→", x) for x in site.lessons[k + 1:][:1]]
     links = [f'<a href="{x.stem}.html">{arrow} {escape(title(x))}</a>' for arrow, x in near]
     links.append('<a href="index.html">All lessons</a>')
-    near_it = f'<nav aria-label="{{}}">{" ".join(links)}</nav>'
-    here = f"lessons/{file.stem}.html"
-    body = with_forms(with_contents(site.relink(body, file, here)), file)
-    script = f"<script>{read(FOLD / 'guess.js')}</script>"
-    return site.page(here, title(file), QUESTIONS[file.stem], near_it.format("Lessons") + body
-                     + near_it.format("Lessons, once more") + script)
+    site.write(here, notebook, title(file), QUESTIONS[file.stem], " ".join(links))
 
 
 def fold(cell, name: str) -> None:
@@ -169,31 +163,37 @@ def with_formulas(text: str) -> str:
     return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", formula, text, flags=re.S)
 
 
-def with_links(text: str, files: list[Path]) -> str:
-    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03, and every other name of a
-    file or folder to it."""
-    for file in files:
-        text = text.replace(f"`lessons/{file.name}`", f"[{title(file)}]({file.stem}.html)")
-
+def with_links(text: str, here: str, site: Site) -> str:
+    """The name of a file or folder of the project leads to it; a lesson has its title there."""
     def link(found: re.Match) -> str:
-        there = (HERE.parent / found[1]).exists()
-        return f"[{found[0]}](../{found[1]})" if there else found[0]
+        file = ROOT / found[1]
+        told = title(file) if file in LESSONS else found[0]
+        return f"[{told}]({site.address(found[1], here)})" if file.exists() else found[0]
     return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)
 
 
-def write_index(site: Site) -> None:
+# ---- the other pages ----------------------------------------------------------------------------
+def lesson_list(site: Site) -> str:
     """The page of all lessons: their questions, pages and notebooks."""
     def link(name: str, text: str) -> str:
-        there = (site.out / "lessons" / name).exists()
-        return f'<a href="{name}">{text}</a>' if there else text
+        return f"[{text}]({name})" if (site.out / "lessons" / name).exists() else text
 
-    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}<br>"
-             f"{escape(QUESTIONS[file.stem])} ({link(f'{file.stem}.ipynb', 'notebook')})</li>"
-             for file in LESSONS]
+    lines = [f"- {link(f'{file.stem}.html', title(file))}<br>{QUESTIONS[file.stem]} "
+             f"({link(f'{file.stem}.ipynb', 'notebook')})" for file in LESSONS]
     about = "Each page shows a lesson with its outputs folded. Guess first, then open them."
-    body = f"<h1>The lessons</h1>\n<p>{about}</p>\n<ul>" + "\n".join(lines) + "</ul>"
-    here = "lessons/index.html"
-    site.write(here, site.page(here, "The lessons of nanouft", about, body))
+    return f"# The lessons of nanouft\n\n{about}\n\n" + "\n".join(lines)
+
+
+def front(site: Site) -> str:
+    """front.md with README's commands; its pictures go to the site."""
+    commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
+                         read_text(ROOT / "README.md"), re.S | re.M)
+    text = read_text(FRONT).replace("<!-- quick start -->", commands[1])
+    for picture in re.findall(r"!\[.*?\]\(\.\./\.\./(.*?)\)", text):
+        (site.out / picture).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / picture, site.out / picture)
+    return re.sub(r"\]\(\.\./\.\./(.*?)\)",
+                  lambda found: f"]({site.address(found[1], 'index.html')})", text)
 
 
 def write_drawn(site: Site) -> None:
@@ -213,21 +213,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
                         "the project from, and where links to its files lead")
     args = parser.parse_args(argv)
-    needs = ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins")
+    needs = ("jupytext", "nbconvert", "latex2mathml")
     if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)
-    site, folder = Site(OUT, args.repository), OUT / "lessons"
+    site, folder = Site(OUT, files, args.repository), OUT / "lessons"
     folder.mkdir(parents=True, exist_ok=True)
     if not (args.lessons or args.notebooks):
         write_drawn(site)
     for file in progress(len(files), "lessons", files):
         write_notebook(file, folder, args.repository)
         if not args.notebooks:
-            site.write(f"lessons/{file.stem}.html", page_of(run(file), file, files, site))
+            write_lesson(run(file), file, site)
     if not args.notebooks:
-        write_index(site)
-        site.write_texts()
+        site.write_text("lessons/index.html", lesson_list(site))
+        site.write_text("index.html", front(site))
     say(f"lessons: {len(files)}, in {folder}")
     return 0
 

@@ -19,8 +19,7 @@ from nanouft.playground.record import WEB, record
 
 REPOSITORY = "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
-         "lessons/02_which_tokens_count.html", "docs/index.html", "docs/results/uft.html",
-         "docs/methods.html", "docs/readme.html"]
+         "lessons/02_which_tokens_count.html", "lessons/03_language_as_a_walk.html"]
 AFTER = {"lake/index.html": ["#bet button"],                # and after a bet, with charts and map
          "playground/index.html": ["[data-bet=left]", "#map-ift text >> nth=1"]}
 
@@ -53,7 +52,7 @@ def dead(folder) -> list[str]:
             path, _, anchor = link.partition("#")
             there = (file.parent / path).resolve() if path else file
             outside = re.match(r"https?:|data:", link)
-            if not outside and not (there.is_file() and (
+            if not outside and not (there.exists() and (
                     not anchor or anchor in read[there].anchors)):
                 out.append(f"{file.name}: {link}")
     return out
@@ -62,20 +61,24 @@ def dead(folder) -> list[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of a site with all its sections."""
-    for needed in ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins"):
+    for needed in ("jupytext", "nbconvert", "latex2mathml"):
         pytest.importorskip(needed)
-    whole = website.Site(tmp_path_factory.mktemp("site"), REPOSITORY)
+    whole = website.Site(tmp_path_factory.mktemp("site"), LESSONS, REPOSITORY)
     few = record(("ift", "dpo"), (2.5e-4,))
     whole.write_drawn({"playground": (WEB, few),
                        "lake": (lake.WEB, lake.page_data(make_lake("twoway5")))})
     (whole.out / "lessons").mkdir()
     for file in LESSONS:
         pages.write_notebook(file, whole.out / "lessons", REPOSITORY)
-        whole.write(f"lessons/{file.stem}.html",
-                    pages.page_of(executed(file), file, LESSONS, whole))
-    pages.write_index(whole)
-    whole.write_texts()
+        pages.write_lesson(executed(file), file, whole)
+    write_texts(whole)
     return whole.out
+
+
+def write_texts(site) -> None:
+    (site.out / "lessons").mkdir(exist_ok=True)
+    site.write_text("lessons/index.html", pages.lesson_list(site))
+    site.write_text("index.html", pages.front(site))
 
 
 def executed(lesson):
@@ -95,7 +98,7 @@ def test_the_page_of_a_lesson(k, site):
     """One file without a network: a title, the lessons before and after, and formulas that need no
     program. What follows an output is folded with it, or is a heading; no text is lost."""
     text = (site / "lessons" / f"{LESSONS[k].stem}.html").read_text(encoding="utf-8")
-    asked = re.findall(r"<script (?=.)|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
+    asked = re.findall(r"<script (?=.)|<link(?! href=\"data:,\" rel=\"icon\")|@import|url\(|"
                        r"src=\"(?!data:)", text)
     assert not asked and text.count("<script>") == 1
     assert "$" not in re.sub(r"<(pre|script).*?</\1>", "", text, flags=re.S)
@@ -119,9 +122,9 @@ def test_both_guesses_of_a_lesson_can_be_clicked(lesson, site):
     questions = [Question(lesson), Question(lesson, switches(lesson)[0])]
     assert [name for name, _ in forms] == [x.file.stem for x in questions]
     for (name, controls), question in zip(forms, questions):
-        limits = re.findall(r'min="(.*?)" max="(.*?)"', controls)
+        limits = re.findall(r'max="(.*?)" min="(.*?)"', controls)
         assert re.findall(r'value="(\w)"', controls) == list(question.choices), name
-        numbers = [] if question.choices else [(question.low, question.high)]
+        numbers = [] if question.choices else [(question.high, question.low)]
         assert [tuple(map(float, x)) for x in limits] == numbers, name
 
 
@@ -133,42 +136,46 @@ def test_a_result_ends_where_the_next_heading_begins():
 
 
 # ---- links ---------------------------------------------------------------------------------------
-def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_is_text(tmp_path):
+def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_to_the_file(tmp_path):
     """And so does one to a section that was not made."""
-    source = website.ROOT / "docs" / "python.md"
-    text = ('<a href="../nanouft/gpt.py">a</a> <a href="lake.md#x">b</a> '
-            '<a href="../frozen_lake">c</a>')
-    at_home = website.Site(tmp_path).relink(text, source, "docs/python.html")
-    assert at_home == '<a >a</a> <a href="../docs/lake.html#x">b</a> <a >c</a>'
+    names = ["nanouft/gpt.py", "frozen_lake", "docs/results", f"lessons/{LESSONS[1].name}"]
+
+    def links(repository: str) -> list[str]:
+        site = website.Site(tmp_path, LESSONS[1:2], repository)
+        return [site.address(name, "lessons/index.html") for name in names]
+    files = [website.ROOT / name for name in names[:3]]
+    assert [(tmp_path / "lessons" / x).resolve() for x in links("")[:3]] == files
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / "index.html").touch()
-    public = website.Site(tmp_path, REPOSITORY).relink(text, source, "docs/python.html")
-    assert re.findall('href="(.*?)"', public) == [
-        f"{REPOSITORY}/blob/HEAD/nanouft/gpt.py", "../docs/lake.html#x", "../lake/index.html"]
+    assert links(REPOSITORY) == [f"{REPOSITORY}/blob/HEAD/nanouft/gpt.py", "../lake/index.html",
+                                 f"{REPOSITORY}/blob/HEAD/docs/results", f"{LESSONS[1].stem}.html"]
+
+
+def test_a_text_leads_to_the_files_that_it_names():
+    """A lesson has its title there; what is no file stays as it is."""
+    site = website.Site(pages.OUT, LESSONS[:2])
+    text = f"`lessons/{LESSONS[1].name}`, `nanouft/gpt.py`, `a/b`"
+    assert pages.with_links(text, "lessons/index.html", site) == (
+        f"[{pages.title(LESSONS[1])}]({LESSONS[1].stem}.html), "
+        "[`nanouft/gpt.py`](../../../nanouft/gpt.py), `a/b`")
 
 
 def test_every_link_of_the_site_leads_somewhere(site, tmp_path):
-    """Also of the docs alone: without the recorded pages the navigation does not name them."""
-    alone = website.Site(tmp_path)
-    pages.write_index(alone)
-    alone.write_texts()
+    """Also without drawn pages, whom the navigation then does not name, and without lessons."""
+    write_texts(website.Site(tmp_path))
     assert not dead(site) and not dead(tmp_path)
-    assert "Frozen Lake</a></nav>" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Frozen Lake</a>" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 # ---- what all pages share ------------------------------------------------------------------------
-def test_a_page_belongs_to_the_innermost_section():
-    found = map(website.section_of, ("docs/results/uft.html", "docs/runs.html", "index.html"))
-    assert [*found] == ["docs/results", "docs", ""]
-
-
 def test_every_page_has_the_navigation_a_description_and_a_title_of_its_own(site):
     titles = set()
     for file in site.rglob("*.html"):
         html = file.read_text(encoding="utf-8")
         page, here = Page(html), file.relative_to(site).as_posix()
         nav = re.search(r'<nav aria-label="Site">(.*?)</nav>', html)[1]
-        assert re.findall(r">([^<]+)</a>", nav) == ["nanouft", *website.SECTIONS.values()], here
+        assert re.findall(r">([^<]+)</a>", nav) == [*website.SECTIONS.values(),
+                                                   *website.TEXTS.values()], here
         assert nav.count("aria-current") == 1, here
         about = page.meta["description"]
         assert about and about == page.meta["og:description"] and page.meta["og:title"], here
@@ -232,28 +239,19 @@ def test_axe_finds_what_is_wrong(site, browser):
 
 def test_from_page_to_page_by_keyboard_alone(site, browser):
     """The navigation comes first, and Enter follows each of its links."""
-    page, _ = opened(browser, site / "docs" / "data.html")
-    for k, folder in enumerate(website.SECTIONS):
-        for _ in range(k + 2):
+    page, _ = opened(browser, site / "lessons" / f"{LESSONS[2].stem}.html")
+    for k, there in enumerate(website.SECTIONS):
+        for _ in range(k + 1):
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**/{folder}/index.html")
+        page.wait_for_url(f"**/{there}")
         assert page.locator(".site [aria-current=page]").count() == 1
-
-
-@pytest.mark.parametrize("here", ["docs/results/uft.html", "docs/data.html",
-                                  "lessons/02_which_tokens_count.html"])
-def test_a_long_page_begins_with_its_headings(here, site):
-    html = (site / here).read_text(encoding="utf-8")
-    contents = html.partition('<nav aria-label="On this page">')[2].partition("</nav>")[0]
-    told = re.findall(r'<a href="#([^"]+)">', contents)
-    assert told == re.findall(r'<h2 id="([^"]+)">', html) and len(told) > website.SHORT
 
 
 def test_the_front_page_has_the_commands_of_readme_and_the_number_of_methods(site):
     html = (site / "index.html").read_text(encoding="utf-8")
     title, first = (re.search(rf"<{tag}.*?>(.*?)</{tag}>", html, re.S)[1] for tag in ("h1", "pre"))
+    assert str(len(OBJECTIVES)) in title
     readme = (website.ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.search(r"```bash\n(.*?)```", readme, re.S)[1]
-    assert str(len(OBJECTIVES)) in title
     assert unescape(re.sub("<.*?>", "", first)).split() == commands.split()
