@@ -21,7 +21,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-__version__ = "3.4.0"
+__version__ = "3.5.0"
 
 FACE = {            # what programs of your own need, each with the file that it is in
     "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",
