@@ -2,7 +2,7 @@
 
     python -m lessons.bench                             # NanoWorld's base, on the CPU
     python -m lessons.bench --real out/smollm2          # SmolLM2-135M as well
-    python -m lessons.bench --gpu --real out/smollm2    # on a CUDA device: is it right, how fast?
+    python -m lessons.bench --gpu --real out/smollm2    # on a CUDA device: is it right?
 
 Both programs take turns, and a ratio of their times is printed: above 1 nanouft is faster.
 A step has 32 rows, with the real model 8; GRPO samples 4 answers to each of as many prompts. The
@@ -110,8 +110,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
     parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
-                        help="check one device, and measure its speed and memory [cuda]; "
-                             "cpu only tries this code")
+                        help="check one device in place of that [cuda]; cpu only tries this code")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.bench import gpu

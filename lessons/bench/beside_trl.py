@@ -15,7 +15,6 @@ from lessons.bench.subjects import Subject, our_steps, quiet
 from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW
-from nanouft.loop import Device
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
 METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of rows, TRL's settings
@@ -26,27 +25,24 @@ METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of ro
             {"precompute_ref_log_probs": True}),
     "grpo": ("step of GRPO with its answers", "prompts", {
         "num_generations": SAMPLES, "beta": 0.04, "max_completion_length": MAX_NEW})}
-FAST = {"use_liger_kernel": True}       # what TRL's documentation advises for speed on one card
 
 
-def against_trl(name: str, subject: Subject, device: Device = Device(), **settings: bool) -> str:
+def against_trl(name: str, subject: Subject) -> str:
     """The seconds of TRL's steps over ours, median and quartiles; after each of theirs we make one
-    of ours, and the first ones warm up. `settings` are added to TRL's."""
+    of ours, and the first ones warm up. Seconds are those of the processor, which other programs
+    disturb less."""
     with quiet():
-        ours = our_steps(name, subject, device)
-    clock = [now(device)]
+        ours = our_steps(name, subject)
+    clock = [time.process_time()]
 
     def after_their_step() -> None:
-        clock.append(now(device))
-        torch.backends.cuda.enable_cudnn_sdp(False)         # as choose_device sets it
+        clock.append(time.process_time())
         next(ours)
-        torch.backends.cuda.enable_cudnn_sdp(True)          # as PyTorch does
-        clock.append(now(device))
+        clock.append(time.process_time())
     with quiet():
-        torch.backends.cuda.enable_cudnn_sdp(True)
-        trl_steps(name, subject, device, after_their_step, settings)
+        trl_steps(name, subject, after_their_step)
     seconds = np.diff(clock)
-    ratios = (seconds[::2] / seconds[1::2])[subject.warm:]
+    ratios = (seconds[::2] / seconds[1::2])[1:]
     low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
@@ -59,17 +55,7 @@ def if_installed(measure: Callable[[], str]) -> str:
         return f"not measured: {f'{e.name} is not installed' if e.name else e}"
 
 
-def now(device: Device) -> float:
-    """Seconds: of the processor, which other programs disturb less; with a GPU those of the wall
-    clock, once it has done all that it was given."""
-    if device.kind == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def trl_steps(name: str, subject: Subject, device: Device, after_step: Callable[[], None],
-              more: dict) -> None:
+def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> None:
     """TRL's trainer makes as many optimizer steps as ours, on NanoWorld's rows."""
     import datasets
     import trl
@@ -80,16 +66,15 @@ def trl_steps(name: str, subject: Subject, device: Device, after_step: Callable[
             after_step()
     _, kind, settings = METHODS[name]
     answers = SAMPLES if name == "grpo" else 1
-    turns = subject.warm + subject.turns
+    turns = 1 + subject.turns
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "rows.jsonl")
         rows = world.rows("train", kind, subject.rows * turns, 0)
         file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
         config = getattr(trl, f"{name.upper()}Config")(
-            place, max_steps=turns, use_cpu=device.kind == "cpu",
-            bf16=device.dtype == "bf16", report_to="none",
+            place, max_steps=turns, use_cpu=True, bf16=False, report_to="none",
             per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings, **more)
+            save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings)
         getattr(trl, f"{name.upper()}Trainer")(
             AutoModelForCausalLM.from_pretrained(subject.folder, dtype=torch.float32), args=config,
             train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",

@@ -1,17 +1,15 @@
-"""What to run first on a GPU: does it compute what the CPU computes, and at what cost?
+"""What to run first on a GPU: does it compute what the CPU computes?
 
     python -m lessons.bench --gpu                       # one CUDA device
     python -m lessons.bench --gpu --real out/smollm2    # a model of transformers as well
     python -m lessons.bench --gpu cpu                   # the same lines on the CPU, to try the code
 
 A check prints `ok`, or `LOOK` where a figure is not as expected; then something is wrong, or the
-bound does not fit this card. After a LOOK the exit code is 1. After LIMIT seconds no further line
-begins; the same command goes on there, from out/bench_cuda.jsonl. Delete this file to begin anew.
+bound does not fit this card. After a LOOK the exit code is 1.
 """
 import contextlib
 import copy
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,8 +24,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from lessons.bench.beside_trl import FAST, METHODS, against_trl, if_installed
-from lessons.bench.subjects import Subject, nano, on_gpu, quiet, real
+from lessons.bench.subjects import quiet
 from nanouft import __version__, train, world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, RowSource, encode
@@ -44,24 +41,19 @@ from nanouft.run.device import CompiledBlocks, choose_device
 from nanouft.run.reference import FrozenModels
 
 TRIED = ("sft", "ift", "dpo", "grpo")
-LIMIT = 360     # seconds
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
 Verdict = tuple[bool, str]                      # is it as expected, and what was seen
 Figures = Callable[[int], Tensor]       # k -> (k, 2): loss and gradient norm of the next k steps
 
 
-def report(what: str, check: Callable[[], Verdict]) -> Verdict:
+def report(what: str, check: Callable[[], Verdict]) -> bool:
     """Print the line of a check. One that raises is a LOOK, and the next ones follow."""
     try:
         fine, told = check()
     except Exception as e:
         fine, told = False, f"{type(e).__name__}: {' '.join(str(e).split())[:160]}"
-    show(what, fine, told)
-    return fine, told
-
-
-def show(what: str, fine: bool, told: str) -> None:
     print(f"{'ok  ' if fine else 'LOOK'}  {what:<32} {told}", flush=True)
+    return fine
 
 
 # ---- steps that can be compared ------------------------------------------------------------------
@@ -193,61 +185,27 @@ def accumulate(gpu: Device, start: Start = base) -> Verdict:
     return off < 1e-3, f"off by {off:.0e} in fp32"
 
 
-# ---- costs ---------------------------------------------------------------------------------------
-def beside_trl(name: str, of: Callable[[], Subject], device: Device, **settings: bool) -> Verdict:
-    """Seconds of TRL's steps over ours."""
-    return True, if_installed(
-        lambda: f"TRL's time / ours: {against_trl(name, of(), device, **settings)}")
-
-
-def lines_of(gpu: Device, folder: str | None) -> dict[str, Callable[[], Verdict]]:
-    """{name of a line: what makes it}: checks, then TRL."""
-    theirs = f", {Path(folder).name}" if folder else ""
-    larger = on_gpu if gpu.kind == "cuda" else lambda subject: subject
-    lines: dict[str, Callable[[], Verdict]] = {}
+def checks_of(gpu: Device, folder: str | None) -> dict[str, Callable[[], Verdict]]:
+    """{name of a line: what makes it}."""
+    checks: dict[str, Callable[[], Verdict]] = {}
     for name in TRIED:
-        lines[f"{name} = CPU"] = partial(same_as_cpu, name, gpu)
+        checks[f"{name} = CPU"] = partial(same_as_cpu, name, gpu)
         if folder:
-            lines[f"{name} = CPU{theirs}"] = partial(
+            checks[f"{name} = CPU, {Path(folder).name}"] = partial(
                 same_as_cpu, name, gpu, partial(start_model, folder), rows=8)
-    lines |= {"accumulate": partial(accumulate, gpu), "fp16 scaler": partial(scaler, gpu),
-              "resume": partial(resume, gpu), "compile": partial(compiled, gpu)}
-    subjects = {"": lambda: larger(nano())}
-    if folder:
-        subjects[theirs] = lambda: larger(real(folder))
-    lines |= {f"{name} beside TRL{whose}": partial(beside_trl, name, of, gpu)
-              for whose, of in subjects.items() for name in METHODS}
-    if folder:                              # Liger knows Llama and its like, not GPT-2
-        lines |= {f"{name} beside TRL with Liger's kernels{theirs}":
-                  partial(beside_trl, name, subjects[theirs], gpu, **FAST) for name in METHODS}
-    return lines
+    return checks | {"accumulate": partial(accumulate, gpu), "fp16 scaler": partial(scaler, gpu),
+                     "resume": partial(resume, gpu), "compile": partial(compiled, gpu)}
 
 
-def main(where: str = "cuda", folder: str | None = None, limit: float = LIMIT) -> int:
-    """Print all lines; 1 if one of them says LOOK, or if the time is over."""
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")      # TRL would use all cards, ours uses one
+def main(where: str = "cuda", folder: str | None = None) -> int:
+    """Print all lines; 1 if one of them says LOOK."""
     if where == "cuda" and not torch.cuda.is_available():
         raise UserError("--gpu: there is no CUDA device here")
-    begun, gpu = time.monotonic(), choose_device(where, "bf16")
+    gpu = choose_device(where, "bf16")
     card = torch.cuda.get_device_name() if where == "cuda" else "cpu"
-    about = f"{card}; torch {torch.__version__}; nanouft {__version__}"
-    print(f"{about}; {time.strftime('%Y-%m-%d')}")
-    file = Path("out", f"bench_{where}.jsonl")
-    found = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    kept = {x["what"]: x["told"] for x in map(json.loads, found) if x["about"] == about}
+    print(f"{card}; torch {torch.__version__}; nanouft {__version__}; {time.strftime('%Y-%m-%d')}")
     held = []
-    for what, check in lines_of(gpu, folder).items():
-        if what in kept:                                # by an earlier call
-            show(what, True, kept[what])
-            continue
-        if time.monotonic() - begun > limit:
-            print(f"{limit:.0f} seconds are over; the same command goes on with: {what}")
-            return 1
-        choose_device(where, "bf16")                # the line before may have left other settings
-        fine, told = report(what, check)
-        held.append(fine)
-        if fine:
-            file.parent.mkdir(exist_ok=True)
-            with file.open("a", encoding="utf-8") as f:
-                print(json.dumps({"about": about, "what": what, "told": told}), file=f)
+    for what, check in checks_of(gpu, folder).items():
+        choose_device(where, "bf16")                # the check before may have left other settings
+        held.append(report(what, check))
     return int(not all(held))

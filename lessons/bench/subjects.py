@@ -6,13 +6,13 @@ import contextlib
 import copy
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lessons.evidence import train
 from nanouft import world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.generate import MAX_NEW
-from nanouft.loop import Device, Step, Update, make_optimizer, steps
+from nanouft.loop import Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
@@ -24,8 +24,7 @@ class Subject:
     """A model, and how much it has to do."""
     folder: str
     rows: int           # of an optimizer step; prompts of a step of GRPO
-    turns: int          # steps that are counted
-    warm: int = 1       # steps before them: the first ones prepare memory, and on a GPU kernels
+    turns: int          # steps that are counted; one before them prepares memory
 
 
 def nano() -> Subject:
@@ -41,11 +40,6 @@ def real(folder: str) -> Subject:
     return Subject(folder, rows=8, turns=3)
 
 
-def on_gpu(subject: Subject) -> Subject:
-    """A GPU is warm after more steps, has room for more rows, and takes less time for a step."""
-    return replace(subject, rows=32, turns=10, warm=5)
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[io.StringIO]:
     """Takes what a training prints, its bar included: it does not stand in the table."""
@@ -54,20 +48,19 @@ def quiet() -> Iterator[io.StringIO]:
         yield silent
 
 
-def our_steps(name: str, subject: Subject, device: Device = Device()) -> Iterator[Step]:
+def our_steps(name: str, subject: Subject) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
-    model.to(device.name)
     optimizer = make_optimizer(model, objective.lr, fused=True)
-    n = subject.rows * (subject.warm + subject.turns)
+    n = subject.rows * (1 + subject.turns)
     rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     batching = Batching(subject.rows, steps=96)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, Sampler(model, start, tok, device=device),
+        source = Rollouts(encoded, objective, Sampler(model, start, tok),
                           world.exact_scores, batching)
     else:
-        encoded = FrozenModels(model, tok.pad, device).prepare(encoded, objective)
+        encoded = FrozenModels(model, tok.pad).prepare(encoded, objective)
         source = RowSource(encoded, batching, tok.pad)
-    return steps(model, objective, source, Update(optimizer, clip=1.0), range(96), device)
+    return steps(model, objective, source, Update(optimizer, clip=1.0), range(96))

@@ -1,6 +1,5 @@
 """lessons.bench: each line of --gpu, tried without a GPU, says ok, and LOOK where numbers are not
 the CPU's; and README has the figures of the page of benchmarks."""
-import itertools
 import os
 import re
 from pathlib import Path
@@ -9,7 +8,8 @@ import pytest
 import torch
 from made import NANO, tiny
 
-from lessons.bench import __main__, gpu, subjects
+from lessons.bench import __main__, gpu
+from lessons.bench.beside_trl import if_installed
 from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
@@ -71,49 +71,24 @@ def test_a_check_is_ok_and_with_a_fault_it_is_a_look(check, owner, name, fault, 
     assert not fine, told
 
 
-@pytest.fixture
-def checks(monkeypatch, tmp_path):
-    """All lines but "compile" are as expected."""
+def test_a_check_that_raises_ends_nothing(monkeypatch, capsys):
+    """And a LOOK is seen in the exit code."""
     def no_compiler(*told):
         raise RuntimeError("Failed to find\na C compiler")
-    monkeypatch.chdir(tmp_path)
-    for check in ("same_as_cpu", "accumulate", "scaler", "resume", "beside_trl"):
+    for check in ("same_as_cpu", "accumulate", "scaler", "compiled"):
         monkeypatch.setattr(gpu, check, lambda *told, **more: (True, "as expected"))
-    monkeypatch.setattr(gpu, "compiled", no_compiler)
-
-
-def test_a_check_that_raises_ends_nothing(checks, capsys):
-    """TRL is printed behind it; and a LOOK is seen in the exit code."""
+    monkeypatch.setattr(gpu, "resume", no_compiler)
     assert gpu.main("cpu", "some/folder") == 1
     lines = capsys.readouterr().out.splitlines()
     look, = (line for line in lines if line.startswith("LOOK"))
-    assert look.split() == "LOOK compile RuntimeError: Failed to find a C compiler".split()
-    assert len(lines) == 1 + len(gpu.lines_of(CPU, "some/folder"))
-    assert "grpo beside TRL with Liger's kernels, folder" in lines[-1]
+    assert look.split() == "LOOK resume RuntimeError: Failed to find a C compiler".split()
+    assert len(lines) == 1 + len(gpu.checks_of(CPU, "some/folder")) and "compile" in lines[-1]
 
 
-def test_it_stops_in_time_and_goes_on_where_it_stopped(checks, monkeypatch, capsys):
-    """What was as expected is not measured again, and a LOOK is."""
-    monkeypatch.setattr(gpu, "compiled", lambda *told: (False, "3 graphs"))
-    clock = itertools.count()
-    monkeypatch.setattr(gpu.time, "monotonic", lambda: next(clock))
-    assert gpu.main("cpu", limit=9) == 1
-    first = capsys.readouterr().out.splitlines()
-    assert first[-1].startswith("9 seconds are over; the same command goes on with: dpo beside TRL")
-    for check in ("same_as_cpu", "compiled"):
-        monkeypatch.setattr(gpu, check, lambda *told: (True, "again"))
-    assert gpu.main("cpu") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [x for x in lines if "again" in x] == [f"ok    {'compile':<32} again"]
-    assert len(lines) == 1 + len(gpu.lines_of(CPU, None)) and lines[1] == first[1]
-
-
-def test_without_trl_the_line_says_so(monkeypatch):
-    def without(*told):
+def test_without_trl_the_line_says_so():
+    def without():
         raise ModuleNotFoundError("No module named 'trl'", name="trl")
-    monkeypatch.setattr(gpu, "against_trl", without)
-    told = gpu.beside_trl("sft", lambda: subjects.Subject("base", rows=2, turns=1), CPU)
-    assert told == (True, "not measured: trl is not installed")
+    assert if_installed(without) == "not measured: trl is not installed"
 
 
 def test_a_system_without_a_load_tells_its_cores(monkeypatch):
