@@ -4,7 +4,7 @@
     python -m lessons check 06a                 # an exercise; 06: those of a lesson
     python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
-    python -m lessons check 06a --folder ada    # the same for somebody else's files, shut in
+    python -m lessons check 06a --folder .      # your files of the folder in which you are
     python -m lessons check mine --run ift      # the whole program with your parts
     python -m lessons check ex06 --stub         # the empty file again; yours becomes ex06.py.old
 
@@ -15,9 +15,8 @@ style will do: nothing but results is compared, and a gradient only where the ta
 flows. A part of mine.py stands in nanouft/simple.py in the place of ours. The exit code is 0 if
 everything asked for is right.
 
-Your own files, those of lessons/exercises or of the folder in which you are (--folder .), run here,
-with what they print. Those of another folder run as a class's do: in a process of their own, with
-limits and, where bubblewrap is, in a container. What they print is not shown.
+Your files run here, with what they print. So those of another folder are refused: the programs of
+other people run shut in, by `python -m lessons grade`.
 """
 import argparse
 import re
@@ -45,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, psft, ift [all]")
-    parser.add_argument("--folder", type=Path, help="where your files are [lessons/exercises]")
+    parser.add_argument("--folder", type=Path, help="., if your files are here [lessons/exercises]")
     parser.add_argument("--seed", help="of the cases, to see the same again [another in each run]")
     parser.add_argument("--run", metavar="METHOD", help="then train by this method")
     parser.add_argument("--stub", action="store_true", help="the empty files again")
@@ -66,25 +65,21 @@ def main(arguments: list[str] | None = None) -> int:
         for file in {folder / tasks()[name].file for name in names}:
             begin_again(file)
         return 0
-    own = folder.resolve() in (STUBS, Path.cwd())
-    if own:
-        sys.path.insert(0, str(folder))                         # a file may import its neighbour
-        judged = ((name, *judge_file(name, folder / tasks()[name].file, flags.seed))
-                  for name in names)
-    elif flags.run:
-        raise UserError("--run: the program would run in your own process; if you trust it, copy "
-                        "it into lessons/exercises")
-    else:
-        judged = judge_shut_in(names, folder.resolve(), flags.seed)
-    for name, program, told in judged:
-        idle = told.state == "not started" or not (folder / tasks()[name].file).exists()
-        if flags.which or not idle:
+    if folder.resolve() not in (STUBS, Path.cwd()):
+        raise UserError(f"--folder {folder}: its programs would run in your own process. If they "
+                        "are yours, go there and say --folder . ; python -m lessons grade takes "
+                        "those of others")
+    sys.path.insert(0, str(folder))                             # a file may import its neighbour
+    for name in names:
+        file = folder / tasks()[name].file
+        program, told = judge_file(name, file, flags.seed)
+        if flags.which or told.state != "not started" and file.exists():
             say(f"{name:<26}{told.state}")
         if told.state == "right":
             right[name] = program
         elif flags.which and told.state == "wrong":
             say(f"{told.told}\n")
-            spoilt |= own and program is None and (folder / tasks()[name].file).exists()
+            spoilt |= program is None and file.exists()
     if spoilt:
         say("With --stub you begin again with the empty file, and yours is kept.")
     missing = [name for name in names if name not in right]
@@ -92,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
         if missing and not flags.which else ""))
     of_file = sys.modules.get(f"lessons.keys.{Path(tasks()[names[0]].file).stem}")
-    if own and not missing and hasattr(of_file, "outcome"):     # of a longer piece: its figures
+    if not missing and hasattr(of_file, "outcome"):     # of a longer piece: its figures
         say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
     if flags.run:
         mine = {name: right[name] for name in parts.PARTS if name in right}
@@ -123,28 +118,6 @@ def begin_again(file: Path) -> None:
         write_text(old, text)
         write_text(file, empty)
     say(f"{file} is empty again" + f"; yours is {old.name}" * (empty != text))
-
-
-def judge_shut_in(names: list[str], folder: Path, seed: str | None):
-    """As a class is graded: of each task its name, no program, and the verdict."""
-    from lessons.tasks import submission
-    from lessons.tasks.call import NO_FILE
-    from lessons.tasks.child import run_all
-    from lessons.tasks.task import Judge, Verdict, tasks
-    submission.warn_without_container()
-    judges, jobs, told = {}, [], {}
-    for name in names:
-        file = folder / tasks()[name].file
-        try:
-            text, _ = submission.text_of(file)
-        except OSError as error:
-            told[name] = Verdict(f"{file}: {error}" if file.exists() else NO_FILE.format(file), 0)
-            continue
-        judges[name] = Judge(tasks()[name], seed)
-        jobs.append(submission.job_for(name, judges[name], file, text))
-    for name, seen in run_all(jobs, folder, submission.others(folder)).items():
-        told[name] = Verdict(seen, 0) if isinstance(seen, str) else judges[name].verdict(seen)
-    return [(name, None, told[name]) for name in names]
 
 
 def judge_file(name: str, file: Path, seed: str | None):

@@ -232,12 +232,6 @@ def marks_in(file: Path) -> dict[str, dict]:
         return {}
 
 
-def others(student: Path) -> list[Path]:
-    """Folders beside a student's, perhaps those of classmates."""
-    beside = student.parent.iterdir() if len(student.parent.parts) > 1 else []
-    return [x for x in beside if x != student and x.name[0] not in "._" and x.is_dir()]
-
-
 def warn_without_container() -> None:
     if why := no_container():
         say(f"Programs run without a container ({why}). They can read keys, write files and use "

@@ -31,7 +31,7 @@ from programs.classes import (
 
 from lessons.classroom import arena, arena_runs, exam
 from lessons.lesson_list import NUMBERS, head_of
-from lessons.tasks import call, child, grade, parts, submission
+from lessons.tasks import call, child, grade, parts
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, Verdict, tasks
@@ -489,13 +489,6 @@ def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch
         assert arena_runs.measure("mine", "sft", task, "test", 7).rate[:4] == "2e-5"
         assert {split for split, *_ in asked[:tries]} == {"val"}
         assert {(split, seed) for split, seed, _ in asked[tries:]} == {("test", 7)}
-
-
-def test_classmates_are_the_folders_beside_a_students():
-    for name in ("ann", "bob", ".git", "_old"):
-        Path("all", name).mkdir(parents=True)
-    Path("all/points.csv").touch()
-    assert submission.others(Path("all/ann").resolve()) == [Path("all/bob").resolve()]
 
 
 def test_what_an_entry_leaves_is_its_weights():

@@ -368,20 +368,20 @@ def test_whatever_is_written_below_a_docstring_the_empty_file_comes_back(stub, t
         old.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_somebody_elses_files_run_in_another_process(own, tmp_path, capsys, monkeypatch):
-    """With what they import; own ones are those of the folder in which one is."""
+def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_are_refused(
+        tmp_path, capsys, monkeypatch):
+    """Before a line of them has run."""
     (tmp_path / "neighbour_of_ex12.py").write_text(KNOWN["12a"].source)
     (tmp_path / "ex12.py").write_text("import os\nfrom neighbour_of_ex12 import answers_needed\n"
                                       "def grpo_push(*x):\n    raise ValueError(os.getpid())\n")
-    if own:
-        monkeypatch.chdir(tmp_path)
-    assert command(check.main, ["12a", "12b", "3", "--folder", str(tmp_path)]) == 1
+    words = ["12a", "12b", "3", "--folder"]
+    assert command(check.main, [*words, str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert "go there and say --folder . ; python -m lessons grade takes" in told.err
+    assert "12a" not in told.out
+    monkeypatch.chdir(tmp_path)
+    assert command(check.main, [*words, "."]) == 1
     said = capsys.readouterr().out
-    for words in ("12a                       right\n", "There is no file", "1 of 3 right."):
+    for words in ("12a                       right\n", "There is no file", "1 of 3 right.",
+                  f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"):
         assert words in said
-    assert (f"ValueError: {os.getpid()}\n" in said) == own
-    assert "\n    line 4: raise ValueError(os.getpid())" in said
-    if not own:
-        assert command(check.main, ["12a", "--folder", str(tmp_path), "--run", "sft"]) == 2
-        assert "your own process" in capsys.readouterr().err
