@@ -6,7 +6,6 @@
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
     python -m lessons check 06a --folder .      # your files of the folder in which you are
     python -m lessons check mine --run ift      # the whole program with your parts
-    python -m lessons check ex06 --stub         # the empty file again; yours becomes ex06.py.old
 
 Write into lessons/exercises: ex06.py, mine.py, psft.py. Cases are drawn anew in each run and given
 to your program and to the right one of lessons/keys. You see the smallest in which they differ and,
@@ -19,13 +18,11 @@ Your files run here, with what they print. So those of another folder are refuse
 other people run shut in, by `python -m lessons grade`.
 """
 import argparse
-import re
 import sys
 from pathlib import Path
 
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import read_text, write_text
 from nanouft.plumbing.printing import say
 
 
@@ -47,7 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="., if your files are here [lessons/exercises]")
     parser.add_argument("--seed", help="of the cases, to see the same again [another in each run]")
     parser.add_argument("--run", metavar="METHOD", help="then train by this method")
-    parser.add_argument("--stub", action="store_true", help="the empty files again")
     flags = parser.parse_args(arguments)
     # Here, so that --help does not wait for torch.
     import torch
@@ -57,14 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     if flags.run:
         one_of("method", flags.run, parts.simple.METHODS)
     torch.set_num_threads(1)
-    folder, right, spoilt = flags.folder or STUBS, {}, False
-    names = chosen(flags.which)
-    if flags.stub:
-        if not flags.which:
-            raise UserError("--stub needs the name of a file, such as ex06")
-        for file in {folder / tasks()[name].file for name in names}:
-            begin_again(file)
-        return 0
+    folder, right, names = flags.folder or STUBS, {}, chosen(flags.which)
     if folder.resolve() not in (STUBS, Path.cwd()):
         raise UserError(f"--folder {folder}: its programs would run in your own process. If they "
                         "are yours, go there and say --folder . ; python -m lessons grade takes "
@@ -79,9 +68,6 @@ def main(arguments: list[str] | None = None) -> int:
             right[name] = program
         elif flags.which and told.state == "wrong":
             say(f"{told.told}\n")
-            spoilt |= program is None and file.exists()
-    if spoilt:
-        say("With --stub you begin again with the empty file, and yours is kept.")
     missing = [name for name in names if name not in right]
     say(f"{len(right)} of {len(names)} right." + (
         f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
@@ -94,30 +80,6 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"A run of {flags.run} with your {', '.join(mine) or 'no part'}, and ours for the rest")
         parts.run(flags.run, mine)
     return int(bool(missing))
-
-
-def emptied(text: str, name: str) -> str:
-    """The file of this name with each function that is asked for cut back to its docstring."""
-    from lessons.tasks.task import tasks
-    found = [text.partition("\ndef ")[0].rstrip() + "\n"]
-    for function in (task.name for task in tasks().values() if task.file == name):
-        stub = re.search(rf'^def {function}\(.*?\n    """.*?"""\n', text, re.M | re.S)
-        if not function or not stub:
-            raise UserError(f"{name}: has no docstring of {function or 'a class'} to begin from; "
-                            "take the file from git, a zip or its page")
-        found.append(stub[0] + "    raise NotImplementedError\n")
-    return "\n\n".join(found)
-
-
-def begin_again(file: Path) -> None:
-    text, old = read_text(file), file.with_name(file.name + ".old")
-    empty = emptied(text, file.name)
-    if empty != text:
-        if old.exists():
-            raise UserError(f"{old}: is there already; rename it first")
-        write_text(old, text)
-        write_text(file, empty)
-    say(f"{file} is empty again" + f"; yours is {old.name}" * (empty != text))
 
 
 def judge_file(name: str, file: Path, seed: str | None):
