@@ -34,7 +34,6 @@ from lessons.tasks.submission import (
     NOT_HANDED_IN,
     NOT_READ,
     Student,
-    fingerprint,
     hashed,
     job_for,
     warn_without_container,
@@ -131,22 +130,6 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
         say(f"Not in the table, because {folder} has no such folder: {', '.join(sorted(gone))}")
 
 
-def same_programs(students: list[Student], name: str) -> dict[Student, str]:
-    """Who has handed in the same program for a task, unless it is so short that everybody writes it
-    alike. A folder with two names is one student."""
-    key, _ = fingerprint(tasks()[name].source, tasks()[name].name)
-    prints = {x: fingerprint(x.programs[name][1], tasks()[name].name)
-              for x in students if name in x.programs}
-    found = {}
-    for student, (mine, short) in prints.items():
-        same = [x.name for x, (theirs, _) in prints.items() if theirs == mine
-                and x.folder.resolve() != student.folder.resolve()]
-        same = ["the key"] * (mine == key) + same
-        more = [f"{len(same) - 5} more"] if len(same) > 5 else []
-        found[student] = "" if short else ", ".join(same[:5] + more)
-    return found
-
-
 def one_line(text: object) -> str:
     """As any terminal and spreadsheet shows it: no control characters, and no formula."""
     said = visible(" ".join(str(text).split())).encode("utf-8", "backslashreplace").decode()
@@ -167,20 +150,17 @@ def write_results(out: Path, student: Student, names: list[str]) -> None:
 
 
 def write_table(out: Path, students: list[Student], names: list[str]) -> None:
-    same = {name: same_programs(students, name) for name in names}
     with (out / "points.csv").open("w", newline="", encoding="utf-8") as file:
         write = csv.writer(file).writerow
-        write(["student", "points", *names, "the same program as", FREE, NOT_READ])
+        write(["student", "points", *names, FREE, NOT_READ])
         for student in students:
             scores = [student.marks[name]["score"] for name in names]
-            others = [f"{name}: {same[name][student]}" for name in names
-                      if same[name].get(student)]
             remarks = student.remarks(names)
             write([one_line(x) for x in (
                 student.name, f"{sum(scores):g}",
                 *(f"{x:g}" if name in student.programs else NOT_HANDED_IN
                   for name, x in zip(names, scores)),
-                "; ".join(others), " ".join(remarks[FREE]), ", ".join(remarks[NOT_READ]))])
+                " ".join(remarks[FREE]), ", ".join(remarks[NOT_READ]))])
 
 
 def main(arguments: list[str] | None = None) -> int:

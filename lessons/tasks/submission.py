@@ -12,7 +12,6 @@ from lessons.tasks.task import STUBS, Judge, tasks
 from nanouft.plumbing.printing import say
 
 LARGEST = 2**22                     # bytes of a file
-SHORT = 50                          # nodes of a program that everybody writes alike
 DEFINED = (ast.FunctionDef, ast.ClassDef)
 BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 PLAIN = "float int range list tuple dict set sum max min len torch.tensor".split()
@@ -191,29 +190,6 @@ class Student:
                 NOT_READ: self.not_read,
                 FREE: [name for name in names if name in self.programs
                        and not self.marks[name]["extra_data"]["container"]]}
-
-
-def fingerprint(text: str, name: str) -> tuple[str, bool]:
-    """Equal for programs that differ in names of their own, comments and docstrings; is it
-    short? "" if there is none, or it is nested too deep."""
-    made, numbers = definition(text, name), {}
-    if made is None:
-        return "", True
-    for node in ast.walk(made):
-        if isinstance(node, DEFINED) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    own = {x.id for x in ast.walk(made) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
-    own |= {x.arg for x in ast.walk(made) if isinstance(x, ast.arg)} | {made.name}
-    for node in ast.walk(made):
-        for what in ("id", "arg", "name"):
-            if (word := getattr(node, what, None)) in own:
-                setattr(node, what, str(numbers.setdefault(word, len(numbers))))
-        if isinstance(node, ast.arg):
-            node.annotation = None
-    try:
-        return ast.dump(made), sum(1 for _ in ast.walk(made)) < SHORT
-    except BROKEN:
-        return "", True
 
 
 def hashed(*parts: object) -> str:

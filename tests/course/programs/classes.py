@@ -9,14 +9,6 @@ def grpo_push(logp, old, ref, A, eps, beta):
     return rho * A * plain + beta * ((ref - logp).exp() - 1)
 '''
 WRONG = "def grpo_push(logp, old, ref, A, eps, beta):\n    "
-RENAMED = '''
-import torch as t
-def grpo_push(now, before, start, gain, clip, kl):
-    """My own docstring."""                     # and a remark
-    ratio = (now - before).exp()
-    counts = ratio * gain <= ratio.clamp(1 - clip, 1 + clip) * gain
-    return ratio * gain * counts + kl * ((start - now).exp() - 1)
-'''
 OTHERWISE = '''
 import torch
 def grpo_push(logp, old, ref, A, eps, beta):
