@@ -38,7 +38,7 @@ EXPLAINED = (
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
     """Two lines for a question: whose it is; its verdict, figures and largest task."""
     for line in lines:
-        without = f"without {line.without}".replace("**", "") if line.without else ""
+        without = f"without {line.without}" if line.without else ""
         rests = f"the verdict rests on {line.rests_on}" if line.rests_on else ""
         beside = "; ".join(filter(None, (without, rests)))
         print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")

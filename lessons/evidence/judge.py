@@ -57,11 +57,9 @@ class Line:
 
     @property
     def without(self) -> str:
-        """ "list **-0.0** and +0.6": the largest task and the difference without it, in bold where
-        the verdict rests on that task."""
+        """ "list -0.0 and +0.6": the largest task and the difference without it."""
         found = [f for f in self.findings if f.largest]
-        bold = ["**" if f.rests and self.verdict != "undecided" else "" for f in found]
-        numbers = [f"{mark}{100 * f.without:+.1f}{mark}" for f, mark in zip(found, bold)]
+        numbers = [f"{100 * f.without:+.1f}" for f in found]
         if len({f.largest for f in found}) == 1:
             return f"{found[0].largest} {' and '.join(numbers)}"
         return " and ".join(f"{f.largest} {x}" for f, x in zip(found, numbers))
@@ -157,7 +155,8 @@ def findings_of(questions: list[Asked]) -> list[Finding]:
 
 def holm(questions: list[Asked]) -> list[str]:
     """The verdicts of questions that share one correction."""
-    return stats.holm([(*moments(asked), asked.test) for asked in questions])
+    return [said for _, said in stats.decide([(*moments(asked), asked.test)
+                                              for asked in questions])]
 
 
 def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Asked]]:

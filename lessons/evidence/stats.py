@@ -2,7 +2,7 @@
 
     moments(gaps, groups)       # mean, its variance, degrees of freedom
     half_width(variance, freedom)
-    holm([(mean, variance, freedom, "better"), ...])    # a verdict for each, corrected
+    decide([(mean, variance, freedom, "better"), ...])  # half width and verdict of each, corrected
 
 A score is modelled as a share of the seed, plus a share of the prompt, plus what is left, and each
 of the three has a variance of its own (Owen 2007, arXiv:0712.1111). Both the variance over seeds
@@ -97,8 +97,3 @@ def decide(questions: list[tuple[float, float, float, str]]) -> list[tuple[float
         doubt = said == "undecided"
         looks -= not doubt
     return decided
-
-
-def holm(questions: list[tuple[float, float, float, str]]) -> list[str]:
-    """The verdicts alone."""
-    return [said for _, said in decide(questions)]

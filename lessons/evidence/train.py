@@ -4,13 +4,8 @@
 
 Every command makes one folder in out/evidence. A folder that is there is not made again, so an
 interrupted run goes on where it was; the line of its seed says so. Its test prompts are then
-answered and scored into FOLDER/scores.npz, and FOLDER/cpu_seconds says what it took to make. What
-made both is told beside them, so a folder of another plan is refused. Runs share no folders; R1s
-asks those of R1.
-
-Scores of a run that takes days are kept in results/unfinished on the way. To go on from there:
-
-    cp -r lessons/evidence/results/unfinished/. out/evidence/
+answered and scored into FOLDER/scores.npz. What made both is told beside them, so a folder of
+another plan is refused. Runs share no folders; R1s asks those of R1.
 """
 import hashlib
 import json
@@ -20,7 +15,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import get_context
@@ -88,10 +82,7 @@ def make(todo: Commands, *only: str) -> None:
             continue
         try:
             with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
-                began = time.process_time()
                 import_module(program).main([*words[:-1], str(partial)])
-                took = time.process_time() - began
-                (partial / "cpu_seconds").write_text(f"{took:.0f}\n", encoding="utf-8")
                 (partial / "commands").write_text(made_by(todo, folder), encoding="utf-8")
                 partial.rename(folder)
         except (Exception, SystemExit) as e:
@@ -191,11 +182,8 @@ def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str])
         for weights in (file for x in folders.values() for file in Path(x).glob("*.safetensors")
                         if Path(x).is_relative_to(OUT / name) and "/all/" not in x):
             weights.unlink()
-    took = [f"{training} {Path(folder, 'cpu_seconds').read_text(encoding='utf-8').strip()}"
-            for training, folder in folders.items() if Path(folder, "cpu_seconds").exists()]
     return (f"{name}, {MODELS[run.models[model]]}, seed {run.seeds()[s]}: {len(missing)} scored, "
-            f"{len({*folders.values()}) - len(missing)} were there; CPU seconds: "
-            f"{', '.join(took) or 'not known'}")
+            f"{len({*folders.values()}) - len(missing)} were there")
 
 
 def second_base(folder: Path) -> None:

@@ -127,8 +127,9 @@ def test_verdicts(mean, half, test, verdict):
 def test_holm_stops_at_the_first_doubt():
     """With 4 degrees of freedom one look needs 2.78 standard errors, two looks need 3.50."""
     clear, fair, weak = ((errors * 0.01, 0.0001, 4.0, "better") for errors in (9, 3.3, 3))
-    assert stats.holm([clear, fair]) == ["holds", "holds"]
-    assert stats.holm([weak, clear, fair]) == ["undecided", "holds", "undecided"]
+    for asked, verdicts in (([clear, fair], ["holds", "holds"]),
+                            ([weak, clear, fair], ["undecided", "holds", "undecided"])):
+        assert [said for _, said in stats.decide(asked)] == verdicts
 
 
 def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
