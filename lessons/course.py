@@ -30,7 +30,7 @@ from nanouft.plumbing.printing import progress
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
-from lessons.lesson_list import lesson_file, number_of  # noqa: E402
+from lessons.lesson_list import NUMBERS, number_of  # noqa: E402
 
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
@@ -112,7 +112,7 @@ class Lesson:
         as_script = started.parent == HERE and started.suffix == ".py"
         if as_script:
             sys.excepthook = tell
-        self.file = started if as_script else lesson_file(number)
+        self.file = started if as_script else NUMBERS[number]
         given = None
         if as_script:
             given = self.read_flags(change)

@@ -45,11 +45,6 @@ def number_of(lesson: Path) -> str:
 NUMBERS = {number_of(file): file for file in LESSONS}
 
 
-def lesson_file(number: str) -> Path:
-    """"04" -> lessons/04_models_own_guess.py."""
-    return NUMBERS[number]
-
-
 def exercises_of(lesson: Path, file: ast.Module) -> list[ast.FunctionDef]:
     """The functions of a lesson's exercises. Two lessons share ex12.py: exercise 12b is that of
     lesson 12b, all others belong to lesson 12."""
@@ -89,7 +84,7 @@ def by_subject() -> str:
     """README's list."""
     out = ["| subject | lessons |", "|---|---|"]
     for subject, numbers in SUBJECTS.items():
-        files = map(lesson_file, numbers.split())
+        files = [NUMBERS[number] for number in numbers.split()]
         out.append(f"| **{subject}** | " + " · ".join(
             f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
             + " |")

@@ -28,7 +28,7 @@ from lessons.course import HERE, Question, switches
 from lessons.evidence import judge
 from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
-from lessons.lesson_list import LESSONS, NUMBERS, lesson_file, number_of
+from lessons.lesson_list import LESSONS, NUMBERS, number_of
 from lessons.tasks import parts  # noqa: F401 (it replaces how simple.py samples when it is read)
 from lessons.tasks.task import tasks
 from lessons.website import pages
@@ -154,14 +154,14 @@ def typed(monkeypatch, *answers):
 def start(monkeypatch, *flags: str, number: str = "15", change: str = "") -> course.Lesson:
     """As a command of a person does it."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(sys, "argv", [str(lesson_file(number)), *flags])
+    monkeypatch.setattr(sys, "argv", [str(NUMBERS[number]), *flags])
     return course.Lesson(number, change)
 
 
 @pytest.mark.parametrize(("number", "change"), ASKED)
 def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch, capsys):
     """Before the run the question is printed, but nothing of what stands below "After your run"."""
-    question = Question(lesson_file(number), change)
+    question = Question(NUMBERS[number], change)
     answer = list(question.choices)[1] if question.choices else f"{question.high:g}"
     happened = "a" if question.choices else question.low
     typed(monkeypatch, answer)
@@ -173,7 +173,7 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert f"Your guess: {answer}. What happened: " in said
     kept = Question(lesson.file, change)
     assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
-    assert len({Question(lesson_file(n), c).file for n, c in ASKED}) == len(ASKED)
+    assert len({Question(NUMBERS[n], c).file for n, c in ASKED}) == len(ASKED)
 
 
 def test_a_number_that_is_guessed_is_compared(folder, capsys):
@@ -221,7 +221,7 @@ def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
     """A run without a guess would tell the answer: the question is printed and no lesson runs."""
     with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 2 .* none"):
         start(monkeypatch)
-    assert Question(lesson_file("15")).text in capsys.readouterr().out
+    assert Question(NUMBERS["15"]).text in capsys.readouterr().out
     assert start(monkeypatch, "--guess", "none").question.guess == ""
     assert not course.GUESSES.exists()
     start(monkeypatch, "--guess", "1.5")
@@ -233,7 +233,7 @@ def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
 
 def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys):
     """It decides what is asked, and the next command names it."""
-    asked = Question(lesson_file("15"), "high")
+    asked = Question(NUMBERS["15"], "high")
     flagged = start(monkeypatch, "--change", "high", "--guess", f"{asked.high:g}")
     assert flagged.change == "high" and flagged.question.text == asked.text
     assert (folder / "out/guesses/15-high.txt").exists()
@@ -242,7 +242,7 @@ def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys)
         start(monkeypatch, "--change", "no steps shown", number="16")
     capsys.readouterr()
     start(monkeypatch, "--guess", "none").compare(0.4)
-    assert 'python ' + str(lesson_file("15")) + ' --change "high"' in capsys.readouterr().out
+    assert 'python ' + str(NUMBERS["15"]) + ' --change "high"' in capsys.readouterr().out
 
 
 def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
@@ -250,11 +250,11 @@ def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
     course.GUESSES.mkdir(parents=True)
     (course.GUESSES / "01.txt").write_text("guess 60\n", encoding="utf-8-sig")
     monkeypatch.setattr(Question, "valid", lambda self, guess: guess == "60")
-    assert Question(lesson_file("01")).guess == "60"
+    assert Question(NUMBERS["01"]).guess == "60"
     monkeypatch.setattr(pages, "HERE", folder)
     (folder / "exercises").mkdir()
     (folder / "exercises" / "ex01.py").write_text("def f(x):\n    return x", encoding="utf-8-sig")
-    assert pages.stubs(lesson_file("01"))[0].endswith("def f(x):\n    return x\n\n\ncheck(f)")
+    assert pages.stubs(NUMBERS["01"])[0].endswith("def f(x):\n    return x\n\n\ncheck(f)")
 
 
 def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):
@@ -314,7 +314,7 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
     """README, the site, the guesses and the counts are what they are without it, and it does not
     answer for the lesson."""
     env = copied(tmp_path)
-    copy = shutil.copy(lesson_file("05"), tmp_path / "lessons" / "05_a_copy.py")
+    copy = shutil.copy(NUMBERS["05"], tmp_path / "lessons" / "05_a_copy.py")
     code = """from lessons import course, lesson_list
 from lessons.classroom import course_state
 from lessons.website import methods_page, pages
@@ -342,7 +342,7 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     number, _, change = name.partition(" ")
     if name not in ("03", "15 high") and os.environ.get("LESSONS") != "all":
         pytest.skip("LESSONS=all runs every lesson, without its switch and with it")
-    lesson, right = lesson_file(number), RIGHT[name]
+    lesson, right = NUMBERS[number], RIGHT[name]
     question = Question(lesson, change)
     guess = "a" if question.choices else f"{question.low:g}"
     kept, env = tmp_path / question.file.relative_to(ROOT), copied(tmp_path)
