@@ -76,12 +76,6 @@ def test_the_smallest_case_of_a_part_has_one_row(name):
     assert len(parts.cases_of(name, 1)[0].rows) == 1
 
 
-def test_masks_have_every_shape_of_real_rows():
-    drawn = {"".join(map(str, Draw(f"0 {k}").one_mask(5))) for k in range(200)}
-    for shape in ("0+1+", "1+0+", "0+1+0+", "[01]*10+1[01]*", "1+", "0*10*"):
-        assert any(re.fullmatch(shape, mask) for mask in drawn), shape
-
-
 def test_chats_have_all_that_the_text_allows():
     """They begin with the user; each of the two may say "end", answer twice, or be cut off."""
     drawn = [" ".join(KNOWN["02a"].draw(Draw(f"{k}"))[0]) for k in range(200)]
