@@ -25,8 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lessons.bench.beside_trl import METHODS, against_trl, if_installed
-from lessons.bench.subjects import Subject, nano, real
+from lessons.bench.beside_trl import METHODS, Subject, against_trl, if_installed, nano, real
 from nanouft import world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import GPT, NANO

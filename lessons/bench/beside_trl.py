@@ -1,20 +1,32 @@
 """An optimizer step of ours beside one of TRL's trainers: they take turns on one machine.
 
     against_trl("dpo", nano())      # seconds of TRL's steps over ours: median and quartiles
+
+The subject of both is the base after SFT, or a real model.
 """
+import contextlib
+import copy
+import io
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lessons.bench.subjects import Subject, our_steps, quiet
+from lessons.evidence import train
 from nanouft import world
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW
+from nanouft.loop import Step, Update, make_optimizer, steps
+from nanouft.models.folders import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.rollout import Rollouts, Sampler
+from nanouft.run.reference import FrozenModels
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
 METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of rows, TRL's settings
@@ -27,19 +39,39 @@ METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of ro
         "num_generations": SAMPLES, "beta": 0.04, "max_completion_length": MAX_NEW})}
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A model, and how much it has to do."""
+    folder: str
+    rows: int           # of an optimizer step; prompts of a step of GRPO
+    turns: int          # steps that are counted; one before them prepares memory
+
+
+def nano() -> Subject:
+    """The base after SFT, which is trained once. Its bar is shown."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        sft = "out/bench/sft"
+        train.make({sft: ["nanouft.train", "--objective", "sft", "--seed", "0", "--init", "base",
+                          *train.MORE, "--out", sft]})
+    return Subject(sft, rows=32, turns=6)
+
+
+def real(folder: str) -> Subject:
+    return Subject(folder, rows=8, turns=3)
+
+
 def against_trl(name: str, subject: Subject) -> str:
     """The seconds of TRL's steps over ours, median and quartiles; after each of theirs we make one
     of ours, and the first ones warm up. Seconds are those of the processor, which other programs
     disturb less."""
-    with quiet():
-        ours = our_steps(name, subject)
     clock = [time.process_time()]
 
     def after_their_step() -> None:
         clock.append(time.process_time())
         next(ours)
         clock.append(time.process_time())
-    with quiet():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        ours = our_steps(name, subject)             # bars do not stand in the table
         trl_steps(name, subject, after_their_step)
     seconds = np.diff(clock)
     ratios = (seconds[::2] / seconds[1::2])[1:]
@@ -53,6 +85,24 @@ def if_installed(measure: Callable[[], str]) -> str:
         return measure()
     except ImportError as e:                        # transformers raises it without a name
         return f"not measured: {f'{e.name} is not installed' if e.name else e}"
+
+
+def our_steps(name: str, subject: Subject) -> Iterator[Step]:
+    """The optimizer steps of nanouft.train, on NanoWorld's rows."""
+    (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
+    optimizer = make_optimizer(model, objective.lr, fused=True)
+    n = subject.rows * (1 + subject.turns)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
+    encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
+    batching = Batching(subject.rows, steps=96)
+    if objective.on_policy:
+        start = copy.deepcopy(model).requires_grad_(False)
+        source = Rollouts(encoded, objective, Sampler(model, start, tok),
+                          world.exact_scores, batching)
+    else:
+        encoded = FrozenModels(model, tok.pad).prepare(encoded, objective)
+        source = RowSource(encoded, batching, tok.pad)
+    return steps(model, objective, source, Update(optimizer, clip=1.0), range(96))
 
 
 def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> None:

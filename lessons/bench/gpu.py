@@ -9,6 +9,7 @@ bound does not fit this card. After a LOOK the exit code is 1.
 """
 import contextlib
 import copy
+import io
 import json
 import tempfile
 import time
@@ -24,7 +25,6 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from lessons.bench.subjects import quiet
 from nanouft import __version__, train, world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, RowSource, encode
@@ -146,7 +146,9 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
     def losses(run: Path) -> list[float]:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line)["loss"] for line in lines]
-    with tempfile.TemporaryDirectory() as place, quiet() as printed:
+    with (tempfile.TemporaryDirectory() as place,
+          contextlib.redirect_stdout(io.StringIO()) as printed,
+          contextlib.redirect_stderr(printed)):
         whole, cut = Path(place, "whole"), Path(place, "cut")
         train.main([*flags, "--out", str(whole)])
         with (mock.patch.object(checkpoint, "save_step", save_and_stop),
