@@ -112,8 +112,7 @@ def check_made(run: Run, every: list[tuple[int, int, Commands, dict[str, str]]])
     for *_, todo, folders in every:
         found |= {x: is_of_plan(todo, x) for x in todo if Path(x).exists()}
         for x in folders.values():
-            if is_scored(run, x) and found.get(x) is not False:
-                file = scored(run, x)
+            if (file := scored(run, x)).exists() and found.get(x) is not False:
                 found[str(file if has_model(x) else file.parent)] = scores_are_of_plan(run, x)
     if other := [x for x, of_plan in found.items() if of_plan is False]:
         more = f", and {len(other) - 1} more were" if other[1:] else " was"
@@ -150,15 +149,9 @@ def scores_of(run: Run, folder: str) -> str:
     return json.dumps([folder, run.split, run.items, run.prompts, run.tasks, run.longest])
 
 
-def scores_are_of_plan(run: Run, folder: str) -> bool | None:
+def scores_are_of_plan(run: Run, folder: str) -> bool:
     with np.load(scored(run, folder)) as kept:
-        return str(kept["of"]) == scores_of(run, folder) if "of" in kept else None
-
-
-def is_scored(run: Run, folder: str) -> bool:
-    """Old scores, without a word of their prompts, are made again if the model is left."""
-    return scored(run, folder).exists() and not (
-        has_model(folder) and scores_are_of_plan(run, folder) is None)
+        return "of" in kept and str(kept["of"]) == scores_of(run, folder)
 
 
 def has_model(folder: str) -> bool:
@@ -172,7 +165,7 @@ def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str])
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     run = plan.read(name)
-    missing = [x for x in dict.fromkeys(folders.values()) if not is_scored(run, x)]
+    missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
     for folder in dict.fromkeys([*todo, *missing]) if missing else ():
         if folder in todo:
             make(todo, folder)
