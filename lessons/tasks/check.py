@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     folder, right, names = flags.folder or STUBS, {}, chosen(flags.which)
     if folder.resolve() not in (STUBS, Path.cwd()):
         raise UserError(f"--folder {folder}: its programs would run in your own process. If they "
-                        "are yours, go there and say --folder . ; python -m lessons grade takes "
-                        "those of others")
+                        "are yours, go there and type --folder . (python -m lessons grade runs "
+                        "those of others)")
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
     for name in names:
         file = folder / tasks()[name].file

@@ -359,7 +359,7 @@ def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_ar
     words = ["12a", "12b", "3", "--folder"]
     assert command(check.main, [*words, str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert "go there and say --folder . ; python -m lessons grade takes" in told.err
+    assert "go there and type --folder . (python -m lessons grade runs" in told.err
     assert "12a" not in told.out
     monkeypatch.chdir(tmp_path)
     assert command(check.main, [*words, "."]) == 1
