@@ -69,8 +69,8 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
     with Waits() as waits:
         form.objective.forward(model(), there)
         form.objective.loss(there)
-    once = ["cpu", "__int__", "nonzero"]                # a copy, and what is read of it
-    assert waits.found == once * (str(form) == "sftmix"), "the length of its mixture"
+    of_mixture = ["__int__", "nonzero"]                 # its length, and where it has tokens
+    assert waits.found == of_mixture * (str(form) == "sftmix")
 
 
 def test_a_masked_position_is_never_read_and_never_pushed(form):
