@@ -18,31 +18,8 @@ import os
 import re
 import signal
 import sys
-from importlib import import_module
-from typing import Any
 
 __version__ = "3.5.0"
-
-FACE = {            # what programs of your own need, each with the file that it is in
-    "gpt": "GPT shipped_base", "batch": "Batch", "objective": "Objective",
-    "objectives": "OBJECTIVES", "objectives.dpo": "Pairs",
-    "models.folders": "start_model save_model", "models.tokenizer": "Turn nano",
-    "data.rows": "Row read read_dataset", "data.batches": "Batching RowSource collate encode",
-    "loop": "Device Update make_optimizer steps warmup_cosine",
-    "run.plan": "learning_rate", "run.reference": "FrozenModels",
-    "run.evaluation": "answer_rows"}
-HOME = {name: file for file, names in FACE.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    """`from nanouft import OBJECTIVES` reads its file only now: `import nanouft` reads no torch."""
-    if name not in HOME:
-        raise AttributeError(f"module 'nanouft' has no attribute {name!r}")
-    return getattr(import_module(f"nanouft.{HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *HOME])
 
 
 def _leave(number: int, frame: object) -> None:

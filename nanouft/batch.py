@@ -81,10 +81,8 @@ class Seqs:
         return Seqs(**tensors, extra=extra, positions=positions, rows=rows)
 
     def to(self, device: torch.device | str) -> "Seqs":
-        def move(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True)
-        rows = NOT_SET if self.rows is None else move(self.rows)
-        return self.map(move, move(self.positions), rows)
+        rows = NOT_SET if self.rows is None else self.rows.to(device)
+        return self.map(lambda x: x.to(device), self.positions.to(device), rows)
 
 
 @dataclass
@@ -147,7 +145,7 @@ class Batch:
         return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def to(self, device: torch.device | str) -> "Batch":
-        per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}
+        per_row = {name: x.to(device) for name, x in self.per_row.items()}
         seqs = {role: s.to(device) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, per_row=per_row)
 

@@ -63,11 +63,10 @@ class Objective:
     demo = "own"                        # demonstration beside samples: its "own", or "any" in turn
     measures_demos = True               # False: of these it reads only today's log-probs
     about = ""                          # what a run says of it first, if its name misleads
-    # A method with "prompts" in its data is on-policy. It may turn these four into settings.
+    # A method with "prompts" in its data is on-policy. It may turn these three into settings.
     samples = 1                         # answers to each prompt
     minibatches = 1                     # optimizer steps that a rollout is cut into
     passes = 1                          # how often a rollout is used
-    oversample = 1                      # times as many prompts are answered as a rollout uses
 
     def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
         """Make the dataclass. TypeError for what Python would not report: a public name that no

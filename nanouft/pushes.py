@@ -24,7 +24,6 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import score_rows
 from nanouft.gpt import GPT
-from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Objective
@@ -33,7 +32,6 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
 from nanouft.rollout import credit_rollout, measure_rollout
-from nanouft.run.device import choose_device
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import FrozenModels
 
@@ -42,14 +40,13 @@ SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 
 # ---- the push on each token ----------------------------------------------------------------------
 def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
-                 device: Device = Device(), reference: GPT | None = None,
-                 ) -> list[tuple[str, list[str], list[float]]]:
+                 reference: GPT | None = None) -> list[tuple[str, list[str], list[float]]]:
     """[("answer", ["fig", ...], [1.02, ...]), ...]: which answer, its tokens, the push on each, of
     one row under one method. `row` has an `answer`, a `chosen` and a `rejected`. The reference is
     the model itself unless it is given."""
-    models = FrozenModels(model if reference is None else reference, tok.pad, device)
+    models = FrozenModels(model if reference is None else reference, tok.pad)
     batch_of = sampled_batch if objective.on_policy else batch_of_row
-    batch = batch_of(objective, row, model, models, tok).to(device.name)
+    batch = batch_of(objective, row, model, models, tok)
     objective.forward(model, batch)
     n = next(iter(batch.tokens.values()))               # one scale for all sides
     out = []
@@ -129,7 +126,7 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
 def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
     """Probability of the last token of the answer after all others."""
     ids, _ = tok.chat(row.prompt, row.answer or ())
-    x = torch.tensor([ids[:-1]], device=model.wte.weight.device)
+    x = torch.tensor([ids[:-1]])
     with torch.no_grad():
         return float(model(x)[0, -1].softmax(-1)[ids[-1]])
 
@@ -143,19 +140,17 @@ class PushesFlags:
     rejected: str | None = None     # the worse answer of a pair [--answer without its last word]
     show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
     out: str = "out/pushes.png"     # file of the picture
-    device: str = "cpu"             # auto | cpu | cuda | mps
 
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(PushesFlags, argv, "python -m nanouft.pushes", __doc__)
     from nanouft.pictures import plots  # half a second that no lesson should wait for
-    device, row = choose_device(cfg.device, "fp32"), row_of(cfg)
+    row = row_of(cfg)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
-    model.to(device.name)
     strips = [(text, which, tokens, weights)
               for text, objective in parse_methods(cfg.show or SHOWN, cfg.init)
-              for which, tokens, weights in token_pushes(objective, row, model, tok, device)]
+              for which, tokens, weights in token_pushes(objective, row, model, tok)]
     say(f"The model: {cfg.init}\nThe question: {prompt}")
     say("What one training step does: a number above 0 makes the token more likely,",
         "one below 0 less likely. SFT pushes every token by 1.", sep="\n")

@@ -73,7 +73,7 @@ def here(belongings, tmp_path_factory):
 
 def call(line: str) -> int:
     name, *argv = shlex.split(line)
-    fixed = {"--resume", "--device"} & {*argv} or name == "data"
+    fixed = {"--resume", "--device"} & {*argv} or name in ("data", "pushes")
     return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
 
 

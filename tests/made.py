@@ -48,9 +48,7 @@ FORMS_OF = {
     "asft": "beta 2.0", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
     "p_alpha": "alpha 0.0; alpha 1.0; alpha 2.0",
     "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
-    "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; scale mean; "
-            "surrogate gspo; "
-            "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",
+    "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none",
     "online_una": "distance bce, against rollout",
     "chord": "weigh phi, mu 0.1, mu_end 0.1", "hpt": "gate 0.5, right 0.4, coef 0.3"}
 

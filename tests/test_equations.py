@@ -20,7 +20,6 @@ from nanouft.batch import Batch, Seqs
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
-from nanouft.objectives.grpo import clip_of
 from nanouft.playground.heads import SHARED, Line, equations, name_and_idea
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
@@ -32,12 +31,7 @@ RATIO = {"rho_t": "p_t / old_t", "adv": LINES["grpo"].formulas["adv"]}
 K3 = {"k3_t": LINES["grpo"].formulas["k3_t"]}
 CLIPPED = "-min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t"
 IN_WORDS = [Line(f"grpo --{setting}", loss, RATIO | K3 | formulas) for setting, loss, formulas in (
-    ("surrogate gspo", f"mean_t ({CLIPPED})", {"rho_t": "exp(mean_t (log p_t - log old_t))"}),
-    ("surrogate cispo", "mean_t (beta k3_t - w_t adv log p_t)",
-     {"w_t": "sg(clip(rho_t, 1 - eps, 1 + eps_high))"}),
-    ("scale none", f"mean_t ({CLIPPED})", {"adv": "reward - mean_K reward"}),
-    ("scale mean", f"mean_t ({CLIPPED})",
-     {"adv": "(reward - mean_K reward) / (mean_K reward + 1e-4)"}))]
+    ("scale none", f"mean_t ({CLIPPED})", {"adv": "reward - mean_K reward"}),)]
 ROLES = {"w": "chosen", "l": "rejected", "mismatch": "mismatch",        # behind a letter: S_w
          "demo": "demo"}
 SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "samples"}
@@ -151,8 +145,8 @@ def setting(name: str, o, letter: str) -> Tensor | None:
     field = SETTINGS.get(letter, letter)
     if name == "robust_dpo" and field == "eps":
         field = "label_smoothing"
-    if name == "grpo" and field in ("eps", "eps_high"):
-        return torch.tensor(clip_of(o)[field == "eps_high"], dtype=torch.float64)
+    if name == "grpo" and field == "eps_high" and o.eps_high is None:
+        field = "eps"
     return torch.tensor(getattr(o, field), dtype=torch.float64) if hasattr(o, field) else None
 
 
@@ -231,7 +225,7 @@ def test_the_eight_lines_of_pytorch_in_the_head_of_grpo_are_its_loss():
     assert len(code) == 8
     o = OBJECTIVES["grpo"]()
     batch = step("grpo", o)
-    s, (eps, _) = batch.seqs["answer"], clip_of(o)
+    s, eps = batch.seqs["answer"], o.eps
     s.logp.requires_grad_()
     names = {"torch": torch, "rewards": batch.per_row["reward"].view(-1, o.samples), "eps": eps,
              "beta": o.beta, "logp": s.logp, "old_logp": s.sampled_logp, "ref_logp": s.ref_logp,

@@ -309,19 +309,6 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     assert sorted(order) == list(range(40)), "each prompt once before any comes again"
 
 
-def test_prompts_whose_answers_tie_are_left_out_first():
-    """--oversample answers more prompts than a step needs; their order stays, and groups too."""
-    R = torch.tensor([[1, 1], [0, 1], [0, 0], [1, 0], [.5, .5], [.2, .3]])
-    assert rollout.without_ties(R, 2) == [2, 3, 6, 7]
-    assert rollout.without_ties(R, 4) == [0, 1, 2, 3, 6, 7, 10, 11]     # too few: ties fill it up
-    assert rollout.without_ties(R, 6) == list(range(12))
-    made = source("grpo", oversample=3)
-    made.score = lambda rows, texts: [float(i // 4 % 3 == 1) * (i % 2) for i in range(len(texts))]
-    batch, asked = made(0), made.order[0]
-    assert batch.n == 32 and len(asked) == 24 and made.stats["ties"] == 0
-    assert made.stats["decode_gap"] < 1e-5
-
-
 def test_what_a_rollout_tells_in_a_plain_loop():
     """Means over answers or over their tokens, with the exact KL of the whole vocabulary
     (docs/runs.md)."""

@@ -4,7 +4,6 @@ The ratio is pi / pi_old: the policy now, and the policy that sampled (Seqs.samp
 Sources: PPO, arXiv:1707.06347; GRPO, arXiv:2402.03300; k3: Schulman 2020, Approximating KL
 Divergence.
 """
-
 import torch
 from torch import Tensor
 
@@ -17,7 +16,7 @@ def check_sampling(objective: Objective, least: int = 1) -> None:
     """UserError for settings that no on-policy method can use.
     `least`: how many answers to a prompt the method compares."""
     in_range(objective, "samples", low=least)
-    in_range(objective, "minibatches", "passes", "oversample", low=1)
+    in_range(objective, "minibatches", "passes", low=1)
     in_range(objective, "beta", "vf", "end_penalty")
     in_range(objective, "eps", "eps_value", "eps_high", "length", above=True)
     in_range(objective, "gamma", "lam", high=1)

@@ -57,13 +57,12 @@ class SFTMix(Objective):
         for s in (a, b):
             hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
             s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
-        shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1)).cpu()  # (B,) a GPU waits once
+        shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1))                 # (B,) tokens
         n = int(shorter.max())
-        shared = torch.arange(n) < shorter[:, None]  # (B,n) both have one
-        mask = shared.to(a.mask, non_blocking=True)
-        at = shared.flatten().nonzero()[:, 0].to(mask.device, non_blocking=True)
+        mask = (a.mask.new_ones(n).cumsum(0) <= shorter[:, None]).to(a.mask)    # (B,n) of both
+        at = mask.flatten().nonzero()[:, 0]
         draw = uniform_rows(batch, len(a.mask), 1)
-        lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
+        lam = torch.sin(draw * math.pi / 2).square().to(a.logp)                 # (B,1) Beta
         # (B,n) each: where the first n answer tokens are (any ones in a row that has fewer)
         positions = [s.mask.argsort(dim=1, descending=True, stable=True)[:, :n] for s in (a, b)]
         h, h2 = [x.gather(1, i[..., None].expand(-1, -1, x.shape[-1]))          # (B,n,C)

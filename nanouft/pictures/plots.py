@@ -24,7 +24,7 @@ from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
+from nanouft.pictures.colours import SOFT, line, look, push_colour
 from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
@@ -35,8 +35,6 @@ STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     
 WIDTH = 10.8                                    # inches
 CUT = 97                                        # per cent of the losses that the axis shows
 LONGEST_BAR = 3.0                               # a longer bar ends here; its number tells all
-UNITS = {"sft": "nats per token", "neftune": "nats per token",
-         "ift detached": "nats per token, weighted", "ift released": "nats per token, weighted"}
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 LEFT = 2.3                                      # inches of the methods' names
 SIDE_BY_SIDE, LETTERS = 7, 10                   # tokens in one row, letters of each
@@ -47,26 +45,19 @@ Strip = tuple[str, str, list[str], list[float]]     # method, which answer, toke
 # ---- the curves of a run -------------------------------------------------------------------------
 @matplotlib.rc_context(STYLE)
 def draw_curves(folder: Path) -> Path:
-    """Draw curves.png of a run folder: the scores of each task before and after, or the figure of
-    held-out rows; and the loss of every step (for methods that sample: the reward). Reads run.json,
-    metrics.jsonl and eval.json."""
+    """Draw curves.png of a run folder: the figure of held-out rows, and the loss of every step (for
+    methods that sample: the reward). Reads run.json, metrics.jsonl and eval.json."""
     run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
     before, after = scored.get("before") or {}, scored.get("after") or {}
     log = read_lines(folder / "metrics.jsonl")
     name = run["objective"] + " " + run["hp"].get("variant", "")
-    tasks = bool(before.get("families") and after.get("families"))
     figure, held_out = held_out_points(log, before, after)
-    two = tasks or bool(held_out)
-    fig = Figure(figsize=(WIDTH, 4.6 if tasks else 3.6), layout="constrained")
-    axes = fig.subplots(1, 1 + two, width_ratios=[3, 2] if two else [1], squeeze=False)[0]
-    draw_steps(axes[-1], log, name, as_passes(run["passes"]))
-    if tasks:
-        draw_scores(axes[0], before["families"], after["families"], name)
-    elif held_out:
-        rows = quantity(after["held_out"]["rows"], "held-out rows")
-        draw_held_out(axes[0], held_out, name, f"{figure} of {rows}")
-    else:
-        axes[0].set_title(display_name(name), loc="right", weight="bold", fontsize=13)
+    fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    *left, right = fig.subplots(1, 1 + bool(held_out), squeeze=False)[0]
+    for ax in left:
+        draw_held_out(ax, held_out, name,
+                      f"{figure} of {quantity(after['held_out']['rows'], 'held-out rows')}")
+    draw_steps(right, log, name, as_passes(run["passes"]))
     return save(fig, folder / "curves.png")
 
 
@@ -98,27 +89,6 @@ def draw_held_out(ax: Axes, held_out: dict[int, float], name: str, what: str) ->
     ax.set_xlabel("step")
 
 
-def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
-    """A line from the score before to the score after, for each task; the best on top."""
-    tasks = sorted(after, key=lambda task: after[task]["score"])
-    green = look(name).light
-    for y, task in enumerate(tasks):
-        old, new = (100 * side[task]["score"] for side in (before, after))
-        colour = DOWN.light if new < old - 0.5 else green
-        ax.plot([old, new], [y, y], color=colour, lw=2.5, alpha=0.5)
-        ax.plot(old, y, "o", color=SOFT.light, markerfacecolor="white", ms=8, mew=1.8)
-        ax.plot(new, y, look(name).marker, color=colour, ms=9)
-        ax.annotate(f"{new:.0f}", (max(old, new), y), xytext=(11, 0), textcoords="offset points",
-                    va="center", color=colour, weight="bold")
-    means = [100 * np.mean([x["score"] for x in side.values()]) for side in (before, after)]
-    ax.set_title(f"{display_name(name)}: {means[0]:.0f} → {means[1]:.0f} points of 100", loc="left",
-                 weight="bold", fontsize=15)
-    ax.set_yticks(range(len(tasks)), [task.replace("_", " ") for task in tasks])
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.set(xlim=(-4, 112), xlabel=f"score of 100:  ○ before   {look(name).mark} after")
-
-
 def draw_steps(ax: Axes, log: list[dict], name: str, passes: str) -> None:
     """The loss of every step and its running mean; the reward if the method learns from it."""
     steps = [m for m in log if "grad_norm" in m]
@@ -127,9 +97,10 @@ def draw_steps(ax: Axes, log: list[dict], name: str, passes: str) -> None:
     colour = look(name).light
     ax.plot(x, y, color=colour, alpha=0.25, lw=1)
     ax.plot(x, smooth(y), color=colour, lw=3)
-    ax.set_title(f"{key} of a step, {passes}", loc="left", weight="bold", fontsize=13)
+    ax.set_title(f"{display_name(name)}: {key} of a step, {passes}", loc="left", weight="bold",
+                 fontsize=13)
     ax.locator_params(axis="x", integer=True)
-    ax.set(xlabel="step", ylabel=UNITS.get(name.strip(), ""))
+    ax.set_xlabel("step")
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
         ax.set_ylim(low, high if high > low else None)

@@ -59,8 +59,7 @@ class Plan:
     @property
     def epochs(self) -> float:
         """Passes over the training rows."""
-        read = self.steps * self.batch_size * self.objective.oversample
-        return read / (len(self.train) * self.objective.passes)
+        return self.steps * self.batch_size / (len(self.train) * self.objective.passes)
 
     def headline(self, model: GPT, device: Device) -> str:
         """The first lines of a run: method, steps, rows, rate, size and device; 80 columns."""
