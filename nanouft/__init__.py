@@ -34,6 +34,14 @@ def _is_command() -> bool:
     return name in ("nanouft", "nanouft.exe") or name == "-m" and by_m is not None
 
 
+def _skip_last_collection() -> None:
+    """But not where triton has been imported: it would print what is left as leaks."""
+    if "triton" in sys.modules:
+        gc.unfreeze()
+    else:
+        gc.freeze()
+
+
 if _is_command():                   # an import changes nothing
     # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
     # make two threads much slower than one. This must be set before torch is imported.
@@ -41,7 +49,7 @@ if _is_command():                   # an import changes nothing
     # The collector of garbage looks through all that is imported, many times and once more at the
     # end, and finds nothing. That took a tenth of README's first run. command() wakes it.
     gc.disable()
-    atexit.register(gc.freeze)
+    atexit.register(_skip_last_collection)
     # A Ctrl-C while torch is imported shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
