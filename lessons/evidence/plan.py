@@ -45,6 +45,7 @@ HERE = Path(__file__).parent
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 NO_FACTS = FAMILIES[:6]                 # they need no facts of NanoWorld
 SKILLS = ("rules", "list", "sum", "sort", "reverse")
+HONESTY = ("truth", "unknown")
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
 SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "items", "longest",
@@ -154,7 +155,8 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
     test, _, of = head.partition(", ")
     signed = [(-1 if term[0] == "-" else 1, term[2:])
               for term in re.split(r" (?=[+-] )", f"+ {terms}")]
-    means = {"": run.parts, "skills": (SKILLS,), "tasks alike": (run.tasks,)} | {
+    means = {"": run.parts, "skills": (SKILLS,), "honesty": (HONESTY,),
+             "tasks alike": (run.tasks,)} | {
         f"without {gone}": tuple(tuple(x for x in part if x != gone) for part in run.parts)
         for gone in run.tasks}
     compared, inside, task = ("score", "", "") if of in means else of.partition(" in ")

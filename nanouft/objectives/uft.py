@@ -1,7 +1,7 @@
 """UFT: supervised fine-tuning and alignment in one stage, under one loss.
 
     python -m nanouft.train --objective uft                 # demonstrations and scored answers
-    python -m nanouft.train --objective uft --skills A:B --mix 2:1      # of A, and of B
+    python -m nanouft.train --objective uft --skills A:B --mix 2:1 --beta 1     # of A, and of B
     Wang et al. 2024, arXiv:2410.21438v1 (Eq. 6, 7)
 
 If alignment follows SFT as a second stage, the paper says, the model forgets some of what the first
