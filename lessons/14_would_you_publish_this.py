@@ -210,9 +210,7 @@ else:
 # seeds and 960 questions, beside methods that had the same rows, steps and tries:
 #
 #     python -m lessons arena                                     # the tasks
-#     python -m lessons arena mine.py --task stop --guess +3
-#
-# The task `uft` judges the UFT of the program that you wrote over the course.
+#     python -m lessons arena my_loss.py --task stop --guess +3
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?

@@ -3,8 +3,8 @@
     python -m lessons exam --seed 71                    # eight questions of the whole course
     python -m lessons exam --before 09 --questions 3    # a quiz before lesson 09
 
-It prints the questions and writes them and their answers into out/exam. A seed draws questions and
-numbers; a pocket calculator is enough. The losses of the project compute the answers, so nobody has
+It prints the questions and writes them and their answers into a folder of out/exam with the number
+of the seed, which must be new: you may have changed words there. A seed draws questions and numbers; a pocket calculator is enough. The losses of the project compute the answers, so nobody has
 to. Students can read this file, too: keep the seed of an exam to yourself.
 """
 import argparse
@@ -243,12 +243,15 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.before:
         one_of("lesson", cfg.before, NUMBERS)
     seed = Random().randrange(10**6) if cfg.seed is None else cfg.seed
+    out = OUT / f"{seed}"
+    if out.exists():
+        raise UserError(f"{out.as_posix()} is there already; take another --seed, or remove it")
     asked, right = ("\n".join(f"{k}. {text}\n" for k, text in enumerate(texts, 1))
                     for texts in zip(*exam(seed, cfg.questions, cfg.before)))
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "questions.md").write_text(f"# Questions\n{HEAD}\n{asked}", encoding="utf-8")
-    (OUT / "answers.md").write_text(f"# Answers, seed {seed}\n\n{right}", encoding="utf-8")
-    say(f"{asked}\nIn {(OUT / 'questions.md').as_posix()}; the answers are beside it.")
+    out.mkdir(parents=True)
+    (out / "questions.md").write_text(f"# Questions\n{HEAD}\n{asked}", encoding="utf-8")
+    (out / "answers.md").write_text(f"# Answers, seed {seed}\n\n{right}", encoding="utf-8")
+    say(f"{asked}\nIn {(out / 'questions.md').as_posix()}; the answers are beside it.")
     return 0
 
 
