@@ -345,6 +345,12 @@ def test_a_word_means_a_task_a_file_or_a_lesson():
         chosen(["99"])
 
 
+def test_exercises_come_first_as_their_lessons_do():
+    files = [*dict.fromkeys(task.file[:-3] for task in tasks().values())]
+    exercises = sorted(x for x in files if x.startswith("ex"))
+    assert files[:len(exercises) + 1] == [*exercises, "mine"]
+
+
 def test_a_stub_is_not_started():
     for name in (*EXERCISES, *parts.PARTS):
         assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == NOT_STARTED
