@@ -1,4 +1,4 @@
-"""Seeds of the streams of random numbers that several files or several steps share.
+"""Seeds of the steps, rows and rollouts of a run. Others, as of new weights, stand in their files.
 
 A seed depends on --seed and on the number of a step, a row or a rollout, never on earlier draws. So
 a resumed run draws what it would have drawn without the break. A single number seeds torch, a list
