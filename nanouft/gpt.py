@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nanouft.plumbing.fast import logp
+from nanouft.plumbing.fast import logp_
 
 
 @dataclass
@@ -180,7 +180,7 @@ class GPT(nn.Module):
             return scatter_at(logits.argmax(-1), at, hidden.shape[:2])
         if want == "logp" and targets is not None:
             picked = select_at(targets, at)
-            nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
+            nats = logp_(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
             return scatter_at(nats.view(picked.shape), at, hidden.shape[:2])
         raise ValueError(f"want={want!r}: embeds, hidden, logits, argmax, value, logp with targets")
 

@@ -4,7 +4,7 @@ Each file in objectives/ holds one. A training step uses it like this:
 
     objective = OBJECTIVES["dpo"](beta=0.2)     # objectives/dpo.py, with its settings
     batch = collate(encoded, picked, tok.pad)   # data/batches.py: these rows
-    objective.forward(model, batch)             # writes Seqs.logp; only here the network is touched
+    objective.forward(model, batch)             # writes Seqs.logp; here the network is called
     loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
 Three rules, with which one interface serves every method:
@@ -80,10 +80,11 @@ class Objective:
                                 f"setting needs a type, `{name}: float = ...`; a helper of your "
                                 "own begins with _")
             if inspect.isfunction(value) and name in known:
-                wanted, found = (", ".join(inspect.signature(f).parameters)
+                wanted, found = ([*inspect.signature(f).parameters]
                                  for f in (getattr(cls.__mro__[1], name), value))
-                if wanted.count(",") != found.count(","):
-                    raise TypeError(f"{name}({found}): it must be {name}({wanted})")
+                if len(wanted) != len(found):
+                    raise TypeError(f"{name}({', '.join(found)}): it must be "
+                                    f"{name}({', '.join(wanted)})")
         if missing := [name for name in typed if name not in vars(cls)]:
             raise TypeError(f"{missing[0]}: a setting needs a default, `{missing[0]}: float = 0.1`")
         dataclass(cls)
@@ -140,8 +141,8 @@ class Objective:
         return batch, {}
 
     def forward(self, model: Any, batch: Batch) -> None:
-        """Write `logp`, perhaps an `extra`. Only this method touches the network. The model is a
-        GPT, or is called like one, as a policy of frozen_lake is."""
+        """Write `logp`, perhaps an `extra`: here alone a step's loss calls the network. The model
+        is a GPT, or is called like one, as a policy of frozen_lake is."""
         write_logp(model, batch)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

@@ -66,6 +66,7 @@ def here(folder, tmp_path, monkeypatch):
     ("refrence = 2", "refrence is no part of an objective; did you mean reference?"),
     ("weight: float", "weight: a setting needs a default"),
     ("def loss(self, batch, hp): ...", "loss(self, batch, hp): it must be loss(self, batch)"),
+    ("def check(): ...", "check(): it must be check("),
     ("def losss(self, batch): ...", "losss is no part of an objective; did you mean loss?")])
 def test_what_would_pass_without_a_word_is_refused(body, why):
     with pytest.raises(TypeError) as found:

@@ -72,10 +72,20 @@ RUNS = {
     "grpo": f"grpo --minibatches 2 --passes 2 {SAMPLED}",
     "compiled": "ift --lam 0.5 --compile --accumulate 2",
     "bf16": f"grpo --minibatches 2 --passes 2 {SAMPLED} --dtype bf16",
+    "own": "rnd.py",                            # draws from Python's, numpy's and torch's own
     "fp16": "dpo"}                              # the flags refuse it on a CPU
 if find_spec("peft"):                           # else neither is tested here
     RUNS |= {"lora": "sft --lora 2", "llama": "dpo --init llama --accumulate 2"}
 REWARD = "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"
+OWN = """import random
+import numpy, torch
+from nanouft.objectives.sft import SFT
+
+class Noisy(SFT):
+    def loss(self, batch):
+        loss, metrics = super().loss(batch)
+        return loss * (random.random() + numpy.random.rand() + torch.rand(())), metrics
+"""
 LESS = "--accumulate 3 --activation-checkpointing --save-every 2 --threads 1"
 
 
@@ -146,6 +156,7 @@ def place(tmp_path_factory) -> Path:
         (folder / "llama").mkdir()
         save_model(folder / "llama", llama(True), NANO)
     (folder / "r.py").write_text(REWARD)
+    (folder / "rnd.py").write_text(OWN)
     write_jsonl(folder / "rows.jsonl", ({"prompt": f"Say {x}.", **row} for i, x in enumerate(
         "fig pig bee oak nuts elm ant owl rake fox hen egg".split()) for row in (
             {"response": f"{x} {i}"}, {"chosen": f"{x} {i}", "rejected": x[::-1]},
@@ -169,7 +180,9 @@ def flags(told: str) -> str:
 
 def goes_on(run: str) -> str:
     """Code of your own is named again."""
-    return f"--resume {run}" + " --reward r.py:f" * (SAMPLED in RUNS[Path(run).name])
+    told = RUNS[Path(run).name]
+    return (f"--resume {run}" + " --reward r.py:f" * (SAMPLED in told)
+            + " --objective rnd.py" * ("rnd.py" in told))
 
 
 def losses(run: Path, figure: str = "loss") -> list[float]:

@@ -55,8 +55,7 @@ FAMILIES = {        # what a method learns from: its title, in words
 
 
 class Objectives(Mapping[str, type[Objective]]):
-    """OBJECTIVES["dpo"] is the class in dpo.py. The file is read only when it is asked for, so a
-    run loads its own method alone."""
+    """OBJECTIVES["dpo"] is the class in dpo.py. The file is read only when it is asked for."""
 
     def __getitem__(self, name: str) -> type[Objective]:
         cls = NAMES[name]

@@ -26,7 +26,7 @@ from nanouft.batch import Batch
 from nanouft.gpt import GPT, scatter_at, select_at
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, in_range
-from nanouft.plumbing.fast import logp
+from nanouft.plumbing.fast import logp_
 
 
 class TOFU(Objective):
@@ -47,8 +47,8 @@ class TOFU(Objective):
         z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
         z = z if z.dtype == torch.float64 else z.float()
         targets = select_at(s.targets, at)
-        s.logp = scatter_at(logp(z / self.beta, targets), at, s.mask.shape)
-        plain = logp(z.detach(), targets)       # comes last: `logp` overwrites large logits
+        s.logp = scatter_at(logp_(z / self.beta, targets), at, s.mask.shape)
+        plain = logp_(z.detach(), targets)      # comes last: it overwrites z
         s.extra["plain_logp"] = scatter_at(plain, at, s.mask.shape)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

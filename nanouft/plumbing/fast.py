@@ -1,7 +1,7 @@
 """Log-probs of given targets from logits: here half precision ends, and fp32 begins.
 
-`logp` is minus cross entropy. Large logits are read in chunks and overwritten, so gpt.py can be
-read without this file.
+`logp_` is minus cross entropy. Its _ says, as in PyTorch, that the argument is lost: large logits
+are read in chunks and overwritten. gpt.py can be read without this file.
 """
 from typing import Any
 
@@ -13,7 +13,7 @@ LARGE = 2**24                                   # logits: 64 MB in fp32
 PART = 2**22                                    # logits of one chunk, sized for a CPU's cache
 
 
-def logp(logits: Tensor, targets: Tensor) -> Tensor:
+def logp_(logits: Tensor, targets: Tensor) -> Tensor:
     """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, at least in fp32.
     Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps
     three copies of it (logits, log-softmax, gradient). After that only one backward pass is

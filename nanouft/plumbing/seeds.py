@@ -1,11 +1,13 @@
-"""Seeds: every stream of random numbers has a function here that gives its seed.
+"""Seeds of the steps, rows and rollouts of a run. Others, as of new weights, stand in their files.
 
 A seed depends on --seed and on the number of a step, a row or a rollout, never on earlier draws. So
 a resumed run draws what it would have drawn without the break. A single number seeds torch, a list
 seeds numpy. A changed formula moves every committed figure.
 """
+import random
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,6 +82,14 @@ def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
     return torch.stack([torch.rand(T, device=device, generator=generator(seed, device))
                         for seed in seeds])
+
+
+def seed_globals(seed: int) -> None:
+    """Seed what nothing here draws from, but an objective or a reward of your own may: the global
+    generators of Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed % TORCH_SEEDS)
 
 
 def generator(seed: int, device: Any = "cpu") -> torch.Generator:

@@ -69,12 +69,14 @@ class Plan:
         if trained < size:
             parameters = f"{trained:.2f}M of {parameters} trained"
         unit = "prompts" if self.objective.on_policy else "rows"
+        own = self.objective.lr
+        usual = "" if self.rate == own else f" ({self.objective}'s own: {own:.2g})"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
         lines = (f"{self.objective}: {quantity(self.steps, 'steps')} of "
                  f"{quantity(self.batch_size, unit)}, {as_passes(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
                  f"{unit} of up to {max(e.length for e in self.train):,} tokens",
-                 f"learning rate {self.rate:.2g}, {parameters}, on {device.name}{precision}")
+                 f"learning rate {self.rate:.2g}{usual}, {parameters}, on {device.name}{precision}")
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
     def describe(self, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
