@@ -244,6 +244,34 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
 
 
+TWICE = ['{"prompt": "a", "response": "b", "response": "c"}',
+         '{"prompt": "a", "response": "b", "train": false, "train": true}',
+         '{"prompt": "a", "response": "b", "meta": [[{"x": {"y": 1, "y": 1}}]]}',
+         '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", '
+         '"weight": 0, "weight": 1}]}']
+
+
+def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
+    """JSON and parquet would keep the last value; test_a_file_that_cannot_be_read has the CSV."""
+    file, whole, good = tmp_path / "my.jsonl", tmp_path / "my.json", json.dumps(QA)
+    for name, line in zip(("response", "train", "y", "weight"), TWICE):
+        file.write_text(f"{good}\n{line}\n")
+        whole.write_text(f"[{good}, {line}]")
+        fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
+        fails(f'my.json, item 2: "{name}" is there twice', read, [str(whole)])
+    file.write_text("\n".join([good, *TWICE, TWICE[0]]))
+    fails('5 rows are refused (2: "response" is there twice', read, [str(file)])
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    table = pyarrow.table([["a"], ["b"], ["c"]], names=["prompt", "response", "response"])
+    parquet.write_table(table, tmp_path / "x.parquet")
+    fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
+    inner = pyarrow.StructArray.from_arrays([pyarrow.array([1])] * 2, names=["y", "y"])
+    parquet.write_table(pyarrow.table([["a"], inner], names=["prompt", "meta"]),
+                        tmp_path / "x.parquet")
+    fails("x.parquet: cannot be read (", read, [str(tmp_path / "x.parquet")])
+
+
 def test_where_all_is_left_out_the_line_says_why(tmp_path):
     nulls = [QA | {"label": None}] * 2
     fails("no row to learn from (2: label, score or p is null", read, [write(tmp_path, *nulls)])

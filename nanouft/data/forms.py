@@ -35,6 +35,8 @@ UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thin
 def fields_of(item: Any) -> tuple[dict, set[str]]:
     """(fields, empty): a line's fields in our names, with the prompt wherever the line has it; and
     the names of fields that are null or blank."""
+    if isinstance(item, UserError):                     # of its file
+        raise item
     if not isinstance(item, dict):
         raise UserError(f"is no object with {NEEDED}")
     fields: dict[str, Any] = {}
