@@ -175,6 +175,13 @@ prompt=[{"type": "text", "text": "a"}]; response=b -> line 2: message 1 of "prom
 prompt=a; answer={'role': 'assistant', 'content': 'Hi'} -> line 2: "answer" is a text that holds
 prompt=a; answer={"score": 1, "role": "assistant", "content": "b"} -> line 2: "answer[].score"
 chosen~u a|a g; rejected~u a|a b; response=c -> line 2: "response" has no question
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
+"text": "x", "weight": 0}, {"type": "text", "text": "y"}]}] -> |has "weight" in a
+prompt=a; response={"from": "gpt", "value": [{"type": "text", "text": "b", "mask": 1}]} -> |has "mask" in a
+prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "label": 0}]}\
+ -> line 2: "response[].content[].label" is a grade inside
+prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "thinking": "c"}\
+]} -> |has "thinking"; calls of tools
 prompt=a; response=b; label=good -> line 2: "label" is "good", not true or false
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1
@@ -242,6 +249,34 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30)]
     assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
+
+
+TWICE = ['{"prompt": "a", "response": "b", "response": "c"}',
+         '{"prompt": "a", "response": "b", "train": false, "train": true}',
+         '{"prompt": "a", "response": "b", "meta": [[{"x": {"y": 1, "y": 1}}]]}',
+         '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", '
+         '"weight": 0, "weight": 1}]}']
+
+
+def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
+    """JSON and parquet would keep the last value; test_a_file_that_cannot_be_read has the CSV."""
+    file, whole, good = tmp_path / "my.jsonl", tmp_path / "my.json", json.dumps(QA)
+    for name, line in zip(("response", "train", "y", "weight"), TWICE):
+        file.write_text(f"{good}\n{line}\n")
+        whole.write_text(f"[{good}, {line}]")
+        fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
+        fails(f'my.json, item 2: "{name}" is there twice', read, [str(whole)])
+    file.write_text("\n".join([good, *TWICE, TWICE[0]]))
+    fails('5 rows are refused (2: "response" is there twice', read, [str(file)])
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    table = pyarrow.table([["a"], ["b"], ["c"]], names=["prompt", "response", "response"])
+    parquet.write_table(table, tmp_path / "x.parquet")
+    fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
+    inner = pyarrow.StructArray.from_arrays([pyarrow.array([1])] * 2, names=["y", "y"])
+    parquet.write_table(pyarrow.table([["a"], inner], names=["prompt", "meta"]),
+                        tmp_path / "x.parquet")
+    fails("x.parquet: cannot be read (", read, [str(tmp_path / "x.parquet")])
 
 
 def test_where_all_is_left_out_the_line_says_why(tmp_path):
@@ -723,6 +758,9 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
     (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"], "p (1 row), label (1 row)"),
     (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
     ({"prompt": {"role": "user", "content": "a", "vote": 1}}, ["prompts"], "prompt[].vote (1 row)"),
+    (QA | {"prompt": {"role": "user", "content": [{"type": "text", "text": "a", "weight": 0}]},
+           "system": [{"type": "text", "text": "S", "cache_control": "x", "id": None}]}, ["demos"],
+     "prompt[].content[].weight (1 row), system[].cache_control (1 row)"),
     ({"messages": M("u a|a b")}, ["prompts"], "the last answer of messages (1 row)")])
 def test_a_field_that_this_method_does_not_read_is_named(item, kinds, said):
     rows, _ = read_dataset([item], kinds)

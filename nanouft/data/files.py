@@ -22,7 +22,7 @@ OF_DISK = ("dataset_info.json", "dataset_dict.json", "state.json")     # beside 
 
 
 def items(path: str) -> Iterator[tuple[str, Any]]:
-    """("my.jsonl, line 3", JSON value) of each row of a file."""
+    """("my.jsonl, line 3", JSON value) of each row of a file; a UserError is a row to refuse."""
     suffix = os.path.splitext(path)[1].lower()
     if path.startswith("hub:") or suffix in (".parquet", ".csv", ".tsv"):
         read_table = hub_rows if path.startswith("hub:") else (
@@ -42,7 +42,7 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
                         "it with to_json(\"my.jsonl\"), after load_from_disk(FOLDER)")
     text = read_text(path, "; a data set of the hub is hub:owner/name")
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=no_name_twice)
     except (ValueError, RecursionError):                # a JSON value in each line
         whole = None
     if isinstance(whole, list):
@@ -52,13 +52,32 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
         if line.strip():
             yield f"{path}, line {i}", parse_json(
                 line, f"{path}, line {i}", "; write each row in one line, not over several, or all "
-                "rows as a list; a table ends in .csv, .tsv or .parquet")
+                "rows as a list; a table ends in .csv, .tsv or .parquet", no_name_twice)
+
+
+def no_name_twice(pairs: list[tuple[str, Any]]) -> dict | UserError:
+    """A JSON object. If a name comes twice in it, or in an object within, it is an error in place
+    of the row: json would keep the last value."""
+    values = [value for _, value in pairs]
+    while values:
+        value = values.pop()
+        if isinstance(value, UserError):
+            return value
+        values += value if isinstance(value, list) else ()
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            return UserError(f'"{name}" is there twice in one object; remove one of them')
+    return dict(pairs)
 
 
 def parquet_rows(path: str) -> Iterator[dict]:
     """By the library pyarrow, without a network and without a copy: pip install -e ".[hf]"."""
     from pyarrow.parquet import ParquetFile
     with ParquetFile(plain_file(path)) as file:
+        names = file.schema_arrow.names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f'{path}: two columns are called "{twice[0]}"; rename or remove one')
         for batch in file.iter_batches():
             yield from batch.to_pylist()
 

@@ -35,6 +35,8 @@ UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thin
 def fields_of(item: Any) -> tuple[dict, set[str]]:
     """(fields, empty): a line's fields in our names, with the prompt wherever the line has it; and
     the names of fields that are null or blank."""
+    if isinstance(item, UserError):                     # of its file
+        raise item
     if not isinstance(item, dict):
         raise UserError(f"is no object with {NEEDED}")
     fields: dict[str, Any] = {}
@@ -91,13 +93,26 @@ def is_empty(value: Any) -> bool:
 
 
 def fields_of_messages(item: dict) -> list[str]:
-    """Fields of messages that nothing reads: ["messages[].feedback"]."""
-    known = {"role", "from", "content", "value", *MARKS}
-    fields = {name: one_or_more(value) for name, value in item.items()}
-    return [*dict.fromkeys(f"{name}[].{key}" for name, value in fields.items()
-                           if isinstance(value, list) for m in value
-                           if isinstance(m, dict) and m.keys() & {"role", "from"}
-                           for key, x in m.items() if key not in known and not is_empty(x))]
+    """Fields of messages, and of the parts of their texts, that nothing reads:
+    ["messages[].feedback", "messages[].content[].citations"]."""
+    known, of_parts = {"role", "from", "content", "value", *MARKS}, {"type", "text"}
+    found: list[tuple[str, dict, set[str]]] = []
+    for name, value in item.items():
+        value = one_or_more(value)
+        for m in value if isinstance(value, list) else ():
+            if isinstance(m, dict) and m.keys() & {"role", "from"}:
+                found.append((name, m, known))
+                found += ((f"{name}[].content", part, of_parts) for part in parts_of(m))
+            elif isinstance(m, dict) and name == "system":
+                found.append((name, m, of_parts))
+    return [*dict.fromkeys(f"{name}[].{key}" for name, some, read in found
+                           for key, x in some.items() if key not in read and not is_empty(x))]
+
+
+def parts_of(m: dict) -> list[dict]:
+    """The parts of a message's text, if it has parts."""
+    texts = [text for name in ("content", "value") if isinstance(text := m.get(name), list)]
+    return [part for text in texts for part in text if isinstance(part, dict)]
 
 
 # ---- turns ---------------------------------------------------------------------------------------
@@ -143,12 +158,16 @@ def message(m: Any, where: str) -> Turn:
     if role not in ("system", "user", "assistant", "tool"):
         raise UserError(f"{where} has the role {json.dumps(role, default=str)}; known are "
                         "system, user, assistant and tool")
-    if unread := [name for name in UNREAD if m.get(name)]:
+    if unread := [name for name in UNREAD for some in (m, *parts_of(m)) if some.get(name)]:
         raise UserError(f'{where} has "{unread[0]}"; calls of tools and thoughts are read only as '
                         "text of its content")
     text = text_of(m, where)
     if role != "assistant":
         return Turn(role, text)
+    for name, value in ((name, x) for part in parts_of(m) for name, x in part.items()):
+        if LIKE_A_MARK.search(name) and not is_empty(value):
+            raise UserError(f'{where} has "{name}" in a part of its text; a mark is of the whole '
+                            "message: write it beside the role")
     return Turn(role if is_trained(m, where) else "masked", strip_answer(text))
 
 

@@ -38,9 +38,9 @@ def read_text(file: str | Path, hint: str = "") -> str:
     return text
 
 
-def parse_json(text: str, where: str, hint: str = "") -> Any:
+def parse_json(text: str, where: str, hint: str = "", pairs_hook: Any = None) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs_hook)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{where}: no JSON ({e}){hint}") from None
 
