@@ -4,7 +4,7 @@
     python -m nanouft.flat sft my.jsonl out/sft --init FOLDER   # or from a folder with a model
 
 Read it after simple.py and before train.py. It is train.py without its flags, its run folder, its
-held-out rows and scores, and resume; on the same rows both have the same losses, and a test says so.
+held-out rows and scores, and resume; on the same rows both have the same losses, as a test says.
 Methods that sample their answers, or that need another model first, are left to train.py.
 """
 import argparse

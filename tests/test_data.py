@@ -177,7 +177,8 @@ prompt=a; answer={"score": 1, "role": "assistant", "content": "b"} -> line 2: "a
 chosen~u a|a g; rejected~u a|a b; response=c -> line 2: "response" has no question
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
 "text": "x", "weight": 0}, {"type": "text", "text": "y"}]}] -> |has "weight" in a
-prompt=a; response={"from": "gpt", "value": [{"type": "text", "text": "b", "mask": 1}]} -> |has "mask" in a
+prompt=a; response={"from": "gpt", "value": [{"type": "text", "text": "b", "mask": 1}]}\
+ -> |has "mask" in a
 prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "label": 0}]}\
  -> line 2: "response[].content[].label" is a grade inside
 prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "thinking": "c"}\

@@ -4,7 +4,8 @@
     python -m lessons exam --before 09 --questions 3    # a quiz before lesson 09
 
 It prints the questions and writes them and their answers into a folder of out/exam with the number
-of the seed, which must be new: you may have changed words there. A seed draws questions and numbers; a pocket calculator is enough. The losses of the project compute the answers, so nobody has
+of the seed, which must be new: you may have changed words there. A seed draws questions and
+numbers; a pocket calculator is enough. The losses of the project compute the answers, so nobody has
 to. Students can read this file, too: keep the seed of an exam to yourself.
 """
 import argparse

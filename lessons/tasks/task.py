@@ -108,8 +108,8 @@ class Draw(Random):
 
 @functools.cache
 def tasks() -> dict[str, Task]:
-    """All of them by name: exercises, parts of mine.py, then papers and pieces. lessons/keys/ex06.py
-    is the key of the student's ex06.py."""
+    """All of them by name: exercises, parts of mine.py, then papers and pieces.
+    lessons/keys/ex06.py is the key of the student's ex06.py."""
     found = {}
     for key in sorted(KEYS.glob("[a-z]*.py"), key=lambda x: (x.stem[:2] != "ex", x.stem != "mine",
                                                              x.stem)):
