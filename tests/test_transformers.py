@@ -316,6 +316,30 @@ def test_a_folder_that_cannot_train_from_all_of_its_weights_is_refused_in_one_li
         assert folder in str(e.value) and "\n" not in str(e.value)
 
 
+def test_a_config_that_describes_another_model_is_refused_before_it_takes_memory(
+        folders, tmp_path):
+    """Each of these would have at least 3e9 weights."""
+    wide = {"hidden_size": 8192, "intermediate_size": 32768, "num_attention_heads": 64}
+    for i, (kind, config, words) in enumerate((
+            ("ours", {"model_type": "llama"}, "no place for the weights transformer.h.0"),
+            ("gpt2", {"model_type": "qwen2"}, "no place for the weights transformer.h.0"),
+            ("llama", {"vocab_size": 10**9}, "another shape for lm_head.weight (2 in all)"),
+            ("qwen2", wide, "another shape for model.embed_tokens.weight"),
+            ("ours", {"n_embd": 32 * 1024}, "size mismatch for wte.weight"))):
+        folder = changed(folders[kind], tmp_path / str(i), {CONFIG: config})
+        before = peak_memory()
+        with pytest.raises(UserError, match=re.escape(words)) as e:
+            start_model(folder)
+        assert folder in str(e.value) and "\n" not in str(e.value)
+        assert peak_memory() - before < 1e9, config
+
+
+def peak_memory() -> float:
+    """Bytes, on Linux."""
+    resource = pytest.importorskip("resource")          # not on Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):
     for i, config in enumerate(({"activation_function": "relu"}, {"scale_attn_weights": False},
                                 {"scale_attn_by_inverse_layer_idx": True},
