@@ -259,6 +259,11 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("gpt2", {CONFIG: {"layer_norm_epsilon": float("nan")}}, "layer_norm_epsilon nan"),
     ("qwen2", {CONFIG: {"quantization_config": {"quant_method": "gptq", "bits": 4}}},
      "quantized; give the full ones"),
+    ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.int8)}},
+     "model.norm.weight is of I8; quantized weights cannot be trained"),
+    ("qwen2", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.bool)}}, "is of BOOL"),
+    ("ours", {WEIGHTS: {"transformer.ln_f.weight": torch.ones(32, dtype=torch.uint8)}},
+     "ln_f.weight is of torch.uint8; quantized weights cannot be trained"),
     ("bert", {}, "it looks at later tokens"),
     ("qwen2", {"chat_template.jinja": None, TOKENS: {"chat_template": named("rag", "tool_use")}},
      "no default specified"),
@@ -275,7 +280,9 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),
-    "masks of old files": ("gpt2", {WEIGHTS: {"transformer.h.0.attn.masked_bias": torch.ones(2)}}),
+    "masks of old files": ("gpt2", {WEIGHTS: {
+        "transformer.h.0.attn.masked_bias": torch.ones(2),
+        "transformer.h.0.attn.bias": torch.ones(2, 2, dtype=torch.uint8)}}),
     "sampling without do_sample, a template beside": ("qwen2", {
         "generation_config.json": {"temperature": 0.9, "top_p": 0.6},
         "additional_chat_templates/rag.jinja": CHATML}),
