@@ -347,6 +347,23 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, capsys):
+    """By our GPT and by transformers, in one line; of a tokenizer that fits, nothing."""
+    fewer = {WEIGHTS: {"transformer.wte.weight": torch.ones(99, 32)}, CONFIG: {"vocab_size": 99}}
+    larger = {WEIGHTS: {"transformer.wte.weight": torch.ones(4096, 32)},
+              CONFIG: {"vocab_size": 4096}}
+    for i, (kind, changes, words) in enumerate((
+            ("ours", fewer, "the embedding is enlarged from 99 to 1,024 tokens"),
+            ("ours", larger, "the embedding has 4,096 tokens and the tokenizer 1,024; is it"),
+            ("gpt2", {}, "the embedding is enlarged from "), ("ours", {}, ""), ("llama", {}, ""))):
+        folder = changed(folders[kind], tmp_path / str(i), changes)
+        for lora in (False, True):
+            capsys.readouterr()
+            start_model(folder, lora)
+            said = capsys.readouterr().out
+            assert words in said and said.count("\n") == bool(words)
+
+
 def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):
     for i, config in enumerate(({"activation_function": "relu"}, {"scale_attn_weights": False},
                                 {"scale_attn_by_inverse_layer_idx": True},
