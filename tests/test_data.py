@@ -756,6 +756,10 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
 
 @pytest.mark.parametrize("item, kinds, said", [
     (QA | {"label": True, "score_chosen": 9}, ["labels"], "score_chosen (1 row)"),
+    (QA | {"label": False, "score": 1.0}, ["scores"], "label (1 row)"),
+    (QA | {"label": True, "score": 1.0}, ["demos", "scores"], "label (1 row)"),
+    (QA | {"label": True, "score": 1.0}, ["demos", "labels"], "score (1 row)"),
+    (QA | {"label": True, "score": 1.0}, ["demos"], ""),
     (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"], "p (1 row), label (1 row)"),
     (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
     ({"prompt": {"role": "user", "content": "a", "vote": 1}}, ["prompts"], "prompt[].vote (1 row)"),

@@ -24,6 +24,7 @@ DATA = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-
 ASK, SO = {"role": "user", "content": "ask"}, {"role": "assistant", "content": "so"}
 PLACES = {      # what stands beside the field, and the method that reads it if none is named
     "nothing": ({}, "grpo"), "an answer": ({"prompt": "ask", "response": "so"}, "sft"),
+    "an answer with a score": ({"prompt": "ask", "response": "so", "score": 0.5}, "una"),
     "a pair": ({"prompt": "ask", "chosen": "yes", "rejected": "no"}, "dpo"),
     "a pair without a question": ({"chosen": [ASK, SO], "rejected": [ASK, SO | {"content": "no"}]},
                                   "dpo"),

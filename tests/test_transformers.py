@@ -259,6 +259,11 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("gpt2", {CONFIG: {"layer_norm_epsilon": float("nan")}}, "layer_norm_epsilon nan"),
     ("qwen2", {CONFIG: {"quantization_config": {"quant_method": "gptq", "bits": 4}}},
      "quantized; give the full ones"),
+    ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.int8)}},
+     "model.norm.weight is of I8; quantized weights cannot be trained"),
+    ("qwen2", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.bool)}}, "is of BOOL"),
+    ("ours", {WEIGHTS: {"transformer.ln_f.weight": torch.ones(32, dtype=torch.uint8)}},
+     "ln_f.weight is of torch.uint8; quantized weights cannot be trained"),
     ("bert", {}, "it looks at later tokens"),
     ("qwen2", {"chat_template.jinja": None, TOKENS: {"chat_template": named("rag", "tool_use")}},
      "no default specified"),
@@ -275,7 +280,9 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),
-    "masks of old files": ("gpt2", {WEIGHTS: {"transformer.h.0.attn.masked_bias": torch.ones(2)}}),
+    "masks of old files": ("gpt2", {WEIGHTS: {
+        "transformer.h.0.attn.masked_bias": torch.ones(2),
+        "transformer.h.0.attn.bias": torch.ones(2, 2, dtype=torch.uint8)}}),
     "sampling without do_sample, a template beside": ("qwen2", {
         "generation_config.json": {"temperature": 0.9, "top_p": 0.6},
         "additional_chat_templates/rag.jinja": CHATML}),
@@ -314,6 +321,47 @@ def test_a_folder_that_cannot_train_from_all_of_its_weights_is_refused_in_one_li
         with pytest.raises(UserError, match=re.escape(words)) as e:
             start_model(folder)
         assert folder in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_config_that_describes_another_model_is_refused_before_it_takes_memory(
+        folders, tmp_path):
+    """Each of these would have at least 3e9 weights."""
+    wide = {"hidden_size": 8192, "intermediate_size": 32768, "num_attention_heads": 64}
+    for i, (kind, config, words) in enumerate((
+            ("ours", {"model_type": "llama"}, "no place for the weights transformer.h.0"),
+            ("gpt2", {"model_type": "qwen2"}, "no place for the weights transformer.h.0"),
+            ("llama", {"vocab_size": 10**9}, "another shape for lm_head.weight (2 in all)"),
+            ("qwen2", wide, "another shape for model.embed_tokens.weight"),
+            ("ours", {"n_embd": 32 * 1024}, "size mismatch for wte.weight"))):
+        folder = changed(folders[kind], tmp_path / str(i), {CONFIG: config})
+        before = peak_memory()
+        with pytest.raises(UserError, match=re.escape(words)) as e:
+            start_model(folder)
+        assert folder in str(e.value) and "\n" not in str(e.value)
+        assert peak_memory() - before < 1e9, config
+
+
+def peak_memory() -> float:
+    """Bytes, on Linux."""
+    resource = pytest.importorskip("resource")          # not on Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, capsys):
+    """By our GPT and by transformers, in one line; of a tokenizer that fits, nothing."""
+    fewer = {WEIGHTS: {"transformer.wte.weight": torch.ones(99, 32)}, CONFIG: {"vocab_size": 99}}
+    larger = {WEIGHTS: {"transformer.wte.weight": torch.ones(4096, 32)},
+              CONFIG: {"vocab_size": 4096}}
+    for i, (kind, changes, words) in enumerate((
+            ("ours", fewer, "the embedding is enlarged from 99 to 1,024 tokens"),
+            ("ours", larger, "the embedding has 4,096 tokens and the tokenizer 1,024; is it"),
+            ("gpt2", {}, "the embedding is enlarged from "), ("ours", {}, ""), ("llama", {}, ""))):
+        folder = changed(folders[kind], tmp_path / str(i), changes)
+        for lora in (False, True):
+            capsys.readouterr()
+            start_model(folder, lora)
+            said = capsys.readouterr().out
+            assert words in said and said.count("\n") == bool(words)
 
 
 def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):

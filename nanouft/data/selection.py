@@ -58,11 +58,22 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
         not_read.add("p")
     found = Counter(name for r in rows for name in [
         *(name for name, value in r.extra.items() if not forms.is_empty(value)
-          and (name not in forms.FIELDS or NAMES.get(name, name) in not_read)),
+          and (name not in forms.FIELDS or NAMES.get(name, name) in not_read | beside(r, kinds))),
         *forms.fields_of_messages(r.extra),
         *(f"the last answer of {name}" for name in r.extra
           if "response" in not_read and r.answer and NAMES.get(name, name) == "messages")])
     return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
+
+
+def beside(r: Row, kinds: Collection[str]) -> set[str]:
+    """Grades that would be read in another row: a label or a score, where the other one decides;
+    scores of a pair that is not there."""
+    names = set() if r.chosen else {"score_chosen", "score_rejected"}
+    if "scores" in kinds and r.score is not None:
+        names.add("label")
+    if "labels" in kinds and r.label is not None:
+        names.add("score")
+    return names
 
 
 def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import tiktoken
 
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
@@ -155,3 +156,14 @@ def nano() -> Tokenizer:
     lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
     return Tokenizer("nano", ranks, NANO_PATTERN)
+
+
+def say_sizes(folder: Path, rows: int, tokens: int) -> None:
+    """A line if the embedding has fewer rows than the tokenizer has tokens, so that it is enlarged,
+    or far more: the two may not belong together. A few rows are often left over."""
+    if rows < tokens:
+        say(f"{folder}: the embedding is enlarged from {rows:,} to {tokens:,} tokens, as many as "
+            "its tokenizer has; the new ones are untrained")
+    elif rows > 2 * tokens:
+        say(f"{folder}: the embedding has {rows:,} tokens and the tokenizer {tokens:,}; is it the "
+            "model's own?")
