@@ -164,6 +164,21 @@ def test_a_slip_that_nobody_listed_is_refused(name):
         assert refused(judge, program_of(KNOWN[name], source), 0.3), source
 
 
+def in_table(score):
+    known = [0.2, 0.4, 0.5, 0.7, 0.9, 1.0]
+    return KNOWN["09a"].right(min(known, key=lambda x: abs(x - score)))
+
+
+NEARLY_RIGHT = [("09a", in_table), *(
+    ("12b", lambda *x, off=off: KNOWN["12b"].right(*x[:4], x[4] * off, x[5]))
+    for off in (0.98, 1.02))]
+
+
+@pytest.mark.parametrize("name, program", NEARLY_RIGHT)
+def test_no_draw_calls_right_what_is_nearly_right(name, program):
+    assert all(refused(Judge(KNOWN[name], seed), program) for seed in range(12))
+
+
 def test_a_mask_is_drawn_in_any_form():
     draw = Draw("0")
     seen = {tuple(row) for row in draw.mask(400, 4).tolist()}
