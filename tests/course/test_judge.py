@@ -179,6 +179,19 @@ def test_no_draw_calls_right_what_is_nearly_right(name, program):
     assert all(refused(Judge(KNOWN[name], seed), program) for seed in range(12))
 
 
+@pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
+                                           for x in KNOWN[name].settings])
+def test_a_class_has_the_settings_of_its_page(name, setting):
+    """Without flags it is another method."""
+    right = KNOWN[name].right
+    value = getattr(right, setting)
+    value = value + 1 if isinstance(value, int) else 1.25 * value
+    other = type("Other", (right,), {setting: value, "__annotations__": {setting: type(value)}})
+    judge = Judge(KNOWN[name], 5)
+    judge.cases = judge.cases[-1:]
+    assert not judged(judge, right).told and setting in judged(judge, other).told
+
+
 def test_a_mask_is_drawn_in_any_form():
     draw = Draw("0")
     seen = {tuple(row) for row in draw.mask(400, 4).tolist()}
