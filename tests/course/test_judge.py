@@ -192,6 +192,14 @@ def test_a_class_has_the_settings_of_its_page(name, setting):
     assert not judged(judge, right).told and setting in judged(judge, other).told
 
 
+def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base):
+    source = KNOWN["una_loss"].source.replace("BETA *", "5.0 *")
+    assert "Right in " in told("una_loss", "from torch import Tensor\nfrom nanouft import simple\n"
+                               "simple.BETA = 5.0\nsimple.METHODS['una'] = ()\n" + HEAD
+                               + source.replace("log_ratio", "simple.log_ratio"), tmp_path)
+    assert simple.BETA == 0.1 and len(simple.METHODS["una"]) == 4
+
+
 def test_a_mask_is_drawn_in_any_form():
     draw = Draw("0")
     seen = {tuple(row) for row in draw.mask(400, 4).tolist()}
