@@ -6,8 +6,8 @@ The process gets arguments alone and writes down what each call gives: neither t
 nor what they give. It calls the tasks of one file after each other, so what a file changes in
 Python or PyTorch costs no other file a point. If one of them ends it, another process goes on with
 the next. With bubblewrap (Linux) it sees Python, the project without its keys, and its student's
-folder; it can write nothing that stays, and has no network. Where bubblewrap is missing or the system refuses it, there
-are only the limits, and no_container says why.
+folder; it can write nothing that stays, and has no network. Where bubblewrap is missing or the
+system refuses it, there are only the limits, and no_container says why.
 """
 import functools
 import os
@@ -203,7 +203,8 @@ def main() -> None:
 
 
 def limit() -> None:
-    """Memory, the size of a file and, in a container, the number of processes."""
+    """Memory, the size of a file and, in a container, the number of processes,
+    which does not bind root."""
     try:
         import resource
     except ImportError:                                 # Windows

@@ -30,7 +30,7 @@ from programs.classes import (
 
 from lessons.classroom import arena, arena_runs, exam
 from lessons.lesson_list import NUMBERS, head_of
-from lessons.tasks import call, child, grade, parts
+from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, Verdict, tasks
@@ -282,6 +282,7 @@ def test_what_comes_back_is_plain_data():
     judge = Judge(tasks()["12b"], 0)
     for calls in ([], [Seen()], [Seen()] * 99, [Seen({"gives": [[[]]]})] * 60):
         assert grade.new_mark(judge, "12b", calls, "")["score"] < 1
+    assert "Does it start a process" in grade.new_mark(judge, "12b", [Seen()] * 99, "")["output"]
 
 
 def test_each_file_has_a_process_of_its_own(monkeypatch):
@@ -382,6 +383,15 @@ def test_without_a_container_nobody_loses_a_point_and_all_are_told(monkeypatch, 
     assert said in capsys.readouterr().out
     results = json.loads(Path("out/ann.json").read_text())
     assert "without a container: 12a, 12b" in results["output"]
+
+
+@POSIX
+def test_root_is_told_that_a_limit_does_not_bind(monkeypatch, capsys):
+    monkeypatch.setattr(submission, "no_container", str)
+    for user in (0, 1000):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        submission.warn_without_container()
+        assert ("You are root" in capsys.readouterr().out) == (user == 0)
 
 
 @SHUT_IN

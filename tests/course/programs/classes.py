@@ -65,7 +65,8 @@ def grpo_push(logp, old, ref, A, eps, beta):
             said.append(error.strerror)
     raise ValueError(said)
 """
-SEEN = [[0, 0, 0], [False] * 3, [], ["spy"], *["Read-only file system"] * 3, "No such process", "Network is unreachable"]
+SEEN = [[0, 0, 0], [False] * 3, [], ["spy"], *["Read-only file system"] * 3, "No such process",
+        "Network is unreachable"]
 HALF = "def half(x, n):\n    return "
 CELLS = [       # of notebooks with the same function
     ["%time\n" + HALF + "(x\n            % n)"],
