@@ -60,4 +60,6 @@ TASKS = {
          "wrong: a push is minus the derivative of the loss, and the loss holds -min."),
         (" + beta * ((ref - logp).exp() - 1)", "", "The penalty's push is missing.")], always=[
             tuple(torch.tensor([x]) for x in (-1.0, -1.0, -2.0, 0.5)) + (0.2, 0.1),
-            tuple(torch.tensor([x]) for x in (-1.0, -2.0, -1.0, 0.0)) + (0.2, 0.1)])}
+            tuple(torch.tensor([x]) for x in (-1.0, -2.0, -1.0, 0.0)) + (0.2, 0.1),
+            (torch.tensor([1.202, 1.198, 0.802, 0.798]).log(), torch.zeros(4), torch.zeros(4),
+             torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2, 0.1)])}

@@ -16,6 +16,7 @@ SUMMED = (".mean()", ".sum()", ADDED_UP)
 NO_LOGARITHM = ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing.")
 SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
 
+NEAR = "The number that is added to the standard deviation is 0.0001."
 EQUAL = "The 0.0001 is missing. Without it equal scores are divided by a standard deviation of 0."
 TOKENS = "-(p * (1 - p) * logp * mask).sum() / mask.sum()"
 ANSWERS = "((each * mask).sum(-1) / mask.sum(-1)).mean()"
@@ -54,7 +55,7 @@ CHORD: list[Mistake] = [
      "compared with the mean of their prompt."),
     ("centred / (score.std(-1, keepdim=True) + 1e-4)", "centred", "The standard deviation is "
      "missing."),
-    (" + 1e-4", "", EQUAL),
+    (" + 1e-4", "", EQUAL), (" + 1e-4", " + 1e-8", NEAR),
     ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
      "not a constant. Detach it."),
     (ANSWERS, "(each * mask).sum() / mask.sum()", "Exploration takes the mean over all tokens at "
@@ -96,6 +97,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "dimension."),
         ("logits.log_softmax(-1)", "logits.softmax(-1).log_softmax(-1)", "The softmax is taken "
          "twice."),
+        ("logits.log_softmax(-1)", "logits.softmax(-1).log()", "A small probability is rounded to "
+         "0, and its logarithm is -inf. Use log_softmax."),
         ("logits.log_softmax(-1)", "logits", "These are the logits themselves. They become "
          "log-probabilities by log_softmax."),
         ("logits.log_softmax(-1)", "(logits.log_softmax(-1) / math.log(2))", "These are bits. Take "
@@ -129,6 +132,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
          "[torch.nn.utils.clip_grad_norm_([p], 1.0) for p in model.parameters()]", "Each tensor is "
          "clipped by its own norm. The norm is that of all gradients together."),
+        ("torch.nn.utils.clip_grad_norm_(",
+         "[p.grad.mul_(1e6) for p in model.parameters()]\n        torch.nn.utils.clip_grad_norm_(",
+         "Each gradient is scaled to the norm 1. One that is shorter should stay as it is."),
         ("        optimizer.step()\n", "", "The weights have not moved. Either optimizer.step() "
          "is missing, or zero_grad() stands between loss.backward() and it."),
         ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "
@@ -144,6 +150,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "times 1 / warmup, not 0."),
         ("round(0.1 * steps)", "int(0.1 * steps)", "The warm-up is rounded down. Take the nearest "
          "whole number of steps."),
+        ("round(0.1 * steps)", "math.ceil(0.1 * steps)", "The warm-up is rounded up. Take the "
+         "nearest whole number of steps."),
         ("if step >= warmup:", "if False:", "The rate does not fall after the warm-up."),
         ("0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))",
          "1 - (step - warmup) / max(1, steps - warmup)", "The rate falls in a straight line. It "
@@ -307,7 +315,7 @@ MISTAKES: dict[str, list[Mistake]] = {
          "standard deviation is that divided by SAMPLES, not SAMPLES - 1."),
         ("score.std(-1, keepdim=True)", "score.std()", "The standard deviation is that of all "
          "prompts. Take that of each prompt."),
-        (" + 1e-4", "", EQUAL),
+        (" + 1e-4", "", EQUAL), (" + 1e-4", " + 1e-8", NEAR),
         (".view(-1, 1)", ".T.reshape(-1, 1)", "The advantages stand in another order than the "
          "answers: all answers to the first prompt come first."),
         ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "

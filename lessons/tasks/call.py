@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from nanouft import simple
 from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError, lines_in, load
 
@@ -91,6 +92,7 @@ def at_most(seconds: float) -> Iterator[None]:
 def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
     """The function of this name in a file, without a name its one subclass of Objective; or why
     there is none. What a file has only imported from the project is nobody's work."""
+    ours, methods = dict(vars(simple)), dict(simple.METHODS)
     try:
         if not file.exists():
             return None, NO_FILE.format(file)
@@ -99,6 +101,9 @@ def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
         return None, str(error)
     except (Exception, SystemExit, TooLong) as error:           # a typing mistake, for example
         return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
+    finally:                                                    # a constant of ours stays ours
+        vars(simple).update(ours)
+        simple.METHODS.update(methods)
     if program is None:
         return None, f"{file.name} has no function {name}."
     where = str(getattr(program, "__module__", ""))

@@ -5,9 +5,9 @@
 The process gets arguments alone and writes down what each call gives: neither the right programs
 nor what they give. It calls the tasks of one file after each other, so what a file changes in
 Python or PyTorch costs no other file a point. If one of them ends it, another process goes on with
-the next. With bubblewrap (Linux) it sees no key and no classmate's folder, can write
-nothing that stays, and has no network. Where bubblewrap is missing or the system refuses it, there
-are only the limits, and no_container says why.
+the next. With bubblewrap (Linux) it sees Python, the project without its keys, and its student's
+folder; it can write nothing that stays, and has no network. Where bubblewrap is missing or the
+system refuses it, there are only the limits, and no_container says why.
 """
 import functools
 import os
@@ -40,8 +40,10 @@ STARTING = 900                      # seconds on the clock until the first task 
 OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
 LARGEST = 2**21                     # bytes of what one call gives
-HAS_KEYS = [ROOT / x for x in ("lessons/keys", "lessons/exercises", "lessons/evidence",
-                               "tests", ".git")]
+HAS_KEYS = [ROOT / x for x in ("lessons/keys", "lessons/exercises", "lessons/evidence")]
+OF_SYSTEM = ("/usr /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "
+             "/etc/alternatives /sys/devices/system/cpu").split()
+NEEDED = "PATH LD_LIBRARY_PATH SYSTEMROOT TMPDIR TEMP".split()      # of the teacher's environment
 
 
 @dataclass
@@ -73,7 +75,8 @@ def tried(program: str) -> str:
     """What this bubblewrap says if it makes no container in which Python runs."""
     try:
         done = subprocess.run([*words(ROOT, []), sys.executable, "-c", "import torch"],
-                              capture_output=True, text=True, errors="replace", timeout=120)
+                              capture_output=True, text=True, errors="replace", timeout=120,
+                              env=environment())
     except (OSError, subprocess.SubprocessError) as error:
         return f"{program}: {error}"
     said = " ".join(done.stderr.split()) or f"{program} gives the exit code {done.returncode}"
@@ -81,13 +84,24 @@ def tried(program: str) -> str:
 
 
 def words(student: Path, hidden: list[Path]) -> list[str]:
-    """What lies deeper is mounted later: a class may lie in the project, or the project in it."""
+    """It sees what Python and the project need, and the student's folder. What lies deeper is
+    mounted later: a class may lie in the project, or the project in it."""
+    python = Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]
     empty = [("--tmpfs", x) for x in (*HAS_KEYS, *hidden) if x.is_dir()]
-    seen = [("--ro-bind", x, x) for x in (Path(sys.prefix), Path(sys.base_prefix), ROOT, student)]
+    seen = [("--ro-bind", x, x) for x in (*python, ROOT / "nanouft", ROOT / "lessons", student)]
+    seen += [("--ro-bind-try", Path(x), Path(x)) for x in OF_SYSTEM]
     mounts = sorted([*empty, *seen], key=lambda mount: len(mount[1].parts))
-    return [*("bwrap --unshare-all --die-with-parent --new-session --ro-bind / / --dev /dev --proc "
-              "/proc --size 268435456 --tmpfs /tmp").split(), *(str(x) for y in mounts for x in y),
+    shut = [("--remount-ro", x) for x in (Path("/"), *(x for _, x in empty))]
+    return [*("bwrap --unshare-all --die-with-parent --new-session --dev /dev --proc /proc "
+              "--size 268435456 --tmpfs /tmp").split(), *(str(x) for y in mounts + shut for x in y),
             *"--chdir /tmp --setenv HOME /tmp --setenv TMPDIR /tmp".split()]
+
+
+def environment() -> dict[str, str]:
+    """No token and no password of the teacher's own is among these."""
+    return {x: os.environ[x] for x in NEEDED if x in os.environ} | {
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, list[Seen] | str]:
@@ -112,8 +126,7 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
             [*container(student, hidden), sys.executable, "-c",
              "from lessons.tasks.child import main; main()"], cwd=room, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-                              "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"})
+            env=environment())
         lines: queue.Queue = queue.Queue()
 
         def read() -> None:
@@ -190,7 +203,8 @@ def main() -> None:
 
 
 def limit() -> None:
-    """Memory, the size of a file and, in a container, the number of processes."""
+    """Memory, the size of a file and, in a container, the number of processes,
+    which does not bind root."""
     try:
         import resource
     except ImportError:                                 # Windows

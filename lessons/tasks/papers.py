@@ -58,11 +58,14 @@ class Paper(Task):
         edge, *others = itertools.product(*self.settings.values())
         Random(f"{seed}").shuffle(others)
         turns = itertools.cycle([edge, *others[:3]])            # nine cases: the edge three times
-        return [(Case(f"{seed} {k}", *size), dict(zip(self.settings, next(turns))))
-                for k, size in enumerate([*few, *all_steps, *all_steps])]
+        drawn = [(Case(f"{seed} {k}", *size), dict(zip(self.settings, next(turns))))
+                 for k, size in enumerate([*few, *all_steps, *all_steps])]
+        return [*drawn, (None, self.settings)]                  # the class's own settings
 
     def show(self, case: tuple) -> str:
         one, settings = case
+        if one is None:
+            return "    The settings without flags\n"
         noun = "prompts" if "samples" in settings else "rows"
         parts = [f"in {one.parts} micro-batches"] if one.parts > 1 else []
         return "    " + ", ".join([f"{quantity(one.steps, 'steps')} of {quantity(one.rows, noun)}",
@@ -72,7 +75,9 @@ class Paper(Task):
         return replace(GRADIENT, beside=2e-4) if what == "gradient" else Measure(1e-5, 1e-5)
 
 
-def losses_of(cls: type, case: "Case", settings: dict) -> dict:
+def losses_of(cls: type, case: "Case | None", settings: dict) -> dict:
+    if case is None:
+        return {f"{x} is": getattr(cls(), x) for x in settings}
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return losses_and_gradients(cls(**settings), case)

@@ -153,6 +153,7 @@ class ShortRun:
     rows: tuple = field(repr=False)
     given: bool                                 # is there a reference?
     steps: int
+    times: float                                # the loss: with few of them nothing is clipped
 
     def look(self) -> dict:
         model, other = small(0), small(1)
@@ -160,7 +161,7 @@ class ShortRun:
         loss = OURS[loss_of(self.method)]
 
         def larger(model, reference, rows, tok, step):
-            return 3 * (1 + step) * loss(model, reference, rows, tok, step)
+            return self.times * (1 + step) * loss(model, reference, rows, tok, step)
         simple.METHODS[self.method] = (larger, original[1], 1e-2, original[3])
         try:
             losses = simple.train(model, list(self.rows), nano(), self.method, self.steps,
@@ -233,18 +234,23 @@ def cases_of(name: str, seed) -> list:
     seed = Random(str(seed)).randrange(10**6)
     for k, method in enumerate(PARTS[name][1]):
         if name == "train":
-            for steps in {0: (15, 3, 2, 1), 1: (4, 2, 1), 2: (2, 1)}[k]:    # 15: a warm-up of two
+            # a warm-up of two, and of one
+            for steps in {0: (15, 3, 2, 1), 1: (12, 2, 1), 2: (2, 1)}[k]:
                 taken = steps + (steps == 2)                # there may be more rows than steps
                 rows = fresh_rows(method, taken * simple.ROWS, seed + k)
-                out.append(ShortRun(method, rows, method == "poft", steps))
+                out.append(ShortRun(method, rows, method == "poft", steps,
+                                    0.01 if steps == 12 else 3.0))
         elif method in ("grpo", "chord"):   # CHORD's w on its way, and at the bottom
             for step in (simple.FALL // 4, 2 * simple.FALL - 3):
                 for many, noise in ((1, 0.2), (3, 0.0)):    # with noise all answers have score 0
                     rows = fresh_rows(method, many, seed + step)
                     out.append(Batch(method, rows, (noise, 1.0), step=step))
+            out.append(Batch(method, (replace(rows[0], score=NEARLY),), step=step))
         else:
             rows = fresh_rows(method, 5, seed + k)
             pairs = [((0.0, 1.0), (0.01, 1.0)), ((0.2, 1.0), (0.01, 1.0))]
+            if name == "token_logp":
+                pairs += [((0.0, 1000.0), (0.01, 1.0))]
             if name == "dpo_loss":                  # h is some hundreds, above 0 and below
                 pairs += [((0.0, 1.0), (0.01, 1000.0)), ((0.01, 1000.0), (0.0, 1.0))]
             if name == "poft_loss":
@@ -270,13 +276,17 @@ def fresh_rows(method: str, many: int, seed: int) -> tuple:
 
 # ---- answers are sampled once for each model, rows and step: each mistake is tried on them -------
 SAMPLE, SAMPLED = simple.sample_answers, {}
+NEARLY = 1e-4       # score of a row whose answers' scores are so far apart, so nearly equal
 
 
 @functools.wraps(SAMPLE)
 def sample_answers(model, rows, tok, step):
-    key = (model.wpe.weight.sum().item(), *(row.prompt for row in rows), step)
+    key = (model.wpe.weight.sum().item(), *((row.prompt, row.score) for row in rows), step)
     if key not in SAMPLED:
-        SAMPLED[key] = SAMPLE(model, rows, tok, step)
+        *some, scores = SAMPLE(model, rows, tok, step)
+        if rows[0].score == NEARLY:                     # in place of those of the answers
+            scores = NEARLY * torch.arange(simple.SAMPLES).expand(len(rows), -1)
+        SAMPLED[key] = *some, scores
     return tuple(x.clone() for x in SAMPLED[key])
 
 

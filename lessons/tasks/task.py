@@ -33,6 +33,8 @@ from nanouft.plumbing.errors import UserError
 HERE = Path(__file__).resolve().parents[1]
 STUBS, KEYS = HERE / "exercises", HERE / "keys"
 Mistake = tuple[str, str, str]
+TOO_MANY = ("It gives more results than it was called for. Does it start a process, which goes on "
+            "beside it?")
 LARGE = 12                                      # more numbers than these are not all shown
 
 
@@ -199,6 +201,8 @@ class Judge:
             return Verdict(seen[0].words if seen else "no result", 0)
         if all(call.words.startswith("NotImplementedError: \n") for call in seen):     # of a stub
             return Verdict(NOT_STARTED, 0)
+        if len(seen) > len(self.cases):
+            return Verdict(TOO_MANY, 0)
         seen = [self.compared(call, k) for k, call in enumerate(seen)]
         faults = [call.words or self.difference(call, self.ours(self.task.right, k))
                   for k, call in enumerate(seen)]

@@ -30,7 +30,7 @@ from programs.classes import (
 
 from lessons.classroom import arena, arena_runs, exam
 from lessons.lesson_list import NUMBERS, head_of
-from lessons.tasks import call, child, grade, parts
+from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, Verdict, tasks
@@ -282,6 +282,7 @@ def test_what_comes_back_is_plain_data():
     judge = Judge(tasks()["12b"], 0)
     for calls in ([], [Seen()], [Seen()] * 99, [Seen({"gives": [[[]]]})] * 60):
         assert grade.new_mark(judge, "12b", calls, "")["score"] < 1
+    assert "Does it start a process" in grade.new_mark(judge, "12b", [Seen()] * 99, "")["output"]
 
 
 def test_each_file_has_a_process_of_its_own(monkeypatch):
@@ -319,6 +320,7 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
         programs["spy"] = SPY.replace("ROOT", str(ROOT)).replace("CLASS", f"{place}/all")
     with pytest.MonkeyPatch.context() as now:
         now.chdir(place)
+        now.setenv("A_TOKEN", "of the teacher")
         now.setattr(tasks()["12b"], "seconds", 1)
         for name, source in programs.items():
             hand_in(name, source)
@@ -344,7 +346,7 @@ def test_a_file_imports_its_neighbours_and_a_process_that_it_ends_costs_one_task
 
 
 @SHUT_IN
-def test_a_program_sees_no_key_and_no_classmate_and_changes_nothing(of_class):
+def test_a_program_sees_nothing_that_it_does_not_need_and_changes_nothing(of_class):
     assert f"ValueError: {SEEN}\n" in of_class["spy"][1]["output"]
 
 
@@ -372,12 +374,24 @@ def test_without_a_container_nobody_loses_a_point_and_all_are_told(monkeypatch, 
     bwrap.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
     bwrap.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bwrap.parent.resolve()}:/bin")
+    monkeypatch.setenv("A_TOKEN", "of the teacher")
     hand_in("ann", KEY)
+    hand_in("eve", f"import os\n{WRONG}raise ValueError({{*os.environ}} & {{'A_TOKEN', 'PATH'}})")
     found = table("12")["ann"]
     assert found["points"] == "2" and found["without a container"] == "12a 12b"
+    assert "ValueError: {'PATH'}" in Path("out/eve.md").read_text()
     assert said in capsys.readouterr().out
     results = json.loads(Path("out/ann.json").read_text())
     assert "without a container: 12a, 12b" in results["output"]
+
+
+@POSIX
+def test_root_is_told_that_a_limit_does_not_bind(monkeypatch, capsys):
+    monkeypatch.setattr(submission, "no_container", str)
+    for user in (0, 1000):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        submission.warn_without_container()
+        assert ("You are root" in capsys.readouterr().out) == (user == 0)
 
 
 @SHUT_IN

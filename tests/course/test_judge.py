@@ -164,6 +164,42 @@ def test_a_slip_that_nobody_listed_is_refused(name):
         assert refused(judge, program_of(KNOWN[name], source), 0.3), source
 
 
+def in_table(score):
+    known = [0.2, 0.4, 0.5, 0.7, 0.9, 1.0]
+    return KNOWN["09a"].right(min(known, key=lambda x: abs(x - score)))
+
+
+NEARLY_RIGHT = [("09a", in_table), *(
+    ("12b", lambda *x, off=off: KNOWN["12b"].right(*x[:4], x[4] * off, x[5]))
+    for off in (0.98, 1.02))]
+
+
+@pytest.mark.parametrize("name, program", NEARLY_RIGHT)
+def test_no_draw_calls_right_what_is_nearly_right(name, program):
+    assert all(refused(Judge(KNOWN[name], seed), program) for seed in range(12))
+
+
+@pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
+                                           for x in KNOWN[name].settings])
+def test_a_class_has_the_settings_of_its_page(name, setting):
+    """Without flags it is another method."""
+    right = KNOWN[name].right
+    value = getattr(right, setting)
+    value = value + 1 if isinstance(value, int) else 1.25 * value
+    other = type("Other", (right,), {setting: value, "__annotations__": {setting: type(value)}})
+    judge = Judge(KNOWN[name], 5)
+    judge.cases = judge.cases[-1:]
+    assert not judged(judge, right).told and setting in judged(judge, other).told
+
+
+def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base):
+    source = KNOWN["una_loss"].source.replace("BETA *", "5.0 *")
+    assert "Right in " in told("una_loss", "from torch import Tensor\nfrom nanouft import simple\n"
+                               "simple.BETA = 5.0\nsimple.METHODS['una'] = ()\n" + HEAD
+                               + source.replace("log_ratio", "simple.log_ratio"), tmp_path)
+    assert simple.BETA == 0.1 and len(simple.METHODS["una"]) == 4
+
+
 def test_a_mask_is_drawn_in_any_form():
     draw = Draw("0")
     seen = {tuple(row) for row in draw.mask(400, 4).tolist()}

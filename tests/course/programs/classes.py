@@ -50,7 +50,10 @@ SPY = """
 import os, socket
 from pathlib import Path
 TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in ("lessons/keys", "tests", ".git")],
+         lambda: [os.path.exists(x) for x in ("ROOT/pyproject.toml", "/etc/passwd", "/home")],
+         lambda: [x for x in Path("/proc").glob("*/environ") if b"A_TOKEN" in x.read_bytes()],
          lambda: os.listdir("CLASS"),
+         lambda: Path("ROOT/lessons/keys/new").write_text(""), lambda: os.mkdir("/new"),
          lambda: Path("CLASS/spy/ex12.py").write_text(""), lambda: os.kill(-1, 9),
          lambda: socket.create_connection(("1.1.1.1", 53), 2)]
 def grpo_push(logp, old, ref, A, eps, beta):
@@ -62,7 +65,8 @@ def grpo_push(logp, old, ref, A, eps, beta):
             said.append(error.strerror)
     raise ValueError(said)
 """
-SEEN = [[0, 0, 0], ["spy"], "Read-only file system", "No such process", "Network is unreachable"]
+SEEN = [[0, 0, 0], [False] * 3, [], ["spy"], *["Read-only file system"] * 3, "No such process",
+        "Network is unreachable"]
 HALF = "def half(x, n):\n    return "
 CELLS = [       # of notebooks with the same function
     ["%time\n" + HALF + "(x\n            % n)"],
