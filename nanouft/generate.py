@@ -75,14 +75,13 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
            stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
            stream: Callable[[Tensor], Any] | None) -> list[Answer]:
-    """Answers to prompts that are decoded together, the short ones first."""
+    """Answers to prompts that are decoded together."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
-    rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
-    shortest_first = [prompts[i] for i in rows.tolist()]
-    ids, attention_mask, pos = pad_left(shortest_first, pad, max_new, device)
+    rows = torch.arange(B, device=device)                           # (b,) those still there
+    ids, attention_mask, pos = pad_left(prompts, pad, max_new, device)
     P = ids.shape[1]
     pos = pos.clamp_max(n_ctx - 1)          # for rows that have ended
-    room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)[rows]    # for answers
+    room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)  # for answers
     stop_ids = torch.tensor(stop, device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
@@ -90,7 +89,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     over = 0                                    # answers of which it is known that they have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small):
-        hidden, cache = read_prompts(model, shortest_first, ids, attention_mask, pos, max_new)
+        hidden, cache = read_prompts(model, prompts, ids, attention_mask, pos, max_new)
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
