@@ -19,7 +19,7 @@ import re
 import signal
 import sys
 
-__version__ = "3.5.0"
+__version__ = "4.0.0"
 
 
 def _leave(number: int, frame: object) -> None:
