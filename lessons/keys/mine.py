@@ -71,8 +71,6 @@ MISTAKES: dict[str, list[Mistake]] = {
          "The mask of a row belongs to its targets: leave out its first number, not its last."),
         ("mask + [0] *", "mask + [1] *", "The mask has to be 0 on the padding."),
         ("[tok.pad] *", "[0] *", "The padding is 0, which is the id of a word. Fill with tok.pad."),
-        ("mask[:, 1:].float()", "mask[:, 1:].bool()", "The mask is one of true and false. The stub "
-         "asks for floats."),
         ("mask + [0] *", "mask[:-1] + [0] + [0] *", "The <|end|> of an answer does not count. It "
          "should, or the model does not learn to stop."),
         ("return ids[:, :-1]", "return torch.where(ids[:, 1:] == tok.pad, tok.pad, ids[:, :-1])",
@@ -117,6 +115,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", "The question and the padding "
          "count as well. Use the mask."),
         ("model(inputs)", "reference(inputs)", "The reference is asked, not the model."),
+        ("mask = tokens(rows, \"answer\", tok)", "mask = tokens(rows, \"answer\", tok)\n"
+         "    mask = F.pad(mask[:, 1:], (0, 1))", "The mask is shifted. It already belongs to the "
+         "targets."),
         ("model(inputs), targets)", "model(inputs), targets).detach()", "A detach(), item() or "
          "no_grad() cuts the gradient off."),
         ("model(inputs), targets", "model(inputs), inputs", "The log-probabilities are those of "
@@ -168,6 +169,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         (".detach()", "", "Gradient reaches the reference, which is a constant: detach() its "
          "log-probabilities, or ask it under torch.no_grad()."),
         (" - before", "", "The reference is missing."),
+        ("reference(inputs)", "model(inputs)", "The reference is the model itself."),
         ("- before) * mask", "- before)", "The question and the padding count as well. Use the "
          "mask."),
         ("* mask).sum(-1)", "* mask).sum(-1) / mask.sum(-1)", "The log-ratio of an answer is the "

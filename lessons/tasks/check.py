@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from lessons.tasks import parts
+    from lessons.tasks.call import NOT_STARTED, UNTOUCHED
     from lessons.tasks.task import STUBS, chosen, tasks
     if flags.run:
         one_of("method", flags.run, parts.simple.METHODS)
@@ -59,15 +60,20 @@ def main(arguments: list[str] | None = None) -> int:
                         "are yours, go there and type --folder . (python -m lessons grade runs "
                         "those of others)")
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
+    unopened = set()
     for name in names:
         file = folder / tasks()[name].file
+        if file in unopened:
+            continue
         program, told = judge_file(name, file, flags.seed)
-        if flags.which or told.state != "not started" and file.exists():
-            say(f"{name:<26}{told.state}")
+        if flags.which or file.exists() and told.told != UNTOUCHED:
+            say(f"{name:<26}{told.told if told.state == NOT_STARTED else told.state}")
         if told.state == "right":
             right[name] = program
         elif flags.which and told.state == "wrong":
             say(f"{told.told}\n")
+        if tasks()[name].opens and name not in right:
+            unopened.add(file)
     missing = [name for name in names if name not in right]
     say(f"{len(right)} of {len(names)} right." + (
         f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."

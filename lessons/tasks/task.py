@@ -8,9 +8,11 @@ sentence. Nothing but results is compared, so any style will do.
 """
 import functools
 import inspect
+import io
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ from lessons.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
     SECONDS,
+    UNTOUCHED,
     Seen,
     as_tensor,
     attempt,
@@ -62,6 +65,7 @@ class Task:
     seconds: int = SECONDS                      # of computing, for all of them
     text: str = ""                              # in place of the call
     file: str = ""                              # the student's
+    opens: bool = False                         # until it is right, no other of its file is shown
 
     @property
     def name(self) -> str:
@@ -161,7 +165,8 @@ class Verdict:
 
     @property
     def state(self) -> str:
-        return "not started" if self.told == NOT_STARTED else "wrong" if self.told else "right"
+        return (NOT_STARTED if self.told.startswith(NOT_STARTED) else "wrong" if self.told
+                else "right")
 
 
 class Judge:
@@ -175,8 +180,9 @@ class Judge:
         self.mistaken: dict[str, Callable | None] = {}          # programs by their source
 
     def ours(self, program: Callable, k: int) -> Seen:
-        """What one of our programs gives in a case."""
-        return self.compared(attempt(self.task.look, program, self.cases[k]), k)
+        """What one of our programs gives in a case. Only a student's own prints are shown."""
+        with redirect_stdout(io.StringIO()):
+            return self.compared(attempt(self.task.look, program, self.cases[k]), k)
 
     def programs(self) -> Iterator[tuple[tuple[Mistake, ...], Callable]]:
         """The right program with each mistake, then with each two."""
@@ -200,7 +206,7 @@ class Judge:
         if not seen or seen[0].error == "Missing":              # no such function, no such file
             return Verdict(seen[0].words if seen else "no result", 0)
         if all(call.words.startswith("NotImplementedError: \n") for call in seen):     # of a stub
-            return Verdict(NOT_STARTED, 0)
+            return Verdict(UNTOUCHED, 0)
         if len(seen) > len(self.cases):
             return Verdict(TOO_MANY, 0)
         seen = [self.compared(call, k) for k, call in enumerate(seen)]

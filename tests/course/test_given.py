@@ -38,6 +38,9 @@ def test_a_page_asks_for_what_is_judged(name):
         assert sum(map(int, re.findall(r"^\| (\d+) \| program", page, re.M))) == len(judged)
     else:
         assert "arXiv" in page and all(f"    {x}: " in page for x in KNOWN[name].settings)
+        gives = {x.name: x.body[-1].value for x in ast.walk(ast.parse(code_of(name)))
+                 if isinstance(x, ast.FunctionDef)}
+        assert isinstance(gives["loss"], ast.Tuple) and len(gives["loss"].elts) == 2
 
 
 def test_the_page_of_the_reward_has_the_limits_of_its_judge():
