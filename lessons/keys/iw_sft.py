@@ -4,7 +4,7 @@
 """
 from torch import Tensor
 
-from lessons.tasks.papers import BY_ROW, OF_PART, SIGN, Paper
+from lessons.tasks.papers import BY_ROW, CONSTANT, OF_PART, SIGN, Paper
 from nanouft.batch import Batch
 from nanouft.objective import Objective
 
@@ -25,8 +25,7 @@ NO_CAP = ("The weights are not capped, or too late: the cap is the largest weigh
           "logarithm.")
 TASKS = {"iw_sft": Paper(IWSFT,
     {"temp": [2.0, 0.5, 1.0], "cap": [1.1, 16.0]},
-    [("s.logp.detach() - s.ref_logp", "s.logp - s.ref_logp", "Gradient flows through the weights, "
-      "which should be constants."),
+    [("s.logp.detach() - s.ref_logp", "s.logp - s.ref_logp", CONSTANT),
      ("s.logp.detach() - s.ref_logp", "s.ref_logp - s.logp.detach()", "The weight is upside down: "
       "a row weighs more if it has become more likely."),
      ("lead = s.mean(", "lead = s.sum(", "The weight is that of a mean over the answer's tokens, "

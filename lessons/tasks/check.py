@@ -28,13 +28,11 @@ from nanouft.plumbing.printing import say
 
 def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
-    from lessons.tasks.call import attempts
     from lessons.tasks.task import Judge, tasks
     asked = [task for task in tasks().values() if task.name == function.__name__]
     if not asked:
         raise UserError(f"no exercise is called {function.__name__}")
-    judge = Judge(asked[0])
-    say(judge.verdict([*attempts(judge.task.look, function, judge.cases, "", 20)]).told or "right")
+    say(Judge(asked[0]).of(function).told or "right")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,15 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def judge_file(name: str, file: Path, seed: str | None):
     """The program for a task in a file, and the verdict."""
-    from lessons.tasks.call import attempts, program_in
+    from lessons.tasks.call import program_in
     from lessons.tasks.task import Judge, Verdict, tasks
     task = tasks()[name]
     program, missing = program_in(file, task.name)
-    if missing:
-        return None, Verdict(missing, 0)
-    judge = Judge(task, seed)
-    return program, judge.verdict([*attempts(task.look, program, judge.cases, str(file),
-                                             task.seconds)])
+    return program, Verdict(missing, 0) if missing else Judge(task, seed).of(program, str(file))
 
 
 if __name__ == "__main__":

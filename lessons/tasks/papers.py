@@ -29,6 +29,7 @@ from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
+CONSTANT = "Gradient flows through the weights, which should be constants."
 SIGN = "The sign is wrong: the demonstrations become less likely."
 OF_PART = ('n = batch.seqs["answer"], batch.tokens["answer"]',
            'n = batch.seqs["answer"], batch.seqs["answer"].mask.sum()', "The tokens are those of "

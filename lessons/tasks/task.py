@@ -28,6 +28,7 @@ from lessons.tasks.call import (
     Seen,
     as_tensor,
     attempt,
+    attempts,
     result,
     shown,
 )
@@ -200,6 +201,11 @@ class Judge:
             return seen
         return attempt(lambda _, *args: self.task.properties(seen.values["gives"], *args), None,
                        self.cases[k])
+
+    def of(self, program: Callable, file: str = "") -> Verdict:
+        """Of a program that is called here."""
+        look, seconds = self.task.look, self.task.seconds
+        return self.verdict([*attempts(look, program, self.cases, file, seconds)])
 
     def verdict(self, seen: list[Seen]) -> Verdict:
         """Of what a program gave in the cases, or in the first of them, if it was ended."""

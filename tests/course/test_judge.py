@@ -23,7 +23,6 @@ from lessons.tasks.task import (
     Draw,
     Judge,
     Measure,
-    Verdict,
     chosen,
     differ,
     program_of,
@@ -43,10 +42,6 @@ SLOW = {*PAPERS, "train", "chord_loss", "ift: run", "reward: reward"}
 
 def marked(names, slow) -> list:
     return [pytest.param(x, marks=pytest.mark.slow if x in slow else ()) for x in names]
-
-
-def judged(judge: Judge, program) -> Verdict:
-    return judge.verdict([*attempts(judge.task.look, program, judge.cases, "", 200)])
 
 
 def refused(judge: Judge, program, seconds: float = 200) -> bool:
@@ -128,7 +123,7 @@ def test_no_draw_gives_a_mistake_the_name_of_another(name):
     for judge in (Judge(task, seed) for seed in range(12)):
         for mistake in task.mistakes:
             program = program_of(task, source_with(task, (mistake,)))
-            assert judged(judge, program).told.endswith("\n    " + mistake[2])
+            assert judge.of(program).told.endswith("\n    " + mistake[2])
 
 
 OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -201,7 +196,7 @@ def test_a_class_has_the_settings_of_its_page(name, setting):
     other = type("Other", (right,), {setting: value, "__annotations__": {setting: type(value)}})
     judge = Judge(KNOWN[name], 5)
     judge.cases = judge.cases[-1:]
-    assert not judged(judge, right).told and setting in judged(judge, other).told
+    assert not judge.of(right).told and setting in judge.of(other).told
 
 
 def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base):
@@ -230,7 +225,7 @@ def test_a_mask_is_drawn_in_any_form():
     lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
     lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
 def test_rounding_makes_no_counterexample_of_07a(wrong):
-    assert judged(Judge(KNOWN["07a"], 0), wrong).share == 0
+    assert Judge(KNOWN["07a"], 0).of(wrong).share == 0
 
 
 # ---- what its text says --------------------------------------------------------------------------
@@ -363,7 +358,6 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
 OURS = "from lessons.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
-    ("02a", "x = 1", "ex02.py has no function response_mask"),
     ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
