@@ -168,7 +168,7 @@ NEARLY_RIGHT = [        # a part of the right program, and what stands there ins
      "\n        mask.pop()\n    return (mask + [0] * len(tokens))[1:len(tokens)]"),
     ("03a", "(p * r).sum()", "(p * r).sum().clamp(min=0)"),
     ("04a", "mask[i - 1] and", "i > mask.index(1) and"),
-    ("04a", "mask[i - 1] and", "i > mask.index(1) and mask[i] and"),
+    ("04a", "mixed and", "i > mask.index(1) and tokens[1:i + 1] != guesses[:i] and"),
     ("04a", "mask[i - 1] and", "mask[i] and mask[i - 1] and"),
     ("04a", "        if i and", "        mixed = mixed and counts\n        if i and"),
     ("04a", "int(mixed and counts == 1))", "int(mixed and counts == 1))\n        mixed *= counts"),
@@ -399,18 +399,15 @@ def test_exercises_come_first_as_their_lessons_do():
     assert files[:len(exercises) + 1] == [*exercises, "mine"]
 
 
-def test_a_stub_is_not_started():
+def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
+    """In a file without it, or without the file, the line names the file."""
     for name in (*EXERCISES, *parts.PARTS):
         assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
-
-
-def test_what_is_not_there_is_not_started_and_its_line_says_what(tmp_path):
     for name, task in KNOWN.items():
         file = tmp_path / task.file
-        assert check.judge_file(name, file, "1")[1].state == "not started"
-        file.write_text("x = 1\n")
-        said = check.judge_file(name, file, "1")[1]
-        assert said.state == ("not started" if task.name else "wrong") and file.name in said.told
+        for text in (None, "x = 1\n"):
+            said = told(name, text, tmp_path) if text else check.judge_file(name, file, "1")[1].told
+            assert file.name in said and (said.startswith("not started") or text and not task.name)
         file.unlink()
 
 
