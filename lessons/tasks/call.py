@@ -24,7 +24,7 @@ from nanouft.plumbing.errors import UserError, lines_in, load
 SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
 NOT_STARTED = "not started"
-UNTOUCHED = f"{NOT_STARTED}: there is none of your own, or it still raises NotImplementedError"
+UNTOUCHED = f"{NOT_STARTED}: nothing of your own is there"
 ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
 
 
