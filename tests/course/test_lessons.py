@@ -295,6 +295,12 @@ def test_a_damaged_record_is_told_and_kept(folder):
         assert (folder / "out/guesses/02.txt").read_text() == text
 
 
+def test_a_bar_of_training_counts_steps():
+    bars = [line for file in HERE.rglob("*.py") for line in file.read_text("utf-8").splitlines()
+            if re.search(r"progress\(.*range\(steps\)", line, re.I)]
+    assert bars and all("training=True" in line for line in bars)
+
+
 def test_who_always_says_the_same_letter_is_mostly_wrong():
     right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
     assert {*RIGHT} == {f"{number} {change}".strip() for number, change in ASKED}
