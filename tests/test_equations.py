@@ -188,13 +188,6 @@ def test_a_head_begins_with_a_name_of_its_own_and_has_an_equation():
 
 
 # ---- equation and code ---------------------------------------------------------------------------
-def test_a_word_that_no_line_explains_is_named():
-    line = next(line for line in LINES.values() if line.name == "dpo")
-    batch, o = step("dpo", Form("dpo").objective), Form("dpo").objective
-    with pytest.raises(pytest.fail.Exception, match="dpo uses 'logistic', but no line"):
-        known(line, batch, o, "chosen")("logistic")
-
-
 @pytest.mark.parametrize("line", [*LINES.values(), *IN_WORDS], ids=lambda line: line.name)
 def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
     """With random numbers for all that it reads; and so is its gradient."""

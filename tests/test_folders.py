@@ -26,7 +26,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
-from nanouft.plumbing.files import read_json, remove, rename, write_json
+from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import (
@@ -516,15 +516,6 @@ def test_what_is_no_plain_file_of_a_model_is_not_waited_for(place, tmp_path):
             assert str(e.value) == f"{copied / name}: cannot be read (it is not a plain file)"
 
 
-@posix
-def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "x").touch()
-    os.symlink(tmp_path / "kept", tmp_path / "link")
-    remove(tmp_path / "link")
-    assert (tmp_path / "kept" / "x").exists() and not os.path.lexists(tmp_path / "link")
-
-
 def test_a_picture_is_a_new_file(tmp_path):
     """And what shares its bytes with the old one keeps them."""
     plots = pytest.importorskip("nanouft.pictures.plots")
@@ -668,11 +659,3 @@ def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             save_model(folder, model, NANO)
         assert not (folder / "model.safetensors").exists() or start_model(str(folder))
-
-
-def test_a_folder_takes_the_place_of_one_that_a_killed_run_left(tmp_path):
-    for name in ("adapter", "partial"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"of_{name}").touch()
-    rename(tmp_path / "partial", tmp_path / "adapter")
-    assert [f.name for f in tmp_path.rglob("*")] == ["adapter", "of_partial"]

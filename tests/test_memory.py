@@ -207,14 +207,16 @@ def has(size: float, monkeypatch) -> None:
     monkeypatch.setattr(memory, "memory_there", lambda: size)
 
 
-def test_all_answers_of_a_prompt_are_announced(monkeypatch):
-    """Each of them is a row of the step, as long as a prompt and the longest answer."""
+def test_all_that_is_read_of_a_row_is_announced(monkeypatch):
+    """Of a prompt each sampled answer, behind it, as long as it may be, and a demonstration once
+    beside them."""
     has(1e15, monkeypatch)
-    for samples in (2, 5):
-        plan, model = plan_of(f"grpo --batch-size 500 --samples {samples} --max-new 40")
-        prompt = max(len(e.seqs["prompt"].ids) for e in plan.train)
-        step = 500 * samples * (prompt + 40)
-        assert f", for steps of {step:,} tokens" in check_memory(plan, model, CPU)
+    for told, sequences, new in (("grpo --samples 2 --max-new 40", 2, 40), ("sft", 1, 0),
+                                 ("chord --samples 4 --max-new 9", 4 + 1, 9), ("dpo", 2, 0)):
+        plan, model = plan_of(told)
+        longest = max(len(s.ids) for e in plan.train for s in e.seqs.values()) + new
+        announced = check_memory(replace(plan, batch_size=5000), model, CPU)
+        assert f", for steps of {5000 * sequences * longest:,} tokens" in announced, told
 
 
 def refused(told: str, device: Device = CPU) -> str:
