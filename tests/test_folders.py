@@ -39,8 +39,6 @@ from nanouft.run.folder import (
     new_folder,
     read_lines,
 )
-from nanouft.run.load import with_first_models
-from nanouft.run.settings import read_flags
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -607,33 +605,6 @@ def test_a_name_that_can_be_written_is_not_made_by_the_look_at_it(tmp_path, monk
     (tmp_path / "a").mkdir()
     check_free("a")
     assert (tmp_path / "a").exists(), "it was there"
-
-
-def test_a_first_model_that_was_stopped_is_made_again_and_never_through_a_link(
-        tmp_path, monkeypatch):
-    """At its very start: it had no run.json yet."""
-    monkeypatch.chdir(tmp_path)
-    objective, cfg, _ = read_flags(["--objective", "poft", "--rows", "8"])
-    made: list[Path] = []
-
-    def train_one(argv: list[str]) -> int:
-        made.append(Path(argv[argv.index("--out") + 1]))
-        made[-1].mkdir(parents=True)                    # an error if it was there
-        if len(made) == 2:
-            (made[-1] / "run.json.partial").write_text("{")
-        return 0
-
-    def make() -> None:
-        with_first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
-    for number in (1, 2, 3):
-        make()
-        assert len({*made}) == 1 and len(made) == number
-    remove(made[0])
-    (tmp_path / "empty").mkdir()
-    made[0].symlink_to(tmp_path / "empty")
-    with pytest.raises(UserError, match="is a symbolic link, so nothing is written there"):
-        make()
-    assert len(made) == 3
 
 
 # ---- model folders -------------------------------------------------------------------------------

@@ -52,7 +52,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import plan
 from nanouft.run.checkpoint import whole_steps
@@ -213,21 +212,6 @@ def test_a_run_goes_on_in_less_memory(name, place):
     got, want = (load_file(f / "model.safetensors") for f in (run, whole))
     assert got.keys() == want.keys()
     assert max((got[name] - want[name]).abs().max() for name in want) <= 2e-4
-
-
-@pytest.mark.slow
-def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, monkeypatch, capsys):
-    """Whose folders are known by flags that change what they learn."""
-    def stops(self, batch):
-        raise UserError("stop")
-    monkeypatch.chdir(place)
-    line = flags("poft").replace("--data rows.jsonl", "--rows 24") + " --out first"
-    with monkeypatch.context() as now:
-        now.setattr(OBJECTIVES["poft"], "loss", stops)
-        assert command(train.main, line.split()) == 2
-    assert "needed first" in capsys.readouterr().out
-    trained(place, f"--resume first {LESS}")
-    assert "needed first" not in capsys.readouterr().out
 
 
 def test_a_change_of_memory_that_does_not_fit_a_run_is_one_line(place, capsys):
