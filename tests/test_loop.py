@@ -66,7 +66,6 @@ RUNS = {
     "hft": "hft",                               # frozen weights, by the seed
     "dpo": "dpo",                               # the start model's numbers
     "kto": "kto",                               # rows that read other rows
-    "rpo": "rpo",                               # embeddings of prompts
     "ppo": f"ppo {SAMPLED}",                    # a critic; four steps on each rollout
     "grpo": f"grpo --minibatches 2 --passes 2 {SAMPLED}",
     "compiled": "ift --lam 0.5 --compile --accumulate 2",
@@ -379,7 +378,7 @@ def test_a_value_head_learns_thirty_times_as_fast():
 
 
 # ---- flat.py -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["sft", "ift", "dpo", "una", "kto"])
+@pytest.mark.parametrize("name", ["ift", "dpo", "una", "kto"])
 def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
     """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
     steps here, where they would take 200."""
