@@ -11,7 +11,6 @@ from nanouft import evaluate, generate, reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
-from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.run import device, evaluation
@@ -134,23 +133,6 @@ def test_new_tokens_begin_as_neither_likely_nor_unlikely():
     assert torch.equal(new[:50], old) and torch.equal(new, resize_embedding(old, 450))
     same(new[50:].mean(0), old.mean(0), 0.05)
     same(new[50:].std(0), 0.1 * old.std(0), 0.1)
-
-
-def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy(monkeypatch):
-    """Bit for bit; and there can be one backward pass only."""
-    torch.manual_seed(0)
-    states, head, paid = torch.randn(50, 16), torch.randn(301, 16), torch.randn(50)
-    targets, found = torch.randint(0, 301, (50,)), []
-    monkeypatch.setattr(fast, "PART", 301 * 7)          # the last part is not full
-    for large in (2**24, 0):                            # cross_entropy, then in place
-        monkeypatch.setattr(fast, "LARGE", large)
-        x, w = states.clone().requires_grad_(), head.clone().requires_grad_()
-        nats = fast.logp_(x @ w.T, targets)
-        (nats * paid).sum().backward(retain_graph=True)
-        found.append((nats.detach(), x.grad, w.grad))
-    assert all(torch.equal(a, b) for a, b in zip(*found))
-    with pytest.raises(RuntimeError, match="call forward again"):
-        nats.sum().backward()
 
 
 # ---- where it computes ---------------------------------------------------------------------------
