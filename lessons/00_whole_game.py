@@ -94,7 +94,7 @@ def train(name: str, loss_of, kind: str, learning_rate: float):
     rows = world.rows("train", kind, STEPS * ROWS, seed=0)
     # betas: AdamW's means of the gradient and of its square reach back about 10 and 20 steps
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95))
-    for step in progress(STEPS, name, range(STEPS)):
+    for step in progress(STEPS, name, range(STEPS), training=True):
         batch = rows[step * ROWS:(step + 1) * ROWS]             # 1. data
         loss = loss_of(model, base, batch, tok, step)           # 2. forward pass, 3. objective
         optimizer.zero_grad()                                   # 4. update

@@ -149,7 +149,7 @@ def train(without: str):
     model = partial(gpt, dict(weights.named_parameters()), causal=without != "mask")
     optimizer = torch.optim.AdamW(weights.parameters(), lr=3e-3, betas=(0.9, 0.98))
     losses = []
-    for step in progress(STEPS, f"no {without}" if without else "GPT", range(STEPS)):
+    for step in progress(STEPS, f"no {without}" if without else "GPT", range(STEPS), training=True):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
         logp = token_logp(model(ids[:, :-1]), ids[:, 1:])               # 2. forward pass, (B,T)
         loss = -logp.mean()                                             # 3. objective

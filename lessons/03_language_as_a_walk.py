@@ -112,7 +112,7 @@ def train(name: str, loss_of):
     policy = Net(lake, N) if CHANGE == "network" else Table(lake, N, spread=0.1)
     before = policy.probs()
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=RATE)
-    for _ in progress(STEPS, name, range(STEPS)):
+    for _ in progress(STEPS, name, range(STEPS), training=True):
         loss = loss_of(policy.all_logits())
         optimizer.zero_grad()
         loss.backward()

@@ -171,7 +171,7 @@ def learn(task: str):
     model, curve = copy.deepcopy(start), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
     rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(task,))
-    for step in progress(STEPS, TASKS[task], range(STEPS)):
+    for step in progress(STEPS, TASKS[task], range(STEPS), training=True):
         asked = rows[step * PROMPTS:(step + 1) * PROMPTS]
         chats, right, steps = sample(model, asked, seed=100 + step)
         curve.append(100 * steps.mean().item())

@@ -223,7 +223,7 @@ def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: 
     """
     model = copy.deepcopy(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in progress(steps, what, range(steps)):
+    for step in progress(steps, what, range(steps), training=True):
         if look and step % every == 0:
             look(model)
         loss = loss_of(model, [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)])

@@ -116,10 +116,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "sample base --plain --prompt ''": "--plain: there is no text to go on with",
     "train --batchsize=3": "no --batchsize; did you mean --batch-size?",
     "train --objective sft --beta 1": "sft has no --beta",
-    "sample --models start": "sample has no --models",     # they stand before the flags
     "train --beta 1": "train has no --beta; a setting of one method needs its name",
     "train ift": "train has no ift",
-    "train -o IFT": "train has no -o",
     "train --objective sft --Batch-Siz 1": "sft has no --Batch-Siz; did you mean --batch-s",
     "train --objective DPOO": "did you mean dpo?",
     "train --init gpt2": "gpt2: no model folder is there|named hub:owner/name",
@@ -186,11 +184,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
         "; methods that read these rows: sft and 8 others: 20 rows; una: 30 rows; uft: 30 rows; "
         "kto: 30 rows; ",
     "data": "name a file of rows, as in python -m nanouft.data my.jsonl",
-    "data none.jsonl": "none.jsonl: cannot be read (no such file)",
-    "data demos.jsonl --init none": "none: no model folder is there",
-    "data demos.jsonl --objective spo": "unknown objective 'spo'; did you mean ",
     "data demos.jsonl --show 0": "--show 0: must be at least 1",
-    "data r.py": "r.py, line 1: no JSON",
     "data even.jsonl --objective dpo": "this objective needs pairs (prompt, chosen, rejected); the "
         "data has 30 labelled answers; unused fields: label (30 rows); methods that read these "
         "rows: "}

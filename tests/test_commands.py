@@ -59,7 +59,7 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward |stops |median tokens ",
-    "evaluate start": "scores in percent on 100 test prompts per task|fact known|mean ",
+    "evaluate start --items 2": "scores in percent on 2 test prompts per task|fact known|mean ",
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per task",
     "evaluate start --data mixed.jsonl":
         "greedy answers start stops |median tokens |20 rows|"
@@ -184,6 +184,7 @@ def test_evaluate_says_once_what_is_true_of_a_row_of_two_kinds(here, capsys):
 
 
 def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
+    """Without a file they are to a hundred questions of each task."""
     asked, real = [], evaluate.answer_rows
     monkeypatch.setattr(evaluate, "answer_rows", lambda model, tok, rows, **how: asked.append(
         ([r.where for r in rows], how["max_new"])) or real(model, tok, rows, **how))
@@ -192,6 +193,9 @@ def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens
     (places, most), (few, less) = asked
     assert (len(places), most, less) == (20, 64, 5)
     assert [x.split()[-1] for x in few] == ["1", "11", "21"]
+    monkeypatch.setattr(evaluate, "score_tasks", lambda *told, who: pytest.fail(str(told[2:])))
+    with pytest.raises(pytest.fail.Exception, match=r"\('test', 100\)"):
+        call("evaluate start")
 
 
 def test_evaluate_skips_a_kind_without_rows_and_no_other_error(here, monkeypatch, capsys):

@@ -15,7 +15,6 @@ from made import (
     one_error,
     push,
     same,
-    start_folder,
     with_logps,
 )
 
@@ -43,18 +42,10 @@ RUN = ("--objective mine.py --aim 2 --init start --rows 32 --batch-size 8 --step
        "--save-every 2 --threads 1 --device cpu --out ")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """It has a start model."""
-    folder = tmp_path_factory.mktemp("mine")
-    start_folder(folder / "start")
-    return folder
-
-
 @pytest.fixture
-def here(folder, tmp_path, monkeypatch):
+def here(belongings, tmp_path, monkeypatch):
     """A folder with mine.py and a start model."""
-    (tmp_path / "start").symlink_to(folder / "start")
+    (tmp_path / "start").symlink_to(belongings / "start")
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -164,11 +155,11 @@ def test_hft_keeps_its_half_bit_for_bit(here):
 
 
 # ---- an objective of your own --------------------------------------------------------------------
-def test_a_file_of_your_own_is_trained_and_resumed_as_any_other(here, capsys):
-    train.main(shlex.split(RUN + "whole"))
-    assert "mine is not yours" in capsys.readouterr().out, "what is to be said of it first"
+def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(here, capsys):
+    """To the same bytes: test_loop.py."""
     with killed_in_step(3), pytest.raises(KeyboardInterrupt):
         train.main(shlex.split(RUN + "broken"))
+    assert "mine is not yours" in capsys.readouterr().out, "what is to be said of it first"
     text = (here / "mine.py").read_text()
     (here / "mine.py").write_text(text + "open('it was run', 'w')\n")
     for line, why in (("", "add --objective mine.py"), ("sft", "add --objective mine.py"),
@@ -178,9 +169,7 @@ def test_a_file_of_your_own_is_trained_and_resumed_as_any_other(here, capsys):
             train.main(["--resume", "broken", *(["--objective", line] if line else [])])
     (here / "mine.py").write_text(text)
     train.main(shlex.split("--resume broken --objective mine.py"))
-    files = [(here / name / "model.safetensors").read_bytes() for name in ("whole", "broken")]
-    assert files[0] == files[1]
-    about = json.loads((here / "whole" / "run.json").read_text())
+    about = json.loads((here / "broken" / "run.json").read_text())
     assert (about["objective"], about["hp"]) == ("mine", {"beta": 0.1, "aim": 2.0})
     assert len(about["code"]) == 16
 
@@ -229,16 +218,14 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (ON_POLICY + "return batch, {'all': batch.per_row['reward']}", "each a number or"),
     (ON_POLICY + "return batch", "credit must return a batch and a dictionary"),
     (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
-    (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     *((MINE.replace("lr = 1e-4", fact), f"{fact}: it must be {wanted}") for fact, wanted in (
         ("scorer = 'graed'", "one of any, grade, none"), ("demo = 'all'", "one of own, any"))),
     *((MINE.replace("1e-4", x), "it must be a number above 0") for x in (
-        "'1e-4'", "0", "-1", "float('nan')", "float('inf')")),
+        "'1e-4'", "0", "float('nan')", "float('inf')")),
     (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "loss must return a real number"),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
      "return batch.seqs['answer'].logp.sum(), {}", "depends on the log-probs"),
-    *((LOSS + f"return batch.seqs['answer'].logp.sum(), {{{x!r}: 9.0}}", f"a number called {x!r}")
-      for x in ("step", "loss", "lr", "tokens", "grad_norm", "held_out")),
+    (LOSS + "return batch.seqs['answer'].logp.sum(), {'lr': 9.0}", "a number called 'lr'"),
     (ON_POLICY + "return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss")])
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, capsys):

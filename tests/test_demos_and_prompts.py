@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, NANO, TINY, learn, same, say, start_folder, write_jsonl
+from made import CPU, NANO, TINY, learn, same, say
 
-from nanouft import train, world
+from nanouft import world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.rows import Row
@@ -19,7 +19,6 @@ from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import memory
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"
@@ -189,17 +188,6 @@ def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, 
         assert float(total) == pytest.approx(want, rel=2e-5), parts
 
 
-def test_memory_counts_a_demonstration_once_beside_the_answers_to_its_prompt():
-    """And all rows of a method that reads rows."""
-    for name, sequences in (("chord", 4 + 1), ("grpo", 4), ("dpo", 2), ("sft", 1)):
-        objective = OBJECTIVES[name]()
-        rows = world.mixed_rows("train", objective.kinds(), 8, 0)
-        train, _ = encode(objective.choose(rows), NANO, 115)
-        plan = SimpleNamespace(objective=objective, train=train, max_new=12)
-        longest = max(e.length for e in train) + 12 * objective.on_policy
-        assert memory.tokens_of_row(plan) == sequences * longest, name
-
-
 # ---- what they are at the ends of their settings -------------------------------------------------
 def test_chord_with_mu_0_is_grpo_without_kl():
     """On the same prompts, which demonstrations neither replace nor reorder. So it is from `decay`
@@ -270,22 +258,3 @@ def test_in_half_precision_the_first_ratio_is_one_and_demonstrations_have_log_pr
     s, demo = batch.seqs["answer"], batch.seqs["demo"]
     assert s.sampled_logp is None and demo.logp.dtype == torch.float32
     assert torch.equal(demo.logp != 0, demo.mask > 0)
-
-
-# ---- runs ----------------------------------------------------------------------------------------
-def test_a_run_on_your_own_rows_scores_held_out_questions(tmp_path, capsys):
-    rows = world.mixed_rows("train", ["demos", "prompts"], 16, 3, skills=SKILLS, mix="4:12")
-    lines = [{"prompt": row.prompt[0].text} | (
-        {"response": row.answer[0].text} if row.answer else {}) for row in rows]
-    reward = tmp_path / "reward.py"
-    reward.write_text("def letters(completions, **others):\n"
-                      "    return [len({*x}) / 40 for x in completions]\n")
-    train.main(["--objective", "hpt", "--init", start_folder(tmp_path / "start"),
-                "--data", write_jsonl(tmp_path / "both.jsonl", lines),
-                "--eval-data", write_jsonl(tmp_path / "demos.jsonl", lines[:4]),
-                "--reward", f"{reward}:letters", "--steps", "1", "--batch-size", "4",
-                "--max-new", "6", "--device", "cpu", "--threads", "1",
-                "--out", str(tmp_path / "run")])
-    told = capsys.readouterr().out
-    assert "20 rows read: 16 to learn from, 4 held out" in told
-    assert "held-out questions: reward of the answers" in told

@@ -103,7 +103,6 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "kill after the last step, twice": (PLAIN, killed_twice, 130, 5, "interrupted"),
     "an interruption in a step": (
         PLAIN, at_call(DPO, "loss", 4, fails(KeyboardInterrupt())), 130, 3, "interrupted"),
-    "an exit in a step": (PLAIN, at_call(DPO, "loss", 4, fails(SystemExit(3))), 1, 3, ""),
     "a fault of ours": (
         PLAIN, at_call(DPO, "loss", 4, fails(ZeroDivisionError("ours"))), 1, 3, "Error: ours"),
     "a fault in the first step of a rollout": (

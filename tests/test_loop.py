@@ -52,7 +52,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import plan
 from nanouft.run.checkpoint import whole_steps
@@ -67,7 +66,6 @@ RUNS = {
     "hft": "hft",                               # frozen weights, by the seed
     "dpo": "dpo",                               # the start model's numbers
     "kto": "kto",                               # rows that read other rows
-    "rpo": "rpo",                               # embeddings of prompts
     "ppo": f"ppo {SAMPLED}",                    # a critic; four steps on each rollout
     "grpo": f"grpo --minibatches 2 --passes 2 {SAMPLED}",
     "compiled": "ift --lam 0.5 --compile --accumulate 2",
@@ -213,21 +211,6 @@ def test_a_run_goes_on_in_less_memory(name, place):
     got, want = (load_file(f / "model.safetensors") for f in (run, whole))
     assert got.keys() == want.keys()
     assert max((got[name] - want[name]).abs().max() for name in want) <= 2e-4
-
-
-@pytest.mark.slow
-def test_a_run_goes_on_in_less_memory_with_the_first_models_that_it_has(place, monkeypatch, capsys):
-    """Whose folders are known by flags that change what they learn."""
-    def stops(self, batch):
-        raise UserError("stop")
-    monkeypatch.chdir(place)
-    line = flags("poft").replace("--data rows.jsonl", "--rows 24") + " --out first"
-    with monkeypatch.context() as now:
-        now.setattr(OBJECTIVES["poft"], "loss", stops)
-        assert command(train.main, line.split()) == 2
-    assert "needed first" in capsys.readouterr().out
-    trained(place, f"--resume first {LESS}")
-    assert "needed first" not in capsys.readouterr().out
 
 
 def test_a_change_of_memory_that_does_not_fit_a_run_is_one_line(place, capsys):
@@ -395,7 +378,7 @@ def test_a_value_head_learns_thirty_times_as_fast():
 
 
 # ---- flat.py -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["sft", "ift", "dpo", "una", "kto"])
+@pytest.mark.parametrize("name", ["ift", "dpo", "una", "kto"])
 def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
     """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
     steps here, where they would take 200."""

@@ -18,6 +18,8 @@ from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import remove
 from nanouft.run.folder import locked
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.plan import Plan, as_passes, choose_pace, plan_run, with_beta
@@ -212,6 +214,28 @@ def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
     """It is there to know more than the rows of the run say."""
     assert len(made_first("--rows", "40", method="poft")) == 1
     assert made_first("--rows", "50", "--seed", "3", "--noise", "0.4", method="poft") == []
+
+
+def test_first_models_are_not_made_again_for_a_run_that_goes_on_in_less_memory(here):
+    line = ["--rows", "44"]
+    assert len(made_first(*line)) == 2
+    assert made_first(*line, "--accumulate", "2", "--activation-checkpointing") == []
+
+
+def test_a_first_model_that_was_stopped_is_made_again_and_never_through_a_link(here):
+    """At its very start: it had no run.json yet."""
+    line = ["--rows", "48"]
+    first, _ = made_first(*line)
+    folder = Path(first[first.index("--out") + 1])
+    (folder / "model.safetensors").rename(folder / "run.json.partial")
+    assert made_first(*line) == [first]
+    remove(folder)
+    (here / "empty").mkdir()
+    folder.symlink_to(here / "empty")
+    with pytest.raises(UserError, match="is a symbolic link, so nothing is written there"):
+        made_first(*line)
+    assert not [*(here / "empty").iterdir()]
+    remove(folder)
 
 
 # Flags of a run that its first models have of their own, or that change no weight.

@@ -62,7 +62,7 @@ def test_padding_changes_no_reward():
 # ---- functions of yours --------------------------------------------------------------------------
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     with no_pictures():
-        assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
+        assert call("train --objective hpt --init start --data demos.jsonl --reward r.py:length "
                     "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
     assert "reward of the answer" in capsys.readouterr().out
     after = read_json(here / "own" / "eval.json")["after"]

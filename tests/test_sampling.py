@@ -2,8 +2,7 @@
 again. A rollout: the policy itself answers, each number in its place, and what it tells is right.
 """
 import math
-from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +10,12 @@ import torch
 from made import CPU, NANO, TINY, nano, same, tiny
 
 from nanouft import generate as decoding
-from nanouft import loop, rollout, world
+from nanouft import rollout, world
 from nanouft.data.batches import Batching, Encoded, Tokens, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import Answer, generate, stops
-from nanouft.gpt import GPT, GPTConfig
+from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
@@ -344,41 +342,3 @@ def test_a_policy_that_says_nan_stops_the_run_in_one_line():
     made.sampler.policy.ln_f.weight.data.fill_(torch.nan)
     with pytest.raises(Diverged, match="nothing can be sampled at step 1.*ower --lr"):
         made(0)
-
-
-# ---- a world so small that a right method cannot miss it -----------------------------------------
-RIGHT, ASK = 3, 1                       # tokens; 0 is padding, 7 ends an answer
-
-
-class Numbers:
-    """A tokenizer whose words are the ids themselves."""
-    pad, end, user, assistant, stops = 0, 7, -1, -1, {7}
-
-    def decode(self, ids) -> str:
-        return " ".join(map(str, ids))
-
-
-@pytest.mark.parametrize("name", [name for name, o in OBJECTIVES.items()
-                                  if o().on_policy and o.scorer != "none"])
-def test_it_finds_the_one_token_that_earns_a_reward(name):
-    """From one in eight, with a token behind it that has no part in it: a wrong sign, or credit
-    that does not reach back, is seen."""
-    model = GPT(GPTConfig(8, 12, 1, 1, 16, init_std=0.02), seed=0)
-    cls = OBJECTIVES[name]
-    free = {"samples": 4, "beta": 1.0 if name.startswith("online") else 0.0, "end_penalty": 0.0,
-            "minibatches": 2, "vf": 0.1, "mu": 0.0, "mu_end": 0.0, "coef": 0.0}
-    o = cls(**{f.name: free[f.name] for f in fields(cls) if f.name in free})
-    o.setup(model, 0)
-    wrong = (Turn("user", str(ASK)),), (Turn("assistant", "5"),)       # no loss here imitates it
-    rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int)),
-                     "demo": Tokens(np.array([ASK, 5, 7]), np.array([0, 1, 1]))},
-                    Row(*wrong, roles={"demo": wrong}))]
-    made = Rollouts(rows, o, Sampler(model, deepcopy(model), Numbers(), max_new=2),
-                    lambda rows, texts: [float(text[:1] == str(RIGHT)) for text in texts],
-                    Batching(batch_size=16, steps=30))
-    update = loop.Update(torch.optim.AdamW(model.parameters(), lr=0.02),
-                         loop.warmup_cosine(0.02, 30, 0.0), clip=1.0)
-    for _ in loop.steps(model, o, made, update, range(30)):
-        pass
-    chance = model(torch.tensor([[ASK]]))[0, -1].softmax(-1)[RIGHT].item()
-    assert chance > 0.8, f"{name} gives it {chance:.2f}"

@@ -4,9 +4,9 @@
 
 DPO's loss reads the difference of two log-ratios alone, so both answers may become less likely
 together. Each term below stops that in another way, and is measured by how much it helps:
-    L = -log sigmoid( beta (r_w - r_l) ) + right N_w + wrong N_l + floor F
-    N: the mean of -log p_t over the tokens of an answer
-    F = max(0, -mean_t (log p_t - log ref_t)) of the chosen answer
+    L = -log sigmoid( beta (r_w - r_l) ) + right nll_w + wrong nll_l + floor max(0, fallen_w)
+    nll = -mean_t log p_t
+    fallen = -mean_t (log p_t - log ref_t)
 `right` imitates the chosen answer (as in Pang et al. 2024, arXiv:2404.19733). `wrong` imitates the
 rejected answer in the same dose: it teaches form and where to stop, but not what is right. `floor`
 pulls the chosen answer up only while it is less likely than at the start (as Pal et al. 2024,

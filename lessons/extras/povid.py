@@ -175,7 +175,7 @@ def povid(model: SeeingGPT, start: SeeingGPT, rng: np.random.Generator, sources:
 # ---- training, and the table ---------------------------------------------------------------------
 def train(model: SeeingGPT, name: str, steps: int, lr: float, loss: Callable) -> SeeingGPT:
     optimizer = make_optimizer(model, lr)
-    for step in progress(steps, name, range(steps)):
+    for step in progress(steps, name, range(steps), training=True):
         optimizer.param_groups[0]["lr"] = lr * min((step + 1) / 20, 1 - step / steps)
         loss(model).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

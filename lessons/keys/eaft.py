@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lessons.tasks.papers import BY_ROW, OF_PART, SIGN, Paper
+from lessons.tasks.papers import BY_ROW, CONSTANT, OF_PART, SIGN, Paper
 from nanouft.batch import Batch
 from nanouft.gpt import scatter_at
 from nanouft.objective import Objective
@@ -36,8 +36,7 @@ class EAFT(Objective):
 
 TASKS = {"eaft": Paper(EAFT,
     {"top": [5, 20]},
-    [("with torch.no_grad():", "if True:", "Gradient flows through the weights, which should be "
-      "constants."),
+    [("with torch.no_grad():", "if True:", CONSTANT),
      (" / math.log(self.top) ", " ", "The entropy is not divided by its largest value, log top."),
      (" / math.log(self.top) ", " / 3.0 ", "The released code rounds log 20 to 3. Here it is "
       "math.log(top), so that another top works too."),

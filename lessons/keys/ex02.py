@@ -28,6 +28,14 @@ TASKS = {
         ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
          "number of the first token, not of the last."),
         ("mask[1:]", "mask", "The targets are the row without its first token."),
+        (" and not header))\n    return mask[1:]", "))\n    return mask[:-1]", "The header after "
+         "an answer counts. Either the shift is missing, or the speaker changes a word too late."),
+        ("mask[1:]", "([0] + mask)[:-2]", "The shift goes the wrong way: target i is token i + 1, "
+         "not token i - 1."),
+        ('int(speaker == "assistant" and not header)', "1", "Everything counts. Only what the "
+         "assistant says should."),
+        ('speaker == "assistant"', 'speaker == "user"', "What the user says counts. What the "
+         "assistant says should."),
         (" and not header", "", "A header does not count, even that of the assistant."),
         ('header else speaker\n', 'header and speaker != "assistant" else speaker\n', "What the "
          "user says after the first answer counts as well. Each header says who speaks from there "
@@ -44,5 +52,5 @@ TASKS = {
          "The end of what the assistant says counts: it has to learn to stop."),
         ("int(speaker", 'int(token == "end" or speaker', "The end of what the user says does not "
          "count.")], always=[
-             (["user", "hi", "assistant", "yo", "end"],),
+             (["user", "hi", "assistant", "yo", "end"],), (["user", "assistant", "yo"],),
              (["user", "assistant", "end", "yo", "end", "user", "hi"],)])}

@@ -28,4 +28,4 @@ TASKS = {"03a": Task(policy_gradient, state, [
      "better than the mean raises the expected reward.")], always=[
         (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
         (torch.tensor([1.0]), torch.tensor([2.0])),
-        (torch.tensor([0.25, 0.75]), torch.tensor([2.0, 2.0]))])}
+        (torch.tensor([0.25, 0.75]), torch.tensor([-2.0, -2.0]))])}

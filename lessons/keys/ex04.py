@@ -19,6 +19,8 @@ def row(draw):
 TASKS = {"04a": Task(depends_on_blend, row, [
     ("guesses[i - 1]", "guesses[i]", "The guess made AT a position is FOR the next one, so it has "
      "to move to the right by one."),
+    ("i and mask[i - 1] and guesses[i - 1] != tokens[i]", "counts and guesses[i] != tokens[i]",
+     "Nothing is shifted: guess and mask at a position belong to the token of the next one."),
     ("i and mask[i - 1] and guesses[i - 1] != tokens[i]", "counts and guesses[i] != tokens[i + 1]",
      "A target is not read before it is predicted. Only guesses for earlier words have been read."),
     ("i and mask[i - 1]", "i", "The question is never guessed. Only words of the answer are mixed "
@@ -32,4 +34,6 @@ TASKS = {"04a": Task(depends_on_blend, row, [
     ("mixed and counts == 1", "mixed", "Targets outside the answer have no loss.")], always=[
         (["q", "x", "y", "end"], ["x", "z", "end"], [1, 1, 1]), (["q", "end"], ["x"], [1]),
         (["q", "x", "y", "end"], ["z", "y", "end"], [1, 1, 1]),
-        (["q", "x", "y", "end"], ["z", "y", "end"], [0, 0, 1])])}
+        *((["q", "x", "y", "end"], ["z", "y", "end"], mask) for mask in ([0, 0, 1], [0, 1, 1])),
+        *((["q", "x", "y", "z", "end"], [*guessed, "z", "end"], mask) for guessed, mask in (
+            ("zy", [1, 0, 1, 1]), ("zy", [1, 1, 0, 1]), ("xx", [1, 0, 1, 1])))])}

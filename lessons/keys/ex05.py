@@ -52,6 +52,7 @@ TASKS = {"05a": Task(estimates, lake, [
     ("does.append((at * right).sum())", "does.append(right.mean())",
      "The third number gives each cell the same share. The policy is in some cells more often.")],
     always=[
-        (torch.tensor([[.6, 0, .4, 0], [1, 0, 0, 0]]), [(0, 0), (0, 0)],
+        (torch.tensor([[.6, 0, .4, 0], [1, 0, 0, 0]]), path,
          torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]]),
-         torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]]))])}
+         torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]]))
+        for path in ([(0, 0), (0, 0)], [(0, 2), (1, 0)])])}

@@ -15,13 +15,24 @@ ROUNDED = ("Where the model has moved far, the sigmoid is rounded to 0 and its l
 SUMMED = (".mean()", ".sum()", ADDED_UP)
 NO_LOGARITHM = ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing.")
 SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
-
-NEAR = "The number that is added to the standard deviation is 0.0001."
-EQUAL = "The 0.0001 is missing. Without it equal scores are divided by a standard deviation of 0."
 TOKENS = "-(p * (1 - p) * logp * mask).sum() / mask.sum()"
 ANSWERS = "((each * mask).sum(-1) / mask.sum(-1)).mean()"
 MIXED = "(1 - w) * explore + w * imitate"
+UNMASKED = "The question and the padding count as well. Use the mask."
+AT_ONCE = "The mean is that over all tokens of the batch at once. First take that of each answer."
+NO_MEAN = "The losses of an answer are added up. Take their mean."
 
+OF_SCORES: list[Mistake] = [
+    ("centred = score - score.mean(-1, keepdim=True)", "centred = score", "The scores are not "
+     "compared with the mean of their prompt."),
+    ("centred / (score.std(-1, keepdim=True) + 1e-4)", "centred", "The standard deviation is "
+     "missing."),
+    (" + 1e-4", "", "The 0.0001 is missing. Without it equal scores are divided by "
+     "a standard deviation of 0."),
+    (" + 1e-4", " + 1e-8", "The number that is added to the standard deviation is 0.0001."),
+    ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
+     "not a constant. Detach it."),
+]
 CHORD: list[Mistake] = [
     ("fallen = (1 + math", "fallen = (1 - math", "The weight of imitation rises. It falls, from MU "
      "at step 0 to MU_END."),
@@ -51,13 +62,7 @@ CHORD: list[Mistake] = [
      "the demonstrations become less likely."),
     ("each = -(logp", "each = (logp", "The sign of exploration is wrong: answers that are better "
      "than the mean become less likely."),
-    ("centred = score - score.mean(-1, keepdim=True)", "centred = score", "The scores are not "
-     "compared with the mean of their prompt."),
-    ("centred / (score.std(-1, keepdim=True) + 1e-4)", "centred", "The standard deviation is "
-     "missing."),
-    (" + 1e-4", "", EQUAL), (" + 1e-4", " + 1e-8", NEAR),
-    ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
-     "not a constant. Detach it."),
+    *OF_SCORES,
     (ANSWERS, "(each * mask).sum() / mask.sum()", "Exploration takes the mean over all tokens at "
      "once. First take that of each answer."),
 ]
@@ -71,8 +76,6 @@ MISTAKES: dict[str, list[Mistake]] = {
          "The mask of a row belongs to its targets: leave out its first number, not its last."),
         ("mask + [0] *", "mask + [1] *", "The mask has to be 0 on the padding."),
         ("[tok.pad] *", "[0] *", "The padding is 0, which is the id of a word. Fill with tok.pad."),
-        ("mask[:, 1:].float()", "mask[:, 1:].bool()", "The mask is one of true and false. The stub "
-         "asks for floats."),
         ("mask + [0] *", "mask[:-1] + [0] + [0] *", "The <|end|> of an answer does not count. It "
          "should, or the model does not learn to stop."),
         ("return ids[:, :-1]", "return torch.where(ids[:, 1:] == tok.pad, tok.pad, ids[:, :-1])",
@@ -109,14 +112,14 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("return -(", "return (", LESS_LIKELY),
         (BY_ROW, "(logp * mask).mean()", "The mean is over all positions. Take that over the "
          "answer's tokens."),
-        (BY_ROW, "(logp * mask).sum() / mask.sum()", "The mean is that over all tokens of the "
-         "batch at once. First take that of each answer, so that each has the same share."),
-        (BY_ROW, "(logp * mask).sum(-1).mean()", "The losses of an answer are added up. Take their "
-         "mean."),
+        (BY_ROW, "(logp * mask).sum() / mask.sum()", AT_ONCE),
+        (BY_ROW, "(logp * mask).sum(-1).mean()", NO_MEAN),
         (BY_ROW, BY_ROW.replace(".mean()", ".sum()"), ADDED_UP),
-        ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", "The question and the padding "
-         "count as well. Use the mask."),
+        ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", UNMASKED),
         ("model(inputs)", "reference(inputs)", "The reference is asked, not the model."),
+        ("mask = tokens(rows, \"answer\", tok)", "mask = tokens(rows, \"answer\", tok)\n"
+         "    mask = F.pad(mask[:, 1:], (0, 1))", "The mask is shifted. It already belongs to the "
+         "targets."),
         ("model(inputs), targets)", "model(inputs), targets).detach()", "A detach(), item() or "
          "no_grad() cuts the gradient off."),
         ("model(inputs), targets", "model(inputs), inputs", "The log-probabilities are those of "
@@ -168,8 +171,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         (".detach()", "", "Gradient reaches the reference, which is a constant: detach() its "
          "log-probabilities, or ask it under torch.no_grad()."),
         (" - before", "", "The reference is missing."),
-        ("- before) * mask", "- before)", "The question and the padding count as well. Use the "
-         "mask."),
+        ("reference(inputs)", "model(inputs)", "The reference is the model itself."),
+        ("- before) * mask", "- before)", UNMASKED),
         ("* mask).sum(-1)", "* mask).sum(-1) / mask.sum(-1)", "The log-ratio of an answer is the "
          "sum over its tokens, not the mean."),
         ("* mask).sum(-1)", "* mask).mean(-1)", "The log-ratio is the mean over all positions of "
@@ -296,30 +299,22 @@ MISTAKES: dict[str, list[Mistake]] = {
          "No guess is mixed in: the model reads the embeddings of the true tokens."),
         ("targets) * mask", "targets)", "The losses of the padding count in the weights. Multiply "
          "the losses by the mask before you add them up."),
-        (MEANS, "(weight * nll).sum() / mask.sum()", "The mean is that over all tokens of the "
-         "batch at once. First take that of each answer."),
-        (MEANS, "(weight * nll).sum(-1).mean()", "The losses of an answer are added up. Take their "
-         "mean."),
+        (MEANS, "(weight * nll).sum() / mask.sum()", AT_ONCE),
+        (MEANS, "(weight * nll).sum(-1).mean()", NO_MEAN),
         (MEANS, MEANS.replace(".mean()", ".sum()"), ADDED_UP),
         (MEANS, "-" + MEANS, LESS_LIKELY)],
     "grpo_loss": [
         ("- ratio * advantage", "+ ratio * advantage", "The sign is wrong: answers that are better "
          "than the mean become less likely."),
-        ("centred = score - score.mean(-1, keepdim=True)", "centred = score", "The scores are not "
-         "compared with the mean of their prompt."),
+        *OF_SCORES,
         ("score - score.mean(-1, keepdim=True)", "score - score.mean()", "The mean is that of all "
          "prompts. Take that of each prompt."),
-        ("centred / (score.std(-1, keepdim=True) + 1e-4)", "centred", "The standard deviation is "
-         "missing."),
         ("score.std(-1, keepdim=True)", "score.std(-1, keepdim=True, unbiased=False)", "The "
          "standard deviation is that divided by SAMPLES, not SAMPLES - 1."),
         ("score.std(-1, keepdim=True)", "score.std()", "The standard deviation is that of all "
          "prompts. Take that of each prompt."),
-        (" + 1e-4", "", EQUAL), (" + 1e-4", " + 1e-8", NEAR),
         (".view(-1, 1)", ".T.reshape(-1, 1)", "The advantages stand in another order than the "
          "answers: all answers to the first prompt come first."),
-        ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
-         "not a constant. Detach it."),
         ("ratio = (logp - logp.detach()).exp()", "ratio = (logp - before).exp()", "The ratio is "
          "taken to the reference. It should be taken to the model as it is now."),
         ("token_logp(reference(inputs), targets).detach()", "token_logp(reference(inputs), "
@@ -333,11 +328,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "- 1", "d is log p of the reference minus log p of the model."),
         ("(before - logp).exp() - (before - logp) - 1", "logp - before", "This is another estimate "
          "of the KL. k3 is e^d - d - 1."),
-        ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "each.mean()", "The prompt and the "
-         "padding count as well. Use the mask."),
-        ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "(each * mask).sum() / mask.sum()",
-         "The mean is that over all tokens at once. First take that of each answer."),
-        ("((each * mask).sum(-1) / mask.sum(-1)).mean()", "(each * mask).sum(-1).mean()",
-         "The losses of an answer are added up. Take their mean.")],
+        (ANSWERS, "each.mean()", UNMASKED),
+        (ANSWERS, "(each * mask).sum() / mask.sum()", AT_ONCE),
+        (ANSWERS, "(each * mask).sum(-1).mean()", NO_MEAN)],
     "chord_loss": CHORD}
 TASKS = {name: Part(name, mistakes) for name, mistakes in MISTAKES.items()}

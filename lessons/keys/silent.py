@@ -75,7 +75,7 @@ def slopes_of_steps(draw):
 
 TASKS = {
     "silent: names": Task(planted, lambda draw: (), [], properties=of_letters, rounds=1,
-                      text="    your five letters\n"),
+                      text="    your five letters\n", opens=True),
     "silent: answer_mask": Task(answer_mask, starts_and_ends, [
         ("((t >= starts[:, None]) & (t < ends[:, None]))", "(t < starts[:, None])",
          STILL + "it marks the question."),

@@ -23,8 +23,8 @@ from nanouft.plumbing.errors import UserError, lines_in, load
 
 SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
-NO_FILE = "There is no file {}."
-NOT_STARTED = "not started: there is none, or it still raises NotImplementedError"
+NOT_STARTED = "not started"
+UNTOUCHED = f"{NOT_STARTED}: nothing of your own is there"
 ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
 
 
@@ -95,7 +95,7 @@ def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
     ours, methods = dict(vars(simple)), dict(simple.METHODS)
     try:
         if not file.exists():
-            return None, NO_FILE.format(file)
+            return None, f"{NOT_STARTED}: there is no file {file}"
         program = getattr(load(file), name, None) if name else find(str(file))
     except UserError as error:
         return None, str(error)
@@ -105,9 +105,9 @@ def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
         vars(simple).update(ours)
         simple.METHODS.update(methods)
     if program is None:
-        return None, f"{file.name} has no function {name}."
+        return None, f"{NOT_STARTED}: {file.name} has no function {name}"
     where = str(getattr(program, "__module__", ""))
-    return (None, NOT_STARTED) if where.startswith(("nanouft.", "lessons.")) else (program, "")
+    return (None, UNTOUCHED) if where.startswith(("nanouft.", "lessons.")) else (program, "")
 
 
 def error_line(error: BaseException, file: str) -> str:

@@ -28,13 +28,11 @@ from nanouft.plumbing.printing import say
 
 def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
-    from lessons.tasks.call import attempts
     from lessons.tasks.task import Judge, tasks
     asked = [task for task in tasks().values() if task.name == function.__name__]
     if not asked:
         raise UserError(f"no exercise is called {function.__name__}")
-    judge = Judge(asked[0])
-    say(judge.verdict([*attempts(judge.task.look, function, judge.cases, "", 20)]).told or "right")
+    say(Judge(asked[0]).of(function).told or "right")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from lessons.tasks import parts
+    from lessons.tasks.call import NOT_STARTED, UNTOUCHED
     from lessons.tasks.task import STUBS, chosen, tasks
     if flags.run:
         one_of("method", flags.run, parts.simple.METHODS)
@@ -59,15 +58,20 @@ def main(arguments: list[str] | None = None) -> int:
                         "are yours, go there and type --folder . (python -m lessons grade runs "
                         "those of others)")
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
+    unopened = set()
     for name in names:
         file = folder / tasks()[name].file
+        if file in unopened:
+            continue
         program, told = judge_file(name, file, flags.seed)
-        if flags.which or told.state != "not started" and file.exists():
-            say(f"{name:<26}{told.state}")
+        if flags.which or file.exists() and told.told != UNTOUCHED:
+            say(f"{name:<26}{told.told if told.state == NOT_STARTED else told.state}")
         if told.state == "right":
             right[name] = program
         elif flags.which and told.state == "wrong":
             say(f"{told.told}\n")
+        if tasks()[name].opens and name not in right:
+            unopened.add(file)
     missing = [name for name in names if name not in right]
     say(f"{len(right)} of {len(names)} right." + (
         f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
@@ -84,15 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def judge_file(name: str, file: Path, seed: str | None):
     """The program for a task in a file, and the verdict."""
-    from lessons.tasks.call import attempts, program_in
+    from lessons.tasks.call import program_in
     from lessons.tasks.task import Judge, Verdict, tasks
     task = tasks()[name]
     program, missing = program_in(file, task.name)
-    if missing:
-        return None, Verdict(missing, 0)
-    judge = Judge(task, seed)
-    return program, judge.verdict([*attempts(task.look, program, judge.cases, str(file),
-                                             task.seconds)])
+    return program, Verdict(missing, 0) if missing else Judge(task, seed).of(program, str(file))
 
 
 if __name__ == "__main__":

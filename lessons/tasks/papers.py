@@ -7,11 +7,9 @@ not change the next. Demonstrations have different lengths, so there is padding.
 import copy
 import functools
 import inspect
-import io
 import itertools
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -31,6 +29,7 @@ from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
+CONSTANT = "Gradient flows through the weights, which should be constants."
 SIGN = "The sign is wrong: the demonstrations become less likely."
 OF_PART = ('n = batch.seqs["answer"], batch.tokens["answer"]',
            'n = batch.seqs["answer"], batch.seqs["answer"].mask.sum()', "The tokens are those of "
@@ -78,7 +77,7 @@ class Paper(Task):
 def losses_of(cls: type, case: "Case | None", settings: dict) -> dict:
     if case is None:
         return {f"{x} is": getattr(cls(), x) for x in settings}
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return losses_and_gradients(cls(**settings), case)
 

@@ -6,10 +6,8 @@ on some rows (Batch) or as a few steps of training (ShortRun). Cases have one ro
 import copy
 import functools
 import inspect
-import io
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -73,7 +71,7 @@ class InSimple:
     def __call__(self, function: Callable, case) -> dict:
         put({self.part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
         try:
-            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return case.look()
         finally:

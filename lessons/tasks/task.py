@@ -8,9 +8,11 @@ sentence. Nothing but results is compared, so any style will do.
 """
 import functools
 import inspect
+import io
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,9 +24,11 @@ from lessons.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
     SECONDS,
+    UNTOUCHED,
     Seen,
     as_tensor,
     attempt,
+    attempts,
     result,
     shown,
 )
@@ -62,6 +66,7 @@ class Task:
     seconds: int = SECONDS                      # of computing, for all of them
     text: str = ""                              # in place of the call
     file: str = ""                              # the student's
+    opens: bool = False                         # until it is right, no other of its file is shown
 
     @property
     def name(self) -> str:
@@ -161,7 +166,8 @@ class Verdict:
 
     @property
     def state(self) -> str:
-        return "not started" if self.told == NOT_STARTED else "wrong" if self.told else "right"
+        return (NOT_STARTED if self.told.startswith(NOT_STARTED) else "wrong" if self.told
+                else "right")
 
 
 class Judge:
@@ -175,8 +181,9 @@ class Judge:
         self.mistaken: dict[str, Callable | None] = {}          # programs by their source
 
     def ours(self, program: Callable, k: int) -> Seen:
-        """What one of our programs gives in a case."""
-        return self.compared(attempt(self.task.look, program, self.cases[k]), k)
+        """What one of our programs gives in a case. Only a student's own prints are shown."""
+        with redirect_stdout(io.StringIO()):
+            return self.compared(attempt(self.task.look, program, self.cases[k]), k)
 
     def programs(self) -> Iterator[tuple[tuple[Mistake, ...], Callable]]:
         """The right program with each mistake, then with each two."""
@@ -195,12 +202,17 @@ class Judge:
         return attempt(lambda _, *args: self.task.properties(seen.values["gives"], *args), None,
                        self.cases[k])
 
+    def of(self, program: Callable, file: str = "") -> Verdict:
+        """Of a program that is called here."""
+        look, seconds = self.task.look, self.task.seconds
+        return self.verdict([*attempts(look, program, self.cases, file, seconds)])
+
     def verdict(self, seen: list[Seen]) -> Verdict:
         """Of what a program gave in the cases, or in the first of them, if it was ended."""
         if not seen or seen[0].error == "Missing":              # no such function, no such file
             return Verdict(seen[0].words if seen else "no result", 0)
         if all(call.words.startswith("NotImplementedError: \n") for call in seen):     # of a stub
-            return Verdict(NOT_STARTED, 0)
+            return Verdict(UNTOUCHED, 0)
         if len(seen) > len(self.cases):
             return Verdict(TOO_MANY, 0)
         seen = [self.compared(call, k) for k, call in enumerate(seen)]

@@ -18,12 +18,11 @@ from lessons.tasks import check, papers, parts
 from lessons.tasks.call import attempts
 from lessons.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.tasks.task import (
-    NOT_STARTED,
     STUBS,
+    UNTOUCHED,
     Draw,
     Judge,
     Measure,
-    Verdict,
     chosen,
     differ,
     program_of,
@@ -43,10 +42,6 @@ SLOW = {*PAPERS, "train", "chord_loss", "ift: run", "reward: reward"}
 
 def marked(names, slow) -> list:
     return [pytest.param(x, marks=pytest.mark.slow if x in slow else ()) for x in names]
-
-
-def judged(judge: Judge, program) -> Verdict:
-    return judge.verdict([*attempts(judge.task.look, program, judge.cases, "", 200)])
 
 
 def refused(judge: Judge, program, seconds: float = 200) -> bool:
@@ -128,7 +123,7 @@ def test_no_draw_gives_a_mistake_the_name_of_another(name):
     for judge in (Judge(task, seed) for seed in range(12)):
         for mistake in task.mistakes:
             program = program_of(task, source_with(task, (mistake,)))
-            assert judged(judge, program).told.endswith("\n    " + mistake[2])
+            assert judge.of(program).told.endswith("\n    " + mistake[2])
 
 
 OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -164,19 +159,31 @@ def test_a_slip_that_nobody_listed_is_refused(name):
         assert refused(judge, program_of(KNOWN[name], source), 0.3), source
 
 
-def in_table(score):
-    known = [0.2, 0.4, 0.5, 0.7, 0.9, 1.0]
-    return KNOWN["09a"].right(min(known, key=lambda x: abs(x - score)))
+NEARLY_RIGHT = [        # a part of the right program, and what stands there instead
+    ("00a", "chosen[:i + 1] != rejected[:i + 1]",
+     "chosen[max(0, i - 2):i + 1] != rejected[max(0, i - 2):i + 1]"),
+    ("00a", "chosen[:i + 1] != rejected[:i + 1]",
+     "sorted(chosen[:i + 1]) != sorted(rejected[:i + 1])"),
+    ("02a", "    return mask[1:]", "    while mask[-1:] == [1] and tokens[len(mask) - 1] != 'end':"
+     "\n        mask.pop()\n    return (mask + [0] * len(tokens))[1:len(tokens)]"),
+    ("03a", "(p * r).sum()", "(p * r).sum().clamp(min=0)"),
+    ("04a", "mask[i - 1] and", "i > mask.index(1) and"),
+    ("04a", "mixed and", "i > mask.index(1) and tokens[1:i + 1] != guesses[:i] and"),
+    ("04a", "mask[i - 1] and", "mask[i] and mask[i - 1] and"),
+    ("04a", "        if i and", "        mixed = mixed and counts\n        if i and"),
+    ("04a", "int(mixed and counts == 1))", "int(mixed and counts == 1))\n        mixed *= counts"),
+    ("05a", "right[cells].mean()", "right[[s for s in cells if best[s].any()] or cells].mean()"),
+    ("09a", "    return", "    score = min([.2, .4, .5, .7, .9, 1], key=lambda x: abs(x - score))\n"
+     "    return"),
+    ("12b", "1 - eps, 1 + eps", "1 - 0.98 * eps, 1 + 0.98 * eps"),
+    ("12b", "1 - eps, 1 + eps", "1 - 1.02 * eps, 1 + 1.02 * eps")]
 
 
-NEARLY_RIGHT = [("09a", in_table), *(
-    ("12b", lambda *x, off=off: KNOWN["12b"].right(*x[:4], x[4] * off, x[5]))
-    for off in (0.98, 1.02))]
-
-
-@pytest.mark.parametrize("name, program", NEARLY_RIGHT)
-def test_no_draw_calls_right_what_is_nearly_right(name, program):
-    assert all(refused(Judge(KNOWN[name], seed), program) for seed in range(12))
+@pytest.mark.parametrize("name, part, instead", NEARLY_RIGHT)
+def test_no_draw_calls_right_what_is_nearly_right(name, part, instead):
+    task = KNOWN[name]
+    program = program_of(task, source_with(task, ((part, instead, ""),)))
+    assert all(refused(Judge(task, seed), program) for seed in range(12))
 
 
 @pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
@@ -189,7 +196,7 @@ def test_a_class_has_the_settings_of_its_page(name, setting):
     other = type("Other", (right,), {setting: value, "__annotations__": {setting: type(value)}})
     judge = Judge(KNOWN[name], 5)
     judge.cases = judge.cases[-1:]
-    assert not judged(judge, right).told and setting in judged(judge, other).told
+    assert not judge.of(right).told and setting in judge.of(other).told
 
 
 def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base):
@@ -198,6 +205,12 @@ def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base)
                                "simple.BETA = 5.0\nsimple.METHODS['una'] = ()\n" + HEAD
                                + source.replace("log_ratio", "simple.log_ratio"), tmp_path)
     assert simple.BETA == 0.1 and len(simple.METHODS["una"]) == 4
+
+
+def test_of_an_integer_mask_no_line_says_anything_else(tmp_path):
+    program = getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]")
+    said = told("padded", HEAD + "from torch import Tensor\n" + program, tmp_path)
+    assert said.splitlines()[-1] == "    the mask is no tensor of floats"
 
 
 def test_a_mask_is_drawn_in_any_form():
@@ -212,7 +225,7 @@ def test_a_mask_is_drawn_in_any_form():
     lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
     lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
 def test_rounding_makes_no_counterexample_of_07a(wrong):
-    assert judged(Judge(KNOWN["07a"], 0), wrong).share == 0
+    assert Judge(KNOWN["07a"], 0).of(wrong).share == 0
 
 
 # ---- what its text says --------------------------------------------------------------------------
@@ -345,7 +358,6 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp
 OURS = "from lessons.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
-    ("02a", "x = 1", "ex02.py has no function response_mask"),
     ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
@@ -387,9 +399,45 @@ def test_exercises_come_first_as_their_lessons_do():
     assert files[:len(exercises) + 1] == [*exercises, "mine"]
 
 
-def test_a_stub_is_not_started():
+def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
+    """In a file without it, or without the file, the line names the file."""
     for name in (*EXERCISES, *parts.PARTS):
-        assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == NOT_STARTED
+        assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
+    for name, task in KNOWN.items():
+        file = tmp_path / task.file
+        for text in (None, "x = 1\n"):
+            said = told(name, text, tmp_path) if text else check.judge_file(name, file, "1")[1].told
+            assert file.name in said and (said.startswith("not started") or text and not task.name)
+        file.unlink()
+
+
+def test_the_code_to_mend_is_not_named_before_the_letters_are_right(tmp_path, capsys, monkeypatch):
+    """Neither by what is asked for nor by what is there."""
+    monkeypatch.chdir(tmp_path)
+    letters, others = ["b", "d", "a", "g", "e"], [x for x in KNOWN if x.startswith("silent: ")]
+    for planted, shown in ((letters[::-1], others[:1]), (letters, others)):
+        Path("silent.py").write_text(f"def planted():\n    return {planted}\n"
+                                     "def descend(*x):\n    return 0\n")
+        for words in ([], ["silent"]):
+            check.main([*words, "--folder", "."])
+            said = capsys.readouterr().out
+            assert re.findall(r"^(silent: \w+)  ", said, re.M) == shown
+
+
+PRINTS = {
+    "02a": "def response_mask(*x):\n    print('mine')\n    return []",
+    "sft_loss": "def sft_loss(*x):\n    print('mine')\n    return 0.0",
+    "iw_sft": "class Mine(Objective):\n    temp: float = 1.0\n    cap: float = 16.0\n"
+              "    def loss(self, batch):\n        print('mine')\n"
+              "        return batch.seqs['answer'].logp.sum(), {}"}
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_what_a_program_prints_is_shown_and_nothing_that_ours_prints(name, tmp_path, small_base,
+                                                                     capsys):
+    assert told(name, HEAD + PRINTS[name], tmp_path)
+    assert Judge(KNOWN["train"], 5).ours(simple.train, 0).values
+    assert {*capsys.readouterr().out.splitlines()} == {"mine"}
 
 
 def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_are_refused(
@@ -406,6 +454,6 @@ def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_ar
     monkeypatch.chdir(tmp_path)
     assert command(check.main, [*words, "."]) == 1
     said = capsys.readouterr().out
-    for words in ("12a                       right\n", "There is no file", "1 of 3 right.",
+    for words in ("12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
                   f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"):
         assert words in said

@@ -26,6 +26,7 @@ from lessons import course, lesson_list
 from lessons.classroom import course_state
 from lessons.course import HERE, Question, switches
 from lessons.evidence import judge
+from lessons.evidence.dpo_and import DPOAnd
 from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from lessons.lesson_list import LESSONS, NUMBERS, number_of
@@ -34,7 +35,7 @@ from lessons.tasks.task import tasks
 from lessons.website import pages
 from nanouft import train
 from nanouft.batch import write_logp
-from nanouft.playground.heads import equations
+from nanouft.playground.heads import equations, head_of
 from nanouft.plumbing.errors import UserError
 from nanouft.run.reference import FrozenModels
 
@@ -295,6 +296,12 @@ def test_a_damaged_record_is_told_and_kept(folder):
         assert (folder / "out/guesses/02.txt").read_text() == text
 
 
+def test_a_bar_of_training_counts_steps():
+    bars = [line for file in HERE.rglob("*.py") for line in file.read_text("utf-8").splitlines()
+            if re.search(r"progress\(.*range\(steps\)", line, re.I)]
+    assert bars and all("training=True" in line for line in bars)
+
+
 def test_who_always_says_the_same_letter_is_mostly_wrong():
     right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
     assert {*RIGHT} == {f"{number} {change}".strip() for number, change in ASKED}
@@ -378,10 +385,10 @@ def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
 
 
 # ---- lessons/extras ------------------------------------------------------------------------------
-def test_the_equation_of_ts_dpo_is_the_loss_of_the_code():
-    line, = equations("ts_dpo", ts_dpo.__doc__)
-    o = TSDPO(beta=0.7)
-    batch = step("ts_dpo", o)
+@pytest.mark.parametrize("o", [TSDPO(beta=0.7), DPOAnd(right=0.3, wrong=0.5, floor=0.7)], ids=str)
+def test_the_equation_of_a_loss_of_the_course_is_the_loss_of_the_code(o):
+    line, = equations(str(o), head_of(type(o)))
+    batch = step(str(o), o)
     leaves = [s.logp.requires_grad_() for s in (batch.seqs["chosen"], batch.seqs["rejected"])]
     told, ours = value(line.loss, known(line, batch, o, "answer")).mean(), o.loss(batch)[0]
     same(told.detach(), ours.detach(), 1e-9)

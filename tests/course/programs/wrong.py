@@ -7,20 +7,6 @@ def attention(q, k, v):
     seen = torch.tril(torch.ones(T, S)).bool()
     return torch.where(seen, q @ k.mT, float("-inf")).softmax(-1) @ v
 """),
-    ("02a", ["shift", "header"], """
-def response_mask(tokens):
-    speaker, out = None, []
-    for token in tokens:
-        if token in ("user", "assistant"):
-            speaker = token
-        out.append(1 if speaker == "assistant" else 0)
-    return out[:-1]
-"""),
-    ("04a", ["move to the right", "mask is about targets"], """
-def depends_on_blend(tokens, guesses, mask):
-    changed = [bool(m) and g != t for m, g, t in zip(mask, guesses, tokens)]
-    return [int(m == 1 and any(changed[:i + 1])) for i, m in enumerate(mask)]
-"""),
     ("08a", ["beta D is gamma", "less is left"], """
 def fades_at(share, beta, gamma):
     logit = math.log(share / (1 - share))
