@@ -29,6 +29,7 @@ from nanouft.data.rows import (
     Row,
     read,
     read_dataset,
+    reasons,
     without_oldest,
 )
 from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout

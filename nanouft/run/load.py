@@ -181,7 +181,7 @@ def count_readers(found: list[tuple[str, Any]],
         except UserError as e:
             refused.setdefault(str(e), []).extend(names)
             continue
-        counts[*names,] = len({r.where for r in rows})
+        counts[tuple(names)] = len({r.where for r in rows})
     return counts, refused
 
 
