@@ -29,6 +29,7 @@ from nanouft.data.rows import (
     Row,
     read,
     read_dataset,
+    reasons,
     without_oldest,
 )
 from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout
@@ -532,11 +533,24 @@ def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
     ({"label": True}, ["labels"], True), ({"score": 1}, ["demos"], True),
     ({"label": True}, ["pairs"], False), ({}, ["demos"], False)])
 def test_of_a_grade_of_several_answers_the_run_says_so(grade, kinds, said):
-    rows, _ = read_dataset([{"messages": M(x)} | grade for x in ("u a|a b|u c|a d", "u a|a b")])
+    """And of a turn after the last answer as well, in any case."""
+    talks = "u a|a b|u c|a d|u e", "u a|a b"
+    rows, _ = read_dataset([{"messages": M(x)} | grade for x in talks])
     lines = selection.report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, kinds)
-    assert lines.split("\n")[1:] == [
-        "rows with a second question or answer: 1: the run reads one grade for all answers of a "
-        "dialogue, as in dataset, row 1"] * said
+    assert lines.count("the dialogue up to its last answer, not the turns after it") == 1
+    assert lines.count("one grade for all answers of a dialogue") == said
+
+
+def test_a_question_with_an_empty_answer_is_a_question_if_answers_are_sampled():
+    """Also if the answer that is not there has a grade."""
+    for grade in ({}, {"label": True}, {"score": 7}):
+        (row,), left_out = read_dataset([{"prompt": "a", "response": ""} | grade], ["prompts"])
+        assert row.answer is None and not left_out
+
+
+def test_reasons_that_differ_in_a_number_are_one():
+    left_out = [("x, line 1", "too long (9 tokens)"), ("x, line 2", "too long (10,920 tokens)")]
+    assert reasons(left_out) == "2: too long (9 tokens), as in x, line 1"
 
 
 GOOD, BAD = Row(label=1.0), Row(label=0.0)

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from nanouft.data.batches import example_lines
 from nanouft.data.files import items
 from nanouft.data.rows import parse
-from nanouft.data.selection import NoRows, describe, holdout
+from nanouft.data.selection import describe, holdout
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
-from nanouft.run.load import Rows, encode_rows, methods_by_kinds
+from nanouft.run.load import Rows, count_readers, encode_rows
 from nanouft.run.settings import TrainFlags
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
@@ -48,39 +48,24 @@ def main(argv: list[str] | None = None) -> int:
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
     found = [item for file in cfg.files for item in items(file)]
-    counts, lines = count_readers(found, name)
-    most = max([x for x in SHOWN if x in counts] or counts, key=lambda x: counts[x])
+    counts, refused = count_readers(found, name)
+    if not counts:
+        raise UserError([*refused][0])
+    first = {names[0]: n for names, n in counts.items()}
+    most = max([x for x in SHOWN if x in first] or first, key=lambda x: first[x])
     objective = asked or OBJECTIVES[most]()
     rows, left_out = parse(found, objective.kinds(), name)
-    say(f"{name}: {describe(rows)}", *lines, f"\nWhat {objective.name} makes of them:", sep="\n")
+    lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
+             *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
+    say(f"{name}: {describe(rows)}")
+    say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
+    say(f"\nWhat {objective.name} makes of them:")
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
     train, _ = encode_rows(as_run, objective, Rows(*holdout(rows), left_out, rows), model, tok, 0)
     say("Only the tokens in [[ ]] are trained on:")
     for e in train[:cfg.show]:
         say(*example_lines([e], tok), sep="\n")
     return 0
-
-
-def count_readers(found: list, name: str) -> tuple[dict[str, int], list[str]]:
-    """({"kto": 40, ...}, the same in words): how many rows the methods of each kind read, by the
-    first of them. The words also say why methods refuse the rows. UserError if all do."""
-    counts: dict[str, int] = {}
-    refused: dict[str, list[str]] = {}
-    lines = []
-    for kinds, names in methods_by_kinds().items():
-        try:
-            rows = OBJECTIVES[names[0]]().choose(parse(found, kinds, name)[0])
-        except NoRows:
-            continue
-        except UserError as e:
-            refused.setdefault(str(e), []).extend(names)
-            continue
-        counts[names[0]] = len({r.where for r in rows})
-        lines.append(f"{quantity(counts[names[0]], 'rows')} read by {', '.join(names)}")
-    if not counts:
-        raise UserError([*refused][0])
-    lines += [f"refused by {', '.join(names)}: {e}" for e, names in refused.items()]
-    return counts, [textwrap.fill(line, 80, subsequent_indent="  ") for line in lines]
 
 
 if __name__ == "__main__":

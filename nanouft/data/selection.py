@@ -102,20 +102,21 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
     return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
-def what_is_read(r: Row, kinds: list[str]) -> str:
-    """What a run reads of a row with several questions or answers; "" for any other row."""
+def what_is_read(r: Row, kinds: list[str]) -> list[str]:
+    """What a run reads of a row with several questions or answers; [] for any other row."""
+    found = [r.unread] if r.unread else []
     answers = [turn.role for turn in r.answer or ()].count("assistant")
     graded = r.label is not None or r.score is not None
     if graded and answers > 1 and {"demos", "labels", "scores"} & {*kinds}:
-        return "one grade for all answers of a dialogue"
-    if r.unread or r.answer is None or r.chosen is None:
-        return r.unread
+        found.append("one grade for all answers of a dialogue")
+    if r.answer is None or r.chosen is None:
+        return found
     if kinds == ["demos"] and is_good(r):
-        return "the response, not chosen and rejected"
-    if kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
+        found.append("the response, not chosen and rejected")
+    elif kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
         written = next((name for name in r.extra if NAMES.get(name) == "response"), "response")
-        return f"chosen and rejected, not the {written}"
-    return ""
+        found.append(f"chosen and rejected, not the {written}")
+    return found
 
 
 def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
@@ -131,7 +132,7 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
         left_out += [(r.where, why.get(r.where) or why_skipped(r, kinds))
                      for r in rows if r.where not in used]
         unread += [(r.where, f"the run reads {what}")
-                   for r in rows if r.where in used and (what := what_is_read(r, kinds))]
+                   for r in rows if r.where in used for what in what_is_read(r, kinds)]
         parts.append(f"{count:,} {name}")
         n += count
     if left_out:

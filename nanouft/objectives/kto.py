@@ -67,8 +67,8 @@ class KTO(Objective):
                           key=lambda row: row.chosen is not None and row.label == 0)
         prompts, answers = zip(*(row.roles["answer"] for row in labelled))
         if len(set(prompts)) == 1:
-            raise UserError("this objective needs labels on at least two different prompts, "
-                            "to mismatch them")
+            raise UserError(f"{labelled[0].where}: the only question with labels to learn from; "
+                            "kto needs two, so add rows, or name held-out ones by --eval-data")
         partner = next_with_another_prompt(prompts, list(range(len(prompts))))
         if abs(share_of_good(labelled) - share_of_good([labelled[j] for j in partner])) > UNEVEN:
             shuffled = np.random.default_rng(0).permutation(len(prompts)).tolist()

@@ -15,15 +15,15 @@ The way from a file to token ids, in nanouft/data:
 import hashlib
 import shlex
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanouft import world
 from nanouft.data import selection
-from nanouft.data.batches import Encoded, EncodeReport, encode, encode_what_fits
-from nanouft.data.rows import LeftOut, Row, read
+from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
+from nanouft.data.files import items
+from nanouft.data.rows import LeftOut, Row, parse, read
 from nanouft.data.selection import NoRows
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
@@ -120,6 +120,9 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
                         "a prompt")
     kinds = objective.kinds()
     train, report = encode(chosen_rows(cfg, objective, rows), tok, room, EncodeReport(remedy))
+    if report.why and BORROWED in train[0].seqs:        # no answer of a row that is left out
+        kept = [r for r in rows.train if r.where not in report.why]
+        train, _ = encode(objective.choose(kept), tok, room)
     try:                            # held-out labels need no mismatched answers
         of_held = selection.label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []
@@ -154,22 +157,36 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             objective.choose(data)
             raise
         except NoRows as e:
-            raise NoRows(f"{e}; methods that read these rows: {'; '.join(read_by(data))}") from None
+            found = [item for file in cfg.data or () for item in items(file)]
+            counts, _ = count_readers(found, ", ".join(cfg.data or ()))
+            readers = [f"{first}{and_others(rest)}: "
+                       f"{quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
+            raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
     if names := selection.unread_fields(rows.to_name, objective.kinds(), chosen):
         say(f"fields that this run does not read: {names}")
     return chosen
 
 
-def read_by(data: list[Row]) -> list[str]:
-    """How many of the rows each kind of method reads: ["kto: 40 rows", "sft and 8 others: 27
-    rows"]."""
-    out = []
-    for names in methods_by_kinds().values():
-        with suppress(UserError):
-            n = len({r.where for r in OBJECTIVES[names[0]]().choose(data)})
-            others = f" and {quantity(len(names) - 1, 'others')}" if names[1:] else ""
-            out.append(f"{names[0]}{others}: {quantity(n, 'rows')}")
-    return out
+def count_readers(found: list[tuple[str, Any]],
+                  source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
+    """({methods: how many rows they read}, {why: methods that refuse them}), of items as
+    `files.items` gives them."""
+    counts: dict[tuple[str, ...], int] = {}
+    refused: dict[str, list[str]] = {}
+    for kinds, names in methods_by_kinds().items():
+        try:
+            rows = OBJECTIVES[names[0]]().choose(parse(found, kinds, source)[0])
+        except NoRows:
+            continue
+        except UserError as e:
+            refused.setdefault(str(e), []).extend(names)
+            continue
+        counts[tuple(names)] = len({r.where for r in rows})
+    return counts, refused
+
+
+def and_others(names: list[str]) -> str:
+    return f" and {quantity(len(names), 'others')}" if names else ""
 
 
 def methods_by_kinds() -> dict[tuple[str, ...], list[str]]:
