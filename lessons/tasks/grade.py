@@ -81,7 +81,7 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
     if not folders:
         raise UserError(f"{folder}: no folder of a student is there")
     if no_student := [x.name for x in there if x not in folders]:
-        say(f"Not graded, being no folder or begun with _: {', '.join(no_student)}")
+        say(f"Not graded (no folder, or a name that begins with _): {', '.join(no_student)}")
     warn_without_container()
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "seed.txt").exists():

@@ -188,7 +188,7 @@ def test_a_file_without_a_student_and_marks_that_are_lost_are_named(graded, caps
     Path("out/ann.json").write_text('{"score": 2, "tes')
     table("12")
     said = capsys.readouterr().out
-    assert "Not graded, being no folder or begun with _: _max, zoe_ex12.py" in said
+    assert "Not graded (no folder, or a name that begins with _): _max, zoe_ex12.py" in said
     assert "ann.json: its marks are lost" in said
 
 
