@@ -519,7 +519,7 @@ def test_each_row_of_the_picture_names_the_tasks_that_its_scores_are_of():
 def test_a_joined_loss_has_a_row_for_each_data_set_or_its_row_says_that_it_is_open_there():
     rows = [row for row in forest.read_rows() if row.block == forest.PAPER]
     again = forest.read_list()["asked again"]
-    shown = " ".join([*(row.key for row in rows), *again.values()])
+    shown = " ".join([*(f"{row.key} {row.real}" for row in rows), *again.values()])
     for key in (key for sentence in plan.PAPERS for key in sentence.asked):
         if (loss := re.search("chord|hpt", key)) and key not in shown:
             assert pages.all_lines()[key].verdict == "undecided"
