@@ -180,6 +180,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
         "tokens are asked, and start reads 127; shorten the question",
     "train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong --max-new 60":
         "67 fit; the answer keeps 60 more: lower --max-new, or --init",
+    "train --init start --objective una --data held.jsonl":
+        "held.jsonl, line 1: all rows that una reads are held out, as this one is; add rows",
     "train --init start --objective dpo --data even.jsonl":
         "; methods that read these rows: sft and 8 others: 20 rows; una: 30 rows; uft: 30 rows; "
         "kto: 30 rows; ",

@@ -53,7 +53,7 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "even.jsonl: 30 |30 rows read by kto|What kto makes of them:|30 rows read: 27 to learn "
         "from, 3 held out|Only the tokens in [[ ]]|label 0:|Is 0|[[|label 1:|Is 1|[[!Is 2",
     "data mixed.jsonl --init start --objective dpo":
-        "mixed.jsonl: 40 pairs|40 rows read by dpo, |What dpo makes|40 rows read: |to learn from, "
+        "mixed.jsonl: 40 rows|40 rows read by dpo, |What dpo makes|40 rows read: |to learn from, "
         "|held out, 20 left out (20: too long (207 tokens|chosen: |[[|rejected: |[[",
     "data scores.jsonl --init start --max-length 90": "read by una|What una makes of them:|score",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":

@@ -1,6 +1,6 @@
 """Is your program right? If it is not: in which case, and is it a mistake that many make?
 
-    python -m lessons check                     # the list of all tasks: which are done?
+    python -m lessons check                     # what you have begun, and where to go on
     python -m lessons check 06a                 # an exercise; 06: those of a lesson
     python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift

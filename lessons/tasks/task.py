@@ -133,7 +133,7 @@ def chosen(which: list[str]) -> list[str]:
              for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
-            raise UserError(f"there is no task {word}; python -m lessons check lists them")
+            raise UserError(f"there is no task {word}; names are such as 06a, mine, psft")
     return [name for name, words in meant.items() if not which or words & {*which}]
 
 

@@ -57,9 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     rows, left_out = parse(found, objective.kinds(), name)
     lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
              *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
-    say(f"{name}: {describe(rows)}")
+    say(f"{name}: {quantity(len(found), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    say(f"\nWhat {objective.name} makes of them:")
+    say(f"\nWhat {objective.name} makes of them: {describe(rows)}")
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
     train, _ = encode_rows(as_run, objective, Rows(*holdout(rows), left_out, rows), model, tok, 0)
     say("Only the tokens in [[ ]] are trained on:")

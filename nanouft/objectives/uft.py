@@ -12,7 +12,7 @@ differs is `choose`: a demonstration is an answer with the highest score, 1.
     score: 1 for a demonstration
 Eq. 6 leaves the distance open; Eq. 7 has the square.
 The two kinds have no weights; their ratio is that of their counts (--mix for NanoWorld, your files
-as they are). The reference is the start model, so begin with a base.
+as they are). The reference is the start model, so begin with one that has not learned these rows.
 
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
 sigmoid(i))^2. This factor is beta/4 at the start and falls as the answer is learned. So UFT differs
