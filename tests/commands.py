@@ -39,6 +39,8 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
          "thumbs.jsonl": THUMBS, "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
          "one.jsonl": PAIRS[:1],
+         "held.jsonl": [{"prompt": "Sort b a.", "response": "a b", "score": 1},
+                        {"prompt": "Name a colour.", "response": "red"}],
          "spaces.jsonl": [*DEMOS, {"prompt": "Say", "response": "a" + " " * 10**6 + "b"}],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
