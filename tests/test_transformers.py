@@ -235,6 +235,7 @@ CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer_config.
 LAYER_TYPES = {"layer_types": None}     # of all layers, so it does not fit another number of them
 REFUSED = [     # folders as they are met: the kind, {file: change}, words of the refusal
     ("qwen2", {CONFIG: "{"}, "no JSON"),
+    ("qwen2", {CONFIG: '{"a": 0, "b": [{"c": 1, "c": 2}]}'}, 'json: "c" is there twice'),
     ("qwen2", {WEIGHTS: "x"}, "no causal language model"),
     ("qwen2", {WEIGHTS: None, "pytorch_model.bin": "x"}, "no file named model.safetensors"),
     ("qwen2", {"tokenizer.json": None, TOKENS: None}, "has no tokenizer"),

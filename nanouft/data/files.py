@@ -15,7 +15,7 @@ from typing import Any
 
 from nanouft.data.forms import MARKS, NUMBERS
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import parse_json, plain_file, read_text
+from nanouft.plumbing.files import no_name_twice, parse_json, plain_file, read_text
 
 PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar")
 OF_DISK = ("dataset_info.json", "dataset_dict.json", "state.json")     # beside tables of `datasets`
@@ -52,23 +52,7 @@ def items(path: str) -> Iterator[tuple[str, Any]]:
         if line.strip():
             yield f"{path}, line {i}", parse_json(
                 line, f"{path}, line {i}", "; write each row in one line, not over several, or all "
-                "rows as a list; a table ends in .csv, .tsv or .parquet", no_name_twice)
-
-
-def no_name_twice(pairs: list[tuple[str, Any]]) -> dict | UserError:
-    """A JSON object. If a name comes twice in it, or in an object within, it is an error in place
-    of the row: json would keep the last value."""
-    values = [value for _, value in pairs]
-    while values:
-        value = values.pop()
-        if isinstance(value, UserError):
-            return value
-        values += value if isinstance(value, list) else ()
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            return UserError(f'"{name}" is there twice in one object; remove one of them')
-    return dict(pairs)
+                "rows as a list; a table ends in .csv, .tsv or .parquet")
 
 
 def parquet_rows(path: str) -> Iterator[dict]:

@@ -7,6 +7,7 @@ Nothing is written or deleted through a link.
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,9 +39,25 @@ def read_text(file: str | Path, hint: str = "") -> str:
     return text
 
 
-def parse_json(text: str, where: str, hint: str = "", pairs_hook: Any = None) -> Any:
+def no_name_twice(pairs: list[tuple[str, Any]]) -> dict | UserError:
+    """A JSON object. If a name comes twice in it, or in an object within, it is an error in place
+    of the object: json would keep the last value."""
+    values = [value for _, value in pairs]
+    while values:
+        value = values.pop()
+        if isinstance(value, UserError):
+            return value
+        values += value if isinstance(value, list) else ()
+    for name, n in Counter(name for name, _ in pairs).items():
+        if n > 1:
+            return UserError(f'"{name}" is there twice in one object; remove one of them')
+    return dict(pairs)
+
+
+def parse_json(text: str, where: str, hint: str = "") -> Any:
+    """A JSON value; a UserError is an object to refuse."""
     try:
-        return json.loads(text, object_pairs_hook=pairs_hook)
+        return json.loads(text, object_pairs_hook=no_name_twice)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{where}: no JSON ({e}){hint}") from None
 
@@ -50,6 +67,8 @@ def read_json(file: Path, **kinds: type) -> dict:
     field may be missing."""
     hint = f"; is {file.parent} the folder of a run?"
     value = parse_json(read_text(file, hint), str(file), hint)
+    if isinstance(value, UserError):
+        raise UserError(f"{file}: {value}")
     if not isinstance(value, dict):
         raise UserError(f"{file}: holds no JSON object")
     for name, kind in kinds.items():

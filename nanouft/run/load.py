@@ -120,9 +120,10 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
                         "a prompt")
     kinds = objective.kinds()
     train, report = encode(chosen_rows(cfg, objective, rows), tok, room, EncodeReport(remedy))
-    if report.why and BORROWED in train[0].seqs:        # no answer of a row that is left out
+    if cfg.data and report.why and BORROWED in train[0].seqs:   # what is left out lends nothing
         kept = [r for r in rows.train if r.where not in report.why]
-        train, _ = encode(objective.choose(kept), tok, room)
+        train, report = encode(objective.choose(kept) if kept else [], tok, room,
+                               EncodeReport(remedy, report.why))
     try:                            # held-out labels need no mismatched answers
         of_held = selection.label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []
@@ -135,6 +136,8 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
         used, held = ({e.row.where for e in side} for side in (train, held_out))
         sides = {"to learn from": (rows.train, used), "held out": (rows.held_out, held)}
         say(selection.report_use(sides, rows.left_out, report.why, kinds))
+        report.notes += [(where, f"without one of its answers: {why}")
+                         for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
                      for name in ("desirable", "undesirable"))
         if kinds[-1] in ("labels", "scores") and (text := selection.about_grades(
