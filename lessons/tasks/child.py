@@ -91,6 +91,7 @@ def words(student: Path, hidden: list[Path]) -> list[str]:
     seen = [("--ro-bind", x, x) for x in (*python, ROOT / "nanouft", ROOT / "lessons", student)]
     seen += [("--ro-bind-try", Path(x), Path(x)) for x in OF_SYSTEM]
     mounts = sorted([*empty, *seen], key=lambda mount: len(mount[1].parts))
+    # all but /tmp, where a program may write and nothing stays
     shut = [("--remount-ro", x) for x in (Path("/"), *(x for _, x in empty if x != Path("/tmp")))]
     return [*("bwrap --unshare-all --die-with-parent --new-session --dev /dev --proc /proc "
               "--size 268435456 --tmpfs /tmp").split(), *(str(x) for y in mounts + shut for x in y),

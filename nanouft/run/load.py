@@ -159,10 +159,10 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
         try:
             held_out = objective.choose(data)[0].where
         except NoRows as e:
-            found = [item for file in cfg.data or () for item in items(file)]
-            counts, _ = count_readers(found, ", ".join(cfg.data or ()))
-            readers = [f"{first}{and_others(rest)}: "
-                       f"{quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
+            files = cfg.data or []
+            counts, _ = count_readers([x for file in files for x in items(file)], ", ".join(files))
+            readers = [f"{first}{and_others(rest)}: {quantity(n, 'rows')}"
+                       for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
                         "one is; add rows, or name held-out ones by --eval-data") from None
