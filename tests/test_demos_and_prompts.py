@@ -18,7 +18,7 @@ from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.plumbing.errors import UserError
-from nanouft.rollout import Rollouts, Sampler
+from nanouft.rollout import Rollouts, Sampler, credit_rollout
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"
@@ -140,6 +140,9 @@ def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
         assert batch.per_row["imitate"].view(3, 4)[:, 0].tolist() == of_prompts
         assert torch.equal(batch.per_row["imitate"], torch.tensor(of_prompts).repeat_interleave(4))
         assert told["imitated"] == pytest.approx(sum(of_prompts) / 3)
+    for right in (n / 10 for n in range(1, 11)):               # a rollout keeps them in fp32
+        batch = Batch({}, {"reward": torch.full((4,), right), "demo": torch.ones(4)})
+        assert credit_rollout(batch, OBJECTIVES["hpt"](right=right))[1]["imitated"] == 0, right
 
 
 def mean(x) -> float:

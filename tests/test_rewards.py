@@ -99,6 +99,8 @@ def g(prompts, **others):
     grades = reward.to_unit_interval("names.py:g", reward.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
+    nearly = reward.to_unit_interval("r.py:f", lambda rows, answers: np.array([-1e-9, 1 + 2e-7]))
+    assert nearly(rows, []).tolist() == [0, 1], "rounding, as of a cosine"
     sigmoid = reward.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 
