@@ -59,7 +59,7 @@ def whole(text: str) -> str:
 
 def on_one_day(template: str) -> str:
     """The template with DAY in place of today's date, so that a run can go on tomorrow."""
-    return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
+    return re.sub(r"""strftime_now\(\s*(["'])((?:(?!\1).)*)\1\s*\)""",
                   lambda call: repr(DAY.strftime(call[2])), template)
 
 
@@ -242,10 +242,11 @@ class HFTokenizer(Tokenizer):
         before = next(filter(upto.startswith, prompts), None)
         if before is None:
             asked = self._text(turns[:i], True, None)
-            extra = asked[len(os.path.commonprefix([asked, upto])):][-20:]
+            extra = asked[len(os.path.commonprefix([asked, upto])):]
+            begins = f"begin each answer with {extra[-20:]!r}, as the prompt asks for it, or "
             raise UserError("the chat template does not write an answer where its prompt for one "
-                            f"ends: begin each answer with {extra!r}, as the prompt asks for it, "
-                            "or repair its generation prompt")
+                            f"ends: {begins * (extra == extra.lstrip())}"     # which answers lose
+                            "repair its generation prompt")
         if not text.startswith(upto):
             raise OneAnswerOnly(GOES_ON)
         last = upto.rfind(self.end_text, len(before))       # a line feed may follow
