@@ -84,7 +84,8 @@ def parquet_rows(path: str) -> Items:
         about = json.loads((schema.metadata or {}).get(b"huggingface", "{}"))   # by `datasets`
         features = about.get("info", {}).get("features") or {}
         for batch in file.iter_batches(batch_size=64):  # few: a row may be large
-            size += batch.nbytes
+            size += sum((x.dictionary_decode() if hasattr(x, "dictionary_decode") else x).nbytes
+                        for x in batch)
             if size > MOST_BYTES:
                 raise UserError(f"{path}: holds more than {MOST_BYTES / 1e9:g} GB when it is "
                                 "unpacked, and a run keeps all rows in memory; give a part of it")
