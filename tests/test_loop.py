@@ -455,7 +455,8 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
     loop = steps(model, o, source, update, range(n))
-    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=1e-6)
+    rounding = 5e-6 if o.on_policy else 1e-6            # a rollout's advantages are in fp32
+    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=rounding)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
     for weight, p in model.named_parameters():
         way, gap = (p - was[weight]).norm(), (p - theirs[weight]).norm()

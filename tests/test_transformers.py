@@ -439,7 +439,7 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_and_nothing_lost_at_the_end(
                 p += 0.1 * p.requires_grad
         save_model(out, model, tok)
         assert not torch.equal(model(IDS), wanted)
-        same(start_model(str(out))[0](IDS).detach(), model(IDS).detach(), 1e-5)
+        same(start_model(str(out))[0](IDS).detach(), model(IDS).detach(), 1e-4)
     before, after = (hf.AutoTokenizer.from_pretrained(x).chat_template for x in (folder, out))
     assert before in (None, after), "all of several templates"
 
