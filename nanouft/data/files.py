@@ -96,11 +96,11 @@ def hub_rows(path: str) -> Items:
     `datasets`. A split may have a slice, as in train[:100]. `datasets` finds the files. JSON, csv
     and tsv are read as above: it would make null of the text NA, and dates of texts that look so.
     """
-    library("datasets", path)
-    from datasets import DownloadManager, ReadInstruction, load_dataset_builder
     name, *more = re.split(r":(?![^\[\]:]*\])", path.removeprefix("hub:"))
     if len(more) > 2:
         raise UserError(f"{path}: is not hub:owner/name:CONFIG:SPLIT")
+    library("datasets", path)
+    from datasets import DownloadManager, ReadInstruction, load_dataset_builder
     split = (more.pop() if more else "") or "train"
     builder = load_dataset_builder(name, *more)
     config, features = builder.config, features_of(builder.info)
