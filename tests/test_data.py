@@ -11,6 +11,7 @@ from ast import literal_eval
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -359,7 +360,7 @@ NO_MARK = "has a quotation mark that does not fit"
     ("https://x.org/x.jsonl", None, "and download what has an address; a data set of the hub "),
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line, not over several"),
     ("x.json", b'{"version": 1, "data": [{}]}', "has the fields version, data; needed"),
-    ("x.parquet", b"PAR1", "cannot be read (Arrow"),
+    ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
     ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c"}', "each row in one line, not"),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "is packed; unpack it first")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):

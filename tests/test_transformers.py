@@ -516,6 +516,13 @@ def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(fold
         start_model(folders["qwen2"])
 
 
+def test_no_bar_of_transformers_is_drawn(folders, capsys):
+    """It reads a folder twice, first without memory."""
+    pytest.importorskip("transformers").logging.enable_progress_bar()
+    start_model(folders["qwen2"])
+    assert not capsys.readouterr().err
+
+
 def test_of_the_hub_no_pickle_and_no_code_is_downloaded(folders, monkeypatch):
     asked = {}
     monkeypatch.setattr("huggingface_hub.snapshot_download",

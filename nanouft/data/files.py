@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.data.forms import MARKS, NUMBERS, plain
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import no_name_twice, parse_json, plain_file, read_text
 from nanouft.plumbing.printing import quantity, say
 
@@ -76,9 +76,8 @@ def json_rows(file: str, name: str) -> Items:
 
 
 def parquet_rows(path: str) -> Items:
-    """By the library pyarrow, without a network and without a copy: pip install -e ".[hf]"."""
-    from pyarrow.parquet import ParquetFile
-    with ParquetFile(path) as file:
+    """By the library pyarrow, without a network and without a copy."""
+    with library("pyarrow.parquet", path).ParquetFile(path) as file:
         schema, numbers, size = file.schema_arrow, count(1), 0
         no_column_twice(schema.names, path)
         about = json.loads((schema.metadata or {}).get(b"huggingface", "{}"))   # by `datasets`
@@ -95,13 +94,14 @@ def parquet_rows(path: str) -> Items:
 
 def hub_rows(path: str) -> Items:
     """hub:owner/name, hub:owner/name:split or hub:owner/name:config:split, by the library
-    `datasets`: pip install -e ".[hf]". A split may have a slice, as in train[:100]. `datasets`
-    finds the files. JSON, csv and tsv are read as above: it would make null of the text NA, and
-    dates of texts that look so."""
-    from datasets import DownloadManager, ReadInstruction, load_dataset_builder
+    `datasets`. A split may have a slice, as in train[:100]. `datasets` finds the files. JSON, csv
+    and tsv are read as above: it would make null of the text NA, and dates of texts that look so.
+    """
     name, *more = re.split(r":(?![^\[\]:]*\])", path.removeprefix("hub:"))
     if len(more) > 2:
         raise UserError(f"{path}: is not hub:owner/name:CONFIG:SPLIT")
+    library("datasets", path)
+    from datasets import DownloadManager, ReadInstruction, load_dataset_builder
     split = (more.pop() if more else "") or "train"
     builder = load_dataset_builder(name, *more)
     config, features = builder.config, features_of(builder.info)

@@ -28,7 +28,7 @@ from nanouft.models.tokenizer import (
     Turn,
     Turns,
 )
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import read_json, write_json
 
 SAFE: Any = {"trust_remote_code": False}
@@ -37,18 +37,6 @@ GOES_ON = ("the chat template writes an answer in another way when the dialogue 
            "answer a row of its own")
 FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
-
-
-def library(name: str, what: str) -> Any:
-    try:
-        found = __import__(name)
-    except ImportError:
-        raise UserError(f"{what} needs {name}: pip install {name}") from None
-    version = found.__version__
-    if name == "transformers" and tuple(map(int, version.split(".")[:2])) < (5, 6):
-        raise UserError(f"{what} needs transformers 5.6 or newer, and {version} is installed: "
-                        "pip install -U transformers")
-    return found
 
 
 def whole(text: str) -> str:

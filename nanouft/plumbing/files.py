@@ -135,15 +135,10 @@ def write_json(file: Path, value: Any) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a new file in place of the old one. A hard link to the old file keeps the old text."""
-    partial = file.with_name(file.name + ".partial")
-    partial.unlink(missing_ok=True)
-    try:
+    with removed_unless_whole(file.with_name(file.name + ".partial")) as partial:
         partial.write_text(text, encoding="utf-8",
                            errors="backslashreplace")   # half of a character: as JSON writes it
         rename(partial, file)
-    except OSError:                                     # a full disk
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def rename(partial: Path, final: Path) -> None:
@@ -162,14 +157,14 @@ def rename(partial: Path, final: Path) -> None:
 
 @contextmanager
 def removed_unless_whole(partial: Path) -> Iterator[Path]:
-    """An empty folder to write into; the block renames or empties it. If the block fails, as on a
-    full disk, the folder is removed."""
+    """A name for a file or a folder, which the block makes and then renames or empties. If the
+    block fails, it is removed. The error names it: those of a full disk and safetensors do not."""
     remove(partial)
-    partial.mkdir(parents=True)
     try:
         yield partial
-    except BaseException:
+    except BaseException as e:
         remove(partial)
+        e.filename = getattr(e, "filename", None) or str(partial)   # type: ignore[attr-defined]
         raise
 
 
