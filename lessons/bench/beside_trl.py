@@ -1,8 +1,9 @@
-"""An optimizer step of ours beside one of TRL's trainers: they take turns on one machine.
+"""Optimizer steps of ours beside those of TRL's trainers: they take turns on one machine.
 
-    against_trl("dpo", nano())      # seconds of TRL's steps over ours: median and quartiles
+    against_trl("dpo", nano())      # seconds of TRL's steps over ours
 
-The subject of both is the base after SFT, or a real model.
+The subject of both is the base after SFT, or a real model. Both read the same rows once, in the
+same order, which neither sorts by length, so step by step they have the same rows.
 """
 import contextlib
 import copy
@@ -36,7 +37,8 @@ METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of ro
     "kto": ("optimizer step of KTO, references precomputed", "labels",
             {"precompute_ref_log_probs": True}),
     "grpo": ("step of GRPO with its answers", "prompts", {
-        "num_generations": SAMPLES, "beta": 0.04, "max_completion_length": MAX_NEW})}
+        "num_generations": SAMPLES, "beta": 0.04, "max_completion_length": MAX_NEW,
+        "shuffle_dataset": False})}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Subject:
     rows: int           # of an optimizer step; prompts of a step of GRPO
     turns: int          # steps that are counted; one before them prepares memory
 
+    def choose(self, kind: str) -> list[Row]:
+        """The rows of all steps, in their order."""
+        return world.rows("train", kind, self.rows * (1 + self.turns), 0)
+
 
 def nano() -> Subject:
     """The base after SFT, which is trained once. Its bar is shown."""
@@ -53,7 +59,7 @@ def nano() -> Subject:
         sft = "out/bench/sft"
         train.make({sft: ["nanouft.train", "--objective", "sft", "--seed", "0", "--init", "base",
                           *train.MORE, "--out", sft]})
-    return Subject(sft, rows=32, turns=6)
+    return Subject(sft, rows=32, turns=40)
 
 
 def real(folder: str) -> Subject:
@@ -61,8 +67,8 @@ def real(folder: str) -> Subject:
 
 
 def against_trl(name: str, subject: Subject) -> str:
-    """The seconds of TRL's steps over ours, median and quartiles; after each of theirs we make one
-    of ours, and the first ones warm up. Seconds are those of the processor, which other programs
+    """The seconds of TRL's steps over ours, all together, and the quartiles of single steps. After
+    each of theirs we make one of ours. Seconds are those of the processor, which other programs
     disturb less."""
     clock = [time.process_time()]
 
@@ -73,10 +79,9 @@ def against_trl(name: str, subject: Subject) -> str:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         ours = our_steps(name, subject)             # bars do not stand in the table
         trl_steps(name, subject, after_their_step)
-    seconds = np.diff(clock)
-    ratios = (seconds[::2] / seconds[1::2])[1:]
-    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    theirs, mine = np.diff(clock).reshape(-1, 2)[1:].T
+    low, high = np.quantile(theirs / mine, [0.25, 0.75])
+    return f"{theirs.sum() / mine.sum():.2f} ({low:.2f} to {high:.2f})"
 
 
 def if_installed(measure: Callable[[], str]) -> str:
@@ -91,10 +96,10 @@ def our_steps(name: str, subject: Subject) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     optimizer = make_optimizer(model, objective.lr, fused=True)
-    n = subject.rows * (1 + subject.turns)
-    rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
+    rows = objective.choose(subject.choose(METHODS[name][1]))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
-    batching = Batching(subject.rows, steps=96)
+    batching = Batching(subject.rows, steps=1 + subject.turns)
+    source: RowSource | Rollouts
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
         source = Rollouts(encoded, objective, Sampler(model, start, tok),
@@ -102,7 +107,8 @@ def our_steps(name: str, subject: Subject) -> Iterator[Step]:
     else:
         encoded = FrozenModels(model, tok.pad).prepare(encoded, objective)
         source = RowSource(encoded, batching, tok.pad)
-    return steps(model, objective, source, Update(optimizer, clip=1.0), range(96))
+    source.order = np.arange(len(encoded)).reshape(-1, subject.rows)
+    return steps(model, objective, source, Update(optimizer, clip=1.0), range(batching.steps))
 
 
 def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> None:
@@ -116,13 +122,13 @@ def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> No
             after_step()
     _, kind, settings = METHODS[name]
     answers = SAMPLES if name == "grpo" else 1
-    turns = 1 + subject.turns
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "rows.jsonl")
-        rows = world.rows("train", kind, subject.rows * turns, 0)
-        file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
+        file.write_text("\n".join(json.dumps(chat(row, kind)) for row in subject.choose(kind)),
+                        encoding="utf-8")
         config = getattr(trl, f"{name.upper()}Config")(
-            place, max_steps=turns, use_cpu=True, bf16=False, report_to="none",
+            place, max_steps=1 + subject.turns, use_cpu=True, bf16=False, report_to="none",
+            train_sampling_strategy="sequential",       # GRPO reads shuffle_dataset instead
             per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
             save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings)
         getattr(trl, f"{name.upper()}Trainer")(
