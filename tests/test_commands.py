@@ -12,8 +12,9 @@ import pytest
 import torch
 from commands import ROOT, call, typed
 from made import NANO, tiny
+from safetensors.torch import load_file
 
-from nanouft import evaluate, sample
+from nanouft import evaluate, pretrain, sample
 from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import start_model
 from nanouft.pictures import plots
@@ -167,9 +168,19 @@ def test_pretrain_makes_a_base(here, monkeypatch, capsys):
     assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
     told, (model, tok) = read_json(here / "world" / "run.json"), start_model("world")
     assert told["held_out_loss"][1] < told["held_out_loss"][0] and tok.n_vocab == NANO.n_vocab
-    assert asked == [("auto", model.n_params())]
+    assert asked == [("auto", model.n_params())] and model.wte.weight.dtype == torch.float32
+    assert {w.dtype for w in load_file("world/model.safetensors").values()} == {torch.float16}
     before, after = told["held_out_loss"]
     assert f"held-out loss: from {before:.3f} to {after:.3f}" in capsys.readouterr().out
+
+
+def test_the_last_steps_of_pretraining_reach_all_positions_with_half_of_their_rows():
+    cfg = pretrain.PretrainFlags(steps=100, tokens=8 * pretrain.ROW)
+    rows = pretrain.documents(cfg, 512, NANO)
+    begins = torch.stack([step.seqs["text"].extra["pos"][:, 0] for step in rows])       # (steps,8)
+    assert not begins[:71].any() and not begins[71:, ::2].any()
+    others = begins[71:, 1::2]
+    assert others.min() < 20 and 364 < others.max() <= 512 - pretrain.ROW
 
 
 # ---- evaluate ------------------------------------------------------------------------------------

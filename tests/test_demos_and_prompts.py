@@ -19,7 +19,7 @@ from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.plumbing.errors import UserError
-from nanouft.rollout import Rollouts, Sampler, about_rewards, credit_rollout
+from nanouft.rollout import Rollouts, Sampler, about_rewards, credit_rollout, score_demos
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"
@@ -116,6 +116,10 @@ def test_the_scorer_sees_a_demonstration_as_text():
     batch = made(0)
     same(batch.per_row["demo_reward"], batch.per_row["demo"])           # all of them are right
     assert batch.per_row["demo"].sum() == P
+    talk = (*say("assistant", "b"), *say("user", "c"), *say("assistant", "d"))
+    demo = encode(demo_and_prompt_rows([Row(say("user", "a"), talk)])[:1], NANO, 115)[0][0]
+    told = score_demos([None, demo], lambda rows, texts: [float(text == "d") for text in texts])
+    assert told["demo_reward"].tolist() == [0, 1], "of a dialogue its last answer"
 
 
 def test_without_a_demonstration_there_is_a_line():
@@ -208,20 +212,11 @@ def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, 
 
 
 # ---- what they are at the ends of their settings -------------------------------------------------
-def test_chord_with_mu_0_is_grpo_without_kl():
-    """On the same prompts, which demonstrations neither replace nor reorder. So it is from `decay`
-    on, with mu_end 0."""
-    grpo = source("grpo", beta=0)
-    for settings, first in (({"mu": 0, "mu_end": 0}, 0), ({"mu_end": 0, "decay": 0.5}, 4)):
-        chord = source("chord", **settings)
-        for number in range(8):
-            want, batch = grpo(number), chord(number)
-            assert torch.equal(batch.seqs["answer"].inputs, want.seqs["answer"].inputs)
-            batch.seqs["answer"].logp = batch.seqs["answer"].sampled_logp + 0.1
-            want.seqs["answer"].logp = want.seqs["answer"].sampled_logp + 0.1
-            batch.seqs["demo"].logp = -batch.seqs["demo"].mask
-            gap = chord.objective.loss(batch)[0] - grpo.objective.loss(want)[0]
-            assert (abs(gap) < 1e-6) == (number >= first), number
+def test_demonstrations_beside_prompts_neither_replace_nor_reorder_them():
+    grpo, chord = source("grpo"), source("chord")
+    for number in range(8):
+        asked, beside = (made(number).seqs["answer"].inputs for made in (grpo, chord))
+        assert torch.equal(asked, beside)
 
 
 @pytest.mark.parametrize("name", ["chord", "hpt"])

@@ -219,6 +219,8 @@ def test_models_are_compared_on_the_same_tokens_of_the_same_rows_alone(capsys):
                       capsys.readouterr().out, re.M) == [
         ("one", ""), ("two", ""), ("", "the same"), ("three", ""), ("", "not compared"),
         ("four", "")]
+    scores = ([{"score": score}] * 3 for score in (0.25, 0.75))     # of the first, of another
+    assert evaluate.difference(*scores).startswith("+50.0 [+50.0, +50.0]")
 
 
 def test_the_loss_is_per_token():

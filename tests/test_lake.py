@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from frozen_lake import table as lake_table
 from frozen_lake.estimate import (
     best_moves,
     best_moves_alone,
@@ -165,6 +166,19 @@ def test_losses_are_those_of_a_plain_loop(name):
 def test_the_last_record_is_that_of_the_end():
     all_of_them = learn(TASK, Net(TWOWAY, 2), "sft", 7)
     assert torch.equal(learn(TASK, Net(TWOWAY, 2), "sft", 7, every=3), all_of_them[[0, 3, 6, 7]])
+
+
+def test_a_line_of_the_table_by_hand(monkeypatch):
+    """Distances 1, 2, 4: mean and variance are 7/3, so half of the interval is 1.96 sqrt(7) / 3."""
+    start, far = Net(TWOWAY, 3), torch.tensor([1.0, 2.0, 4.0])[:, None].expand(3, TWOWAY.S)
+    after = torch.stack([optimal(TWOWAY)] * 2 + [torch.full((TWOWAY.S, 4), 0.25)])
+    monkeypatch.setattr(lake_table, "learn", lambda *told, **more: after[None])
+    monkeypatch.setattr(lake_table, "distance", lambda lake, probs: far)
+    goes = visits(TWOWAY, start.probs())[:, [s for s, _ in TASK.best]]
+    own = float(goes.clamp_max(1 / len(TASK.best)).sum(-1).mean())
+    said = lake_table.half_line(TASK, start, "sft")[1].replace("±", "").replace("%", "").split()
+    assert said[:3] == ["2.333", "1.729", "67"]             # two of three arrive
+    near(float(said[3]), 100 * own, 0.6)
 
 
 # ---- estimates -----------------------------------------------------------------------------------

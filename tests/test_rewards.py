@@ -60,6 +60,12 @@ def test_padding_changes_no_reward():
     assert reward.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
 
 
+def test_what_a_reward_model_expects_is_its_mean_chance_of_the_answer_that_it_prefers(monkeypatch):
+    monkeypatch.setattr(reward, "rewards", lambda *told: np.array([2.0, 0, 0, 1]))
+    told = reward.quality(None, [], NANO.pad)               # pairs of 2 and 0, of 0 and 1
+    assert told["confidence"] == pytest.approx((1 / (1 + np.exp(-2)) + 1 / (1 + np.exp(-1))) / 2)
+
+
 # ---- functions of yours --------------------------------------------------------------------------
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     with no_pictures():
@@ -126,6 +132,7 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "torch.set_default_dtype(torch.float64); return [0.25, 0.5]": "",
     "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError",
     "raise ValueError('x' * 10**6)": "ValueError: xxx",
+    "def f(completions): return g(completions)\n\ndef g(x): return 1 / 0": "line 7: ZeroDivision",
     # written for TRL: whole functions
     "def f(completions, completion_ids, **more): return [1]": "takes completion_ids",
     "def f(completions, trainer_state): return [1]": "the rows' fields (tests)",

@@ -107,6 +107,14 @@ def test_one_process_is_our_own_loop(name, tied, told, tol, tmp_path):
     agree(trained(name, tied, tmp_path, **told), own_loop(name, tied), tol)
 
 
+def test_what_is_logged_is_the_mean_of_the_steps_since_the_last_log(tmp_path):
+    """As the loss is, so that a curve does not depend on how often it is drawn."""
+    losses, metrics, _ = trained("dpo", True, tmp_path, logging_steps=2)
+    each = [{"loss": loss} | step for loss, step in zip(*own_loop("dpo", True)[:2])]
+    for k, told in enumerate({"loss": loss} | step for loss, step in zip(losses, metrics)):
+        same(told, {name: (each[2 * k][name] + each[2 * k + 1][name]) / 2 for name in told}, 2e-6)
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path):
     """One start of two processes on gloo does all of TRIED. On Linux they are copies of this one,

@@ -274,6 +274,7 @@ def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
         assert grade.new_mark(judge, "12b", [], "")["score"] == mark
     assert found["'=HYPERLINK(1)"]["points"] == found["x" * 252]["points"] == "2"
     assert "too long" in found["x" * 252]["not read"]
+    assert all(grade.one_line(f"{sign}1") == f"'{sign}1" for sign in "=+-@")
 
 
 def test_what_comes_back_is_plain_data():
@@ -281,8 +282,11 @@ def test_what_comes_back_is_plain_data():
     again = from_line(to_line(seen))
     torch.testing.assert_close(again.values["gives"][0], seen.values["gives"][0], equal_nan=True)
     assert again.values["gives"][1:] == [None, "yes", 2]
+    for x in (True, np.array(True), torch.tensor(True)):
+        assert call.shown(call.plain([x, 1])) == "[True, 1]"
     judge = Judge(tasks()["12b"], 0)
-    for calls in ([], [Seen()], [Seen()] * 99, [Seen({"gives": [[[]]]})] * 60):
+    for calls in ([], [Seen()], [Seen()] * len(judge.cases), [Seen()] * 99,
+                  [Seen({"gives": [[[]]]})] * 60):
         assert grade.new_mark(judge, "12b", calls, "")["score"] < 1
     assert "Does it start a process" in grade.new_mark(judge, "12b", [Seen()] * 99, "")["output"]
 
@@ -468,17 +472,25 @@ def test_seeds_in_another_order_widen_the_interval():
 
 
 def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
-    monkeypatch.setattr(arena, "report", lambda entry, file, *more: {"entry": entry})
+    """After each entry its line is in the file: whoever interrupts a class loses one of them."""
+    seen = []
+
+    def report(entry, *more):
+        seen.append((Path("arena.csv").read_text().count("/mine"), *more[-2:]))
+        return {"entry": entry}
+    monkeypatch.setattr(arena, "report", report)
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
     for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):
         assert arena.main([words, "--guess", "0"]) == 0
         lines = Path("arena.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
+    arena.main(["all/ada/mine.py", "--test-seed", "0"])
+    assert seen[:2] == [(0, "val", 7), (1, "val", 7)] and seen[-1] == (0, "test", 0)
 
 
 def test_baselines_are_those_of_the_commands_of_the_task(monkeypatch):
-    """Made once for them, and anew where a flag has changed."""
+    """Made once for them, and anew where a flag has changed, or for other prompts."""
     made = []
 
     def measure(who, flags, task, split, seed):
@@ -493,6 +505,9 @@ def test_baselines_are_those_of_the_commands_of_the_task(monkeypatch):
         assert (found.rate, found.scores.mean(), found.ended.mean()) == (other.rates[0], 0, 1)
     assert made == [("sft", "--steps 1", ("1e-5",)), ("sft", "--steps 2", ("1e-5",)),
                     ("sft", "--steps 1", ("2e-5",)), ("sft --lam 0", "--steps 1", ("1e-5",))]
+    for prompts in (("val", 8), ("test", 7)):
+        arena_runs.baselines("stop", task, *prompts)
+    assert len(made) == 6
 
 
 def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch):
@@ -505,12 +520,14 @@ def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch
     monkeypatch.setattr(arena_runs, "train", lambda name, flags, task, jobs, runs: runs.mkdir(
         parents=True, exist_ok=True))
     monkeypatch.setattr(arena_runs, "scores", scores)
-    for rates in (("1e-5", "2e-5", "4e-5"), ("1e-5", "2e-5")):
+    for rates, edge in ((("1e-5", "2e-5", "4e-5"), ""), (("1e-5", "2e-5"), " (at the edge)"),
+                        (("2e-5", "4e-5"), " (at the edge)"), (("2e-5",), "")):
         asked.clear()
-        task, tries = arena_runs.Task("", "", rates, {}), len(arena_runs.TRIES) * len(rates)
-        assert arena_runs.measure("mine", "sft", task, "test", 7).rate[:4] == "2e-5"
-        assert {split for split, *_ in asked[:tries]} == {"val"}
-        assert {(split, seed) for split, seed, _ in asked[tries:]} == {("test", 7)}
+        task = arena_runs.Task("", "", rates, {})
+        tries = len(arena_runs.TRIES) * len(rates) * (len(rates) > 1)
+        assert arena_runs.measure("mine", "sft", task, "test", 7).rate == f"2e-5{edge}"
+        assert {split for split, *_ in asked[:tries]} <= {"val"}
+        assert {*asked[tries:]} == {("test", 7, arena_runs.ITEMS)}
 
 
 def test_what_an_entry_leaves_is_its_weights():
@@ -547,7 +564,7 @@ def part_of(heading: str) -> str:
 
 
 def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
-    """And name an exercise in the week of its lesson. Their minutes add up."""
+    """And name an exercise in the week of its lesson. Their minutes add up, and weights to 100."""
     lines = re.findall(r"^\| (\d+ \|.*) \|$", part_of("Ten weeks"), re.M)
     weeks = [line.split("|") for line in lines]             # number, lessons, exercises, parts ...
     lessons = [re.findall(r"\b\d\db?\b", week[1]) for week in weeks]
@@ -564,9 +581,6 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
         assert read == sum(MINUTES[lesson] for lesson in here if lesson not in by_choice)
         assert float(week[5]) == pytest.approx((read + sum(work) + rest) / 60 + 1.5, abs=0.051)
     assert {*EXERCISE.findall(PAGE)} <= {*tasks()}
-
-
-def test_the_weights_add_up_to_a_hundred():
     assert sum(map(int, re.findall(r"\| (\d+) \|$", part_of("Ten weeks"), re.M))) == 100
 
 

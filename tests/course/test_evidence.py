@@ -19,6 +19,7 @@ from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
 from nanouft import world
+from nanouft.data.rows import Row
 from nanouft.plumbing.errors import UserError
 from nanouft.run.load import load_rows
 from nanouft.run.settings import read_flags
@@ -414,6 +415,14 @@ def test_what_the_same_plan_left_is_there_and_so_is_what_typed_commands_made(sma
         train.train("C8", 0, 1)
 
 
+def test_a_folder_whose_name_begins_another_one_did_not_make_what_reads_that():
+    todo = {x: ["program", *words.split(), "--out", x] for x, words in {
+        "o/1": "a", "o/10": "b", "o/2": "--data o/10/x.jsonl", "o/3": "--init o/10"}.items()}
+    for x in ("o/2", "o/3"):
+        assert train.made_by(todo, x).splitlines() == [
+            f"python -m {' '.join(todo[y])}" for y in ("o/10", x)]
+
+
 def test_a_training_that_fails_is_named_and_leaves_nothing(tmp_path):
     folder = tmp_path / "SFT"
     words = ["nanouft.train", "--objective", "unknown", "--out", str(folder)]
@@ -474,17 +483,37 @@ def test_an_answer_that_does_not_stop_is_never_chosen_or_demonstrated():
     assert [x["chosen"] for x in found["pairs"]] == ["0.5"] and found["demos"] == [
         {"response": "0.5"}]
     assert [x["label"] for x in found["labels"]] == [False, True, False]
+    found = harvest.files_of(answers, 0.5)                  # at least this score
+    assert [x["label"] for x in found["labels"]] == [False, True, False]
+    assert found["demos"] == [{"response": "0.5"}]
+    assert [harvest.partly_right(Row(task=task), some) for task, some in (
+        ("sum", answers), ("sum", answers[1:]), ("sum", answers[2:]), ("fact", answers))] == [
+        False, True, False, True]
+
+
+def test_each_chunk_of_a_harvest_draws_numbers_of_its_own(monkeypatch):
+    seeds, rows = [], world.rows("train", "demos", 5, 0)
+    monkeypatch.setattr(harvest, "answer_rows", lambda model, tok, asked, seed, **how: (
+        seeds.append(seed) or [SimpleNamespace(ids=[], ended=True)] * len(asked)))
+    for seed in (0, 1):
+        harvest.sample_answers(harvest.HarvestFlags(samples=harvest.TOGETHER // 2, seed=seed), rows)
+    assert len({*seeds}) == len(seeds) == 6
 
 
 def test_rows_that_are_kept_stay_in_their_order():
     rows = world.rows("train", "demos", 12, 0, noise=0.4)
-    kept = keep.likeliest(rows, "base", 0.5)
-    assert len(kept) == 6 and kept == [row for row in rows if row in kept]
+    kept = keep.likeliest(rows, "base", 0.55)
+    assert len(kept) == 7 and kept == [row for row in rows if row in kept]
+    clean = world.rows("train", "demos", 12, 0)
+    assert keep.right_demos(rows) == [row for row in rows if row in clean]
 
 
 def test_a_harvest_without_a_prompt_that_fits_is_empty(tmp_path, monkeypatch):
-    nothing_right = [harvest.Sample("", 0.0, stops=False, usable=True)]
-    monkeypatch.setattr(harvest, "sample_answers", lambda cfg, rows: {0: nothing_right})
+    def nothing_right(cfg, rows):
+        trained = world.rows("train", "demos", 1, 0, skills=("reverse",))
+        assert not {row.prompt for row in rows} & {row.prompt for row in trained}
+        return {0: [harvest.Sample("", 0.0, stops=False, usable=True)]}
+    monkeypatch.setattr(harvest, "sample_answers", nothing_right)
     asked = f"--prompts 1 --skills reverse --partly --out {tmp_path}/out"
     assert harvest.main(asked.split()) == 0
     assert (tmp_path / "out" / "balanced.jsonl").read_text() == ""

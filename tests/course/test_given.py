@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lessons.keys import reward, silent
+from lessons.pieces.runs import searched
 from lessons.tasks import parts
 from lessons.tasks.call import Seen, program_in
 from lessons.tasks.task import HERE, STUBS, Judge, Measure, far_apart, tasks
@@ -41,11 +42,15 @@ def test_a_page_asks_for_what_is_judged(name):
         gives = {x.name: x.body[-1].value for x in ast.walk(ast.parse(code_of(name)))
                  if isinstance(x, ast.FunctionDef)}
         assert isinstance(gives["loss"], ast.Tuple) and len(gives["loss"].elts) == 2
+        edge = {x: values[0] for x, values in KNOWN[name].settings.items()}
+        assert [settings for _, settings in KNOWN[name].cases(5)].count(edge) >= 3
 
 
 def test_the_page_of_the_reward_has_the_limits_of_its_judge():
     limits = re.search(r"right in (\d+) % of the pairs.* is (\d+) points below", page_of("reward"))
     assert limits.groups() == (str(reward.AGREES), str(reward.FALLS))
+    half, *_ = searched(lambda questions, texts: [0.0] * len(texts))["gives"]
+    assert half == 50, "of a reward that finds all answers alike"
 
 
 def test_the_code_to_mend_has_the_bugs_of_the_runs_and_these_are_the_letters(tmp_path):

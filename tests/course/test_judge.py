@@ -85,9 +85,12 @@ def small_base(monkeypatch, request):
 
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
-def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path):
-    smallest = KNOWN["12a"].show(Judge(KNOWN["12a"], "5").cases[0])
-    said = told("12a", "def answers_needed(p, share):\n    return -1\n", tmp_path)
+def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path, monkeypatch, capsys):
+    smallest = KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])     # as the seed draws it
+    monkeypatch.chdir(tmp_path)
+    Path("ex14.py").write_text(f"def {KNOWN['14a'].name}(*given):\n    return -1\n")
+    assert check.main("14a --folder . --seed 5".split()) == 1
+    said = capsys.readouterr().out
     assert "Right in 0 of" in said and smallest in said
 
 

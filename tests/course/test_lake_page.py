@@ -262,12 +262,16 @@ def test_the_picture_of_the_page_shows_the_page_of_today(written, browser):
 
 # ---- the command and docs/results/lake.md --------------------------------------------------------
 def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("frozen_lake.table.UPDATES", 2)
+    monkeypatch.setattr("frozen_lake.table.UPDATES", 20)
     lake_command(["--seeds", "2", "--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"page: {tmp_path / 'index.html'}" and (tmp_path / "index.html").exists()
     assert sum(line.count("±") == 2 for line in lines) == 5
     assert max(map(len, lines[1:])) <= 80
+    far = {x[:21].strip(): re.findall(r"([\d.]+) ±", x) for x in lines if "±" in x}
+    for start, said in enumerate(lines[-2:]):               # the least first
+        told = [far[name][start] for name in said.partition(": ")[2].split(", ")]
+        assert told == sorted(told) and len(told) == 5
 
 
 def table(head: str) -> dict[str, list[str]]:

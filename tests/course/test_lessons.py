@@ -505,6 +505,7 @@ def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
     files = substitutes.make_rows()
     old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
     assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
+    assert len(files["new.jsonl"]) == 48, "as docs/data.md says"
     for row in files["pairs.jsonl"]:
         options = substitutes.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
         assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]
