@@ -29,9 +29,10 @@ def show_programs() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
-    if name in ("", "-h", "--help"):
-        from lessons.classroom.course_state import show_course  # a program does not wait for torch
+    if not name:
+        from lessons.classroom.course_state import show_course  # nothing else waits for torch
         show_course()
+    if name in ("", "-h", "--help"):
         show_programs()
         return 0
     run_program(f"lessons.{PROGRAMS[one_of('program', name, PROGRAMS)][0]}", rest)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.plumbing.entry import make_streams_safe
+from nanouft.plumbing.entry import line_of, make_streams_safe
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import progress
 
@@ -255,8 +255,8 @@ def tell(kind, error, trace) -> None:
     if kind is AssertionError and str(error):
         line = traceback.extract_tb(trace)[-1].lineno
         print(f"\nThis run contradicts the lesson (line {line}): {error}", flush=True)
-    elif kind is UserError:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    elif isinstance(error, (UserError, OSError)):
+        print(line_of(error, ""), file=sys.stderr, flush=True)
         raise SystemExit(2)
     else:
         sys.__excepthook__(kind, error, trace)

@@ -2,7 +2,7 @@
 import sys
 
 from nanouft.plumbing.entry import command, run_program
-from nanouft.plumbing.errors import one_of
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 COMMANDS = {
@@ -25,6 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     if name in ("-h", "--help"):
         list_commands()
         return 0
+    if name == "lessons":
+        raise UserError("the lessons are not installed: they are in nanouft's repository; in its "
+                        "folder, type python -m lessons")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
     run_program(modules[one_of("command", name, modules)], rest)
     return 0

@@ -111,7 +111,7 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
     method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
     for text in shown:
         try:
-            name, *flags = shlex.split(text) or [""]
+            name, *flags = [text] if Path(text).is_file() else shlex.split(text) or [""]
         except ValueError as e:
             raise UserError(f"--show {text!r}: cannot be read ({e})") from None
         cls = find(name)

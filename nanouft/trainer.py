@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 
 from nanouft.data.batches import Encoded, collate
@@ -26,9 +25,10 @@ from nanouft.gpt import GPT
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.seeds import step_seed
 
+HFTrainer: Any = library("transformers", "nanouft.trainer").Trainer
 # arguments of transformers' Trainer that would do nothing here, or change another loss
 NOT_READ = {"label_smoothing_factor": "the objective is the loss",
             "neftune_noise_alpha": 'OBJECTIVES["neftune"] is that method',
@@ -73,7 +73,7 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
         raise UserError("the start model's log-probs are missing: call FrozenModels.prepare first")
 
 
-class Trainer(transformers.Trainer):
+class Trainer(HFTrainer):
     """`data` and `held`: rows to learn from and held-out rows, after FrozenModels.prepare. `more`
     goes to transformers' Trainer. UserError, before the first step, if something cannot be trained
     in this way."""

@@ -86,6 +86,14 @@ def same(got, want, tol: float = 1e-12) -> None:
     assert not gap.numel() or gap.max() <= tol, f"off by {gap.max():.3g}"
 
 
+def telling(model: Any) -> Any:
+    """The same model. If its logits are all alike, rounding alone tells them apart, and each
+    machine rounds in its own way."""
+    with torch.no_grad():
+        assert model(torch.arange(3)[None]).std(-1).min() > 0.01, "a model whose logits are alike"
+    return model
+
+
 def tiny(seed: int = 0, **cfg) -> GPT:
     """A tiny GPT in which no bias and no LayerNorm stands at 0 or 1: there nothing could go
     wrong."""
@@ -93,7 +101,7 @@ def tiny(seed: int = 0, **cfg) -> GPT:
     for p in model.parameters():
         if p.dim() == 1:
             p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(seed + 1))
-    return model
+    return telling(model)
 
 
 def nano(seed: int = 0, **cfg) -> GPT:
@@ -115,13 +123,13 @@ def llama(tied: bool) -> Any:
         vocab_size=NANO.n_vocab, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
         initializer_range=0.1, tie_word_embeddings=tied))
-    return HFModel(net.eval(), 128)
+    return telling(HFModel(net.eval(), 128))
 
 
 def start_folder(folder: Path) -> str:
     """A folder with a tiny model that runs can start from."""
     folder.mkdir(parents=True)
-    save_model(folder, GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0), NANO)
+    save_model(folder, telling(GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0)), NANO)
     (folder / "run.json").write_text('{"command": "pretrain", "tokenizer": "nano"}')
     return str(folder)
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 
 import pytest
 from commands import MAINS, call
@@ -17,7 +18,7 @@ from nanouft.data.__main__ import DataFlags
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.errors import HF, UserError, flag
 from nanouft.plumbing.printing import progress, visible
 from nanouft.run import flags, load, settings
 from nanouft.run.settings import TrainFlags
@@ -207,6 +208,19 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
+
+
+@pytest.mark.parametrize("name, line", [
+    ("transformers", "train --lora 2 --out new"), ("datasets", "data hub:me/mine"),
+    ("pyarrow", "data x.parquet"), ("huggingface_hub", "sample hub:me/mine")])
+def test_a_missing_library_is_named_with_what_installs_all(name, line, here, monkeypatch, capsys):
+    """Without the name of nanouft, which nobody holds in a registry."""
+    monkeypatch.setitem(sys.modules, name, None)
+    (here / "x.parquet").touch()
+    assert call(line) == 2
+    assert re.search(rf"needs {name}.*: pip install {HF}$", one_error(capsys))
+    extra = (Path(__file__).parents[1] / "pyproject.toml").read_text().partition("\nhf = [")[2]
+    assert HF.split() == re.findall(r'"(\w+)>=', extra.partition("\n]")[0])
 
 
 @pytest.mark.parametrize("terminal, seconds, least, most", [

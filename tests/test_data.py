@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 from ast import literal_eval
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -21,7 +23,8 @@ from made import NANO, write_jsonl
 from nanouft import evaluate, train
 from nanouft.data import selection
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.forms import MARKS
+from nanouft.data.files import items
+from nanouft.data.forms import MARKS, strip_answer
 from nanouft.data.rows import (
     NO_GRADE,
     NO_LABEL,
@@ -34,10 +37,13 @@ from nanouft.data.rows import (
 )
 from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout
 from nanouft.models.folders import read_tokenizer, save_model
+from nanouft.models.hf_tokenizer import on_one_day
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.run.load import chosen_rows, load_rows
 from nanouft.run.settings import read_flags
+from nanouft.world import exact_scores
+from nanouft.world import rows as world_rows
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
@@ -112,14 +118,14 @@ messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; chosen and rejected, 
 prompt=a ; completion= b; messages~u a|a b -> u a > a b
 prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b
 prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
-question=Say it.; input=cow; answer=vache -> u Say it.<br><br>cow > a vache
 messages~u a|a b; input= a -> u a > a b
 system=S; messages~s S|u a|a b -> s S|u a > a b
 system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
-system~s S; prompt=a; response=b -> s S|u a > a b
-system=[{"type": "text", "text": "S"}]; messages~u a|a b -> s S|u a > a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
-weight=1; prompt=a; response=b -> u a > a b'''
+weight=1; prompt=a; response=b -> u a > a b
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> u a
+messages~s S|u a|a b|u c|a  -> s S|u a|a b|u c
+prompt~u a; completion~a   -> u a'''
 ODD = '''
 prompt=" "; response=b -> no question
 messages~s S|a b -> no question
@@ -130,7 +136,6 @@ prompt=a; response=NaN; score=1 -> no answer, or an empty one
 prompt=a; chosen=null; rejected=b -> no answer, or an empty one
 prompt=a; chosen=b; rejected=" " -> no answer, or an empty one
 chosen=null; rejected=null -> no answer, or an empty one
-messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> no answer, or
 prompt=a; label=true -> no answer, or an empty one
 messages~u a; score=0 -> no answer, or an empty one
 prompt=a; response=b; label=null -> label, score or p is null
@@ -139,21 +144,15 @@ prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every
 messages~u a|a b; train=false -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
 prompt=a; response=b; weight=0.25 -> line 2: the row has "weight": 0.25
-prompt=a; response=b; train=no -> line 2: the row has "train": 'no'
-prompt=a; answer=7 -> line 2: "answer" is no text
 prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" is a text that holds
 question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" is a text that holds
 text=a -> line 2: has the fields text; needed are prompt
 prompt=a; response=b; output=c -> line 2: "output" and another field may both be
-prompt=7; response=b -> line 2: "prompt" is no text, and no list of messages
-messages=a -> line 2: "messages" is no list of messages
 prompt=a; chosen=b -> line 2: |a pair needs both
 chosen=a b; rejected=c d -> line 2: |do not begin alike
 chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
 prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer, which would
 prompt~u a|a b; chosen=c; rejected=d -> line 2: "prompt" ends with an answer, which would not be
-messages=[7] -> line 2: message 1 of "messages" is not {
-system=s; prompt=3 -> line 2: "prompt" is no text
 messages~w a -> line 2: |has the role "wizard"; known are system
 messages=[{"role": "user", "content": 7}] -> line 2: |has no text
 messages~u a|a b; loss_mask=[0, 1] -> line 2: the row has "loss_mask": [0, 1]; whether an answer
@@ -161,21 +160,12 @@ messages~u a|a b; no_mask=[0, 1] -> line 2: the row has "no_mask": [0, 1]; wheth
 messages=[{"role": "assistant", "content": "b", "thinking": "c"}] -> |has "thinking"; calls of tools
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "label": false}]\
  -> line 2: "messages[].label" is a grade inside a message; write it beside the messages
-prompt=a; input=[1, 2]; response=b -> line 2: "input" is no text
-messages~u a|a b; input=c -> line 2: "input" is no text beside
-input=c; chosen~u a|a g; rejected~u a|a b -> line 2: "input" is no text beside
-system=S; messages~s T|u a|a b -> line 2: "system" and the first message are two
 system~u S; messages~u a|a b -> line 2: "system" holds a message of another role
 messages=[{"role": "user", "content": "a", "value": "c"}] -> |has no text but "a"; "content" is
 messages=[{"role": "user"}] -> line 2: message 1 of "messages" has no text but nothing; "content" is
-messages=[{"role": "user", "content": ["a"]}] -> line 2: |has no text but ["a"]; "content" is a text
 messages=[{"role": "user", "content": {"type": "text", "text": "a"}}] -> |has no text but {"type
-messages=[{"role": "user", "content": [{"text": "a"}]}] -> |has no text but [{"text": "a"}];
 messages=[{"role": "user", "content": [{"type": "text", "content": "a"}]}] -> |has no text but
-prompt=[{"type": "text", "text": "a"}]; response=b -> line 2: message 1 of "prompt" is not {"role"
-prompt=a; answer={'role': 'assistant', 'content': 'Hi'} -> line 2: "answer" is a text that holds
 prompt=a; answer={"score": 1, "role": "assistant", "content": "b"} -> line 2: "answer[].score"
-chosen~u a|a g; rejected~u a|a b; response=c -> line 2: "response" has no question
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
 "text": "x", "weight": 0}, {"type": "text", "text": "y"}]}] -> |has "weight" in a
 prompt=a; response={"from": "gpt", "value": [{"type": "text", "text": "b", "mask": 1}]}\
@@ -184,10 +174,8 @@ prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b
  -> line 2: "response[].content[].label" is a grade inside
 prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "thinking": "c"}\
 ]} -> |has "thinking"; calls of tools
-prompt=a; response=b; label=good -> line 2: "label" is "good", not true or false
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1
-prompt=a; chosen=b; rejected=c; label=true -> line 2: "label" judges a response, and this row
 prompt=a; response=b; p=0.5 -> line 2: "p" judges a pair'''
 
 
@@ -286,18 +274,39 @@ def test_where_all_is_left_out_the_line_says_why(tmp_path):
     fails("no row to learn from (2: label, score or p is null", read, [write(tmp_path, *nulls)])
     nothing = [{"prompt": "a", "response": x} for x in (None, " ", [], float("nan"))]
     assert read([write(tmp_path, *nothing)]) == ([R("u a")] * 4, []), "for what samples"
+    rows, left_out = read_dataset([QA | {"score": Decimal(x)} for x in ("0.5", "1.00", "NaN")])
+    assert [r.score for r in rows] == [0.5, 1] and left_out == [("dataset, row 3", NO_GRADE)]
     fails('"label" is "0.5", not true', read_dataset, [QA | {"label": Decimal("0.5")}])  # parquet's
 
 
 def test_a_cell_of_a_csv_is_a_text(tmp_path):
-    """Also null, N/A and 42; a blank one is as if missing, and only grades are numbers."""
+    """Also null, N/A and 42; a blank one is as if missing, and only grades are numbers. A column
+    without name and text, as spreadsheets write it, is nothing."""
     (tmp_path / "[1].csv").write_text(
-        '\ufeffprompt,answer,label,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\nd,,1,\n'
+        '\ufeffprompt, answer,label ,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\nd,,1,\n'
         ',e,1,\nf,g,,\n"h, i","j\nk",1,\n', encoding="utf-8")
     rows, left_out = read([str(tmp_path / "[1].csv")])
     assert [(r.prompt[0].text, r.answer[0].text, r.label, r.extra["gold"]) for r in rows] == [
         ("a", "null", 1, "7"), ("b", "N/A", 0, "nan"), ("c", "42", 0, ""), ("h, i", "j\nk", 1, "")]
     assert sorted(why[:8] for _, why in left_out) == ["label, s", "no answe", "no quest"]
+    (tmp_path / "x.csv").write_text("prompt,response,, \na,b,,\na,b,, \n\na,b,,,,\na,b,7,\n")
+    rows, _ = read([str(tmp_path / "x.csv")])
+    assert [{**r.extra} for r in rows] == [QA] * 3 + [QA | {"column 3": "7"}]
+    assert selection.unread_fields(rows, ["demos"]) == "column 3 (1 row)"
+    assert selection.unread_fields(read_dataset([QA | {" ": 7}])[0], ["demos"]) == "' ' (1 row)"
+
+
+def test_lines_that_quotation_marks_join_are_rows_or_told(tmp_path, capsys):
+    """A tsv is seldom quoted, so a mark may be a letter; in a csv such a cell may be right."""
+    table = 'prompt\tresponse\nSay\t"Hello\nName\tAnna\nTake\tMilk"\nLast\tEnd\n'
+    for name, text in (("x.tsv", table), ("x.csv", table.replace("\t", ",")),
+                       ("y.tsv", table.replace("Take\t", "")), ("z.tsv", 'a\tb\n"c\td"\n')):
+        (tmp_path / name).write_text(text)
+    for name in ("x.tsv", "z.tsv"):
+        fails(f"{name}, line 2: quotation marks join lines", read, [str(tmp_path / name)])
+    assert len(read([str(tmp_path / "y.tsv")])[0]) == 2 and not capsys.readouterr().out
+    assert len(read([str(tmp_path / "x.csv")])[0]) == 2
+    assert "x.csv, line 2: quotation marks join lines" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mark", sorted(MARKS))
@@ -325,43 +334,54 @@ def test_in_a_file_with_labels_an_answer_without_one_is_left_out(kinds, left, tm
     assert left_out == [(f"{tmp_path / 'my.jsonl'}, line 2", NO_LABEL)] * left
 
 
-@pytest.mark.parametrize("kind, item", [
-    ("pairs", {"chosen": "a b", "rejected": "a c", "score_chosen": 8.5, "score_rejected": "low"}),
-    ("pairs", {"chosen": "a b", "rejected": "a c", "score": 4, "label": "helpful"}),
-    ("demos", {"chosen": "a b", "rejected": "a c", "score_chosen": 9}),
-    ("labels", QA | {"label": True, "p": 7, "score": 9}), ("scores", QA | {"score": 1, "p": 7}),
-    ("prompts", {"prompt": "a", "label": "b", "score": 9}), ("prompts", QA | {"label": -1})])
-def test_a_grade_that_the_method_does_not_read_is_not_judged(kind, item, tmp_path):
-    (row,), left_out = read([write(tmp_path, item)], [kind])
-    assert not left_out and row.extra == item and CHOOSE[kind]([row]) and row.scores == ()
-
-
 ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
-UTF_16 = "cannot be read as UTF-8 text"
+NO_MARK = "has a quotation mark that does not fit"
 
 
 @pytest.mark.parametrize("name, content, words", [
-    ("x.jsonl", None, "no such file"), ("x.jsonl", b"", "there is no row to learn from"),
+    ("x.jsonl", b"", "there is no row to learn from"),
     ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"), ("x.jsonl", b"[{}", "no JSON"),
     ("b.CSV", b"prompt\na\nb,c\n", "line 3: has more cells than the first"),
-    ("b.CSV", b'"b\n', "cannot be read (Error: unexpected end of data)"),
-    ("b.CSV", b"prompt,answer,answer\na,b,c\n", "two columns have one name"),
-    ("b.CSV", b"prompt;answer\na;b\n", "row 1: has the fields prompt;answer; needed"),
-    ("x.csv", ROW.encode("utf-16"), UTF_16), ("x.jsonl", ROW.encode("utf-16-le"), UTF_16),
-    ("x.jsonl", "ASCII".encode("utf-16-be"), UTF_16),
-    ("x.jsonl", ROW.encode("latin-1"), "can't decode byte 0xe9"),
-    ("x.jsonl", b"\0" * 99, "or zero bytes alone"),
-    ("x.jsonl", pickle.dumps([1, 2]), "can't decode byte 0x80"),
+    ("b.CSV", b'a,b\n"c', f"b.CSV, line 2: {NO_MARK}"),
+    ("b.tsv", b'"b" c\td\n', f"b.tsv, line 1: {NO_MARK}"),
+    ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', f"b.CSV, line 4: {NO_MARK}"),
+    ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'line 1: two columns are called "answer"'),
+    ("b.tsv", b"prompt,answer\na,b\n", "row 1: has the fields prompt,answer; needed"),
+    ("x.csv", ROW.encode("utf-16"), "(UTF-16)"), ("x.jsonl", ROW.encode("utf-16-le"), "(UTF-16)"),
+    ("x.jsonl", "ASCII".encode("utf-16-be"), "(UTF-16)"),
+    ("x.csv", ROW.encode("utf-32"), "(UTF-32); save it as UTF-8"),
+    ("x.jsonl", "ASCII".encode("utf-32-be"), "(UTF-32); save it as UTF-8"),
+    ("x.jsonl", ROW.encode("latin-1"), "line 2: is no UTF-8 (byte 0xe9: perhaps it is Windows-1"),
+    ("x.jsonl", b"\xef\xbb\xbf\n\n\x80", "line 3: is no UTF-8 (byte 0x80: perhaps it is Windo"),
+    ("x.jsonl", b"\0" * 99, "zero bytes alone"),
+    ("x.jsonl", pickle.dumps([1, 2]), "is no UTF-8 (byte 0x80"),
+    ("x.jsonl", b'\n{"n": ' + b"7" * 5000 + b"}", "line 2: has a number of over 4,300 digits"),
+    ("*.jsonl", None, "no such file); write out the name of each file, without ~ and *"),
+    ("https://x.org/x.jsonl", None, "and download what has an address; a data set of the hub "),
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line, not over several"),
     ("x.json", b'{"version": 1, "data": [{}]}', "has the fields version, data; needed"),
-    ("x.parquet", b"PAR1", "cannot be read (Arrow"),
+    ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
     ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c"}', "each row in one line, not"),
-    ("x.arrow", b"\xff\xff", 'library datasets has saved on the disk; save it with to_json("my'),
     ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "is packed; unpack it first")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
+    file = str(tmp_path / name) if "://" not in name else name
     if content is not None:
-        (tmp_path / name).write_bytes(content)
-    assert fails(words, read, [str(tmp_path / name)]).startswith(str(tmp_path / name))
+        Path(file).write_bytes(content)
+    told = fails(words, read, [file])
+    assert told.startswith(file) and ("of the hub" in told) == (content is None)
+
+
+def test_a_parquet_file_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
+    """Before much of it is there: 200 rows of one text of 100 kB are a small file."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    file = tmp_path / "x.parquet"
+    for texts in (many := pyarrow.array(["a" * 100_000] * 200), many.dictionary_encode()):
+        parquet.write_table(pyarrow.table({"prompt": texts}), file)
+        assert file.stat().st_size < 110_000 and len(read([str(file)])[0]) == 200
+        with monkeypatch.context() as now:
+            now.setattr("nanouft.data.files.MOST_BYTES", 1e7)
+            assert next(items(str(file))) and fails("holds more than 0.01 GB", read, [str(file)])
 
 
 ASKS = """
@@ -389,24 +409,12 @@ def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_
         datasets.Dataset.from_list([item]).to_parquet(file)
     rows, _ = read(files)
     assert rows == [R("s S|u a > a b|u c|a d"), PAIR]
-    assert read_dataset(datasets.Dataset.from_list(items[:1]))[0] == rows[:1]
     said = subprocess.run([sys.executable, "-c", ASKS, *files], check=True, text=True,
                           stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
                           env=os.environ | {"HF_HOME": str(tmp_path / "home")}).stdout
     assert said == "2 []\n" and len(os.listdir(tmp_path / "d")) == 2, "no copy is left"
-    asked = []
-    monkeypatch.setattr(datasets, "load_dataset",
-                        lambda *where, split: asked.append((where, split)) or items)
-    assert read(["hub:me/mine", "hub:me/mine:test"])[0] == rows * 2
-    assert asked == [(("me/mine",), "train"), (("me/mine",), "test")]
-    monkeypatch.setattr(datasets, "load_dataset", lambda *where, split: 1 / 0)
-    fails("hub:me/no: cannot be read (ZeroDivisionError", read, ["hub:me/no"])
-
-
-@pytest.mark.parametrize("answer", [4, ["4", "four"], {"value": "4", "aliases": []}], ids=str)
-def test_an_answer_of_any_kind_goes_to_the_reward_of_a_method_that_samples(answer, tmp_path):
-    (row,), left_out = read([write(tmp_path, {"prompt": "2+2?", "answer": answer})], ["prompts"])
-    assert row == R("u 2+2?") and row.extra["answer"] == answer and not left_out
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    fails("chosen: list<", read, [f"hub:{tmp_path / 'd'}"])         # columns of one file alone
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make(tmp_path):
@@ -425,11 +433,6 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make(tmp_path):
         replace(AB, score=0.5)]
 
 
-def test_a_cell_may_mark_its_row(tmp_path):
-    (tmp_path / "x.csv").write_text("prompt, response,train \na,b,true\na,b,false\n")
-    assert read([str(tmp_path / "x.csv")])[0] == [AB]
-
-
 @pytest.mark.parametrize("kinds, refused", [(["prompts"], True), (["demos"], False),
                                             (["demos", "prompts"], False)])
 def test_the_beginning_of_an_answer_is_trained_or_refused(kinds, refused):
@@ -441,17 +444,20 @@ def test_the_beginning_of_an_answer_is_trained_or_refused(kinds, refused):
         assert read_dataset([item], kinds)[0] == [R("u a > a Let me think:")]
 
 
-@pytest.mark.parametrize("name, asked", [
-    ("hub:a/b", ("a/b", "train")), ("hub:a/b:test", ("a/b", "test")),
-    ("hub:a/b:main:", ("a/b", "main", "train")), ("hub:a/b:main:test", ("a/b", "main", "test")),
-    ("hub:a/b:test[:100]", ("a/b", "test[:100]")),
-    ("hub:a/b:main:test[5:10%]+train[:9]", ("a/b", "main", "test[5:10%]+train[:9]"))])
-def test_a_configuration_of_the_hub_can_be_named(name, asked, monkeypatch):
-    datasets, seen = pytest.importorskip("datasets"), []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *name, split: seen.append(
-        (*name, split)) or [QA])
-    assert read([name])[0] == [AB] and seen == [asked]
-    fails("hub:a/b:c:d:e: is not hub:owner/name:CONFIG:SPLIT", read, ["hub:a/b:c:d:e"])
+def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    mine = str(tmp_path / "mine")
+    os.mkdir(mine)
+    for part in ("train", "test"):
+        write_jsonl(Path(mine, f"{part}.jsonl"), [{"prompt": f"{part} {i}"} for i in range(20)])
+    for config, split in product((None, "default"), (
+            "", "test", "test[:7]", "train[-3:]", "test[5:25%]+train[:9]")):
+        wanted = datasets.load_dataset(mine, config, split=split or "train")["prompt"]
+        rows, _ = read([":".join(["hub", mine, *filter(None, [config]), split])])
+        assert [r.prompt[0].text for r in rows] == [*wanted]
+    fails("is not hub:owner/name:CONFIG:SPLIT", read, [f"hub:{mine}:c:d:e"])
+    fails('Unknown split "no". Should be one of', read, [f"hub:{mine}:no"])
 
 
 # ---- which rows stand together -------------------------------------------------------------------
@@ -477,12 +483,6 @@ def test_which_sequences_a_method_sees(kind):
         if kind not in of:
             with pytest.raises(NoRows, match="this objective needs "):
                 CHOOSE[kind]([row])
-
-
-def test_what_a_file_holds_is_told_in_words():
-    assert selection.describe(read_dataset([QA | {"score": 9}], ["labels"])[0]) == "1 scored answer"
-    assert selection.describe([row for row, _ in USED]) == (
-        "1 demonstration and 2 labelled answers and 2 scored answers and 4 pairs and 1 prompt")
 
 
 @pytest.mark.parametrize("kind, row, words", [
@@ -542,15 +542,14 @@ def test_of_a_grade_of_several_answers_the_run_says_so(grade, kinds, said):
 
 
 def test_a_question_with_an_empty_answer_is_a_question_if_answers_are_sampled():
-    """Also if the answer that is not there has a grade."""
-    for grade in ({}, {"label": True}, {"score": 7}):
-        (row,), left_out = read_dataset([{"prompt": "a", "response": ""} | grade], ["prompts"])
-        assert row.answer is None and not left_out
-
-
-def test_reasons_that_differ_in_a_number_are_one():
-    left_out = [("x, line 1", "too long (9 tokens)"), ("x, line 2", "too long (10,920 tokens)")]
-    assert reasons(left_out) == "2: too long (9 tokens), as in x, line 1"
+    """Also if the answer that is not there has a grade, or is the last of a dialogue. A method that
+    learns from answers leaves it out."""
+    for grade, item in product(({}, {"label": True}, {"score": 7}), (
+            {"prompt": "a", "response": ""}, {"messages": M("u a|a b|u c|a  ")})):
+        (row,), left_out = read_dataset([item | grade], ["prompts"])
+        assert row.answer is None and not left_out and row.prompt[-1].role == "user"
+        fails("no answer, or an empty one", lambda item=item: CHOOSE["demos"](
+            read_dataset([item], ["demos"])[0]))
 
 
 GOOD, BAD = Row(label=1.0), Row(label=0.0)
@@ -608,11 +607,6 @@ def one(prompt: str, answer: str, **more) -> Row:
 
 def trained(tokens) -> str:
     return letters(i for i, m in zip(tokens.ids, tokens.mask) if m)
-
-
-def test_the_space_before_an_answer_goes_and_that_of_code_stays():
-    for text, kept in ((" a", "a"), ("a", "a"), ("\tif x:", "\tif x:"), ("  if x:", "  if x:")):
-        assert read_dataset([QA | {"response": text}])[0][0].answer[0].text == kept
 
 
 def test_mask_shift_and_padding_by_hand():
@@ -833,3 +827,34 @@ def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, c
     printed = capsys.readouterr().out
     assert (unread or "") in printed and ("does not read" in printed) == bool(unread)
     assert unread is not None or "thumb" not in printed
+
+
+@pytest.mark.parametrize("values, down", [
+    ([True, False], "false"), ([False], "false"), ([0, 1, None], "0"), ([1.0, -1.0], "-1.0"),
+    (["Up", "DOWN "], "down"), (["yes", "no"], "no"), (["good", "bad", True], "bad"),
+    (["0", "1"], "0"), ([True], ""), ([1, 2, 0], ""), (["no", "perhaps"], ""), ([[0], 0], "")])
+def test_a_thumb_under_another_name_is_told_with_its_cost(values, down):
+    """Where an answer without a grade is imitated for all that: one line for all such fields."""
+    rows, _ = read_dataset([{"messages": M("u a|a b", vote=x), "up": x, "id": "no 7"}
+                            for x in values])
+    assert selection.unread_thumbs(rows, ["demos", "scores"]) == bool(down) * (
+        f"up and messages[].vote are not read, so rows with {down} are imitated; call it label if "
+        "it judges the answer")
+    assert not selection.unread_thumbs(rows, ["labels"])
+    judged, _ = read_dataset([QA | {"up": x, "label": True} for x in values])
+    assert not selection.unread_thumbs(judged, ["demos"])
+
+
+@pytest.mark.parametrize("sign", ["\n", " ", '"', "[ {", "<|", "7", ":", "strftime_now('"])
+def test_what_reads_a_text_is_linear_in_its_signs(sign):
+    """300,000 of them, which take hours if a regex tries each beginning with each end."""
+    many = sign * (300_000 // len(sign))
+    for text in (many + "x", "[{" + many):
+        for field in ("prompt", "response", "label"):
+            with suppress(UserError):
+                read_dataset([QA | {field: text}])
+        assert strip_answer(text) in text and on_one_day(text) == text
+        assert reasons([("x, line 1", text)])
+        exact_scores(world_rows("val", "demos", 9, 0), [text] * 9)
+    if sign == ":":
+        fails("is not hub:owner/name:CONFIG:SPLIT", read, [f"hub:{many}"])

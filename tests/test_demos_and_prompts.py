@@ -15,10 +15,11 @@ from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
+from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.plumbing.errors import UserError
-from nanouft.rollout import Rollouts, Sampler
+from nanouft.rollout import Rollouts, Sampler, about_rewards, credit_rollout
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"
@@ -127,6 +128,21 @@ def test_a_step_knows_how_far_the_run_is():
     assert [made(number).progress for number in range(8)] == [number / 8 for number in range(8)]
 
 
+@pytest.mark.parametrize("said, name, score", [
+    (True, "grpo", 1), (True, "rloo", "of question"), (True, "online_dpo", 0), (True, "hpt", 1),
+    (True, "reinforce", 1), (False, "reinforce", "of question"), (False, "grpo", "of answer"),
+    (False, "ppo", 0), (False, "chord", 1)])
+def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score):
+    """A critic, a mean over other questions, and demonstrations teach where no answers differ."""
+    made = source(name, score=lambda rows, texts: letters(rows, texts) if score == "of answer" else
+                  [len(r.prompt[0].text) % 7 if score == "of question" else score for r in rows])
+    policy = made.sampler.policy
+    update = Update(make_optimizer(policy, 1e-3))
+    log = [{"loss": 0, "grad_norm": float(step.norm)}
+           for step in steps(policy, made.objective, made, update, range(3))]
+    assert bool(about_rewards([*log, {"step": 3, "held_out": {}}])) == said
+
+
 # ---- the losses ----------------------------------------------------------------------------------
 def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
     """Failed: at most the share `gate` of its answers earns `right` or more."""
@@ -140,6 +156,9 @@ def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
         assert batch.per_row["imitate"].view(3, 4)[:, 0].tolist() == of_prompts
         assert torch.equal(batch.per_row["imitate"], torch.tensor(of_prompts).repeat_interleave(4))
         assert told["imitated"] == pytest.approx(sum(of_prompts) / 3)
+    for right in (n / 10 for n in range(1, 11)):               # a rollout keeps them in fp32
+        batch = Batch({}, {"reward": torch.full((4,), right), "demo": torch.ones(4)})
+        assert credit_rollout(batch, OBJECTIVES["hpt"](right=right))[1]["imitated"] == 0, right
 
 
 def mean(x) -> float:

@@ -116,11 +116,11 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "no reward in the first rollout": (SAMPLED, no_score(2), 2, 0, "did not answer"),
     "no reward in the second rollout": (SAMPLED, no_score(3), 2, 2, "did not answer"),
     "no reward after training": (SAMPLED, no_score(5), 2, 6, "did not answer"),
-    "no room for the log": (PLAIN, full(400), 2, None, "ile too large"),
-    "no room for the model": (PLAIN, full(100_000), 2, None, "ile too large"),
-    "no room for the optimizer": (PLAIN, full(400_000), 2, None, "ile too large"),
+    "no room for its first file": (PLAIN, full(400), 2, None, "/run.json.partial: File too large"),
+    "no room for the model": (PLAIN, full(100_000), 2, None, "/steps/partial: Error while"),
+    "no room for the optimizer": (PLAIN, full(400_000), 2, None, "/steps/partial: Error while"),
     "no room for the second step": (
-        PLAIN, at_call(checkpoint, "save_step", 2, full(100_000)), 2, 2, "ile too large")}
+        PLAIN, at_call(checkpoint, "save_step", 2, full(100_000)), 2, 2, "/steps/partial: Error")}
 
 
 # ---- a run in a process of its own ---------------------------------------------------------------
@@ -251,9 +251,11 @@ def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, pl
         assert child(words(PLAIN, run), operations(at))[0] == -9, name
         if (place / run / "run.json").exists():
             goes_on(place, run, PLAIN)
-        else:                                           # nothing but an empty folder is there
+        else:                                           # nothing to go on with: it begins again
             code, said = child(["--resume", run])
             assert code == 2 and "run.json" in said, name
+            assert child(words(PLAIN, run))[0] == 0, name
+            is_like_the_whole(place, run, PLAIN)
 
 
 def test_a_second_process_in_one_folder_is_one_line_and_does_not_disturb_the_first(place):

@@ -46,6 +46,25 @@ def test_what_an_answer_gained_is_measured_whether_the_loss_reads_the_start_mode
     assert told.get("accuracy", told.get("auc")) == 0.5, "nothing has moved, so all of them tie"
 
 
+@pytest.mark.parametrize("line", ["uft", "uft --feedback binary", "uft --feedback pair",
+                                  "chord --reward r.py:f --max-new 4",
+                                  "hpt --reward r.py:f --max-new 4"])
+def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(line, capsys):
+    """That of `evaluate`, in a line of its own. UFT told the order alone, which is right after a
+    few steps although no answer has changed."""
+    objective, _, _ = read_flags(["--data", "x", "--objective", *line.split()])
+    rows, model = world.mixed_rows("val", objective.kinds(), 40, 0), nano()
+    plan = planned(f"--data x --objective {line}", rows)
+    plan = replace(plan, held_out=plan.train)
+    told = evaluate_run(model, NANO, plan, CPU, lambda rows, texts: [0.5] * len(rows))
+    wanted = evaluate.measure_kinds("", model, NANO, rows, CPU)[0]["demonstrations"].metrics
+    assert told.metrics["demos"] == pytest.approx(wanted) and 20 <= wanted["rows"] < len(plan.train)
+    evaluation.print_report(told, told, {})
+    said = capsys.readouterr().out
+    for of in (told.metrics["demos"], told.metrics["held_out"]):
+        assert said.count(f"{[*of.values()][0]:.3f}   ({of['rows']} rows)") == 1
+
+
 @pytest.mark.parametrize("lost, told", [(0.19, False), (0.21, True)])
 def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, capsys):
     was, now = ({name: {"score": score, "ends": 1.0} for name, score in

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made import start_folder, write_jsonl
@@ -44,8 +45,10 @@ def first_run(tmp_path_factory):
     section = section.replace("out/smollm2", start.as_posix())
     with pytest.MonkeyPatch.context() as now:
         now.chdir(place)
-        now.setattr(datasets, "load_dataset", lambda name, split: datasets.Dataset.from_list(
-            ROWS[:4]) if name == PUBLIC else None)
+        of_hub = {"as_dataset": lambda split: datasets.Dataset.from_list(ROWS[:4])}
+        now.setattr(datasets, "load_dataset", lambda name, split: of_hub["as_dataset"](split))
+        now.setattr(datasets, "load_dataset_builder", lambda name: SimpleNamespace(
+            name="parquet", config=None, info=None, download_and_prepare=lambda: None, **of_hub))
         for language, block in re.findall(r"```(bash|python)\n(.*?)```", section, re.DOTALL):
             if language == "python":
                 exec(compile(block.replace("out/steps\",", "out/steps\", use_cpu=True,"),

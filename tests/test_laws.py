@@ -59,7 +59,7 @@ def is_read(form, role: str, s) -> torch.Tensor:
 def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
     """One number, the same twice; it writes nothing; a GPU is never asked for a number."""
     assert isinstance(form.objective, Objective)
-    batch, there = with_logps(form), batch_of(form)
+    batch, there, net = with_logps(form), batch_of(form), model()
     before = {role: s.logp.requires_grad_().detach().clone() for role, s in batch.seqs.items()}
     (loss, figures), (again, _) = (form.objective.loss(batch) for _ in range(2))
     assert loss.shape == () and loss.dtype == torch.float64 and torch.equal(loss, again)
@@ -67,7 +67,7 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
     assert not any(getattr(x, "requires_grad", False) for x in figures.values()), "no graph"
     same({role: s.logp.detach() for role, s in batch.seqs.items()}, before, 0)
     with Waits() as waits:
-        form.objective.forward(model(), there)
+        form.objective.forward(net, there)
         form.objective.loss(there)
     of_mixture = ["__int__", "nonzero"]                 # its length, and where it has tokens
     assert waits.found == of_mixture * (str(form) == "sftmix")

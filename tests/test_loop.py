@@ -412,7 +412,8 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     """In double: what differs is not rounding. For GRPO the loop reads simple.py's answers, because
     both round the log-probs of samples to fp32, after which a token may be drawn otherwise. Those
     of the first step are compared. A tiny model never scores, so another score stands in. 15 steps
-    of SFT have a warm-up of two."""
+    of SFT have a warm-up of two. Weights are compared together: AdamW gives one whose gradient is
+    rounding as large a step as any."""
     n, rate = {"sft": 15, "grpo": 3}.get(name, 5), 2e-3
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
@@ -454,11 +455,12 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
     loop = steps(model, o, source, update, range(n))
-    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=1e-6)
+    rounding = 5e-6 if o.on_policy else 1e-6            # a rollout's advantages are in fp32
+    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=rounding)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
     for weight, p in model.named_parameters():
-        way, gap = (p - was[weight]).abs().max(), (p - theirs[weight]).abs().max()
-        assert gap <= 0.01 * way, weight
+        way, gap = (p - was[weight]).norm(), (p - theirs[weight]).norm()
+        assert gap <= 0.005 * way, weight
 
 
 def test_simple_py_has_the_loss_of_chord(monkeypatch):

@@ -34,10 +34,11 @@ def test_a_reward_model_is_made_and_used(here, capsys):
     good, bad = (judge(rows, [r.chosen[0].text if side else r.rejected[0].text for r in rows])
                  for side in (True, False))
     assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
-    assert (judge(rows[:1] * 3, ["fig"] * 3) == judge(rows[:1], ["fig"])).all()
+    alone = pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
+    assert judge(rows[:1] * 3, ["fig"] * 3) == alone
     long = Row((Turn("user", "word " * 400),))
-    one, other = judge([long] * 2, ["fig", "gif"])
-    assert abs(one - other) > 1e-5, "of a long text it reads the end"
+    one, other = judge([long] * 2, ["fig " * 20, "gif " * 20])
+    assert abs(one - other) > 1e-3, "of a long text it reads the end"
     assert call("train --objective online_una --init start --rows 4 --reward judge --steps 1 "
                 "--batch-size 2 --max-new 4 --plain --out ou") == 0
     first = read_lines(here / "ou" / "metrics.jsonl")[0]
@@ -46,7 +47,7 @@ def test_a_reward_model_is_made_and_used(here, capsys):
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained("judge").eval()
     _, tok = start_model("start")
     ids = torch.tensor([tok.chat(rows[0].prompt, (Turn("assistant", "fig"),))[0]])
-    assert theirs(ids).logits[0, 0].item() == pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
+    assert theirs(ids).logits[0, 0].item() == alone
 
 
 def test_padding_changes_no_reward():
@@ -99,6 +100,8 @@ def g(prompts, **others):
     grades = reward.to_unit_interval("names.py:g", reward.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
+    nearly = reward.to_unit_interval("r.py:f", lambda rows, answers: np.array([-1e-9, 1 + 2e-7]))
+    assert nearly(rows, []).tolist() == [0, 1], "rounding, as of a cosine"
     sigmoid = reward.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from made import write_jsonl
 
-from nanouft.data.files import items
+from nanouft.data.files import dataset_rows, items
 from nanouft.data.rows import Row, read, read_dataset
 from nanouft.data.selection import CHOOSE, NoRows, report_use, unread_fields
 from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer
@@ -89,7 +89,8 @@ def beside(field: str, place: str, method: str, column: str) -> dict:
 
 
 def write(file: Path, item: dict) -> str:
-    """One row as a file of this form."""
+    """One row as a file of this form, in a folder that may be new."""
+    file.parent.mkdir(exist_ok=True)
     if file.suffix == ".jsonl":
         write_jsonl(file, [item])
     elif file.suffix == ".json":
@@ -168,14 +169,62 @@ def test_a_field_that_can_change_what_is_trained_is_trained_or_refused(form, tmp
     assert not wrong, "\n".join(map(str, wrong))
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_a_folder_of_the_hub_gives_the_same_rows(column, tmp_path, monkeypatch):
+ODD = ["NA", "None", "null", "nan", "2024-01-02", "2024-01-02T10:00:00", "007", "1e5", "42", "true",
+       "-", 'a "b" c', "a\nb, c\td"]
+
+
+@pytest.mark.parametrize("column", [*COLUMNS, "odd texts"])
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_every_door_gives_what_the_file_gives(form, column, tmp_path, monkeypatch):
+    """`hub:` and a Dataset in memory, whose library would make null of "NA" and a date of a text.
+    The place in the file is named too."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    wanted = [{"prompt": "ask", "response": "so", field: values(field, column)[-1]}
-              for field in sorted(FIRST)]
-    (tmp_path / "mine").mkdir()
-    write_jsonl(tmp_path / "mine" / "train.jsonl", wanted)
-    found = [{name: x for name, x in item.items() if x is not None}
-             for _, item in items(f"hub:{tmp_path / 'mine'}:train[:100]")]
-    assert found == wanted
+    item = ({f"field {i}": text for i, text in enumerate(ODD)} if column == "odd texts" else
+            {field: values(field, column)[-1] for field in sorted(FIRST)})
+    if form in ("csv", "tsv"):
+        item = {field: str(x) for field, x in item.items()}
+    file = write(tmp_path / "mine" / f"train.{form}", item)
+    found = [*items(file)]
+    assert len(found) == 1 + (form == "json")
+    if form == "jsonl" or column == "odd texts":
+        assert found[0][1] == item
+    of_hub = [*items(f"hub:{tmp_path / 'mine'}:train[:100]")]
+    assert [x for _, x in of_hub] == [x for _, x in found]
+    assert form == "parquet" or [where for where, _ in of_hub] == [f"hub:{x}" for x, _ in found]
+    if form == "parquet":
+        in_memory = datasets.Dataset.from_list([item])
+        assert [x for _, x in dataset_rows(in_memory, "")] == [x for _, x in found]
+
+
+@pytest.mark.parametrize("names, labels", [
+    (["good", "bad"], None), (["incorrect", "correct"], None), (["neg", "pos"], None),
+    (["0", "1"], [0, 1]), (["1", "0"], [1, 0]), (["False", "True"], [0, 1])])
+def test_a_class_is_its_name_by_every_door(names, labels, tmp_path, monkeypatch):
+    """Its number may mean the opposite: `datasets` sorts the names, so bad is 0 and correct, too.
+    Also in lists and messages, and where a csv has the numbers and its card the names."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    text, of_class = datasets.Value("string"), datasets.ClassLabel(names=names)
+    made = datasets.Dataset.from_list(
+        [{"prompt": "ask", "response": "so", "label": i, "votes": [{"vote": i}, {"vote": None}]}
+         for i in (0, 1)], features=datasets.Features({
+             "prompt": text, "response": text, "label": of_class, "votes": [{"vote": of_class}]}))
+    for form in ("table", "text"):
+        (tmp_path / form).mkdir()
+    made.to_parquet(tmp_path / "table" / "train.parquet")
+    made.remove_columns("votes").to_csv(tmp_path / "text" / "train.csv")
+    (tmp_path / "text" / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - {name: prompt, dtype: string}\n"
+        "  - {name: response, dtype: string}\n  - name: label\n    dtype:\n      class_label:\n"
+        f"        names: {json.dumps(dict(enumerate(names)))}\n---\n")
+    doors = [str(tmp_path / "table" / "train.parquet"), f"hub:{tmp_path / 'table'}",
+             f"hub:{tmp_path / 'text'}"]
+    for ask in (*(lambda door=door: read([door]) for door in doors), lambda: read_dataset(made)):
+        if labels is None:
+            with pytest.raises(UserError, match=f'"label" is "{names[0]}", not true or false'):
+                ask()
+            continue
+        rows, _ = ask()
+        assert [r.label for r in rows] == labels
+        assert [r.extra["votes"][0]["vote"] for r in rows if "votes" in r.extra] in ([], names)

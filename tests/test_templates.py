@@ -187,6 +187,9 @@ MODERN = {
         HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' " + END,
         "begin each answer with '<think>\\n'",
         ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
+    "a prompt that ends with white space, which no answer begins with": (
+        HEAD + BEGIN + "+ m['content'] + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ' ' " + END,
+        *["its prompt for one ends: repair its generation prompt"] * 2),
     "a prompt with or without a thought": (
         HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
         "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "

@@ -100,7 +100,7 @@ def agree(got, want, tol: float) -> None:
 HALVES = {"per_device_train_batch_size": ROWS // 2, "gradient_accumulation_steps": 2}
 
 
-@pytest.mark.parametrize("told, tol", [({}, 0.0), (HALVES, 2e-6)], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("told, tol", [({}, 0.0), (HALVES, 1e-5)], ids=["whole", "in pieces"])
 @pytest.mark.parametrize("name, tied", TRIED)
 def test_one_process_is_our_own_loop(name, tied, told, tol, tmp_path):
     """Bit for bit, and in pieces of a step within rounding."""
@@ -118,7 +118,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
                     start_method="fork" if sys.platform == "linux" else "spawn")
     found = torch.load(tmp_path / "two.pt")
     for name, tied in TRIED:
-        agree(found[f"{name} {tied}"], own_loop(name, tied), 2e-6)
+        agree(found[f"{name} {tied}"], own_loop(name, tied), 1e-5)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):

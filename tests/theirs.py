@@ -2,10 +2,14 @@
 several kinds, each with a tokenizer and a chat template; and a real one, if there is one."""
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from made import telling
 
+from nanouft.models import folders
+from nanouft.models.hf import HFModel
 from nanouft.models.hf_tokenizer import HFTokenizer
 
 hf = pytest.importorskip("transformers")
@@ -64,6 +68,12 @@ def tokenizer(folder: Path, template: str) -> HFTokenizer:
     return HFTokenizer(folder)
 
 
+def start_model(folder: str, lora: bool = False) -> tuple[Any, Any]:
+    """As a program opens it."""
+    model, tok = folders.start_model(folder, lora)
+    return telling(model), tok
+
+
 def save_kind(folder: Path, kind: str) -> str:
     """A whole folder. Its weights are random, and not all alike."""
     config, template, begins = KINDS[kind]
@@ -72,5 +82,5 @@ def save_kind(folder: Path, kind: str) -> str:
     net = hf.AutoModelForCausalLM.from_config(config(n))
     for p in net.parameters():
         p.data += 0.1 * torch.randn_like(p)
-    net.save_pretrained(folder)
+    telling(HFModel(net.eval(), 128)).net.save_pretrained(folder)
     return str(folder)

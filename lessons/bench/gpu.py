@@ -108,12 +108,11 @@ def gaps(found: Tensor, wanted: Tensor) -> tuple[float, float]:
 def same_as_cpu(name: str, gpu: Device, start: Start = base, rows: int = 32) -> Verdict:
     """Loss and gradient are the CPU's in three steps, in bf16 in the first one, since updates
     enlarge what is rounded."""
+    exact = choose_device(gpu.name, "fp32")             # without TF32, also on the CPU
     batches = batches_of(name, start, 3, rows)
     wanted = learner(name, Device(), batches, start)[1](3)
-    products = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    full = max(gaps(learner(name, replace(gpu, dtype="fp32"), batches, start)[1](3), wanted))
-    torch.set_float32_matmul_precision(products)
+    full = max(gaps(learner(name, exact, batches, start)[1](3), wanted))
+    gpu = choose_device(gpu.name, gpu.dtype)
     loss, norm = gaps(learner(name, gpu, batches, start)[1](1), wanted[:1])
     return (full < 1e-3 and loss < 0.02 and norm < 0.08,
             f"off by {full:.0e} in fp32; in bf16 loss {loss:.0e}, norm {norm:.0e}")
@@ -180,10 +179,11 @@ def compiled(gpu: Device, start: Start = base, backend: str = "inductor") -> Ver
 
 def accumulate(gpu: Device, start: Start = base) -> Verdict:
     """Steps in four micro-batches are the steps in one."""
+    exact = choose_device(gpu.name, "fp32")             # without TF32
     batches = batches_of("ift", start, 3, 32)
-    whole = learner("ift", replace(gpu, dtype="fp32"), batches, start)[1](3)
+    whole = learner("ift", exact, batches, start)[1](3)
     parts = [replace(batch, accumulate=4) for batch in batches]
-    off = max(gaps(learner("ift", replace(gpu, dtype="fp32"), parts, start)[1](3), whole))
+    off = max(gaps(learner("ift", exact, parts, start)[1](3), whole))
     return off < 1e-3, f"off by {off:.0e} in fp32"
 
 

@@ -13,13 +13,12 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lessons.tasks.child import ROOT, container
+from lessons.tasks.child import PYTHON, ROOT, container
 from nanouft.gpt import BASE, GPT
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
@@ -61,11 +60,10 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], runs: 
              for job in jobs]
     here, said, ended = runs.resolve(), runs.resolve() / "said.txt", "it ended Python"
     entry = Path(shlex.split(flags)[0]).resolve()               # "sft" is no file
-    jail = container(entry.parent if entry.is_file() else ROOT, [])
-    room = ["--bind", str(here), str(here), "--chdir", str(here)] if jail else []
+    jail = container(entry.parent if entry.is_file() else ROOT, [], room=here)
     with said.open("wb") as file:
         try:
-            subprocess.run([*jail, *room, sys.executable, "-c", RUN_ALL, *words], cwd=here,
+            subprocess.run([*jail, PYTHON, "-c", RUN_ALL, *words], cwd=here,
                            stdout=file, stderr=file, timeout=WAITING,
                            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
         except subprocess.TimeoutExpired:

@@ -27,6 +27,7 @@ from nanouft.objectives.ppo import gae
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import say
 from nanouft.pushes import batch_pushes
 
@@ -250,8 +251,8 @@ def main(argv: list[str] | None = None) -> int:
     asked, right = ("\n".join(f"{k}. {text}\n" for k, text in enumerate(texts, 1))
                     for texts in zip(*exam(seed, cfg.questions, cfg.before)))
     out.mkdir(parents=True)
-    (out / "questions.md").write_text(f"# Questions\n{HEAD}\n{asked}", encoding="utf-8")
-    (out / "answers.md").write_text(f"# Answers, seed {seed}\n\n{right}", encoding="utf-8")
+    write_text(out / "questions.md", f"# Questions\n{HEAD}\n{asked}")
+    write_text(out / "answers.md", f"# Answers, seed {seed}\n\n{right}")
     say(f"{asked}\nIn {(out / 'questions.md').as_posix()}; the answers are beside it.")
     return 0
 

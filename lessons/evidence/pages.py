@@ -19,6 +19,7 @@ repeat with other seeds and prompts: unplanned, too.
     stops   95.1, 95.4                  how many per cent of its answers stop
     task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or "in six
                                         skills"
+    fragile a list of all verdicts of some runs that hang on one seed: "fragile C17 R11"
 "-" before a form turns signs round; "&" behind it joins two figures with "and".
 
 A figure that no form can take from the scores is typed with its runs, and with the version of
@@ -42,7 +43,7 @@ README = ROOT / "README.md"
 FRONT = "front"                         # the text of README's results
 WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
-FORMS = "pair wide size broad left rest sign cells small score stops task"
+FORMS = "pair wide size broad left rest sign cells small score stops task fragile"
 FIELD = re.compile(rf"\{{(-?)({FORMS.replace(' ', '|')})(&?) ([^}}]+)\}}")
 TYPED = re.compile(r"\{((?:[CR]\w+ )+)([\d.]+): ([^}]+)\}")
 
@@ -71,6 +72,9 @@ def form(minus: str, name: str, join: str, key: str) -> str:
         keys = key.removeprefix("left ").split("; ")
         return cells(keys, way, key.startswith("left ") or name == "small",
                      models=2 if name == "small" else 3)
+    if name == "fragile":
+        return "".join(f"\n  - {MARKS[line.verdict]} {line.question} ({line.claim}; {seeds})"
+                       for run in key.split() for line, seeds in judge.fragile(run))
     if name in ("score", "stops", "task"):
         return between.join(f"{x:.1f}" for x in of_training(name, key))
     if name == "sign":
@@ -149,7 +153,7 @@ def cells(keys: list[str], way: int, left: bool, models: int) -> str:
 def of_training(what: str, key: str) -> list[float]:
     """ "C13 sft in unknown" or "C13 sft in six skills": on each model, of 100."""
     name, training = key.split(" ", 1)
-    training, _, task = training.partition(" in ")
+    training, _, task = training.partition(" in " if what == "task" else "\n")
     run, kept = plan.read(name), plan.scores(name)
     models, at = range(len(run.models)), [*run.trainings].index(training)
     if what == "score":

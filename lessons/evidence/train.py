@@ -82,6 +82,7 @@ def make(todo: Commands, *only: str) -> None:
             continue
         try:
             with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
+                partial.mkdir(parents=True)
                 import_module(program).main([*words[:-1], str(partial)])
                 (partial / "commands").write_text(made_by(todo, folder), encoding="utf-8")
                 partial.rename(folder)

@@ -36,6 +36,7 @@ from lessons.tasks.call import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link
 STARTING = 900                      # seconds on the clock until the first task begins
 OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
@@ -58,10 +59,10 @@ class Job:
     seconds: int
 
 
-def container(student: Path, hidden: list[Path]) -> list[str]:
+def container(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
     """The words before a command that runs in a container; none if there is no container. hidden:
-    folders of which it sees nothing."""
-    return [] if no_container() else words(student, hidden)
+    folders of which it sees nothing. room: the folder in which it may leave something."""
+    return [] if no_container() else words(student, hidden, room)
 
 
 def no_container() -> str:
@@ -74,7 +75,7 @@ def no_container() -> str:
 def tried(program: str) -> str:
     """What this bubblewrap says if it makes no container in which Python runs."""
     try:
-        done = subprocess.run([*words(ROOT, []), sys.executable, "-c", "import torch"],
+        done = subprocess.run([*words(ROOT, []), PYTHON, "-c", "import torch"],
                               capture_output=True, text=True, errors="replace", timeout=120,
                               env=environment())
     except (OSError, subprocess.SubprocessError) as error:
@@ -83,19 +84,22 @@ def tried(program: str) -> str:
     return said if done.returncode else ""
 
 
-def words(student: Path, hidden: list[Path]) -> list[str]:
+def words(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
     """It sees what Python and the project need, and the student's folder. What lies deeper is
-    mounted later: a class may lie in the project, or the project in it."""
-    python = Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]
+    mounted later: each of these folders may lie in any other, or in /tmp or /dev."""
+    python = PYTHON.parents[1], Path(sys.base_prefix), PYTHON.resolve().parents[1]
     empty = [("--tmpfs", x) for x in (*HAS_KEYS, *hidden) if x.is_dir()]
     seen = [("--ro-bind", x, x) for x in (*python, ROOT / "nanouft", ROOT / "lessons", student)]
     seen += [("--ro-bind-try", Path(x), Path(x)) for x in OF_SYSTEM]
-    mounts = sorted([*empty, *seen], key=lambda mount: len(mount[1].parts))
+    seen += [("--bind", room, room)] if room else []
+    made = [("--dev", Path("/dev")), ("--proc", Path("/proc")),
+            ("--size", 2**28, "--tmpfs", Path("/tmp"))]
+    mounts = sorted([*made, *empty, *seen], key=lambda mount: len(mount[-1].parts))
     # all but /tmp, where a program may write and nothing stays
     shut = [("--remount-ro", x) for x in (Path("/"), *(x for _, x in empty if x != Path("/tmp")))]
-    return [*("bwrap --unshare-all --die-with-parent --new-session --dev /dev --proc /proc "
-              "--size 268435456 --tmpfs /tmp").split(), *(str(x) for y in mounts + shut for x in y),
-            *"--chdir /tmp --setenv HOME /tmp --setenv TMPDIR /tmp".split()]
+    return [*"bwrap --unshare-all --die-with-parent --new-session".split(),
+            *(str(x) for y in mounts + shut for x in y),
+            *"--setenv HOME /tmp --setenv TMPDIR /tmp --chdir".split(), str(room or "/tmp")]
 
 
 def environment() -> dict[str, str]:
@@ -124,7 +128,7 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
     """What was seen of each task, is it finished; and how the process ended."""
     with tempfile.TemporaryDirectory() as room:
         child = subprocess.Popen(
-            [*container(student, hidden), sys.executable, "-c",
+            [*container(student, hidden), PYTHON, "-c",
              "from lessons.tasks.child import main; main()"], cwd=room, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env=environment())

@@ -213,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
                         "the project from, and where links to its files lead")
     args = parser.parse_args(argv)
-    needs = ("jupytext", "nbconvert", "latex2mathml")
+    needs = ("jupytext", "nbconvert", "ipykernel", "latex2mathml")
     if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)

@@ -9,6 +9,7 @@ import json
 import math
 import os.path
 import re
+from decimal import Decimal
 from typing import Any
 
 from nanouft.models.tokenizer import Turn, Turns
@@ -24,9 +25,12 @@ MARKS = {"weight", "train", "training", "trainable", "trained", "train_on_turn",
          "loss_mask"}
 FIELDS = {*NAMES, *QUESTIONS, *ANSWER_FIELDS, *NUMBERS, *MARKS, "input", "system"}
 # messages, or parts of a text, that became a text, as pandas writes them into a CSV
-AS_TEXT = re.compile(r"""\s*\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:.*""", re.DOTALL)
+AS_TEXT = re.compile(r"""\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:""")
 ROLE_OR_PART = re.compile(r"""["'](role|from|type)["']\s*:\s*["'](user|assistant|system|tool|"""
                           """developer|human|gpt|text)["']""")
+UP = {"true", "1", "1.0", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
+DOWN = {"false", "0", "0.0", "-1", "-1.0", "no", "bad", "down", "negative", "incorrect", "wrong",
+        "\U0001f44e"}
 LIKE_A_MARK = re.compile("train|loss|mask|weight|learn|supervis|ignore|exclude|skip|freeze", re.I)
 UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
@@ -88,13 +92,13 @@ def plain(value: Any) -> Any:
 
 def is_empty(value: Any) -> bool:
     """null, NaN, a blank text or an empty list."""
-    return value is None or isinstance(value, float) and math.isnan(value) or (
+    return value is None or isinstance(value, (float, Decimal)) and math.isnan(value) or (
         isinstance(value, str) and not value.strip()) or isinstance(value, list) and not value
 
 
-def fields_of_messages(item: dict) -> list[str]:
-    """Fields of messages, and of the parts of their texts, that nothing reads:
-    ["messages[].feedback", "messages[].content[].citations"]."""
+def fields_of_messages(item: dict) -> dict[str, list]:
+    """Fields of messages, and of the parts of their texts, that nothing reads, with their values:
+    {"messages[].feedback": ["up"], "messages[].content[].citations": [7, 9]}."""
     known, of_parts = {"role", "from", "content", "value", *MARKS}, {"type", "text"}
     found: list[tuple[str, dict, set[str]]] = []
     for name, value in item.items():
@@ -105,8 +109,12 @@ def fields_of_messages(item: dict) -> list[str]:
                 found += ((f"{name}[].content", part, of_parts) for part in parts_of(m))
             elif isinstance(m, dict) and name == "system":
                 found.append((name, m, of_parts))
-    return [*dict.fromkeys(f"{name}[].{key}" for name, some, read in found
-                           for key, x in some.items() if key not in read and not is_empty(x))]
+    values: dict[str, list] = {}
+    for name, some, read in found:
+        for key, x in some.items():
+            if key not in read and not is_empty(x):
+                values.setdefault(f"{name}[].{key}", []).append(x)
+    return values
 
 
 def parts_of(m: dict) -> list[dict]:
@@ -121,7 +129,7 @@ def turns(fields: dict, name: str, role: str = "") -> Turns | None:
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, str) and AS_TEXT.match(value) and ROLE_OR_PART.search(value):
+    if isinstance(value, str) and AS_TEXT.match(value.lstrip()) and ROLE_OR_PART.search(value):
         raise UserError(f'"{name}" is a text that holds messages; save it as .jsonl or .parquet')
     if isinstance(value, str) and role:
         return (Turn(role, strip_answer(value) if role == "assistant" else value),)

@@ -62,7 +62,23 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
         *forms.fields_of_messages(r.extra),
         *(f"the last answer of {name}" for name in r.extra
           if "response" in not_read and r.answer and NAMES.get(name, name) == "messages")])
-    return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
+    return ", ".join(f"{name.strip() or repr(name)} ({quantity(n, 'rows')})"
+                     for name, n in found.items())
+
+
+def unread_thumbs(rows: list[Row], kinds: Collection[str]) -> str:
+    """A line if fields that nothing reads may say which of the demonstrations are bad; else ""."""
+    said: dict[str, set[str]] = {}
+    for r in filter(is_demo, rows if "demos" in kinds else ()):
+        of_row = {name: [x] for name, x in r.extra.items() if name not in forms.FIELDS}
+        for name, values in (of_row | forms.fields_of_messages(r.extra)).items():
+            said.setdefault(name, set()).update(
+                str(x)[:20].strip().lower() for x in values if not forms.is_empty(x))
+    names = {name: words & forms.DOWN for name, words in said.items()
+             if words & forms.DOWN and words <= forms.UP | forms.DOWN}
+    return (f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not read, so rows with "
+            f"{' or '.join(sorted(set().union(*names.values())))} are imitated; call it label if "
+            "it judges the answer") if names else ""
 
 
 def beside(r: Row, kinds: Collection[str]) -> set[str]:

@@ -28,7 +28,7 @@ from nanouft.models.tokenizer import (
     Turn,
     Turns,
 )
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import read_json, write_json
 
 SAFE: Any = {"trust_remote_code": False}
@@ -39,18 +39,6 @@ FRAME = "\ue000"        # put in place of an answer, to see what a template writ
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
 
 
-def library(name: str, what: str) -> Any:
-    try:
-        found = __import__(name)
-    except ImportError:
-        raise UserError(f"{what} needs {name}: pip install {name}") from None
-    version = found.__version__
-    if name == "transformers" and tuple(map(int, version.split(".")[:2])) < (5, 6):
-        raise UserError(f"{what} needs transformers 5.6 or newer, and {version} is installed: "
-                        "pip install -U transformers")
-    return found
-
-
 def whole(text: str) -> str:
     """The text with U+FFFD for unpaired surrogates (scraped JSON has halves of emoji), as in our
     tokenizer."""
@@ -59,7 +47,7 @@ def whole(text: str) -> str:
 
 def on_one_day(template: str) -> str:
     """The template with DAY in place of today's date, so that a run can go on tomorrow."""
-    return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
+    return re.sub(r"""strftime_now\(\s*(["'])((?:(?!\1).)*)\1\s*\)""",
                   lambda call: repr(DAY.strftime(call[2])), template)
 
 
@@ -242,10 +230,11 @@ class HFTokenizer(Tokenizer):
         before = next(filter(upto.startswith, prompts), None)
         if before is None:
             asked = self._text(turns[:i], True, None)
-            extra = asked[len(os.path.commonprefix([asked, upto])):][-20:]
+            extra = asked[len(os.path.commonprefix([asked, upto])):]
+            begins = f"begin each answer with {extra[-20:]!r}, as the prompt asks for it, or "
             raise UserError("the chat template does not write an answer where its prompt for one "
-                            f"ends: begin each answer with {extra!r}, as the prompt asks for it, "
-                            "or repair its generation prompt")
+                            f"ends: {begins * (extra == extra.lstrip())}"     # which answers lose
+                            "repair its generation prompt")
         if not text.startswith(upto):
             raise OneAnswerOnly(GOES_ON)
         last = upto.rfind(self.end_text, len(before))       # a line feed may follow

@@ -47,7 +47,7 @@ class HPT(Objective):
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         R, has_demo = (batch.per_row[name].view(-1, self.samples) for name in ("reward", "demo"))
-        passed = (R >= self.right).to(R).mean(-1, keepdim=True)             # (P,1)
+        passed = (R > self.right - 1e-6).to(R).mean(-1, keepdim=True)       # (P,1); R was fp32
         failed = ((passed <= self.gate) & (has_demo[:, :1] > 0)).to(R)
         batch.per_row["advantage"] = standardise(R).flatten()
         batch.per_row["imitate"] = failed.expand_as(R).flatten()

@@ -49,6 +49,7 @@ from nanouft.objective import Objective
 from nanouft.plumbing.errors import in_range
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
+BLOCK = 256         # tokens that one matrix discounts: of all T at once it would have T^2 numbers
 
 
 class IFT(Objective):
@@ -98,13 +99,20 @@ def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
 
 # ---- 2. dynamic relation propagation -------------------------------------------------------------
 def future_sum(x: Tensor, gamma: float) -> Tensor:
-    """(B,T) -> (B,T): sum_{k>=t} gamma^(k-t) x_k, by one triangular matrix D[k,t].
+    """(B,T) -> (B,T): v_t = sum_{k>=t} gamma^(k-t) x_k, by triangular matrices D[k,t].
     Masked positions count, as in the release: the discount runs on through a user's turn."""
-    t = torch.arange(x.shape[1], device=x.device)
+    t = torch.arange(min(x.shape[1], BLOCK), device=x.device)
     wide = torch.float32 if x.device.type == "mps" else torch.float64     # TF32 would round it
-    tokens_later = t[:, None] - t                                   # (T,T): k - t
+    tokens_later = t[:, None] - t                                   # (n,n): k - t
     D = torch.where(tokens_later >= 0, float(gamma) ** tokens_later.clamp_min(0).to(wide), 0)
-    return (x.to(wide) @ D).to(x.dtype)
+    sums: list[Tensor] = []
+    for block in reversed(x.to(wide).split(BLOCK, dim=1)):          # (B,n), the last one first
+        n = block.shape[1]
+        v = block @ D[:n, :n]
+        if sums:        # v_t = sum_{t<=k<n} gamma^(k-t) x_k + gamma^(n-t) v_n
+            v = v + float(gamma) ** (n - t).to(wide) * sums[-1][:, :1]
+        sums.append(v)
+    return torch.cat(sums[::-1], dim=1).to(x.dtype)
 
 
 def weights(nll: Tensor, s: Seqs, variant: str, gamma: float) -> Tensor:

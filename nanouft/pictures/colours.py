@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nanouft.plumbing.files import write_text
+
 
 @dataclass(frozen=True)
 class Look:
@@ -105,5 +107,5 @@ def write_page(web: Path, data: Any, out: Path, head: str = "", navigation: str 
         page = page.replace(mark, part)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "index.html"
-    file.write_text(page, encoding="utf-8")
+    write_text(file, page)
     return file

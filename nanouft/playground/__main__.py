@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     # Here, so that --help does not wait for torch.
     from nanouft.pictures.colours import write_page
     from nanouft.playground.record import WEB, record
+    Path(cfg.out).mkdir(parents=True, exist_ok=True)        # OSError now, and not after the work
     data = record(also=cfg.also or [])
     say(f"page: {write_page(WEB, data, Path(cfg.out))}")
     return 0

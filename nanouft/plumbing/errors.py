@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,8 @@ from typing import Any
 
 # PyTorch's messages if a card or the computer has no memory left
 NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
+
+HF = "transformers peft accelerate datasets"        # the extra `hf`, to be installed by pip
 
 
 class UserError(Exception):
@@ -76,7 +79,19 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     return f"; did you mean {before}{lowered[near[0]]}?" if near else ""
 
 
-# ---- code of the user ----------------------------------------------------------------------------
+# ---- code of others ------------------------------------------------------------------------------
+def library(name: str, what: str) -> Any:
+    """A library that need not be there. UserError with the command that installs all of these."""
+    try:
+        found = import_module(name)
+    except ImportError as e:                            # one that is there may lack another
+        raise UserError(f"{what} needs {name} ({e}): pip install {HF}") from None
+    if name == "transformers" and tuple(map(int, found.__version__.split(".")[:2])) < (5, 6):
+        raise UserError(f"{what} needs transformers 5.6 or newer, and {found.__version__} is "
+                        "installed: pip install -U transformers")
+    return found
+
+
 def load(file: str | Path, name: str = "") -> ModuleType:
     """Execute a file as the module own.NAME. It is put into sys.modules, where dataclasses look for
     it, under a name that no other module has. name: another one."""

@@ -7,6 +7,7 @@ Nothing is written or deleted through a link.
 import json
 import os
 import shutil
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,14 +30,29 @@ def plain_file(file: str | Path, hint: str = "") -> Path:
 
 
 def read_text(file: str | Path, hint: str = "") -> str:
-    """The text of a file. UserError with this hint if there is no file, or if it is not text."""
+    """The text of a file. UserError with this hint if there is no file, or with the line and the
+    likely encoding if it is no UTF-8."""
     try:
-        text = plain_file(file, hint).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as e:              # UnicodeDecodeError is a ValueError
-        raise UserError(f"{file}: cannot be read as UTF-8 text ({e}){hint}") from None
-    if "\0" in text[:4]:
-        raise UserError(f"{file}: cannot be read as UTF-8 text: it is UTF-16, or zero bytes alone")
-    return text
+        data = plain_file(file, hint).read_bytes()
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read ({e}){hint}") from None
+    other, line = encoding_with_zeros(data), ""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = f", line {e.object.count(10, 0, e.start) + 1}"
+        byte = f"byte 0x{e.object[e.start]:02x}"
+        other = other or f"{byte}: perhaps it is Windows-1252 or Latin-1"
+    if other:
+        raise UserError(f"{file}{line}: is no UTF-8 ({other}); save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def encoding_with_zeros(data: bytes) -> str:
+    """That of a text that begins with a mark, or with an ASCII letter and zero bytes; else ""."""
+    if b"\0\0" in data[:4]:
+        return "UTF-32" if data.strip(b"\0") else "zero bytes alone"
+    return "UTF-16" if b"\0" in data[:4] or data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else ""
 
 
 def no_name_twice(pairs: list[tuple[str, Any]]) -> dict | UserError:
@@ -58,8 +74,10 @@ def parse_json(text: str, where: str, hint: str = "") -> Any:
     """A JSON value; a UserError is an object to refuse."""
     try:
         return json.loads(text, object_pairs_hook=no_name_twice)
-    except (ValueError, RecursionError) as e:
+    except (json.JSONDecodeError, RecursionError) as e:
         raise UserError(f"{where}: no JSON ({e}){hint}") from None
+    except ValueError:
+        raise UserError(f"{where}: has a number of over 4,300 digits; write it as a text") from None
 
 
 def read_json(file: Path, **kinds: type) -> dict:
@@ -117,15 +135,10 @@ def write_json(file: Path, value: Any) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a new file in place of the old one. A hard link to the old file keeps the old text."""
-    partial = file.with_name(file.name + ".partial")
-    partial.unlink(missing_ok=True)
-    try:
+    with removed_unless_whole(file.with_name(file.name + ".partial")) as partial:
         partial.write_text(text, encoding="utf-8",
                            errors="backslashreplace")   # half of a character: as JSON writes it
         rename(partial, file)
-    except OSError:                                     # a full disk
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def rename(partial: Path, final: Path) -> None:
@@ -144,14 +157,14 @@ def rename(partial: Path, final: Path) -> None:
 
 @contextmanager
 def removed_unless_whole(partial: Path) -> Iterator[Path]:
-    """An empty folder to write into; the block renames or empties it. If the block fails, as on a
-    full disk, the folder is removed."""
+    """A name for a file or a folder, which the block makes and then renames or empties. If the
+    block fails, it is removed. The error names it: those of a full disk and safetensors do not."""
     remove(partial)
-    partial.mkdir(parents=True)
     try:
         yield partial
-    except BaseException:
+    except BaseException as e:
         remove(partial)
+        e.filename = getattr(e, "filename", None) or str(partial)   # type: ignore[attr-defined]
         raise
 
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import plain_file, rename
+from nanouft.plumbing.files import plain_file, removed_unless_whole, rename
 
 NO_FLOATS = "quantized weights cannot be trained; give the full ones, in floats"
 
@@ -27,14 +27,10 @@ def holds_tensors(file: Path) -> bool:
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
     """Write a file of tensors, whole or not at all. `about` is kept in its head."""
-    partial = file.with_name(file.name + ".partial")
     file.parent.mkdir(exist_ok=True)
-    try:
+    with removed_unless_whole(file.with_name(file.name + ".partial")) as partial:
         save_file({name: x.cpu().contiguous() for name, x in tensors.items()}, partial, about)
         rename(partial, file)
-    except BaseException:                               # a full disk
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -177,6 +177,7 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     states = optimizer.state_dict()["state"]                # {number of a parameter: its moments}
     flat = {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
     with removed_unless_whole(steps / "partial") as partial:
+        partial.mkdir(parents=True)
         for name, tensors in (("model", trained_weights(model)), ("optimizer", flat)):
             save_file({k: x.cpu().contiguous() for k, x in tensors.items()},
                       partial / f"{name}.safetensors")
@@ -276,10 +277,11 @@ class Log:
 
     def write(self, line: dict) -> None:
         """Append a line; on a full disk nothing of it."""
+        end = os.path.getsize(self.file)
         try:
             with open(self.file, "a", encoding="utf-8") as f:
-                end = f.tell()
                 f.write(json.dumps(as_json(line)) + "\n")
-        except OSError:
+        except OSError as e:
             os.truncate(self.file, end)
+            e.filename = str(self.file)
             raise

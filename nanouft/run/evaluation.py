@@ -23,7 +23,13 @@ from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_here, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
-from nanouft.run.measure import Metrics, bootstrap, held_out_metrics, measure_rewards
+from nanouft.run.measure import (
+    Metrics,
+    bootstrap,
+    demo_metrics,
+    held_out_metrics,
+    measure_rewards,
+)
 from nanouft.run.plan import ASKED, Plan, scores_answers
 from nanouft.world.answers import read_question
 
@@ -35,7 +41,7 @@ ABOUT = {"rules": "several small instructions", "rules_new": "the same in new co
          "reverse": "last word first", "truth": "facts against a myth",
          "unknown": "should say: I do not know", "fact": "known before, should stay"}
 
-METRICS = {"nll": "loss on held-out answers, nats per token",
+METRICS = {"nll": "held-out demonstrations: nats per token",
            "accuracy": "held-out pairs: chosen answer gained more",
            "prefers": "held-out pairs: chosen is more likely",
            "auc": "held-out answers: better ones gained more",
@@ -106,6 +112,9 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     if cfg.plain:
         return Evaluation({}, [])
     metrics: Metrics = {"held_out": held_out_metrics(model, held_out, tok.pad, device)}
+    several_kinds = len(plan.objective.kinds()) > 1 and "nll" not in metrics["held_out"]
+    if several_kinds and (cfg.data or not plan.objective.on_policy):
+        metrics["demos"] = demo_metrics(model, held_out, tok.pad, device)
     if not cfg.data and cfg.items:
         metrics["families"], items = score_tasks(model, tok, items=cfg.items, who=who)
         return Evaluation(metrics, items)
@@ -131,14 +140,14 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
     was, now = before.metrics, after.metrics
     if "families" in now:
         print_tasks(was["families"], now["families"])
-    elif now.get("held_out"):
+    elif now.get("held_out") or now.get("demos"):
         say(f"\n{leak}:" if leak else "")
         about_rows = "held-out rows" if leak else "rows that were not trained on"
         say(f"{about_rows:<42}before    after")
     for name, about in METRICS.items():
-        if name in now.get("held_out", ()):
-            old, new = was["held_out"][name], now["held_out"][name]
-            n = now["held_out"]["rows"]
+        kind = "demos" if name in now.get("demos", ()) else "held_out"
+        if name in now.get(kind, ()):
+            old, new, n = was[kind][name], now[kind][name], now[kind]["rows"]
             rows = quantity(n, "rows") + (": too few" if n < FEW else "")
             say(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
     if question:
@@ -210,8 +219,8 @@ and its rows. `run.json` has every setting.
 def write_card(folder: Path) -> None:
     """README.md, from run.json and eval.json; hubs of models show it."""
     run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
-    config, tasks = run["config"], (scored["after"] or {}).get("families")
-    held_out = (scored["after"] or {}).get("held_out") or {}
+    config, after = run["config"], scored["after"] or {}
+    tasks, held_out = after.get("families"), after.get("held_out", {}) | after.get("demos", {})
     of_rows = ", ".join(f"{name} {x:.3f}" for name, x in held_out.items()
                         if name in ("nll", "accuracy", "auc", "reward"))
     write_text(folder / "README.md", CARD.format(

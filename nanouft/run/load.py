@@ -168,6 +168,8 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
                         "one is; add rows, or name held-out ones by --eval-data") from None
     if names := selection.unread_fields(rows.to_name, objective.kinds(), chosen):
         say(f"fields that this run does not read: {names}")
+    if text := selection.unread_thumbs(rows.to_name, objective.kinds()):
+        say(text)
     return chosen
 
 

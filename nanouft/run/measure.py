@@ -63,6 +63,14 @@ def held_out_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Devic
     return measure(encoded, logps(encoded, model, pad, device, "reading held-out rows")).metrics
 
 
+def demo_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:
+    """The loss on the demonstrations among rows of several kinds; {} if there are none. Answers
+    with full marks count as demonstrations, as in evaluate.py."""
+    demos = [Encoded({"answer": e.seqs.get("demo") or e.seqs["answer"]}, e.row) for e in encoded
+             if "demo" in e.seqs or e.per_row.get("score") == 1]
+    return held_out_metrics(model, demos, pad, device)
+
+
 def measure(encoded: list[Encoded], logp: Numbers) -> Measurement:
     """Preference accuracy of pairs, AUC of graded answers, or NLL of demonstrations, from the
     log-probs of their tokens."""

@@ -2,6 +2,7 @@
 the CPU's; and README has the figures of the page of benchmarks."""
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_other_numbers_than_the_cpus_are_a_look(fault, monkeypatch):
         return made[-1][0], lambda k, go=made[-1][1]: go(k) * off
     monkeypatch.setattr(gpu, "learner", learner)
     assert not gpu.same_as_cpu("sft", CPU, small, rows=4)[0]
+
+
+def test_no_figure_in_fp32_is_made_in_tf32(monkeypatch):
+    """On a card the choice of bf16 also chooses TF32, and that of fp32 ends it."""
+    chosen, made = ["bf16"], []
+    monkeypatch.setattr(gpu, "choose_device", lambda *it: chosen.append(it[1]) or Device(*it))
+    monkeypatch.setattr(gpu, "learner", lambda name, device, *told: (
+        made.append((device.dtype, chosen[-1])), lambda k: torch.zeros(k, 2)))
+    for check in (gpu.accumulate, partial(gpu.same_as_cpu, "sft")):
+        check(CPU, small)
+    assert made == 4 * [("fp32", "fp32")] + [("bf16", "bf16")]
 
 
 def broken(self, x, old=MLP.forward):

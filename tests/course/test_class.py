@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import statistics
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -394,13 +396,31 @@ def test_root_is_told_that_a_limit_does_not_bind(monkeypatch, capsys):
         assert ("You are root" in capsys.readouterr().out) == (user == 0)
 
 
+ANYWHERE = """
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from lessons.tasks.child import PYTHON, ROOT, words
+leaves = [PYTHON, "-c", "import nanouft, lessons; open('left', 'w')"]
+for around in "./ä b", "/var/tmp", "/dev/shm":
+    for student in map(Path, (".", "./ä b", "/", "/tmp", ROOT, ROOT / "lessons/exercises")):
+        with TemporaryDirectory(dir=around) as room:
+            hidden, room = [ROOT.parent, Path.cwd()], Path(room).resolve()
+            subprocess.run([*words(student.resolve(), hidden, room), *leaves])
+            if not (room / "left").exists():
+                print(student, "cannot write into", room)
+"""
+
+
 @SHUT_IN
-def test_the_project_may_lie_in_the_class():
-    """And the class in the project: what lies deeper is mounted later."""
-    hand_in("ann", KEY)
-    job = job_for("12b", Judge(tasks()["12b"], 1), *student_of().program("12b"))
-    seen = child.run_all([job], Path("all/ann").resolve(), [ROOT.parent, Path("all").resolve()])
-    assert isinstance(seen["12b"], list)
+def test_student_project_python_and_what_is_left_may_lie_anywhere():
+    """In each other, too, and .venv may be a link: what lies deeper is mounted later."""
+    Path("ä b").mkdir()
+    Path("ä b/.venv").symlink_to(sys.prefix)
+    python = Path("ä b/.venv", *Path(sys.executable).parts[-2:]).absolute()
+    done = subprocess.run([python, "-c", ANYWHERE], capture_output=True, text=True,
+                          env=child.environment())
+    assert not done.stdout + done.stderr
 
 
 # ---- the arena -----------------------------------------------------------------------------------

@@ -109,6 +109,7 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
 
 
 def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.S))
     monkeypatch.chdir(tmp_path)

@@ -135,6 +135,17 @@ def test_holm_stops_at_the_first_doubt():
         assert [said for _, said in stats.decide(asked)] == verdicts
 
 
+def test_a_verdict_that_hangs_on_one_seed_is_called_fragile():
+    """Counted by another program. The page lists the runs that it has figures of, also new ones."""
+    assert [(line.key, seeds) for run in ("C17c", "R10", "R11") for line, seeds in
+            judge.fragile(run)] == [
+        ("C17c better: MANY hpt - MANY chain", "N1: 2 of 5 seeds"),
+        ("R11 better: passed, 60 steps - passed, as in R10", "SmolLM2: 4 of 5 seeds")]
+    text = (pages.TEXTS / "one_stage.md").read_text(encoding="utf-8")
+    listed = re.search(r"\{fragile ([^}]+)\}", text)[1].split()
+    assert {*listed} == {*re.findall(r"\{[-\w&]+ (C\w+|R\w+) [a-z]", text)}
+
+
 def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
     """Five seeds and 100 prompts of each family, with these differences."""
     rng = np.random.default_rng(1)

@@ -7,7 +7,6 @@ All lessons take minutes, so that even among the slow tests only the shortest ru
 import os
 import re
 import runpy
-import shlex
 import shutil
 import subprocess
 import sys
@@ -216,6 +215,9 @@ def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsy
     with pytest.raises(SystemExit) as end:                  # what Python does with it at the end
         sys.excepthook(UserError, fault.value, None)
     assert end.value.code == 2 and capsys.readouterr().err == f"error: {fault.value}\n"
+    with pytest.raises(SystemExit):
+        sys.excepthook(OSError, OSError(30, "Read-only file system", "out/guesses"), None)
+    assert capsys.readouterr().err == "error: out/guesses: Read-only file system\n"
 
 
 def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
@@ -436,8 +438,8 @@ def test_a_run_of_ts_dpo_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     """Its start is that of the run and not that of the checkpoint."""
     monkeypatch.chdir(tmp_path)
     start_folder(Path("start"))
-    line = shlex.split(f"--objective {ts_dpo.__file__} --init start --rows 8 --steps 4 "
-                       "--batch-size 4 --plain --save-every 1 --out")
+    line = ["--objective", ts_dpo.__file__, *"--init start --rows 8 --steps 4 --batch-size 4 "
+            "--plain --save-every 1 --out".split()]
     train.main([*line, "whole"])
     with killed_in_step(3), pytest.raises(KeyboardInterrupt):
         train.main([*line, "broken"])

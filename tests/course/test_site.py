@@ -62,7 +62,7 @@ def dead(folder) -> list[str]:
 def site(tmp_path_factory):
     """The folder of a site with all its sections."""
     for needed in ("jupytext", "nbconvert", "latex2mathml"):
-        pytest.importorskip(needed)
+        pytest.importorskip(needed, reason=f'no {needed} here: pip install -e ".[pages]"')
     whole = website.Site(tmp_path_factory.mktemp("site"), LESSONS, REPOSITORY)
     few = record(("ift", "dpo"), (2.5e-4,))
     whole.write_drawn({"playground": (WEB, few),

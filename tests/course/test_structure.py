@@ -226,7 +226,8 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 
 @pytest.mark.parametrize("words, told", [
     ("trian", "error: unknown command 'trian'; did you mean train? "),
-    ("--objective ift", "error: unknown command '--objective' (known: data, train, ")])
+    ("--objective ift", "error: unknown command '--objective' (known: data, train, "),
+    ("lessons check 06a", "error: the lessons are not installed: they are in ")])
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
@@ -237,8 +238,8 @@ def test_what_needs_no_torch_does_not_wait_for_it():
     code = """
 import runpy, sys
 for words in ("nanouft --help", "nanouft.sample --help", "nanouft.playground --help",
-              "frozen_lake --help", "lessons.tasks.check --help", "lessons check --help",
-              "lessons.website.pages --help", "lessons.evidence R1"):
+              "frozen_lake --help", "lessons --help", "lessons.tasks.check --help",
+              "lessons check --help", "lessons.website.pages --help", "lessons.evidence R1"):
     name, *_ = sys.argv = words.split()
     try:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -248,7 +249,7 @@ for words in ("nanouft --help", "nanouft.sample --help", "nanouft.playground --h
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     *told, rest = done.stdout.split("code 0\n")
-    assert len(told) == 8 and not rest and all(len(text) > 90 for text in told)
+    assert len(told) == 9 and not rest and all(len(text) > 90 for text in told)
 
 
 def test_every_file_compiles_without_a_warning_and_every_docstring_is_utf8():
