@@ -23,13 +23,7 @@ from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_here, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
-from nanouft.run.measure import (
-    Metrics,
-    bootstrap,
-    demo_metrics,
-    held_out_metrics,
-    measure_rewards,
-)
+from nanouft.run.measure import Metrics, bootstrap, demo_metrics, held_out_metrics, measure_rewards
 from nanouft.run.plan import ASKED, Plan, scores_answers
 from nanouft.world.answers import read_question
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from made import NANO, tiny
 
-from lessons.bench import __main__, gpu
-from lessons.bench.beside_trl import if_installed
+from lessons.bench import __main__, beside_trl, gpu
+from lessons.bench.beside_trl import Subject, if_installed
 from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
@@ -95,6 +95,19 @@ def test_a_check_that_raises_ends_nothing(monkeypatch, capsys):
     look, = (line for line in lines if line.startswith("LOOK"))
     assert look.split() == "LOOK resume RuntimeError: Failed to find a C compiler".split()
     assert len(lines) == 1 + len(gpu.checks_of(CPU, "some/folder")) and "compile" in lines[-1]
+
+
+def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monkeypatch):
+    """A median of steps had paired our short step with TRL's mixed one. The first one warms up."""
+    subject, seconds = Subject("base", rows=4, turns=2), iter([0, 10, 11, 14, 15, 17, 21])
+    monkeypatch.setattr(beside_trl, "steps", lambda model, objective, source, *_: source)
+    source = beside_trl.our_steps("dpo", subject)
+    assert [source.data[i].row.prompt for i in source.order.ravel()] == [
+        row.prompt for row in subject.choose("pairs")] and source.order.shape == (3, 4)
+    monkeypatch.setattr(beside_trl, "trl_steps", lambda *told: [told[-1]() for _ in range(3)])
+    monkeypatch.setattr(beside_trl, "our_steps", lambda *_: iter("abc"))
+    monkeypatch.setattr(beside_trl.time, "process_time", lambda: next(seconds))
+    assert beside_trl.against_trl("dpo", subject).startswith("1.00 (")      # 3 + 2 over 1 + 4
 
 
 def test_without_trl_the_line_says_so():
