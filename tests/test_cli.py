@@ -212,7 +212,7 @@ def test_a_mistake_is_one_line(line, here, capsys):
 
 @pytest.mark.parametrize("name, line", [
     ("transformers", "train --lora 2 --out new"), ("datasets", "data hub:me/mine"),
-    ("pyarrow", "data x.parquet"), ("huggingface_hub", "sample hub:me/mine")])
+    ("pyarrow.parquet", "data x.parquet"), ("huggingface_hub", "sample hub:me/mine")])
 def test_a_missing_library_is_named_with_what_installs_all(name, line, here, monkeypatch, capsys):
     """Without the name of nanouft, which nobody holds in a registry."""
     monkeypatch.setitem(sys.modules, name, None)
