@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from nanouft.data.batches import Batching, Encoded
+from nanouft.data.holdout import leak, question_key
 from nanouft.data.rows import Row
-from nanouft.data.selection import leak, question_key
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
