@@ -53,7 +53,7 @@ from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import plan
+from nanouft.run import pace
 from nanouft.run.checkpoint import whole_steps
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
@@ -382,8 +382,8 @@ def test_a_value_head_learns_thirty_times_as_fast():
 def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
     """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
     steps here, where they would take 200."""
-    for key, values in plan.DEFAULTS_FOR.items():
-        monkeypatch.setitem(plan.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
+    for key, values in pace.DEFAULTS_FOR.items():
+        monkeypatch.setitem(pace.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
     monkeypatch.chdir(place)
     found = flat.train(name, "rows.jsonl", f"flat/{name}", "start")
     whole = place / "flat" / f"{name}_whole"

@@ -19,6 +19,7 @@ from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Objective
 from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_here, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
@@ -30,11 +31,13 @@ from nanouft.run.measure import (
     held_out_metrics,
     measure_rewards,
 )
-from nanouft.run.plan import ASKED, Plan, scores_answers
+from nanouft.run.plan import Plan
+from nanouft.run.settings import TrainFlags
 from nanouft.world.answers import read_question
 
 FEW = 10                # held-out rows; with fewer, chance decides the figures
 FORGOT = 20             # points that a task must lose before the run says so
+ASKED = 2               # held-out questions that a model answers before and after
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 ABOUT = {"rules": "several small instructions", "rules_new": "the same in new combinations",
          "list": "four animals, but not ...", "sum": "running sums", "sort": "alphabetical order",
@@ -132,6 +135,12 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                            "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return Evaluation(metrics, metrics["answers"])
+
+
+def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
+    """True if the model answers held-out questions of your rows, and a reward scores them."""
+    return bool(cfg.data) and objective.on_policy and (
+        objective.scorer != "none" or cfg.reward != "exact")
 
 
 def print_report(before: Evaluation, after: Evaluation, question: dict, leak: str = "") -> None:
