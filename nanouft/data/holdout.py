@@ -7,8 +7,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection
 from textwrap import shorten
+from unicodedata import normalize
 
-from nanouft.data.rows import Row, compose
+from nanouft.data.rows import Row
 from nanouft.plumbing.printing import quantity
 
 FEW = 10        # rows with one question; with fewer, a run does not say that none is held out
@@ -18,7 +19,7 @@ def first_question(r: Row) -> str:
     """The first question of a dialogue, without the differences that make no other question: white
     space, capital letters, the writing of accents."""
     text = next((t.text for t in r.prompt if t.role == "user"), "")
-    return " ".join(compose(compose(text).casefold()).split())
+    return " ".join(normalize("NFC", normalize("NFC", text).casefold()).split())
 
 
 def question_key(r: Row) -> str:

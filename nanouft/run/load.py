@@ -86,17 +86,19 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    to_name = [] if reads_fields(cfg.reward) or objective.name not in NAMES else rows
-    named = world.name_tasks(rows)
+    fields_read = cfg.reward != "exact" and reads_fields(cfg.reward)
+    to_name = [] if fields_read or objective.name not in NAMES else rows
+    exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
+    named = world.name_tasks(rows) if exact or cfg.init == "base" else []
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
             f"{if_here('docs/data.md')}")
-    if objective.scorer != "none" and objective.on_policy and cfg.reward == "exact":
+    if exact:
         if not named:
             raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the "
                             "exact score exists for NanoWorld's prompts alone")
         rows = named
-    if objective.on_policy and not reads_fields(cfg.reward):
+    if objective.on_policy and not fields_read:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
         if text := never_held_out(rows):
