@@ -42,10 +42,10 @@ from nanouft.loop import (
     Update,
     grad_scaler,
     make_optimizer,
+    schedule_of_reward_model,
     steps,
     warmup_cosine,
     warmup_linear,
-    warmup_times_cosine,
 )
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
@@ -308,7 +308,7 @@ def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, u
 
 
 def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
-    base, judge = warmup_linear(3.0, 200), warmup_times_cosine(3.0, 20)
+    base, judge = warmup_linear(3.0, 200), schedule_of_reward_model(3.0, 20)
     assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
     assert 0 < judge(0) < judge(1) < 3 and 0 < judge(19) < 0.1
 

@@ -34,7 +34,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import plain_folder, remove
-from nanouft.plumbing.printing import if_here, quantity, say
+from nanouft.plumbing.printing import if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
@@ -92,7 +92,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     named = world.name_tasks(rows) if exact or cfg.init == "base" else []
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
-            f"{if_here('docs/data.md')}")
+            f"{if_in_checkout('docs/data.md')}")
     if exact:
         if not named:
             raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the "

@@ -34,7 +34,7 @@ class Defaults:
 
 
 DEFAULTS = Defaults(32, (1, 1))     # NanoWorld, or a large file of yours
-DEFAULTS_FOR = {                    # (why not DEFAULTS, what the method learns from) -> Defaults
+DEFAULTS_FOR = {                    # (rows or model, what the method learns from) -> Defaults
     ("few rows", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS_DEMOS, lr_factor=4),
     ("few rows", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
     ("wide model", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS),  # 4 taught SmolLM2 no more

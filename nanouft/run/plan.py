@@ -39,8 +39,8 @@ class Plan:
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held_out: list[Encoded]     # held-out rows that are scored before and after
-    asked: frozenset[str] = frozenset()     # keys of the questions that it is trained on
-    held_questions: frozenset[str] = frozenset()    # keys of those of the held-out rows
+    trained_questions: frozenset[str] = frozenset()     # keys of the questions of training rows
+    held_questions: frozenset[str] = frozenset()    # and of held-out rows
 
     @property
     def batching(self) -> Batching:
@@ -50,7 +50,7 @@ class Plan:
     def leak(self) -> str:
         """"5 of 5 held-out questions are also trained on", by this run or its start model; "" if
         none is."""
-        return leak(self.held_questions, self.asked | questions_of_run(self.cfg.init))
+        return leak(self.held_questions, self.trained_questions | questions_of_run(self.cfg.init))
 
     @property
     def epochs(self) -> float:
@@ -93,7 +93,7 @@ class Plan:
                 "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
                 "code": hash_of(user_code) if user_code else None,
                 "files": [hash_of(file) for file in cfg.data or ()],
-                "asked": " ".join(sorted(self.asked | questions_of_run(cfg.init))),
+                "asked": " ".join(sorted(self.trained_questions | questions_of_run(cfg.init))),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
 
 
