@@ -9,47 +9,22 @@ Start at README.md. The files in reading order:
     generate.py     how a model answers; rollout.py has its answers scored and learned from
     flat.py         one method on your rows, in one plain loop
     train.py        a whole run
-Other programs are pretrain, reward, sample, evaluate and pushes. These files use the folders data,
-models, world and run. plumbing serves every program and has no machine learning in it.
+Other programs are pretrain, reward, sample, evaluate and pushes.
+
+What to open for one question:
+    which tokens of a row are learned       data/batches.py, tokenize
+    how a row is padded                     data/batches.py, collate
+    how high the learning rate is           run/pace.py, learning_rate; loop.py, warmup_cosine
+    log-probs of the reference model        run/reference.py; of sampled answers, rollout.py
+    how micro-batches make one step         batch.py, micro_batches; loop.py, steps
+    how a sampled answer is scored          rollout.py, collect; world/answers.py, score
+    what a killed run keeps                 run/checkpoint.py
+    what is computed in bf16                run/device.py, its first lines
+    how a file becomes token ids            run/load.py, its first lines
+    how to write a loss of your own         objective.py
+plumbing serves every program and has no machine learning in it.
 """
-import atexit
-import gc
-import os
-import re
-import signal
-import sys
+from nanouft.plumbing.start import start_command
 
 __version__ = "4.0.0"
-
-
-def _leave(number: int, frame: object) -> None:
-    os.write(2, b"\ninterrupted before anything was done\n")
-    os._exit(128 + number)
-
-
-def _is_command() -> bool:
-    """True if Python begins one of our commands, by python -m or as `nanouft`."""
-    name = os.path.basename("".join(sys.argv[:1]))
-    by_m = re.search(r" -\w*m ?(nanouft|frozen_lake|lessons)\b", " ".join(sys.orig_argv))
-    return name in ("nanouft", "nanouft.exe") or name == "-m" and by_m is not None
-
-
-def _skip_last_collection() -> None:
-    """But not where triton has been imported: it would print what is left as leaks."""
-    if "triton" in sys.modules:
-        gc.unfreeze()
-    else:
-        gc.freeze()
-
-
-if _is_command():                   # an import changes nothing
-    # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
-    # make two threads much slower than one. This must be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # The collector of garbage looks through all that is imported, many times and once more at the
-    # end, and finds nothing. That took a tenth of README's first run. command() wakes it.
-    gc.disable()
-    atexit.register(_skip_last_collection)
-    # A Ctrl-C while torch is imported shows no traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+start_command()                     # before torch is imported

@@ -20,7 +20,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.run.plan import choose_pace, with_beta
+from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.reference import FrozenModels
 from nanouft.run.settings import TrainFlags
 

@@ -141,7 +141,7 @@ def warmup_cosine(peak: float, steps: int, share: float) -> Schedule:
     return schedule
 
 
-def warmup_times_cosine(peak: float, steps: int) -> Schedule:
+def schedule_of_reward_model(peak: float, steps: int) -> Schedule:
     """Linear up over a tenth of the steps, times a cosine down to 0. For a reward model."""
     def schedule(number: int) -> float:
         up = min(1, 10 * (number + 1) / steps)

@@ -21,10 +21,11 @@ import torch
 from made import NANO, write_jsonl
 
 from nanouft import evaluate, train
-from nanouft.data import selection
 from nanouft.data.batches import collate, encode, order
 from nanouft.data.files import items
 from nanouft.data.forms import MARKS, strip_answer
+from nanouft.data.holdout import holdout, never_held_out
+from nanouft.data.report import about_grades, report_use, unread_fields, unread_thumbs, what_is_read
 from nanouft.data.rows import (
     NO_GRADE,
     NO_LABEL,
@@ -35,7 +36,7 @@ from nanouft.data.rows import (
     reasons,
     without_oldest,
 )
-from nanouft.data.selection import CHOOSE, NoRows, about_grades, holdout
+from nanouft.data.selection import CHOOSE, NoRows, each_prompt
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.hf_tokenizer import on_one_day
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
@@ -207,7 +208,7 @@ def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, tmp_p
     assert of_json == want and of_json.where.endswith("my.json, item 1")
     (row,), _ = read_dataset([item])
     assert row == want and row.where == "dataset, row 1" and row.extra == item
-    line = selection.report_use({"to learn from": ([row], {row.where})}, [], {}, ["demos"])
+    line = report_use({"to learn from": ([row], {row.where})}, [], {}, ["demos"])
     assert line.split("\n")[1:] == ["rows with a second question or answer: 1: the run reads "
                                     f"{unread}, as in dataset, row 1"] * bool(unread)
     assert [r.prompt for r in CHOOSE["prompts"]([row])] == [want.prompt], "samples: no solution"
@@ -292,8 +293,8 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
     (tmp_path / "x.csv").write_text("prompt,response,, \na,b,,\na,b,, \n\na,b,,,,\na,b,7,\n")
     rows, _ = read([str(tmp_path / "x.csv")])
     assert [{**r.extra} for r in rows] == [QA] * 3 + [QA | {"column 3": "7"}]
-    assert selection.unread_fields(rows, ["demos"]) == "column 3 (1 row)"
-    assert selection.unread_fields(read_dataset([QA | {" ": 7}])[0], ["demos"]) == "' ' (1 row)"
+    assert unread_fields(rows, ["demos"]) == "column 3 (1 row)"
+    assert unread_fields(read_dataset([QA | {" ": 7}])[0], ["demos"]) == "' ' (1 row)"
 
 
 def test_lines_that_quotation_marks_join_are_rows_or_told(tmp_path, capsys):
@@ -512,7 +513,7 @@ def test_every_row_is_accounted_for(kind, why):
         (PAIR, replace(AB, label=0.0), R("u a"), R("u a + a b - a b ")))]
     used = {r.where for r in CHOOSE[kind](data)}
     left_out = [(f"{at}my.jsonl, line {i}", NO_QUESTION) for at, i in (("a/", 3), ("", 5))]
-    line = selection.report_use({"to learn from": (data, used), "held out": (data[:1], {"0"})},
+    line = report_use({"to learn from": (data, used), "held out": (data[:1], {"0"})},
                                 left_out, {}, [kind])
     begin, reasons = line.split(" left out (2: no question, as in my.jsonl, line 3; ")
     assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
@@ -524,9 +525,9 @@ def test_every_row_is_accounted_for(kind, why):
     (["pairs"], "chosen and rejected, not the response"), (["prompts"], "")])
 def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
     (row,), _ = read_dataset([QA | {"chosen": "b", "rejected": "c"}])
-    lines = selection.report_use({"to learn from": ([row], {row.where})}, [], {}, kinds).split("\n")
+    lines = report_use({"to learn from": ([row], {row.where})}, [], {}, kinds).split("\n")
     assert len(lines) == 1 + bool(said) and said in lines[-1]
-    assert not selection.what_is_read(replace(row, label=0.0), ["demos"]), "it is left out"
+    assert not what_is_read(replace(row, label=0.0), ["demos"]), "it is left out"
 
 
 @pytest.mark.parametrize("grade, kinds, said", [
@@ -536,7 +537,7 @@ def test_of_a_grade_of_several_answers_the_run_says_so(grade, kinds, said):
     """And of a turn after the last answer as well, in any case."""
     talks = "u a|a b|u c|a d|u e", "u a|a b"
     rows, _ = read_dataset([{"messages": M(x)} | grade for x in talks])
-    lines = selection.report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, kinds)
+    lines = report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, kinds)
     assert lines.count("the dialogue up to its last answer, not the turns after it") == 1
     assert lines.count("one grade for all answers of a dialogue") == said
 
@@ -573,9 +574,9 @@ def test_grades_that_tell_little_are_named(rows, weights, line):
 def test_which_questions_are_equal():
     """é is one letter or two; but a reward may read other fields, so they make another one."""
     accents = [R("u caf\u00e9"), R("u cafe\u0301")]
-    assert len(CHOOSE["prompts"](accents)) == len(selection.each_prompt(accents)) == 1
+    assert len(CHOOSE["prompts"](accents)) == len(each_prompt(accents)) == 1
     data = [R("u a", extra={"prompt": "a", "gold": x}) for x in (1, 2, 2)]
-    assert len(CHOOSE["prompts"](data)) == 2 and selection.each_prompt(data) == data[:1]
+    assert len(CHOOSE["prompts"](data)) == 2 and each_prompt(data) == data[:1]
 
 
 @pytest.mark.parametrize("forms", [("question {}", " Question\t  {}\n"),
@@ -596,8 +597,8 @@ def test_a_tenth_is_held_out_and_one_question_at_least_is_learned():
     greeted = [R(f"u {x}") for x in ("Hello", "hello ") * 20]
     assert not {*greeted} & {*holdout(some[:200] + greeted)[1]}, "40 are more than a tenth"
     told = '40 rows begin with "hello": too many to be held out'
-    assert selection.never_held_out(some[:200] + greeted) == told
-    assert not selection.never_held_out(some[:200] + greeted[:22]), "a tenth of 222"
+    assert never_held_out(some[:200] + greeted) == told
+    assert not never_held_out(some[:200] + greeted[:22]), "a tenth of 222"
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
@@ -779,7 +780,7 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
     ({"messages": M("u a|a b")}, ["prompts"], "the last answer of messages (1 row)")])
 def test_a_field_that_this_method_does_not_read_is_named(item, kinds, said):
     rows, _ = read_dataset([item], kinds)
-    assert selection.unread_fields(rows, kinds, CHOOSE[kinds[0]](rows)) == said
+    assert unread_fields(rows, kinds, CHOOSE[kinds[0]](rows)) == said
 
 
 def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(tmp_path, capsys):
@@ -839,12 +840,12 @@ def test_a_thumb_under_another_name_is_told_with_its_cost(values, down):
     """Where an answer without a grade is imitated for all that: one line for all such fields."""
     rows, _ = read_dataset([{"messages": M("u a|a b", vote=x), "up": x, "id": "no 7"}
                             for x in values])
-    assert selection.unread_thumbs(rows, ["demos", "scores"]) == bool(down) * (
+    assert unread_thumbs(rows, ["demos", "scores"]) == bool(down) * (
         f"up and messages[].vote are not read, so rows with {down} are imitated; call it label if "
         "it judges the answer")
-    assert not selection.unread_thumbs(rows, ["labels"])
+    assert not unread_thumbs(rows, ["labels"])
     judged, _ = read_dataset([QA | {"up": x, "label": True} for x in values])
-    assert not selection.unread_thumbs(judged, ["demos"])
+    assert not unread_thumbs(judged, ["demos"])
 
 
 @pytest.mark.parametrize("sign", ["\n", " ", '"', "[ {", "<|", "7", ":", "strftime_now('"])

@@ -24,10 +24,11 @@ from nanouft.run.evaluation import (
     evaluate_run,
     pick_question,
     print_tasks,
+    scores_answers,
     show,
 )
 from nanouft.run.measure import Measurement, held_out_metrics
-from nanouft.run.plan import affordable, scores_answers
+from nanouft.run.plan import affordable
 from nanouft.run.reference import FrozenModels, Numbers
 from nanouft.run.settings import read_flags
 

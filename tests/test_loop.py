@@ -42,10 +42,10 @@ from nanouft.loop import (
     Update,
     grad_scaler,
     make_optimizer,
+    schedule_of_reward_model,
     steps,
     warmup_cosine,
     warmup_linear,
-    warmup_times_cosine,
 )
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
@@ -53,7 +53,7 @@ from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import plan
+from nanouft.run import pace
 from nanouft.run.checkpoint import whole_steps
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
@@ -308,7 +308,7 @@ def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, u
 
 
 def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
-    base, judge = warmup_linear(3.0, 200), warmup_times_cosine(3.0, 20)
+    base, judge = warmup_linear(3.0, 200), schedule_of_reward_model(3.0, 20)
     assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
     assert 0 < judge(0) < judge(1) < 3 and 0 < judge(19) < 0.1
 
@@ -382,8 +382,8 @@ def test_a_value_head_learns_thirty_times_as_fast():
 def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
     """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
     steps here, where they would take 200."""
-    for key, values in plan.DEFAULTS_FOR.items():
-        monkeypatch.setitem(plan.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
+    for key, values in pace.DEFAULTS_FOR.items():
+        monkeypatch.setitem(pace.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
     monkeypatch.chdir(place)
     found = flat.train(name, "rows.jsonl", f"flat/{name}", "start")
     whole = place / "flat" / f"{name}_whole"

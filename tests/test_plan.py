@@ -1,5 +1,5 @@
-"""What a run reads and how much of it (nanouft/run/plan.py, load.py), and the models that a method
-needs first."""
+"""What a run reads and how much of it (nanouft/run/load.py, plan.py, pace.py), and the models that
+a method needs first."""
 import os
 from copy import copy
 from dataclasses import fields, replace
@@ -22,7 +22,8 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.run.folder import locked
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
-from nanouft.run.plan import Plan, as_passes, choose_pace, plan_run, with_beta
+from nanouft.run.pace import choose_pace, with_beta
+from nanouft.run.plan import Plan, as_passes, plan_run
 from nanouft.run.settings import TrainFlags, read_flags
 
 CONTEXT = 128

@@ -13,8 +13,9 @@ import pytest
 from made import write_jsonl
 
 from nanouft.data.files import dataset_rows, items
+from nanouft.data.report import report_use, unread_fields
 from nanouft.data.rows import Row, read, read_dataset
-from nanouft.data.selection import CHOOSE, NoRows, report_use, unread_fields
+from nanouft.data.selection import CHOOSE, NoRows
 from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from nanouft.data.batches import example_lines
 from nanouft.data.files import items
+from nanouft.data.holdout import holdout
+from nanouft.data.report import describe
 from nanouft.data.rows import parse
-from nanouft.data.selection import describe, holdout
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command

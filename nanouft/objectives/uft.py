@@ -29,8 +29,9 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.data.rows import Row
-from nanouft.data.selection import NoRows, demo_rows, describe, is_demo, label_rows, score_rows
+from nanouft.data.report import describe
+from nanouft.data.rows import Row, is_demo
+from nanouft.data.selection import NoRows, demo_rows, label_rows, score_rows
 from nanouft.objective import Objective
 from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss

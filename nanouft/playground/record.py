@@ -37,7 +37,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import progress
 from nanouft.pushes import chance_to_end, token_pushes
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.plan import learning_rate
+from nanouft.run.pace import learning_rate
 from nanouft.run.reference import FrozenModels
 
 WEB = Path(__file__).parent / "web"

@@ -33,7 +33,7 @@ def command(main: Callable, argv: list[str] | None = None,
     """Call an entry point. An error that a person can cause becomes one line; any other one is a
     traceback. needs_less: advice if memory runs out."""
     make_streams_safe()
-    if not gc.isenabled():          # nanouft/__init__.py; what the imports have left is kept
+    if not gc.isenabled():          # start.py; what the imports have left is kept
         gc.freeze()
         gc.enable()
     try:

@@ -22,7 +22,7 @@ def visible(text: str) -> str:
     return text.translate(ESCAPES)
 
 
-def if_here(file: str, text: str = " ({})") -> str:
+def if_in_checkout(file: str, text: str = " ({})") -> str:
     """The text with this file, if the file is in the current folder and belongs to nanouft's
     checkout. Else "", as with an installed wheel."""
     ours = Path(__file__).resolve().parents[2] / file

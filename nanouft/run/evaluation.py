@@ -19,16 +19,19 @@ from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Objective
 from nanouft.plumbing.files import read_json, write_text
-from nanouft.plumbing.printing import if_here, progress, quantity, say
+from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
 from nanouft.run.measure import Metrics, bootstrap, demo_metrics, held_out_metrics, measure_rewards
-from nanouft.run.plan import ASKED, Plan, scores_answers
+from nanouft.run.plan import Plan
+from nanouft.run.settings import TrainFlags
 from nanouft.world.answers import read_question
 
 FEW = 10                # held-out rows; with fewer, chance decides the figures
 FORGOT = 20             # points that a task must lose before the run says so
+SHOWN = 2               # held-out questions that a model answers before and after
 ANSWER = 64             # longest answer to a question of your rows, in tokens
 ABOUT = {"rules": "several small instructions", "rules_new": "the same in new combinations",
          "list": "four animals, but not ...", "sum": "running sums", "sort": "alphabetical order",
@@ -101,7 +104,7 @@ class Evaluation(NamedTuple):
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                  score: Score | None, who: str = "the model") -> Evaluation:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
-    your rows it answers all held-out questions if a reward scores them, else ASKED of them."""
+    your rows it answers all held-out questions if a reward scores them, else SHOWN of them."""
     cfg, held_out = plan.cfg, plan.held_out
     if cfg.plain:
         return Evaluation({}, [])
@@ -117,7 +120,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     if score:
         rows, longest = [e.row for e in held_out], plan.max_new
     else:
-        rows, longest = each_prompt([e.row for e in held_out])[:ASKED], ANSWER
+        rows, longest = each_prompt([e.row for e in held_out])[:SHOWN], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest, what=f"{who} answers")
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
@@ -126,6 +129,12 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                            "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return Evaluation(metrics, metrics["answers"])
+
+
+def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
+    """True if the model answers held-out questions of your rows, and a reward scores them."""
+    return bool(cfg.data) and objective.on_policy and (
+        objective.scorer != "none" or cfg.reward != "exact")
 
 
 def print_report(before: Evaluation, after: Evaluation, question: dict, leak: str = "") -> None:
@@ -149,7 +158,7 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
     elif "families" in now:
         say("\nNo answer changed.")
     else:
-        for both in list(zip(before.answers, after.answers))[:ASKED]:
+        for both in list(zip(before.answers, after.answers))[:SHOWN]:
             show(*both)
 
 
@@ -164,7 +173,7 @@ def print_tasks(was: Metrics, now: Metrics) -> None:
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
         say(f"  it has unlearned something: {', '.join(lost)} points"
-            f"{if_here('docs/runs.md')}")
+            f"{if_in_checkout('docs/runs.md')}")
 
 
 def pick_question(before: Evaluation, after: Evaluation) -> dict:

@@ -7,7 +7,7 @@
 The way from a file to token ids, in nanouft/data:
     files.items         lines of a file -> items
     rows.read           items -> Rows
-    selection.holdout   Rows -> those to learn from, those held out
+    holdout.holdout     Rows -> those to learn from, those held out
     Objective.choose    Rows -> the Rows that a method reads, with roles ("answer", "chosen" ...)
     batches.encode      roles -> ids, and a mask of what the model learns to say (Tokenizer.chat)
     batches.collate     the rows of a step -> a padded Batch
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanouft import world
-from nanouft.data import selection
 from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.files import items
+from nanouft.data.holdout import holdout, never_held_out
+from nanouft.data.report import about_grades, describe, report_use, unread_fields, unread_thumbs
 from nanouft.data.rows import LeftOut, Row, parse, read
-from nanouft.data.selection import NoRows
+from nanouft.data.selection import NoRows, label_rows
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import folder_of, start_model
@@ -33,7 +34,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import plain_folder, remove
-from nanouft.plumbing.printing import if_here, quantity, say
+from nanouft.plumbing.printing import if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
@@ -84,23 +85,25 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
         return Rows(world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
-    say(f"{', '.join(cfg.data)}: {selection.describe(rows)}")
-    to_name = [] if reads_fields(cfg.reward) or objective.name not in NAMES else rows
-    named = world.name_tasks(rows)
+    say(f"{', '.join(cfg.data)}: {describe(rows)}")
+    fields_read = cfg.reward != "exact" and reads_fields(cfg.reward)
+    to_name = [] if fields_read or objective.name not in NAMES else rows
+    exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
+    named = world.name_tasks(rows) if exact or cfg.init == "base" else []
     if cfg.init == "base" and not named:
         say("the shipped base has read only NanoWorld; for other text give another --init"
-            f"{if_here('docs/data.md')}")
-    if objective.scorer != "none" and objective.on_policy and cfg.reward == "exact":
+            f"{if_in_checkout('docs/data.md')}")
+    if exact:
         if not named:
             raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the "
                             "exact score exists for NanoWorld's prompts alone")
         rows = named
-    if objective.on_policy and not reads_fields(cfg.reward):
+    if objective.on_policy and not fields_read:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        if text := selection.never_held_out(rows):
+        if text := never_held_out(rows):
             say(f"{text} (--eval-data FILE gives other rows)")
-        return Rows(*selection.holdout(rows), left_out, to_name)
+        return Rows(*holdout(rows), left_out, to_name)
     held_out, more = read(cfg.eval_data, kinds)
     return Rows(rows, held_out, left_out + more, to_name)
 
@@ -125,7 +128,7 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
         train, report = encode(objective.choose(kept) if kept else [], tok, room,
                                EncodeReport(remedy, report.why))
     try:                            # held-out labels need no mismatched answers
-        of_held = selection.label_rows if kinds == ["labels"] else objective.choose
+        of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(rows.held_out) if rows.held_out else []
     except NoRows:
         to_hold = []
@@ -135,12 +138,12 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
         sides = {"to learn from": (rows.train, used), "held out": (rows.held_out, held)}
-        say(selection.report_use(sides, rows.left_out, report.why, kinds))
+        say(report_use(sides, rows.left_out, report.why, kinds))
         report.notes += [(where, f"without one of its answers: {why}")
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
                      for name in ("desirable", "undesirable"))
-        if kinds[-1] in ("labels", "scores") and (text := selection.about_grades(
+        if kinds[-1] in ("labels", "scores") and (text := about_grades(
                 [e.row for e in train], (good, bad) if good and bad else None)):
             say(text)
     for text in report.lines():
@@ -166,9 +169,9 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
                         "one is; add rows, or name held-out ones by --eval-data") from None
-    if names := selection.unread_fields(rows.to_name, objective.kinds(), chosen):
+    if names := unread_fields(rows.to_name, objective.kinds(), chosen):
         say(f"fields that this run does not read: {names}")
-    if text := selection.unread_thumbs(rows.to_name, objective.kinds()):
+    if text := unread_thumbs(rows.to_name, objective.kinds()):
         say(text)
     return chosen
 

@@ -4,30 +4,26 @@
     say(plan.headline(model, device))
     plan.describe(model, tok, device, argv)                     # run.json
 
-Where the flags leave them open, choose_pace takes learning rate, batch size and steps from the
-method, the model and the number of rows, and with_beta a beta from the length of the answers.
+pace.py chooses learning rate, batch size and steps where the flags leave them open.
 """
-import math
-import statistics
 import textwrap
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import torch
 
 from nanouft.data.batches import Batching, Encoded
+from nanouft.data.holdout import leak, question_key
 from nanouft.data.rows import Row
-from nanouft.data.selection import leak, question_key
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives.from_file import own_file
-from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run.folder import fingerprint, hash_of, questions_of_run
 from nanouft.run.load import Rows, encode_rows
+from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.settings import TrainFlags, named_objective
 
 
@@ -37,14 +33,14 @@ class Plan:
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
     cfg: TrainFlags             # the flags, as they were given
     objective: Objective        # the method with its settings
-    rate: float                 # peak learning rate (learning_rate)
+    rate: float                 # peak learning rate (pace.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held_out: list[Encoded]     # held-out rows that are scored before and after
-    asked: frozenset[str] = frozenset()     # keys of the questions that it is trained on
-    held_questions: frozenset[str] = frozenset()    # keys of those of the held-out rows
+    trained_questions: frozenset[str] = frozenset()     # keys of the questions of training rows
+    held_questions: frozenset[str] = frozenset()    # and of held-out rows
 
     @property
     def batching(self) -> Batching:
@@ -54,7 +50,7 @@ class Plan:
     def leak(self) -> str:
         """"5 of 5 held-out questions are also trained on", by this run or its start model; "" if
         none is."""
-        return leak(self.held_questions, self.asked | questions_of_run(self.cfg.init))
+        return leak(self.held_questions, self.trained_questions | questions_of_run(self.cfg.init))
 
     @property
     def epochs(self) -> float:
@@ -97,7 +93,7 @@ class Plan:
                 "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
                 "code": hash_of(user_code) if user_code else None,
                 "files": [hash_of(file) for file in cfg.data or ()],
-                "asked": " ".join(sorted(self.asked | questions_of_run(cfg.init))),
+                "asked": " ".join(sorted(self.trained_questions | questions_of_run(cfg.init))),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
 
 
@@ -132,15 +128,6 @@ def as_passes(rows: float) -> str:
 
 
 # ---- the held-out rows that a run scores ---------------------------------------------------------
-ASKED = 2               # held-out questions that a model answers before and after
-
-
-def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
-    """True if the model answers held-out questions of your rows, and a reward scores them."""
-    return bool(cfg.data) and objective.on_policy and (
-        objective.scorer != "none" or cfg.reward != "exact")
-
-
 def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encoded],
                     steps: int, batch_size: int) -> list[Encoded]:
     """The held-out rows that a run scores before and after; a long run scores more of them."""
@@ -163,93 +150,3 @@ def affordable(held_out: list[Encoded], trained: int, times: int) -> list[Encode
     tenth of training on `trained` rows, if a step costs three forwards."""
     n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
     return [held_out[i * len(held_out) // n] for i in range(n)]
-
-
-# ---- what suits the rows where the flags leave it open -------------------------------------------
-WIDTH = 128                 # of the model for which the default learning rates were chosen
-PASSES = 3                  # over the rows; more passes learn a small file by heart (docs/data.md)
-SMALL_STEP = 8              # rows of a step: small steps make more steps out of PASSES
-FEW_PROMPTS = 4             # prompts of a step, because each has several answers
-MIN_STEPS = (20, 20)        # fewer steps change nothing
-MIN_STEPS_DEMOS = (200, 400)    # the same for a narrow model and few demonstrations:
-STEPS_PER_ROW = 10          # this many for each row, but within these two bounds
-MAX_LR_FEEDBACK = 3e-5      # for pairs and grades: a higher rate makes answers worse
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """Values for a run whose flags leave them open."""
-    batch_size: int                 # rows of a step, or prompts if the model samples
-    min_steps: tuple[int, int]      # least number of steps, within these bounds
-    lr_factor: float = 1            # factor of the method's learning rate
-    max_lr: float = math.inf        # highest learning rate, for a model as wide as the base
-
-
-DEFAULTS = Defaults(32, (1, 1))     # NanoWorld, or a large file of yours
-DEFAULTS_FOR = {                    # (why not DEFAULTS, what the method learns from) -> Defaults
-    ("few rows", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS_DEMOS, lr_factor=4),
-    ("few rows", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
-    ("wide model", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS),  # 4 taught SmolLM2 no more
-    ("wide model", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
-    ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
-
-
-def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
-                model: Any) -> tuple[float, int, int]:
-    """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
-    step would have more rows than there are, or be cut into more micro-batches than it has rows."""
-    defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
-    most = math.inf if objective.on_policy else rows        # prompts may repeat in a step
-    batch_size = cfg.batch_size or int(min(defaults.batch_size, most))
-    if batch_size > most:
-        there = "there is only" if rows == 1 else "there are only"
-        raise UserError(f"--batch-size {batch_size}: {there} {quantity(rows, 'rows')} to "
-                        "learn from")
-    if cfg.accumulate > (of_step := batch_size * objective.samples):
-        raise UserError(f"--accumulate {cfg.accumulate}: a step has only "
-                        f"{quantity(of_step, 'rows')}; give at most so many, or a larger "
-                        "--batch-size")
-    steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
-    return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
-
-
-def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
-    """The defaults for your rows. A model wider than the base has its own. So have few rows, which
-    means: PASSES over them in batches of DEFAULTS are fewer than their min_steps."""
-    learns_from = ("prompts" if objective.on_policy else
-                   "demonstrations" if objective.kinds() == ["demos"] else "feedback")
-    if model.cfg.n_embd > WIDTH:
-        return DEFAULTS_FOR["wide model", learns_from]
-    few = DEFAULTS_FOR.get(("few rows", learns_from), DEFAULTS)
-    return few if PASSES * rows < few.min_steps[0] * DEFAULTS.batch_size else DEFAULTS
-
-
-def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
-                  lora: bool = False) -> float:
-    """The peak of the learning rate if --lr is not given: Objective.lr of the method, changed by
-    the model's width, LoRA, few demonstrations, and a limit for feedback. loop.warmup_cosine makes
-    the rate of each step from it; a value head learns faster (loop.make_optimizer)."""
-    rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
-    rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin
-    return rate * min(1, defaults.max_lr / objective.lr)
-
-
-def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,
-                 epochs: float | None) -> int:
-    """Optimizer steps: PASSES over the rows, or more if the defaults demand it."""
-    steps = max(1, round((epochs or PASSES) * rows / batch_size))
-    if not epochs:
-        low, high = defaults.min_steps
-        steps = max(steps, min(high, max(low, STEPS_PER_ROW * rows)))
-    return steps * objective.passes             # a rollout is used that often
-
-
-def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
-    """UNA or UFT from scores, with the beta that suits the length of the answers: 1 / median, from
-    .01 to .1. A score is reached after some 1 / beta nats of the whole answer (una.py)."""
-    if getattr(objective, "feedback", "") != "score":
-        return objective
-    median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
-    beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
-    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta changes it)")
-    return replace(objective, **{"beta": beta})

@@ -13,7 +13,7 @@ from lessons.page_marks import between
 from lessons.website import methods_page
 from nanouft import __version__
 from nanouft.run.evaluation import METRICS
-from nanouft.run.plan import SMALL_STEP
+from nanouft.run.pace import SMALL_STEP
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),

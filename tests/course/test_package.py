@@ -64,9 +64,9 @@ def messages(tree: ast.AST) -> list[str]:
 
 
 def asked(tree: ast.AST) -> list[str]:
-    """The files that are named only where they lie: by `if_here`."""
+    """The files that are named only where they lie: by `if_in_checkout`."""
     return [node.args[0].value for node in ast.walk(tree) if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name) and node.func.id == "if_here"]
+            and isinstance(node.func, ast.Name) and node.func.id == "if_in_checkout"]
 
 
 def test_no_message_and_no_help_of_a_setting_sends_to_what_only_a_checkout_has():

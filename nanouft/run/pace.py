@@ -1,0 +1,103 @@
+"""The pace of a run where the flags leave it open: learning rate, batch size, steps, and a beta.
+
+    rate, batch_size, steps = choose_pace(cfg, objective, rows, model)
+    objective = with_beta(objective, data)      # for scores: from the length of the answers
+"""
+import math
+import statistics
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nanouft.data.batches import Encoded
+from nanouft.objective import Objective
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import quantity, say
+from nanouft.run.settings import TrainFlags
+
+WIDTH = 128                 # of the model for which the default learning rates were chosen
+PASSES = 3                  # over the rows; more passes learn a small file by heart (docs/data.md)
+SMALL_STEP = 8              # rows of a step: small steps make more steps out of PASSES
+FEW_PROMPTS = 4             # prompts of a step, because each has several answers
+MIN_STEPS = (20, 20)        # fewer steps change nothing
+MIN_STEPS_DEMOS = (200, 400)    # the same for a narrow model and few demonstrations:
+STEPS_PER_ROW = 10          # this many for each row, but within these two bounds
+MAX_LR_FEEDBACK = 3e-5      # for pairs and grades: a higher rate makes answers worse
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values for a run whose flags leave them open."""
+    batch_size: int                 # rows of a step, or prompts if the model samples
+    min_steps: tuple[int, int]      # least number of steps, within these bounds
+    lr_factor: float = 1            # factor of the method's learning rate
+    max_lr: float = math.inf        # highest learning rate, for a model as wide as the base
+
+
+DEFAULTS = Defaults(32, (1, 1))     # NanoWorld, or a large file of yours
+DEFAULTS_FOR = {                    # (rows or model, what the method learns from) -> Defaults
+    ("few rows", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS_DEMOS, lr_factor=4),
+    ("few rows", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
+    ("wide model", "demonstrations"): Defaults(SMALL_STEP, MIN_STEPS),  # 4 taught SmolLM2 no more
+    ("wide model", "feedback"): Defaults(SMALL_STEP, MIN_STEPS, max_lr=MAX_LR_FEEDBACK),
+    ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
+
+
+def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
+                model: Any) -> tuple[float, int, int]:
+    """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
+    step would have more rows than there are, or be cut into more micro-batches than it has rows."""
+    defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
+    most = math.inf if objective.on_policy else rows        # prompts may repeat in a step
+    batch_size = cfg.batch_size or int(min(defaults.batch_size, most))
+    if batch_size > most:
+        there = "there is only" if rows == 1 else "there are only"
+        raise UserError(f"--batch-size {batch_size}: {there} {quantity(rows, 'rows')} to "
+                        "learn from")
+    if cfg.accumulate > (of_step := batch_size * objective.samples):
+        raise UserError(f"--accumulate {cfg.accumulate}: a step has only "
+                        f"{quantity(of_step, 'rows')}; give at most so many, or a larger "
+                        "--batch-size")
+    steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
+    return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
+
+
+def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
+    """The defaults for your rows. A model wider than the base has its own. So have few rows, which
+    means: PASSES over them in batches of DEFAULTS are fewer than their min_steps."""
+    learns_from = ("prompts" if objective.on_policy else
+                   "demonstrations" if objective.kinds() == ["demos"] else "feedback")
+    if model.cfg.n_embd > WIDTH:
+        return DEFAULTS_FOR["wide model", learns_from]
+    few = DEFAULTS_FOR.get(("few rows", learns_from), DEFAULTS)
+    return few if PASSES * rows < few.min_steps[0] * DEFAULTS.batch_size else DEFAULTS
+
+
+def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
+                  lora: bool = False) -> float:
+    """The peak of the learning rate if --lr is not given: Objective.lr of the method, changed by
+    the model's width, LoRA, few demonstrations, and a limit for feedback. loop.warmup_cosine makes
+    the rate of each step from it; a value head learns faster (loop.make_optimizer)."""
+    rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
+    rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin
+    return rate * min(1, defaults.max_lr / objective.lr)
+
+
+def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,
+                 epochs: float | None) -> int:
+    """Optimizer steps: PASSES over the rows, or more if the defaults demand it."""
+    steps = max(1, round((epochs or PASSES) * rows / batch_size))
+    if not epochs:
+        low, high = defaults.min_steps
+        steps = max(steps, min(high, max(low, STEPS_PER_ROW * rows)))
+    return steps * objective.passes             # a rollout is used that often
+
+
+def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
+    """UNA or UFT from scores, with the beta that suits the length of the answers: 1 / median, from
+    .01 to .1. A score is reached after some 1 / beta nats of the whole answer (una.py)."""
+    if getattr(objective, "feedback", "") != "score":
+        return objective
+    median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
+    beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
+    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta changes it)")
+    return replace(objective, **{"beta": beta})
