@@ -484,7 +484,6 @@ def test_an_answer_that_does_not_stop_is_never_chosen_or_demonstrated():
         {"response": "0.5"}]
     assert [x["label"] for x in found["labels"]] == [False, True, False]
     found = harvest.files_of(answers, 0.5)                  # at least this score
-    assert [x["label"] for x in found["labels"]] == [False, True, False]
     assert found["demos"] == [{"response": "0.5"}]
     assert [harvest.partly_right(Row(task=task), some) for task, some in (
         ("sum", answers), ("sum", answers[1:]), ("sum", answers[2:]), ("fact", answers))] == [
