@@ -135,7 +135,8 @@ def test_an_answer_ends_with_any_end_token_of_the_model(folders, tmp_path):
     shutil.copytree(folders["llama"], folder)
     model, _ = start_model(str(folder))
     free, = generate(model, [[5, 6, 7]], stop=-1, pad=0, max_new=8)
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, free.ids[2]]}))
+    ends = [1, free.ids[2], -1, 10**12, 2**70, model.cfg.vocab_size, "2", 2.5, True, None]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
     model, tok = start_model(str(folder))
     assert tok.stops == {tok.end, 1, free.ids[2]}
     save_model(tmp_path / "saved", model, tok)
@@ -276,6 +277,7 @@ def named(*names: str) -> list[dict]:
 
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer_config.json"
 LAYER_TYPES = {"layer_types": None}     # of all layers, so it does not fit another number of them
+MANY = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 9}
 REFUSED = [     # folders as they are met: the kind, {file: change}, words of the refusal
     ("qwen2", {CONFIG: "{"}, "no JSON"),
     ("qwen2", {CONFIG: '{"a": 0, "b": [{"c": 1, "c": 2}]}'}, 'json: "c" is there twice'),
@@ -301,8 +303,6 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("qwen2", {CONFIG: {"final_logit_softcapping": 30.0}}, "caps its logits"),
     ("qwen2", {CONFIG: {"num_attention_heads": 0, "num_key_value_heads": 0}}, "no causal language"),
     ("gpt2", {CONFIG: {"layer_norm_epsilon": float("nan")}}, "layer_norm_epsilon nan"),
-    ("qwen2", {CONFIG: {"quantization_config": {"quant_method": "gptq", "bits": 4}}},
-     "quantized; give the full ones"),
     ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.int8)}},
      "model.norm.weight is of I8; quantized weights cannot be trained"),
     ("qwen2", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.bool)}}, "is of BOOL"),
@@ -312,6 +312,16 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
      "is of F8_E4M3; quantized weights"),
     ("ours", {WEIGHTS: {"transformer.ln_f.weight": torch.ones(32).to(torch.float8_e4m3fn)}},
      "is of torch.float8_e4m3fn; quantized weights"),
+    *(("qwen2", {CONFIG: config}, "quantized; give the full ones") for config in (
+        {"quantization_config": {"bits": 4}}, {"part": [{"quantization_config": {"bits": 4}}]})),
+    ("qwen2", {CONFIG: {"text_config": {"n_layers": 10**9}}}, "n_layers 1,000,000,000, for 26"),
+    ("qwen2", {CONFIG: {"num_labels": 10**12}}, "num_labels 1,000,000,000,000"),
+    ("qwen2", {CONFIG: {"model_type": "dpt", "backbone": "evil/repo"}}, "names another model"),
+    ("qwen2", {CONFIG: {"configuration_files": ["config.4.0.0.json"]}}, "json names others"),
+    *(("qwen2", {WEIGHTS: None, f"{WEIGHTS}.index.json": {"weight_map": {"a": where}}},
+       f"names {where}, no safetensors") for where in ("/dev/zero", "sub/x.safetensors", "x.bin")),
+    *(("llama", {"tokenizer.json": {part: {"type": "Sequence", "of": [{"of": [MANY] * 2}] * 2}}},
+       "makes more than 1,000 letters of one") for part in ("normalizer", "decoder")),
     ("bert", {}, "it looks at later tokens"),
     ("qwen2", {"chat_template.jinja": None, TOKENS: {"chat_template": named("rag", "tool_use")}},
      "no default specified"),
@@ -325,6 +335,17 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("ours", {CONFIG: {"n_head": 3}}, "n_head is 3"),
     ("ours", {CONFIG: {"layer_norm_epsilon": -1.0}}, "_epsilon is -1.0"),
     ("ours", {CONFIG: {"n_layer": 0}}, "n_layer is 0")]
+KERNEL, AUTO = "kernels-community/evil@rev", {"AutoModelForCausalLM": "evil/repo--m.C"}
+ASKS = [        # what a config.json may ask for: the kind, the entries
+    *(("llama", {name: x}) for name in ("attn_implementation", "_attn_implementation")
+      for x in (KERNEL, "flash_attention_2", {"": KERNEL}, [KERNEL])),
+    ("gemma3", {"attn_implementation": {"text_config": KERNEL}}),
+    ("gemma3", {"text_config": {"attn_implementation": KERNEL}}),
+    ("gemma3", {"vision_config": {"_attn_implementation": KERNEL}}),
+    ("gemma3", {"text_config": {"auto_map": AUTO}}), ("llama", {"auto_map": AUTO}),
+    ("llama", {"_auto_class": "AutoModel"}), ("llama", {"experts_implementation": "evil/repo"}),
+    ("llama", {"custom_generate": "evil/repo"}), ("llama", {"fusion_config": {"evil": True}}),
+    ("llama", {"transformers_weights": "../evil.safetensors"})]
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),
@@ -444,6 +465,27 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_and_nothing_lost_at_the_end(
         same(start_model(str(out))[0](IDS).detach(), model(IDS).detach(), 1e-4)
     before, after = (hf.AutoTokenizer.from_pretrained(x).chat_template for x in (folder, out))
     assert before in (None, after), "all of several templates"
+
+
+@pytest.mark.parametrize("kind, asked", ASKS)
+def test_what_a_folder_asks_for_and_nobody_named_is_told_and_not_followed(
+        kind, asked, folders, tmp_path, monkeypatch, capsys):
+    """No kernel, code or network: it is the same model, and the saved one asks for nothing more."""
+    for door in ("transformers.modeling_utils.lazy_import_flash_attention", "socket.getaddrinfo",
+                 "transformers.dynamic_module_utils.get_class_in_module"):
+        monkeypatch.setattr(door, lambda *told, **how: pytest.fail(f"{told} is asked"))
+    monkeypatch.setattr("transformers.modeling_utils.is_kernels_available", lambda: True)
+    own = json.loads(Path(folders[kind], CONFIG).read_text())
+    asked = {name: {**own[name], **x} if name in own else x for name, x in asked.items()}
+    folder, out = tmp_path / "m", tmp_path / "out"
+    changed(folders[kind], folder, {CONFIG: asked, TOKENS: {"auto_map": AUTO},
+                                    "custom_generate/generate.py": "raise SystemExit"})
+    for source, told in ((folder, 1), (out, 0)):
+        model, tok = start_model(str(source))
+        assert capsys.readouterr().out.count("which is not followed") == told
+        assert torch.equal(model(IDS), start_model(folders[kind])[0](IDS))
+        save_model(out, model, tok)
+    assert not [file for file in out.iterdir() if b"evil" in file.read_bytes()]
 
 
 RUNS = {        # whole runs of other models: objective, flags

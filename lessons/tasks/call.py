@@ -4,10 +4,7 @@ an error. No key is needed for it, so this is all that the student's process (ch
 import copy
 import json
 import linecache
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -19,9 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from nanouft import simple
 from nanouft.objectives import find
-from nanouft.plumbing.errors import UserError, lines_in, load
+from nanouft.plumbing.errors import TooLong, UserError, at_most, lines_in, load
 
-SECONDS, PATIENCE = 20, 6           # of computing, for a task; times as long on the clock
+SECONDS = 20                        # of computing, for a task
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
 NOT_STARTED = "not started"
 UNTOUCHED = f"{NOT_STARTED}: nothing of your own is there"
@@ -63,32 +60,6 @@ def own_attention(function: Callable, q, k, v) -> dict:
 
 
 # ---- a call --------------------------------------------------------------------------------------
-class TooLong(BaseException):
-    """What should have ended still runs."""
-
-
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """TooLong at the line that still runs after this much computing, or six times as long on the
-    clock: a busy computer harms nobody. Windows has no such clocks."""
-    waiting = PATIENCE * seconds
-
-    def stop(number, frame):
-        raise TooLong("it had not ended after " + (f"{waiting} seconds on the clock" if number ==
-                      signal.SIGALRM else f"{seconds} seconds of computing"))
-    clocks = [] if sys.platform == "win32" else [
-        (signal.SIGPROF, signal.ITIMER_PROF, seconds),
-        (signal.SIGALRM, signal.ITIMER_REAL, waiting)]
-    for number, clock, limit in clocks:
-        signal.signal(number, stop)
-        signal.setitimer(clock, limit)
-    try:
-        yield
-    finally:
-        for _, clock, _ in clocks:
-            signal.setitimer(clock, 0)
-
-
 def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
     """The function of this name in a file, without a name its one subclass of Objective; or why
     there is none. What a file has only imported from the project is nobody's work."""

@@ -24,16 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from lessons.tasks.call import (
-    PATIENCE,
-    Seen,
-    TooLong,
-    at_most,
-    attempts,
-    from_line,
-    program_in,
-    to_line,
-)
+from lessons.tasks.call import Seen, attempts, from_line, program_in, to_line
+from nanouft.plumbing.errors import PATIENCE, TooLong, at_most
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link

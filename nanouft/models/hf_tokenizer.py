@@ -7,9 +7,10 @@ As in our own tokenizer, no text of a dialogue becomes a control token: a typed 
 as its letters (transformers would read the control token).
 """
 import json
+import math
 import os.path
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
@@ -28,15 +29,35 @@ from nanouft.models.tokenizer import (
     Turn,
     Turns,
 )
-from nanouft.plumbing.errors import UserError, library
+from nanouft.plumbing.errors import TooLong, UserError, at_most, library
 from nanouft.plumbing.files import read_json, write_json
 
-SAFE: Any = {"trust_remote_code": False}
+SAFE: Any = {"trust_remote_code": False, "local_files_only": True}
+# entries that name code or other files: they are not followed, and what is saved has none of them
+ELSEWHERE = ("auto_map", "_auto_class", "custom_generate", "fusion_config", "transformers_weights")
+SECONDS, GIGABYTES = 5, 4       # that a chat template may take for a dialogue
+LONGEST = 10**6                 # letters that it may add to one
+GROWTH = 1000                   # letters that a tokenizer may make of one
 DAY = datetime(2024, 7, 26)
 GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
            "answer a row of its own")
 FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
+
+
+def objects(part: Any) -> Iterator[dict]:
+    """The objects in a JSON value, itself among them."""
+    if isinstance(part, dict):
+        yield part
+        part = [*part.values()]
+    for inner in part if isinstance(part, list) else ():
+        yield from objects(inner)
+
+
+def growth(steps: Any) -> int:
+    """How many letters a normalizer or decoder of tokenizer.json may make of one by its steps."""
+    return math.prod(2 if step.get("type") == "ByteLevel" else len(step.get("content") or "") or 1
+                     for step in objects(steps))
 
 
 def whole(text: str) -> str:
@@ -75,6 +96,10 @@ class HFTokenizer(Tokenizer):
     def __init__(self, folder: str | Path):
         transformers = library("transformers", f"{folder}: its tokenizer")
         try:
+            for file in Path(folder).glob("tokenizer*.json"):
+                parts = read_json(file)
+                if max(growth(parts.get(x)) for x in ("normalizer", "decoder")) > GROWTH:
+                    raise UserError(f"{file}: makes more than {GROWTH:,} letters of one")
             self.t = t = transformers.AutoTokenizer.from_pretrained(str(folder), **SAFE)
             if not t("a").input_ids:
                 raise UserError(f"{folder}: has no tokenizer (tokenizer.json)")
@@ -83,15 +108,17 @@ class HFTokenizer(Tokenizer):
                 adds_bos = t("a").input_ids[0] == t.bos_token_id
                 t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
                 t.eos_token, t.pad_token = END, PAD
-            self.template = on_one_day(t.get_chat_template())   # of several, the one called default
-            self.ours = self.template.endswith(JINJA)
-            special = {*t.all_special_ids, *t.added_tokens_decoder}
-            self.next_turn = ""         # written after answers by a template without end token
-            self.control = re.compile("(?!)")       # finds nothing: `_ends` asks in plain words
-            ends = self._ends(special)
-        except UserError:
-            raise
-        except Exception as e:
+            with at_most(SECONDS, GIGABYTES):
+                self.template = on_one_day(t.get_chat_template())   # of several, the default
+                self.ours = self.template.endswith(JINJA)
+                special = {*t.all_special_ids, *t.added_tokens_decoder}
+                self.next_turn = ""         # written after answers by a template without end token
+                self.control = re.compile("(?!)")       # finds nothing: `_ends` asks plain words
+                ends = self._ends(special)
+                self.prompt_ids((Turn("user", "ask"),))
+        except BaseException as e:              # a panic of tokenizers is no Exception
+            if isinstance(e, (UserError, KeyboardInterrupt)):
+                raise
             raise UserError(f"{folder}: its tokenizer or chat template cannot be used "
                             f"({' '.join(str(e).split())[:200]})") from None
         if not ends:
@@ -178,11 +205,13 @@ class HFTokenizer(Tokenizer):
             text = self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
                                               chat_template=self.template,
                                               date_string=DAY.strftime("%d %b %Y"), **more)
+            if len(text) > LONGEST + 10 * sum(len(said["content"]) for said in talk):
+                raise ValueError(f"it makes {len(text):,} letters of it")
             is_answered = turns and turns[-1][0] in ANSWERS and not waits
             return text + self.next_turn if is_answered else text
-        except Exception as e:                  # a template may raise anything
+        except (Exception, TooLong) as e:       # a template may raise anything
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
-                            f"({' '.join(str(e).split())[:120]})") from None
+                            f"({' '.join(str(e).split())[:120] or type(e).__name__})") from None
 
     def _dialogue(self, turns: Turns) -> str:
         """The text of a dialogue. If the prompt of an answer ends with the beginning of a thought
@@ -274,7 +303,8 @@ class HFTokenizer(Tokenizer):
         roles = tuple(turn.role for turn in turns)
         if roles not in self.lost:
             marked = tuple(Turn(role, f"text {i}") for i, role in enumerate(roles))
-            self.lost[roles] = lost_turns(marked, self._text(marked))
+            with at_most(SECONDS, GIGABYTES):
+                self.lost[roles] = lost_turns(marked, self._text(marked))
         text = self._dialogue(turns).replace(CUT, "")
         lost = lost_turns(turns, text)
         earlier = [i for i in lost if i < len(context) and roles[i] in ANSWERS]
@@ -292,6 +322,7 @@ class HFTokenizer(Tokenizer):
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
         file = Path(folder) / "tokenizer_config.json"
-        config = read_json(file)
+        config = {name: x for name, x in read_json(file).items() if name not in ELSEWHERE}
         if config.get("tokenizer_class") == "TokenizersBackend":    # in transformers 4 it is:
-            write_json(file, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
+            config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        write_json(file, config)

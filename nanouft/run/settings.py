@@ -62,7 +62,8 @@ class TrainFlags:
     resume: str | None = None           # go on with the interrupted run in this folder
 
     def check(self, objective: Objective, given: set[str]) -> None:
-        in_range(self, "accumulate", "max_new", "steps", "batch_size", "rows", low=1)
+        in_range(self, "accumulate", "max_new", "steps", "batch_size", low=1)
+        in_range(self, "rows", low=1, high=10**6)
         in_range(self, "max_length", low=2)
         in_range(self, "threads", low=1, high=256)
         in_range(self, "lora", "save_every", "eval_every", "seed", "items", high=10**9)
@@ -139,18 +140,21 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
     """The run in `folder`, read from the command line that began it. `values`: what this command
     line sets; only the flags AS_WELL may be new. run.json may come from somebody else, so words
     that bring code or the network must be on this command line too."""
-    saved = read_json(Path(folder) / "run.json")
+    saved = read_json(Path(folder) / "run.json", config=dict, hp=dict)
     begun, broken = saved.get("argv"), f"{folder}/run.json: edited, damaged or of another version"
-    if not isinstance(begun, list):
+    if not isinstance(begun, list) or not all(isinstance(word, str) for word in begun):
         raise UserError(f"{broken} (it names no command); start a new run")
-    if any(OUTSIDE.search(str(word)) and word not in argv for word in begun):
+    if any(OUTSIDE.search(word) and word not in argv for word in begun):
         raise UserError(f"--resume {folder}: it would run code or ask the network, which is done "
-                        f"only if you name it; add {shlex.join(map(str, begun))}")
+                        f"only if you name it; add {shlex.join(begun)}")
     try:
         objective, cfg, given = read_flags([*begun, "--resume"] if "--resume" in begun else begun)
-    except (UserError, TypeError, AttributeError, SystemExit) as e:
+    except (UserError, SystemExit) as e:
         raise UserError(f"{broken} ({e}); start a new run") from None
     of_run = {"objective": named_objective(begun) or "ift", **vars(cfg), **vars(objective)}
+    told = {**saved.get("config", {}), **saved.get("hp", {})}
+    if other := [name for name in given if told.get(name) != of_run[name]]:
+        raise UserError(f"{broken} (its config has another {flag(other[0])}); start a new run")
     values = values | {"objective": named_objective(argv) or of_run["objective"]}
     for name, value in values.items():
         if name not in {"resume", *AS_WELL} and value != of_run.get(name):
