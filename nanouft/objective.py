@@ -17,7 +17,7 @@ Three rules, with which one interface serves every method:
 """
 import inspect
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 from typing_extensions import dataclass_transform
@@ -25,6 +25,15 @@ from typing_extensions import dataclass_transform
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
 from nanouft.plumbing.errors import nearest
+from nanouft.plumbing.ranges import check_ranges, ranges_of
+
+# What the number of a setting may be; others are written as these are, Annotated[float, "< 1"].
+Positive = Annotated[float, "> 0"]
+AtLeast0 = Annotated[float, ">= 0"]
+Share = Annotated[float, ">= 0", "<= 1"]
+AnyNumber = Annotated[float, "any"]
+Count = Annotated[int, ">= 1"]
+GroupSize = Annotated[int, ">= 2"]      # answers to one prompt that are compared
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Objective:
 
         class Mine(Objective):
             lr = 1e-4                   # no type: a property of the method
-            beta: float = 0.1           # with a type: a setting, and a flag; this is its help
+            beta: Positive = 0.1        # with a type: a setting, and a flag; this is its help
 
             def loss(self, batch): ...
 
@@ -87,6 +96,7 @@ class Objective:
                                     f"{name}({', '.join(wanted)})")
         if missing := [name for name in typed if name not in vars(cls)]:
             raise TypeError(f"{missing[0]}: a setting needs a default, `{missing[0]}: float = 0.1`")
+        ranges_of(cls)                          # TypeError for one that cannot be read
         dataclass(cls)
 
     @property
@@ -99,7 +109,9 @@ class Objective:
         return self.name
 
     def check(self) -> None:
-        """UserError for settings that make no sense. Called before any training."""
+        """UserError for settings that make no sense. Called before any training. A subclass calls
+        super().check(), then refuses settings that do not fit each other."""
+        check_ranges(self)
 
     def kinds(self) -> list[str]:
         """The kinds of rows that it learns from with these settings: ["demos", "scores"]."""

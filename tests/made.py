@@ -2,6 +2,7 @@
 objective, and `same`. Nothing here computes a loss."""
 import json
 import re
+import typing
 from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from nanouft.models import tokenizer
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.ranges import without_notes
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.reference import FrozenModels
@@ -32,20 +34,23 @@ CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
 ONLY_READ = ("mismatch",)               # roles that no loss trains on
 TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_std=0.4)
 
-# What is tested beside the defaults: other branches of the code, "field value, field value; another
-# form". (That every number is read is tested with the equation, test_equations.py.)
-FORMS_OF = {
-    "sft": "reduction sequence",
-    "ift": "variant released; gamma 0.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; "
-           "variant eq21; variant eq21_mean1",
-    "una": "distance bce; feedback binary; feedback pair",
-    "uft": "distance bce; feedback binary, beta 0.7; feedback pair; feedback none",
-    "ipo": "reduction sum", "dpo": "label_smoothing 0.2; swap True; reduction mean",
-    "apo": "form down, beta 0.7", "simpo": "alpha 0.5", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
-    "p_alpha": "alpha 0.0; alpha 1.0", "reinforce": "baseline none", "rloo": "samples 2",
+# Forms of a method are its defaults, each other choice of a setting that has choices, and these, as
+# "field value, field value; another form": numbers at which the code takes another branch. (That
+# every number is read is tested with the equation, and the ends of its range in test_ranges.py.)
+MORE_FORMS = {
+    "ift": "gamma 0.0; variant released, lam 0.0, gamma 0.5", "uft": "feedback binary, beta 0.7",
+    "dpo": "label_smoothing 0.2", "apo": "form down, beta 0.7", "simpo": "alpha 0.5",
+    "tofu": "gamma 0.0; gamma 1.0, beta 1.3", "p_alpha": "alpha 0.0; alpha 1.0",
+    "rloo": "samples 2", "hpt": "gate 0.5, right 0.4, coef 0.3",
     "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none",
-    "online_una": "distance bce, against rollout",
-    "chord": "weigh phi, mu 0.1, mu_end 0.1", "hpt": "gate 0.5, right 0.4, coef 0.3"}
+    "chord": "weigh phi, mu 0.1, mu_end 0.1"}
+
+# What to change if the gradient of the code is another: {has the equation an sg: the sentence}
+HELD = {
+    False: "The code holds a part constant (detach, no_grad), and its equation has no sg: if the "
+           "method means it, write sg( ) around that part in the head; if not, change the code.",
+    True: "The equation holds a part constant (sg), and the code another part or none: if the "
+          "method means it, detach that part in the code; if not, change the head."}
 
 
 @dataclass
@@ -61,29 +66,43 @@ class Form:
             others = {"aligned": ["base", "base"]}      # PoFT takes the mean of several
         self.objective: Any = cls(**others)
         for field, word in (pair.split() for pair in self.told.split(", ") if pair):
-            value = literal_eval(word) if word[0].isdigit() or word == "True" else word
+            value = word if word in choices_of(cls).get(field, ()) else literal_eval(word)
             self.objective = replace(self.objective, **{field: value})
 
     def __str__(self) -> str:
         return f"{self.name} {self.told}".strip()
 
 
-FORMS = [Form(name, told) for name in OBJECTIVES
-         for told in ["", *filter(None, FORMS_OF.get(name, "").split("; "))]]
+def choices_of(cls) -> dict[str, tuple]:
+    """{setting: all that it may be}, of those with a few choices."""
+    kinds = {name: without_notes(hint)[0] for name, hint in typing.get_type_hints(cls).items()}
+    return {name: (False, True) if kind is bool else typing.get_args(kind)
+            for name, kind in kinds.items()
+            if kind is bool or typing.get_origin(kind) is typing.Literal}
 
 
-def same(got, want, tol: float = 1e-12) -> None:
+def forms_of(name: str) -> list[str]:
+    cls = OBJECTIVES[name]
+    others = [f"{field} {choice}" for field, choices in choices_of(cls).items()
+              for choice in choices if choice != getattr(cls, field)]
+    return ["", *others, *filter(None, MORE_FORMS.get(name, "").split("; "))]
+
+
+FORMS = [Form(name, told) for name in OBJECTIVES for told in forms_of(name)]
+
+
+def same(got, want, tol: float = 1e-12, why: str = "") -> None:
     """Equal within tol, absolutely and relative to the wanted value; NaN is equal to nothing.
-    Dicts of tensors entry by entry."""
+    Dicts of tensors entry by entry. why: what to say of it if they differ."""
     if isinstance(want, dict):
         assert got.keys() == want.keys() and want
         for name in want:
-            same(got[name], want[name], tol)
+            same(got[name], want[name], tol, why)
         return
     got, want = (torch.as_tensor(x, dtype=torch.float64) for x in (got, want))
     assert got.shape == want.shape
     gap = ((got - want).abs() / want.abs().clamp_min(1)).nan_to_num(torch.inf)
-    assert not gap.numel() or gap.max() <= tol, f"off by {gap.max():.3g}"
+    assert not gap.numel() or gap.max() <= tol, f"off by {gap.max():.3g}. {why}"
 
 
 def telling(model: Any) -> Any:

@@ -28,7 +28,7 @@ COMMANDS = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.Pushe
 
 
 # ---- help ----------------------------------------------------------------------------------------
-def test_the_help_explains_every_flag_with_its_default_in_80_columns(capsys):
+def test_the_help_of_every_method_explains_each_flag_with_its_default_in_80_columns(capsys):
     def help_of(main, *argv: str) -> str:
         with pytest.raises(SystemExit) as end:
             main([*argv, "--help"])
@@ -48,7 +48,7 @@ def test_the_help_explains_every_flag_with_its_default_in_80_columns(capsys):
             assert re.search(said, told), (kind, f.name)
 
 
-def test_the_list_of_methods_says_what_each_needs(capsys):
+def test_the_list_says_what_every_method_needs(capsys):
     with pytest.raises(SystemExit):
         train.main(["--objective", "list"])
     told = "\n" + capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_the_list_of_methods_says_what_each_needs(capsys):
                                   for one in OBJECTIVES.values())
 
 
-def test_a_help_is_the_whole_comment():
+def test_the_help_of_every_method_is_the_whole_comment():
     """--help reads one line of a comment, so none may go on in the next."""
     for kind in (*COMMANDS, *OBJECTIVES.values()):
         for name, text in flags.comments(kind).items():

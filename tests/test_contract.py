@@ -18,7 +18,7 @@ from made import (
     with_logps,
 )
 
-from nanouft import train
+from nanouft import objectives, train
 from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
@@ -99,7 +99,7 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
     assert reads["reference"] == (o.reference or form.name == "distill")
     assert reads["score"] == ("scores" in o.kinds())
     assert reads["label"] == ("labels" in o.kinds())
-    if form.name != "online_dpo":                       # its pairs are made from the rewards before
+    if not (o.on_policy and "chosen" in with_logps(form).seqs):     # pairs made of the rewards
         assert reads["reward"] == (o.on_policy and o.scorer != "none")
     assert o.coupled == any(not torch.equal(pushed(others(x), rows=2), first) for x in (0.1, 3))
 
@@ -109,7 +109,14 @@ def test_a_method_whose_name_misleads_says_which_it_is():
     assert "uft is UFT of 2024 (arXiv:2410.21438)" in OBJECTIVES["uft"].about
 
 
-def test_there_is_one_level_below_objective():
+def test_a_file_whose_class_has_another_name_is_one_line(monkeypatch):
+    """As is a file that is no method, unless HELPERS names it."""
+    monkeypatch.setattr(objectives, "NAMES", ["on_policy"])
+    with pytest.raises(UserError, match="on_policy.py: it has no class"):
+        OBJECTIVES["on_policy"]
+
+
+def test_every_method_is_one_level_below_objective():
     assert all(cls.__bases__[0] in (Objective, Pairs) for cls in OBJECTIVES.values())
 
 
@@ -234,6 +241,22 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
     assert command(train.main, line) == 2
     told = one_error(capsys)
     assert told.startswith("error: --objective mine.py") and why in told
+
+
+@pytest.mark.parametrize("line, flags, why", [
+    ("beta: float = 0.2", "--beta 0", "--beta 0.0: must be above 0"),
+    ("beta: float = 0.2", "--beta -1", "--beta -1.0: must be above 0"),
+    ("beta: float | None = None", "--beta -1", "--beta -1.0: must be above 0"),
+    ("def check(self): pass", "--beta 0", "--beta 0.0: must be above 0"),
+    ("beta: AnyNumber = 0.2", "--beta -1 --aim 2", "--aim 2.0: must be at least 0 and at most 1"),
+    ("beta: Annotated[float, '>0'] = 1", "", "TypeError: beta: the range '>0' cannot be read")])
+def test_ranges_hold_in_your_file_too(line, flags, why, here, capsys):
+    """A number declared anew keeps the range of its base; a `check` without super loses none."""
+    text = MINE.replace("aim: float", f"{line}\n    aim: Share")
+    (here / "mine.py").write_text("from typing import Annotated\n"
+                                  f"from nanouft.objective import AnyNumber, Share\n{text}")
+    assert command(train.main, shlex.split(RUN.replace("--aim 2", flags) + "out")) == 2
+    assert why in one_error(capsys)
 
 
 def test_the_names_of_metrics_that_are_refused_are_those_that_a_run_logs(here):

@@ -7,12 +7,11 @@ import itertools
 import math
 import re
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 from formula import Known, value
-from made import Form, same
+from made import HELD, Form, same
 from torch import Tensor
 
 from nanouft import pretrain, reward
@@ -20,18 +19,15 @@ from nanouft.batch import Batch, Seqs
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
-from nanouft.playground.heads import SHARED, Line, equations, name_and_idea
+from nanouft.playground.heads import SHARED, Line, equations, head_of, name_and_idea
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
-HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}
-HEADS |= {"pretrain": pretrain.__doc__, "reward": reward.__doc__}
+HEADS = {name: head_of(cls) for name, cls in TRAINED.items()}
 LINES = {line.name: line for name, head in HEADS.items() for line in equations(name, head)}
-# What the head of grpo.py says of its settings in words
-RATIO = {"rho_t": "p_t / old_t", "adv": LINES["grpo"].formulas["adv"]}
-K3 = {"k3_t": LINES["grpo"].formulas["k3_t"]}
-CLIPPED = "-min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t"
-IN_WORDS = [Line(f"grpo --{setting}", loss, RATIO | K3 | formulas) for setting, loss, formulas in (
-    ("scale none", f"mean_t ({CLIPPED})", {"adv": "reward - mean_K reward"}),)]
+# What the head of grpo.py says of a setting in words
+GRPO = LINES["grpo"]
+IN_WORDS = [replace(GRPO, name="grpo --scale none",
+                    formulas=GRPO.formulas | {"adv": "reward - mean_K reward"})]
 ROLES = {"w": "chosen", "l": "rejected", "mismatch": "mismatch",        # behind a letter: S_w
          "demo": "demo"}
 SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "samples"}
@@ -179,7 +175,7 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
     return read
 
 
-def test_a_head_begins_with_a_name_of_its_own_and_has_an_equation():
+def test_the_head_of_every_method_begins_with_its_name_and_has_an_equation():
     """The pages show it: DPO, Robust DPO. Without a name they show that of the class."""
     told = {name: name_and_idea(HEADS[name]) for name in OBJECTIVES}
     assert all(called and idea for called, idea in told.values()), "NAME: what it does"
@@ -203,12 +199,23 @@ def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
     if name == "reward":
         leaves.append(batch.per_row["reward"].requires_grad_())
     role = {"sftmix": "mix_sure", "pretrain": "text"}.get(name, "answer")
-    told, ours = ([loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True,
-                                                       materialize_grads=True)]
+    told, ours = ([loss.detach(), *torch.autograd.grad(loss + 0 * leaves[0].sum(), leaves,
+                                                       allow_unused=True, materialize_grads=True)]
                   for loss in (value(line.loss, known(line, batch, o, role)).mean(),
                                o.loss(batch)[0]))
-    for x, y in zip(told, ours):
-        same(x, y, 1e-9)
+    same(ours[0], told[0], 1e-9, "The equation is not the loss of the code: change the wrong one.")
+    for x, y in zip(ours[1:], told[1:]):
+        same(x, y, 1e-9, HELD["sg(" in text])
+
+
+@pytest.mark.parametrize("name, right, wrong", [
+    ("dft", "sg(p_t)", "p_t"), ("ift", "sg(w_t)", "w_t"), ("dpo", "(r_w - r_l)", "(r_w - sg(r_l))"),
+    ("apo", "+ sigmoid(beta r_l)", "+ sg(sigmoid(beta r_l))"),
+    ("hinge", "max(0, 1 - beta h)", "sg(max(0, 1 - beta h))")])
+def test_a_wrong_sg_in_a_head_is_a_sentence_that_says_what_to_change(name, right, wrong):
+    line = replace(LINES[name], loss=LINES[name].loss.replace(right, wrong))
+    with pytest.raises(AssertionError, match=re.escape(HELD["sg(" in line.loss])):
+        test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line)
 
 
 def test_the_eight_lines_of_pytorch_in_the_head_of_grpo_are_its_loss():

@@ -286,7 +286,7 @@ def test_ppo_has_a_critic_and_keeps_one_that_is_there():
     assert torch.equal(mine.value.weight, before) and before.any()
 
 
-def test_setup_changes_nothing_when_it_is_called_again():
+def test_the_setup_of_every_method_changes_nothing_the_second_time():
     for name in OBJECTIVES:
         model, o, found = tiny(vocab_size=NANO.n_vocab), OBJECTIVES[name](), []
         for _ in range(2):

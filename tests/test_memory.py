@@ -182,7 +182,7 @@ def whole_rows(batch: Batch) -> Batch:
         for role, s in batch.seqs.items() if not role.startswith("mix_")})
 
 
-def test_a_step_holds_no_more_copies_of_the_logits_than_are_announced(monkeypatch):
+def test_a_step_of_every_method_holds_no_more_copies_of_the_logits_than_are_announced(monkeypatch):
     """Nor fewer by a whole one, of every method. With a large vocabulary nearly all of the memory
     are logits."""
     monkeypatch.setattr(fast, "LARGE", 0)

@@ -1,18 +1,13 @@
 """Values that do not come from this code: losses of TRL and of the authors' code on fixed log-probs
 (values.json, "others", "sampled"). And values that do ("ours"): loss, length of the gradient and
-every figure of each form, and its defaults, must not move.
-
-    python tests/test_values.py                 # records what is missing, of a new method or form
-    python tests/test_values.py NAME NAME ...   # records these anew, after a change that is meant
-
-Both leave all other lines of values.json as they are.
+every figure of each form, its defaults and its ranges must not move. new_method.py records them.
 """
 import json
 import os
 import re
 import subprocess
 import sys
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from nanouft.batch import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import one_of
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import ranges_of
 
 FILE = Path(__file__).with_name("values.json")
 KNOWN = json.loads(FILE.read_text(encoding="utf-8"))
@@ -116,15 +109,20 @@ DIGITS, RELATIVE, ABSOLUTE = 5, 1e-4, 2e-5
 model = cache(lambda: nano(1).double())
 
 
-def near(known: dict[str, float]):
-    return pytest.approx(known, rel=RELATIVE, abs=ABSOLUTE)
+def near(known: dict[str, float] | str):
+    return known if isinstance(known, str) else pytest.approx(known, rel=RELATIVE, abs=ABSOLUTE)
 
 
-def defaults(name: str) -> str:
-    o = OBJECTIVES[name]()
+def defaults(form: Form) -> str:
+    o = OBJECTIVES[form.name]()
     says = [x for x in ("coupled", "reference") if getattr(o, x)]
     says += [*o.kinds(), f"scorer {o.scorer}", str(o.first_models)]
     return f"lr {o.lr:g}, {', '.join(says)}, {vars(o)}"
+
+
+def ranges(form: Form) -> str:
+    found = ranges_of(OBJECTIVES[form.name])
+    return "; ".join(f"{field} {str(limits) or 'any'}" for field, limits in found.items())
 
 
 def figures(form: Form) -> dict[str, float]:
@@ -136,29 +134,21 @@ def figures(form: Form) -> dict[str, float]:
     return {name: round(float(x), DIGITS) for name, x in found.items()}
 
 
-def recorded(part: str, key: str, name: str):
-    """What the file says of a form. If it says nothing, the message names the command."""
-    if key not in KNOWN[part]:
-        pytest.fail(f"values.json has no record of {key}: run python tests/test_values.py {name}",
-                    pytrace=False)
-    return KNOWN[part][key]
+PLAIN = [form for form in FORMS if not form.told]
+PARTS = {"defaults": (defaults, PLAIN), "ranges": (ranges, PLAIN), "ours": (figures, FORMS)}
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
-def test_our_values_have_not_moved(form):
-    assert figures(form) == near(recorded("ours", str(form), form.name))
+@pytest.mark.parametrize("part, form", [(part, form) for part, (_, forms) in PARTS.items()
+                                        for form in forms], ids=str)
+def test_what_is_recorded_has_not_moved(part, form):
+    known = KNOWN[part].get(str(form), "no record")
+    why = f"if that is meant, run python tests/new_method.py {form.name}"
+    assert PARTS[part][0](form) == near(known), why
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_defaults_have_not_moved(name):
-    assert defaults(name) == recorded("defaults", name, name)
-
-
-def test_what_is_recorded_has_a_method():
-    forms = {"defaults": {*OBJECTIVES}, "ours": {str(form) for form in FORMS}}
-    for part, names in forms.items():
-        gone = KNOWN[part].keys() - names
-        assert not gone, f"no form of a method any more: {gone}; run python tests/test_values.py"
+def test_what_is_recorded_is_of_a_method():
+    for part, (_, forms) in PARTS.items():
+        assert KNOWN[part].keys() <= {*map(str, forms)}, "run python tests/new_method.py"
 
 
 # ---- recording -----------------------------------------------------------------------------------
@@ -167,18 +157,17 @@ def record(names: list[str], file: Path = FILE) -> list[str]:
     is near its record stays as it is, so that another processor changes nothing."""
     text = file.read_text(encoding="utf-8")
     known, written = json.loads(text), []
-    entries = [*(("defaults", name, name, partial(defaults, name)) for name in OBJECTIVES),
-               *(("ours", str(form), form.name, partial(figures, form)) for form in FORMS)]
-    parts: dict[str, dict] = {"defaults": {}, "ours": {}}
-    for part, key, name, compute in entries:
-        old = known[part].get(key)
-        if name in names or not (names or old):
-            new = compute()
-            if old is None or new != (near(old) if part == "ours" else old):
-                old = new
-                written.append(key)
-        if old is not None:
-            parts[part][key] = old
+    parts: dict[str, dict] = {part: {} for part in PARTS}
+    for part, (compute, forms) in PARTS.items():
+        for key, form in zip(map(str, forms), forms):
+            old = known[part].get(key)
+            if form.name in names or not names and old is None:
+                new = compute(form)
+                if old is None or new != near(old):
+                    old = new
+                    written.append(key)
+            if old is not None:
+                parts[part][key] = old
     lines = (f'"{part}": {{\n' + ",\n".join(f" {json.dumps(key)}: {json.dumps(x)}"
                                            for key, x in rows.items()) + "}"
              for part, rows in parts.items())
@@ -207,15 +196,3 @@ def test_recording_on_another_processor_changes_nothing(tmp_path):
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                          env=os.environ | {"ATEN_CPU_CAPABILITY": "default", "PYTHONPATH": path})
     assert out.stdout == "[]\n" and file.read_bytes() == FILE.read_bytes()
-
-
-def main(argv: list[str] | None = None) -> int:
-    names = sys.argv[1:] if argv is None else argv
-    written = record([one_of("method", name, OBJECTIVES) for name in names])
-    told = ", ".join(dict.fromkeys(written))            # a method's values and its figures
-    say(f"tests/values.json: written: {told or 'nothing, all is as recorded'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

@@ -18,18 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
+from nanouft.objective import AtLeast0
 from nanouft.objectives.dpo import Pairs
-from nanouft.plumbing.errors import in_range
 
 
 class DPOAnd(Pairs):
-    right: float = 0.0              # weight of imitating the chosen answer
-    wrong: float = 0.0              # weight of imitating the rejected answer
-    floor: float = 0.0              # weight of the floor under the chosen answer
-
-    def check(self) -> None:
-        super().check()
-        in_range(self, "right", "wrong", "floor")
+    right: AtLeast0 = 0.0           # weight of imitating the chosen answer
+    wrong: AtLeast0 = 0.0           # weight of imitating the rejected answer
+    floor: AtLeast0 = 0.0           # weight of the floor under the chosen answer
 
     def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -17,21 +17,16 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
-from nanouft.objective import Objective
-from nanouft.objectives.hpt import more_demos
-from nanouft.objectives.on_policy import check_sampling, log_rho
-from nanouft.plumbing.errors import in_range
+from nanouft.objective import GroupSize, Objective, Share
+from nanouft.objectives.hpt import PartOfPrompts, more_demos
+from nanouft.objectives.on_policy import log_rho
 
 
 class LUFFY(Objective):
     data = "demos + prompts"
-    samples: int = 4                # answers to each prompt
-    gamma: float = 0.1              # probability at which a demonstrated token is pushed most
-    share: float = 0.0              # of the prompts that have a demonstration, at least
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
-        in_range(self, "share", high=0.95)
+    samples: GroupSize = 4          # answers to each prompt
+    gamma: Share = 0.1              # probability at which a demonstrated token is pushed most
+    share: PartOfPrompts = 0.0      # of prompts with a demonstration, at least
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return more_demos(super().choose(rows), self.share)

@@ -19,24 +19,18 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
-from nanouft.objective import Objective
-from nanouft.objectives.hpt import more_demos
-from nanouft.objectives.on_policy import check_sampling, log_rho
-from nanouft.plumbing.errors import in_range
+from nanouft.objective import AtLeast0, GroupSize, Objective, Share
+from nanouft.objectives.hpt import PartOfPrompts, more_demos
+from nanouft.objectives.on_policy import log_rho
 
 
 class SRFT(Objective):
     data = "demos + prompts"
-    samples: int = 4                # answers to each prompt
-    sft: float = 0.5                # weight of the demonstrations, at entropy 0
-    rl: float = 0.1                 # weight of right answers, at entropy 0
-    gamma: float = 0.1              # as in luffy.py
-    share: float = 0.0              # of the prompts that have a demonstration, at least
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
-        in_range(self, "sft", "rl")
-        in_range(self, "share", high=0.95)
+    samples: GroupSize = 4          # answers to each prompt
+    sft: AtLeast0 = 0.5             # weight of the demonstrations, at entropy 0
+    rl: AtLeast0 = 0.1              # weight of right answers, at entropy 0
+    gamma: Share = 0.1              # as in luffy.py
+    share: PartOfPrompts = 0.0      # of prompts with a demonstration, at least
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return more_demos(super().choose(rows), self.share)

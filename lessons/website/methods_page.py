@@ -1,7 +1,7 @@
 """docs/methods.md: every method on a line, written from the heads of the methods' files; and the
 number of methods and of lessons on every page.
 
-    python -m lessons methods           # writes the pages; a test says when that is needed
+    python -m lessons methods           # writes the pages and names those that have changed
 
 README's lists of methods and of lessons are written too, and the table of lessons/README.md. A page
 that says how many methods or lessons there are has the number behind a mark, which readers do not
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lessons.evidence import whole_runs
 from lessons.lesson_list import LESSONS, by_subject, table
-from lessons.page_marks import between, write_between
+from lessons.page_marks import write_between
 from nanouft import simple
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
@@ -136,9 +136,6 @@ def push_table() -> str:
     return "\n".join(table_of(titles, rows)) + "\n"
 
 
-PARTS = {"tables": tables, "letters": letters, "pushes": push_table}    # of docs/methods.md
-
-
 def by_family() -> str:
     """README's list: for each kind of rows its methods."""
     out = ["| learns from | methods |", "|---|---|"]
@@ -161,24 +158,31 @@ def scores_text() -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+PARTS = {       # of each page, those that are written between marks
+    PAGE: {"tables": tables, "letters": letters, "pushes": push_table},
+    ROOT / "README.md": {"methods": by_family, "lessons": by_subject},
+    LESSONS_PAGE: {"lessons": table}}
+
+
+def pages() -> dict[Path, str]:
+    """{file: its text as it should be now}"""
+    texts = {SCORES: scores_text()}
+    front = Path(__file__).with_name("front.md")
+    for file in sorted({*PARTS, front, *ROOT.glob("docs/*.md")}):
+        text = file.read_text(encoding="utf-8")
+        for name, part in PARTS.get(file, {}).items():
+            text = write_between(text, name, part())
+        texts[file] = with_counts(text)
+    return texts
+
+
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    page = PAGE.read_text(encoding="utf-8")
-    for name, part in PARTS.items():
-        page = write_between(page, name, part())
-    PAGE.write_text(page, encoding="utf-8")
-    for file in [ROOT / "README.md", Path(__file__).with_name("front.md"), *ROOT.glob("docs/*.md")]:
-        page = file.read_text(encoding="utf-8")
-        for name, part in (("methods", by_family), ("lessons", by_subject)):
-            if between(name).search(page):
-                page = write_between(page, name, part())
-        file.write_text(with_counts(page), encoding="utf-8")
-    page = write_between(LESSONS_PAGE.read_text(encoding="utf-8"), "lessons", table())
-    LESSONS_PAGE.write_text(page, encoding="utf-8")
-    SCORES.write_text(scores_text(), encoding="utf-8")
-    say("README.md, docs/methods.md, lessons/README.md, the playground's scores.json: "
-        f"{COUNTS['methods']} methods, {COUNTS['lessons']} lessons")
+    for file, text in pages().items():
+        if text != file.read_text(encoding="utf-8"):
+            file.write_text(text, encoding="utf-8")
+            say(file.relative_to(ROOT).as_posix())
     return 0
 
 

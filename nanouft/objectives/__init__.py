@@ -1,10 +1,9 @@
-"""The registry: all objectives, in the order in which lists show them.
+"""The registry: each file of this folder is a method, except HELPERS.
 
     find("dpo")(beta=0.2)       # the class in dpo.py
     find("mine.py")             # one of your own, in any file; from_file.py reads and checks it
 
-objective.py says what an objective is. CONTRIBUTING.md says how to add one: its file here, its name
-below.
+objective.py says what an objective is. CONTRIBUTING.md says how to add one.
 
 The equations in the heads of the files share these letters:
     p_t, ref_t: the probability of token t by the model, and by the start model
@@ -26,24 +25,17 @@ The step takes the mean of L over its answers or pairs. Other letters are settin
 """
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from pkgutil import iter_modules
 
 from nanouft.objective import Objective
 from nanouft.objectives.from_file import class_in, own_file
-from nanouft.plumbing.errors import one_of
+from nanouft.plumbing.errors import UserError, one_of
 
-NAMES = {                                           # file: class
-    "sft": "SFT", "ift": "IFT", "dpo": "DPO", "una": "UNA", "uft": "UFT", "poft": "PoFT",
-    "kto": "KTO", "orpo": "ORPO", "robust_dpo": "RobustDPO", "ipo": "IPO", "hinge": "Hinge",
-    "apo": "APO", "nca": "NCA", "sppo": "SPPO", "slic": "SLiC", "simpo": "SimPO", "cpo": "CPO",
-    "asft": "ASFT", "tpo": "TPO", "tpo_l": "TPOL",
-    "tis_dpo": "TISDPO", "gdpo": "GDPO", "ada_dpo": "AdaDPO", "rpo": "RPO",
-    "dft": "DFT", "p_alpha": "PAlpha", "neftune": "NEFTune", "tofu": "TOFU", "hft": "HFT",
-    "sftmix": "SFTMix",
-    "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
-    "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",
-    "chord": "CHORD", "hpt": "HPT",
-}
-
+HELPERS = {"from_file", "on_policy"}
+# Lists show these first, in the order in which the course comes to them; the others by name. So a
+# method has its place without a number that somebody has to choose.
+FIRST = "sft ift dpo una uft poft kto orpo reinforce rloo grpo ppo".split()
+NAMES = [*FIRST, *sorted({file.name for file in iter_modules(__path__)} - {*FIRST} - HELPERS)]
 
 FAMILIES = {        # what a method learns from: its title, in words
     "demos": ("Demonstrations", "Right answers to imitate."),
@@ -55,11 +47,18 @@ FAMILIES = {        # what a method learns from: its title, in words
 
 
 class Objectives(Mapping[str, type[Objective]]):
-    """OBJECTIVES["dpo"] is the class in dpo.py. The file is read only when it is asked for."""
+    """OBJECTIVES["tis_dpo"] is the class TISDPO in tis_dpo.py: it has the name of its file, but for
+    case and _. The file is read only when it is asked for."""
 
     def __getitem__(self, name: str) -> type[Objective]:
-        cls = NAMES[name]
-        return getattr(import_module(f"{__name__}.{name}"), cls)
+        if name not in NAMES:
+            raise KeyError(name)
+        module = import_module(f"{__name__}.{name}")
+        for word, cls in vars(module).items():
+            if word.lower() == name.replace("_", "") and isinstance(cls, type):
+                return cls
+        raise UserError(f"objectives/{name}.py: it has no class with the name of the file, but for "
+                        "case and _ (a file that is no method belongs in HELPERS)")
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)

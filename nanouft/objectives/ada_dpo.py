@@ -21,23 +21,26 @@ Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
 """
 import math
 from functools import lru_cache
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objectives.dpo import Pairs, check_settings
+from nanouft.objective import Positive
+from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import in_range
+
+BelowLog2 = Annotated[float, "> 0", "<= 0.69"]      # from log 2 on tau is tau_min
 
 
 class AdaDPO(Pairs):
-    rho: float = 0.2                # how far the scales of the pairs spread; between 0 and log 2
-    tau_min: float = 0.1            # smallest scale of a pair
-    tau_max: float = 5.0            # largest scale of a pair; if both are 1, this is DPO
+    rho: BelowLog2 = 0.2            # how far the scales of the pairs spread
+    tau_min: Positive = 0.1         # smallest scale of a pair
+    tau_max: Positive = 5.0         # largest scale of a pair; if both are 1, this is DPO
 
     def check(self) -> None:
-        check_settings(self)
-        in_range(self, "rho", above=True, high=0.69)            # from log 2 on tau is tau_min
+        super().check()
         in_range(self, "tau_min", above=True, high=self.tau_max)
 
     def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:

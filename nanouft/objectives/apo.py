@@ -19,13 +19,14 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.batch import Batch
+from nanouft.objective import Positive
 from nanouft.objectives.dpo import Pairs
 
 
 class APO(Pairs):
     lr = 2.5e-4
     form: Literal["zero", "down"] = "zero"  # zero if chosen beats the model's answers, down if not
-    beta: float = 0.1               # how quickly gains and losses saturate
+    beta: Positive = 0.1            # how quickly gains and losses saturate
 
     def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor:
         if self.form == "zero":

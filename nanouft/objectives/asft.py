@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.objectives.dpo import pair_metrics
 from nanouft.objectives.orpo import log_odds
 
 
@@ -30,10 +30,8 @@ class ASFT(Objective):
     data = "pairs"
     about = ("asft is Aligned SFT (arXiv:2409.10571), which learns from pairs; Anchored SFT "
              "(arXiv:2509.23753) is another method")
-    lam: float = 1.0                # weight of telling good from bad answers, beside imitation
-    beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
-
-    check = check_settings
+    lam: AtLeast0 = 1.0             # weight of telling good from bad answers, beside imitation
+    beta: Positive = 1.0            # sharpness of the log-odds; 1 is the plain classifier
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

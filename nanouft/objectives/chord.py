@@ -19,15 +19,14 @@ and mu 1 is SFT. The released code averages over each micro-batch, and over all 
 answers, not first over those of an answer. Left out: its warm-up of w, which the paper sets to 0.
 """
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
+from nanouft.objective import GroupSize, Objective, Share
 from nanouft.objectives.grpo import standardise
-from nanouft.objectives.on_policy import check_sampling, policy_gradient
-from nanouft.plumbing.errors import in_range
+from nanouft.objectives.on_policy import policy_gradient
 
 
 class CHORD(Objective):
@@ -35,16 +34,11 @@ class CHORD(Objective):
     demo = "any"
     lr = 2.5e-4
     measures_demos = False
-    samples: int = 4                # K, the group size: answers to each prompt
-    mu: float = 0.9                 # weight of the demonstrations at the start
-    mu_end: float = 0.05            # and at the end
-    decay: float = 0.5              # share of the run in which the weight falls
+    samples: GroupSize = 4          # K, the group size: answers to each prompt
+    mu: Share = 0.9                 # weight of the demonstrations at the start
+    mu_end: Share = 0.05            # and at the end
+    decay: Annotated[float, "> 0", "<= 1"] = 0.5  # share of the run in which the weight falls
     weigh: Literal["same", "phi"] = "same"      # a demonstration's tokens: equally, or by p (1 - p)
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
-        in_range(self, "mu", "mu_end", high=1)
-        in_range(self, "decay", above=True, high=1)
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)

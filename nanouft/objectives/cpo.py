@@ -16,18 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.objectives.dpo import pair_metrics
 from nanouft.objectives.sft import nll
 
 
 class CPO(Objective):
     data = "pairs"
     lr = 1e-4
-    beta: float = 0.1               # scale of the difference of summed log-probs
-    alpha: float = 1.0              # weight of imitating the chosen answer
-
-    check = check_settings
+    beta: Positive = 0.1            # scale of the difference of summed log-probs
+    alpha: AtLeast0 = 1.0           # weight of imitating the chosen answer
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

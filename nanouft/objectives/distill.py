@@ -21,8 +21,7 @@ and drops the others, and the model never tries what it does not already say.
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import FirstModels, Objective
-from nanouft.objectives.on_policy import check_sampling
+from nanouft.objective import Count, FirstModels, Objective
 from nanouft.plumbing.errors import UserError
 
 
@@ -33,10 +32,10 @@ class Distill(Objective):
     first_models = FirstModels("teacher", "a teacher, made first",
                                ("--objective sft --rows 4080 --seed 900",), inherits=False)
     teacher: list[str] | None = None    # folder of the teacher [NanoWorld: one is trained first]
-    samples: int = 4                # answers to each prompt
+    samples: Count = 4              # answers to each prompt
 
     def check(self) -> None:
-        check_sampling(self)
+        super().check()
         if self.teacher and len(self.teacher) != 1:
             raise UserError(f"--teacher: one folder is needed, not {len(self.teacher)}")
 

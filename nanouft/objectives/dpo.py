@@ -20,28 +20,26 @@ number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a lar
 form (Tulu 3: 5). Left out: the f-divergences.
 """
 import math
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, in_range
+from nanouft.objective import Objective, Positive
+
+BelowHalf = Annotated[float, ">= 0", "< 0.5"]           # at 0.5 pairs say nothing
 
 
 class DPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
-    label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
+    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
+    label_smoothing: BelowHalf = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
     swap: bool = False              # prefer the rejected answers, for the second model of tis_dpo
     reduction: Literal["sum", "mean"] = "sum"   # an answer's log-ratio: sum or mean over its tokens
-
-    def check(self) -> None:
-        check_settings(self)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
@@ -50,15 +48,6 @@ class DPO(Objective):
         each = dpo_loss(better, worse, self.beta, self.label_smoothing)
         metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
         return each.sum() / batch.n, metrics
-
-
-def check_settings(objective: Any) -> None:
-    """UserError for settings that no method of pairs or grades can use."""
-    in_range(objective, "beta", "temperature", above=True)      # at 0 nothing reads the policy
-    in_range(objective, "alpha", "delta", "gamma", "lam", "desirable_weight", "undesirable_weight")
-    if not 0 <= getattr(objective, "label_smoothing", 0) < 0.5:
-        raise UserError(f"--label-smoothing {objective.label_smoothing}: must be in [0, 0.5); "
-                        "at 0.5 pairs say nothing")
 
 
 def log_ratio(s: Seqs, reduction: str = "sum") -> Tensor:
@@ -81,9 +70,7 @@ class Pairs(Objective, hooks=("reward", "each")):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
-
-    check = check_settings
+    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
 
     def reward(self, s: Seqs) -> Tensor:
         """(B,) the reward of each answer. The metrics take a reward of your own as nats."""

@@ -37,26 +37,23 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.on_policy import check_sampling, clip_ratio, k3, log_rho, step_metrics
+from nanouft.objective import AtLeast0, Count, GroupSize, Objective, Positive
+from nanouft.objectives.on_policy import clip_ratio, k3, log_rho, step_metrics
 
 
 class GRPO(Objective):
     data = "prompts"
     lr = 1e-5
     reference = True
-    samples: int = 4                # K, the group size: answers to each prompt
-    beta: float = 0.04              # strength of the KL penalty (k3) to the start model; 0 = none
+    samples: GroupSize = 4          # K, the group size: answers to each prompt
+    beta: AtLeast0 = 0.04           # strength of the KL penalty (k3) to the start model; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
     scale: Literal["group", "none"] = "group"   # divide an advantage by the spread of its group
-    eps: float = 0.2                # how far a ratio may move on one rollout
-    eps_high: float | None = None   # upper clip, if different (DAPO: 0.28) [eps]
-    length: int = 44  # with dr_grpo: divides the sum over an answer's tokens
-    minibatches: int = 1            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
+    eps: Positive = 0.2             # how far a ratio may move on one rollout
+    eps_high: Positive | None = None  # upper clip, if different (DAPO: 0.28) [eps]
+    length: Count = 44              # with dr_grpo: divides the sum over an answer's tokens
+    minibatches: Count = 1          # optimizer steps that a rollout is cut into
+    passes: Count = 1               # how often a rollout is used
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """A whole rollout with per_row["advantage"], of the rewards of rollout.scores."""

@@ -13,11 +13,12 @@ and pushes nothing. DPO's push fades smoothly and never ends. Without a referenc
 from torch import Tensor
 
 from nanouft.batch import Batch
+from nanouft.objective import Positive
 from nanouft.objectives.dpo import Pairs
 
 
 class Hinge(Pairs):
-    beta: float = 0.1               # a pair is won at a margin of 1 / beta nats
+    beta: Positive = 0.1            # a pair is won at a margin of 1 / beta nats
 
     def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
         each = (1 - (i_w - i_l)).relu()

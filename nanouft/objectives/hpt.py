@@ -16,31 +16,28 @@ spread. In each micro-batch they sum over all explored tokens, divide by the lon
 (8,192), and add the mean over all imitated tokens and a bonus of .001 for entropy.
 Trap: with few demonstrations hardly a prompt has one. --share lets those prompts come again.
 """
+from typing import Annotated
+
 from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
-from nanouft.objective import Objective
+from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Share
 from nanouft.objectives.grpo import standardise
-from nanouft.objectives.on_policy import check_sampling, policy_gradient
-from nanouft.plumbing.errors import in_range
+from nanouft.objectives.on_policy import policy_gradient
+
+PartOfPrompts = Annotated[float, ">= 0", "<= 0.95"]     # never all: the others are explored
 
 
 class HPT(Objective):
     data = "demos + prompts"
     lr = 2.5e-4
     measures_demos = False
-    samples: int = 4                # K, the group size: answers to each prompt
-    gate: float = 0.0               # share of right answers up to which a prompt is imitated
-    right: float = 1.0              # reward of a right answer, at least
-    coef: float = 1.0               # weight of the demonstrations
-    share: float = 0.0              # about this share of the prompts has a demonstration
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
-        in_range(self, "gate", high=1)
-        in_range(self, "share", high=0.95)
-        in_range(self, "coef")
+    samples: GroupSize = 4          # K, the group size: answers to each prompt
+    gate: Share = 0.0               # share of right answers up to which a prompt is imitated
+    right: AnyNumber = 1.0          # reward of a right answer, at least
+    coef: AtLeast0 = 1.0            # weight of the demonstrations
+    share: PartOfPrompts = 0.0      # about this share of the prompts has a demonstration
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return more_demos(super().choose(rows), self.share)

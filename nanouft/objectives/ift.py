@@ -45,8 +45,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
-from nanouft.objective import Objective
-from nanouft.plumbing.errors import in_range
+from nanouft.objective import Objective, Share
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 BLOCK = 256         # tokens that one matrix discounts: of all T at once it would have T^2 numbers
@@ -54,11 +53,8 @@ BLOCK = 256         # tokens that one matrix discounts: of all T at once it woul
 
 class IFT(Objective):
     variant: Variant = "detached"   # which weights the tokens of an answer get
-    lam: float = 0.2                # share of the model's own guess in what it reads; 0 = none
-    gamma: float = 0.95  # how much the losses of later tokens count in a weight; 0 = all weights 1
-
-    def check(self) -> None:
-        in_range(self, "lam", "gamma", high=1)
+    lam: Share = 0.2                # share of the model's own guess in what it reads; 0 = none
+    gamma: Share = 0.95  # how much the losses of later tokens count in a weight; 0 = all weights 1
 
     def forward(self, model: GPT, batch: Batch) -> None:
         s = batch.seqs["answer"]

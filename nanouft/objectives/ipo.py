@@ -21,11 +21,12 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
+from nanouft.objective import Positive
 from nanouft.objectives.dpo import Pairs, log_ratio
 
 
 class IPO(Pairs):
-    beta: float = 0.1               # the aim is a margin of 1 / (2 beta); larger = stay closer
+    beta: Positive = 0.1            # the aim is a margin of 1 / (2 beta); larger = stay closer
     reduction: Literal["mean", "sum"] = "mean"  # an answer's log-ratio: mean or sum over its tokens
 
     def reward(self, s: Seqs) -> Tensor:

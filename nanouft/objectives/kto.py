@@ -42,8 +42,8 @@ from nanouft.data.rows import Row, up_to_last_answer
 from nanouft.data.selection import label_rows
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Turns
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, log_ratio
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.objectives.dpo import log_ratio
 from nanouft.objectives.una import graded_metrics
 from nanouft.plumbing.errors import UserError
 
@@ -55,11 +55,9 @@ class KTO(Objective):
     lr = 3e-5
     reference = True
     coupled = True
-    beta: float = 0.1                   # how quickly gains and losses saturate
-    desirable_weight: float = 1.0       # lam_D: how much a good answer counts
-    undesirable_weight: float = 1.0     # lam_U: how much a bad answer counts
-
-    check = check_settings
+    beta: Positive = 0.1                # how quickly gains and losses saturate
+    desirable_weight: AtLeast0 = 1.0    # lam_D: how much a good answer counts
+    undesirable_weight: AtLeast0 = 1.0  # lam_U: how much a bad answer counts
 
     def choose(self, rows: list[Row]) -> list[Row]:
         """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""

@@ -17,17 +17,13 @@ from torch import Tensor
 
 from nanouft.batch import Batch, Seqs, write_logp
 from nanouft.gpt import GPT
-from nanouft.objective import Objective
+from nanouft.objective import Objective, Positive
 from nanouft.objectives.sft import nll
-from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.seeds import uniform_rows
 
 
 class NEFTune(Objective):
-    alpha: float = 5.0              # size of the noise on the embeddings
-
-    def check(self) -> None:
-        in_range(self, "alpha", above=True)
+    alpha: Positive = 5.0           # size of the noise on the embeddings
 
     def forward(self, model: GPT, batch: Batch) -> None:
         if not model.training:

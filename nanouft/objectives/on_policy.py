@@ -1,4 +1,4 @@
-"""Shared by methods that learn from sampled answers: settings, importance ratio, KL and clip.
+"""Shared by methods that learn from sampled answers: importance ratio, KL and clip.
 
 The ratio is pi / pi_old: the policy now, and the policy that sampled (Seqs.sampled_logp).
 Sources: PPO, arXiv:1707.06347; GRPO, arXiv:2402.03300; k3: Schulman 2020, Approximating KL
@@ -8,18 +8,6 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.objective import Objective
-from nanouft.plumbing.errors import in_range
-
-
-def check_sampling(objective: Objective, least: int = 1) -> None:
-    """UserError for settings that no on-policy method can use.
-    `least`: how many answers to a prompt the method compares."""
-    in_range(objective, "samples", low=least)
-    in_range(objective, "minibatches", "passes", low=1)
-    in_range(objective, "beta", "vf", "end_penalty")
-    in_range(objective, "eps", "eps_value", "eps_high", "length", above=True)
-    in_range(objective, "gamma", "lam", high=1)
 
 
 def penalised_reward(batch: Batch, beta: float) -> Tensor:

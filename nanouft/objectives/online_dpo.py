@@ -18,21 +18,16 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
-from nanouft.objectives.on_policy import check_sampling
+from nanouft.objective import GroupSize, Objective, Positive
+from nanouft.objectives.dpo import dpo_loss, log_ratio, pair_metrics
 
 
 class OnlineDPO(Objective):
     data = "prompts"
     lr = 1e-5
     reference = True
-    samples: int = 4                # answers to each prompt; the best and the worst are used
-    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
-        check_settings(self)
+    samples: GroupSize = 4          # answers to each prompt; the best and the worst are used
+    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """One row of roles "chosen" and "rejected" for each prompt of the rollout."""

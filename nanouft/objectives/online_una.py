@@ -22,9 +22,8 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings
-from nanouft.objectives.on_policy import check_sampling, log_rho
+from nanouft.objective import Count, Objective, Positive
+from nanouft.objectives.on_policy import log_rho
 from nanouft.objectives.una import graded_metrics, score_loss
 
 
@@ -33,14 +32,10 @@ class OnlineUNA(Objective):
     lr = 3e-5
     reference = True
     scorer = "grade"                    # the reward, from 0 to 1, is the goal itself
-    samples: int = 4                # answers to each prompt
-    beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
+    samples: Count = 4              # answers to each prompt
+    beta: Positive = 0.1            # factor of the log-ratio; smaller for longer answers
     distance: Literal["mse", "bce"] = "mse"         # squared error or cross-entropy of the score
     against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
-
-    def check(self) -> None:
-        check_sampling(self)
-        check_settings(self)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]

@@ -21,15 +21,13 @@ from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, log1mexp, pair_metrics
+from nanouft.objective import AtLeast0, Objective
+from nanouft.objectives.dpo import log1mexp, pair_metrics
 
 
 class ORPO(Objective):
     data = "pairs"
-    lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default: 0.1
-
-    check = check_settings
+    lam: AtLeast0 = 1.0             # weight of the odds ratio beside imitation; TRL's default: 0.1
 
     def forward(self, model: GPT, batch: Batch) -> None:
         """Log-probs of the answers, and of the chosen row's prompt."""

@@ -17,15 +17,11 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.plumbing.errors import in_range
+from nanouft.objective import AtLeast0, Objective
 
 
 class PAlpha(Objective):
-    alpha: float = 0.5      # 0 is SFT, 1 has DFT's gradient; larger = unlikely tokens teach less
-
-    def check(self) -> None:
-        in_range(self, "alpha")
+    alpha: AtLeast0 = 0.5   # 0 is SFT, 1 has DFT's gradient; larger = unlikely tokens teach less
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s, n = batch.seqs["answer"], batch.tokens["answer"]

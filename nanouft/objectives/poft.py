@@ -25,21 +25,17 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import FirstModels, Objective
+from nanouft.objective import AnyNumber, FirstModels, Objective, Positive
 from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
-from nanouft.plumbing.errors import in_range
 
 
 class PoFT(Objective):
     first_models = FirstModels("aligned", "a helper model, made first",
                                ("--objective sft --rows 4080 --seed 900",), inherits=False)
     aligned: list[str] | None = None  # folders of helper models [NanoWorld: one is trained first]
-    beta: float = 1.0               # factor of A - A_aligned, the lead over the helpers
-    margin: float = 0.0             # added to this lead; larger = every row weighs less
-
-    def check(self) -> None:
-        in_range(self, "beta", above=True)
+    beta: Positive = 1.0            # factor of A - A_aligned, the lead over the helpers
+    margin: AnyNumber = 0.0         # added to this lead; larger = every row weighs less
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """Write A_aligned of each row: the mean over its tokens, in nats."""

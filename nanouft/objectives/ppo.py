@@ -35,27 +35,24 @@ from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
-from nanouft.objective import Objective
-from nanouft.objectives.on_policy import check_sampling, clip_ratio, log_rho, step_metrics
+from nanouft.objective import AtLeast0, Count, Objective, Positive, Share
+from nanouft.objectives.on_policy import clip_ratio, log_rho, step_metrics
 
 
 class PPO(Objective):
     data = "prompts"
     lr = 1e-5
     reference = True
-    samples: int = 4                # answers to each prompt
-    beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
-    gamma: float = 1.0              # discount of later rewards
-    lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step, then the critic
-    eps: float = 0.2                # how far a token's chance may move on one rollout
-    eps_value: float = 0.2          # how far a value may move on one rollout
-    vf: float = 1.0                 # weight of the critic's loss
-    end_penalty: float = 1.0        # taken off the score of an answer that does not stop
-    minibatches: int = 2            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
-
-    def check(self) -> None:
-        check_sampling(self)
+    samples: Count = 4              # answers to each prompt
+    beta: AtLeast0 = 0.02           # weight of the KL penalty to the start model; 0 leaves it out
+    gamma: Share = 1.0              # discount of later rewards
+    lam: Share = 0.95               # GAE: 1 = whole returns, 0 = one step, then the critic
+    eps: Positive = 0.2             # how far a token's chance may move on one rollout
+    eps_value: Positive = 0.2       # how far a value may move on one rollout
+    vf: AtLeast0 = 1.0              # weight of the critic's loss
+    end_penalty: AtLeast0 = 1.0     # taken off the score of an answer that does not stop
+    minibatches: Count = 2          # optimizer steps that a rollout is cut into
+    passes: Count = 1               # how often a rollout is used
 
     def setup(self, model: GPT, seed: int) -> None:
         """Add the critic: a value head, one number for each state, 0 at first. If the model has one

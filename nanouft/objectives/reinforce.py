@@ -23,20 +23,17 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.on_policy import check_sampling, penalised_reward
+from nanouft.objective import AtLeast0, Count, Objective
+from nanouft.objectives.on_policy import penalised_reward
 
 
 class Reinforce(Objective):
     data = "prompts"
     lr = 1e-5
     reference = True
-    samples: int = 4                # answers to each prompt
-    beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
+    samples: Count = 4              # answers to each prompt
+    beta: AtLeast0 = 0.02           # weight of the KL penalty to the start model; 0 leaves it out
     baseline: Literal["mean", "none"] = "mean"  # compare a reward with the mean, or with 0
-
-    def check(self) -> None:
-        check_sampling(self)
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """A whole rollout with per_row["advantage"]."""

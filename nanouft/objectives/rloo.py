@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
+from nanouft.objective import AtLeast0, Count, GroupSize, Objective, Positive
 from nanouft.objectives.on_policy import (
-    check_sampling,
     clip_ratio,
     log_rho,
     penalised_reward,
@@ -35,14 +34,11 @@ class RLOO(Objective):
     data = "prompts"
     lr = 3e-5
     reference = True
-    samples: int = 4                # K: answers to each prompt
-    beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
-    eps: float = 0.2                # how far the chance of an answer may move on one rollout
-    minibatches: int = 1            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
-
-    def check(self) -> None:
-        check_sampling(self, least=2)
+    samples: GroupSize = 4          # K: answers to each prompt
+    beta: AtLeast0 = 0.02           # weight of the KL penalty to the start model; 0 leaves it out
+    eps: Positive = 0.2             # how far the chance of an answer may move on one rollout
+    minibatches: Count = 1          # optimizer steps that a rollout is cut into
+    passes: Count = 1               # how often a rollout is used
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """A whole rollout with per_row["advantage"]."""

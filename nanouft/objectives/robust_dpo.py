@@ -18,18 +18,16 @@ eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
+from nanouft.objective import Objective, Positive
+from nanouft.objectives.dpo import BelowHalf, dpo_loss, log_ratio, pair_metrics
 
 
 class RobustDPO(Objective):
     data = "pairs"
     lr = 3e-5
     reference = True
-    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
-    label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
-
-    check = check_settings
+    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
+    label_smoothing: BelowHalf = 0.1    # probability that a label is flipped; 0 is DPO
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, log_ratio, pair_metrics
+from nanouft.objective import Objective, Positive
+from nanouft.objectives.dpo import log_ratio, pair_metrics
 
 
 class RPO(Objective):
@@ -35,10 +35,8 @@ class RPO(Objective):
     lr = 3e-5
     reference = True
     coupled = True
-    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
-    temperature: float = 0.5  # of the weights of other prompts; small = only similar prompts count
-
-    check = check_settings
+    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
+    temperature: Positive = 0.5  # of the weights of other prompts; small = only similar ones count
 
     @torch.no_grad()
     def prepare(self, data: list, models: Any, seed: int) -> list:

@@ -31,8 +31,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT, scatter_at, select_at
-from nanouft.objective import FirstModels, Objective
-from nanouft.plumbing.errors import in_range
+from nanouft.objective import FirstModels, Objective, Positive
 from nanouft.plumbing.seeds import uniform_rows
 
 
@@ -40,11 +39,8 @@ class SFTMix(Objective):
     first_models = FirstModels("runs", "two short SFT runs, made first",
                                ("--objective sft --epochs 1", "--objective sft --epochs 2"))
     logit_copies = 3                # the mixture's logits are read for two labels
-    mu: float = 0.2                 # weight of the loss on mixed answers
+    mu: Positive = 0.2              # weight of the loss on mixed answers
     runs: list[str] | None = None   # SFT runs that say what is easy [trained first: 1 and 2 epochs]
-
-    def check(self) -> None:
-        in_range(self, "mu", above=True)
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
         return pair_up(data, confidence(data, models, self.runs or []), seed)

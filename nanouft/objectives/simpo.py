@@ -19,19 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.objectives.dpo import pair_metrics
 from nanouft.objectives.sft import nll
 
 
 class SimPO(Objective):
     data = "pairs"
     lr = 3e-5
-    beta: float = 2.0               # scale of the mean log-prob
-    gamma: float = 0.5              # margin to win by, in units of beta times the mean log-prob
-    alpha: float = 0.0              # weight of imitating the chosen answer; 0 is SimPO
-
-    check = check_settings
+    beta: Positive = 2.0            # scale of the mean log-prob
+    gamma: AtLeast0 = 0.5           # margin to win by, in units of beta times the mean log-prob
+    alpha: AtLeast0 = 0.0           # weight of imitating the chosen answer; 0 is SimPO
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

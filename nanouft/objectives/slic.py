@@ -16,16 +16,14 @@ The paper imitates the SFT target if there is one; here and in both codes it is 
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import AtLeast0, Objective
+from nanouft.objectives.dpo import pair_metrics
 
 
 class SLiC(Objective):
     data = "pairs"
-    delta: float = 1.0              # margin of summed log-probs to win by, in nats
-    lam: float = 0.1                # weight of the chosen answer's summed log-prob
-
-    check = check_settings
+    delta: AtLeast0 = 1.0           # margin of summed log-probs to win by, in nats
+    lam: AtLeast0 = 0.1             # weight of the chosen answer's summed log-prob
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -17,12 +17,13 @@ These are offline pairs and one round. beta .1 is TRL's.
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
+from nanouft.objective import Positive
 from nanouft.objectives.dpo import Pairs, log_ratio
 
 
 class SPPO(Pairs):
     lr = 1e-4
-    beta: float = 0.1  # each answer is to move by 1 / (2 beta) nats; larger = stay closer
+    beta: Positive = 0.1  # each answer is to move by 1 / (2 beta) nats; larger = stay closer
 
     def reward(self, s: Seqs) -> Tensor:
         return log_ratio(s)

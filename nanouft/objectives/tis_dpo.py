@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.objective import FirstModels, Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import FirstModels, Objective, Positive
+from nanouft.objectives.dpo import pair_metrics
 from nanouft.plumbing.errors import UserError
 
 
@@ -34,11 +34,11 @@ class TISDPO(Objective):
     reference = True
     first_models = FirstModels("estimates", "two DPO runs, made first",
                                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
-    beta: float = 0.1               # strength of the KL penalty; larger = nearer the start model
+    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def check(self) -> None:
-        check_settings(self)
+        super().check()
         if self.estimates and len(self.estimates) != 2:
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")

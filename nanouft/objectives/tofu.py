@@ -24,19 +24,18 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.gpt import GPT, scatter_at, select_at
-from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, in_range
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.fast import logp_
 
 
 class TOFU(Objective):
     logit_copies = 2                # plain and tempered ones
-    gamma: float = 3.0              # focus: 0 = all tokens alike; larger = less on what is known
-    beta: float = 0.8   # temperature at which the data are fitted; below 1 = a flatter model
+    gamma: AtLeast0 = 3.0           # focus: 0 = all tokens alike; larger = less on what is known
+    beta: Positive = 0.8  # temperature at which the data are fitted; below 1 = a flatter model
 
     def check(self) -> None:
-        in_range(self, "beta", above=True)
-        in_range(self, "gamma")
+        super().check()
         if not (self.gamma == 0 or self.gamma >= 1):
             raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 "
                             "(between, the weight is infinite at p = 1)")

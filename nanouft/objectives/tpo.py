@@ -19,18 +19,16 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.data.selection import both_answers, real_pairs
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.objectives.dpo import pair_metrics
 from nanouft.objectives.sft import nll
 
 
 class TPO(Objective):
     data = "pairs"
     lr = 1e-4
-    beta: float = 0.1               # scale of the difference of summed log-probs
-    alpha: float = 1.0              # weight of imitating the third answer, gold
-
-    check = check_settings
+    beta: Positive = 0.1            # scale of the difference of summed log-probs
+    alpha: AtLeast0 = 1.0           # weight of imitating the third answer, gold
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return triples(rows)

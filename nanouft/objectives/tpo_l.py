@@ -14,19 +14,17 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.objective import AtLeast0, Objective, Positive
+from nanouft.objectives.dpo import pair_metrics
 from nanouft.objectives.sft import nll
 from nanouft.objectives.tpo import triples
 
 
 class TPOL(Objective):
     data = "pairs"
-    beta: float = 2.0               # scale of the difference of mean log-probs
-    gamma: float = 0.5              # margin to win by, in units of beta times the mean log-prob
-    alpha: float = 1.0              # weight of imitating the third answer, gold
-
-    check = check_settings
+    beta: Positive = 2.0            # scale of the difference of mean log-probs
+    gamma: AtLeast0 = 0.5           # margin to win by, in units of beta times the mean log-prob
+    alpha: AtLeast0 = 1.0           # weight of imitating the third answer, gold
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return triples(rows)

@@ -32,8 +32,8 @@ from nanouft.batch import Batch
 from nanouft.data.report import describe
 from nanouft.data.rows import Row, is_demo
 from nanouft.data.selection import NoRows, demo_rows, label_rows, score_rows
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import check_settings, log_ratio
+from nanouft.objective import Objective, Positive
+from nanouft.objectives.dpo import log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
 
 KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",
@@ -47,9 +47,7 @@ class UFT(Objective):
     reference = True
     feedback: Literal["score", "binary", "pair", "none"] = "score"  # rows beside demonstrations
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
-    beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
-
-    check = check_settings
+    beta: Positive = 0.1            # factor of the log-ratio; smaller for longer answers
 
     def kinds(self) -> list[str]:
         return KINDS[self.feedback].split(" + ")

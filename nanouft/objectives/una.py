@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective
-from nanouft.objectives.dpo import binary_kl, check_settings, log_ratio, pair_metrics, won
+from nanouft.objective import Objective, Positive
+from nanouft.objectives.dpo import binary_kl, log_ratio, pair_metrics, won
 
 KIND = {"score": "scores", "binary": "labels", "pair": "pairs"}
 
@@ -41,9 +41,7 @@ class UNA(Objective):
     reference = True
     feedback: Literal["score", "binary", "pair"] = "score"  # what the rows say of answers
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
-    beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
-
-    check = check_settings
+    beta: Positive = 0.1            # factor of the log-ratio; smaller for longer answers
 
     def kinds(self) -> list[str]:
         return [KIND[self.feedback]]

@@ -14,7 +14,6 @@ import pytest
 
 from lessons.evidence import __main__ as command
 from lessons.evidence import forest, harvest, judge, keep, pages, pictures, plan, stats, train
-from lessons.evidence.dpo_and import DPOAnd
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
@@ -461,11 +460,6 @@ def test_all_trainings_of_a_condition_read_the_same_demonstrations_and_questions
             asked[name] = frozenset(row.prompt for row in rows if "prompt" in row.roles)
     assert len({*shown.values()}) == 1 and len(shown) > 10
     assert len({x for name, x in asked.items() if "SFT" not in name}) == 1
-
-
-def test_a_negative_dose_is_refused():
-    with pytest.raises(UserError, match="--floor"):
-        DPOAnd(floor=-1.0).check()
 
 
 def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():

@@ -69,7 +69,7 @@ def asked(tree: ast.AST) -> list[str]:
             and isinstance(node.func, ast.Name) and node.func.id == "if_in_checkout"]
 
 
-def test_no_message_and_no_help_of_a_setting_sends_to_what_only_a_checkout_has():
+def test_every_message_and_the_help_of_every_method_send_to_nothing_of_the_checkout():
     found = [x for one in OBJECTIVES.values() for x in comments(one).values()
              if OF_THE_CHECKOUT.search(x)]
     for file in [*(ROOT / "nanouft").rglob("*.py"), *(ROOT / "frozen_lake").rglob("*.py")]:

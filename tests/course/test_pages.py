@@ -50,7 +50,7 @@ def lab(light: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", ["light", "dark"])
-def test_colours_can_be_read_and_told_apart(side):
+def test_the_colours_of_every_method_can_be_read_and_told_apart(side):
     def of(look):
         return linear(getattr(look, side))
     methods = {k: x for k, x in colours.FAMILIES.items() if k not in ("base", "truth")}

@@ -1,0 +1,43 @@
+"""Record a method, test it, and write the pages that name it. Prints what it has changed.
+
+    python tests/new_method.py NAME     # a new method; or an old one, after a change that is meant
+    python tests/new_method.py          # what the record lacks, or has of a method that is gone
+"""
+import subprocess
+import sys
+from pathlib import Path
+
+from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import locate_errors, one_of
+from nanouft.plumbing.printing import say
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(argv: list[str] | None = None) -> int:
+    names = sys.argv[1:] if argv is None else argv
+    for name in names:
+        file = ROOT / "nanouft" / "objectives" / f"{one_of('method', name, [*OBJECTIVES])}.py"
+        with locate_errors(str(file), "method"):
+            OBJECTIVES[name]
+    from test_values import record  # here, because it reads all methods
+    if written := record(names):
+        say("tests/values.json:", ", ".join(dict.fromkeys(written)))
+    run("pytest", "--tb=short", "tests", "-k", " or ".join([*names, "every_method"]))
+    say(run("lessons", "methods"), end="")
+    run("pytest", "--tb=short", "tests/course/test_docs.py", "tests/course/test_structure.py")
+    return 0
+
+
+def run(*words: str) -> str:
+    """What `python -m ...` prints. If it fails, that is shown, and nothing more is done."""
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        say(done.stdout, done.stderr, "Mend that, and run the command again.", sep="\n")
+        sys.exit(1)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
