@@ -208,9 +208,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(run, tmp_path, monkeypatch, 
     """And says so in one line, before a model reads its rows."""
     monkeypatch.setattr(train, "source_of_steps", lambda *told: pytest.fail("rows were read"))
     saved = read_json(run / "run.json")
-    odd = (["--help"], ["--steps", "x"], ["--beta", "1"], ["--steps", "0"], 3, [3],
-           ["--resume", str(run)], [{"a": 1}, 7], ["--init", "5"], ["--data", "5"],
-           ["--rows", "1000000"], ["--rows", "1000000000000"], ["--batch-size", "10000000"])
+    odd = (["--help"], ["--steps", "x"], ["--beta", "1"], ["--steps", "0"], 3, [3], [{"a": 1}],
+           ["--resume", str(run)], ["--init", "5"], ["--rows", "9"], ["--rows", "9" * 12])
     for change, words in (
             *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
             ({"key": "other"}, "the data, the start model or the reward has changed"),

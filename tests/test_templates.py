@@ -86,19 +86,16 @@ def test_the_indentation_of_an_answer_is_trained(tmp_path):
     assert trained_text(tok, ids, mask) == "  if x<|im_end|>"
 
 
-LOOPS = "{%- for a in range(99999) -%}{%- for b in range(99999) -%}{%- endfor -%}{%- endfor -%}"
-
-
 def test_a_template_that_does_not_end_or_fills_the_memory_is_refused_in_a_line(
         tmp_path, monkeypatch):
     """For the first dialogue, or for the first one of its form."""
+    loops = "{%- for a in range(99999) -%}" * 2 + "{%- endfor -%}" * 2
     monkeypatch.setattr("nanouft.models.hf_tokenizer.SECONDS", 0.2)
     monkeypatch.setattr("nanouft.models.hf_tokenizer.GIGABYTES", 1)
-    for act in (LOOPS, "{%- set x = 10**(10**9) -%}", "{%- set x = 'a' * 10**11 -%}",
-                "{%- set x = lipsum(n=10**9) -%}", "{%- set x = 'a' | center(10**11) -%}",
-                f"{{%- if messages[2] -%}}{LOOPS}{{%- endif -%}}",
-                f"{{%- if add_generation_prompt -%}}{LOOPS}{{%- endif -%}}",
-                "{{- strftime_now('" + "%d" * 10**6 + "') -}}"):
+    for act in (loops, "{%- set x = 10**(10**9) -%}", "{%- set x = 'a' * 10**11 -%}",
+                "{%- set x = lipsum(n=10**9) -%}", "{{- strftime_now('" + "%d" * 10**6 + "') -}}",
+                f"{{%- if messages[2] -%}}{loops}{{%- endif -%}}",
+                f"{{%- if add_generation_prompt -%}}{loops}{{%- endif -%}}"):
         with pytest.raises(UserError, match="chat template"):
             tokenizer(tmp_path, act + CHATML).check(dialogue("u a / a b / u c / a d"))
 

@@ -343,9 +343,8 @@ ASKS = [        # what a config.json may ask for: the kind, the entries
     ("gemma3", {"text_config": {"attn_implementation": KERNEL}}),
     ("gemma3", {"vision_config": {"_attn_implementation": KERNEL}}),
     ("gemma3", {"text_config": {"auto_map": AUTO}}), ("llama", {"auto_map": AUTO}),
-    ("llama", {"_auto_class": "AutoModel"}), ("llama", {"experts_implementation": "evil/repo"}),
-    ("llama", {"custom_generate": "evil/repo"}), ("llama", {"fusion_config": {"evil": True}}),
-    ("llama", {"transformers_weights": "../evil.safetensors"})]
+    *(("llama", {name: "../evil.safetensors"}) for name in (
+        "_auto_class", "custom_generate", "experts_implementation", "transformers_weights"))]
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),
@@ -477,9 +476,8 @@ def test_what_a_folder_asks_for_and_nobody_named_is_told_and_not_followed(
     monkeypatch.setattr("transformers.modeling_utils.is_kernels_available", lambda: True)
     own = json.loads(Path(folders[kind], CONFIG).read_text())
     asked = {name: {**own[name], **x} if name in own else x for name, x in asked.items()}
-    folder, out = tmp_path / "m", tmp_path / "out"
-    changed(folders[kind], folder, {CONFIG: asked, TOKENS: {"auto_map": AUTO},
-                                    "custom_generate/generate.py": "raise SystemExit"})
+    folder, out = changed(folders[kind], tmp_path / "m", {CONFIG: asked, TOKENS: {
+        "auto_map": AUTO}, "custom_generate/generate.py": "raise SystemExit"}), tmp_path / "out"
     for source, told in ((folder, 1), (out, 0)):
         model, tok = start_model(str(source))
         assert capsys.readouterr().out.count("which is not followed") == told

@@ -36,8 +36,7 @@ SAFE: Any = {"trust_remote_code": False, "local_files_only": True}
 # entries that name code or other files: they are not followed, and what is saved has none of them
 ELSEWHERE = ("auto_map", "_auto_class", "custom_generate", "fusion_config", "transformers_weights")
 SECONDS, GIGABYTES = 5, 4       # that a chat template may take for a dialogue
-LONGEST = 10**6                 # letters that it may add to one
-GROWTH = 1000                   # letters that a tokenizer may make of one
+LONGEST, GROWTH = 10**6, 1000   # letters that it may add to one; that a tokenizer makes of one
 DAY = datetime(2024, 7, 26)
 GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
            "answer a row of its own")
