@@ -106,8 +106,7 @@ def same(got, want, tol: float = 1e-12, why: str = "") -> None:
 
 
 def telling(model: Any) -> Any:
-    """The same model. If its logits are all alike, rounding alone tells them apart, and each
-    machine rounds in its own way."""
+    """The same model. Logits that are all alike differ by a machine's own rounding alone."""
     with torch.no_grad():
         assert model(torch.arange(3)[None]).std(-1).min() > 0.01, "a model whose logits are alike"
     return model

@@ -227,20 +227,17 @@ def test_compiled_blocks_have_the_gradients_of_plain_ones_and_never_break(kind, 
     assert 0 < counters["stats"]["unique_graphs"] <= 2 and not counters["graph_break"]
 
 
-# ---- what is checked of a model before it trains -------------------------------------------------
-def without(model: HFModel, *names: str) -> None:
-    """Its trunk is not given these."""
-    model.net.base_model.register_forward_pre_hook(
-        lambda _, args, given: (args, given | dict.fromkeys(names)), with_kwargs=True)
-
-
+# ---- folders -------------------------------------------------------------------------------------
 FAULTS = {      # words of the refusal -> what does it to a model
     "it looks at later tokens": lambda model: model.net.base_model.norm.register_forward_hook(
         lambda _, args, states: states + 0.1 * states.mean(1, keepdim=True)),
     "it does more than embeddings": lambda model: model.net.register_forward_hook(
         lambda _, args, out: SimpleNamespace(logits=1.01 * out.logits)),
-    "it has no cache": lambda model: without(model, model.cache_name),
-    "it reads padding": lambda model: without(model, "attention_mask", "position_ids")}
+    "it has no cache": lambda model: model.net.base_model.register_forward_pre_hook(
+        lambda _, args, given: (args, given | {model.cache_name: None}), with_kwargs=True),
+    "it reads padding": lambda model: model.net.base_model.register_forward_pre_hook(
+        lambda _, args, given: (args, given | dict.fromkeys(["attention_mask", "position_ids"])),
+        with_kwargs=True)}
 
 
 @pytest.mark.parametrize("words", FAULTS)
@@ -265,9 +262,7 @@ def test_rounding_is_no_fault_of_a_model(kind, value):
         check(HFModel(net, 128))
 
 
-# ---- folders -------------------------------------------------------------------------------------
 def drawn(rows: int) -> torch.Tensor:
-    """An embedding or a head."""
     return 0.1 * torch.randn(rows, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -327,7 +322,6 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
      "no default specified"),
     ("ours", {WEIGHTS: {"transformer.ln_f.bias": None}}, "ln_f.bias"),
     ("ours", {WEIGHTS: {"more": torch.ones(1)}}, "more"),
-    ("ours", {WEIGHTS: {"transformer.wpe.weight": torch.ones(3, 32)}}, "mismatch"),
     ("ours", {WEIGHTS: {"transformer.ln_f.bias": torch.full((32,), torch.nan)}},
      "ln_f.bias is not finite"),
     ("ours", {WEIGHTS: {"lm_head.weight": drawn(1024)}}, "not tied"),

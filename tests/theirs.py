@@ -2,7 +2,6 @@
 several kinds, each with a tokenizer and a chat template; and a real one, if there is one."""
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -70,9 +69,8 @@ def tokenizer(folder: Path, template: str) -> HFTokenizer:
     return HFTokenizer(folder)
 
 
-def start_model(folder: str, lora: bool = False) -> tuple[Any, Any]:
-    """As a program opens it."""
-    model, tok = folders.start_model(folder, lora)
+def start_model(*how):
+    model, tok = folders.start_model(*how)
     return telling(model), tok
 
 
