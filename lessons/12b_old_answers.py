@@ -4,7 +4,7 @@
 # has against the harm: a ratio, a clip and a penalty.
 #
 # *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300;
-# `nanouft/objectives/grpo.py`, `nanouft/objectives/on_policy.py`.*
+# `nanouft/objectives/grpo.py`, `nanouft/on_policy.py`.*
 #
 # Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
 # answers of the present policy. After that step the policy is another. The answers are **old**

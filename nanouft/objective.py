@@ -16,6 +16,7 @@ Three rules, with which one interface serves every method:
    step's micro-batches (--accumulate) add up to the loss of the step.
 """
 import inspect
+from abc import abstractmethod
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar
 
@@ -157,6 +158,7 @@ class Objective:
         is a GPT, or is called like one, as a policy of frozen_lake is."""
         write_logp(model, batch)
 
+    @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         """(scalar, metrics): sums over rows or tokens, divided by totals of the whole step."""
         raise NotImplementedError

@@ -23,7 +23,7 @@ from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.dpo import Pairs
-from nanouft.objectives.from_file import OF_RUN, OF_SAMPLES
+from nanouft.own.objective import OF_RUN, OF_SAMPLES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.pushes import parse_methods
@@ -110,10 +110,11 @@ def test_a_method_whose_name_misleads_says_which_it_is():
 
 
 def test_a_file_whose_class_has_another_name_is_one_line(monkeypatch):
-    """As is a file that is no method, unless HELPERS names it."""
-    monkeypatch.setattr(objectives, "NAMES", ["on_policy"])
-    with pytest.raises(UserError, match="on_policy.py: it has no class"):
-        OBJECTIVES["on_policy"]
+    """As is a file that is no method."""
+    monkeypatch.setattr(objectives, "NAMES", ["mine"])
+    monkeypatch.setattr(objectives, "import_module", lambda name: sys)
+    with pytest.raises(UserError, match="mine.py: it has no class"):
+        OBJECTIVES["mine"]
 
 
 def test_every_method_is_one_level_below_objective():

@@ -26,9 +26,10 @@ from nanouft import train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
+from nanouft.own import reward as own_reward
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.run import checkpoint, own_reward
+from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log
 from nanouft.run.folder import read_lines
 

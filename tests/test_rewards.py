@@ -17,10 +17,10 @@ from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import find
+from nanouft.own import reward as own_reward
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
-from nanouft.run import own_reward
 from nanouft.run.folder import read_lines
 
 

@@ -17,7 +17,7 @@ from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.on_policy import log_rho
+from nanouft.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
 from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, rollout_stats

@@ -19,7 +19,7 @@ from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.objective import GroupSize, Objective, Share
 from nanouft.objectives.hpt import PartOfPrompts, more_demos
-from nanouft.objectives.on_policy import log_rho
+from nanouft.on_policy import log_rho
 
 
 class LUFFY(Objective):

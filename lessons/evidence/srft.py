@@ -21,7 +21,7 @@ from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.objective import AtLeast0, GroupSize, Objective, Share
 from nanouft.objectives.hpt import PartOfPrompts, more_demos
-from nanouft.objectives.on_policy import log_rho
+from nanouft.on_policy import log_rho
 
 
 class SRFT(Objective):

@@ -1,7 +1,7 @@
-"""The registry: each file of this folder is a method, except HELPERS.
+"""The registry: each file of this folder is a method.
 
     find("dpo")(beta=0.2)       # the class in dpo.py
-    find("mine.py")             # one of your own, in any file; from_file.py reads and checks it
+    find("mine.py")             # one of your own, in any file; own/objective.py checks it
 
 objective.py says what an objective is. CONTRIBUTING.md says how to add one.
 
@@ -28,14 +28,14 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from nanouft.objective import Objective
-from nanouft.objectives.from_file import class_in, own_file
+from nanouft.own.objective import class_in
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.files import own_file
 
-HELPERS = {"from_file", "on_policy"}
 # Lists show these first, in the order in which the course comes to them; the others by name. So a
 # method has its place without a number that somebody has to choose.
 FIRST = "sft ift dpo una uft poft kto orpo reinforce rloo grpo ppo".split()
-NAMES = [*FIRST, *sorted({file.name for file in iter_modules(__path__)} - {*FIRST} - HELPERS)]
+NAMES = [*FIRST, *sorted({file.name for file in iter_modules(__path__)} - {*FIRST})]
 
 FAMILIES = {        # what a method learns from: its title, in words
     "demos": ("Demonstrations", "Right answers to imitate."),
@@ -58,7 +58,7 @@ class Objectives(Mapping[str, type[Objective]]):
             if word.lower() == name.replace("_", "") and isinstance(cls, type):
                 return cls
         raise UserError(f"objectives/{name}.py: it has no class with the name of the file, but for "
-                        "case and _ (a file that is no method belongs in HELPERS)")
+                        "case and _ (only methods belong in this folder)")
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)

@@ -26,7 +26,7 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.objective import GroupSize, Objective, Share
 from nanouft.objectives.grpo import standardise
-from nanouft.objectives.on_policy import policy_gradient
+from nanouft.on_policy import policy_gradient
 
 
 class CHORD(Objective):

@@ -20,6 +20,7 @@ number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a lar
 form (Tulu 3: 5). Left out: the f-divergences.
 """
 import math
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 import torch
@@ -76,6 +77,7 @@ class Pairs(Objective, hooks=("reward", "each")):
         """(B,) the reward of each answer. The metrics take a reward of your own as nats."""
         return self.beta * log_ratio(s)
 
+    @abstractmethod
     def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> Tensor | tuple[Tensor, dict]:
         """(B,) loss of each pair, from its rewards i_w and i_l (B,); perhaps with metrics."""
         raise NotImplementedError

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import AtLeast0, Count, GroupSize, Objective, Positive
-from nanouft.objectives.on_policy import clip_ratio, k3, log_rho, step_metrics
+from nanouft.on_policy import clip_ratio, k3, log_rho, step_metrics
 
 
 class GRPO(Objective):

@@ -24,7 +24,7 @@ from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Share
 from nanouft.objectives.grpo import standardise
-from nanouft.objectives.on_policy import policy_gradient
+from nanouft.on_policy import policy_gradient
 
 PartOfPrompts = Annotated[float, ">= 0", "<= 0.95"]     # never all: the others are explored
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import GPT
 from nanouft.objective import AtLeast0, Count, Objective, Positive, Share
-from nanouft.objectives.on_policy import clip_ratio, log_rho, step_metrics
+from nanouft.on_policy import clip_ratio, log_rho, step_metrics
 
 
 class PPO(Objective):

@@ -30,10 +30,10 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
-from nanouft.objectives.from_file import own_file
 from nanouft.pictures.colours import family, look
 from nanouft.playground.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import progress
 from nanouft.pushes import chance_to_end, token_pushes
 from nanouft.rollout import Rollouts, Sampler

@@ -6,6 +6,7 @@ Nothing is written or deleted through a link.
 """
 import json
 import os
+import re
 import shutil
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
@@ -16,10 +17,17 @@ from typing import Any
 
 from nanouft.plumbing.errors import UserError
 
+OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 READ = ["*.json*", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.png"]     # and written
 
 
 # ---- reading -------------------------------------------------------------------------------------
+def own_file(name: str) -> str:
+    """The file of code of your own: mine.py of mine.py:Name; "" for any other name."""
+    own = OWN.fullmatch(name)
+    return own[1] if own else ""
+
+
 def plain_file(file: str | Path, hint: str = "") -> Path:
     """The path of a plain file. UserError for anything else: reading a pipe might never end."""
     path = Path(file)

@@ -33,12 +33,11 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.files import plain_folder, remove
+from nanouft.plumbing.files import own_file, plain_folder, remove
 from nanouft.plumbing.printing import if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
-from nanouft.run.own_reward import reads_fields
 from nanouft.run.settings import TrainFlags
 
 
@@ -86,18 +85,15 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    fields_read = cfg.reward != "exact" and reads_fields(cfg.reward)
+    fields_read = bool(own_file(cfg.reward))
     to_name = [] if fields_read or objective.name not in NAMES else rows
     exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
-    named = world.name_tasks(rows) if exact or cfg.init == "base" else []
-    if cfg.init == "base" and not named:
+    if cfg.init == "base":
         say("the shipped base has read only NanoWorld; for other text give another --init"
             f"{if_in_checkout('docs/data.md')}")
-    if exact:
-        if not named:
-            raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the "
-                            "exact score exists for NanoWorld's prompts alone")
-        rows = named
+    if exact and not (rows := world.name_tasks(rows)):
+        raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the exact "
+                        "score exists for NanoWorld's prompts alone")
     if objective.on_policy and not fields_read:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:

@@ -19,7 +19,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.objectives.from_file import own_file
+from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run.folder import fingerprint, hash_of, questions_of_run
 from nanouft.run.load import Rows, encode_rows
@@ -79,7 +79,7 @@ class Plan:
         """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
         cfg, objective = self.cfg, self.objective
         chosen = {"lr": self.rate, "batch_size": self.batch_size, "max_new": self.max_new}
-        reward = cfg.reward.rpartition(":")[0] or cfg.reward    # FILE.py:FUNCTION, or a folder
+        reward = own_file(cfg.reward) or cfg.reward              # or a folder
         first = objective.first_models
         first_folders = getattr(objective, first.setting) if first else None
         files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]

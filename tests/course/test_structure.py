@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
 # "NN" stands for the lessons, which have numbers.
 ORDER = {
-    "nanouft": """plumbing gpt batch models generate data objective loop objectives world simple
-        rollout run flat trainer pictures reward evaluate pretrain sample train pushes playground
-        __main__""",
+    "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
+        objectives world simple run flat trainer pictures reward evaluate pretrain sample train
+        pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website
         tasks pieces keys classroom exercises bench __main__""",

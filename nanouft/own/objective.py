@@ -1,4 +1,4 @@
-"""An objective of your own: one subclass of Objective in a file. `find` (__init__.py) comes here.
+"""An objective of your own: one subclass of Objective in a file. `find` (objectives/) comes here.
 
     python -m nanouft.train --objective mine.py --data my.jsonl     # mine.py:Name if it has several
 
@@ -9,7 +9,6 @@ import copy
 import functools
 import inspect
 import math
-import re
 import sys
 from collections.abc import Callable
 from numbers import Real
@@ -21,23 +20,15 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError, load, locate_errors
-from nanouft.plumbing.files import plain_file
+from nanouft.plumbing.files import own_file, plain_file
 
-OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 COPIED = "choose", "prepare", "credit"              # what they are given is copied
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
 OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
               "kl_answer", "entropy", "decode_gap"}
-
-
-def own_file(name: str) -> str:
-    """The file of an objective of your own; "" for one of NAMES."""
-    own = OWN.fullmatch(name)
-    return own[1] if own else ""
 
 
 def class_in(name: str) -> type[Objective]:
@@ -75,7 +66,7 @@ def what_is_wrong(cls: type[Objective]) -> str:
                                or {*data.split(" + ")} - {*CHOOSE}):
         return (f"data = {cls.data!r}: one of {', '.join(CHOOSE)} is known; others, joined by +, "
                 "need a `choose` of your own")
-    if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
+    if inspect.getmembers(cls, lambda x: getattr(x, "__isabstractmethod__", False)):
         return f"{cls.__name__} has no `loss(self, batch)` (of Pairs: no `each`)"
     return ""
 

@@ -1,0 +1,1 @@
+"""Code of your own, in a file: an objective, or a function as a reward."""
