@@ -12,12 +12,12 @@ Start at README.md. The files in reading order:
 Other programs are pretrain, reward, sample, evaluate and pushes.
 
 What to open for one question:
-    which tokens of a row are learned       data/batches.py, tokenize
+    which tokens of a row are learned       models/tokenizer.py, chat
     how a row is padded                     data/batches.py, collate
     how high the learning rate is           run/pace.py, learning_rate; loop.py, warmup_cosine
     log-probs of the reference model        run/reference.py; of sampled answers, rollout.py
     how micro-batches make one step         batch.py, micro_batches; loop.py, steps
-    how a sampled answer is scored          rollout.py, collect; world/answers.py, score
+    how a sampled answer is scored          rollout.py, collect; reward.py, scorer
     what a killed run keeps                 run/checkpoint.py
     what is computed in bf16                run/device.py, its first lines
     how a file becomes token ids            run/load.py, its first lines

@@ -22,9 +22,10 @@ NOT_SET: Any = None                 # the value of a field that nobody has writt
 class Seqs:
     """One role of a batch, as padded sequences: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t]. The mask, made by
-    Tokenizer.chat, is shifted there with the targets. So no prompt token has a log-prob (the output
-    head runs at `positions` alone) or a loss: a loss adds up tokens only by `sum` or `mean`, which
-    are masked, and it shows which of them it takes (ORPO alone counts prompts too).
+    `chat` of models/tokenizer.py, is shifted there with the targets. So no prompt token has a
+    log-prob (the output head runs at `positions` alone) or a loss: a loss adds up tokens only by
+    `sum` or `mean`, which are masked, and it shows which of them it takes (ORPO alone counts
+    prompts too).
     Log-probs are natural logarithms; their unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids

@@ -198,7 +198,7 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
     last = [110] * (save_every != 0 and 110 % stride == 0)
     for updating, more in ((True, []), (False, last)):          # a half-made step is never saved
         recorder.updating = updating
-        with pytest.raises(RuntimeError), recorder.saved_at_the_end("go on"):
+        with pytest.raises(RuntimeError), recorder.saved_if_it_ends_early("go on"):
             raise RuntimeError
         assert saved == [*wanted, *more]
 

@@ -1,7 +1,7 @@
 """What a run writes while its model trains, and how a run that was stopped goes on from there.
 
     recorder = Recorder(folder, plan, model, optimizer, scaler, source, device, done)
-    with recorder.saved_at_the_end("python -m nanouft.train --resume out/sft"):
+    with recorder.saved_if_it_ends_early("python -m nanouft.train --resume out/sft"):
         for step in recorder.follow(steps(...)):
             ...                         # the caller's own work after each step
 
@@ -111,7 +111,7 @@ class Recorder:
         self.waits = False
 
     @contextmanager
-    def saved_at_the_end(self, goes_on: str) -> Iterator[None]:
+    def saved_if_it_ends_early(self, goes_on: str) -> Iterator[None]:
         """If this block ends early, save the last whole step if possible. The error then says what
         is kept. goes_on: the command that goes on from there."""
         with handle_signals(STOP if self.save_every else (), self.on_signal):

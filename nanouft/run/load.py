@@ -6,10 +6,11 @@
 
 The way from a file to token ids, in nanouft/data:
     files.items         lines of a file -> items
-    rows.read           items -> Rows
+    rows.read           items -> Rows, by rows.row and forms.py
     holdout.holdout     Rows -> those to learn from, those held out
     Objective.choose    Rows -> the Rows that a method reads, with roles ("answer", "chosen" ...)
-    batches.encode      roles -> ids, and a mask of what the model learns to say (Tokenizer.chat)
+    batches.tokenize    roles -> ids, and a mask of what the model learns to say (`chat` of a
+                        tokenizer); called by encode, once for each row that fits
     batches.collate     the rows of a step -> a padded Batch
 """
 import hashlib
