@@ -21,6 +21,7 @@ FUNCTIONS = {"log": torch.log, "exp": torch.exp, "sigmoid": torch.sigmoid, "sg":
              "min": lambda a, b: torch.minimum(*torch.broadcast_tensors(a, b)),
              "cos": lambda a, *b: F.cosine_similarity(a, *b, dim=-1) if b else torch.cos(a),
              "softmax_j": lambda x: x.softmax(-1)}
+# of x, with what `known` gives for them: over tokens, answers, or the K answers to a prompt
 REDUCTIONS = "sum_t mean_t mean mean_i mean_j mean_K std_K".split()
 Known = Callable[[str], Tensor]
 

@@ -21,10 +21,15 @@ def main(argv: list[str] | None = None) -> int:
         file = ROOT / "nanouft" / "objectives" / f"{one_of('method', name, [*OBJECTIVES])}.py"
         with locate_errors(str(file), "method"):
             OBJECTIVES[name]
-    from test_values import record  # here, because it reads all methods
-    if written := record(names):
+    from test_values import FILE, record  # here, because it reads all methods
+    before, written = FILE.read_text(encoding="utf-8"), record(names)
+    try:
+        run("pytest", "--tb=short", "tests", "-k", " or ".join([*names, "every_method"]))
+    except SystemExit:
+        FILE.write_text(before, encoding="utf-8")
+        raise
+    if written:
         say("tests/values.json:", ", ".join(dict.fromkeys(written)))
-    run("pytest", "--tb=short", "tests", "-k", " or ".join([*names, "every_method"]))
     say(run("lessons", "methods"), end="")
     run("pytest", "--tb=short", "tests/course/test_docs.py", "tests/course/test_structure.py")
     return 0

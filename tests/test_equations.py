@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from formula import Known, value
+from formula import REDUCTIONS, Known, value
 from made import HELD, Form, same
 from torch import Tensor
 
@@ -156,7 +156,7 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
     def read(word: str) -> Tensor:
         if word.startswith("NLL"):
             return token_mean(batch, word[4:-1].split(", "))
-        if re.match("mean|std|sum", word):
+        if word in REDUCTIONS:
             return reduction(word, s, getattr(o, "samples", 1))
         if word.endswith(("[i]", "[j]")):
             return read(word[:-3]) if word.endswith("[i]") else read(word[:-3]).T
@@ -170,7 +170,9 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
         if of not in ROLES:
             pytest.fail(f"the equation of {line.name} uses {word!r}, but no line of its head says "
                         "what that is: write it as `word = formula`, or use one of the letters of "
-                        "nanouft/objectives/__init__.py or a setting of the method")
+                        "nanouft/objectives/__init__.py or a setting of the method; a mean of "
+                        "another kind is added to REDUCTIONS (formula.py) and to `reduction` here",
+                        pytrace=False)
         return known(line, batch, o, ROLES[of])(base)
     return read
 

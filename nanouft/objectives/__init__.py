@@ -54,11 +54,14 @@ class Objectives(Mapping[str, type[Objective]]):
         if name not in NAMES:
             raise KeyError(name)
         module = import_module(f"{__name__}.{name}")
-        for word, cls in vars(module).items():
-            if word.lower() == name.replace("_", "") and isinstance(cls, type):
+        classes = {word: cls for word, cls in vars(module).items() if isinstance(cls, type)}
+        for word, cls in classes.items():
+            if word.lower() == name.replace("_", ""):
                 return cls
+        of_file = [word for word, cls in classes.items() if cls.__module__ == module.__name__]
         raise UserError(f"objectives/{name}.py: it has no class with the name of the file, but for "
-                        "case and _ (only methods belong in this folder)")
+                        f"case and _, as {name.title().replace('_', '')} would be; it has "
+                        f"{', '.join(of_file) or 'none'} (only methods belong in this folder)")
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)
