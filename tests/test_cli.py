@@ -1,6 +1,7 @@
 """What the command line explains and what it refuses: each mistake of beginners is one clear line,
 before anything is made."""
 import errno
+import inspect
 import re
 import sys
 from dataclasses import fields
@@ -60,9 +61,13 @@ def test_the_list_says_what_every_method_needs(capsys):
 
 
 def test_the_help_of_every_method_is_the_whole_comment():
-    """--help reads one line of a comment, so none may go on in the next."""
+    """--help reads one line of a comment, so none may go on in the next. A setting that a method
+    declares anew has the help of its own file, not that of its base."""
     for kind in (*COMMANDS, *OBJECTIVES.values()):
-        for name, text in flags.comments(kind).items():
+        helps, own = flags.comments(kind), inspect.getsource(kind)
+        for name in inspect.get_annotations(kind):
+            assert helps.get(name, "none") in own, f"{kind.__name__}.{name}: not its own help"
+        for name, text in helps.items():
             assert not text.endswith(",") and text.count("[") == text.count("]"), (kind, name)
 
 

@@ -67,9 +67,9 @@ def test_what_would_pass_without_a_word_is_refused(body, why):
 
 @pytest.mark.parametrize("form", [f for f in FORMS if f.told == ""], ids=str)
 def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
-    """reference, data, scorer and coupled, by changing each number. (The reference of distillation
-    is its teacher.)"""
-    o = form.objective
+    """reference, data, scorer, measures_demos and coupled, by changing each number. (The reference
+    of distillation is its teacher.)"""
+    o, roles = form.objective, with_logps(form).seqs
 
     def pushed(change=None, rows: int | None = None) -> torch.Tensor:
         """The loss and its push on the first rows, after a change before credit."""
@@ -86,6 +86,10 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
             if s.ref_logp is not None:
                 s.ref_logp = 1.5 * s.ref_logp - 0.3
 
+    def demos(batch) -> None:
+        for s in (s for role, s in batch.seqs.items() if role == "demo"):
+            s.ref_logp, s.sampled_logp = 1.5 * s.ref_logp - 0.3, 1.5 * s.sampled_logp - 0.3
+
     def column(name: str):
         return lambda batch: batch.per_row.update(
             {name: 0.9 - 0.7 * batch.per_row[name]} if name in batch.per_row else {})
@@ -94,14 +98,16 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
         return lambda batch: [s.logp[2:].mul_(scale) for s in batch.seqs.values()]
     whole, first = pushed(), pushed(rows=2)
     reads = {name: not torch.equal(pushed(change), whole)
-             for name, change in (("reference", reference), ("score", column("score")),
-                                  ("label", column("label")), ("reward", column("reward")))}
-    assert reads["reference"] == (o.reference or form.name == "distill")
-    assert reads["score"] == ("scores" in o.kinds())
-    assert reads["label"] == ("labels" in o.kinds())
-    if not (o.on_policy and "chosen" in with_logps(form).seqs):     # pairs made of the rewards
-        assert reads["reward"] == (o.on_policy and o.scorer != "none")
-    assert o.coupled == any(not torch.equal(pushed(others(x), rows=2), first) for x in (0.1, 3))
+             for name, change in (("reference", reference), ("demo", demos),
+                                  *((x, column(x)) for x in ("score", "label", "reward")))}
+    reads["coupled"] = any(not torch.equal(pushed(others(x), rows=2), first) for x in (0.1, 3))
+    assert reads == {
+        "reference": o.reference or form.name == "distill",
+        "demo": "demo" in roles and o.measures_demos,
+        "score": "scores" in o.kinds(), "label": "labels" in o.kinds(),
+        # pairs that are made of the rewards have none any more
+        "reward": o.on_policy and o.scorer != "none" and "answer" in roles,
+        "coupled": o.coupled}, "left what the loss reads, right what the class says: change a fact"
 
 
 def test_a_method_whose_name_misleads_says_which_it_is():
@@ -220,6 +226,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a real number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
+    (MINE.replace("relu() ** 2", "detach()"), "loss must return a real number that depends"),
     (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
      "metrics, each a number or a tensor of shape ()"),
     (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "each a number or"),
