@@ -151,6 +151,13 @@ def test_what_is_recorded_is_of_a_method():
         assert KNOWN[part].keys() <= {*map(str, forms)}, "run python tests/new_method.py"
 
 
+def test_no_two_forms_of_a_method_have_the_same_figures():
+    """Else a choice of a setting is without effect."""
+    for name in OBJECTIVES:
+        forms = [x for key, x in KNOWN["ours"].items() if key.partition(" ")[0] == name]
+        assert all(x != y for i, x in enumerate(forms) for y in forms[:i]), name
+
+
 # ---- recording -----------------------------------------------------------------------------------
 def record(names: list[str], file: Path = FILE) -> list[str]:
     """Record what is missing, or anew what these methods compute. Returns what was written. What
