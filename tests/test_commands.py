@@ -71,6 +71,9 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "evaluate start --data mixed.jsonl --items 0": "pairs start|20 compared!answers",
     "evaluate start --data too_long.jsonl --reward r.py:length":
         "20 rows read: 0 compared, 20 left out (20: too long (204 tokens where 83 fit|line 1)!nll",
+    "evaluate start --data twice.jsonl --reward r.py:length":       # a reward may read `gold`
+        "reward |(2 rows)|2 rows read: 2 compared",
+    "evaluate start --data twice.jsonl": "stops |(1 row)",
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5":
         "prompt: Sort|start |score 0.|run |score 0.",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3":
@@ -266,6 +269,14 @@ def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
     assert yes.startswith("<|user|> Hi<|assistant|>")
     assert yes.endswith("<|end|><|user|> Yes<|assistant|>")
     assert how["max_new"] == 64 and isinstance(how["stream"], sample.Stream)
+
+
+def test_sample_draws_by_its_seed_and_asks_no_more_than_leaves_room_for_a_token(here, capsys):
+    line = "sample start --plain --prompt 'a%s' --n 2 --temperature 3 --max-new 8 --seed %d"
+    told = [(call(line % (" a" * n, seed)), capsys.readouterr().out)
+            for n, seed in ((126, 0), (127, 0), (1, 0), (1, 0), (1, 1))]
+    assert [code for code, _ in told] == [0, 2, 0, 0, 0]            # 127 tokens, 128 ...
+    assert told[2] == told[3] != told[4]
 
 
 def test_an_answer_is_printed_as_it_is_decoded_without_half_a_character(capsys):

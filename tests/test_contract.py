@@ -224,6 +224,8 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE.replace("lr = 1e-4", "data = 'pair'"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'demos + pairs'"), "need a `choose` of your own"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
+    (LOSS + "return self._part(batch)\n    def _part(self, batch):\n        return batch.all, {}",
+     "mine.py, line 9: AttributeError"),                # where it fails, not who called
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a real number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
     (MINE.replace("relu() ** 2", "detach()"), "loss must return a real number that depends"),

@@ -297,6 +297,17 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
     assert unread_fields(read_dataset([QA | {" ": 7}])[0], ["demos"]) == "' ' (1 row)"
 
 
+@pytest.mark.parametrize("name, head, line", [
+    ("x.jsonl", "", '{"prompt": "%s", "response": "b"}'), ("x.csv", "prompt,response", "%s,b"),
+    ("x.tsv", "prompt\tresponse", "%s\tb")])
+def test_no_sign_within_a_text_ends_its_line(name, head, line, tmp_path):
+    """Unicode has line ends that neither JSON nor a table knows."""
+    text = "a\x85\u2028\u2029b" if name == "x.jsonl" else "a\v\f\x1c\x1d\x1e\x85\u2028\u2029b"
+    (tmp_path / name).write_text("\n".join([head, line % text, line % "c"]), encoding="utf-8")
+    rows, _ = read([str(tmp_path / name)])
+    assert [r.prompt[0].text for r in rows] == [text, "c"]
+
+
 def test_lines_that_quotation_marks_join_are_rows_or_told(tmp_path, capsys):
     """A tsv is seldom quoted, so a mark may be a letter; in a csv such a cell may be right."""
     table = 'prompt\tresponse\nSay\t"Hello\nName\tAnna\nTake\tMilk"\nLast\tEnd\n'

@@ -482,8 +482,8 @@ def test_what_a_folder_asks_for_and_nobody_named_is_told_and_not_followed(
 
 RUNS = {        # whole runs of other models: objective, flags
     "qwen2": ("ift", []), "gpt2": ("dpo", ["--lora", "2", "--dtype", "bf16"]),
-    "ours": ("dpo", ["--lora", "2"]), "llama": ("rloo", ["--lora", "2", "--max-new", "5"]),
-    "real": ("sft", ["--lora", "4"])}
+    "ours": ("dpo", ["--lora", "2"]), "real": ("sft", ["--lora", "4"]),
+    "llama": ("rloo", ["--lora", "2", "--dtype", "bf16", "--max-new", "5"])}
 
 
 @pytest.mark.parametrize("kind", ["ours", *EACH])
@@ -507,7 +507,7 @@ def test_a_run_opens_in_transformers_and_lora_has_trained_thin_matrices_only(kin
     (after, tok), (before, _) = (start_model(x, lora) for x in (str(run), folders[kind]))
     theirs = hf.AutoModelForCausalLM.from_pretrained(run).eval()
     same(theirs(IDS).logits.detach(), after(IDS).detach(), 1e-4)
-    assert tok.end in theirs.generation_config.eos_token_id
+    assert tok.end in theirs.generation_config.eos_token_id and theirs.dtype == torch.float32
     moved = {n: p.dim() for (n, p), q in zip(after.named_parameters(), before.parameters())
              if not any(torch.equal(p, x) for x in (q, q.bfloat16().float()))}     # frozen in bf16
     tables = [n for n in moved if "embed" in n or "wte" in n or "lm_head" in n]
