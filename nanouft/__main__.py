@@ -8,6 +8,7 @@ from nanouft.plumbing.printing import say
 COMMANDS = {
     "nanouft.data": "shows what a run would read of your rows",
     "nanouft.train": "trains a model with any method",
+    "nanouft.trainer": "does that on several GPUs, by transformers' Trainer",
     "nanouft.sample": "talks with a model, or asks several at once",
     "nanouft.evaluate": "scores models on NanoWorld or on your rows",
     "nanouft.pushes": "shows how a method pushes each token of an answer",

@@ -102,6 +102,7 @@ class Batch:
     progress: float = 0.0           # share of the run's steps that are done
     accumulate: int = 1             # micro-batches in which this step is taken, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
+    across: Callable = lambda x: x  # sum over this micro-batch -> over all processes (hf_trainer)
     part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
 
     @property

@@ -33,12 +33,13 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
-             count: Callable[[int], Any] = lambda n: None,
+             places: range | None = None, count: Callable[[int], Any] = lambda n: None,
              stream: Callable[[Tensor], Any] | None = None) -> list[Answer]:
     """Answer every prompt until the answer says `stop`. As many as fit into CACHE are decoded
     together. temperature 0 is greedy. The random numbers of a prompt depend on its place in the
     list, not on how many are decoded together. An answer ends where the context ends. A prompt that
     fills the context loses its beginning, so that one token fits.
+    places: numbers of the prompts that are answered here [all].
     count(n): called when n more answers have ended.
     stream(tokens): called with the (b,) new tokens of the answers that go on; a GPU waits for
     it."""
@@ -47,7 +48,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
     stop_ids = sorted({stop} if isinstance(stop, int) else stop)
     device, answers = model.wte.weight.device, list[Answer]()
-    for first in range(0, len(prompts), together):
+    places = range(len(prompts)) if places is None else places
+    for first in places[::together]:
         rng = torch.Generator(device).manual_seed(seed)
 
         def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
@@ -56,8 +58,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 return logits.argmax(-1)
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
             return draw(logits.float() / temperature, u)
-        answers += decode(model, prompts[first:first + together], sample_token, stop_ids, pad,
-                          max_new, count, stream)
+        answers += decode(model, prompts[first:min(first + together, places.stop)], sample_token,
+                          stop_ids, pad, max_new, count, stream)
     return answers
 
 

@@ -207,10 +207,15 @@ class GPT(nn.Module):
             cache.n += T
         return self.ln_f(x)
 
-    def activation_checkpointing_enable(self) -> None:
+    def activation_checkpointing_enable(self, **how: object) -> None:
         """A forward with gradient keeps only the input of each block, and the backward pass
-        computes the rest again: under a tenth of the activations, for up to a third more time."""
+        computes the rest again: under a tenth of the activations, for up to a third more time.
+        how: what transformers' Trainer says; there is one way here."""
         self.recomputes = True
+
+    def gradient_checkpointing_enable(self, **how: object) -> None:
+        """Its name before transformers 5.23."""
+        self.activation_checkpointing_enable(**how)
 
     def new_cache(self, batch_size: int, room: int) -> Cache:
         return Cache(self.cfg, batch_size, room, self.wte.weight)

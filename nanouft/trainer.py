@@ -1,199 +1,193 @@
-"""Any objective that learns from rows, in transformers' Trainer: several GPUs, loggers.
+"""Train on several GPUs and machines, by transformers' Trainer: one command for every method.
 
-    trainer = Trainer(model, OBJECTIVES["dpo"](), data, tok.pad, args)  # args: its arguments
-    trainer.train()
-    trainer.save("out/dpo", tok)                # accelerate launch --num_processes 2 this.py
+    torchrun --nproc_per_node 2 -m nanouft.trainer dpo --data my.jsonl --init out/sft \\
+        --output_dir out/dpo --bf16
 
-The Trainer deals out row numbers. Every process collates the whole step and takes its own
-micro-batches. So each knows the totals that a loss is divided by, and their losses add up.
+The first word is the method. Its settings and the flags below mean what they mean in nanouft.train.
+All others are those of transformers' TrainingArguments, which --help all shows, but their defaults
+are nanouft.train's. So the same rows and flags end in the same weights, up to rounding.
 
-accelerate gives all processes equally many rows. If the rows do not divide evenly, some are read
-twice: of 11 rows on two processes, one in each epoch.
+In a script of your own nanouft.trainer.Trainer (run/hf_trainer.py) takes a model, an objective and
+rows.
 """
+import argparse
+import dataclasses
 import math
-from collections import defaultdict
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import torch.nn as nn
 
-from nanouft.data.batches import Encoded, collate
-from nanouft.gpt import GPT
-from nanouft.models.folders import save_model
+from nanouft import train
+from nanouft.data.batches import Encoded, RowSource, encode, example_lines
+from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, library
-from nanouft.plumbing.seeds import step_seed
+from nanouft.objectives import find
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, library, out_of_memory
+from nanouft.plumbing.printing import SILENT, say
+from nanouft.plumbing.share import shared
+from nanouft.rollout import about_rewards
+from nanouft.run import device as devices
+from nanouft.run import flags, folder, load
+from nanouft.run.plan import Plan, plan_run
+from nanouft.run.reference import FrozenModels
+from nanouft.run.settings import OURS, THEIRS, TrainFlags
 
-HFTrainer: Any = library("transformers", "nanouft.trainer").Trainer
-# arguments of transformers' Trainer that would do nothing here, or change another loss
-NOT_READ = {"label_smoothing_factor": "the objective is the loss",
-            "neftune_noise_alpha": 'OBJECTIVES["neftune"] is that method',
-            "use_liger_kernel": "it replaces parts of the model that nanouft calls one by one",
-            "compute_metrics": "the objective's metrics are logged as eval_...",
-            "preprocess_logits_for_metrics": "no logits are kept",
-            "compute_loss_func": "the objective is the loss",
-            "fsdp": "each GPU holds the whole model", "deepspeed": "each GPU holds the whole model"}
-
-
-def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
-          more: dict[str, Any]) -> None:
-    """UserError for settings that make no sense, are not read here, or make the loss wrong."""
-    objective.check()
-    if not isinstance(model, GPT):
-        raise UserError(f"a {type(model).__name__} has no log-probs of tokens: open its folder "
-                        "with nanouft.models.folders.start_model (with LoRA: lora=True and "
-                        "model.add_lora)")
-    if not rows:
-        raise UserError("there is no row to learn from")
-    if other := next((e for e in rows if not isinstance(e, Encoded)), None):
-        raise UserError(f"a row is a {type(other).__name__}, not tokens: call nanouft.data.batches."
-                        "encode(objective.choose(rows), tok, n_ctx)")
-    for name, why in NOT_READ.items():
-        if more.get(name) or getattr(args, name, None):
-            raise UserError(f"{name}: is not read here; {why}")
-    if args.n_gpu > 1:
-        raise UserError("one process for each GPU: start the script with accelerate launch")
-    if objective.on_policy:
-        raise UserError("this method learns from its own samples; only python -m nanouft.train "
-                        "draws them")
-    if objective.coupled and args.gradient_accumulation_steps * args.world_size > 1:
-        raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
-                        "gradient_accumulation_steps")
-    first = objective.first_models
-    if first and not getattr(objective, first.setting):
-        raise UserError(f"{first.setting} must name the folders of other models: {first.what}")
-    if longest := next((e for e in rows if e.length > model.cfg.n_ctx + 1), None):
-        raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
-                        f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")
-    if objective.reference and any(s.ref_logp is None for e in rows for s in e.seqs.values()):
-        raise UserError("the start model's log-probs are missing: call FrozenModels.prepare first")
+# of transformers' arguments; 0: nanouft.train's choice
+DEFAULTS = {"learning_rate": 0.0, "per_device_train_batch_size": 0, "num_train_epochs": 0.0,
+            "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95,
+            "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
+            "report_to": "none", "ddp_find_unused_parameters": False}
+# flag of nanouft.train -> what is said here
+INSTEAD = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
+           "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
+           **{name: f"{THEIRS[name]} (times processes)" for name in ("batch_size", "accumulate")}}
+NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
 
-class Trainer(HFTrainer):
-    """`data` and `held`: rows to learn from and held-out rows, after FrozenModels.prepare. `more`
-    goes to transformers' Trainer. UserError, before the first step, if something cannot be trained
-    in this way."""
-    objective: Objective
-    model: Any
+def main(argv: list[str] | None = None) -> int:
+    """What the libraries refuse is one line as well, such as a logger that is not installed."""
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+    except (ValueError, ImportError, RuntimeError, argparse.ArgumentError) as e:
+        file = traceback.extract_tb(e.__traceback__)[-1].filename
+        if re.search("gloo|NCCL", str(e)):
+            raise UserError("another process of this run has ended; its own line says why") from e
+        if out_of_memory(e) or not re.search(r"[\\/](transformers|accelerate)[\\/]|argparse", file):
+            raise
+        raise UserError(" ".join(str(e).split())) from None
+    return 0
 
-    def __init__(self, model: Any, objective: Objective, data: list[Encoded], pad: int, args: Any,
-                 held: list[Encoded] | None = None, **more: Any):
-        self.held = held or []
-        check(model, objective, [*data, *self.held] if data else [], args, more)
-        self.objective, self.pad, self.data = objective, pad, data
-        objective.setup(model, args.seed)       # before the optimizer asks which weights learn
-        self.sums: dict = defaultdict(float)    # of the objective's metrics, since the last log
-        self.steps = 0                          # since then
-        args.remove_unused_columns = False
-        super().__init__(model, args, train_dataset=range(len(data)),
-                         eval_dataset=range(len(self.held)) if held else None,
-                         data_collator=lambda picked: {"picked": torch.tensor(picked)}, **more)
-        self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
-        self.read_some("data", data)
-        if held:
-            self.read_some("held", held)
-            self.whole = collate(held, range(len(held)), pad)
-            processes = self.args.world_size
-            if len(held) < processes:
-                raise UserError(f"held: {len(held)} rows for {processes} processes; give more")
-            each = processes * self.args.per_device_eval_batch_size
-            pieces = min(len(held), processes * math.ceil(len(held) / each))
-            self.parts = 1 if objective.coupled else pieces     # of the step of all held-out rows
 
-    @torch.no_grad()
-    def read_some(self, name: str, rows: list[Encoded]) -> None:
-        """UserError if the objective cannot read the first two rows: they are of another kind, or
-        have not gone through FrozenModels.prepare."""
-        try:
-            batch = collate(rows, range(min(2, len(rows))), self.pad)
-            batch = batch.to(self.model.wte.weight.device)
-            with self.compute_loss_context_manager():
-                self.objective.forward(self.model, batch)
-                self.objective.loss(batch)
-        except (KeyError, AttributeError, TypeError) as e:
-            raise UserError(
-                f"{name}: {self.objective.name} cannot read these rows ({type(e).__name__}: {e}); "
-                "they come from objective.choose, encode and FrozenModels.prepare") from e
+def run(argv: list[str]) -> Any:
+    """Train, save the model in --output_dir, and return the Trainer."""
+    objective, cfg, given, args = read_flags(argv)
+    device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
+                                   "fp16" if args.fp16 else "fp32")
+    model, tok = load.open_model(cfg, objective, device)
+    rows = load.load_rows(cfg, objective)
+    objective = load.with_first_models(objective, cfg, device, train=in_one_process)
+    with flags_named_as_here():
+        plan = plan_run(cfg, objective, given, rows, model, tok)
+    check_same(plan)
+    args.learning_rate, args.max_steps = plan.rate, plan.steps
+    args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
+    plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
+    say(plan.headline(model, device))
+    if not objective.on_policy:
+        say("Only the tokens in [[ ]] are trained on:", *example_lines(plan.train, tok), sep="\n")
+    trainer = make_trainer(plan, model.to(device.name), tok, device, args)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.save(args.output_dir, tok)
+    if objective.on_policy and (text := about_rewards(trainer.state.log_history)):
+        say(text)
+    say(f"\nSaved in {args.output_dir}\nTalk to it: python -m nanouft.sample {args.output_dir}")
+    return trainer
 
-    def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
-        """This process's micro-batches of a step, and how many rows the step has."""
-        drawn = [self.accelerator.gather(x["picked"]) for x in islice(iterator, number)]
-        if not drawn:
-            return [], None
-        whole = collate(self.data, torch.cat(drawn).tolist(), self.pad)
-        whole = replace(whole, seed=step_seed(self.args.seed, self.state.global_step),
-                        progress=self.state.global_step / self.state.max_steps)
-        self.steps += 1
-        parts = len(drawn) * self.accelerator.num_processes
-        mine = range(self.accelerator.process_index, parts, self.accelerator.num_processes)
-        return [{"batch": whole.micro_batch(i, parts).to(device)} for i in mine], whole.n
 
-    def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
-                     num_items_in_batch: Any = None) -> Tensor:
-        batch = inputs["batch"]
-        self.objective.forward(model, batch)
-        loss, metrics = self.objective.loss(batch)
-        for name, value in metrics.items():
-            self.sums[name] += value
-        return loss * self.accelerator.num_processes        # it averages over processes
+def in_one_process(argv: list[str]) -> int:
+    """In place of train.main, which makes the first models of a method."""
+    raise UserError("that is a run of one process; start it first")
 
-    def log(self, logs: dict, *more: Any) -> None:
-        """The loss, and the objective's metrics as means over the steps since the last log."""
-        if "loss" in logs and self.sums:
-            logs |= {name: x / self.steps for name, x in self.added_up(self.sums).items()}
-            self.sums, self.steps = defaultdict(float), 0
-        super().log(logs, *more)
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """Deals out numbers of micro-batches. All held-out rows together are one step."""
-        if not self.held or eval_dataset not in (None, self.eval_dataset):
-            raise UserError("evaluate: it reads the rows that were given to the Trainer as held=, "
-                            + ("and no others" if self.held else "and there are none"))
-        return self.accelerator.prepare(torch.utils.data.DataLoader(
-            range(self.parts), batch_size=1,  # type: ignore[arg-type]
-            collate_fn=self.data_collator))
+def check_same(plan: Plan) -> None:
+    """UserError if the processes have other rows or settings, as on machines with other files."""
+    key = folder.fingerprint(nn.Identity(), plan.train, repr(plan.objective))
+    if len({*shared(lambda processes: [key for _ in processes], range(plan.cfg.accumulate))}) > 1:
+        raise UserError("the processes have different rows: give all machines the same files")
 
-    @torch.no_grad()
-    def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
-        """The loss of one micro-batch, times their number, because the Trainer logs a mean."""
-        part = self.whole.micro_batch(int(inputs["picked"]), self.parts).to(self.args.device)
-        self.objective.forward(model, part)
-        loss, metrics = self.objective.loss(part)
-        for name, value in metrics.items():
-            self.held_sums[name] += value
-        return loss * self.parts, None, None
 
-    def evaluation_loop(self, dataloader: Any, description: str, prediction_loss_only: Any = None,
-                        ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
-        """Adds the objective's metrics to eval_loss, as eval_margin and so on."""
-        self.held_sums: dict = defaultdict(float)
-        output: Any = super().evaluation_loop(dataloader, description, prediction_loss_only,
-                                              ignore_keys, metric_key_prefix)
-        for name, value in self.added_up(self.held_sums).items():
-            output.metrics[f"{metric_key_prefix}_{name}"] = value
-        return output
+def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any) -> Any:
+    """Its rows have the log-probs of frozen models, and each row was read by one process."""
+    from nanouft.run.hf_trainer import Trainer
+    objective = plan.objective
+    source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device, shared)
+    data = source.data if isinstance(source, RowSource) else plan.train
+    held: list[Encoded] = plan.held_out
+    if held and objective.coupled:              # kto's held-out rows borrow answers, too
+        held, _ = encode(objective.choose([e.row for e in held]), tok, model.cfg.n_ctx)
+    if held:
+        models = FrozenModels(model, tok.pad, device, tok=tok, share=shared)
+        held = models.prepare(held, objective, plan.cfg.seed)
+    return Trainer(model, objective, data, tok.pad, args, held=held, source=source)
 
-    def added_up(self, sums: dict) -> dict[str, float]:
-        """Numbers of this process plus those of all others."""
-        if not sums:
-            return {}
-        here = torch.stack([torch.as_tensor(x, device=self.args.device) for x in sums.values()])
-        return dict(zip(sums, self.accelerator.reduce(here.float()).tolist()))
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """A checkpoint. safetensors refuses two names of one tensor, so a tied head becomes two."""
-        named = self.model.state_dict() if state_dict is None else state_dict
-        owner = {w.data_ptr(): name for name, w in named.items()}
-        super()._save(output_dir, {name: w if owner[w.data_ptr()] == name else w.clone()
-                                   for name, w in named.items()})
+def __getattr__(name: str) -> Any:
+    """from nanouft.trainer import Trainer"""
+    if name != "Trainer":
+        raise AttributeError(name)
+    from nanouft.run.hf_trainer import Trainer
+    return Trainer
 
-    def save(self, folder: str | Path, tok: Tokenizer) -> None:
-        """Write the model folder that `train` leaves; training may go on after it. All processes
-        call this, and the first one writes."""
-        if self.is_world_process_zero():
-            save_model(Path(folder), self.accelerator.unwrap_model(self.model), tok)
-        self.accelerator.wait_for_everyone()
+
+# ---- the command line ----------------------------------------------------------------------------
+def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
+    """(objective, settings of nanouft.train, those that were given, transformers' arguments). In
+    the settings a step has the rows, and the micro-batches, of all processes together."""
+    hf = library("transformers", "nanouft.trainer")
+    name = argv[0] if argv and not argv[0].startswith("-") else ""
+    if not name and "--help" not in argv:
+        raise UserError("the first word is the method, as in python -m nanouft.trainer dpo --help "
+                        "(python -m nanouft.train --objective list names them)")
+    cls = find(name) if name else Objective
+    both: Any = type("Both", (flags.Parser, hf.HfArgumentParser), {})   # their flags, our errors
+    parser = both(prog="nanouft.trainer", dataclass_types=hf.TrainingArguments,
+                  description=flags.narrow((__doc__ or "").rpartition("\n\n")[0]))
+    parser.set_defaults(**DEFAULTS, output_dir=f"out/{Path(name).stem}")
+    for action in parser._actions[1:]:
+        action.help = action.help if "all" in argv else argparse.SUPPRESS
+    flags.add_flags(parser, TrainFlags, "the run", only=OURS)
+    flags.add_flags(parser, cls, name)
+    for word in argv:
+        given = word.partition("=")[0]
+        here = INSTEAD.get(given[2:].replace("-", "_"), "")
+        if given.startswith("--") and here and given not in parser._option_string_actions:
+            raise UserError(f"{given}: is {here} here")
+    values = vars(parser.parse_args(argv[1:] if name else argv))
+    if "eval_data" in values and values["eval_strategy"] == "no":
+        values["eval_strategy"] = "epoch"
+    args = arguments({f.name: values.pop(f.name) for f in dataclasses.fields(hf.TrainingArguments)
+                      if f.name in values})
+    parts = args.gradient_accumulation_steps * args.world_size
+    cfg = replace(flags.fill(TrainFlags, values), seed=args.seed, lr=args.learning_rate or None,
+                  batch_size=args.per_device_train_batch_size * parts or None,
+                  steps=args.max_steps if args.max_steps > 0 else None,
+                  epochs=args.num_train_epochs or None, plain=args.eval_strategy == "no")
+    objective = flags.fill(cls, values)
+    with flags_named_as_here():
+        cfg.check(objective, {*values})
+    return objective, replace(cfg, accumulate=parts), {*values}, args
+
+
+@contextmanager
+def flags_named_as_here() -> Iterator[None]:
+    """Errors about flags of nanouft.train name what is given here."""
+    try:
+        yield
+    except UserError as e:
+        raise UserError(re.sub("--([a-z-]+)", lambda found: INSTEAD.get(
+            found[1].replace("-", "_"), found[0]), str(e))) from None
+
+
+def arguments(told: dict[str, Any]) -> Any:
+    """transformers' TrainingArguments. From here on the processes know one another."""
+    from nanouft.run.hf_trainer import check_unread, transformers
+    check_unread(argparse.Namespace(**told))
+    if not (told["resume_from_checkpoint"] or SILENT):          # once, in the first process
+        folder.check_free(told["output_dir"], "--output_dir")
+    told["fsdp"] = told["fsdp"] in ("true", "True") or told["fsdp"]     # a flag's value is a text
+    args = transformers.TrainingArguments(**told)
+    check_unread(args)                              # a door that these arguments have opened
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(command(main, needs_less=NEEDS_LESS))

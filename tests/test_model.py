@@ -152,14 +152,6 @@ def test_threads_are_as_many_as_are_given():
         torch.set_num_threads(before)
 
 
-def test_several_processes_are_told_that_train_is_one(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="train is one process"):
-        device.one_process()
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    device.one_process()
-
-
 def test_without_a_compiler_it_is_one_line_that_names_the_flag():
     """Such as on Windows without Triton."""
     def no_compiler(graph, inputs):

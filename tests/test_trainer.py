@@ -1,141 +1,136 @@
-"""transformers' Trainer learns what nanouft's own loop learns: in one process bit for bit, in
-pieces and in two processes within rounding. Tiny random models, no network."""
-import os
+"""transformers' Trainer learns what nanouft.train learns: in one process bit for bit, in two within
+rounding. Tiny random models, no network. tests/several.py has all methods."""
 import re
-import socket
-import sys
-from copy import deepcopy
-from dataclasses import replace
-from pathlib import Path
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, DATA, NANO, Form, llama, same
-from torch.multiprocessing import start_processes
+from made import CPU, DATA, NANO, Form, llama, one_error, same, start_folder
+from safetensors.torch import load_file
+from several import SHARDS, in_processes
 
+from nanouft import train, trainer
 from nanouft.data.batches import collate, encode
-from nanouft.loop import Update, steps
+from nanouft.models.folders import save_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.seeds import step_seed
+from nanouft.run import reference
 from nanouft.run.reference import FrozenModels
 
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
-from accelerate.state import AcceleratorState  # noqa: E402
-
 from nanouft.models.hf import HFModel  # noqa: E402
 from nanouft.trainer import Trainer  # noqa: E402
 
 ROWS, STEPS, RATE = 8, 4, 1e-3
-EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
-TRIED = [("sft", True), ("ift", False), ("dpo", True),      # objective, is its head tied?
-         ("neftune", False),                    # one that draws random numbers in each step
-         ("hft", False)]                        # one that freezes weights in `setup`, by the seed
-ONCE = {}                                                       # what own_loop left
 
 
 def prepared(name: str, tied: bool):
     """(model, objective, rows): everything that a training begins with."""
     model, objective = llama(tied), Form(name).objective
     data, _ = encode(objective.choose(4 * DATA), NANO, model.cfg.n_ctx)
-    data = data[:2 * ROWS]                                          # no step ends an epoch early
-    return model, objective, FrozenModels(model, NANO.pad, CPU).prepare(data, objective)
-
-
-# its name from transformers 5.23 on, and the one before
-CHECKPOINTING = next(name for name in ("activation_checkpointing", "gradient_checkpointing")
-                     if name in hf.TrainingArguments.__dataclass_fields__)
+    return model, objective, FrozenModels(model, NANO.pad, CPU).prepare(data[:2 * ROWS], objective)
 
 
 def arguments(folder, **more):
-    """Settings under which the Trainer does the same steps as `own_loop`."""
     told = dict(max_steps=STEPS, learning_rate=RATE, lr_scheduler_type="constant", use_cpu=True,
-                adam_epsilon=EPSILON,
-                per_device_train_batch_size=ROWS, train_sampling_strategy="sequential",
-                logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True)
+                per_device_train_batch_size=ROWS, logging_steps=1, report_to=[],
+                save_strategy="no", disable_tqdm=True)
     return hf.TrainingArguments(str(folder), **{**told, **more})
 
 
 def trained(name: str, tied: bool, folder, resume=None, **more):
-    """(losses, metrics, weights) of the Trainer."""
+    """(what was logged of the steps, weights)."""
     model, objective, data = prepared(name, tied)
     trainer = Trainer(model, objective, data, NANO.pad, arguments(folder, **more))
     trainer.train(resume_from_checkpoint=resume)
-    lines = [line for line in trainer.state.log_history if "loss" in line]
-    own = {"loss", "grad_norm", "learning_rate", "epoch", "step"}
-    metrics = [{key: x for key, x in line.items() if key not in own} for line in lines]
-    weights = {key: w.detach().clone() for key, w in model.state_dict().items()}
-    return [line["loss"] for line in lines], metrics, weights
-
-
-def own_loop(name: str, tied: bool):
-    """The same of loop.steps on the same rows in the same order."""
-    if (name, tied) not in ONCE:
-        model, objective, data = prepared(name, tied)
-        objective.setup(model, 42)                      # the seed of transformers' arguments
-        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=EPSILON, weight_decay=0.0,
-                                      fused=True)
-
-        def source(step: int):
-            rows = [(step * ROWS + i) % len(data) for i in range(ROWS)]
-            return replace(collate(data, rows, NANO.pad), seed=step_seed(42, step))
-        update = Update(optimizer, clip=1.0)
-        done = [s.sums for s in steps(model, objective, source, update, range(STEPS))]
-        sums = [{key: float(x) for key, x in s.items()} for s in done]
-        ONCE[name, tied] = [s.pop("loss") for s in sums], sums, deepcopy(model.state_dict())
-    return ONCE[name, tied]
-
-
-def agree(got, want, tol: float) -> None:
-    """Losses, metrics and weights."""
-    same(got[0], want[0], tol)
-    for one, other in zip(got[1], want[1], strict=True):
-        same(one, other, tol)
-    same(got[2], want[2], tol)
+    return [x for x in trainer.state.log_history if "loss" in x], model.state_dict()
 
 
 # ---- the same numbers ----------------------------------------------------------------------------
-HALVES = {"per_device_train_batch_size": ROWS // 2, "gradient_accumulation_steps": 2}
+@pytest.mark.parametrize("name, flags, theirs", [
+    ("sft", "", ""), ("kto", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
+    ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
+     "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
+     "--gradient_checkpointing true"),
+    ("ift", "--activation-checkpointing --batch-size 8 --accumulate 2",
+     "--gradient_checkpointing true --per_device_train_batch_size 4 "
+     "--gradient_accumulation_steps 2")])
+def test_the_command_learns_what_nanouft_train_learns(name, flags, theirs, tmp_path):
+    """Bit for bit. If nothing is said, rate, schedule, betas, clip, steps, the size of a step and
+    the order of the rows are those of nanouft.train."""
+    rows = ["--init", start_folder(tmp_path / "start"), "--rows", "40"]
+    assert command(train.main, ["--objective", name, *rows, *flags.split(), "--plain", "--device",
+                                "cpu", "--out", str(tmp_path / "one")]) == 0
+    done = trainer.run([name, *rows, *theirs.split(), "--use_cpu", "--save_strategy", "no",
+                        "--output_dir", str(tmp_path / "other")])
+    assert done.model.recomputes == ("checkpointing" in theirs)
+    same(*(load_file(tmp_path / run / "model.safetensors") for run in ("other", "one")), 0.0)
 
 
-@pytest.mark.parametrize("told, tol", [({}, 0.0), (HALVES, 1e-5)], ids=["whole", "in pieces"])
-@pytest.mark.parametrize("name, tied", TRIED)
-def test_one_process_is_our_own_loop(name, tied, told, tol, tmp_path):
-    """Bit for bit, and in pieces of a step within rounding."""
-    agree(trained(name, tied, tmp_path, **told), own_loop(name, tied), tol)
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
+    """So does a run that was begun in one process and ends in two, or the other way round. A row is
+    read once by the start model, and an answer gets its reward once."""
+    seen, logps = tmp_path / "seen", reference.logps
+    (tmp_path / "mine.py").write_text(f"""
+def lengths(prompts, completions, **others):
+    open({str(seen)!r}, "a").write("answer " * len(completions))
+    return [len(set(text)) for text in completions]""")
+
+    def counted(data, *more):
+        open(seen, "a").write("row " * len(data))
+        return logps(data, *more)
+    monkeypatch.setattr(reference, "logps", counted)
+    sampled = f"--max-new 8 --reward {tmp_path}/mine.py:lengths"
+    rows = [f"grpo {sampled} --save_strategy steps --save_steps 2", f"ppo {sampled}", "sft", "hft",
+            "neftune", "dpo --lora 2", "kto"]
+    flags, told, found = ["--init", start_folder(tmp_path / "start")], [], []
+    for parts in (1, 2):
+        seen.write_text("")
+        in_processes(parts, f"{tmp_path}/{parts}", parts, flags, rows)
+        found.append(torch.load(tmp_path / str(parts)))
+        told.append(Counter(seen.read_text().split()))
+    assert told[0] == told[1] and len(told[0]) == 2
+    for row in rows:
+        same(found[1][row], found[0][row], 1e-5)
+    for begun, parts in ((1, 2), (2, 1)):
+        goes_on = f"grpo {sampled} --resume_from_checkpoint {tmp_path}/{begun}-0/checkpoint-2"
+        in_processes(parts, f"{tmp_path}/{begun} goes on", parts, flags, [goes_on])
+        same(torch.load(tmp_path / f"{begun} goes on")[goes_on], found[0][rows[0]], 1e-5)
+
+
+@pytest.mark.slow
+def test_shards_learn_what_whole_models_do(tmp_path):
+    """FSDP2 by accelerate: with a tied head, LoRA, sums over all processes; none that samples."""
+    save_model(tmp_path / "llama", llama(True), NANO)
+    rows, flags = ["sft", "kto", "dpo --lora 2"], ["--init", str(tmp_path / "llama")]
+    in_processes(1, f"{tmp_path}/one", 1, flags, rows)
+    in_processes(2, f"{tmp_path}/two", 2, [*flags, *SHARDS], [*rows, "grpo"])
+    one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
+    for row in rows:
+        same(two[row], one[row], 1e-5)
+    assert "cannot sample" in two["grpo"]
 
 
 def test_what_is_logged_is_the_mean_of_the_steps_since_the_last_log(tmp_path):
     """As the loss is, so that a curve does not depend on how often it is drawn."""
-    losses, metrics, _ = trained("dpo", True, tmp_path, logging_steps=2)
-    each = [{"loss": loss} | step for loss, step in zip(*own_loop("dpo", True)[:2])]
-    for k, told in enumerate({"loss": loss} | step for loss, step in zip(losses, metrics)):
-        same(told, {name: (each[2 * k][name] + each[2 * k + 1][name]) / 2 for name in told}, 2e-6)
-
-
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path):
-    """One start of two processes on gloo does all of TRIED. On Linux they are copies of this one,
-    which has loaded everything already."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start_processes(one_of_two, (port, str(tmp_path / "two.pt")), nprocs=2,
-                    start_method="fork" if sys.platform == "linux" else "spawn")
-    found = torch.load(tmp_path / "two.pt")
-    for name, tied in TRIED:
-        agree(found[f"{name} {tied}"], own_loop(name, tied), 1e-5)
+    (each, _), (pairs, _) = (trained("dpo", True, tmp_path, logging_steps=n) for n in (1, 2))
+    assert len(each) == 2 * len(pairs) == STEPS
+    for k, told in enumerate(pairs):
+        for name in ("loss", "margin", "accuracy", "kl"):
+            same(told[name], (each[2 * k][name] + each[2 * k + 1][name]) / 2, 2e-6)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     """With a tied head, which safetensors would refuse, a schedule and rows that are held out."""
     how = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "cosine"}
-    losses, _, weights = trained("sft", True, tmp_path, **how)
+    lines, weights = trained("sft", True, tmp_path, **how)
     again = trained("sft", True, tmp_path, resume=str(tmp_path / "checkpoint-2"), **how)
-    assert again[0][-2:] == losses[-2:]
-    same(again[2], weights, 0.0)
+    assert again[0][-2:] == lines[-2:]
+    same(again[1], weights, 0.0)
 
 
 # one method of each kind of rows and of each `prepare`, with and without other rows in its loss
@@ -170,27 +165,6 @@ def test_the_best_checkpoint_is_that_of_the_best_metric_of_the_objective(tmp_pat
     same(trainer.evaluate()["eval_margin"], max(told), 1e-5)
 
 
-# ---- LoRA and checkpoints of activations ---------------------------------------------------------
-def test_checkpoints_of_activations_change_no_number(tmp_path):
-    """Each layer is computed once more, in the backward pass; with LoRA, which version 4 of
-    transformers would give no gradient."""
-    pytest.importorskip("peft")
-    found, calls = [], [0, 0]
-    for on in (False, True):
-        model, objective, data = prepared("ift", False)
-        model.add_lora(2, 0)
-
-        def count(*_, on=on):
-            calls[on] += 1
-        model.net.model.layers[0].self_attn.q_proj.register_forward_hook(count)
-        trainer = Trainer(model, objective, data, NANO.pad,
-                          arguments(tmp_path, **{CHECKPOINTING: on}))
-        trainer.train()
-        found.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
-    assert calls[1] == calls[0] + STEPS
-    same(found[1], found[0], 2e-6)
-
-
 # ---- what is refused -----------------------------------------------------------------------------
 PAIRS, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)     # never prepared
 
@@ -204,15 +178,17 @@ def refusal(*args, **more) -> str:
 
 
 @pytest.mark.parametrize("name, told, why", [
-    ("grpo", {}, "python -m nanouft.train"), ("poft", {}, "must name the folders"),
+    ("grpo", {}, "give source=Rollouts"), ("poft", {}, "must name the folders"),
     ("dpo", {}, "call FrozenModels.prepare first"),
-    ("kto", {"gradient_accumulation_steps": 2}, "other rows' log-probs"),
-    ("kto", SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2), "one process"),
-    ("sft", SimpleNamespace(n_gpu=2), "accelerate launch"),
+    ("kto", {"gradient_accumulation_steps": 2}, "kto: no gradient_accumulation_steps"),
+    ("rpo", SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2), "one process"),
+    ("sft", SimpleNamespace(n_gpu=2), "torchrun --nproc_per_node 2"),
     ("sft", {"label_smoothing_factor": 0.1}, "label_smoothing_factor: is not read here"),
     ("sft", {"neftune_noise_alpha": 5.0}, "neftune_noise_alpha: is not read here"),
     ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here"),
-    ("sft", SimpleNamespace(n_gpu=1, fsdp=True), "fsdp: is not read here; each GPU holds the")])
+    ("sft", {"train_sampling_strategy": "group_by_length"}, "nanouft.train's order"),
+    ("sft", {"include_num_input_tokens_seen": True}, "tokens are not counted"),
+    ("sft", SimpleNamespace(deepspeed="x"), "deepspeed: is not read here")])
 def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
     args = arguments(tmp_path, **told) if isinstance(told, dict) else told
     assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
@@ -252,14 +228,45 @@ def test_evaluation_is_of_the_rows_that_were_held_out_and_of_no_others(tmp_path)
             trainer.evaluate(*given)
 
 
-def one_of_two(rank: int, port: int, file: str) -> None:
-    """In each of two processes: train all of TRIED; the first one writes what came out."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    AcceleratorState._reset_state(reset_partial_state=True)
-    half = {"per_device_train_batch_size": ROWS // 2}
-    out = {f"{name} {tied}": trained(name, tied, Path(file).parent / "out", **half)
-           for name, tied in TRIED}
-    if rank == 0:
-        torch.save(out, file)
-    torch.distributed.destroy_process_group()
+def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
+    """By whichever door: accelerate's configuration is the environment."""
+    model, objective, data = prepared("sft", False)
+    trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path), held=data[:2])
+    for version, best, of, why in ((1, False, "sft", "version 1"), (2, False, "grpo", "sample"),
+                                   (2, True, "sft", "one piece")):
+        trainer.accelerator.state.fsdp_plugin = SimpleNamespace(
+            fsdp_version=version, state_dict_type="SHARDED_STATE_DICT")
+        trainer.args.load_best_model_at_end, trainer.objective = best, OBJECTIVES[of]()
+        with pytest.raises(UserError, match=f"^[^\n]*{why}[^\n]*$"):
+            trainer.check_shards()
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(UserError, match="^evaluate: with FSDP[^\n]*$"):
+        trainer.evaluate()
+
+
+@pytest.mark.parametrize("words, why", [
+    ("", "the first word is the method"), ("dop", "did you mean dpo"),
+    ("dpo --lr 1", "--lr: is --learning_rate here"), ("dpo --learning_rate x", "--learning_rate"),
+    ("dpo --max_length 9", "did you mean --max-length"),
+    ("dpo --dtype bf16", "--dtype: is --bf16 or --fp16 here"),
+    ("dpo --rows 9 --report_to nowhere", "nowhere"),
+    ("dpo --learning_rate -1", "--learning_rate -1"),
+    ("dpo --rows 9 --per_device_train_batch_size 64", "--per_device_train_batch_size (times"),
+    ("dpo --deepspeed x.json", "deepspeed: is not read here"),
+    ("dpo --rows 9 --resume_from_checkpoint out", "out"),
+    ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "is a run of one process"),
+    ("grpo --eval_strategy epoch", "no row is held out"), ("ppo --save_steps 3", "whole ones")])
+def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").write_text("")
+    assert command(trainer.main, [*words.split(), *(["--use_cpu"] if words else [])]) == 2
+    assert why in one_error(capsys)
+
+
+def test_train_on_several_processes_says_the_command(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    flags = "--batch-size 32 --beta 0.2 --lr 0.01 --dtype bf16 --out x --rows 64 --plain"
+    assert command(train.main, ["--objective", "dpo", *flags.split()]) == 2
+    assert one_error(capsys).endswith(
+        "-m nanouft.trainer dpo --rows 64 --beta 0.2 --learning_rate 0.01 "
+        "--per_device_train_batch_size 4 --output_dir x --bf16 (without --plain)")

@@ -55,6 +55,7 @@ class KTO(Objective):
     lr = 3e-5
     reference = True
     coupled = True
+    reads_sums = True
     beta: Positive = 0.1                # how quickly gains and losses saturate
     desirable_weight: AtLeast0 = 1.0    # lam_D: how much a good answer counts
     undesirable_weight: AtLeast0 = 1.0  # lam_U: how much a bad answer counts
@@ -82,11 +83,13 @@ class KTO(Objective):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         r = log_ratio(batch.seqs["answer"])
-        k = log_ratio(batch.seqs[BORROWED]).mean().clamp_min(0).detach()        # mean, then clamp
+        share = len(r) / batch.n        # of the step's rows; below 1 if other processes have some
+        k = batch.across(share * log_ratio(batch.seqs[BORROWED]).mean().detach()).clamp_min(0)
         good = self.desirable_weight * torch.sigmoid(-self.beta * (r - k))      # 1 - sigmoid(x)
         bad = self.undesirable_weight * torch.sigmoid(-self.beta * (k - r))
         each = torch.where(batch.per_row["label"] > 0.5, good, bad)
-        metrics = graded_metrics(batch, self.beta * (r - k), "label", self.beta) | {"k": k}
+        metrics = graded_metrics(batch, self.beta * (r - k), "label", self.beta)
+        metrics["k"] = share * k                        # metrics of the parts of a step add up
         return each.sum() / batch.n, metrics
 
 

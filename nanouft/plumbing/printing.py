@@ -1,4 +1,5 @@
 """Printing: control characters written out, numbers with their nouns, and only files that exist."""
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,8 +30,13 @@ def if_in_checkout(file: str, text: str = " ({})") -> str:
     return text.format(file) if ours.exists() and ours == Path.cwd() / file else ""
 
 
+# of the processes that torchrun starts, only the first one prints; errors are printed by all
+SILENT = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK") != "0"
+
+
 def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
-    write(visible(sep.join(map(str, texts))), **how)
+    if not SILENT or "file" in how:
+        write(visible(sep.join(map(str, texts))), **how)
 
 
 # ---- a progress bar ------------------------------------------------------------------------------
@@ -41,5 +47,5 @@ def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0
     stays with its last loss."""
     seen = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
-                delay=0 if training else 2, leave=training, miniters=0,
+                disable=SILENT, delay=0 if training else 2, leave=training, miniters=0,
                 mininterval=0.5 if seen else 30)

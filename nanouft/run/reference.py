@@ -27,6 +27,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import progress
+from nanouft.plumbing.share import Share, alone
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
@@ -39,6 +40,7 @@ class FrozenModels:
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
+    share: Share = alone            # how the processes of the run share this work
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
@@ -59,7 +61,8 @@ class FrozenModels:
         """The log-prob of every response token in nats, by the start model or the one in `folder`;
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
-        return logps(data, model, self.pad, self.device, f"{folder or 'start model'} reads {what}")
+        what = f"{folder or 'start model'} reads {what}"
+        return self.share(lambda mine: logps(mine, model, self.pad, self.device, what), data)
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(row numbers, their batch on the device) until all rows have been read."""
@@ -97,8 +100,9 @@ class FrozenModels:
                 raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
                                 f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
                                 "leave them out, or take another helper model")
-            scored = logps(encoded, other.to(self.device.name), tok.pad, self.device,
-                           f"{folder} reads rows")
+            other = other.to(self.device.name)
+            scored = self.share(lambda mine: logps(mine, other, tok.pad, self.device,
+                                                   f"{folder} reads rows"), encoded)
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))

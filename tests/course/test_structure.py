@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 # "NN" stands for the lessons, which have numbers.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
-        objectives world simple run flat trainer pictures reward evaluate pretrain sample train
-        pushes playground __main__""",
+        objectives world simple run flat pictures reward evaluate pretrain sample train
+        trainer pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list course evidence NN extras papers website
         tasks pieces keys classroom exercises bench __main__""",
