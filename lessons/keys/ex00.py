@@ -25,4 +25,5 @@ TASKS = {"00a": Task(net_push, answers, [
      "a != b) for a, b in zip(chosen, rejected)", "A token belongs to all tokens before it, not to "
      "its place, and zip ends where the shorter answer does.")],
     always=[(["bee", "cat", "end"], ["bee", "end"]), (["bee", "end"], ["bee", "end"]),
+            (["bee", "cat", "end"], ["bee"]),
             (["bee", "end", "bee", "bee", "bee"], ["end", "bee", "bee", "bee", "bee"])])}

@@ -22,6 +22,7 @@ def queries_keys_values(draw):
 EXAMPLE = (torch.tensor([[[2 * math.log(3), 0, 0, 0]]]),
            torch.tensor([[[1.0, 0, 0, 0], [0, 0, 0, 0]]]), torch.tensor([[[1.0, 0], [0, 1]]]))
 LOW = (torch.tensor([[[30.0], [30]]]), torch.tensor([[[-10.0], [5]]]), torch.tensor([[[1.0], [2]]]))
+HIGH = torch.tensor([[[20.0], [20]]]), torch.tensor([[[20.0], [15]]]), torch.tensor([[[1.0], [2]]])
 TASKS = {"01a": Task(attention, queries_keys_values, [
     (" / math.sqrt(q.shape[-1])", "", "The scores are not divided by the square root of h."),
     ("math.sqrt(q.shape[-1])", "q.shape[-1]", "The scores are divided by h itself. Divide by its "
@@ -49,4 +50,4 @@ TASKS = {"01a": Task(attention, queries_keys_values, [
     ("scores.masked_fill(~seen, -math.inf).softmax(-1)",
      "(seen * scores.exp() / (seen * scores.exp()).sum(-1, keepdim=True))",
      "The results are right for small scores, but exp overflows for large ones. torch.softmax does "
-     "not.")], own_attention, tolerance=1e-3, always=[EXAMPLE, LOW])}
+     "not.")], own_attention, tolerance=1e-3, always=[EXAMPLE, LOW, HIGH])}

@@ -22,4 +22,4 @@ TASKS = {"13a": Task(pushes, lambda draw: (draw.uniform(0.02, 0.98),), [
      "derivative of the loss, and the loss is minus p log p."),
     ("p * (1 + math.log(p))", "-p * (1 + math.log(p))", "The sign of the second number is wrong. A "
      "push is minus the derivative of the loss, and the loss is minus p log p.")], tolerance=1e-3,
-    always=[(0.5,)])}
+    always=[(0.5,), (0.02,)])}

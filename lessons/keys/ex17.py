@@ -28,4 +28,4 @@ TASKS = {"17a": Task(tokens_until, share_and_discount, [
     ("return None", 'return float("inf")', "Where no N is long enough, the result is None."),
     ("share <= 1 - gamma", "gamma < 1", "With gamma below 1 the weight falls as well, towards "
      "1 - gamma. Only a share that is not above it is never reached.")],
-    always=[(0.5, 1), (0.4, 0.5), (0.62, 0.5)])}
+    always=[(0.5, 1), (0.4, 0.5), (0.62, 0.5), (0.0505, 0.95), (0.5, 0.5)])}
