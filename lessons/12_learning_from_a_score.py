@@ -48,6 +48,9 @@ CHANGE = lesson.change
 # answers. GRPO also divides by the spread of the group, so the scores 1, 1, 1, 0.9 push as hard as
 # 1, 1, 1, 0. Strictly speaking, this is no longer the gradient of the mean score.
 #
+# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas,
+# and that of online UNA at the start. The lesson trains with yours if it is right.
+#
 # The next cell checks the factor on one prompt with five possible answers. It adds up the push over
 # all 625 groups of four, each with its probability. The five logits stand for the weights. As in
 # lesson 07 the slope of $\log p_y$ is $1-p_y$ with respect to its own logit and $-p_k$ to another.
@@ -69,16 +72,7 @@ rows = world.rows("train", "prompts", 400, seed=0, skills=("fact", "truth", "sor
 rows = [rows[(i % 3) * 133 + i // 3] for i in range(399)]           # the three skills in turn
 
 
-def advantages(method: str, R):
-    """(P,K) scores of K answers to each of P prompts -> (P,K) how hard each answer is pushed."""
-    centred = R - R.mean(1, keepdim=True)
-    if method == "REINFORCE":
-        return R - R.mean()
-    if method == "RLOO":
-        return centred * SAMPLES / (SAMPLES - 1)
-    if method == "GRPO":
-        return centred / (R.std(1, keepdim=True) + 1e-4)
-    return R - 0.5                                      # online UNA, at the start of training
+advantages = lesson.yours("12a")
 
 
 def kinds(R) -> dict[str, float]:
@@ -160,10 +154,21 @@ def loss_of(method: str):
 after = {}
 for method in ("RLOO", "GRPO", "online UNA"):
     model = train(base, loss_of(method), rows[100:], STEPS, 3e-4, method, PROMPTS)
-    _, _, _, found = sample_answers(model, exam, tok, step=1000)
+    _, targets, mask, found = sample_answers(model, exam, tok, step=1000)
+    if method == "RLOO":
+        said = [tok.decode(ids[on > 0].tolist()) for ids, on in zip(targets, mask)][::SAMPLES]
+        lines = [f"{x:.2f} {y:.2f}   {row.prompt[0].text}{text}" for row, x, y, text in zip(
+            exam, R[:, 0].tolist(), found[:, 0].tolist(), said)]
     after[method], shares[method] = found.mean().item(), kinds(found)
     print(f"{method:12} mean score {R.mean():.2f} -> {after[method]:.2f}; "
           + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items()))
+
+lesson.read(lines[:20], "Each line has the score of the base's answer, that of RLOO's, the "
+            "question and RLOO's answer. In which kind of question did the scores rise, and what "
+            "does their mean hide?",
+            "Mostly in sorting, where a part that is right scores and answers now stop. Sentences "
+            "gain less, and a wrong one reads like a right one: leve has lost its colour. One mean "
+            "of both kinds hides which the model has learned.")
 
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
@@ -212,11 +217,6 @@ else:
 # the answers show the mistake, so sample and read some during training.
 #
 # </details>
-#
-# ## Exercise
-# In `lessons/exercises/ex12.py`:
-#
-# - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
 #
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?

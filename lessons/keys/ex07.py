@@ -1,7 +1,10 @@
-"""The right function of ex07.py, and common mistakes."""
-import torch
+"""The right functions of ex07.py, and common mistakes."""
+from functools import partial
 
-from lessons.tasks.call import as_tensor
+import torch
+import torch.nn.functional as F
+
+from lessons.tasks.call import as_tensor, with_gradient
 from lessons.tasks.task import Task
 
 
@@ -35,9 +38,38 @@ def properties(g_l, g_w):
             "is not a multiple of g_w:": bool(across.norm() > ROUNDING * g_l.norm())}
 
 
+def margins_and_losses(now, ref, beta):
+    chosen, rejected = now - ref
+    h = beta * (chosen - rejected)
+    return h, -F.logsigmoid(h)
+
+
+def pairs(draw):
+    """Now and then far apart, on either side."""
+    B, far = draw.randint(1, 3), draw.choice([1, 1, 1, 1000])
+    return far * draw.numbers(-9, 0, 2, B), draw.numbers(-9, 0, 2, B), draw.choice([0.1, 0.5, 1.0])
+
+
 LONGER = ("log p(chosen) changes by a multiple of g_w . (g_w - g_l), so g_w . g_l must be larger "
           "than g_w . g_w.")
-TASKS = {"07a": Task(both_fall, weights, [
+TASKS = {
+    "07a": Task(both_fall, weights, [
         ("2 * g_w + other", "g_w / 2 + other", LONGER), ("2 * g_w", "-2 * g_w", LONGER),
         ("2 * g_w + other", "2 * g_w", "Both fall, but your g_l is a multiple of g_w. Add "
-         "something that points elsewhere.")], properties=properties)}
+         "something that points elsewhere.")], properties=properties, always=[
+            (torch.tensor([3.0, 0, 0]),), (torch.tensor([-0.001, -0.001, -0.002]),)]),
+    "07b": Task(margins_and_losses, pairs, [
+        ("= now - ref", "= now", "The reference is missing: both answers are measured from it."),
+        ("chosen - rejected", "rejected - chosen", "The margin has the wrong sign: it is positive "
+         "where the chosen answer has gained more."),
+        ("beta * ", "", "The margin is not multiplied by beta."),
+        ("-F.logsigmoid", "F.logsigmoid", "The sign of the loss is wrong: it should fall as h "
+         "rises."),
+        ("-F.logsigmoid(h)", "torch.sigmoid(-h)", "This is the size of the push. The loss is minus "
+         "the logarithm of sigma(h)."),
+        ("F.logsigmoid(h)", "torch.sigmoid(h).log()", "For h = -200 sigma(h) is 0 and has no "
+         "logarithm. F.logsigmoid takes both in one step."),
+        ("h, -F.logsigmoid(h)", "h, -F.logsigmoid(h.detach())", "No gradient flows through the "
+         "loss.")], partial(with_gradient, "now"), always=[
+            (torch.tensor([[-2.0], [-9]]), torch.tensor([[-3.0], [-5]]), 0.1),
+            (torch.tensor([[-900.0, -2], [-2, -900]]), torch.zeros(2, 2), 0.5)])}

@@ -4,16 +4,24 @@ import torch
 from lessons.tasks.task import Task
 
 
-def answers_needed(p, share):
-    K = 2
-    while 1 - p ** K - (1 - p) ** K < share:
-        K += 1
-    return K
+def advantages(method, R):
+    centred = R - R.mean(1, keepdim=True)
+    if method == "REINFORCE":
+        return R - R.mean()
+    if method == "RLOO":
+        return centred * R.shape[1] / (R.shape[1] - 1)
+    if method == "GRPO":
+        return centred / (R.std(1, keepdim=True) + 1e-4)
+    return R - 0.5
 
 
-def chance_and_share(draw):
-    return (draw.choice([0.05, 0.1, 0.3, 0.5, 0.8, 0.9]),
-            draw.choice([0.3, 0.5, 0.6, 0.75, 0.85, 0.95]))
+METHODS = "REINFORCE", "RLOO", "GRPO", "online UNA"
+
+
+def scores(draw):
+    P, K = draw.randint(1, 3), draw.randint(2, 4)
+    R = torch.tensor(draw.choices([0.0, 0.0, 0.25, 1.0], k=P * K)).view(P, K)
+    return draw.choice(METHODS), R
 
 
 def grpo_push(logp, old, ref, A, eps, beta):
@@ -30,18 +38,24 @@ def tokens(draw):
 
 
 TASKS = {
-    "12a": Task(answers_needed, chance_and_share, [
-        (" < share", " <= share", "'At least' this probability: a group that has it exactly is "
-         "large enough."),
-        (" - p ** K - (1 - p) ** K", " - max(p, 1 - p) ** K", "The scores are all equal in two "
-         "ways, if all answers are right and if all are wrong. Subtract both probabilities, not "
-         "the larger one alone."),
-        (" - p ** K", "", "The scores are also all equal if all answers are right."),
-        (" - (1 - p) ** K", "", "The scores are also all equal if all answers are wrong."),
-        ("while 1", "while K < 100 and 1", "The search gives up too early: some group is always "
-         "large enough."),
-        ("return K", "return K + 1", "One answer less is enough as well.")],
-        always=[(0.5, 0.5), (0.1, 0.5), (0.99, 0.95)]),
+    "12a": Task(advantages, scores, [
+        ("return R - R.mean()", "return centred", "REINFORCE has one baseline for all answers, not "
+         "one for each group."),
+        ("* R.shape[1] / (R.shape[1] - 1)", "", "RLOO compares with the other answers. A mean that "
+         "contains the answer's own score makes it too short."),
+        (" + 1e-4", "", "The 0.0001 is missing. Without it equal scores are divided by 0."),
+        ("R.std(1, keepdim=True)", "R.std(1, keepdim=True, correction=0)", "In the standard "
+         "deviation the sum of squares is divided by K - 1, not by K."),
+        ("R.std(1, keepdim=True)", "R.std()", "GRPO divides by the spread of the group, not of all "
+         "scores."),
+        (" / (R.std(1, keepdim=True) + 1e-4)", "", "GRPO's division by the standard deviation is "
+         "missing."),
+        ("return R - 0.5", "return R", "Online UNA compares with the score that the model implies, "
+         "one half."),
+        ("mean(1, keepdim=True)", "mean(0, keepdim=True)", "The mean is taken over the prompts. "
+         "Each row has the answers to one prompt.")],
+        always=[(method, torch.tensor([[1.0, 0], [1, 1]])) for method in METHODS]
+        + [(method, torch.tensor([[1.0, 0.25, 0]])) for method in METHODS]),
     "12b": Task(grpo_push, tokens, [
         ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "The derivative of e^d - d - 1 by "
          "d is e^d - 1, and d falls as logp rises. So a token that the reference finds more likely "

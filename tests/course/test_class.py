@@ -153,7 +153,7 @@ def test_a_stub_does_nothing_but_raise(body, begun):
 
 def test_a_program_that_has_begun_is_not_called_not_started(graded):
     """PyTorch raises this error, too, and so may a branch that is not written yet."""
-    hand_in("torch", "import torch\ndef answers_needed(p, share):\n"
+    hand_in("torch", "import torch\ndef advantages(method, R):\n"
             "    return torch.arange(3).softmax(0)\n")
     hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"))
     table("12")
@@ -259,7 +259,7 @@ def test_who_hands_in_late_has_a_mark(graded):
 def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
     """Python's own tools give up where an expression or a chain of elif is nested too deep. What is
     wrong has half of the share of its cases that is right."""
-    deep = "def answers_needed(p, share):\n    return " + "+".join("1" * 1200)
+    deep = "def advantages(method, R):\n    return " + "+".join("1" * 1200)
     chain = WRONG + "if beta == 0:\n        return 0\n" + "".join(
         f"    elif beta == {k}:\n        return 0\n" for k in range(400))
     hand_in("ada", f"{deep}\n\n\n{chain}")
@@ -321,7 +321,7 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
     A spy only where there is a container."""
     place = tmp_path_factory.mktemp("class")
     programs = {name: source for name, (source, _) in ENDS.items()} | {
-        "ends 12a": RIGHT + "\ndef answers_needed(p, share):\n    import os\n    os._exit(0)\n"}
+        "ends 12a": RIGHT + "\ndef advantages(method, R):\n    import os\n    os._exit(0)\n"}
     if not child.no_container():
         programs["spy"] = SPY.replace("ROOT", str(ROOT)).replace("CLASS", f"{place}/all")
     with pytest.MonkeyPatch.context() as now:

@@ -87,18 +87,23 @@ ALLOWED = {         # by the texts: what must be among the cases, without a look
     "00a": lambda w, l: (w == l, len(w) > len(l), len(w) < len(l), w[0] != l[0],
                          w[:len(l)] == l != w, len({*w}) < len(w)),
     "01a": lambda q, k, v: (q.shape[1] == k.shape[1], q.shape[1] < k.shape[1], q.shape[1] > 1,
-                            len(q) > 1, q.shape[2] != v.shape[2], (q @ k.mT).min() < -250),
+                            len(q) > 1, q.shape[2] != v.shape[2], (q @ k.mT).min() < -250,
+                            (q @ k.mT).max() > 350),
     "02a": lambda tokens: [re.search(shape, " ".join(tokens)) for shape in (
         "user end", "assistant end yo", "end assistant end", "user user", "yo$", "end$", "user$",
         "assistant$", "end user hi")],
     "03a": lambda p, r: (len(p) == 1, len(p) > 2, r.min() < 0, len({*r.tolist()}) < len(r)),
-    "04a": lambda tokens, guesses, mask: (len(mask) == 1, mask[0] == 0, mask[-1] == 0, all(mask),
-                                          "1, 0, 1" in f"{mask}", guesses == tokens[1:]),
+    "04a": lambda inputs, mask, likeliest: (len(mask) > 1, mask[0, 0] == 0, mask[0, -1] == 0,
+                                            mask.all(), "1, 0, 1" in f"{mask.tolist()}"),
     "05a": lambda p, path, step, best: (len(path) == 1, len({s for s, _ in path}) < len(path),
                                         best.sum(1).max() > 1, best.sum(1).min() < 1),
-    "06a": lambda losses, gamma: (len(losses) == 2, len(losses) > 3, gamma == 1, gamma < 0.5,
-                                  losses[1:-1].numel() and losses[1:-1].min() == 0),
-    "07a": lambda g: (len(g) == 3, len(g) > 3, g.norm() < 0.1, g.norm() > 100, g.min() < 0),
+    "06a": lambda losses, mask, gamma, divided: (
+        len(losses) > 1, mask.all(), mask[0, 0] == 0, mask[0, -1] == 0, gamma == 1, gamma < 0.5,
+        divided, not divided, losses[mask > 0].min() == 0),
+    "07a": lambda g: (len(g) == 3, len(g) > 3, g.norm() < 0.1, g.norm() > 100, g.min() < 0,
+                      (g[1:] == 0).all(), len({*g.tolist()}) < len(g)),
+    "07b": lambda now, ref, beta: (now.shape[1] == 1, now.shape[1] > 1, beta == 0.1, beta > 0.1,
+                                   (now[1] - now[0]).max() > 800, (now[0] - now[1]).max() > 800),
     "08a": lambda share, beta, gamma: (share < 0.1, share > 0.5, beta < 1, beta > 1, gamma == 0),
     "09a": lambda score: (score == 1, score < 0.5),
     "10a": lambda r, r_bar, wrong, k: (k == 0, k == len(r) - 1, not wrong.any(),
@@ -106,12 +111,14 @@ ALLOWED = {         # by the texts: what must be among the cases, without a look
     "11a": lambda n, likes, scores: (
         n == 1, n == len(likes) > 1, len(likes) == 1, min(likes) < 0, len({*scores}) < len(scores),
         likes[0] == max(likes) > likes[-1]),
-    "12a": lambda p, share: (p < 0.1, p == 0.5, p > 0.9, share > 0.9, share < 0.5),
+    "12a": lambda method, R: (R.std(1).min() == 0, len(R) == 1, len(R) > 1, R.shape[1] == 2,
+                              R.shape[1] > 2, ((R > 0) & (R < 1)).any(), *(method == x for x in (
+                                  "REINFORCE", "RLOO", "GRPO", "online UNA"))),
     "12b": lambda logp, old, ref, A, eps, beta: (
         (A == 0).any(), ((logp - old > eps) & (A > 0)).any(), ((logp - old > eps) & (A < 0)).any(),
         ((old - logp > 2 * eps) & (A > 0)).any(), ((old - logp > 2 * eps) & (A < 0)).any(),
         (ref > logp).any(), (ref < logp).any(), (old == logp).any()),
-    "13a": lambda p: (p < math.exp(-1), p > math.exp(-1)),
+    "13a": lambda p: (p < 0.03, p < math.exp(-1), p > math.exp(-1)),
     "14a": lambda d, sd, t: (d < 0, KNOWN["14a"].right(d, sd, t) is None, len(t) == 1,
                              KNOWN["14a"].right(d, sd, t) == 2,
                              KNOWN["14a"].right(d, sd, t) == len(t) + 1),
@@ -120,9 +127,10 @@ ALLOWED = {         # by the texts: what must be among the cases, without a look
                                           long < short),
     "17a": lambda share, gamma: (gamma == 1, KNOWN["17a"].right(share, gamma) is None,
                                  abs(share - 1 + gamma) < 1e-9,
-                                 (KNOWN["17a"].right(share, gamma) or 0) > 20),
+                                 (KNOWN["17a"].right(share, gamma) or 0) > 500),
     "18a": lambda scores, lengths, shown, gate: (
-        shown == 0, gate == 0, gate == 1, len({*scores}) == 1, 1 in scores, 0 < min(scores) < 1,
+        shown == 0, gate == 0, gate == 1, shown and min(scores) == gate == 1,
+        len({*scores}) == 1, 1 in scores, 0 < min(scores) < 1,
         shown and sum(x == 1 for x in scores) == gate * len(scores) > 0)}
 
 
