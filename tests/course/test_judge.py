@@ -414,7 +414,7 @@ def test_exercises_come_first_as_their_lessons_do():
 def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
     """In a file without it, or without the file, the line names the file."""
     for name in (*EXERCISES, *parts.PARTS):
-        assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
+        assert check.judge_file(KNOWN[name], STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
     for name, task in KNOWN.items():
         file = tmp_path / task.file
         for text in (None, "x = 1\n"):
