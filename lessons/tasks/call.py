@@ -117,11 +117,14 @@ def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> S
 def attempts(look: Callable, program: Callable, cases: list, file: str, seconds: float
              ) -> Iterator[Seen]:
     """In all cases, until one of them does not end."""
-    with at_most(seconds):
-        for case in cases:
-            yield (seen := attempt(look, program, case, file))
-            if seen.error in ENDS:
-                return
+    try:
+        with at_most(seconds):
+            for case in cases:
+                yield (seen := attempt(look, program, case, file))
+                if seen.error in ENDS:
+                    return
+    except TooLong as error:                    # the clock ran out while an error was put in words
+        yield Seen({}, "TooLong", error_line(error, file))
 
 
 # ---- plain data ----------------------------------------------------------------------------------

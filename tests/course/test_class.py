@@ -306,6 +306,37 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
     assert seen == [["00a"], ["12a", "12b"]]
 
 
+@pytest.mark.parametrize("file", ["project/nanouft/simple.py", "project/nanouft/torch.py",
+                                  "project/lessons/keys/ex12.py", "all/zoe/ex12.py"])
+def test_what_a_program_writes_over_ends_the_command_without_a_table(file, graded, monkeypatch,
+                                                                     capsys):
+    """It might cost those who come after it all their points, or give them some."""
+    for part in ("nanouft/simple.py", "lessons/keys/ex12.py"):
+        Path("project", part).parent.mkdir(parents=True)
+        Path("project", part).write_text("right = 1\n")
+    monkeypatch.setattr(grade, "ROOT", Path("project").resolve())
+    hand_in("eve", f"open({str(Path(file).resolve())!r}, 'w').close()\n{KEY}")
+    hand_in("zoe", KEY)
+    assert command(grade.main, ["all", "12", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert f"{file} changed while the programs of " in said
+    assert "No table is written" in said and not Path("out/points.csv").exists()
+
+
+@POSIX
+def test_a_process_that_ends_before_it_begins_is_no_wrong_program(monkeypatch, capsys):
+    """A full disk, or a PyTorch that cannot be read: what it says last is told."""
+    broken = Path("python")
+    broken.write_text("#!/bin/sh\necho 'No space left' >&2\nexit 7\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(child, "PYTHON", broken.resolve())
+    hand_in("ann", KEY)
+    assert command(grade.main, ["all", "12", "--out", "out"]) == 2
+    assert "it ended Python (exit code 7); No space left" in capsys.readouterr().err
+    assert not Path("out/points.csv").exists()
+
+
 def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
     hand_in("ann", KEY)
     table("12")

@@ -14,7 +14,7 @@ import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
 from programs.wrong import OWN_STYLE, TWO
 
-from lessons.tasks import check, papers, parts
+from lessons.tasks import call, check, papers, parts
 from lessons.tasks.call import attempts
 from lessons.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.tasks.task import (
@@ -32,7 +32,7 @@ from lessons.tasks.task import (
 from nanouft import simple, world
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, load
+from nanouft.plumbing.errors import TooLong, UserError, load
 
 KNOWN = tasks()
 EXERCISES = [name for name in KNOWN if name[0].isdigit()]
@@ -82,6 +82,15 @@ def small_base(monkeypatch, request):
     parts.noisy_model.cache_clear()
     yield
     parts.noisy_model.cache_clear()
+
+
+def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monkeypatch):
+    def late(error, file):
+        monkeypatch.undo()
+        raise TooLong("it had not ended")
+    monkeypatch.setattr(call, "error_line", late)
+    seen = [*attempts(call.result, lambda x: 1 / x, [(1,), (0,), (2,)], "", 9)]
+    assert [x.error for x in seen] == ["", "TooLong"] and "it had not ended" in seen[1].words
 
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
