@@ -30,6 +30,9 @@ CHANGE = lesson.change
 # or is its `<|end|>`. It is 0 on the question, because a user will write it, and on the padding
 # that makes all rows equally long.
 #
+# **Write it first.** `response_mask` of `lessons/exercises/ex02.py` (02a) makes this mask from the
+# words of a row. The lesson trains with yours if it is right, and with ours until you begin.
+#
 # Our function `count_targets` can change this mask. It can also make a common mistake, a mask that
 # is one position too early.
 
@@ -50,9 +53,24 @@ demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum",))
 tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
 
 
+response_mask = lesson.yours("02a")
+
+
+def mask_of(inputs, targets):
+    """(B,T) floats, 1 where the target counts. After the end of a row there is only padding."""
+    mask = torch.zeros(targets.shape)
+    for row, (first, ids) in enumerate(zip(inputs[:, 0], targets)):
+        ids = [int(first), *ids[ids != tok.pad].tolist()]
+        words = [tok.decode([i]).strip(" <|>") for i in ids]            # "<|user|>" is "user"
+        mask[row, :len(words) - 1] = torch.as_tensor(response_mask(words)).float()
+    return mask
+
+
 def count_targets(rows: list, rule: str):
     """inputs, targets and mask, each (B,T). `rule` says which targets the mask counts."""
-    inputs, targets, mask = tokens(rows, "answer", tok)
+    inputs, targets, ours = tokens(rows, "answer", tok)
+    mask = mask_of(inputs, targets)
+    assert torch.equal(mask, ours), "it is the mask of nanouft/simple.py"
     if rule == "no end":
         mask = mask * (targets != tok.end)
     if rule == "prompt":

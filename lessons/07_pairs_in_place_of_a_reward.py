@@ -66,7 +66,7 @@ CHANGE = lesson.change
 # We call $h$ the **margin**; a pair with a positive margin is *won*. The cell below prints the push
 # on one token of each answer before any training.
 #
-# **Write it first.** `margins_and_losses` of `lessons/exercises/ex07.py` (07b) is the last formula.
+# **Write it first.** `margins_and_losses` of `lessons/exercises/ex07.py` (07a) is the last formula.
 # The lesson trains with yours if it is right, and with ours until you begin.
 
 # %%
@@ -93,7 +93,7 @@ def logp(model, rows):
                         for inputs, targets, mask in sides])
 
 
-margins_and_losses = lesson.yours("07b")
+margins_and_losses = lesson.yours("07a")
 
 
 def measured(policy, rows):
@@ -269,9 +269,15 @@ lesson.compare(path[-1], "nats")
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex07.py`:
+# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of $g_w$, for which a small step of DPO
+# makes both answers less likely.
 #
-# - **07a** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
+# <details><summary>One of many</summary>
+#
+# $g_l=(2,1)$: the step goes along $g_w-g_l=(-1,-1)$, so $\log p(w)$ changes by a multiple of -1 and
+# $\log p(l)$ by the same multiple of -3.
+#
+# </details>
 #
 # **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss` of your
 # `mine.py` (lesson 02 says how it begins). Your later parts, UNA and PoFT, will call the same

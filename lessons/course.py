@@ -186,15 +186,18 @@ class Lesson:
     def yours(self, name: str):
         """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
         ends the lesson here, before anything is trained."""
+        from lessons.tasks.call import as_tensor
         from lessons.tasks.check import judge_file
         from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict
         file = STUBS / f"ex{name[:2]}.py"
         task = import_module(f"lessons.keys.{file.stem}").TASKS[name]
-        if NOTEBOOK:                                        # the stub stands in a cell of its own
-            program, where = getattr(sys.modules["__main__"], task.name, None), "a cell above"
-            verdict = Judge(task).of(program) if program else Verdict(NOT_STARTED, 0)
-        else:
-            (program, verdict), where = judge_file(task, file), short_path(file)
+        where, program = short_path(file), getattr(sys.modules["__main__"], task.name, None)
+        if not NOTEBOOK:
+            program, verdict = judge_file(task, file)
+        elif getattr(program, "__module__", "") == "__main__":
+            where, verdict = "the cell above", Judge(task).of(program)
+        else:                                               # a page is made with ours
+            verdict = Verdict(NOT_STARTED, 0)
         if verdict.state == "wrong":
             print(f"{task.name} ({name}), in {where}, is wrong.\n{verdict.told}\n")
             raise UserError(f"mend {task.name} in {where} and run this again: nothing was trained")
@@ -202,7 +205,12 @@ class Lesson:
             print(f"with our {task.name}. Better: write yours first ({name}), in {where}")
             return task.right
         print(f"with your own {task.name}")
-        return program
+
+        def as_tensors(*args):
+            """A right program may give lists or arrays; the lesson goes on with tensors."""
+            kind = next((x.dtype for x in args if isinstance(x, torch.Tensor)), torch.float)
+            return as_tensor(program(*args)).to(kind)
+        return as_tensors
 
     def read(self, answers: list[str], asked: str, ours: str) -> None:
         """Some answers, a question about them, and, once you have answered, what we read there."""

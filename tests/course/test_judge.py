@@ -162,9 +162,9 @@ def slips(source: str) -> Iterator[str]:
             setattr(node, field, old)
 
 
-@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS, "07a"}])
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
 def test_a_slip_that_nobody_listed_is_refused(name):
-    """Each, in all right programs. (Of 07a many results are right.)"""
+    """Each, in all right programs."""
     judge = Judge(KNOWN[name], 5)
     assert not refused(judge, KNOWN[name].right)                # no limit of time for this one
     for source in slips(KNOWN[name].source):
@@ -181,12 +181,11 @@ NEARLY_RIGHT = [        # a part of the right program, and what stands there ins
     ("03a", "(p * r).sum()", "(p * r).sum().clamp(min=0)"),
     ("04a", "mask[:, :-1] == 1", "mask[:, :-1].cumsum(1) > 0"),
     ("06a", "mask.sum(1, keepdim=True)", "mask.sum(1).max()"),
-    ("07b", "-F.logsigmoid(h)", "-F.logsigmoid(h.clamp(-100, 100))"),
+    ("07a", "-F.logsigmoid(h)", "-F.logsigmoid(h.clamp(-100, 100))"),
     ("12a", "+ 1e-4", "+ 1e-3"),
     # edges alone
     ("01a", "math.sqrt(q.shape[-1])\n",
      "math.sqrt(q.shape[-1])\n    scores = scores.clamp(-200, 200)\n"),
-    ("07a", "[g_w.abs().argmin()]", "[0]"),
     ("13a", "    return", "    p = max(p, .05)\n    return"),
     ("17a", "    return N\n", "    return N if N < 400 else None\n"),
     ("18a", "right <= gate", "right <= gate and right < 1"),
@@ -237,15 +236,6 @@ def test_a_mask_is_drawn_in_any_form():
     assert len(seen) == 2 ** 4 - 1 and (0, 0, 0, 0) not in seen
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda g: 3 * g, lambda g: 7.3 * g, lambda g: 3 * g.norm() * (g / g.norm()),
-    lambda g: (g / 3).double() * 7, lambda g: g, lambda g: 0 * g, lambda g: -g,
-    lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
-    lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
-def test_rounding_makes_no_counterexample_of_07a(wrong):
-    assert Judge(KNOWN["07a"], 0).of(wrong).share == 0
-
-
 # ---- what its text says --------------------------------------------------------------------------
 EXAMPLES = [            # a sentence of a stub, what it says is given in one of the cases
     ("00a", "chosen bee cat end and rejected bee end give 0 1 1", [0, 1, 1]),
@@ -263,7 +253,7 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
      [.36, .6, .48]),
     ("06a", "The losses 2.5 and 1 with gamma 0.5 give 3 and 1;", [[3, 1]]),
     ("06a", "divided, 1.5 and 0.5.", [[1.5, 0.5]]),
-    ("07b", "now (-2, -9) and ref (-3, -5) give the margin 0.5 and the loss 0.4741.",
+    ("07a", "now (-2, -9) and ref (-3, -5) give the margin 0.5 and the loss 0.4741.",
      [[0.5], [0.4741]]),
     ("08a", "share 1/2, beta 2 and gamma 0.5 give 0.25.", 0.25),
     ("09a", "The score 1 gives 1/3", 1 / 3),

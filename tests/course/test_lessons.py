@@ -126,7 +126,8 @@ def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path, monkeypat
 def test_a_notebook_has_a_cell_for_each_exercise():
     """Its stub, which is checked where it stands."""
     checked = [re.search(r"^def (\w+)\(.*raise NotImplementedError\n\n\ncheck\((\w+)\)$", cell,
-                         re.M | re.S).groups() for file in LESSONS for cell in pages.stubs(file)]
+                         re.M | re.S).groups() for file in LESSONS
+               for cell in pages.stubs(file).values()]
     names = [task.name for name, task in tasks().items() if name[0].isdigit()]
     assert checked == [(name, name) for name in names]
 
@@ -257,7 +258,7 @@ def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
     monkeypatch.setattr(pages, "HERE", folder)
     (folder / "exercises").mkdir()
     (folder / "exercises" / "ex01.py").write_text("def f(x):\n    return x", encoding="utf-8-sig")
-    assert pages.stubs(NUMBERS["01"])[0].endswith("def f(x):\n    return x\n\n\ncheck(f)")
+    assert pages.stubs(NUMBERS["01"])["f"].endswith("def f(x):\n    return x\n\n\ncheck(f)")
 
 
 def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):

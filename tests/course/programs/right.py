@@ -70,12 +70,6 @@ def weights_of(losses, mask, gamma, divided):   # a matrix of discounts
     return v * mask.sum(1, keepdim=True) / v.sum(1, keepdim=True) if divided else v
 """,
     "07a": """
-def both_fall(g_w):
-    u = torch.randn_like(g_w)
-    u -= (u @ g_w) / (g_w @ g_w) * g_w
-    return (3 * g_w + 0.2 * g_w.norm() * u / u.norm()).tolist()
-""",
-    "07b": """
 def margins_and_losses(now, ref, beta):         # softplus
     h = beta * (now[0] - now[1] - ref[0] + ref[1])
     return h, F.softplus(-h)
