@@ -198,10 +198,6 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex02.py`:
-#
-# - **02a** `response_mask(tokens)`: the mask for the targets of a conversation with several turns.
-#
 # **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in twelve
 # parts, in `lessons/exercises/mine.py`. `python -m lessons check mine` puts each of your parts into
 # the real program and says whether its loss and gradient stay the same.

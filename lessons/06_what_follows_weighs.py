@@ -91,9 +91,9 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 
 # %% [markdown]
 # Let $b$ rise a little from 0. `<|end|>` has almost no weight, so its own loss costs next to
-# nothing. But whatever weight it gains is taken from the hard word, and $L$ consists of little
-# else. So $L$ falls when `<|end|>` becomes *less* likely, as fast as when the hard word becomes
-# more likely. Only at $b=0.92$ does it cost as much as it saves.
+# nothing. The weights keep the mean 1: what `<|end|>` gains the hard word loses, and its loss is
+# nearly all of $L$. So $L$ falls when `<|end|>` becomes *less* likely, as fast as when the hard
+# word becomes more likely. Only at $b=0.92$ does it cost as much as it saves.
 #
 # For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
 # division. Then $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of token

@@ -39,14 +39,14 @@ CHANGE = lesson.change
 # its tokens, so each token gets the push of the whole answer. With $K$ answers to a prompt and
 # their mean score $\bar R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
-# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
-# A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# The means of REINFORCE and GRPO break the rule, because each contains the answer's own score. A
-# mean over $N$ answers takes away a share $1/N$ of it as well. On average this only multiplies the
-# gradient by $(N-1)/N$: nearly 1 with the 64 answers of a batch, 3/4 with four answers to a prompt.
-# RLOO's $K/(K-1)$ takes it back: its formula is the score minus the mean of the other $K-1$
-# answers. GRPO also divides by the spread of the group, so the scores 1, 1, 1, 0.9 push as hard as
-# 1, 1, 1, 0. Strictly speaking, this is no longer the gradient of the mean score.
+# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad A^{\mathrm{GRPO}}=\frac{R-\bar
+# R}{\mathrm{std}(R)+10^{-4}}.$$ The means of REINFORCE and GRPO break the rule, because each
+# contains the answer's own score. The mean holds $1/N$ of the answer's own score, so this part is
+# subtracted, too. On average this only multiplies the gradient by $(N-1)/N$: nearly 1 with the 64
+# answers of a batch, 3/4 with four answers to a prompt. RLOO's $K/(K-1)$ takes it back: its formula
+# is the score minus the mean of the other $K-1$ answers. GRPO also divides by the spread of the
+# group, so the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0. Strictly speaking, this is no longer
+# the gradient of the mean score.
 #
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas,
 # and that of online UNA at the start. The lesson trains with yours if it is right.

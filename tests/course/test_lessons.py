@@ -24,7 +24,6 @@ from test_equations import known, step
 from lessons import course, lesson_list
 from lessons.classroom import course_state
 from lessons.course import HERE, Question, switches
-from lessons.evidence import judge
 from lessons.evidence.dpo_and import DPOAnd
 from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
@@ -371,20 +370,6 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
         assert abs(float(happened) - right[0]) <= right[1]
     picture = f"{number}-{change}" if change else number
     assert (tmp_path / f"out/lessons/{picture.replace(' ', '-')}.png").stat().st_size < 100_000
-
-
-@pytest.mark.slow
-def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
-    """The same rows of the same claims, whichever of two rows is subtracted."""
-    env, lesson = copied(tmp_path), str(tmp_path / "lessons" / "17_a_real_model.py")
-    ran = subprocess.run([sys.executable, lesson, "--guess", "10"], cwd=tmp_path, text=True,
-                         capture_output=True, timeout=600, env=env)
-    published = {figure for run in ("R1", "R1s", "R5", "R6", "C9") for line in judge.lines(run)
-                 if not line.question.startswith("...")     # one task of the line before
-                 for figure in re.findall(r"\d+\.\d ± \d+\.\d", line.figures)}
-    printed = re.findall(r"kept, .*? minus SFT.*?(\d+\.\d) ± +(\d+\.\d)", ran.stdout)
-    assert len(printed) == 10, ran.stderr
-    assert not {f"{mean} ± {half}" for mean, half in printed} - published
 
 
 # ---- lessons/extras ------------------------------------------------------------------------------

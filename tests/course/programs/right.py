@@ -53,15 +53,13 @@ def own_guess(inputs, mask, likeliest):         # lists, row by row
              for i in range(inputs.shape[1])] for b in range(len(inputs))]
 """,
     "05a": """
-def estimates(probs, path, step, best):         # numpy, matrices of transition
+def best_moves_alone(probs, step, best, ice, start, T):     # numpy, a matrix of transitions
     P, S = probs.double().numpy(), len(probs)
     M = np.zeros((S, S))
     for s, a in itertools.product(range(S), range(4)):
-        M[s, int(step[s, a])] += P[s, a]
-    good = (P * best.numpy()).sum(1)
-    start = np.eye(S)[path[0][0]]
-    does = [start @ np.linalg.matrix_power(M, n) @ good for n in range(len(path))]
-    return np.prod([P[s, a] for s, a in path]), np.mean([good[s] for s, _ in path]), np.mean(does)
+        M[s, int(step[s, a])] += P[s, a] * int(ice[s])
+    at = [np.eye(S)[start] @ np.linalg.matrix_power(M, n) * ice.numpy() for n in range(T)]
+    return np.mean([x @ (P * best.numpy()).sum(1) / x.sum() for x in at])
 """,
     "06a": """
 def weights_of(losses, mask, gamma, divided):   # a matrix of discounts
@@ -128,11 +126,11 @@ def seeds_needed(difference, sd, t):            # in squares
     return min(fits, default=None)
 """,
     "15a": """
-def parts_of_advantage(T, gamma, lam):          # autograd through the recursion
-    R, V, A = torch.zeros(T, requires_grad=True), torch.zeros(T, requires_grad=True), 0
-    for t in reversed(range(T)):
-        A = R[t] + (gamma * V[t + 1] if t + 1 < T else 0) - V[t] + gamma * lam * A
-    return torch.autograd.grad(A, [R, V])
+def gae(R, V, gamma, lam):                      # a sum of later deltas, in lists
+    R, V, T = R.tolist(), [[*row, 0] for row in V.tolist()], R.shape[1]
+    delta = [[r[t] + gamma * v[t + 1] - v[t] for t in range(T)] for r, v in zip(R, V)]
+    return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
+            for d in delta]
 """,
     "16a": """
 def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd
