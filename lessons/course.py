@@ -213,12 +213,14 @@ class Lesson:
         return as_tensors
 
     def read(self, answers: list[str], asked: str, ours: str) -> None:
-        """Some answers, a question about them, and, once you have answered, what we read there."""
+        """Some answers, a question about them, and, once you have answered, what we read there; of
+        a run with a switch that is not known."""
         print("", *answers, "", asked, sep="\n")
         if NOTEBOOK or sys.stdin and sys.stdin.isatty():
             with suppress(EOFError, NotImplementedError):
                 input("Your sentence (then Enter): ")
-        print(f"We read: {ours}")
+        if not self.change:
+            print(f"We read: {ours}")
 
     def compare(self, happened: str | float, unit: str = "") -> None:
         """Print the guess beside what happened, a letter or a number of this unit, and keep it."""
