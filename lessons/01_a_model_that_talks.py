@@ -219,7 +219,8 @@ for name, (model, losses) in runs.items():
 # When the model talks there is nothing to copy. The exam shows what is left: its loss is 0.01 nats
 # with the row in view, and 5.43 without. It repeats the same few words, and its text means nothing.
 # For the model with the mask both numbers are 1.72, since it has never looked at what comes later.
-# It does talk. Its grammar is right, although its arithmetic is not: it says that 7 and 4 is 20.
+# It does talk. In these three lines its grammar is right, although its arithmetic is not: it says
+# that 7 and 4 is 20.
 #
 # A training loss says how well a model does what the loss asks for, with what it can see during
 # training. Whether it does what you want must be measured on its own answers.
