@@ -27,25 +27,15 @@ def answers(draw):
     return losses * mask, mask, draw.choice([0.3, 0.6, 0.95, 1.0]), draw.choice([True, True, False])
 
 
+EXAMPLE = torch.tensor([[2.5, 1.0]]), torch.ones(1, 2), 0.5
+ROWS = torch.tensor([[0.0, 2, 0, 1], [3, 0, 0, 0]]), torch.tensor([[0.0, 1, 1, 1], [1, 1, 0, 0]])
 TASKS = {"06a": Task(weights_of, answers, [
-    (" + gamma * later", "", "What comes later is not counted: add gamma times the next sum."),
-    ("+ gamma * later", "+ later", "Later losses are not discounted by gamma."),
     ("reversed(range(losses.shape[1]))", "range(losses.shape[1])", "The sum runs over what came "
      "before. A token weighs by what follows it."),
-    ("weights.insert(0, later)", "weights.append(later)", "The sums are right and in the wrong "
-     "order: the last token's comes first."),
-    (" * mask\n", "\n", "Outside the answer the weight is 0."),
-    (" / mask.sum(1, keepdim=True)", "", "These weights add up to 1. Their mean should be 1."),
     ("mask.sum(1, keepdim=True)", "mask.shape[1]", "The mean is taken over the whole row. Take it "
      "over the answer."),
-    ("weights.sum(1, keepdim=True) / mask.sum(1, keepdim=True)", "weights.sum() / mask.sum()",
-     "The mean is taken over all answers. Each answer has its own."),
-    ("if divided else weights", "", "They are to be divided only if `divided` is True."),
-    ("weights / mean if divided else weights", "weights", "They are to be divided by their mean if "
-     "`divided` is True."),
-    ("losses[:, t] +", "losses[:, t].detach() +", "No gradient flows through the weights."),
-    ("weights / mean", "weights / mean.detach()", "No gradient flows through the mean by which the "
-     "weights are divided.")], partial(with_gradient, "losses"), always=[
-        (torch.tensor([[2.5, 1.0]]), torch.ones(1, 2), 0.5, False),
-        (torch.tensor([[2.5, 1.0]]), torch.ones(1, 2), 0.5, True),
-        (torch.tensor([[0.0, 2.0, 0.0]]), torch.tensor([[0.0, 1, 0]]), 1.0, True)])}
+    ("losses[:, t] +", "losses[:, t].detach() +", "No gradient flows through the weights.")],
+    partial(with_gradient, "losses"), always=[
+        (*EXAMPLE, False), (*EXAMPLE, True), (torch.ones(1, 1), torch.ones(1, 1), 0.5, True),
+        (torch.tensor([[0.0, 300, 0]]), torch.tensor([[0.0, 1, 0]]), 1.0, True),
+        (*ROWS, 0.3, True), (*ROWS, 1.0, False)])}

@@ -43,37 +43,22 @@ TASKS = {
          "one for each group."),
         ("* R.shape[1] / (R.shape[1] - 1)", "", "RLOO compares with the other answers. A mean that "
          "contains the answer's own score makes it too short."),
-        (" + 1e-4", "", "The 0.0001 is missing. Without it equal scores are divided by 0."),
         ("R.std(1, keepdim=True)", "R.std(1, keepdim=True, correction=0)", "In the standard "
-         "deviation the sum of squares is divided by K - 1, not by K."),
-        ("R.std(1, keepdim=True)", "R.std()", "GRPO divides by the spread of the group, not of all "
-         "scores."),
-        (" / (R.std(1, keepdim=True) + 1e-4)", "", "GRPO's division by the standard deviation is "
-         "missing."),
-        ("return R - 0.5", "return R", "Online UNA compares with the score that the model implies, "
-         "one half."),
-        ("mean(1, keepdim=True)", "mean(0, keepdim=True)", "The mean is taken over the prompts. "
-         "Each row has the answers to one prompt.")],
-        always=[(method, torch.tensor([[1.0, 0], [1, 1]])) for method in METHODS]
-        + [(method, torch.tensor([[1.0, 0.25, 0]])) for method in METHODS]),
+         "deviation the sum of squares is divided by K - 1, not by K.")],
+        always=[(method, torch.tensor(R)) for method in METHODS for R in (
+            [[1.0, 0], [1, 1]], [[1.0, 0.25, 0]], [[0.0, 0, 0], [1, 0, 0]])]),
     "12b": Task(grpo_push, tokens, [
         ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "The derivative of e^d - d - 1 by "
          "d is e^d - 1, and d falls as logp rises. So a token that the reference finds more likely "
          "is pushed up."),
-        ("return rho * A * plain", "return A * plain", "The derivative of rho by logp is rho."),
         ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A", "(rho - 1).abs() <= eps", "A clipped ratio "
          "is not always a constant: the smaller of both gains counts."),
         ("return rho * A * plain + beta * ((ref - logp).exp() - 1)", "return (rho * A + beta * "
          "((ref - logp).exp() - 1)) * plain", "Where the gain is clipped, the penalty still "
-         "pushes."),
-        ("((ref - logp).exp() - 1)", "(ref - logp)", "This is d. The derivative of e^d - d - 1 by "
-         "d is e^d - 1."),
-        (" * plain", "", "Where the clipped gain is the smaller one, it is a constant and pushes "
-         "nothing."),
-        ("return rho * A * plain", "return -rho * A * plain", "The sign of the first part is "
-         "wrong: a push is minus the derivative of the loss, and the loss holds -min."),
-        (" + beta * ((ref - logp).exp() - 1)", "", "The penalty's push is missing.")], always=[
+         "pushes.")], always=[
             tuple(torch.tensor([x]) for x in (-1.0, -1.0, -2.0, 0.5)) + (0.2, 0.1),
             tuple(torch.tensor([x]) for x in (-1.0, -2.0, -1.0, 0.0)) + (0.2, 0.1),
             (torch.tensor([1.202, 1.198, 0.802, 0.798]).log(), torch.zeros(4), torch.zeros(4),
-             torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2, 0.1)])}
+             torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2, 0.1),           # near the clip
+            (torch.tensor([-1.0, -1, -2, -2]), torch.full((4,), -1.5), torch.full((4,), -1.2),
+             torch.tensor([1.0, -1, 1, -1]), 0.1, 0.3)])}               # far beyond it
