@@ -22,4 +22,4 @@ TASKS = {"00a": Task(net_push, answers, [
             (["bee"], ["bee"]), (["bee"], ["end"]),                     # equal, nothing in common
             (["bee", "end"], ["bee"]), (["bee"], ["bee", "end"]),       # a prefix of the other
             (["bee", "end", "end"], ["end", "bee", "end"]),             # other tokens before
-            (["bee"] * 12 + ["end"], ["bee"] * 13)])}                   # alike for long
+            (["bee", "end"] + ["bee"] * 9, ["end", "bee"] + ["bee"] * 9)])}     # long ago

@@ -23,7 +23,7 @@ EXAMPLE = (torch.tensor([[[2 * math.log(3), 0, 0, 0]]]),
            torch.tensor([[[1.0, 0, 0, 0], [0, 0, 0, 0]]]), torch.tensor([[[1.0, 0], [0, 1]]]))
 VALUES = torch.tensor([[[1.0], [2]]])
 ONE = torch.ones(1, 1, 1)
-LOW = torch.tensor([[[30.0], [30]]]), torch.tensor([[[-10.0], [5]]]), VALUES    # scores of -300
+LOW = torch.tensor([[[30.0], [30]]]), torch.tensor([[[-10.0], [-8]]]), VALUES    # of -300 and -240
 HIGH = torch.tensor([[[20.0], [20]]]), torch.tensor([[[20.0], [15]]]), VALUES   # of 400 and 300
 ROWS = torch.tensor([[[1.0]], [[2]]]), torch.tensor([[[1.0], [0]], [[0], [1]]]), torch.tensor(
     [[[1.0], [2]], [[3], [5]]])                                                 # two that differ

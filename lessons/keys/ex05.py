@@ -5,8 +5,7 @@ from lessons.tasks.task import Task
 
 
 def best_moves_alone(probs, step, best, ice, start, T):
-    at = torch.zeros_like(probs[:, 0])                  # (S,) the chance of standing there
-    at[start] = 1
+    at = (torch.arange(len(probs)) == start).to(probs)  # (S,) the chance of standing there
     right, shares = (probs * best).sum(1), []           # (S,) the chance of a best move
     for _ in range(T):
         at = at * ice

@@ -28,7 +28,7 @@ def answers(draw):
 
 
 EXAMPLE = torch.tensor([[2.5, 1.0]]), torch.ones(1, 2), 0.5
-ROWS = torch.tensor([[0.0, 2, 0, 1], [3, 0, 0, 0]]), torch.tensor([[0.0, 1, 1, 1], [1, 1, 0, 0]])
+ROWS = torch.tensor([[3.0, 0, 0, 0], [0, 2, 0, 1]]), torch.tensor([[1.0, 1, 0, 0], [0, 1, 1, 1]])
 TASKS = {"06a": Task(weights_of, answers, [
     ("reversed(range(losses.shape[1]))", "range(losses.shape[1])", "The sum runs over what came "
      "before. A token weighs by what follows it."),
@@ -37,5 +37,5 @@ TASKS = {"06a": Task(weights_of, answers, [
     ("losses[:, t] +", "losses[:, t].detach() +", "No gradient flows through the weights.")],
     partial(with_gradient, "losses"), always=[
         (*EXAMPLE, False), (*EXAMPLE, True), (torch.ones(1, 1), torch.ones(1, 1), 0.5, True),
-        (torch.tensor([[0.0, 300, 0]]), torch.tensor([[0.0, 1, 0]]), 1.0, True),
+        (torch.tensor([[0.0, 300, 1]]), torch.tensor([[0.0, 1, 1]]), 1.0, True),
         (*ROWS, 0.3, True), (*ROWS, 1.0, False)])}

@@ -1,15 +1,15 @@
 """The right function of ex15.py, and common mistakes."""
 import torch
-import torch.nn.functional as F
 
 from lessons.tasks.task import Task
 
 
 def gae(R, V, gamma, lam):
-    V, later, out = F.pad(V, (0, 1)), torch.zeros(len(R)), []
+    following = later = torch.zeros(len(R))             # V and A of the next token
+    out = []
     for t in reversed(range(R.shape[1])):
-        delta = R[:, t] + gamma * V[:, t + 1] - V[:, t]
-        later = delta + gamma * lam * later
+        later = R[:, t] + gamma * following - V[:, t] + gamma * lam * later
+        following = V[:, t]
         out.insert(0, later)
     return torch.stack(out, 1)
 
@@ -22,10 +22,10 @@ def answers(draw):
 
 R, V = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.6]])
 TASKS = {"15a": Task(gae, answers, [
-    ("gamma * V[:, t + 1]", "V[:, t + 1]", "The critic's next prediction is multiplied by gamma."),
+    ("gamma * following", "following", "The critic's next prediction is multiplied by gamma."),
     ("gamma * lam * later", "lam * later", "The next advantage is multiplied by gamma and by lam."),
-    ("F.pad(V, (0, 1))", "torch.cat([V, V[:, -1:]], 1)", "After the last token the critic's "
-     "prediction is 0: nothing is to come.")],
+    ("following = later = torch.zeros(len(R))", "following, later = V[:, -1], torch.zeros(len(R))",
+     "After the last token the critic's prediction is 0: nothing is to come.")],
     always=[(R, V, gamma, lam) for gamma, lam in ((1, 0.5), (1, 0), (1, 1), (0.9, 0.5), (0, 0.5))]
     + [(R[:, 1:], V[:, 1:], 0.9, 0.5), (torch.tensor([[0.0, 0, 1], [1, 0, 0]]),
                                         torch.tensor([[0.5, 0.6, 0.1], [2, 0, -1]]), 0.9, 0.5)])}
