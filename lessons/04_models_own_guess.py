@@ -259,6 +259,16 @@ else:
 # </details>
 #
 # ## Exercise
+# **On paper.** The answer x y z follows a question, and the guesses for it are x w z. For which of
+# its losses does $\lambda$ matter: those of x, y, z and `<|end|>`?
+#
+# <details><summary>Answer</summary>
+#
+# Those of z and `<|end|>`: the first wrong guess, w, is read after y has been predicted. That z is
+# guessed right changes nothing any more, because the mixture of y and w is still in view.
+#
+# </details>
+#
 # **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
 # 02 says how it begins): the guesses, shifted, only in the answer, and mixed into the embeddings.
 # A value alone cannot show whether gradient flows

@@ -221,9 +221,9 @@ lesson.read([f"{x:6.1f}   {row.prompt[0].text} {said}" for x, row, said in zip(
     measured(policy, unseen[:20])[2].tolist(), unseen, answers)],
     "Each line has the margin of a pair, its question, and what the model answers now. What does "
     "the margin hide?",
-    "Which answers are good. Half of them are \"I do not know.\", as wanted; the others begin so and end in nonsense. "
-    "Both have margins of about 7 to 9. A margin looks at two given answers, and never at what the "
-    "model says instead.")
+    "Which answers are good. Half of them are \"I do not know.\", as wanted; the others end in "
+    "nonsense. Both have margins of about 7 to 9. A margin looks at two given answers, and never "
+    "at what the model says instead.")
 
 # %%
 if not CHANGE:

@@ -129,8 +129,8 @@ else:
 # ## What happened
 # Within a pair the reference is an **offset** of the margin. It only says where the margin is zero,
 # and a constant that is added to the margin holds nothing back. So without it nearly the same
-# happens: the chosen answer falls as far, and of 40 answers 16 are right in place of DPO's 15. After
-# CPO and SimPO all 40 are.
+# happens: the chosen answer falls as far, and of 40 answers 16 are right in place of DPO's 15.
+# After CPO and SimPO all 40 are.
 #
 # The other two methods show what does hold. CPO adds a push that stays when the pair is won, so
 # letting the chosen answer fall would raise the loss. SimPO asks for less: at a margin of about two
@@ -152,8 +152,9 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# It ends at -13.34 instead of -1.28, and none of the 40 answers is right. After DPO 15 are, although
-# its chosen answers end as unlikely: a mean of log-probabilities doesn't tell what a model says.
+# It ends at -13.34 instead of -1.28, and none of the 40 answers is right. After DPO 15 are,
+# although its chosen answers end as unlikely. A mean of log-probabilities does not tell what a
+# model says.
 #
 # </details>
 #

@@ -220,6 +220,16 @@ else:
 #
 # </details>
 #
+# ## Exercise
+# **On paper.** An answer is right with probability $p$, independently of the others. How large must
+# $K$ be if at least half of the groups shall have unequal scores, for $p=.5$ and for $p=.1$?
+#
+# <details><summary>Answer</summary>
+#
+# A share $1-p^K-(1-p)^K$ of the groups has unequal scores: $K=2$ for $p=.5$, and 7 for $p=.1$.
+#
+# </details>
+#
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
 # 2. Why is every answer sampled at temperature 1 and used for one step?

@@ -26,7 +26,8 @@ TASKS = {
         ("chosen - rejected", "rejected - chosen", "The margin has the wrong sign: it is positive "
          "where the chosen answer has gained more."),
         ("F.logsigmoid(h)", "torch.sigmoid(h).log()", "For h = -200 sigma(h) is 0 and has no "
-         "logarithm. F.logsigmoid takes both in one step.")], partial(with_gradient, "now"), always=[
+         "logarithm. F.logsigmoid takes both in one step.")], partial(with_gradient, "now"),
+        always=[
             (torch.tensor([[-2.0], [-9]]), torch.tensor([[-3.0], [-5]]), 0.1),
             (torch.tensor([[-2.0], [-2]]), torch.tensor([[-2.0], [-2]]), 1.0),      # no margin yet
             (torch.tensor([[-900.0, -2], [-2, -900]]), torch.zeros(2, 2), 0.5)])}

@@ -83,7 +83,7 @@ def test_the_smallest_case_of_a_part_has_one_row(name):
     assert len(parts.cases_of(name, 1)[0].rows) == 1
 
 
-ALLOWED = {         # by the texts: what must be among the edges of a key, without a look at mistakes
+ALLOWED = {         # by the texts: what must be among the edges of a key
     "00a": lambda w, l: (w == l, len(w) > len(l), len(w) < len(l), w[0] != l[0],
                          w[:len(l)] == l != w, len({*w}) < len(w)),
     "01a": lambda q, k, v: (q.shape[1] == k.shape[1], q.shape[1] < k.shape[1], q.shape[1] > 1,

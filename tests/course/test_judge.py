@@ -172,8 +172,8 @@ def test_a_slip_that_nobody_listed_is_refused(name):
 
 
 EDGES = [               # a part of the right program, and what is wrong in its place at one edge
-    ("00a", "    return", "    if chosen[:len(rejected)] == rejected and len(chosen) > len(rejected):"
-     "\n        raise IndexError\n    return"),
+    ("00a", "    return", "    if len(chosen) > len(rejected):\n        "
+     "chosen[:len(rejected)] == rejected and rejected[len(chosen)]\n    return"),
     ("00a", "chosen[:i + 1] != rejected[:i + 1]", "chosen[:i + 1] != rejected[:i + 1] and i < 9"),
     ("00a", "chosen[:i + 1] != rejected[:i + 1]",
      "chosen[max(0, i - 2):i + 1] != rejected[max(0, i - 2):i + 1]"),
@@ -306,9 +306,9 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
     ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", [0.25, -0.25]),
     ("04a", "The row 5 6 7 8 with the mask 0 1 1 0 and the likeliest 1 2 3 4 gives 5 6 2 3.",
      [[5, 6, 2, 3]]),
-    ("05a", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 to "
-     "cell 1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, .4, "
-     "0) and probs[1] is (1, 0, 0, 0), two moves from cell 0 give (.6 + .36) / 2 = .48.", .48),
+    ("05a", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 "
+     "to cell 1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, "
+     ".4, 0) and probs[1] is (1, 0, 0, 0), two moves from cell 0 give (.6 + .36) / 2 = .48.", .48),
     ("06a", "The losses 2.5 and 1 with gamma 0.5 give 3 and 1;", [[3, 1]]),
     ("06a", "divided, 1.5 and 0.5.", [[1.5, 0.5]]),
     ("07a", "now (-2, -9) and ref (-3, -5) give the margin 0.5 and the loss 0.4741.",
