@@ -8,10 +8,10 @@ from lessons.tasks.task import Task
 
 
 def weights_of(losses, mask, gamma, divided):
-    later, weights = torch.zeros(len(losses)), []
+    later, weights = torch.zeros(len(losses)), list(losses.T)
     for t in reversed(range(losses.shape[1])):
         later = losses[:, t] + gamma * later
-        weights.insert(0, later)
+        weights[t] = later
     weights = torch.stack(weights, dim=1) * mask
     mean = weights.sum(1, keepdim=True) / mask.sum(1, keepdim=True)
     return weights / mean if divided else weights

@@ -45,8 +45,8 @@ def marked(names, slow) -> list:
 
 
 def refused(judge: Judge, program, seconds: float = 200) -> bool:
-    """In any of the cases. The first of them is enough."""
-    calls = attempts(judge.task.look, program, judge.cases, "", seconds)
+    """In any of the cases. No clock runs while they are compared."""
+    calls = [*attempts(judge.task.look, program, judge.cases, "", seconds)]
     seen = (judge.compared(call, k) for k, call in enumerate(calls))
     return any(call.words or judge.difference(call, judge.ours(judge.task.right, k))
                for k, call in enumerate(seen))
@@ -259,7 +259,7 @@ def test_an_edge_is_listed_and_not_drawn(name, part, instead):
 @pytest.mark.parametrize("name, part, instead", EDGES + NEARLY_RIGHT)
 def test_no_draw_calls_right_what_is_nearly_right(name, part, instead):
     program = planted(name, part, instead)
-    assert all(refused(Judge(KNOWN[name], seed), program, 0.05) for seed in range(40))
+    assert all(refused(Judge(KNOWN[name], seed), program, 0.1) for seed in range(40))
 
 
 @pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
