@@ -79,6 +79,10 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # predict it, so a row of 64 tokens asks 64 questions in one forward pass. The loss is the mean of
 # $-\log p$ over all of them.
 #
+# **Write it first.** `attention` of `lessons/exercises/ex01.py` (01a) is the formula for $y_i$ with
+# the mask. The lesson trains with yours if it is right, and with ours until you begin. `everywhere`
+# is the same without the mask.
+#
 # The next cell has all of this. `w` holds the weights under their names in GPT-2: `c_attn` makes
 # queries, keys and values at once, `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj`
 # are $W_1$ and $W_2$. The last lines compare the result with the project's own model.
@@ -98,36 +102,39 @@ def norm(x, w, name: str):
     return x * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
-def heads(x, w, name: str, causal: bool):
-    """Of each head the weights a, (B,heads,T,T), and the values that they weigh, (B,heads,T,h)."""
-    B, T, C = x.shape
-    q, k, v = (part.view(B, T, SIZES.n_head, -1).transpose(1, 2)        # (B,heads,T,h) each
-               for part in linear(x, w, f"{name}.c_attn").split(C, dim=-1))
-    scores = q @ k.mT / k.shape[-1] ** 0.5                              # (B,heads,T,T)
-    if causal:
-        scores = scores.masked_fill(torch.ones(T, T).triu(1) > 0, -torch.inf)
-    return scores.softmax(-1), v
+attention = lesson.yours("01a")          # (B,T,h), (B,T,h), (B,T,c) -> (B,T,c)
 
 
-def attention(x, w, name: str, causal: bool):
+def everywhere(q, k, v):
+    """The same without the mask: every position sees the whole row."""
+    return (q @ k.mT / k.shape[-1] ** 0.5).softmax(-1) @ v
+
+
+def heads(x, w, name: str):
+    """Queries, keys and values of all heads, (B*heads,T,h) each."""
+    parts = linear(x, w, f"{name}.c_attn").unflatten(-1, (3, SIZES.n_head, -1))
+    return parts.permute(2, 0, 3, 1, 4).flatten(1, 2)
+
+
+def mix(x, w, name: str, see):
     """(B,T,C) what each position fetches from those that it sees."""
-    a, v = heads(x, w, name, causal)
-    y = (a @ v).transpose(1, 2).reshape(x.shape)                        # the heads side by side
+    y = see(*heads(x, w, name)).unflatten(0, (len(x), -1))              # (B,heads,T,h)
+    y = y.transpose(1, 2).reshape(x.shape)                              # the heads side by side
     return linear(y, w, f"{name}.c_proj")
 
 
-def block(x, w, name: str, causal: bool):
+def block(x, w, name: str, see):
     """(B,T,C) -> (B,T,C): attention, then the MLP, each added to the residual stream."""
-    x = x + attention(norm(x, w, f"{name}.ln_1"), w, f"{name}.attn", causal)
+    x = x + mix(norm(x, w, f"{name}.ln_1"), w, f"{name}.attn", see)
     inner = F.gelu(linear(norm(x, w, f"{name}.ln_2"), w, f"{name}.mlp.c_fc"), approximate="tanh")
     return x + linear(inner, w, f"{name}.mlp.c_proj")
 
 
-def gpt(w, ids, causal: bool = True):
+def gpt(w, ids, see=attention):
     """(B,T) ids -> (B,T,V) logits."""
     x = w["wte.weight"][ids] + w["wpe.weight"][:ids.shape[1]]
     for layer in range(SIZES.n_layer):
-        x = block(x, w, f"h.{layer}", causal)
+        x = block(x, w, f"h.{layer}", see)
     return norm(x, w, "ln_f") @ w["wte.weight"].T
 
 
@@ -146,7 +153,8 @@ def train(without: str):
     weights = GPT(SIZES, seed=0)
     if without == "positions":                              # the numbers that tell a position
         weights.wpe.weight.requires_grad_(False).zero_()
-    model = partial(gpt, dict(weights.named_parameters()), causal=without != "mask")
+    see = everywhere if without == "mask" else attention
+    model = partial(gpt, dict(weights.named_parameters()), see=see)
     optimizer = torch.optim.AdamW(weights.parameters(), lr=3e-3, betas=(0.9, 0.98))
     losses = []
     for step in progress(STEPS, f"no {without}" if without else "GPT", range(STEPS), training=True):
@@ -211,7 +219,8 @@ for name, (model, losses) in runs.items():
 # When the model talks there is nothing to copy. The exam shows what is left: its loss is 0.01 nats
 # with the row in view, and 5.43 without. It repeats the same few words, and its text means nothing.
 # For the model with the mask both numbers are 1.72, since it has never looked at what comes later.
-# It does talk. Its grammar is right, although its arithmetic is not: it says that 7 and 4 is 20.
+# It does talk. In these three lines its grammar is right, although its arithmetic is not: it says
+# that 7 and 4 is 20.
 #
 # A training loss says how well a model does what the loss asks for, with what it can see during
 # training. Whether it does what you want must be measured on its own answers.
@@ -229,10 +238,11 @@ lesson.picture(fig)
 @torch.no_grad()
 def sharpest_head(model, ids: list[int]):
     """(T,T) the weights a of that head of the first layer that spreads them least."""
-    w, causal = model.args[0], model.keywords["causal"]
+    w, see = model.args[0], model.keywords["see"]
     x = w["wte.weight"][ids] + w["wpe.weight"][:len(ids)]
-    a, _ = heads(norm(x[None], w, "h.0.ln_1"), w, "h.0.attn", causal)
-    return max(a[0], key=lambda head: head.amax(-1).mean())
+    q, k, _ = heads(norm(x[None], w, "h.0.ln_1"), w, "h.0.attn")
+    a = see(q, k, torch.eye(len(ids)).expand(len(q), -1, -1))       # the values 1 and 0: weights
+    return max(a, key=lambda head: head.amax(-1).mean())
 
 
 ids = tok.encode(" 7 and 4 is 11 and 5 is")
@@ -267,12 +277,6 @@ lesson.compare(final[less], "nats")
 # use that. The two bars of the exam are equal again, since nothing can be copied.
 #
 # </details>
-#
-# ## Exercise
-# In `lessons/exercises/ex01.py`:
-#
-# - **01a** `attention(q, k, v)`: causal attention for the newest positions only, as when a model
-#   talks and keeps the keys and values of all that it has read.
 #
 # ## Two questions
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?

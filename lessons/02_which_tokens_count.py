@@ -30,6 +30,9 @@ CHANGE = lesson.change
 # or is its `<|end|>`. It is 0 on the question, because a user will write it, and on the padding
 # that makes all rows equally long.
 #
+# **Write it first.** `response_mask` of `lessons/exercises/ex02.py` (02a) makes this mask from the
+# words of a row. The lesson trains with yours if it is right, and with ours until you begin.
+#
 # Our function `count_targets` can change this mask. It can also make a common mistake, a mask that
 # is one position too early.
 
@@ -50,9 +53,24 @@ demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum",))
 tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
 
 
+response_mask = lesson.yours("02a")
+
+
+def mask_of(inputs, targets):
+    """(B,T) floats, 1 where the target counts. After the end of a row there is only padding."""
+    mask = torch.zeros(targets.shape)
+    for row, (first, ids) in enumerate(zip(inputs[:, 0], targets)):
+        ids = [int(first), *ids[ids != tok.pad].tolist()]
+        words = [tok.decode([i]).strip(" <|>") for i in ids]            # "<|user|>" is "user"
+        mask[row, :len(words) - 1] = torch.as_tensor(response_mask(words)).float()
+    return mask
+
+
 def count_targets(rows: list, rule: str):
     """inputs, targets and mask, each (B,T). `rule` says which targets the mask counts."""
-    inputs, targets, mask = tokens(rows, "answer", tok)
+    inputs, targets, ours = tokens(rows, "answer", tok)
+    mask = mask_of(inputs, targets)
+    assert torch.equal(mask, ours), "it is the mask of nanouft/simple.py"
     if rule == "no end":
         mask = mask * (targets != tok.end)
     if rule == "prompt":
@@ -137,7 +155,7 @@ result = {name: exam(name, model) for name, model in models.items()}
 # The words do not need the end: with the usual mask 93 % of them are right, and without `<|end|>`
 # in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right position,
 # without it only 5 of 40 (12.5 %). The others go on adding numbers that nobody has asked for, and
-# the longer they go on, the less sense they make.
+# more than half of them then ask a new question, as the base does.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
 # say it. A model learns to say what the loss asks for. In the second run the next token was another
@@ -180,10 +198,6 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex02.py`:
-#
-# - **02a** `response_mask(tokens)`: the mask for the targets of a conversation with several turns.
-#
 # **In your own program.** Over the course you can write `nanouft/simple.py` yourself, in twelve
 # parts, in `lessons/exercises/mine.py`. `python -m lessons check mine` puts each of your parts into
 # the real program and says whether its loss and gradient stay the same.

@@ -152,8 +152,8 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # A demonstration says nothing about states in which the demonstrator never was. The last line of
 # the output shows it: beside the path, imitation has changed 0 of 720 probabilities. There the
 # policy still does what its random numbers made it do before training. In 10 % of the cases this
-# happened to be right. No loss on demonstrations can reveal this. That of the imitators is nearly
-# zero, because all its states are on the path, and from there they always arrive.
+# happened to be right. No loss on demonstrations can reveal this. The imitators' loss is nearly
+# zero: it looks at the path's cells alone, and from these they always arrive.
 #
 # The other policies were never shown a single right move. But while they still made mistakes they
 # walked all over the ice. Every time they arrived, the moves that had led them there became more

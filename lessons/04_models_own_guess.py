@@ -41,6 +41,10 @@ CHANGE = lesson.change
 # the right by one position before it can be laid beside the answer. Only words of the answer are
 # replaced: the user wrote the question, and the model is never asked to guess it. Choosing the most
 # likely word is not differentiable, so no gradient flows through a guess.
+#
+# **Write it first.** `own_guess` of `lessons/exercises/ex04.py` (04a) is this paragraph in a few
+# lines. The lesson runs with yours if it is right. A wrong one is refused before anything is
+# trained, and until you begin ours stands in.
 
 # %%
 import draw
@@ -55,15 +59,15 @@ STEPS, ROWS, TASKS = 40, 32, ("reverse", "list")
 base, tok = shipped_base(), nano()
 
 
+own_guess = lesson.yours("04a")
+
+
 @torch.no_grad()
-def own_guess(model, inputs, mask):
+def guesses(model, inputs, mask):
     """(B,T) ids: the model's guess for each token of the answer, elsewhere the true token."""
     if CHANGE == "prompt":
         mask = torch.ones_like(mask)                    # guesses for the question as well
-    likeliest = model(inputs).argmax(-1)                # made AT a position, FOR the next one
-    guess = inputs.clone()
-    guess[:, 1:] = torch.where(mask[:, :-1] == 1, likeliest[:, :-1], inputs[:, 1:])
-    return guess
+    return own_guess(inputs, mask, model(inputs).argmax(-1))
 
 
 def words_of(inputs, mask):
@@ -79,7 +83,7 @@ inputs, _, mask = tests["reverse"]
 word = words_of(inputs, mask)[0]
 print(rows["reverse"][0].prompt[0].text)
 print("  right answer:", tok.decode(inputs[0][word].tolist()))
-print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolist()))
+print("  base's guess:", tok.decode(guesses(base, inputs, mask)[0][word].tolist()))
 
 # %% [markdown]
 # The base sees the true beginning each time. Once it has read "cow melon pig goat", the list in the
@@ -108,7 +112,7 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 def blend(model, inputs, mask, lam: float):
     """(B,T,C) what IFT reads; no gradient, as in the code that its authors released."""
     with torch.no_grad():
-        guess = own_guess(model, inputs, mask)
+        guess = guesses(model, inputs, mask)
         return (1 - lam) * model(inputs, want="embeds") + lam * model(guess, want="embeds")
 
 
@@ -127,7 +131,7 @@ for task, (inputs, targets, mask) in tests.items():
     first = mask.cumsum(1) == 1
     holds[task, "first"] = bool(change[first].max() < 1e-3)
     assert CHANGE or holds[task, "first"], "the loss of the first word does not depend on lam"
-    wrong = own_guess(base, inputs, mask) != inputs
+    wrong = guesses(base, inputs, mask) != inputs
     read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
     holds[task, "second"] = bool(change[~read].max() < 1e-3)
     assert CHANGE or holds[task, "second"], "until a wrong guess is read, lam changes nothing"
@@ -150,7 +154,7 @@ for task, (inputs, targets, mask) in tests.items():
 def wrong_guesses(model, task: str):
     """(B,T) True where the model's guess for a word is not the demonstrator's word."""
     inputs, _, mask = tests[task]
-    return (own_guess(model, inputs, mask) != inputs) & words_of(inputs, mask)
+    return (guesses(model, inputs, mask) != inputs) & words_of(inputs, mask)
 
 
 def percent_wrong(model) -> dict[str, float]:
@@ -184,7 +188,7 @@ demos = [row for step in range(1, STEPS + 1)
 runs = {name: watch(name, lam) for name, lam in (("IFT's blend", 0.2), ("SFT, input frozen", 0.0))}
 also_right = {}                  # task -> of each wrong guess of the base: is it right as well?
 for task, (inputs, _, mask) in tests.items():
-    guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, task)
+    guess, wrong = guesses(base, inputs, mask), wrong_guesses(base, task)
     also_right[task] = [still_right(task, guess, *at) for at in wrong.nonzero().tolist()]
     print(f"{task}: of the base's {len(also_right[task])} wrong guesses, "
           f"{sum(also_right[task])} make another right answer")
@@ -255,14 +259,19 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex04.py`:
+# **On paper.** The answer x y z follows a question, and the guesses for it are x w z. For which of
+# its losses does $\lambda$ matter: those of x, y, z and `<|end|>`?
 #
-# - **04a** `depends_on_blend(tokens, guesses, mask)`: which losses can depend on $\lambda$? Both
-#   properties of the lesson are needed.
+# <details><summary>Answer</summary>
+#
+# Those of z and `<|end|>`: the first wrong guess, w, is read after y has been predicted. That z is
+# guessed right changes nothing any more, because the mixture of y and w is still in view.
+#
+# </details>
 #
 # **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
 # 02 says how it begins): the guesses, shifted, only in the answer, and mixed into the embeddings.
-# Write it without looking at the code above. A value alone cannot show whether gradient flows
+# A value alone cannot show whether gradient flows
 # through your blend; `python -m lessons check mine` compares gradients too.
 #
 # ## Two questions

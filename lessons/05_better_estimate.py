@@ -43,7 +43,7 @@ import torch
 
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import learn, task_of
-from frozen_lake.planning import arrows, optimal_actions, transitions
+from frozen_lake.planning import arrows, optimal_actions
 from frozen_lake.policies import start_policy
 from frozen_lake.record import RATE
 from nanouft.pictures import colours
@@ -64,14 +64,18 @@ print("the habit:        ", arrows(task.worse))
 # $z(c)$ be the four logits of cell $c$. In the cell $c_i$ of the demonstration, SFT reads $z(c_i)$,
 # and IFT reads
 # $$(1-\lambda)\,z(c_i)+\lambda\,z(g_i),$$
-# where $g_i$ is the cell to which the policy's most likely move in $c_{i-1}$ would have led. Both
-# estimates are the chance of *any* best move there, a mean over the eight cells. **Value
-# iteration** tells us which moves are best: it computes how good each cell is from the cells that
-# it leads to.
+# where $g_i$ is the cell to which the policy's most likely move in $c_{i-1}$ would have led. There
+# is one measure, the chance of a best move, and it is taken in three kinds of cells. In each of the
+# eight cells or blends we add up the chances of all best moves; an estimate is the mean of the
+# eight sums. **Value iteration** tells us which moves are best: it computes how good each cell is
+# from the cells that it leads to.
 #
-# The truth needs no sampling. We follow the probability of standing in each cell, one move after
-# the other, and take the share of best moves among the walks that are still on the ice, a mean over
-# the eight moves. Had we counted a fallen walk as a wrong move, the truth would be lower.
+# The truth is the same chance in the cells where the policy stands when it walks alone. It needs no
+# sampling: we follow the probability of standing in each cell, one move after the other, while a
+# walk lasts.
+#
+# **Write it first.** `best_moves_alone` of `lessons/exercises/ex05.py` (05a) computes this truth.
+# The lesson measures with yours if it is right, and with ours until you begin.
 
 # %%
 def own_guesses(probs):
@@ -92,22 +96,21 @@ def best_move(probs, lam: float):
     return 100 * (blend(probs, lam) * best[cells]).sum(-1).mean().item()
 
 
-def best_moves_alone(probs):
-    """Per cent of best moves in walks of their own that are still on the ice."""
-    at = torch.zeros(N, lake.S, dtype=probs.dtype)
-    at[:, lake.start] = 1
-    shares = []
-    for _ in moves:
-        on = at.masked_fill(lake.terminal, 0)                           # (N,S) still on the ice
-        shares.append((on * (probs * best).sum(-1)).sum(-1) / on.sum(-1))
-        at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
-    return 100 * torch.stack(shares).mean().item()
+best_moves_alone = lesson.yours("05a")
+ice = (~lake.terminal).long()
+
+
+def alone_in(policies) -> float:
+    """Per cent of best moves in walks of their own, mean over the policies."""
+    each = [best_moves_alone(probs, lake.step, best, ice, lake.start, len(moves))
+            for probs in policies]
+    return 100 * sum(each).item() / N
 
 
 looks = range(0, UPDATES + 1, 2)
 says = {name: [best_move(policies[k], lam) for k in looks]
         for name, lam in (("SFT", 0.0), ("IFT, lam 1", 1.0))}
-alone = [best_moves_alone(policies[k]) for k in looks]
+alone = [alone_in(policies[k]) for k in looks]
 wrong_at = [int((own_guesses(policies[k]) != cells).sum()) for k in looks]
 print(f"{'a best move':<13}", *(f"{name:>12}" for name in says), "  policy alone   wrong guesses")
 for i, k in enumerate(looks):
@@ -125,11 +128,6 @@ for i, k in enumerate(looks):
 # paper's $\lambda=0.2$ it would take away far less, because four fifths of what it reads is SFT's
 # cell. And the number of wrong guesses falls from 26 to 0 within six updates. Then both estimates
 # are the same, although SFT still says 91.9 % and the policies make 83.3 %.
-#
-# One thing SFT never overrates: the chance of exactly the demonstrator's moves. By the **chain
-# rule** it is the product of their chances in the demonstrator's cells, for a policy that makes its
-# second move on the path has made the first. A language model's probability of a whole answer is
-# such a product, too.
 #
 # ## What the blend teaches
 # A better estimate is not yet better training. At a wrong guess IFT also changes a cell in which
@@ -195,20 +193,14 @@ else:
 #
 # </details>
 #
-# ## Exercise
-# In `lessons/exercises/ex05.py`:
-#
-# - **05a** `estimates(probs, path, step, best)`: the chance of the whole path, SFT's mean chance of
-#   a best move, and the policy's own, on a lake of a few cells without holes.
-#
 # ## Two questions
-# 1. Why can SFT be exact for the whole path and yet too high for one move?
+# 1. The policies learn from right moves alone. Why does SFT still say too much about them?
 # 2. What does IFT teach in a cell beside the path, and who has checked that it is right there?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The whole path counts only walks that stay on it. A mean over moves counts all walks, and most
-#    of them stand in other cells, where the policy has practised less.
+# 1. It asks in the demonstrator's cells, where they have practised. Most walks stand in other cells
+#    after a move or two.
 # 2. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
 #    this move for another cell.
 #

@@ -34,6 +34,9 @@ CHANGE = lesson.change
 # Suppose that the model already knows how to stop, $b=0$, while the word is still hard. In which
 # direction does $L$ push the two tokens? Autograd computes both derivatives. The cell also looks
 # for the **balance**, the value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
+#
+# **Write it first.** `weights_of` of `lessons/exercises/ex06.py` (06a) gives these weights for any
+# answer. The lesson runs with yours if it is right, as lesson 04 did with `own_guess`.
 
 # %%
 import draw
@@ -50,21 +53,13 @@ GAMMA = 0.95                    # discount of later losses, as in the released c
 STEPS, ROWS, RATE = 64, 16, 3e-4
 
 
-def weights_of(losses, mask):
-    """(B,T) losses -> (B,T) weights: own loss plus discounted later ones, mean 1 in an answer."""
-    later, weights = torch.zeros(len(losses)), []
-    for t in reversed(range(losses.shape[1])):
-        later = losses[:, t] + GAMMA * later
-        weights.insert(0, later)
-    weights = torch.stack(weights, dim=1) * mask
-    if CHANGE == "undivided":
-        return weights
-    return weights * mask.sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+weights_of = lesson.yours("06a")
 
 
 def loss_of(losses, mask, form: str):
     """(B,T) losses of tokens -> (B,) losses of answers."""
-    weights = mask if form == "SFT" else weights_of(losses, mask)
+    divided = CHANGE != "undivided"
+    weights = mask if form == "SFT" else weights_of(losses, mask, GAMMA, divided)
     if form == "IFT detached":
         weights = weights.detach()                  # constants: no gradient flows through them
     return (weights * losses).sum(1) / mask.sum(1)
@@ -96,9 +91,9 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 
 # %% [markdown]
 # Let $b$ rise a little from 0. `<|end|>` has almost no weight, so its own loss costs next to
-# nothing. But whatever weight it gains is taken from the hard word, and $L$ consists of little
-# else. So $L$ falls when `<|end|>` becomes *less* likely, as fast as when the hard word becomes
-# more likely. Only at $b=0.92$ does it cost as much as it saves.
+# nothing. The weights keep the mean 1: what `<|end|>` gains the hard word loses, and its loss is
+# nearly all of $L$. So $L$ falls when `<|end|>` becomes *less* likely, as fast as when the hard
+# word becomes more likely. Only at $b=0.92$ does it cost as much as it saves.
 #
 # For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
 # division. Then $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of token
@@ -160,7 +155,7 @@ push = {form: slopes(before, mask, form)[0][answer] * len(words)
 predicted = balance(before, mask, end)
 discount = GAMMA ** (torch.arange(mask.shape[1]) - torch.arange(mask.shape[1])[:, None])
 discount = discount.triu()                          # (T,T) gamma^(k-t) where k >= t, else 0
-v = before @ discount.T * mask                      # (60,T) the weights before the division
+v = weights_of(before, mask, GAMMA, False)          # (60,T) before the division
 L = (v * before).sum(1, keepdim=True) / v.sum(1, keepdim=True)
 formula = (v + ((before - L) * mask) @ discount) / v.sum(1, keepdim=True)
 if not CHANGE:
@@ -263,13 +258,15 @@ else:
 # How far is the blend from Eq. 18? The next cell asks the base, on the 80 answers of lesson 04.
 
 # %%
+own_guess = lesson.yours("04a")
+
+
 @torch.no_grad()
 def logp_of(rows, lam: float):
     """(B,T) log p of each target when the base reads the blend of lesson 04; the mask; and (B,T)
     True where a wrong guess has been read."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    likeliest, guess = base(inputs).argmax(-1), inputs.clone()
-    guess[:, 1:] = torch.where(mask[:, :-1] == 1, likeliest[:, :-1], inputs[:, 1:])
+    guess = own_guess(inputs, mask, base(inputs).argmax(-1))
     read = (1 - lam) * base(inputs, want="embeds") + lam * base(guess, want="embeds")
     return token_logp(base(embeds=read), targets), mask, (guess != inputs).cumsum(1) > 0
 
@@ -294,12 +291,7 @@ for kind in ("reverse", "list"):
 # 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend 1.86. A
 # network that reads a mixture of two words does not say the mixture of what follows each.
 #
-# ## Exercises
-# In `lessons/exercises/ex06.py`:
-#
-# - **06a** `balance(losses, gamma)` returns the loss of the last token at which the released loss
-#   pushes it neither up nor down, on paper, without halving.
-#
+# ## Exercise
 # **In your own program.** This lesson unlocks the part `ift_loss`. When
 # `python -m lessons check mine` calls it right, `python -m lessons check mine --run ift`
 # trains the base with your functions and prints the score of 900 questions before and after.

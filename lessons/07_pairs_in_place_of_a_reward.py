@@ -63,8 +63,11 @@ CHANGE = lesson.change
 # reward has vanished from the loss:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w|x)}{\pi_{\rm ref}(w|x)}
 # -\log\frac{\pi(l|x)}{\pi_{\rm ref}(l|x)}\Big).$$
-# We call $h$ the **margin**; a pair with a positive margin is *won*. The cell below has the loss in
-# code, and prints the push on one token of each answer before any training.
+# We call $h$ the **margin**; a pair with a positive margin is *won*. The cell below prints the push
+# on one token of each answer before any training.
+#
+# **Write it first.** `margins_and_losses` of `lessons/exercises/ex07.py` (07a) is the last formula.
+# The lesson trains with yours if it is right, and with ours until you begin.
 
 # %%
 import draw
@@ -83,26 +86,29 @@ pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
 unseen = world.rows("val", "pairs", 40, seed=0, skills=("unknown",))
 
 
-def logp(model, rows, side: str):
-    """(B,) nats: the log-probability of each answer, summed over its tokens."""
-    inputs, targets, mask = tokens(rows, side, tok)
-    return (token_logp(model(inputs), targets) * mask).sum(1)
+def logp(model, rows):
+    """(2,B) nats: the log-probability of each chosen answer, then of each rejected one."""
+    sides = [tokens(rows, side, tok) for side in ("chosen", "rejected")]
+    return torch.stack([(token_logp(model(inputs), targets) * mask).sum(1)
+                        for inputs, targets, mask in sides])
 
 
-def margin(policy, rows):
-    """Of each pair: log p(chosen), log p(rejected) and the margin h, (B,) each."""
-    w, l = logp(policy, rows, "chosen"), logp(policy, rows, "rejected")
+margins_and_losses = lesson.yours("07a")
+
+
+def measured(policy, rows):
+    """Of each pair: log p(chosen), log p(rejected), the margin h and the loss, (B,) each."""
+    now = logp(policy, rows)
     with torch.no_grad():
-        ref_w, ref_l = logp(reference, rows, "chosen"), logp(reference, rows, "rejected")
-    return w, l, BETA * ((w - ref_w) - (l - ref_l))
+        ref = logp(reference, rows)
+    return *now, *margins_and_losses(now, ref, BETA)
 
 
 def dpo_loss(policy, rows):
-    _, _, h = margin(policy, rows)
-    return -F.logsigmoid(h).mean()
+    return measured(policy, rows)[-1].mean()
 
 
-_, _, h = margin(reference, unseen)
+_, _, h, _ = measured(reference, unseen)
 start = dpo_loss(reference, unseen).item()
 up, = torch.autograd.grad(F.logsigmoid(h).sum(), h)     # (B,) the push on h
 print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed by "
@@ -166,8 +172,8 @@ def gradient(x, policy):
 
 def measure(policy) -> dict:
     """What the loss shows of the unseen pairs, and what it does not."""
-    w, l, h = margin(policy, unseen)
-    up, step = gradient(w.mean(), policy), -gradient(-F.logsigmoid(h).mean(), policy)
+    w, l, h, losses = measured(policy, unseen)
+    up, step = gradient(w.mean(), policy), -gradient(losses.mean(), policy)
     inputs, _, mask = tokens(unseen, "chosen", tok)
     with torch.no_grad():
         p, q = policy(inputs).log_softmax(-1), reference(inputs).log_softmax(-1)         # (B,T,V)
@@ -183,7 +189,7 @@ def measure(policy) -> dict:
 seen = []
 policy = train(reference, dpo_loss, pairs, STEPS, RATE, "DPO", every=2,
                look=lambda policy: seen.append(measure(policy)))
-w, l, h = margin(policy, unseen[:3])
+w, l, h, _ = measured(policy, unseen[:3])
 weighted = gradient((torch.sigmoid(-h.detach()) * (w - l)).mean(), policy)
 step = -gradient(dpo_loss(policy, unseen[:3]), policy)
 assert (step - BETA * weighted).norm() < 1e-3 * step.norm(), "each pair weighs sigma(-h)"
@@ -210,6 +216,16 @@ for ax, (key, title) in zip(panels, titles.items()):
 lesson.picture(fig)
 
 # %%
+answers = [tok.decode(x.ids).strip() for x in answer_rows(policy, tok, unseen[:20], max_new=8)]
+lesson.read([f"{x:6.1f}   {row.prompt[0].text} {said}" for x, row, said in zip(
+    measured(policy, unseen[:20])[2].tolist(), unseen, answers)],
+    "Each line has the margin of a pair, its question, and what the model answers now. What does "
+    "the margin hide?",
+    "Which answers are good. Half of them are \"I do not know.\", as wanted; the others end in "
+    "nonsense. Both have margins of about 7 to 9. A margin looks at two given answers, and never "
+    "at what the model says instead.")
+
+# %%
 if not CHANGE:
     assert abs(start - 0.6931) < 1e-3, "a policy that is its own reference has the loss log 2"
     assert seen[-1]["won"] > 0.95 and seen[1]["won"] > 0.95, "every pair is won, early and late"
@@ -223,7 +239,7 @@ lesson.compare(path[-1], "nats")
 # does not change any more. For six steps the chosen answer does become more likely, until it is
 # nearly certain. Then, at this rate, it falls to about -13 nats, while the margin keeps growing and
 # the loss looks better and better. Making both answers less likely is the easier way to a larger
-# difference. At the end the model says neither of them and answers with nonsense.
+# difference. At the end ten of twenty answers begin like the right one and go on in nonsense.
 #
 # The two products of a pair tell why. The derivative of $\log p$ with respect to the token's own
 # logit is $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to
@@ -253,9 +269,15 @@ lesson.compare(path[-1], "nats")
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex07.py`:
+# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of $g_w$, for which a small step of DPO
+# makes both answers less likely.
 #
-# - **07a** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
+# <details><summary>One of many</summary>
+#
+# $g_l=(2,1)$: the step goes along $g_w-g_l=(-1,-1)$, so $\log p(w)$ changes by a multiple of -1 and
+# $\log p(l)$ by the same multiple of -3.
+#
+# </details>
 #
 # **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss` of your
 # `mine.py` (lesson 02 says how it begins). Your later parts, UNA and PoFT, will call the same

@@ -33,10 +33,11 @@ CHANGE = lesson.change
 # In lesson 07 the best policy for a reward $r$ was $\pi_{\rm ref}\,e^{r/\beta}/Z(x)$, and reading
 # this backwards gave each policy a reward. UNA writes it with a free function of the prompt:
 # $$r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+f(x).$$
-# What may $f$ be? Given a policy, any $f$ gives rewards that fit it: $f$ is *free*. The best policy
-# for this $r$ is proportional to $\pi_{\rm ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$, and as its
-# probabilities add up to 1, it is $\pi$, whatever $f$ is. A number that all answers to a question
-# share does not change which of them is better.
+# What may $f$ be? For any $f$ there is a reward whose best policy is this one. So the policy does
+# not tell $f$: it is *free*. The best policy for this $r$ is proportional to $\pi_{\rm
+# ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$, and as its probabilities add up to 1, it is $\pi$,
+# whatever $f$ is. A number that all answers to a question share does not change which of them is
+# better.
 #
 # If we know the rewards and look for the policy, $f$ is *fixed*. Solve for $\pi$ and add up over
 # all answers:
@@ -52,13 +53,12 @@ CHANGE = lesson.change
 # that add up to more or less than 1. Pairs ask only for their ratios, and a policy can always have
 # those.
 #
-# **Why is a demonstration an answer of score 1?** The reference is fixed, and so
-# $\nabla i=\beta\,\nabla\log\pi(y|x)$. SFT makes an answer more likely, and so raises the policy's
-# own score $\sigma(i)$. That score comes near 1 and never reaches it. So 1 is the one score for
-# which the loss, like SFT's, asks for more at every step. On a demonstration the gradient of $L$ is
-# that of SFT, summed over the tokens, times the positive number
-# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$. With a lower score it turns round once $\sigma(i)$ is above
-# that score.
+# **Why is a demonstration an answer of score 1?** The reference is fixed, and so $\nabla
+# i=\beta\,\nabla\log\pi(y|x)$. SFT makes an answer more likely, and so raises the policy's own
+# score $\sigma(i)$. The sigmoid never reaches 1, so a score of 1 is never satisfied, as SFT never
+# is. Any lower score can be passed, and then the loss pushes down. On a demonstration the gradient
+# of $L$ is that of SFT, summed over the tokens, times the positive number
+# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$.
 #
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the

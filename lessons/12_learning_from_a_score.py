@@ -39,14 +39,17 @@ CHANGE = lesson.change
 # its tokens, so each token gets the push of the whole answer. With $K$ answers to a prompt and
 # their mean score $\bar R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
-# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
-# A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# The means of REINFORCE and GRPO break the rule, because each contains the answer's own score. A
-# mean over $N$ answers takes away a share $1/N$ of it as well. On average this only multiplies the
-# gradient by $(N-1)/N$: nearly 1 with the 64 answers of a batch, 3/4 with four answers to a prompt.
-# RLOO's $K/(K-1)$ takes it back: its formula is the score minus the mean of the other $K-1$
-# answers. GRPO also divides by the spread of the group, so the scores 1, 1, 1, 0.9 push as hard as
-# 1, 1, 1, 0. Strictly speaking, this is no longer the gradient of the mean score.
+# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad A^{\mathrm{GRPO}}=\frac{R-\bar
+# R}{\mathrm{std}(R)+10^{-4}}.$$ The means of REINFORCE and GRPO break the rule, because each
+# contains the answer's own score. The mean holds $1/N$ of the answer's own score, so this part is
+# subtracted, too. On average this only multiplies the gradient by $(N-1)/N$: nearly 1 with the 64
+# answers of a batch, 3/4 with four answers to a prompt. RLOO's $K/(K-1)$ takes it back: its formula
+# is the score minus the mean of the other $K-1$ answers. GRPO also divides by the spread of the
+# group, so the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0. Strictly speaking, this is no longer
+# the gradient of the mean score.
+#
+# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas,
+# and that of online UNA at the start. The lesson trains with yours if it is right.
 #
 # The next cell checks the factor on one prompt with five possible answers. It adds up the push over
 # all 625 groups of four, each with its probability. The five logits stand for the weights. As in
@@ -69,16 +72,7 @@ rows = world.rows("train", "prompts", 400, seed=0, skills=("fact", "truth", "sor
 rows = [rows[(i % 3) * 133 + i // 3] for i in range(399)]           # the three skills in turn
 
 
-def advantages(method: str, R):
-    """(P,K) scores of K answers to each of P prompts -> (P,K) how hard each answer is pushed."""
-    centred = R - R.mean(1, keepdim=True)
-    if method == "REINFORCE":
-        return R - R.mean()
-    if method == "RLOO":
-        return centred * SAMPLES / (SAMPLES - 1)
-    if method == "GRPO":
-        return centred / (R.std(1, keepdim=True) + 1e-4)
-    return R - 0.5                                      # online UNA, at the start of training
+advantages = lesson.yours("12a")
 
 
 def kinds(R) -> dict[str, float]:
@@ -160,10 +154,23 @@ def loss_of(method: str):
 after = {}
 for method in ("RLOO", "GRPO", "online UNA"):
     model = train(base, loss_of(method), rows[100:], STEPS, 3e-4, method, PROMPTS)
-    _, _, _, found = sample_answers(model, exam, tok, step=1000)
+    _, targets, mask, found = sample_answers(model, exam, tok, step=1000)
+    if method == "RLOO":
+        said = [tok.decode(ids[on > 0].tolist()) for ids, on in zip(targets, mask)][::SAMPLES]
+        lines = [f"{x:.2f} {y:.2f}   {row.prompt[0].text}{text}" for row, x, y, text in zip(
+            exam[:20], R[:, 0].tolist(), found[:, 0].tolist(), said)]
+        sorts = torch.tensor([row.task == "sort" for row in exam])
+        rose = {what: f"from {R[some].mean():.2f} to {found[some].mean():.2f}"
+                for what, some in (("sorting", sorts), ("sentences", ~sorts))}
     after[method], shares[method] = found.mean().item(), kinds(found)
     print(f"{method:12} mean score {R.mean():.2f} -> {after[method]:.2f}; "
           + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items()))
+
+lesson.read(lines, "Each line has the score of the base's answer, that of RLOO's, the question and "
+            "RLOO's answer. What does the mean score hide?",
+            f"What got better. Over all {len(exam)} prompts sorting went {rose['sorting']}, "
+            f"sentences {rose['sentences']}. In sorting a right part scores, and answers now "
+            "stop. A wrong sentence reads like a right one: leve has lost its colour.")
 
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
@@ -214,9 +221,14 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex12.py`:
+# **On paper.** An answer is right with probability $p$, independently of the others. How large must
+# $K$ be if at least half of the groups shall have unequal scores, for $p=.5$ and for $p=.1$?
 #
-# - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
+# <details><summary>Answer</summary>
+#
+# A share $1-p^K-(1-p)^K$ of the groups has unequal scores: $K=2$ for $p=.5$, and 7 for $p=.1$.
+#
+# </details>
 #
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?

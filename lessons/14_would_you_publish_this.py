@@ -95,8 +95,8 @@ print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} o
 # the shared luck. Then we compute the mean and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # A claim such as "better than SFT" *holds* if the whole interval is above 0. It *does not hold* if
-# the whole interval is below, and otherwise it is *undecided*. Undecided does not mean that there
-# is no difference: five runs cannot show one.
+# the whole interval is below, and otherwise it is *undecided*. Undecided means that five runs are
+# too few to show a difference, not that there is none.
 #
 # Where does $t$ come from? If the spread of the differences were known, 1.96 standard errors would
 # do, as above. But it is estimated from the same five numbers. When these happen to be close

@@ -43,7 +43,7 @@ CHANGE = lesson.change
 import draw
 import torch
 
-from nanouft.objectives.ppo import gae
+from nanouft.objectives import ppo
 
 rng = torch.Generator().manual_seed(0)
 z = torch.randn(4, 3, generator=rng).requires_grad_()   # logits: of the first token, of second ones
@@ -89,8 +89,11 @@ assert off["without later ones"] > 0.01, "and not those after it"
 # GAE is a mean of these with geometric weights, $A_t=(1-\lambda)\,(A_t^{(1)}+\lambda
 # A_t^{(2)}+\lambda^2A_t^{(3)}+\dots)$. For $\delta_{t+k}$ is in all but the first $k$ of them, and
 # their weights add up to $\lambda^k$. Past the end nothing changes, so all the weight that is left
-# falls on $G_t-V_t$. The cell below checks both forms on random rewards and predictions before it
-# turns to the answers of eight steps.
+# falls on $G_t-V_t$.
+#
+# **Write it first.** `gae` of `lessons/exercises/ex15.py` (15a) is the formula with $\delta_t$. The
+# lesson measures with yours if it is right, and with ours until you begin. The cell below checks
+# both forms on random rewards and predictions before it turns to the answers of eight steps.
 
 # %%
 T, K, N = 8, 4, 3000            # steps of an answer, answers of a rollout, rollouts
@@ -112,6 +115,9 @@ def logit(table, alive):
     return torch.where(alive > 0, table[..., 0], table[..., 1])
 
 
+gae = lesson.yours("15a")
+
+
 def mean_of_advantages(R, V, gamma: float, lam: float):
     """(T,) the mean of the advantages after 1, 2, ... tokens, with geometric weights."""
     out = []
@@ -128,8 +134,10 @@ def mean_of_advantages(R, V, gamma: float, lam: float):
 
 rewards, values = torch.rand(2, T, generator=torch.Generator().manual_seed(1))
 returns = torch.stack([sum(0.9 ** j * rewards[t + j] for j in range(T - t)) for t in range(T)])
-by_gae = {lam: gae(rewards[None], values[None], torch.ones(1, T), 0.9, lam)[0] for lam in LAMBDAS}
+by_gae = {lam: gae(rewards[None], values[None], 0.9, lam)[0] for lam in LAMBDAS}
 for lam, advantage in by_gae.items():
+    in_nanouft = ppo.gae(rewards[None], values[None], torch.ones(1, T), 0.9, lam)[0]
+    assert torch.allclose(advantage, in_nanouft), "it is the function with which nanouft trains"
     assert torch.allclose(advantage, mean_of_advantages(rewards, values, 0.9, lam), atol=1e-5), \
         "GAE is the mean of the advantages after 1, 2, ... tokens, with geometric weights"
 assert torch.allclose(by_gae[1], returns - values, atol=1e-5), "at lambda 1 it is G - V"
@@ -159,7 +167,7 @@ def quality(advantage) -> tuple[float, float]:
 group = score.view(N, K)
 leave_one_out = (group - group.mean(1, keepdim=True)) * K / (K - 1)
 noise_of_rloo, bias_of_rloo = quality(leave_one_out.view(-1, 1) * one)
-found = {lam: quality(gae(R, V, one, 1.0, lam)) for lam in LAMBDAS}
+found = {lam: quality(gae(R, V, 1.0, lam)) for lam in LAMBDAS}
 print(f"RLOO          noise {noise_of_rloo:.2f}   bias {bias_of_rloo:.2f}")
 for lam, (noise, bias) in found.items():
     print(f"lambda {lam:<5}  noise {noise:.2f}   bias {bias:.2f}")
@@ -212,10 +220,16 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex15.py`:
+# **On paper.** Replace $A_{t+1}$ in GAE by its own sum until none is left. What stands before $R_t$
+# in the advantage of the first token, and what before $V_t$?
 #
-# - **15a** `parts_of_advantage(T, gamma, lam)`: how much of the first token's advantage comes from
-#   the rewards, and how much from the critic?
+# <details><summary>Answer</summary>
+#
+# $(\gamma\lambda)^t$ before $R_t$, -1 before $V_0$, and $\gamma(1-\lambda)(\gamma\lambda)^{t-1}$
+# before each later $V_t$. With $\gamma=1$ and $\lambda=.5$ half of the next reward counts, and the
+# critic stands in for the other half.
+#
+# </details>
 #
 # ## Two questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?

@@ -41,9 +41,9 @@ CHANGE = lesson.change
 # minus that of a right answer at once. On average an answer's reward then differs from the mean
 # $\bar R$ of its group by
 # $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=\tfrac{K-1}{K}(1-s)\,\Delta,\qquad
-# \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-\tfrac{K-1}{K}\,s\,\Delta.$$
-# For let an answer at once be right with probability $q$, and one with steps with $q+\Delta$. The
-# other $K-1$ answers are right with $q+s\Delta$ on average. So an answer with steps is
+# \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-\tfrac{K-1}{K}\,s\,\Delta.$$ Suppose that an answer
+# given at once is right with probability $q$, and one with steps with $q+\Delta$. The other $K-1$
+# answers are right with $q+s\Delta$ on average. So an answer with steps is
 # $q+\Delta-(q+s\Delta)=(1-s)\Delta$ ahead of them, and one at once is $s\Delta$ behind. The factor
 # is that of lesson 12: the answer's own reward is one of the $K$ in $\bar R$, and only the others
 # count. With $K=8$ it is 7/8, and in a large group it is nearly 1.

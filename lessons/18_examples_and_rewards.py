@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 18 · Examples and rewards in one loss
 # Some answers are shown, and every answer can be scored. Should a model learn from both at once, or
-# only from what the scorer passes? Read four methods off one formula, then guess when mixing pays.
+# only from what the scorer passes? Check three methods in one loss, then guess when mixing pays.
 #
 # *About 30 minutes; read 09, 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
 # a reply: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
@@ -32,27 +32,13 @@ lesson = Lesson("18", CHANGE)
 CHANGE = lesson.change
 
 # %% [markdown]
-# ## A dial with four parts
-# HPT's authors read the gradients of such methods as one formula with four parts. Let $\pi$ be the
-# probability of a token. Then
-# $$-\nabla L=\mathrm{mean}_{\rm data}\Big[\mathrm{mask}\cdot\frac{A}{\mathrm{denominator}}
-# \,\nabla\pi\Big],\qquad\nabla\pi=\pi\,\nabla\log\pi.$$
-# The **data** are demonstrations or sampled answers. The **baseline** makes the advantage $A$ of a
-# score. The **denominator** is what $\pi$ is divided by, a constant, mostly a probability. The
-# **mask** leaves some tokens out. By the second equation a token's log-probability gets the push
-# $\mathrm{mask}\cdot A\cdot\pi/\mathrm{denominator}$:
-#
-# | method | data | baseline: $A$ | denominator | mask |
-# |---|---|---|---|---|
-# | SFT | shown | 1 | $\pi$ | |
-# | GRPO | own | score minus group's mean, over its spread | $\pi_{\rm old}$ | clip |
-# | CHORD | both, by $1-w$ and $w$ | own: GRPO's; shown: 1 | own: GRPO's; shown: $\pi$ | clip |
-# | HPT | shown where it fails, else own | the same | as CHORD | clip |
-#
-# So SFT is a policy gradient with odd settings. Each shown token has the advantage 1, however wrong
-# it is. And the denominator $\pi$ pushes an improbable token as hard as a probable one. CHORD's
-# authors have a second form: it multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
-# spares what the model finds hopeless and what it knows.
+# ## SFT as a policy gradient
+# A policy gradient pushes a sampled token by its advantage. SFT fits into this form: each shown
+# token has the advantage 1, however wrong it is, and
+# $$-\nabla L_{\rm SFT}=\mathrm{mean}\,\nabla\log\pi=\mathrm{mean}\,\frac1\pi\nabla\pi.$$
+# An improbable token has a small $\nabla\pi$. Dividing by $\pi$ undoes this, so SFT pushes every
+# token alike. CHORD's authors have a second form: it multiplies the push on a shown token by
+# $\varphi=\pi(1-\pi)$, so it spares what the model finds hopeless and what it knows.
 
 # %%
 import itertools
@@ -69,7 +55,7 @@ from nanouft.simple import (
 
 # %% [markdown]
 # ## One loss for all of them
-# The data part of the dial is enough to go from SFT to GRPO. With $w=0$ CHORD is GRPO, with $w=1$
+# One number goes from SFT to GRPO. With $w=0$ CHORD is GRPO, with $w=1$
 # SFT, and a step that shows no demonstration is GRPO. HPT has a **gate** in place of a weight. A
 # prompt is failed if at most this share of its answers is right. Then HPT leaves out the model's
 # own answers and imitates the demonstration. So a gate of 1 imitates every prompt. The cell checks

@@ -2,6 +2,7 @@
 
     lesson = Lesson("02", CHANGE)           # asks for your guess, below "## Guess"
     CHANGE = lesson.change                  # the switch: that of the file, or of --change prompt
+    own_guess = lesson.yours("04a")         # your function of exercises/ex04.py, or ours
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
     lesson.picture(fig)                     # out/lessons/02.png, or 02-prompt.png
     lesson.compare(12.5, "%")               # Your guess: 60. What happened: 12.5 %, 47.5 away.
@@ -20,6 +21,8 @@ import copy
 import re
 import sys
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -179,6 +182,45 @@ class Lesson:
             self.question.keep(guess)
         elif guess:
             print(f"{guess!r} is not {kind}: the lesson goes on without a guess")
+
+    def yours(self, name: str):
+        """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
+        ends the lesson here, before anything is trained."""
+        from lessons.tasks.call import as_tensor
+        from lessons.tasks.check import judge_file
+        from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict
+        file = STUBS / f"ex{name[:2]}.py"
+        task = import_module(f"lessons.keys.{file.stem}").TASKS[name]
+        where, program = short_path(file), getattr(sys.modules["__main__"], task.name, None)
+        if not NOTEBOOK:
+            program, verdict = judge_file(task, file)
+        elif getattr(program, "__module__", "") == "__main__":
+            where, verdict = "the cell above", Judge(task).of(program)
+        else:                                               # a page is made with ours
+            verdict = Verdict(NOT_STARTED, 0)
+        if verdict.state == "wrong":
+            print(f"{task.name} ({name}), in {where}, is wrong.\n{verdict.told}\n")
+            raise UserError(f"mend {task.name} in {where} and run this again: nothing was trained")
+        if verdict.state == NOT_STARTED:
+            print(f"with our {task.name}. Better: write yours first ({name}), in {where}")
+            return task.right
+        print(f"with your own {task.name}")
+
+        def as_tensors(*args):
+            """A right program may give lists or arrays; the lesson goes on with tensors."""
+            kind = next((x.dtype for x in args if isinstance(x, torch.Tensor)), torch.float)
+            return as_tensor(program(*args)).to(kind)
+        return as_tensors
+
+    def read(self, answers: list[str], asked: str, ours: str) -> None:
+        """Some answers, a question about them, and, once you have answered, what we read there; of
+        a run with a switch that is not known."""
+        print("", *answers, "", asked, sep="\n")
+        if NOTEBOOK or sys.stdin and sys.stdin.isatty():
+            with suppress(EOFError, NotImplementedError):
+                input("Your sentence (then Enter): ")
+        if not self.change:
+            print(f"We read: {ours}")
 
     def compare(self, happened: str | float, unit: str = "") -> None:
         """Print the guess beside what happened, a letter or a number of this unit, and keep it."""

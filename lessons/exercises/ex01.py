@@ -1,4 +1,5 @@
-"""The exercise of lesson 01. Replace the `raise`, then: python -m lessons check 01"""
+"""Lesson 01 runs with this function. Replace the `raise`, then: python -m lessons check 01"""
+import torch  # noqa: F401
 
 
 def attention(q, k, v):

@@ -1,4 +1,4 @@
-"""The exercise of lesson 02. Replace the `raise`, then: python -m lessons check 02"""
+"""Lesson 02 runs with this function. Replace the `raise`, then: python -m lessons check 02"""
 
 
 def response_mask(tokens):

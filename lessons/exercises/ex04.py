@@ -1,23 +1,20 @@
-"""The exercise of lesson 04. Replace the `raise`, then: python -m lessons check 04"""
+"""Lesson 04 runs with this function. Replace the `raise`, then: python -m lessons check 04"""
+import torch  # noqa: F401
 
 
-def depends_on_blend(tokens, guesses, mask):
-    """04a. Which losses can the blend change?
+def own_guess(inputs, mask, likeliest):
+    """04a. The model's own guess for each token of the answer.
 
-    Difficulty: medium
+    Difficulty: easy
 
-    tokens   a row, a list of T + 1 words
-    guesses  a list of T words: guesses[i] is the model's guess made AT position i, when it has read
-             tokens[0] to tokens[i]
-    mask     a list of T numbers about the targets tokens[1] to tokens[T]: 1 where the target is a
-             word of the answer, else 0
-    return   a list of T numbers, one for each target: 1 if it is a word of the answer and its loss
-             can depend on lambda, else 0
+    inputs     (B,T) ids: the tokens that the model reads
+    mask       (B,T) 1 where the target, inputs[:, i + 1], is a token of the answer, else 0
+    likeliest  (B,T) ids: the model's most likely next token AT each position, made when it has read
+               everything up to there
+    return     (B,T) ids: FOR each token of the answer what the model would have put there, for all
+               others the true token
 
-    IFT mixes a guess into what the model reads at each word of the answer. A target is predicted
-    from all that stands before it, and not from itself. Use both properties of the lesson.
-
-    The tokens q x y end with the guesses x z end and the mask 1 1 1 give 0 0 1: only "end" is
-    predicted after a guess was read that is another word, z in place of y.
+    Nothing is guessed for the first token of a row. The row 5 6 7 8 with the mask 0 1 1 0 and the
+    likeliest 1 2 3 4 gives 5 6 2 3.
     """
     raise NotImplementedError

@@ -1,24 +1,20 @@
-"""Exercises of lesson 06. Replace each `raise`, then: python -m lessons check 06"""
+"""Lesson 06 runs with this function. Replace the `raise`, then: python -m lessons check 06"""
+import torch  # noqa: F401
 
 
-def balance(losses, gamma):
-    """06a. Where does the released loss stop pushing the last token? On paper, without a search.
+def weights_of(losses, mask, gamma, divided):
+    """06a. The weights that IFT gives to the tokens of an answer.
 
-    Difficulty: hard
+    Difficulty: medium
 
-    losses  (N,) the losses of the N tokens of an answer; N is at least 2. The last one, that of
-            <|end|>, is not used: it is what you look for. The first one is above 0, and L falls if
-            b rises from 0
-    gamma   the discount, above 0 and at most 1
-    return  the loss b >= 0 of the last token at which the derivative of L by b is 0, if all other
-            losses stay as they are
+    losses   (B,T) the losses of the tokens, 0 where the mask is 0. Each row has one answer
+    mask     (B,T) 1 on the tokens of the answer, else 0
+    gamma    the discount of each step into the future, above 0 and at most 1
+    divided  True or False
+    return   (B,T) a token's own loss plus gamma times the next one's, gamma^2 times that after it,
+             and so on; 0 outside the answer. If divided: these, divided by their mean over the
+             answer, so that the new mean is 1. Gradient flows to losses.
 
-    L = (sum of v_t l_t) / (sum of v_t)   with   v_t = l_t + gamma l_{t+1} + gamma^2 l_{t+2} + ...
-
-    Put b in for the last loss. Then the numerator is A + B b + b^2 and the denominator is
-    U + (G + 1) b, with numbers A, B, U and G that do not depend on b. Set the derivative of this
-    fraction to 0.
-
-    losses 2.5 and 0 with gamma 0.95 give 0.9199, the balance of lesson 06.
+    The losses 2.5 and 1 with gamma 0.5 give 3 and 1; divided, 1.5 and 0.5.
     """
     raise NotImplementedError

@@ -1,18 +1,21 @@
-"""Exercises of lesson 12. Replace each `raise`, then: python -m lessons check 12"""
+"""Lesson 12 runs with the first function. Replace each `raise`, then: python -m lessons check 12"""
+import torch  # noqa: F401
 
 
-def answers_needed(p, share):
-    """12a. How large must a group be, so that RLOO and GRPO learn something from most of them?
+def advantages(method, R):
+    """12a. How hard does each method push an answer, before any training?
 
     Difficulty: easy
 
-    p       the probability that a sampled answer to this prompt is right, between 0 and 1. An
-            answer scores 1 or 0
-    share   a number between 0 and 1
-    return  the smallest group of at least two answers whose scores are not all equal with at least
-            this probability
+    method  "REINFORCE", "RLOO", "GRPO" or "online UNA"
+    R       (P,K) the scores of K answers to each of P prompts; K is at least 2
+    return  (P,K) REINFORCE: the score minus the mean of all scores. RLOO: the score minus the mean
+            of the K - 1 other answers to its prompt. GRPO: the score minus the mean of its group,
+            divided by their standard deviation (whose sum of squares is divided by K - 1) plus
+            0.0001. Online UNA: the score minus one half, the score that the model implies
 
-    p = 1/2 and share 0.5 give 2; p = 0.1 and share 0.5 give 7.
+    R = [[1, 0], [1, 1]] gives [[0.25, -0.75], [0.25, 0.25]], then [[1, -1], [0, 0]], [[0.707,
+    -0.707], [0, 0]] and [[0.5, -0.5], [0.5, 0.5]].
     """
     raise NotImplementedError
 

@@ -27,30 +27,10 @@ TASKS = {
     "02a": Task(response_mask, conversation, [
         ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
          "number of the first token, not of the last."),
-        ("mask[1:]", "mask", "The targets are the row without its first token."),
-        (" and not header))\n    return mask[1:]", "))\n    return mask[:-1]", "The header after "
-         "an answer counts. Either the shift is missing, or the speaker changes a word too late."),
-        ("mask[1:]", "([0] + mask)[:-2]", "The shift goes the wrong way: target i is token i + 1, "
-         "not token i - 1."),
-        ('int(speaker == "assistant" and not header)', "1", "Everything counts. Only what the "
-         "assistant says should."),
-        ('speaker == "assistant"', 'speaker == "user"', "What the user says counts. What the "
-         "assistant says should."),
         (" and not header", "", "A header does not count, even that of the assistant."),
-        ('header else speaker\n', 'header and speaker != "assistant" else speaker\n', "What the "
-         "user says after the first answer counts as well. Each header says who speaks from there "
-         "on."),
-        ("        speaker = ", '        mask = [0] * len(mask) if token == "assistant" else mask\n'
-         "        speaker = ", "Only the last turn of the assistant counts. All of its turns "
-         "should."),
         ("and not header))\n", 'and not header))\n        speaker = "" if token == "end" else '
-         "speaker\n", 'The assistant may say "end" and go on. It speaks until the next header.'),
-        ('header = token in ("user", "assistant")',
-         'header = token == "user" or token == "assistant" != speaker',
-         "Each header is left out, even if the same speaker has just had a turn."),
-        ("not header", 'not header and token != "end"',
-         "The end of what the assistant says counts: it has to learn to stop."),
-        ("int(speaker", 'int(token == "end" or speaker', "The end of what the user says does not "
-         "count.")], always=[
-             (["user", "hi", "assistant", "yo", "end"],), (["user", "assistant", "yo"],),
-             (["user", "assistant", "end", "yo", "end", "user", "hi"],)])}
+         "speaker\n", 'The assistant may say "end" and go on. It speaks until the next header.')],
+        always=[(row.split(),) for row in (
+            "user hi assistant yo end", "user hi", "user assistant yo", "user end assistant",
+            "user assistant end yo end user hi", "user user hi assistant end assistant end user",
+            "user assistant end user assistant end user assistant end user assistant end")])}

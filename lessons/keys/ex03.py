@@ -17,15 +17,10 @@ def state(draw):
 TASKS = {"03a": Task(policy_gradient, state, [
     ("(p * r).sum()", "r.mean()", "The reward is compared with the mean over all actions. Compare "
      "it with the expected one, in which likely actions count more."),
-    ("return p * (r - (p * r).sum())", "return p * (1 - p) * r", "Only the action's own "
-     "probability is looked at. A logit changes those of all actions, and each has its reward."),
     (" - (p * r).sum()", "", "Raising one logit also makes the other actions less likely."),
-    ("return p * (r - (p * r).sum())", "return r",
-     "This is the derivative with respect to p. A logit changes all probabilities."),
     ("return p * (r", "return (r", "This is the advantage. A likely action's logit changes more, "
-     "so multiply by p."),
-    ("return p * (r", "return -p * (r", "The sign is wrong: a larger logit of an action that is "
-     "better than the mean raises the expected reward.")], always=[
+     "so multiply by p.")], always=[
         (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
-        (torch.tensor([1.0]), torch.tensor([2.0])),
-        (torch.tensor([0.25, 0.75]), torch.tensor([-2.0, -2.0]))])}
+        (torch.tensor([1.0]), torch.tensor([2.0])),                     # no choice
+        (torch.tensor([0.25, 0.75]), torch.tensor([-2.0, -2.0])),       # nothing is better
+        (torch.tensor([0.5, 0.25, 0.25]), torch.tensor([-1.0, 0, 300]))])}

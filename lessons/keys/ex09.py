@@ -17,8 +17,6 @@ TASKS = {"09a": Task(largest_push, score_of_an_answer, [
      "is pushed down hardest."),
     ("return (1 + score - math.sqrt(1 - score + score ** 2)) / 3", "return score / 2",
      "The push is (score - s) s (1 - s). You have left out the factor 1 - s."),
-    ("return (1 + score - math.sqrt(1 - score + score ** 2)) / 3", "return min(score, 0.5)",
-     "There s (1 - s) is largest. You have left out the factor score - s."),
     ("return (1 + score - math.sqrt(1 - score + score ** 2)) / 3", "return score / 3",
      "A third is right for the score 1 alone: with a smaller one it is more than a third of it.")],
-    tolerance=5e-3, always=[(1,)])}
+    tolerance=1e-3, always=[(1,), (0.99,), (0.5,), (0.25,), (0.1,)])}

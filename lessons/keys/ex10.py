@@ -21,30 +21,16 @@ def demonstrations(draw):
 
 # the lowest trust, the highest, the lowest r, the lowest r_bar
 LOWEST_AND_HIGHEST = torch.tensor([-1, -1.5, -3, -2.5]), torch.tensor([-2, -0.5, -2.5, -2.9])
-HIGHEST = ("The filter throws out the k with the highest trust. It should throw out the k with the "
-           "lowest.")
 TASKS = {"10a": Task(wrong_shares, demonstrations, [
     ("r_bar - r", "r - r_bar", "The trust is upside down. It is high where the helper finds the "
      "demonstration more likely than the policy does."),
     ("torch.sigmoid(r_bar - r)", "(r_bar - r).exp()", "The sigmoid is missing in the trust."),
-    ("[k:]", "[:k]", "The filter keeps what it should throw out: those with the lowest trust."),
     ("trust.argsort()[k:]", "trust.argsort(descending=True)[:-k]", "With k = 0 the filter keeps "
-     "all demonstrations. Yours keeps none: a slice such as [:-0] is empty."),
-    ("[k:]", "[:-k]", HIGHEST), ("trust.argsort()", "trust.argsort(descending=True)", HIGHEST),
-    ("trust.argsort()", "r.argsort()", "The filter goes by the policy's own opinion. It should go "
-     "by the trust."),
-    ("trust.argsort()", "r_bar.argsort()", "The filter goes by the helper's opinion alone. It "
-     "should go by the trust."),
-    ("trust.sum()", "len(trust)", "The second number is divided by the number of demonstrations. "
-     "Divide by the sum of all pushes."),
-    ("/ trust.sum()", "/ wrong.sum()", "The second number is the mean trust in a wrong "
-     "demonstration. It should be their share of all pushes."),
-    ("wrong[kept].mean()", "wrong[kept].sum() / len(r)", "The filter leaves n - k demonstrations. "
-     "The third number is a share of these."),
-    ("wrong[kept].mean()", "(trust * wrong)[kept].sum() / trust[kept].sum()", "What the filter "
-     "keeps is pushed by 1 each, as in SFT. The trust only chooses.")], always=[
+     "all demonstrations. Yours keeps none: a slice such as [:-0] is empty.")], always=[
          (torch.zeros(2), torch.tensor([math.log(3), -math.log(3)]), torch.tensor([0.0, 1.0]), 1),
          (torch.tensor([-1.0, -2.0]), torch.tensor([-2.0, -1.0]), torch.zeros(2), 0),
+         (torch.tensor([-1.0]), torch.tensor([-2.0]), torch.ones(1), 0),
+         (torch.tensor([-99.0, 0]), torch.tensor([0.0, -99]), torch.tensor([0.0, 1]), 0),
          (torch.tensor([-3.0, 0, 0]), torch.tensor([-2.0, -1, 0]), torch.tensor([0.0, 1, 1]), 1),
          (*LOWEST_AND_HIGHEST, torch.tensor([1.0, 0, 1, 0]), 1),
          (*LOWEST_AND_HIGHEST, torch.tensor([1.0, 0, 0, 1]), 1)])}

@@ -18,11 +18,9 @@ def answers(draw):
 TASKS = {"11a": Task(best_of_n, answers, [
     ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "The kept answer is the one that the "
      "reward model likes best, not the one with the best score."),
-    ("max(some", "min(some", "The kept answer is the one that the reward model likes best. Yours "
-     "is the one that it likes least."),
     ("combinations(range(len(likes)), n)", "__import__('itertools').product(range(len(likes)), "
-     "repeat=n)", "The n answers of a set are different: nothing is drawn twice."),
-    ("scores[max(some, key=lambda k: likes[k])]", "likes[max(some, key=lambda k: likes[k])]",
-     "The result is the mean of the exact scores, not of the reward.")],
-    always=[(1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]),
-            (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), (1, [2.0], [0.5])])}
+     "repeat=n)", "The n answers of a set are different: nothing is drawn twice.")],
+    always=[(1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]),
+            (1, [2.0], [0.5]), (2, [-1.0, -2.0], [0.5, 0.5]),           # all of them; equal scores
+            (2, [3.0, 1, 2], [0, 1, 0.5]),                              # the first is the best
+            (4, [*range(8)], [0, 1, 0, 0, 1, 0, 0.5, 1])])}

@@ -4,16 +4,24 @@ import torch
 from lessons.tasks.task import Task
 
 
-def answers_needed(p, share):
-    K = 2
-    while 1 - p ** K - (1 - p) ** K < share:
-        K += 1
-    return K
+def advantages(method, R):
+    centred = R - R.mean(1, keepdim=True)
+    if method == "REINFORCE":
+        return R - R.mean()
+    if method == "RLOO":
+        return centred * R.shape[1] / (R.shape[1] - 1)
+    if method == "GRPO":
+        return centred / (R.std(1, keepdim=True) + 1e-4)
+    return R - 0.5
 
 
-def chance_and_share(draw):
-    return (draw.choice([0.05, 0.1, 0.3, 0.5, 0.8, 0.9]),
-            draw.choice([0.3, 0.5, 0.6, 0.75, 0.85, 0.95]))
+METHODS = "REINFORCE", "RLOO", "GRPO", "online UNA"
+
+
+def scores(draw):
+    P, K = draw.randint(1, 3), draw.randint(2, 4)
+    R = torch.tensor(draw.choices([0.0, 0.0, 0.25, 1.0], k=P * K)).view(P, K)
+    return draw.choice(METHODS), R
 
 
 def grpo_push(logp, old, ref, A, eps, beta):
@@ -30,36 +38,27 @@ def tokens(draw):
 
 
 TASKS = {
-    "12a": Task(answers_needed, chance_and_share, [
-        (" < share", " <= share", "'At least' this probability: a group that has it exactly is "
-         "large enough."),
-        (" - p ** K - (1 - p) ** K", " - max(p, 1 - p) ** K", "The scores are all equal in two "
-         "ways, if all answers are right and if all are wrong. Subtract both probabilities, not "
-         "the larger one alone."),
-        (" - p ** K", "", "The scores are also all equal if all answers are right."),
-        (" - (1 - p) ** K", "", "The scores are also all equal if all answers are wrong."),
-        ("while 1", "while K < 100 and 1", "The search gives up too early: some group is always "
-         "large enough."),
-        ("return K", "return K + 1", "One answer less is enough as well.")],
-        always=[(0.5, 0.5), (0.1, 0.5), (0.99, 0.95)]),
+    "12a": Task(advantages, scores, [
+        ("return R - R.mean()", "return centred", "REINFORCE has one baseline for all answers, not "
+         "one for each group."),
+        ("* R.shape[1] / (R.shape[1] - 1)", "", "RLOO compares with the other answers. A mean that "
+         "contains the answer's own score makes it too short."),
+        ("R.std(1, keepdim=True)", "R.std(1, keepdim=True, correction=0)", "In the standard "
+         "deviation the sum of squares is divided by K - 1, not by K.")],
+        always=[(method, torch.tensor(R)) for method in METHODS for R in (
+            [[1.0, 0], [1, 1]], [[1.0, 0.25, 0]], [[0.0, 0, 0], [1, 0, 0]])]),
     "12b": Task(grpo_push, tokens, [
         ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "The derivative of e^d - d - 1 by "
          "d is e^d - 1, and d falls as logp rises. So a token that the reference finds more likely "
          "is pushed up."),
-        ("return rho * A * plain", "return A * plain", "The derivative of rho by logp is rho."),
         ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A", "(rho - 1).abs() <= eps", "A clipped ratio "
          "is not always a constant: the smaller of both gains counts."),
         ("return rho * A * plain + beta * ((ref - logp).exp() - 1)", "return (rho * A + beta * "
          "((ref - logp).exp() - 1)) * plain", "Where the gain is clipped, the penalty still "
-         "pushes."),
-        ("((ref - logp).exp() - 1)", "(ref - logp)", "This is d. The derivative of e^d - d - 1 by "
-         "d is e^d - 1."),
-        (" * plain", "", "Where the clipped gain is the smaller one, it is a constant and pushes "
-         "nothing."),
-        ("return rho * A * plain", "return -rho * A * plain", "The sign of the first part is "
-         "wrong: a push is minus the derivative of the loss, and the loss holds -min."),
-        (" + beta * ((ref - logp).exp() - 1)", "", "The penalty's push is missing.")], always=[
+         "pushes.")], always=[
             tuple(torch.tensor([x]) for x in (-1.0, -1.0, -2.0, 0.5)) + (0.2, 0.1),
             tuple(torch.tensor([x]) for x in (-1.0, -2.0, -1.0, 0.0)) + (0.2, 0.1),
             (torch.tensor([1.202, 1.198, 0.802, 0.798]).log(), torch.zeros(4), torch.zeros(4),
-             torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2, 0.1)])}
+             torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2, 0.1),           # near the clip
+            (torch.tensor([-1.0, -1, -2, -2]), torch.full((4,), -1.5), torch.full((4,), -1.2),
+             torch.tensor([1.0, -1, 1, -1]), 0.1, 0.3)])}               # far beyond it

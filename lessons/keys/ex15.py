@@ -1,29 +1,31 @@
 """The right function of ex15.py, and common mistakes."""
+import torch
+
 from lessons.tasks.task import Task
 
 
-def parts_of_advantage(T, gamma, lam):
-    rewards = [(gamma * lam) ** t for t in range(T)]
-    values = [gamma * (1 - lam) * (gamma * lam) ** (t - 1) for t in range(1, T)]
-    return rewards, [-1, *values]
+def gae(R, V, gamma, lam):
+    following = later = torch.zeros(len(R))             # V and A of the next token
+    out = []
+    for t in reversed(range(R.shape[1])):
+        later = R[:, t] + gamma * following - V[:, t] + gamma * lam * later
+        following = V[:, t]
+        out.insert(0, later)
+    return torch.stack(out, 1)
 
 
-def answer(draw):
-    return draw.randint(1, 4), draw.choice([0.0, 0.7, 0.9, 1.0]), draw.choice([0.0, 0.3, 0.5, 1.0])
+def answers(draw):
+    B, T = draw.randint(1, 3), draw.randint(1, 4)
+    return (draw.numbers(-1, 1, B, T), draw.numbers(-1, 1, B, T), draw.choice([0.0, 0.7, 0.9, 1.0]),
+            draw.choice([0.0, 0.3, 0.5, 1.0]))
 
 
-TASKS = {"15a": Task(parts_of_advantage, answer, [
-    ("[(gamma * lam) ** t", "[lam ** t", "A reward t tokens later counts gamma times less for each "
-     "of them as well."),
-    ("[(gamma * lam) ** t", "[gamma ** t", "A reward t tokens later has come through t factors "
-     "gamma lam, not gamma."),
-    ("[(gamma * lam) ** t", "[(gamma * lam) ** (t + 1)", "Before R_0 stands 1: it is in the first "
-     "delta, which has no factor gamma lam. R_t has t of them."),
-    ("(gamma * lam) ** (t - 1)", "(gamma * lam) ** t", "V_t comes first in the delta of token "
-     "t - 1, so there are t - 1 factors gamma lam before it."),
-    ("gamma * (1 - lam) *", "gamma *", "V_t stands in two deltas: with gamma in the one before, "
-     "and with -1 in its own."),
-    ("gamma * (1 - lam) *", "(1 - lam) *", "In the delta before it V_t is multiplied by gamma."),
-    ("gamma * (1 - lam) * (gamma * lam) ** (t - 1)", "-(gamma * lam) ** t", "V_t stands in two "
-     "deltas. Only the -V_t of its own is there; the one before has + gamma V_t."),
-    ("[-1, *values]", "[1, *values]", "V_0 is subtracted.")], always=[(2, 1, 0.5)])}
+R, V = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.6]])
+TASKS = {"15a": Task(gae, answers, [
+    ("gamma * following", "following", "The critic's next prediction is multiplied by gamma."),
+    ("gamma * lam * later", "lam * later", "The next advantage is multiplied by gamma and by lam."),
+    ("following = later = torch.zeros(len(R))", "following, later = V[:, -1], torch.zeros(len(R))",
+     "After the last token the critic's prediction is 0: nothing is to come.")],
+    always=[(R, V, gamma, lam) for gamma, lam in ((1, 0.5), (1, 0), (1, 1), (0.9, 0.5), (0, 0.5))]
+    + [(R[:, 1:], V[:, 1:], 0.9, 0.5), (torch.tensor([[0.0, 0, 1], [1, 0, 0]]),
+                                        torch.tensor([[0.5, 0.6, 0.1], [2, 0, -1]]), 0.9, 0.5)])}

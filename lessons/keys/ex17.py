@@ -19,13 +19,7 @@ def share_and_discount(draw):
 TASKS = {"17a": Task(tokens_until, share_and_discount, [
     ("1 + gamma * v", "1 + v", "Later losses are not discounted by gamma."),
     ("N / total", "1 / total", "These weights add up to 1. Their mean should be 1, as in SFT."),
-    ("N / total", "1 / v", "These weights are divided by that of the first token. Divide by their "
-     "mean."),
-    ("total >= share", "total > share", "A push of just that share of SFT's is not yet less."),
-    ("return N\n", "return N - 1\n", "With this many tokens the push is still too large. One more "
-     "is needed."),
-    ("return N\n", "return N + 1\n", "One token fewer is enough as well."),
-    ("return None", 'return float("inf")', "Where no N is long enough, the result is None."),
     ("share <= 1 - gamma", "gamma < 1", "With gamma below 1 the weight falls as well, towards "
      "1 - gamma. Only a share that is not above it is never reached.")],
-    always=[(0.5, 1), (0.4, 0.5), (0.62, 0.5)])}
+    always=[(0.5, 1), (0.4, 0.5), (0.62, 0.5), (0.5, 0.5),              # its limit
+            (0.99, 1), (0.0505, 0.95), (0.001, 1)])}                    # two tokens, and many

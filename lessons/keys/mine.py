@@ -140,8 +140,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "Each gradient is scaled to the norm 1. One that is shorter should stay as it is."),
         ("        optimizer.step()\n", "", "The weights have not moved. Either optimizer.step() "
          "is missing, or zero_grad() stands between loss.backward() and it."),
-        ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "
-         "it. Make a copy before the first step."),
+        ("copy.deepcopy(model)", "model", "The reference changes with the model: it is no copy, or "
+         "one made anew in each step. Make one copy before the first step."),
         ("    if reference is None:\n    ", "", "The reference that is given is not used."),
         ("rows[step * ROWS:(step + 1) * ROWS]", "rows[:ROWS]", "Each step learns from the same "
          "rows. Step k begins at row k * ROWS."),
@@ -171,7 +171,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         (".detach()", "", "Gradient reaches the reference, which is a constant: detach() its "
          "log-probabilities, or ask it under torch.no_grad()."),
         (" - before", "", "The reference is missing."),
-        ("reference(inputs)", "model(inputs)", "The reference is the model itself."),
+        ("reference(inputs)", "model(inputs)", "Both log-probabilities are the model's. Subtract "
+         "those of the reference."),
         ("- before) * mask", "- before)", UNMASKED),
         ("* mask).sum(-1)", "* mask).sum(-1) / mask.sum(-1)", "The log-ratio of an answer is the "
          "sum over its tokens, not the mean."),

@@ -38,6 +38,16 @@ def result(function: Callable, *args) -> dict:
     return {"gives": function(*args)}
 
 
+def with_gradient(name: str, function: Callable, x: torch.Tensor, *args) -> dict:
+    """The result, and the gradient of the sum of its squares by the first argument."""
+    x = x.clone().requires_grad_()
+    out = function(x, *args)
+    total = torch.zeros(()) if out is None else as_tensor(out).square().sum()
+    slope = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)[0] \
+        if total.requires_grad else torch.zeros_like(x)
+    return {"gives": out, f"squared and added up has the gradient by {name}": slope}
+
+
 class OwnAttention(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is F.scaled_dot_product_attention:
@@ -107,11 +117,14 @@ def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> S
 def attempts(look: Callable, program: Callable, cases: list, file: str, seconds: float
              ) -> Iterator[Seen]:
     """In all cases, until one of them does not end."""
-    with at_most(seconds):
-        for case in cases:
-            yield (seen := attempt(look, program, case, file))
-            if seen.error in ENDS:
-                return
+    try:
+        with at_most(seconds):
+            for case in cases:
+                yield (seen := attempt(look, program, case, file))
+                if seen.error in ENDS:
+                    return
+    except TooLong as error:                    # the clock ran out while an error was put in words
+        yield Seen({}, "TooLong", error_line(error, file))
 
 
 # ---- plain data ----------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         file = folder / tasks()[name].file
         if file in unopened:
             continue
-        program, told = judge_file(name, file, flags.seed)
+        program, told = judge_file(tasks()[name], file, flags.seed)
         if flags.which or file.exists() and told.told != UNTOUCHED:
             say(f"{name:<26}{told.told if told.state == NOT_STARTED else told.state}")
         if told.state == "right":
@@ -86,11 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(missing))
 
 
-def judge_file(name: str, file: Path, seed: str | None):
+def judge_file(task, file: Path, seed: str | None = None):
     """The program for a task in a file, and the verdict."""
     from lessons.tasks.call import program_in
-    from lessons.tasks.task import Judge, Verdict, tasks
-    task = tasks()[name]
+    from lessons.tasks.task import Judge, Verdict
     program, missing = program_in(file, task.name)
     return program, Verdict(missing, 0) if missing else Judge(task, seed).of(program, str(file))
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lessons.tasks.call import Seen, attempts, from_line, program_in, to_line
-from nanouft.plumbing.errors import PATIENCE, TooLong, at_most
+from nanouft.plumbing.errors import PATIENCE, TooLong, UserError, at_most
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link
@@ -156,7 +156,14 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
                 os.killpg(child.pid, 9)
             child.kill()
             code = child.wait()
-        return calls, ended or f"it ended Python (exit code {code})"
+        ended = ended or f"it ended Python (exit code {code})"
+        if name is None:                                # no line of a student has run
+            said = child.stderr.read().decode(errors="replace").split("\n")
+            why = next((x.strip() for x in reversed(said) if x.strip()), "it said nothing")
+            raise UserError(f"A process of the judge came to nothing before it had begun with a "
+                            f"program: {ended}; {why}. No program is to blame, and no table is "
+                            "written: mend that, and type the same command again")
+        return calls, ended
 
 
 # ---- in the process ------------------------------------------------------------------------------

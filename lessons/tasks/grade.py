@@ -34,6 +34,7 @@ from lessons.tasks.submission import (
     NOT_HANDED_IN,
     NOT_READ,
     Student,
+    all_files,
     hashed,
     job_for,
     warn_without_container,
@@ -74,6 +75,26 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
                     belongs_to)
 
 
+def files_read(students: list[Student]) -> dict[Path, str]:
+    """What the judge is made of and what the class has handed in: a hash of each file."""
+    read = [*ROOT.glob("nanouft/**/*"), *ROOT.glob("lessons/**/*"),
+            *(file for student in students for file in all_files(student.folder))]
+    return {x: hashed(x.read_bytes()) for x in read
+            if x.is_file() and "__pycache__" not in x.parts}
+
+
+def refuse_if_changed(before: dict[Path, str], now: dict[Path, str], student: Student) -> None:
+    """Whoever is graded after such a change may lose points by it, or gain some."""
+    changed = sorted(str(file) for file, _ in before.items() ^ now.items())
+    if changed:
+        more = len({*changed}) - 1
+        raise UserError(
+            f"{changed[0]}{f' and {more} more' if more else ''} changed while the programs of "
+            f"{student.name} ran, or of somebody beside. No table is written. Put back what was "
+            "there (git status, git restore), move the folder of whoever did it out of the class, "
+            "and type the same command again; with bubblewrap no program can do this")
+
+
 # ---- a class -------------------------------------------------------------------------------------
 def grade_class(folder: Path, which: list[str], out: Path) -> None:
     there = [x for x in sorted(folder.glob("*")) if x.name[0] != "."]
@@ -105,12 +126,13 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
     def run(student: Student, left: list[str]) -> dict[str, list[Seen] | str]:
         jobs = [job_for(name, judges[name], *student.programs[name]) for name in left]
         return run_all(jobs, student.folder.resolve(), [folder.resolve(), out.resolve()])
-    pool = ThreadPoolExecutor(os.cpu_count())
+    before, pool = files_read(students), ThreadPoolExecutor(os.cpu_count())
     try:
         waiting = {pool.submit(run, student, student.unmarked()): student for student in students}
         for done in progress(len(students), "grading", as_completed(waiting)):
-            student = waiting[done]
-            for name, seen in done.result().items():
+            student, found = waiting[done], done.result()
+            refuse_if_changed(before, files_read(students), student)
+            for name, seen in found.items():
                 student.marks[name] = new_mark(judges[name], name, seen, student.belongs[name])
             for name in names:
                 if name not in student.programs:

@@ -211,8 +211,8 @@ class Judge:
         """Of what a program gave in the cases, or in the first of them, if it was ended."""
         if not seen or seen[0].error == "Missing":              # no such function, no such file
             return Verdict(seen[0].words if seen else "no result", 0)
-        if all(call.words.startswith("NotImplementedError: \n") for call in seen):     # of a stub
-            return Verdict(UNTOUCHED, 0)
+        if all(call.words.partition("\n")[0] == "NotImplementedError: " for call in seen):
+            return Verdict(UNTOUCHED, 0)                        # a stub
         if len(seen) > len(self.cases):
             return Verdict(TOO_MANY, 0)
         seen = [self.compared(call, k) for k, call in enumerate(seen)]

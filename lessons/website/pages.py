@@ -64,30 +64,35 @@ def title(file: Path) -> str:
 
 # ---- the notebook -------------------------------------------------------------------------------
 def write_notebook(file: Path, out: Path, repository: str) -> None:
-    """The lesson without outputs, its first cell, and its exercises before the questions."""
+    """The lesson without outputs and its first cell. An exercise with which it runs stands before
+    the cell that asks for it, all others before the questions."""
     import jupytext
     from nbformat.v4 import new_code_cell, new_markdown_cell
     notebook = jupytext.read(file)
     last = notebook.cells.pop()
     text, heading, questions = last.source.partition("## Two questions")
     notebook.cells.insert(1, new_code_cell(PROJECT.format(repository=repository)))
-    cells = stubs(file)
-    if cells:
+    later = []
+    for name, stub in stubs(file).items():
+        asked = [k for k, x in enumerate(notebook.cells) if f"{name} = lesson.yours(" in x.source]
+        if asked:
+            notebook.cells.insert(asked[0], new_code_cell(stub))
+        else:
+            later.append(new_code_cell(stub))
+    if later:
         text += "In this notebook, write them here."
-    notebook.cells += [new_markdown_cell(text),
-                       *map(new_code_cell, cells), new_markdown_cell(heading + questions)]
+    notebook.cells += [new_markdown_cell(text), *later, new_markdown_cell(heading + questions)]
     jupytext.write(notebook, out / f"{file.stem}.ipynb")
 
 
-def stubs(file: Path) -> list[str]:
+def stubs(file: Path) -> dict[str, str]:
     """A cell for each exercise of a lesson, which may have none: its stub, and its check."""
     exercises = HERE / "exercises" / f"ex{number_of(file)[:2]}.py"
-    if not exercises.exists():
-        return []
-    source = read_text(exercises)
-    cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})"
-             for x in exercises_of(file, ast.parse(source))]
-    return ["from lessons.tasks.check import check\n\n\n" + cells[0], *cells[1:]]
+    source = read_text(exercises) if exercises.exists() else ""
+    imports = [ast.unparse(x) for x in ast.parse(source).body if isinstance(x, ast.Import)]
+    head = "\n".join(["from lessons.tasks.check import check", *imports])
+    return {x.name: f"{head}\n\n\n{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})"
+            for x in exercises_of(file, ast.parse(source))}
 
 
 # ---- the page -----------------------------------------------------------------------------------

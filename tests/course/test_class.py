@@ -153,7 +153,7 @@ def test_a_stub_does_nothing_but_raise(body, begun):
 
 def test_a_program_that_has_begun_is_not_called_not_started(graded):
     """PyTorch raises this error, too, and so may a branch that is not written yet."""
-    hand_in("torch", "import torch\ndef answers_needed(p, share):\n"
+    hand_in("torch", "import torch\ndef advantages(method, R):\n"
             "    return torch.arange(3).softmax(0)\n")
     hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"))
     table("12")
@@ -259,7 +259,7 @@ def test_who_hands_in_late_has_a_mark(graded):
 def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
     """Python's own tools give up where an expression or a chain of elif is nested too deep. What is
     wrong has half of the share of its cases that is right."""
-    deep = "def answers_needed(p, share):\n    return " + "+".join("1" * 1200)
+    deep = "def advantages(method, R):\n    return " + "+".join("1" * 1200)
     chain = WRONG + "if beta == 0:\n        return 0\n" + "".join(
         f"    elif beta == {k}:\n        return 0\n" for k in range(400))
     hand_in("ada", f"{deep}\n\n\n{chain}")
@@ -306,6 +306,37 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
     assert seen == [["00a"], ["12a", "12b"]]
 
 
+@pytest.mark.parametrize("file", ["project/nanouft/simple.py", "project/nanouft/torch.py",
+                                  "project/lessons/keys/ex12.py", "all/zoe/ex12.py"])
+def test_what_a_program_writes_over_ends_the_command_without_a_table(file, graded, monkeypatch,
+                                                                     capsys):
+    """It might cost those who come after it all their points, or give them some."""
+    for part in ("nanouft/simple.py", "lessons/keys/ex12.py"):
+        Path("project", part).parent.mkdir(parents=True)
+        Path("project", part).write_text("right = 1\n")
+    monkeypatch.setattr(grade, "ROOT", Path("project").resolve())
+    hand_in("eve", f"open({str(Path(file).resolve())!r}, 'w').close()\n{KEY}")
+    hand_in("zoe", KEY)
+    assert command(grade.main, ["all", "12", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert f"{file} changed while the programs of " in said
+    assert "No table is written" in said and not Path("out/points.csv").exists()
+
+
+@POSIX
+def test_a_process_that_ends_before_it_begins_is_no_wrong_program(monkeypatch, capsys):
+    """A full disk, or a PyTorch that cannot be read: what it says last is told."""
+    broken = Path("python")
+    broken.write_text("#!/bin/sh\necho 'No space left' >&2\nexit 7\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(child, "PYTHON", broken.resolve())
+    hand_in("ann", KEY)
+    assert command(grade.main, ["all", "12", "--out", "out"]) == 2
+    assert "it ended Python (exit code 7); No space left" in capsys.readouterr().err
+    assert not Path("out/points.csv").exists()
+
+
 def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
     hand_in("ann", KEY)
     table("12")
@@ -321,7 +352,7 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
     A spy only where there is a container."""
     place = tmp_path_factory.mktemp("class")
     programs = {name: source for name, (source, _) in ENDS.items()} | {
-        "ends 12a": RIGHT + "\ndef answers_needed(p, share):\n    import os\n    os._exit(0)\n"}
+        "ends 12a": RIGHT + "\ndef advantages(method, R):\n    import os\n    os._exit(0)\n"}
     if not child.no_container():
         programs["spy"] = SPY.replace("ROOT", str(ROOT)).replace("CLASS", f"{place}/all")
     with pytest.MonkeyPatch.context() as now:

@@ -14,7 +14,7 @@ import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
 from programs.wrong import OWN_STYLE, TWO
 
-from lessons.tasks import check, papers, parts
+from lessons.tasks import call, check, papers, parts
 from lessons.tasks.call import attempts
 from lessons.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.tasks.task import (
@@ -32,7 +32,7 @@ from lessons.tasks.task import (
 from nanouft import simple, world
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, load
+from nanouft.plumbing.errors import TooLong, UserError, load
 
 KNOWN = tasks()
 EXERCISES = [name for name in KNOWN if name[0].isdigit()]
@@ -45,8 +45,8 @@ def marked(names, slow) -> list:
 
 
 def refused(judge: Judge, program, seconds: float = 200) -> bool:
-    """In any of the cases. The first of them is enough."""
-    calls = attempts(judge.task.look, program, judge.cases, "", seconds)
+    """In any of the cases. No clock runs while they are compared."""
+    calls = [*attempts(judge.task.look, program, judge.cases, "", seconds)]
     seen = (judge.compared(call, k) for k, call in enumerate(calls))
     return any(call.words or judge.difference(call, judge.ours(judge.task.right, k))
                for k, call in enumerate(seen))
@@ -56,7 +56,7 @@ def told(name: str, text: str, folder: Path) -> str:
     """Of a file with this text."""
     file = folder / KNOWN[name].file
     file.write_text(text)
-    return check.judge_file(name, file, "5")[1].told
+    return check.judge_file(KNOWN[name], file, "5")[1].told
 
 
 @pytest.fixture
@@ -82,6 +82,15 @@ def small_base(monkeypatch, request):
     parts.noisy_model.cache_clear()
     yield
     parts.noisy_model.cache_clear()
+
+
+def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monkeypatch):
+    def late(error, file):
+        monkeypatch.undo()
+        raise TooLong("it had not ended")
+    monkeypatch.setattr(call, "error_line", late)
+    seen = [*attempts(call.result, lambda x: 1 / x, [(1,), (0,), (2,)], "", 9)]
+    assert [x.error for x in seen] == ["", "TooLong"] and "it had not ended" in seen[1].words
 
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
@@ -153,40 +162,104 @@ def slips(source: str) -> Iterator[str]:
             setattr(node, field, old)
 
 
-@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS, "07a"}])
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
 def test_a_slip_that_nobody_listed_is_refused(name):
-    """Each, in all right programs. (Of 07a many results are right.)"""
+    """Each, in all right programs."""
     judge = Judge(KNOWN[name], 5)
     assert not refused(judge, KNOWN[name].right)                # no limit of time for this one
     for source in slips(KNOWN[name].source):
         assert refused(judge, program_of(KNOWN[name], source), 0.3), source
 
 
-NEARLY_RIGHT = [        # a part of the right program, and what stands there instead
+EDGES = [               # a part of the right program, and what is wrong in its place at one edge
+    ("00a", "    return", "    if len(chosen) > len(rejected):\n        "
+     "chosen[:len(rejected)] == rejected and rejected[len(chosen)]\n    return"),
+    ("00a", "chosen[:i + 1] != rejected[:i + 1]", "chosen[:i + 1] != rejected[:i + 1] and i < 9"),
     ("00a", "chosen[:i + 1] != rejected[:i + 1]",
      "chosen[max(0, i - 2):i + 1] != rejected[max(0, i - 2):i + 1]"),
     ("00a", "chosen[:i + 1] != rejected[:i + 1]",
      "sorted(chosen[:i + 1]) != sorted(rejected[:i + 1])"),
+    ("00a", "range(len(chosen))", "range(min(len(chosen), len(rejected)))"),
+    ("01a", "    return scores", "    scores = scores.clamp(min=-200)\n    return scores"),
+    ("01a", "    return scores", "    scores = scores.clamp(max=200)\n    return scores"),
+    ("01a", "-math.inf", "-100"),
+    ("01a", "q @ k.transpose", "q @ k[:1].transpose"),
+    ("02a", "    mask, speaker", "    tokens = tokens if tokens.count('assistant') < 4 else "
+     "tokens[:9] + ['user'] * (len(tokens) - 9)\n    mask, speaker"),
+    ("02a", "int(speaker", 'int(token == "end" or speaker'),
     ("02a", "    return mask[1:]", "    while mask[-1:] == [1] and tokens[len(mask) - 1] != 'end':"
      "\n        mask.pop()\n    return (mask + [0] * len(tokens))[1:len(tokens)]"),
     ("03a", "(p * r).sum()", "(p * r).sum().clamp(min=0)"),
-    ("04a", "mask[i - 1] and", "i > mask.index(1) and"),
-    ("04a", "mixed and", "i > mask.index(1) and tokens[1:i + 1] != guesses[:i] and"),
-    ("04a", "mask[i - 1] and", "mask[i] and mask[i - 1] and"),
-    ("04a", "        if i and", "        mixed = mixed and counts\n        if i and"),
-    ("04a", "int(mixed and counts == 1))", "int(mixed and counts == 1))\n        mixed *= counts"),
-    ("05a", "right[cells].mean()", "right[[s for s in cells if best[s].any()] or cells].mean()"),
-    ("09a", "    return", "    score = min([.2, .4, .5, .7, .9, 1], key=lambda x: abs(x - score))\n"
-     "    return"),
+    ("03a", "    return", "    r = r.clamp(-100, 100)\n    return"),
+    ("04a", "mask[:, :-1] == 1", "mask[:, :-1].cumsum(1) > 0"),
+    ("04a", "mask[:, :-1] == 1", "mask[:1, :-1] == 1"),
+    ("04a", "    guess =", "    if inputs.shape[1] < 2:\n        return likeliest\n    guess ="),
+    ("05a", "range(T)", "range(min(T, 2))"),
+    ("05a", "== start", "== 0"),
+    ("05a", "(probs * best).sum(1)", "probs.gather(1, best.argmax(1, keepdim=True))[:, 0]"),
+    ("06a", "mask.sum(1, keepdim=True)", "mask.sum(1).max()"),
+    ("06a", "    later, weights", "    losses = losses.clamp(max=100)\n    later, weights"),
+    ("06a", "weights / mean", "weights / mean.detach()"),
+    ("07a", "-F.logsigmoid(h)", "-F.logsigmoid(h.clamp(min=-100))"),
+    ("07a", "-F.logsigmoid(h)", "-F.logsigmoid(h).mean().expand(len(h))"),
+    ("08a", "    return", "    share = max(share, 0.01)\n    return"),
+    ("08a", "return (gamma + math.log((1 - share) / share)) / beta",
+     "return max(0, (gamma + math.log((1 - share) / share)) / beta)"),
+    ("09a", "    return", "    if score < 0.3:\n        return score / 2\n    return"),
+    ("10a", "trust = torch.sigmoid(r_bar - r)", "trust = 1 / (1 + (r - r_bar).exp())\n    "
+     "trust = trust.clamp(min=0.001)"),
+    ("10a", "wrong[kept].mean()", "wrong[kept].mean() if k else wrong.mean() * 0"),
+    ("11a", "    sets =", "    if n == len(likes):\n        return sum(scores)\n    sets ="),
+    ("11a", "n))\n", "n))[:64]\n"),
+    ("12a", " + 1e-4", ""),
+    ("12a", "+ 1e-4", "+ 1e-3"),
+    ("12a", "R.std(1, keepdim=True)", "R.std()"),
     ("12b", "1 - eps, 1 + eps", "1 - 0.98 * eps, 1 + 0.98 * eps"),
-    ("12b", "1 - eps, 1 + eps", "1 - 1.02 * eps, 1 + 1.02 * eps")]
+    ("12b", "1 - eps, 1 + eps", "1 - 1.02 * eps, 1 + 1.02 * eps"),
+    ("12b", "rho * A <=", "(A < 0) | (rho * A) <="),
+    ("13a", "    return", "    p = max(p, .05)\n    return"),
+    ("13a", "    return", "    p = min(p, .99)\n    return"),
+    ("14a", " < abs", " <= abs"),
+    ("14a", "range(2, len(t) + 2)", "range(2, min(len(t) + 2, 20))"),
+    ("14a", "range(2, len(t) + 2)", "range(2, len(t) + 1)"),
+    ("15a", "R[:, t] +", "R[:1, t] +"),
+    ("15a", "torch.zeros(len(R))", "V[:, 0] * (V.shape[1] == 1)"),
+    ("15a", "    out =", "    V = V.clamp(min=0)\n    out ="),
+    ("16a", "    return", "    long = min(long, 99)\n    return"),
+    ("16a", "    return", "    s = min(s, .8)\n    return"),
+    *(("17a", "    return N\n", f"    return N if N < {cap} else None\n") for cap in (
+        60, 99, 399, 999)),
+    ("17a", "share <= 1 - gamma", "share < 1 - gamma"),
+    ("17a", "total >= share", "total > share"),
+    ("18a", "right <= gate", "right <= gate and right < 1"),
+    ("18a", "right <= gate", "right < gate"),
+    ("18a", "a / (K * n)", "a / (K * min(n, 99))"),
+    ("18a", "(stdev(scores) + 1e-4)", '(stdev(scores) or float("nan"))')]
+NEARLY_RIGHT = [        # and what is wrong in many places, but seldom by much
+    ("05a", "at = at * ice", "at = at * ice + 0 * at.roll(1) + 0.01 * ice"),
+    ("09a", "    return", "    score = min([.2, .4, .5, .7, .9, 1], key=lambda x: abs(x - score))\n"
+     "    return")]
 
 
-@pytest.mark.parametrize("name, part, instead", NEARLY_RIGHT)
+def planted(name: str, part: str, instead: str):
+    return program_of(KNOWN[name], source_with(KNOWN[name], ((part, instead, ""),)))
+
+
+@pytest.mark.parametrize("name, part, instead", EDGES)
+def test_an_edge_is_listed_and_not_drawn(name, part, instead):
+    """A program that is wrong there alone is refused by the edges that its key names, so by every
+    draw."""
+    judge = Judge(KNOWN[name], 0)
+    judge.cases = KNOWN[name].always
+    assert not refused(judge, KNOWN[name].right)
+    assert refused(judge, planted(name, part, instead), 0.3)
+    assert {name for name, *_ in EDGES} == {*EXERCISES}
+
+
+@pytest.mark.parametrize("name, part, instead", EDGES + NEARLY_RIGHT)
 def test_no_draw_calls_right_what_is_nearly_right(name, part, instead):
-    task = KNOWN[name]
-    program = program_of(task, source_with(task, ((part, instead, ""),)))
-    assert all(refused(Judge(task, seed), program) for seed in range(12))
+    program = planted(name, part, instead)
+    assert all(refused(Judge(KNOWN[name], seed), program, 0.1) for seed in range(40))
 
 
 @pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
@@ -222,15 +295,6 @@ def test_a_mask_is_drawn_in_any_form():
     assert len(seen) == 2 ** 4 - 1 and (0, 0, 0, 0) not in seen
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda g: 3 * g, lambda g: 7.3 * g, lambda g: 3 * g.norm() * (g / g.norm()),
-    lambda g: (g / 3).double() * 7, lambda g: g, lambda g: 0 * g, lambda g: -g,
-    lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
-    lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
-def test_rounding_makes_no_counterexample_of_07a(wrong):
-    assert Judge(KNOWN["07a"], 0).of(wrong).share == 0
-
-
 # ---- what its text says --------------------------------------------------------------------------
 EXAMPLES = [            # a sentence of a stub, what it says is given in one of the cases
     ("00a", "chosen bee cat end and rejected bee end give 0 1 1", [0, 1, 1]),
@@ -240,26 +304,28 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
     ("02a", "The targets of the row above are hi, assistant, yo, end, so the mask is [0, 0, 1, 1].",
      [0, 0, 1, 1]),
     ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", [0.25, -0.25]),
-    ("04a", "The tokens q x y end with the guesses x z end and the mask 1 1 1 give 0 0 1:",
-     [0, 0, 1]),
-    ("05a", "Let there be two cells, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 to cell "
-     "1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, .4, 0) "
-     "and the path is (0, 0), (0, 0), the result is .36, .6 and (.6 + .36) / 2 = .48.",
-     [.36, .6, .48]),
-    ("06a", "losses 2.5 and 0 with gamma 0.95 give 0.9199", 0.9199),
+    ("04a", "The row 5 6 7 8 with the mask 0 1 1 0 and the likeliest 1 2 3 4 gives 5 6 2 3.",
+     [[5, 6, 2, 3]]),
+    ("05a", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 "
+     "to cell 1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, "
+     ".4, 0) and probs[1] is (1, 0, 0, 0), two moves from cell 0 give (.6 + .36) / 2 = .48.", .48),
+    ("06a", "The losses 2.5 and 1 with gamma 0.5 give 3 and 1;", [[3, 1]]),
+    ("06a", "divided, 1.5 and 0.5.", [[1.5, 0.5]]),
+    ("07a", "now (-2, -9) and ref (-3, -5) give the margin 0.5 and the loss 0.4741.",
+     [[0.5], [0.4741]]),
     ("08a", "share 1/2, beta 2 and gamma 0.5 give 0.25.", 0.25),
     ("09a", "The score 1 gives 1/3", 1 / 3),
     ("10a", "r = (0, 0), r_bar = (ln 3, -ln 3), wrong = (0, 1) and k = 1 give 1/2, 1/4 and 0.",
      [1 / 2, 1 / 4, 0]),
     ("11a", "likes 1 2 3 0 and scores 0 1 0.5 0.2 give 0.425 with n = 1", 0.425),
     ("11a", "and 0.5833 with n = 2.", 0.5833),
-    ("12a", "p = 1/2 and share 0.5 give 2;", 2),
-    ("12a", "p = 0.1 and share 0.5 give 7.", 7),
+    ("12a", "R = [[1, 0], [1, 1]] gives [[0.25, -0.75], [0.25, 0.25]]",
+     [[0.25, -0.75], [0.25, 0.25]]),
     ("12b", "A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.",
      [0.4368]),
     ("13a", "p = 0.5 gives 0.5 and 0.1534.", [0.5, 0.1534]),
     ("14a", "difference 1, sd 0.8 and t = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776} give 5.", 5),
-    ("15a", "T 2, gamma 1 and lam 0.5 give c = 1 0.5 and v = -1 0.5", [[1, 0.5], [-1, 0.5]]),
+    ("15a", "R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4.", [[0.3, 0.4]]),
     ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", 0.03),
     ("17a", "share 0.5 and gamma 1 give 4;", 4),
     ("18a", "Scores [0, 0], lengths [4, 2], 5 tokens shown and gate 0 give [0, 0, 0.2].",
@@ -405,11 +471,12 @@ def test_exercises_come_first_as_their_lessons_do():
 def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
     """In a file without it, or without the file, the line names the file."""
     for name in (*EXERCISES, *parts.PARTS):
-        assert check.judge_file(name, STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
+        assert check.judge_file(KNOWN[name], STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
     for name, task in KNOWN.items():
         file = tmp_path / task.file
         for text in (None, "x = 1\n"):
-            said = told(name, text, tmp_path) if text else check.judge_file(name, file, "1")[1].told
+            said = (told(name, text, tmp_path) if text
+                    else check.judge_file(KNOWN[name], file, "1")[1].told)
             assert file.name in said and (said.startswith("not started") or text and not task.name)
         file.unlink()
 
@@ -447,7 +514,7 @@ def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_ar
         tmp_path, capsys, monkeypatch):
     """Before a line of them has run."""
     (tmp_path / "neighbour_of_ex12.py").write_text(KNOWN["12a"].source)
-    (tmp_path / "ex12.py").write_text("import os\nfrom neighbour_of_ex12 import answers_needed\n"
+    (tmp_path / "ex12.py").write_text("import os\nfrom neighbour_of_ex12 import advantages\n"
                                       "def grpo_push(*x):\n    raise ValueError(os.getpid())\n")
     words = ["12a", "12b", "3", "--folder"]
     assert command(check.main, [*words, str(tmp_path)]) == 2

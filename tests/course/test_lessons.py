@@ -4,6 +4,7 @@ shown beside a constant; the equations of lessons/extras are the losses of their
 All lessons take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
 """
+import json
 import os
 import re
 import runpy
@@ -19,18 +20,23 @@ import torch
 import torch.nn.functional as F
 from formula import value
 from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, start_folder
+from programs.right import HEAD
+from programs.right import RIGHT as PROGRAMS
 from test_equations import known, step
 
 from lessons import course, lesson_list
 from lessons.classroom import course_state
 from lessons.course import HERE, Question, switches
-from lessons.evidence import judge
 from lessons.evidence.dpo_and import DPOAnd
 from lessons.extras import povid, substitutes, ts_dpo
 from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from lessons.lesson_list import LESSONS, NUMBERS, number_of
-from lessons.tasks import parts  # noqa: F401 (it replaces how simple.py samples when it is read)
-from lessons.tasks.task import tasks
+from lessons.tasks import (
+    parts,  # noqa: F401 (it replaces how simple.py samples when it is read)
+    task,
+)
+from lessons.tasks.call import as_tensor
+from lessons.tasks.task import STUBS, tasks
 from lessons.website import pages
 from nanouft import train
 from nanouft.batch import write_logp
@@ -126,7 +132,8 @@ def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path, monkeypat
 def test_a_notebook_has_a_cell_for_each_exercise():
     """Its stub, which is checked where it stands."""
     checked = [re.search(r"^def (\w+)\(.*raise NotImplementedError\n\n\ncheck\((\w+)\)$", cell,
-                         re.M | re.S).groups() for file in LESSONS for cell in pages.stubs(file)]
+                         re.M | re.S).groups() for file in LESSONS
+               for cell in pages.stubs(file).values()]
     names = [task.name for name, task in tasks().items() if name[0].isdigit()]
     assert checked == [(name, name) for name in names]
 
@@ -257,7 +264,7 @@ def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
     monkeypatch.setattr(pages, "HERE", folder)
     (folder / "exercises").mkdir()
     (folder / "exercises" / "ex01.py").write_text("def f(x):\n    return x", encoding="utf-8-sig")
-    assert pages.stubs(NUMBERS["01"])[0].endswith("def f(x):\n    return x\n\n\ncheck(f)")
+    assert pages.stubs(NUMBERS["01"])["f"].endswith("def f(x):\n    return x\n\n\ncheck(f)")
 
 
 def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):
@@ -308,6 +315,111 @@ def test_who_always_says_the_same_letter_is_mostly_wrong():
     right = [answer for answer in RIGHT.values() if isinstance(answer, str)]
     assert {*RIGHT} == {f"{number} {change}".strip() for number, change in ASKED}
     assert max(map(right.count, right)) <= len(right) / 2
+
+
+# ---- the reader's own function -------------------------------------------------------------------
+TYPED = {name: number_of(file) for file in LESSONS
+         for name in re.findall(r'lesson\.yours\("(\w+)"\)', file.read_text("utf-8"))}
+
+
+def test_a_lesson_says_what_to_write_first_and_names_it_as_its_file_does():
+    """Those of which the function is the lesson; 06 asks a second time for that of 04."""
+    assert {name[:2] for name in TYPED} == {"01", "02", "04", "05", "06", "07", "12", "15"}
+    for name in TYPED:
+        asked, lesson = tasks()[name], NUMBERS[name[:2]]
+        assert (f"**Write it first.** `{asked.name}` of `lessons/exercises/{asked.file}` ({name})"
+                in " ".join(text_of(lesson).split()))
+        assert f'\n{asked.name} = lesson.yours("{name}")' in lesson.read_text("utf-8")
+        assert " runs with " in (STUBS / asked.file).read_text("utf-8").splitlines()[0]
+
+
+@pytest.fixture
+def stub(folder, monkeypatch):
+    """Writes an exercise into an empty folder of exercises, and asks a lesson for it."""
+    monkeypatch.setattr(task, "STUBS", folder)
+
+    def asked(name: str, program: str):
+        (folder / tasks()[name].file).write_text(program)
+        return course.Lesson("15").yours(name)
+    return asked
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_right_one(
+        name, stub, capsys):
+    """In any style: lists and arrays that are right become tensors of our kind."""
+    asked, case = tasks()[name], tasks()[name].always[-1]
+    unbegun = stub(name, (HERE / "exercises" / asked.file).read_text("utf-8"))
+    said = capsys.readouterr().out
+    assert unbegun is asked.right
+    assert f"with our {asked.name}. Better: write yours first ({name}), in {asked.file}\n" in said
+    own = stub(name, HEAD + PROGRAMS[name])
+    assert f"with your own {asked.name}\n" in capsys.readouterr().out
+    got, ours = own(*case), as_tensor(asked.right(*case))
+    assert isinstance(got, torch.Tensor) and got.shape == ours.shape
+    assert name == "02a" or got.dtype == ours.dtype
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_a_wrong_function_ends_the_lesson_with_its_smallest_case(name, stub, capsys):
+    asked = tasks()[name]
+    part, instead, sentence = asked.mistakes[0]
+    wrong = asked.source.replace(part, instead)
+    with pytest.raises(UserError, match=rf"mend {asked.name} in {asked.file} .* nothing was train"):
+        stub(name, f"{HEAD}{wrong}")
+    said = capsys.readouterr().out
+    assert f"{asked.name} ({name}), in {asked.file}, is wrong.\n    Right in " in said
+    assert sentence in said
+    with pytest.raises(UserError, match="mend"):
+        stub(name, f"def {asked.name}(:")
+    assert "cannot be read. SyntaxError" in capsys.readouterr().out
+
+
+def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monkeypatch, capsys):
+    """On a page, where there is no such cell, it is ours, whatever is in the file."""
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(course, "NOTEBOOK", True)
+    monkeypatch.setattr("builtins.input", lambda asked: "")
+
+    def cell(program: str):
+        space = {"__name__": "__main__"}
+        exec(HEAD + program, space)
+        monkeypatch.setattr(main, "own_guess", space["own_guess"], raising=False)
+        return stub("04a", "def own_guess(:")
+    assert stub("04a", "def own_guess(:") is tasks()["04a"].right
+    assert "with our own_guess" in capsys.readouterr().out
+    assert cell("def own_guess(*x):\n    raise NotImplementedError") is tasks()["04a"].right
+    assert "(04a), in the cell above\n" in capsys.readouterr().out
+    assert cell(PROGRAMS["04a"]) is not tasks()["04a"].right
+    assert "with your own own_guess" in capsys.readouterr().out
+    with pytest.raises(UserError, match="mend own_guess in the cell above"):
+        cell("def own_guess(inputs, mask, likeliest):\n    return likeliest")
+    monkeypatch.setattr(main, "own_guess", tasks()["04a"].right)            # of a run before
+    assert stub("04a", "") is tasks()["04a"].right
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_in_a_notebook_a_stub_stands_before_its_cell_and_runs_there(name, tmp_path):
+    """With the imports of its file, since those of the lesson may come later."""
+    lesson, asked = NUMBERS[name[:2]], tasks()[name]
+    pages.write_notebook(lesson, tmp_path, "")
+    cells = [x["source"] for x in json.loads(
+        (tmp_path / f"{lesson.stem}.ipynb").read_text("utf-8"))["cells"]]
+    cells = ["".join(x) for x in cells]
+    at, = (k for k, x in enumerate(cells) if f"\ndef {asked.name}(" in x)
+    assert f"{asked.name} = lesson.yours(" in cells[at + 1]
+    exec(cells[at], {"__name__": "here"})                   # "not started", and no other error
+
+
+def test_ours_is_read_after_the_readers_answer_and_not_with_a_switch(folder, monkeypatch, capsys):
+    lesson = course.Lesson("15")
+    typed(monkeypatch, "mine", "mine")
+    lesson.read(["one", "two"], "What is hidden?", "this")
+    lesson.change = "high"
+    lesson.read(["one"], "What is hidden?", "this")
+    said = capsys.readouterr().out
+    assert said.startswith("\none\ntwo\n\nWhat is hidden?\nWe read: this\n")
+    assert said.count("We read") == 1
 
 
 # ---- runs ----------------------------------------------------------------------------------------
@@ -370,20 +482,6 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
         assert abs(float(happened) - right[0]) <= right[1]
     picture = f"{number}-{change}" if change else number
     assert (tmp_path / f"out/lessons/{picture.replace(' ', '-')}.png").stat().st_size < 100_000
-
-
-@pytest.mark.slow
-def test_lesson_17_prints_the_intervals_that_are_published(tmp_path):
-    """The same rows of the same claims, whichever of two rows is subtracted."""
-    env, lesson = copied(tmp_path), str(tmp_path / "lessons" / "17_a_real_model.py")
-    ran = subprocess.run([sys.executable, lesson, "--guess", "10"], cwd=tmp_path, text=True,
-                         capture_output=True, timeout=600, env=env)
-    published = {figure for run in ("R1", "R1s", "R5", "R6", "C9") for line in judge.lines(run)
-                 if not line.question.startswith("...")     # one task of the line before
-                 for figure in re.findall(r"\d+\.\d ± \d+\.\d", line.figures)}
-    printed = re.findall(r"kept, .*? minus SFT.*?(\d+\.\d) ± +(\d+\.\d)", ran.stdout)
-    assert len(printed) == 10, ran.stderr
-    assert not {f"{mean} ± {half}" for mean, half in printed} - published
 
 
 # ---- lessons/extras ------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ ORDER = {
         objectives world simple run flat pictures reward evaluate pretrain sample train
         trainer pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw page_marks lesson_list course evidence NN extras papers website
-        tasks pieces keys classroom exercises bench __main__""",
+    "lessons": """draw page_marks lesson_list tasks course evidence NN extras papers
+        website pieces keys classroom exercises bench __main__""",
     "lessons/tasks": "call task parts papers child submission grade check",
     "lessons/classroom": "arena_runs arena exam course_state"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")

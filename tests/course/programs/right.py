@@ -48,44 +48,29 @@ def policy_gradient(p, r):                      # the Jacobian of the softmax
     return J @ r.numpy()
 """,
     "04a": """
-def depends_on_blend(tokens, guesses, mask):    # where the first mixture of two words stands
-    T = len(mask)
-    read = [j for j in range(1, T) if mask[j - 1] and guesses[j - 1] != tokens[j]]
-    first = min(read, default=T)
-    return np.array([bool(m) and i >= first for i, m in enumerate(mask)])
+def own_guess(inputs, mask, likeliest):         # lists, row by row
+    return [[int(likeliest[b, i - 1] if i and mask[b, i - 1] else inputs[b, i])
+             for i in range(inputs.shape[1])] for b in range(len(inputs))]
 """,
     "05a": """
-def estimates(probs, path, step, best):         # numpy, matrices of transition
+def best_moves_alone(probs, step, best, ice, start, T):     # numpy, a matrix of transitions
     P, S = probs.double().numpy(), len(probs)
     M = np.zeros((S, S))
     for s, a in itertools.product(range(S), range(4)):
-        M[s, int(step[s, a])] += P[s, a]
-    good = (P * best.numpy()).sum(1)
-    start = np.eye(S)[path[0][0]]
-    does = [start @ np.linalg.matrix_power(M, n) @ good for n in range(len(path))]
-    return np.prod([P[s, a] for s, a in path]), np.mean([good[s] for s, _ in path]), np.mean(does)
+        M[s, int(step[s, a])] += P[s, a] * int(ice[s])
+    at = [np.eye(S)[start] @ np.linalg.matrix_power(M, n) * ice.numpy() for n in range(T)]
+    return np.mean([x @ (P * best.numpy()).sum(1) / x.sum() for x in at])
 """,
     "06a": """
-def balance(losses, gamma):                     # bisection on the derivative, by autograd
-    head = losses[:-1].double()
-
-    def slope(b):
-        b = torch.tensor(b, dtype=torch.double, requires_grad=True)
-        l = torch.cat([head, b[None]])
-        v = torch.stack([sum(gamma ** (k - t) * l[k] for k in range(t, len(l)))
-                         for t in range(len(l))])
-        return torch.autograd.grad((v * l).sum() / v.sum(), b)[0].item()
-    low, high = 0.0, 1000.0
-    for _ in range(80):
-        mid = (low + high) / 2
-        low, high = (mid, high) if slope(mid) < 0 else (low, mid)
-    return low
+def weights_of(losses, mask, gamma, divided):   # a matrix of discounts
+    at = torch.arange(losses.shape[1])
+    v = losses @ (gamma ** (at[None] - at[:, None]).clamp(min=0)).triu().T * mask
+    return v * mask.sum(1, keepdim=True) / v.sum(1, keepdim=True) if divided else v
 """,
     "07a": """
-def both_fall(g_w):
-    u = torch.randn_like(g_w)
-    u -= (u @ g_w) / (g_w @ g_w) * g_w
-    return (3 * g_w + 0.2 * g_w.norm() * u / u.norm()).tolist()
+def margins_and_losses(now, ref, beta):         # softplus
+    h = beta * (now[0] - now[1] - ref[0] + ref[1])
+    return h, F.softplus(-h)
 """,
     "08a": """
 def fades_at(share, beta, gamma):               # bisection
@@ -117,9 +102,11 @@ def best_of_n(n, likes, scores):                # by counting
                * fractions.Fraction(scores[i]) for k, i in enumerate(order))
 """,
     "12a": """
-def answers_needed(p, share):                   # a list of all sizes
-    K = np.arange(2, 2000)
-    return K[np.argmax(1 - p ** K - (1 - p) ** K >= share)]
+def advantages(method, R):                      # what the others have, in numpy
+    R = R.double().numpy()
+    K, total = R.shape[1], R.sum(1, keepdims=True)
+    return {"REINFORCE": R - R.mean(), "RLOO": R - (total - R) / (K - 1), "online UNA": R - 1 / 2,
+            "GRPO": (R - total / K) / (R.std(1, ddof=1, keepdims=True) + 1e-4)}[method]
 """,
     "12b": """
 def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
@@ -139,11 +126,11 @@ def seeds_needed(difference, sd, t):            # in squares
     return min(fits, default=None)
 """,
     "15a": """
-def parts_of_advantage(T, gamma, lam):          # autograd through the recursion
-    R, V, A = torch.zeros(T, requires_grad=True), torch.zeros(T, requires_grad=True), 0
-    for t in reversed(range(T)):
-        A = R[t] + (gamma * V[t + 1] if t + 1 < T else 0) - V[t] + gamma * lam * A
-    return torch.autograd.grad(A, [R, V])
+def gae(R, V, gamma, lam):                      # a sum of later deltas, in lists
+    R, V, T = R.tolist(), [[*row, 0] for row in V.tolist()], R.shape[1]
+    delta = [[r[t] + gamma * v[t + 1] - v[t] for t in range(T)] for r, v in zip(R, V)]
+    return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
+            for d in delta]
 """,
     "16a": """
 def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd
