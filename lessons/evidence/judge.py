@@ -193,7 +193,7 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
 @cache
 def fragile(name: str) -> list[tuple[Line, str]]:
     """Decided questions of a run that are undecided without one seed, each with how many such
-    seeds there are: "N2: 7 of 8 seeds"."""
+    seeds there are: "N2 7 of 8"."""
     run, kept, out = plan.read(name), plan.scores(name), []
     without = [judged(name, {what: np.delete(x, seed, 2) if x.ndim > 2 else x
                              for what, x in kept.items()}) for seed in range(len(run.seeds()))]
@@ -201,7 +201,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
         seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
                  for model in range(len(run.models))]
         if line.verdict != "undecided" and any(seeds):
-            out.append((line, ", ".join(f"{plan.MODELS[model]}: {n} of {len(others)} seeds"
+            out.append((line, ", ".join(f"{plan.MODELS[model]} {n} of {len(others)}"
                                         for model, n in zip(run.models, seeds) if n)))
     return out
 
