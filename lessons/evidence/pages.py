@@ -184,6 +184,17 @@ def pages() -> dict[Path, str]:
             for text in sorted(TEXTS.glob("*.md")) if text.stem != FRONT}
 
 
+def found() -> dict[str, tuple[str, list[str]]]:
+    """{page: (its answer, which stands in bold below its title; the runs that it shows)}."""
+    out = {}
+    for file in sorted(TEXTS.glob("*.md")):
+        if file.stem != FRONT:
+            text = file.read_text("utf-8")
+            runs = [key.partition(" ")[0] for key in verdicts_of(text)]
+            out[file.stem] = fill(text.split("**")[1]), [*dict.fromkeys(runs)]
+    return out
+
+
 def front() -> str:
     return fill((TEXTS / f"{FRONT}.md").read_text("utf-8"))
 

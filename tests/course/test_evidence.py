@@ -683,8 +683,19 @@ def test_the_words_of_a_frozen_line_are_its_numbers():
 
 
 # ---- the command ---------------------------------------------------------------------------------
-def test_the_command_prints_every_verdict(capsys):
+def test_the_command_begins_with_the_answer_of_each_page_and_the_runs_to_ask_for(capsys):
     command.main([])
+    lines = capsys.readouterr().out.splitlines()
+    plain = " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+    for file, text in pages.pages().items():
+        answer, runs = pages.found()[file.stem]
+        assert text.split("\n\n")[1].startswith(f"**{answer}**"), file.name
+        assert answer.replace("\u00a0", " ") in plain and {*runs} <= {*judge.RUNS}
+
+
+def test_the_command_prints_every_verdict(capsys):
+    command.main(["all"])
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
     plain = " ".join(out.split())
