@@ -1,6 +1,6 @@
 """Writes the project as one small site, and every lesson as a notebook to run.
 
-    python -m lessons pages                 # all of it, in 10 to 15 minutes; open out/pages/index.html
+    python -m lessons pages                 # all, in 10 to 15 minutes: open out/pages/index.html
     python -m lessons pages 04              # runs lesson 04: its page and its notebook
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
