@@ -69,12 +69,6 @@ def print_all() -> None:
     for name in judge.RUNS:
         say(f"\n{name}: {title(name)}")
         print_lines(judge.lines(name))
-    questions, decided, stay = judge.as_one_family()
-    say()
-    print_wrapped("", (
-        "Each run is corrected for the number of its own questions. If all "
-        f"{questions} questions of C1 to C6 shared one correction, {stay} of their {decided} "
-        "decided verdicts would stay."))
 
 
 def title(name: str) -> str:

@@ -256,15 +256,3 @@ def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
 def of_100(difference: stats.Moments) -> Figure:
     mean, variance, freedom = difference
     return 100 * mean, 100 * stats.half_width(variance, freedom)
-
-
-def as_one_family() -> tuple[int, int, int]:
-    """If the questions of C1 to C6 shared one correction: (questions, verdicts that are decided
-    run by run, those of them that stay decided)."""
-    names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
-    alone = [line.verdict for name in names for line in lines(name)]
-    by_model = zip(*map(asked_by_model, names))
-    together = [holm(sum(of_runs, [])) for of_runs in by_model]
-    decided = sum(verdict != "undecided" for verdict in alone)
-    stay = sum(a == b == c != "undecided" for a, b, c in zip(*together, alone))
-    return len(alone), decided, stay
