@@ -17,23 +17,13 @@ from nanouft.plumbing.files import read_text, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLD = Path(__file__).with_name("fold")
-DOCS = sorted(x.relative_to(ROOT).as_posix() for where in (
-    "README.md", "CONTRIBUTING.md", "docs/**/*.md", "lessons/README.md", "lessons/papers/*.md",
-    "lessons/pieces/*.md") for x in ROOT.glob(where))
-
-
-def page_of(file: str) -> str:
-    """The page of one of DOCS, in the folder of its section."""
-    folder, _, name = re.sub("/(papers|pieces)/", "/", file).rpartition("/")
-    first = "index" if folder.startswith("docs") else "readme"
-    return f"{folder}/{first if name == 'README.md' else name[:-3]}.html".lstrip("/")
-
-
 PAGES = {"nanouft/playground": "playground/index.html", "frozen_lake": "lake/index.html",
-         "lessons": "lessons/index.html", **{file: page_of(file) for file in DOCS}}
+         "lessons": "lessons/index.html"}
+TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "lessons/README.md", "lessons/p*/*.md")
+DOCS = [x.relative_to(ROOT).as_posix() for where in TEXTS for x in sorted(ROOT.glob(where))]
 SECTIONS = {"index.html": "nanouft", "playground/index.html": "All losses",
             "lake/index.html": "Frozen Lake", "lessons/index.html": "Lessons",
-            "docs/results/index.html": "Results", "docs/index.html": "Docs"}
+            "docs/results/README.html": "Results", "docs/README.html": "Docs"}
 
 
 @dataclass
@@ -44,7 +34,7 @@ class Site:
 
     def address(self, file: str, here: str) -> str:
         """Where a file or folder of the project lies, seen from the page `here`."""
-        page = PAGES.get(file, file.replace(".py", ".html"))
+        page = PAGES.get(file, re.sub(r"\.(py|md)$", ".html", file))
         folder = (self.out / here).parent
         if file in DOCS or ROOT / file in self.lessons or (self.out / page).is_file():
             return Path(os.path.relpath(self.out / page, folder)).as_posix()
@@ -58,7 +48,7 @@ class Site:
         for page, title in SECTIONS.items():
             if page.startswith(("playground", "lake")) and not (self.out / page).parent.is_dir():
                 continue
-            near = Path(page).parent == Path(here).parent
+            near = Path(page).parent == Path(re.sub("/p.*/", "/", here)).parent
             now = f' aria-current="{"page" if page == here else "true"}"' if near else ""
             out.append(f'<a href="{"../" * here.count("/")}{page}"{now}>{title}</a>')
         return f'<header class="site"><nav aria-label="Site">{" ".join(out)}</nav></header>\n'
@@ -91,8 +81,10 @@ class Site:
                  for x in (title, title if about.startswith("|") else about)]
         self.write(here, new_notebook(cells=[new_markdown_cell(text)]), *plain)
 
-    def write_file(self, file: str, here: str, text: str) -> None:
+    def write_file(self, file: str, text: str, here: str = "") -> None:
         """The page of a Markdown file of the project; the pictures that it shows come along."""
+        here = here or file.replace(".md", ".html")
+
         def link(found: re.Match) -> str:
             there = os.path.normpath(Path(file).parent / found[2])
             if there.endswith((".png", ".svg")):

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.lesson_list import LESSONS, NUMBERS, QUESTIONS, exercises_of, head_of, number_of
-from lessons.website.layout import DOCS, PAGES, ROOT, Site
+from lessons.website.layout import DOCS, ROOT, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
@@ -189,10 +189,10 @@ def write_texts(site: Site) -> None:
     commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
                          read_text(ROOT / "README.md"), re.S | re.M)
     front = read_text(FRONT).replace("<!-- quick start -->", commands[1])
-    site.write_file("lessons/website/front.md", "index.html", front)
+    site.write_file("lessons/website/front.md", front, "index.html")
     site.write_text("lessons/index.html", lesson_list(site))
     for file in DOCS:
-        site.write_file(file, PAGES[file], read_text(ROOT / file))
+        site.write_file(file, read_text(ROOT / file))
 
 
 def write_drawn(site: Site) -> None:

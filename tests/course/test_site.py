@@ -20,7 +20,8 @@ from nanouft.playground.record import WEB, record
 REPOSITORY = "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
          "lessons/02_which_tokens_count.html", "lessons/03_language_as_a_walk.html",
-         "docs/index.html", "docs/data.html", "docs/results/index.html", "docs/results/uft.html"]
+         "docs/README.html", "docs/data.html", "docs/results/README.html",
+         "lessons/papers/psft.html"]
 AFTER = {"lake/index.html": ["#bet button"],                # and after a bet, with charts and map
          "playground/index.html": ["[data-bet=left]", "#map-ift text >> nth=1"]}
 
