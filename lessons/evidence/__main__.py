@@ -57,8 +57,8 @@ def print_wrapped(head: str, text: str, width: int = 100) -> None:
 def print_found() -> None:
     """The answer of each page of docs/results, and its runs."""
     for page, (answer, runs) in found().items():
-        name, asked = ("", "") if page == "README" else (page, f" ({', '.join(runs)})")
-        print_wrapped(f"{name:12}", answer + asked, 80)
+        head, asked = (f"{page:12}", f" ({', '.join(runs)})") if page != "README" else ("", "")
+        print_wrapped(head, answer + asked, 80)
     say("\nTwo figures are for our models N1 and N2. In brackets are runs; ask for one:",
         "  python -m lessons.evidence C4     # or all, for every verdict",
         "Conditions, and what speaks against each answer: docs/results/ift.md and so on", sep="\n")

@@ -565,8 +565,8 @@ def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
 
 @pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
 def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, plain):
-    """The page of UFT says so, of both settings: on N1 and on N2. Without "I do not know" no such lead is
-    clear on both; and in skills the chain with KTO leads by far in the second setting."""
+    """The page of UFT says so, of both settings: on N1 and on N2. Without "I do not know" no such
+    lead is clear on both; and in skills the chain with KTO leads by far in the second setting."""
     for second in ("DPO", "KTO", "UNA"):
         figures = differences(f"{run} better: {plain} - A -> {second}")
         assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second

@@ -88,6 +88,25 @@ def executed(lesson):
     return notebook
 
 
+# ---- the command ---------------------------------------------------------------------------------
+def test_the_command_ends_with_the_page_to_open(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pages, "run", executed)
+    pages.main(["02"])
+    first, *_, last = capsys.readouterr().out.splitlines()
+    page = last.removeprefix("page: ")
+    assert first.startswith("Running 1 lesson,") and (tmp_path / page).is_file() and page != last
+
+
+def test_the_kernel_that_runs_a_lesson_prints_nothing_of_its_own(site, tmp_path, monkeypatch,
+                                                                  capfd):
+    monkeypatch.setenv("PYTHONPATH", "")                # run() sets it
+    file = tmp_path / "lesson.py"
+    file.write_text("# %%\nprint(6 * 7)\n", encoding="utf-8")
+    assert pages.run(file).cells[0].outputs[0].text == "42\n"
+    assert capfd.readouterr() == ("", "")
+
+
 # ---- lessons -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("k", range(len(LESSONS)), ids=lambda k: LESSONS[k].stem)
 def test_the_page_of_a_lesson(k, site):
