@@ -31,14 +31,15 @@ def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
 def print_table(task: Task, seeds: int) -> None:
     """Train and print, a line for each method."""
     starts = [start_policy("net", start, task.lake, seeds) for start in STARTS]
+    say("\nWhere training ends. A network starts from scratch, or with the habit of walking\n"
+        "the detour, the worse path. distance: of the trained policy from the nearest\n"
+        "optimal one; arrives: how often it reaches the goal; own: share of what a method\n"
+        "learns from that lies on the policy's own way before training.")
     say(f"\n{f'{seeds} networks':<21}" + "".join(f"{text:>29}" for text in STARTS.values()))
     say(f"{f'{UPDATES} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'own':>6}" * 2)
     found = [[half_line(task, start, name) for start in starts] for name in NAMES]
     for text, halves in zip(NAMES.values(), found):
         say(f"{text:<21}" + "".join(said for _, said in halves))
-    say("distance: of the trained policy from the nearest optimal one; arrives: how\n"
-        "often it reaches the goal; own: share of what a method learns from that lies\n"
-        "on the policy's own way before training")
     say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.\n"
         "Here, the least mean distance first:")
     for k, text in enumerate(STARTS.values()):

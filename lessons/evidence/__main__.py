@@ -1,7 +1,8 @@
 """What the papers claim, judged from the scores of training runs that are kept in results/.
 
-    python -m lessons.evidence                      # all verdicts; nothing is trained
+    python -m lessons.evidence                      # what was found, a sentence or two a page
     python -m lessons.evidence C4                   # one run, with the score of each training
+    python -m lessons.evidence all                  # all verdicts; nothing is trained
     python -m lessons.evidence --commands C4        # the commands that train it, to be typed
     python -m lessons.evidence --train C4           # train it again; goes on where it stopped
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
@@ -19,7 +20,7 @@ import textwrap
 
 from lessons.evidence import judge, plan
 from lessons.evidence.judge import Line
-from lessons.evidence.pages import fill, write
+from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
 from nanouft.plumbing.entry import command
@@ -48,9 +49,19 @@ def print_lines(lines: list[Line], doubts: bool = False) -> None:
                 f"{text} ({', '.join(of)})" if of else text for text, of in line.doubts.items()))
 
 
-def print_wrapped(head: str, text: str) -> None:
-    """The text behind the head, in lines of at most 100 characters that stand below each other."""
-    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)))
+def print_wrapped(head: str, text: str, width: int = 100) -> None:
+    """The text behind the head, in lines of at most `width` that stand below each other."""
+    say(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
+
+
+def print_found() -> None:
+    """The answer of each page of docs/results, and its runs."""
+    for page, (answer, runs) in found().items():
+        head, asked = (f"{page:12}", f" ({', '.join(runs)})") if page != "README" else ("", "")
+        print_wrapped(head, answer + asked, 80)
+    say("\nTwo figures are for our models N1 and N2. In brackets are runs; ask for one:",
+        "  python -m lessons.evidence C4     # or all, for every verdict",
+        "Conditions, and what speaks against each answer: docs/results/ift.md and so on", sep="\n")
 
 
 def print_all() -> None:
@@ -58,12 +69,6 @@ def print_all() -> None:
     for name in judge.RUNS:
         say(f"\n{name}: {title(name)}")
         print_lines(judge.lines(name))
-    questions, decided, stay = judge.as_one_family()
-    say()
-    print_wrapped("", (
-        "Each run is corrected for the number of its own questions. If all "
-        f"{questions} questions of C1 to C6 shared one correction, {stay} of their {decided} "
-        "decided verdicts would stay."))
 
 
 def title(name: str) -> str:
@@ -116,7 +121,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m lessons.evidence", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in known))
-    parser.add_argument("runs", nargs="*", metavar="NAME", help="runs, as listed below [all]")
+    parser.add_argument("runs", nargs="*", metavar="NAME",
+                        help="runs, as listed below, or all [what was found]")
     parser.add_argument("--commands", action="store_true", help="print what trains a run")
     parser.add_argument("--train", action="store_true", help="train and score a run again")
     parser.add_argument("--write", action="store_true",
@@ -130,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     in_range(flags, "workers", low=1)
     in_range(flags, "seeds")
-    names = [one_of("run", name, known) for name in flags.runs]
+    names = [one_of("run", name, [*known, "all"]) for name in flags.runs]
     if flags.train or flags.commands:
         if not names or not set(names) <= {*plan.NAMES}:
             raise UserError("--train and --commands need a run with a plan, such as C13; the code "
@@ -158,9 +164,9 @@ def main(argv: list[str] | None = None) -> int:
     if flags.write:
         write()
     elif not names:
-        print_all()
+        print_found()
     for name in names:
-        print_one(name)
+        print_all() if name == "all" else print_one(name)
     return 0
 
 

@@ -193,7 +193,7 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
 @cache
 def fragile(name: str) -> list[tuple[Line, str]]:
     """Decided questions of a run that are undecided without one seed, each with how many such
-    seeds there are: "N2: 7 of 8 seeds"."""
+    seeds there are: "N2 7 of 8"."""
     run, kept, out = plan.read(name), plan.scores(name), []
     without = [judged(name, {what: np.delete(x, seed, 2) if x.ndim > 2 else x
                              for what, x in kept.items()}) for seed in range(len(run.seeds()))]
@@ -201,7 +201,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
         seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
                  for model in range(len(run.models))]
         if line.verdict != "undecided" and any(seeds):
-            out.append((line, ", ".join(f"{plan.MODELS[model]}: {n} of {len(others)} seeds"
+            out.append((line, ", ".join(f"{plan.MODELS[model]} {n} of {len(others)}"
                                         for model, n in zip(run.models, seeds) if n)))
     return out
 
@@ -256,15 +256,3 @@ def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
 def of_100(difference: stats.Moments) -> Figure:
     mean, variance, freedom = difference
     return 100 * mean, 100 * stats.half_width(variance, freedom)
-
-
-def as_one_family() -> tuple[int, int, int]:
-    """If the questions of C1 to C6 shared one correction: (questions, verdicts that are decided
-    run by run, those of them that stay decided)."""
-    names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
-    alone = [line.verdict for name in names for line in lines(name)]
-    by_model = zip(*map(asked_by_model, names))
-    together = [holm(sum(of_runs, [])) for of_runs in by_model]
-    decided = sum(verdict != "undecided" for verdict in alone)
-    stay = sum(a == b == c != "undecided" for a, b, c in zip(*together, alone))
-    return len(alone), decided, stay

@@ -19,8 +19,8 @@ repeat with other seeds and prompts: unplanned, too.
     stops   95.1, 95.4                  how many per cent of its answers stop
     task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or "in six
                                         skills"
-    fragile a list of all verdicts of some runs that hang on one seed: "fragile C17 R11"
-"-" before a form turns signs round; "&" behind it joins two figures with "and".
+"-" before a form turns signs round; "&" behind it joins two figures with "and". "{fragile}" is a
+list of the verdicts of the page that hang on one seed.
 
 A figure that no form can take from the scores is typed with its runs, and with the version of
 nanouft whose scores of these runs it was taken from: "{C13 3.0.0: 12 of 12}". The page has the
@@ -43,7 +43,7 @@ README = ROOT / "README.md"
 FRONT = "front"                         # the text of README's results
 WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
-FORMS = "pair wide size broad left rest sign cells small score stops task fragile"
+FORMS = "pair wide size broad left rest sign cells small score stops task"
 FIELD = re.compile(rf"\{{(-?)({FORMS.replace(' ', '|')})(&?) ([^}}]+)\}}")
 TYPED = re.compile(r"\{((?:[CR]\w+ )+)([\d.]+): ([^}]+)\}")
 
@@ -58,11 +58,27 @@ def all_lines() -> dict[str, Line]:
 # ---- marks ---------------------------------------------------------------------------------------
 def fill(text: str) -> str:
     """No line ends before a "%", or between a name and its mark."""
+    text = text.replace("{fragile}", fragile(text)) if "{fragile}" in text else text
     text = TYPED.sub(lambda field: typed(*field.groups()), text)
     text = FIELD.sub(lambda field: form(*field.groups()), text)
     if left := re.search(r'\{[^"].{,60}', text):                    # {"prompt": ...} is data
         raise UserError(f"no mark, because no form reads it: {left[0]}")
     return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
+
+
+def verdicts_of(text: str) -> list[str]:
+    """The keys of all questions whose verdict or figures a text shows."""
+    return [key for _, _, _, keys in FIELD.findall(text)
+            for key in keys.removeprefix("left ").split("; ") if key in all_lines()]
+
+
+def fragile(text: str) -> str:
+    """The verdicts of a text that hang on one seed, as a list; those of C5 and C7 have none."""
+    shown = verdicts_of(text)
+    runs = dict.fromkeys(key.split()[0] for key in shown)
+    return "".join(f"\n  - {MARKS[line.verdict]} {line.question} ({line.claim}: {seeds})"
+                   for run in runs if run in plan.NAMES
+                   for line, seeds in judge.fragile(run) if line.key in shown)
 
 
 def form(minus: str, name: str, join: str, key: str) -> str:
@@ -72,9 +88,6 @@ def form(minus: str, name: str, join: str, key: str) -> str:
         keys = key.removeprefix("left ").split("; ")
         return cells(keys, way, key.startswith("left ") or name == "small",
                      models=2 if name == "small" else 3)
-    if name == "fragile":
-        return "".join(f"\n  - {MARKS[line.verdict]} {line.question} ({line.claim}; {seeds})"
-                       for run in key.split() for line, seeds in judge.fragile(run))
     if name in ("score", "stops", "task"):
         return between.join(f"{x:.1f}" for x in of_training(name, key))
     if name == "sign":
@@ -169,6 +182,17 @@ def pages() -> dict[Path, str]:
     """{file: its text} of all pages that are written, README's results apart."""
     return {RESULTS / text.name: WRITTEN.format(text.name) + fill(text.read_text("utf-8"))
             for text in sorted(TEXTS.glob("*.md")) if text.stem != FRONT}
+
+
+def found() -> dict[str, tuple[str, list[str]]]:
+    """{page: (its answer, which stands in bold below its title; the runs that it shows)}."""
+    out = {}
+    for file in sorted(TEXTS.glob("*.md")):
+        if file.stem != FRONT:
+            text = file.read_text("utf-8")
+            runs = [key.partition(" ")[0] for key in verdicts_of(text)]
+            out[file.stem] = fill(text.split("**")[1]), [*dict.fromkeys(runs)]
+    return out
 
 
 def front() -> str:

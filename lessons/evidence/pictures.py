@@ -11,7 +11,7 @@ from html import escape
 from io import StringIO
 from pathlib import Path
 
-from lessons.evidence import forest, judge, plan, stats
+from lessons.evidence import judge, plan, stats
 from nanouft.pictures.colours import FAMILIES, INK, PANEL, SOFT, look
 from nanouft.pictures.plots import STYLE, save
 from nanouft.plumbing.files import write_text
@@ -58,17 +58,8 @@ def write_all(folder: Path) -> list[Path]:
             "one_stage": one_stage()}
         told = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
         plt.close("all")
-    for name, text in (("answers", answers_svg()), ("losses", losses_svg())):
-        write_text(folder / f"{name}.svg", text)
-        told.append(folder / f"{name}.svg")
-    return told
-
-
-def answers_svg() -> str:
-    """What was found, method by method (forest.py)."""
-    rows = forest.read_rows()
-    return as_svg(forest.draw(rows), "What was found, method by method", forest.shown(rows),
-                  forest.COLOURS)
+    write_text(folder / "losses.svg", losses_svg())
+    return [*told, folder / "losses.svg"]
 
 
 def losses_svg() -> str:

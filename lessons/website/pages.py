@@ -1,11 +1,11 @@
 """Writes the project as one small site, and every lesson as a notebook to run.
 
-    python -m lessons pages                 # all of it: out/pages/index.html is the front page
+    python -m lessons pages                 # all, in 10 to 15 minutes: open out/pages/index.html
     python -m lessons pages 04              # runs lesson 04: its page and its notebook
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
-The site is the front page, the page of all losses (nanouft.playground), Frozen Lake and the
-lessons; layout.py joins them, and links to docs/. Of a lesson the .py file is the only source.
+The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
+and the texts of docs/; layout.py joins them. Of a lesson the .py file is the only source.
 jupytext turns its cells into a notebook, to which a first cell, which finds the project or clones
 it from the --repository, and the exercises are added. nbconvert runs the lesson and writes the
 page, in which every output is folded, with the text that tells its result, so a reader can guess
@@ -17,18 +17,17 @@ import ast
 import logging
 import os
 import re
-import shutil
 import sys
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.lesson_list import LESSONS, NUMBERS, QUESTIONS, exercises_of, head_of, number_of
-from lessons.website.layout import ROOT, Site
+from lessons.website.layout import DOCS, ROOT, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
-from nanouft.plumbing.printing import progress, say
+from nanouft.plumbing.printing import progress, quantity, say
 
 OUT = Path("out/pages")
 FRONT = Path(__file__).with_name("front.md")
@@ -104,7 +103,8 @@ def run(file: Path):
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE)])
     where = {"metadata": {"path": str(HERE.parent)}}
     logging.getLogger("traitlets").setLevel(logging.ERROR)      # how it speaks to the kernel
-    ExecutePreprocessor(timeout=600).preprocess(notebook, where)
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    ExecutePreprocessor(timeout=600, extra_arguments=quiet).preprocess(notebook, where)
     return notebook
 
 
@@ -189,16 +189,15 @@ def lesson_list(site: Site) -> str:
     return f"# The lessons of nanouft\n\n{about}\n\n" + "\n".join(lines)
 
 
-def front(site: Site) -> str:
-    """front.md with README's commands; its pictures go to the site."""
+def write_texts(site: Site) -> None:
+    """The front page, which is front.md with README's commands, the list of lessons, and docs/."""
     commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
                          read_text(ROOT / "README.md"), re.S | re.M)
-    text = read_text(FRONT).replace("<!-- quick start -->", commands[1])
-    for picture in re.findall(r"!\[.*?\]\(\.\./\.\./(.*?)\)", text):
-        (site.out / picture).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / picture, site.out / picture)
-    return re.sub(r"\]\(\.\./\.\./(.*?)\)",
-                  lambda found: f"]({site.address(found[1], 'index.html')})", text)
+    front = read_text(FRONT).replace("<!-- quick start -->", commands[1])
+    site.write_file("lessons/website/front.md", front, "index.html")
+    site.write_text("lessons/index.html", lesson_list(site))
+    for file in DOCS:
+        site.write_file(file, read_text(ROOT / file))
 
 
 def write_drawn(site: Site) -> None:
@@ -226,14 +225,16 @@ def main(argv: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not (args.lessons or args.notebooks):
         write_drawn(site)
+    if not args.notebooks:
+        say(f"Running {quantity(len(files), 'lessons')}, each for up to a minute.")
     for file in progress(len(files), "lessons", files):
         write_notebook(file, folder, args.repository)
         if not args.notebooks:
             write_lesson(run(file), file, site)
-    if not args.notebooks:
-        site.write_text("lessons/index.html", lesson_list(site))
-        site.write_text("index.html", front(site))
     say(f"lessons: {len(files)}, in {folder}")
+    if not args.notebooks:
+        write_texts(site)
+        say(f"page: {OUT / 'index.html'}")
     return 0
 
 

@@ -19,7 +19,9 @@ from nanouft.playground.record import WEB, record
 
 REPOSITORY = "https://code.example/nanouft"
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
-         "lessons/02_which_tokens_count.html", "lessons/03_language_as_a_walk.html"]
+         "lessons/02_which_tokens_count.html", "lessons/03_language_as_a_walk.html",
+         "docs/README.html", "docs/data.html", "docs/results/README.html",
+         "lessons/papers/psft.html"]
 AFTER = {"lake/index.html": ["#bet button"],                # and after a bet, with charts and map
          "playground/index.html": ["[data-bet=left]", "#map-ift text >> nth=1"]}
 
@@ -71,14 +73,8 @@ def site(tmp_path_factory):
     for file in LESSONS:
         pages.write_notebook(file, whole.out / "lessons", REPOSITORY)
         pages.write_lesson(executed(file), file, whole)
-    write_texts(whole)
+    pages.write_texts(whole)
     return whole.out
-
-
-def write_texts(site) -> None:
-    (site.out / "lessons").mkdir(exist_ok=True)
-    site.write_text("lessons/index.html", pages.lesson_list(site))
-    site.write_text("index.html", pages.front(site))
 
 
 def executed(lesson):
@@ -90,6 +86,25 @@ def executed(lesson):
         if cell.cell_type == "code":
             cell.outputs = [new_output("stream", name="stdout", text="What happened: b, DPO.\n")]
     return notebook
+
+
+# ---- the command ---------------------------------------------------------------------------------
+def test_the_command_ends_with_the_page_to_open(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pages, "run", executed)
+    pages.main(["02"])
+    first, *_, last = capsys.readouterr().out.splitlines()
+    page = last.removeprefix("page: ")
+    assert first.startswith("Running 1 lesson,") and (tmp_path / page).is_file() and page != last
+
+
+def test_the_kernel_that_runs_a_lesson_prints_nothing_of_its_own(site, tmp_path, monkeypatch,
+                                                                  capfd):
+    monkeypatch.setenv("PYTHONPATH", "")                # run() sets it
+    file = tmp_path / "lesson.py"
+    file.write_text("# %%\nprint(6 * 7)\n", encoding="utf-8")
+    assert pages.run(file).cells[0].outputs[0].text == "42\n"
+    assert capfd.readouterr() == ("", "")
 
 
 # ---- lessons -------------------------------------------------------------------------------------
@@ -108,7 +123,7 @@ def test_the_page_of_a_lesson(k, site):
     below = re.findall(r'</details>\s*</div>\s*<div class="cell [^>]*text_cell[^>]*>(?:\s*<div'
                        r'[^>]*>)+\s*(<h2 id="[^"]+"|</div>|.{40})', text, re.S)
     assert below and not [x for x in below if x != "</div>" and not x.startswith("<h2")]
-    assert '<h2 id="What-happened"' not in below
+    assert '<h2 id="what-happened"' not in below
     titles = [title for cell in executed(LESSONS[k]).cells if cell.cell_type == "markdown"
               for title in re.findall(r"^## (.+)$", cell.source, re.M)]
     assert list(map(unescape, re.findall(r'<h2 id="[^"]+">(.*?)<a ', text))) == titles
@@ -162,7 +177,7 @@ def test_a_text_leads_to_the_files_that_it_names():
 
 def test_every_link_of_the_site_leads_somewhere(site, tmp_path):
     """Also without drawn pages, whom the navigation then does not name, and without lessons."""
-    write_texts(website.Site(tmp_path))
+    pages.write_texts(website.Site(tmp_path))
     assert not dead(site) and not dead(tmp_path)
     assert "Frozen Lake</a>" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
@@ -174,8 +189,7 @@ def test_every_page_has_the_navigation_a_description_and_a_title_of_its_own(site
         html = file.read_text(encoding="utf-8")
         page, here = Page(html), file.relative_to(site).as_posix()
         nav = re.search(r'<nav aria-label="Site">(.*?)</nav>', html)[1]
-        assert re.findall(r">([^<]+)</a>", nav) == [*website.SECTIONS.values(),
-                                                   *website.TEXTS.values()], here
+        assert re.findall(r">([^<]+)</a>", nav) == [*website.SECTIONS.values()], here
         assert nav.count("aria-current") == 1, here
         about = page.meta["description"]
         assert about and about == page.meta["og:description"] and page.meta["og:title"], here
