@@ -16,7 +16,7 @@ PROGRAMS = {
     "exam": ("classroom.exam", "questions with answers: an exam, or a quiz on earlier lessons"),
     "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
     "methods": ("website.methods_page", "writes the lists of methods and lessons, if you add one"),
-    "evidence": ("evidence", "all verdicts, from scores that come with the project"),
+    "evidence": ("evidence", "what was found, and every verdict"),
     "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
 
