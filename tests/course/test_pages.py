@@ -17,7 +17,7 @@ from made import write_jsonl
 from PIL import Image
 
 from lessons.evidence import pictures, whole_runs
-from lessons.website import methods_page, pages, steps_picture
+from lessons.website import methods_page, pages
 from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -608,21 +608,3 @@ def test_the_page_by_keyboard_alone(made, browser):
     assert press("#step-4", "ArrowLeft")["step"] == "3"
     assert press("#whole", "Space")["answers"] == "whole" and not faults
     assert page.locator(".said").first.evaluate("(x) => getComputedStyle(x).whiteSpace") == "normal"
-
-
-# ---- the strip -----------------------------------------------------------------------------------
-def test_the_strip_of_frames_shows_the_steps_of_today(made, tmp_path, monkeypatch):
-    """As `python -m lessons.website.steps_picture docs/steps.svg` writes it of the same record, and
-    nothing else; small and without motion."""
-    def of_record(names, rates):
-        assert {*map(rate_text, rates)} <= {*made[0]["rates"]}
-        return made[0] | {"methods": {name: made[0]["methods"][name] for name in names}}
-    monkeypatch.setattr(steps_picture, "record", of_record)
-    file = tmp_path / "s.svg"
-    assert steps_picture.main([str(file)]) == 0
-    kept = (DOCS / "steps.svg").read_text(encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == kept
-    dots = re.findall('class="dots[^>]*>(.*?)<', kept)
-    assert [x.count("●") for x in dots] == [0, 1, 3, 8, 8, 0, 0, 1, 2, 2]
-    assert "2.5e-4 these stop after the last step: SFT 8 of 8, DPO 7 of 8</text>" in kept
-    assert len(kept) < 10_000 and not re.search("animat|script|href", kept)
