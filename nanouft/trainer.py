@@ -22,8 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch.nn as nn
-
 from nanouft import train
 from nanouft.data.batches import Encoded, RowSource, encode, example_lines
 from nanouft.loop import Device
@@ -41,11 +39,11 @@ from nanouft.run.plan import Plan, plan_run
 from nanouft.run.reference import FrozenModels
 from nanouft.run.settings import OURS, THEIRS, TrainFlags
 
-# of transformers' arguments; 0: nanouft.train's choice
-DEFAULTS = {"learning_rate": 0.0, "per_device_train_batch_size": 0, "num_train_epochs": 0.0,
-            "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95,
-            "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
-            "report_to": "none", "ddp_find_unused_parameters": False}
+# of transformers' arguments; None: nanouft.train's choice
+DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_train_epochs": None,
+            "max_steps": None, "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup,
+            "adam_beta2": 0.95, "max_grad_norm": train.CLIP, "seed": TrainFlags.seed,
+            "logging_steps": 1, "report_to": "none", "ddp_find_unused_parameters": False}
 # flag of nanouft.train -> what is said here
 INSTEAD = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
            "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
@@ -57,10 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     """What the libraries refuse is one line as well, such as a logger that is not installed."""
     try:
         run(sys.argv[1:] if argv is None else argv)
-    except (ValueError, ImportError, RuntimeError, argparse.ArgumentError) as e:
+    except (ValueError, KeyError, ImportError, RuntimeError, argparse.ArgumentError) as e:
         file = traceback.extract_tb(e.__traceback__)[-1].filename
         if re.search("gloo|NCCL", str(e)):
             raise UserError("another process of this run has ended; its own line says why") from e
+        if "inline_container" in str(e):                # of torch.save
+            raise UserError("a checkpoint cannot be written; is the disk full?") from e
         if out_of_memory(e) or not re.search(r"[\\/](transformers|accelerate)[\\/]|argparse", file):
             raise
         raise UserError(" ".join(str(e).split())) from None
@@ -77,7 +77,7 @@ def run(argv: list[str]) -> Any:
     objective = load.with_first_models(objective, cfg, device, train=in_one_process)
     with flags_named_as_here():
         plan = plan_run(cfg, objective, given, rows, model, tok)
-    check_same(plan)
+    check_same(plan, model, argv)
     args.learning_rate, args.max_steps = plan.rate, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
@@ -85,8 +85,9 @@ def run(argv: list[str]) -> Any:
     if not objective.on_policy:
         say("Only the tokens in [[ ]] are trained on:", *example_lines(plan.train, tok), sep="\n")
     trainer = make_trainer(plan, model.to(device.name), tok, device, args)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    trainer.save(args.output_dir, tok)
+    with flags_named_as_here():
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        trainer.save(args.output_dir, tok)
     if objective.on_policy and (text := about_rewards(trainer.state.log_history)):
         say(text)
     say(f"\nSaved in {args.output_dir}\nTalk to it: python -m nanouft.sample {args.output_dir}")
@@ -98,11 +99,12 @@ def in_one_process(argv: list[str]) -> int:
     raise UserError("that is a run of one process; start it first")
 
 
-def check_same(plan: Plan) -> None:
-    """UserError if the processes have other rows or settings, as on machines with other files."""
-    key = folder.fingerprint(nn.Identity(), plan.train, repr(plan.objective))
+def check_same(plan: Plan, model: Any, argv: list[str]) -> None:
+    """UserError if the processes have other rows, start models or flags."""
+    key = folder.fingerprint(model, [*plan.train, *plan.held_out], *argv)
     if len({*shared(lambda processes: [key for _ in processes], range(plan.cfg.accumulate))}) > 1:
-        raise UserError("the processes have different rows: give all machines the same files")
+        raise UserError("the processes have different rows, start models or flags: give all "
+                        "machines the same files and the same command")
 
 
 def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any) -> Any:
@@ -154,13 +156,15 @@ def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
     values = vars(parser.parse_args(argv[1:] if name else argv))
     if "eval_data" in values and values["eval_strategy"] == "no":
         values["eval_strategy"] = "epoch"
-    args = arguments({f.name: values.pop(f.name) for f in dataclasses.fields(hf.TrainingArguments)
-                      if f.name in values})
+    told = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
+            if (x := values.pop(f.name, None)) is not None}
+    args = arguments(told)
     parts = args.gradient_accumulation_steps * args.world_size
-    cfg = replace(flags.fill(TrainFlags, values), seed=args.seed, lr=args.learning_rate or None,
-                  batch_size=args.per_device_train_batch_size * parts or None,
-                  steps=args.max_steps if args.max_steps > 0 else None,
-                  epochs=args.num_train_epochs or None, plain=args.eval_strategy == "no")
+    rows = told.get("per_device_train_batch_size")
+    cfg = replace(flags.fill(TrainFlags, values), seed=args.seed, lr=told.get("learning_rate"),
+                  batch_size=rows and rows * parts, accumulate=args.gradient_accumulation_steps,
+                  steps=told.get("max_steps"), epochs=told.get("num_train_epochs"),
+                  plain=args.eval_strategy == "no" and not args.eval_on_start)
     objective = flags.fill(cls, values)
     with flags_named_as_here():
         cfg.check(objective, {*values})
@@ -181,9 +185,9 @@ def arguments(told: dict[str, Any]) -> Any:
     """transformers' TrainingArguments. From here on the processes know one another."""
     from nanouft.run.hf_trainer import check_unread, transformers
     check_unread(argparse.Namespace(**told))
-    if not (told["resume_from_checkpoint"] or SILENT):          # once, in the first process
+    if not (told.get("resume_from_checkpoint") or SILENT):          # once, in the first process
         folder.check_free(told["output_dir"], "--output_dir")
-    told["fsdp"] = told["fsdp"] in ("true", "True") or told["fsdp"]     # a flag's value is a text
+    told["fsdp"] = told.get("fsdp") in ("true", "True") or told.get("fsdp")     # it is a text
     args = transformers.TrainingArguments(**told)
     check_unread(args)                              # a door that these arguments have opened
     return args

@@ -154,6 +154,15 @@ def test_held_out_rows_are_one_step_whatever_the_batches(name, tmp_path):
     same({key: found[f"eval_{key}"] for key in ["loss", *metrics]}, {"loss": loss} | metrics, 2e-5)
 
 
+@pytest.mark.parametrize("rows", [2, 3, 7])
+def test_no_held_out_row_is_read_again_to_fill_up_the_last_turn_of_two_processes(rows, tmp_path):
+    two = type("Two", (hf.TrainingArguments,), {"world_size": 2})
+    args = two(str(tmp_path), use_cpu=True, per_device_eval_batch_size=1)
+    model, objective, data = prepared("sft", False)
+    parts = Trainer(model, objective, data, NANO.pad, args, held=data[:rows]).parts
+    assert parts % 2 == 0 and 2 <= parts <= rows
+
+
 def test_the_best_checkpoint_is_that_of_the_best_metric_of_the_objective(tmp_path):
     model, objective, data = prepared("dpo", False)
     trainer = Trainer(model, objective, data[5:], NANO.pad, arguments(
@@ -250,7 +259,10 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("dpo --max_length 9", "did you mean --max-length"),
     ("dpo --dtype bf16", "--dtype: is --bf16 or --fp16 here"),
     ("dpo --rows 9 --report_to nowhere", "nowhere"),
-    ("dpo --learning_rate -1", "--learning_rate -1"),
+    ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),
+    ("dpo --gradient_accumulation_steps 0", "must be at least 1"),
+    ("dpo --per_device_train_batch_size 0", "must be at least 1"),
+    ("sft --rows 9 --max_steps 5 --learning_rate 1e9", "the run diverged"),
     ("dpo --rows 9 --per_device_train_batch_size 64", "--per_device_train_batch_size (times"),
     ("dpo --deepspeed x.json", "deepspeed: is not read here"),
     ("dpo --rows 9 --resume_from_checkpoint out", "out"),
@@ -261,6 +273,17 @@ def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
     (tmp_path / "a_file").write_text("")
     assert command(trainer.main, [*words.split(), *(["--use_cpu"] if words else [])]) == 2
     assert why in one_error(capsys)
+
+
+def test_processes_with_other_rows_models_or_flags_are_refused(monkeypatch):
+    told, rows, start = [], SimpleNamespace(accumulate=1), llama(False)
+    plan, other = (SimpleNamespace(train=PAIRS, held_out=x, cfg=rows) for x in ([], PAIRS))
+    monkeypatch.setattr(trainer, "shared", lambda work, things: told.extend(work([0])) or told)
+    trainer.check_same(plan, start, ["dpo"])
+    for more in ((plan, start, ["sft"]), (plan, llama(True), ["dpo"]), (other, start, ["dpo"])):
+        with pytest.raises(UserError, match="the same command"):
+            trainer.check_same(*more)
+    assert len({*told}) == 4
 
 
 def test_train_on_several_processes_says_the_command(monkeypatch, capsys):

@@ -26,7 +26,7 @@ from nanouft.loop import VALUE_TIMES, warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, library
+from nanouft.plumbing.errors import Diverged, UserError, library
 from nanouft.plumbing.seeds import seed_globals, step_seed
 from nanouft.rollout import Rollouts
 from nanouft.run.device import blocks_of
@@ -158,8 +158,8 @@ class Trainer(transformers.Trainer):
             if len(held) < processes:
                 raise UserError(f"held: {len(held)} rows for {processes} processes; give more")
             each = processes * self.args.per_device_eval_batch_size
-            pieces = min(len(held), processes * math.ceil(len(held) / each))
-            self.parts = processes if objective.coupled else pieces    # of the step of all of them
+            turns = min(len(held) // processes, math.ceil(len(held) / each))    # of each process
+            self.parts = processes * (1 if objective.coupled else turns)    # of the step of all
 
     def check_shards(self) -> None:
         """UserError for what a model in shards cannot do here. FSDP2 has not run on a card."""
@@ -238,9 +238,12 @@ class Trainer(transformers.Trainer):
 
     def log(self, logs: dict, *more: Any) -> None:
         """The loss, and the objective's metrics as means over the steps since the last log."""
-        if "loss" in logs and self.sums:
+        if "loss" in logs:
             logs |= {name: x / self.steps for name, x in self.added_up(self.sums).items()}
             self.sums, self.steps = defaultdict(float), 0
+        for name, x in logs.items():        # a gradient that is too large for fp16 is left out
+            if not math.isfinite(x) and not (name == "grad_norm" and self.args.fp16):
+                raise Diverged(f"{name} is {x} at step {self.state.global_step}: the run diverged")
         super().log(logs, *more)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
