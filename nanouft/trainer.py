@@ -30,6 +30,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
+from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import SILENT, say
 from nanouft.plumbing.share import shared
 from nanouft.rollout import about_rewards
@@ -85,6 +86,8 @@ def run(argv: list[str]) -> Any:
     if not objective.on_policy:
         say("Only the tokens in [[ ]] are trained on:", *example_lines(plan.train, tok), sep="\n")
     trainer = make_trainer(plan, model.to(device.name), tok, device, args)
+    if args.resume_from_checkpoint:
+        check_resume(args.resume_from_checkpoint, trainer)
     with flags_named_as_here():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         trainer.save(args.output_dir, tok)
@@ -105,6 +108,17 @@ def check_same(plan: Plan, model: Any, argv: list[str]) -> None:
     if len({*shared(lambda processes: [key for _ in processes], range(plan.cfg.accumulate))}) > 1:
         raise UserError("the processes have different rows, start models or flags: give all "
                         "machines the same files and the same command")
+
+
+def check_resume(checkpoint: str, trainer: Any) -> None:
+    """UserError if that run is finished, or has other steps, or other rows in each: it would leave
+    out some rows, and read others twice. A checkpoint has no number of rows, but one of passes."""
+    state = read_json(Path(checkpoint, "trainer_state.json"), global_step=int, epoch=float)
+    done, of_pass = state["global_step"], len(trainer.train_dataset) // trainer.rows
+    if (done >= trainer.args.max_steps or state["max_steps"] != trainer.args.max_steps
+            or round(state["epoch"] * of_pass) != done):
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: it is the end of that run, or its "
+                        "steps or their rows are others; give the same command")
 
 
 def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any) -> Any:

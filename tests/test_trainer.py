@@ -266,11 +266,15 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("dpo --rows 9 --per_device_train_batch_size 64", "--per_device_train_batch_size (times"),
     ("dpo --deepspeed x.json", "deepspeed: is not read here"),
     ("dpo --rows 9 --resume_from_checkpoint out", "out"),
+    ("sft --rows 8 --max_steps 2 --resume_from_checkpoint .", "end of that run"),
+    ("sft --rows 8 --max_steps 6 --resume_from_checkpoint .", "its steps"),
+    ("sft --rows 8 --max_steps 4 --per_device_train_batch_size 4 --resume_from_checkpoint .",
+     "their rows"),
     ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "is a run of one process"),
     ("grpo --eval_strategy epoch", "no row is held out"), ("ppo --save_steps 3", "whole ones")])
 def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a_file").write_text("")
+    (tmp_path / "trainer_state.json").write_text('{"global_step":2,"max_steps":4,"epoch":2.0}')
     assert command(trainer.main, [*words.split(), *(["--use_cpu"] if words else [])]) == 2
     assert why in one_error(capsys)
 
