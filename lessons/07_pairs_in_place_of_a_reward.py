@@ -173,7 +173,8 @@ def gradient(x, policy):
 def measure(policy) -> dict:
     """What the loss shows of the unseen pairs, and what it does not."""
     w, l, h, losses = measured(policy, unseen)
-    up, step = gradient(w.mean(), policy), -gradient(losses.mean(), policy)
+    up, down = gradient(w.mean(), policy), gradient(l.mean(), policy)       # g_w, g_l
+    step = -gradient(losses.mean(), policy)
     inputs, _, mask = tokens(unseen, "chosen", tok)
     with torch.no_grad():
         p, q = policy(inputs).log_softmax(-1), reference(inputs).log_softmax(-1)         # (B,T,V)
@@ -182,7 +183,7 @@ def measure(policy) -> dict:
     return {"won": (h > 0).float().mean().item(), "chosen": w.mean().item(),
             "rejected": l.mean().item(), "margin": h.mean().item(),
             "kl": (apart * mask).sum(1).mean().item(),
-            "rises": bool(up @ step > 0),
+            "ww": (up @ up).item(), "wl": (up @ down).item(), "rises": bool(up @ step > 0),
             "says": tok.decode(answer.ids).strip()}
 
 
@@ -195,13 +196,15 @@ step = -gradient(dpo_loss(policy, unseen[:3]), policy)
 assert (step - BETA * weighted).norm() < 1e-3 * step.norm(), "each pair weighs sigma(-h)"
 path = [now["chosen"] for now in seen]
 best = path.index(max(path))
-print("step  pairs won  margin  log p(chosen)  log p(rejected)    KL  ", unseen[0].prompt[0].text)
+print("step  pairs won  margin  log p(chosen)  log p(rejected)    KL  g_w g_w  g_w g_l  ",
+      unseen[0].prompt[0].text)
 for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
-    print("{:4} {won:10.0%} {margin:7.2f} {chosen:14.2f} {rejected:16.2f} {kl:5.1f}   {says}"
-          .format(2 * k, **seen[k]))
+    print("{:4} {won:10.0%} {margin:7.2f} {chosen:14.2f} {rejected:16.2f} {kl:5.1f} {ww:8.0f} "
+          "{wl:8.0f}   {says}".format(2 * k, **seen[k]))
 moves = [after > before for before, after in zip(path, path[1:])]
 right = sum(move == now["rises"] for move, now in zip(moves, seen))
-print(f"the gradients predict {right} of {len(moves)} moves of log p(chosen)")
+print(f"the gradients predict {right} of {len(moves)} moves of log p(chosen), "
+      f"{sum(moves)} of them up")
 
 # %%
 fig, panels = draw.panels(1, 3)
@@ -241,13 +244,15 @@ lesson.compare(path[-1], "nats")
 # the loss looks better and better. Making both answers less likely is the easier way to a larger
 # difference. At the end ten of twenty answers begin like the right one and go on in nonsense.
 #
-# The two products of a pair tell why. The derivative of $\log p$ with respect to the token's own
-# logit is $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to
-# a push, and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step
-# is mostly about the rejected answers. But both answers come after the same question and are
-# computed with the same weights. What lowers one of them lowers the other as well, so
-# $g_w\cdot g_l$ stays positive. The run uses Adam rather than the plain gradient steps of the
-# argument, yet the moves go where the gradients say.
+# The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
+# $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six
+# steps the chosen answers are nearly certain. The derivative of $\log p$ with respect to the
+# token's own logit is $1-p$, as the cell above has checked. So a token that is nearly certain
+# hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both answers come after the same
+# question and are computed with the same weights. What lowers one of them now lowers the other as
+# well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall. Later both products are large
+# and nearly equal. The run uses Adam rather than the plain gradient steps of the argument, yet the
+# moves go where the gradients of the loss say, up as well as down.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of

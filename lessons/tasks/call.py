@@ -42,7 +42,8 @@ def with_gradient(name: str, function: Callable, x: torch.Tensor, *args) -> dict
     """The result, and the gradient of the sum of its squares by the first argument."""
     x = x.clone().requires_grad_()
     out = function(x, *args)
-    total = torch.zeros(()) if out is None else as_tensor(out).square().sum()
+    parts = [] if out is None else out if isinstance(out, tuple) else [out]    # of any shapes
+    total = sum((as_tensor(part).square().sum() for part in parts), torch.zeros(()))
     slope = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)[0] \
         if total.requires_grad else torch.zeros_like(x)
     return {"gives": out, f"squared and added up has the gradient by {name}": slope}

@@ -10,7 +10,7 @@ import torch
 from lessons.keys import reward, silent
 from lessons.pieces.runs import searched
 from lessons.tasks import parts
-from lessons.tasks.call import Seen, program_in
+from lessons.tasks.call import Seen, program_in, with_gradient
 from lessons.tasks.task import HERE, STUBS, Judge, Measure, far_apart, tasks
 
 KNOWN = tasks()
@@ -139,6 +139,13 @@ def test_all_that_a_text_allows_is_among_the_edges_of_its_key(name):
     """So it is in every draw."""
     found = [ALLOWED[name](*case) for case in KNOWN[name].always]
     assert [any(some) for some in zip(*found)] == [True] * len(found[0])
+
+
+def test_two_results_of_different_shapes_are_shown_and_are_no_error_of_the_judge():
+    """As of a loss that ends in .mean()."""
+    seen = with_gradient("x", lambda x: (x, x.mean()), torch.tensor([1.0, 3.0]))
+    assert [part.shape for part in seen.pop("gives")] == [(2,), ()]
+    assert [slope.tolist() for slope in seen.values()] == [[4.0, 8.0]]
 
 
 def test_what_is_not_finite_is_far_from_a_number():
