@@ -214,7 +214,7 @@ class GPT(nn.Module):
         self.recomputes = True
 
     def gradient_checkpointing_enable(self, **how: object) -> None:
-        """Its name before transformers 5.23."""
+        """The name by which older Trainers call it."""
         self.activation_checkpointing_enable(**how)
 
     def new_cache(self, batch_size: int, room: int) -> Cache:

@@ -75,7 +75,7 @@ def run(argv: list[str]) -> Any:
                                    "fp16" if args.fp16 else "fp32")
     model, tok = load.open_model(cfg, objective, device)
     rows = load.load_rows(cfg, objective)
-    objective = load.with_first_models(objective, cfg, device, train=in_one_process)
+    objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():
         plan = plan_run(cfg, objective, given, rows, model, tok)
     check_same(plan, model, argv)
@@ -97,7 +97,7 @@ def run(argv: list[str]) -> Any:
     return trainer
 
 
-def in_one_process(argv: list[str]) -> int:
+def refuse_first_run(argv: list[str]) -> int:
     """In place of train.main, which makes the first models of a method."""
     raise UserError("that is a run of one process; start it first")
 

@@ -174,6 +174,27 @@ def test_the_best_checkpoint_is_that_of_the_best_metric_of_the_objective(tmp_pat
     same(trainer.evaluate()["eval_margin"], max(told), 1e-5)
 
 
+# ---- LoRA and checkpoints of activations ---------------------------------------------------------
+def test_checkpoints_of_activations_change_no_number(tmp_path):
+    """Each layer is computed once more, in the backward pass; with LoRA, which version 4 of
+    transformers would give no gradient."""
+    pytest.importorskip("peft")
+    found, calls = [], [0, 0]
+    for on in (False, True):
+        model, objective, data = prepared("ift", False)
+        model.add_lora(2, 0)
+
+        def count(*_, on=on):
+            calls[on] += 1
+        model.net.model.layers[0].self_attn.q_proj.register_forward_hook(count)
+        trainer = Trainer(model, objective, data, NANO.pad,
+                          arguments(tmp_path, gradient_checkpointing=on))
+        trainer.train()
+        found.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
+    assert calls[1] == calls[0] + STEPS
+    same(found[1], found[0], 2e-6)
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 PAIRS, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)     # never prepared
 

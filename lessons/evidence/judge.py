@@ -256,3 +256,14 @@ def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
 def of_100(difference: stats.Moments) -> Figure:
     mean, variance, freedom = difference
     return 100 * mean, 100 * stats.half_width(variance, freedom)
+
+
+def as_one_family() -> str:
+    """"17 of 24": how many of the decided verdicts of C1 to C6 stay decided if all questions of
+    these runs share one correction."""
+    names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
+    alone = [line.verdict for name in names for line in lines(name)]
+    together = [holm(sum(of_runs, [])) for of_runs in zip(*map(asked_by_model, names))]
+    decided = sum(verdict != "undecided" for verdict in alone)
+    stay = sum(a == b == c != "undecided" for a, b, c in zip(*together, alone))
+    return f"{stay} of {decided}"

@@ -20,7 +20,8 @@ repeat with other seeds and prompts: unplanned, too.
     task    58.2, 61.6                  "task C13 sft in unknown": its score in one task, or "in six
                                         skills"
 "-" before a form turns signs round; "&" behind it joins two figures with "and". "{fragile}" is a
-list of the verdicts of the page that hang on one seed.
+list of the verdicts of the page that hang on one seed. "{together}" is what stays of C1 to C6 if
+all their questions share one correction.
 
 A figure that no form can take from the scores is typed with its runs, and with the version of
 nanouft whose scores of these runs it was taken from: "{C13 3.0.0: 12 of 12}". The page has the
@@ -59,6 +60,7 @@ def all_lines() -> dict[str, Line]:
 def fill(text: str) -> str:
     """No line ends before a "%", or between a name and its mark."""
     text = text.replace("{fragile}", fragile(text)) if "{fragile}" in text else text
+    text = text.replace("{together}", judge.as_one_family()) if "{together}" in text else text
     text = TYPED.sub(lambda field: typed(*field.groups()), text)
     text = FIELD.sub(lambda field: form(*field.groups()), text)
     if left := re.search(r'\{[^"].{,60}', text):                    # {"prompt": ...} is data
