@@ -12,6 +12,7 @@ rows.
 """
 import argparse
 import dataclasses
+import json
 import math
 import re
 import sys
@@ -30,7 +31,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
-from nanouft.plumbing.files import read_json
+from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import SILENT, say
 from nanouft.plumbing.share import shared
 from nanouft.rollout import about_rewards
@@ -42,13 +43,20 @@ from nanouft.run.settings import OURS, THEIRS, TrainFlags
 
 # of transformers' arguments; None: nanouft.train's choice
 DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_train_epochs": None,
-            "max_steps": None, "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup,
-            "adam_beta2": 0.95, "max_grad_norm": train.CLIP, "seed": TrainFlags.seed,
-            "logging_steps": 1, "report_to": "none", "ddp_find_unused_parameters": False}
+            "max_steps": None, "eval_strategy": None, "lr_scheduler_type": "cosine",
+            "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95, "max_grad_norm": train.CLIP,
+            "seed": TrainFlags.seed, "logging_steps": 1, "report_to": "none",
+            "ddp_find_unused_parameters": False}
 # flag of nanouft.train -> what is said here
 INSTEAD = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
            "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
-           **{name: f"{THEIRS[name]} (times processes)" for name in ("batch_size", "accumulate")}}
+           **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
+LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"  # their errors
+LEARNS = "nanouft.json"         # in a checkpoint: what its run learns from
+# name in Plan.describe -> as it is called there
+DECIDES = {"objective": "method", "hp": "setting of the method", "code": "file of the method",
+           "key": "data, start model or reward", "steps": "steps", "batch_size": "rows of a step",
+           "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
 
@@ -56,13 +64,13 @@ def main(argv: list[str] | None = None) -> int:
     """What the libraries refuse is one line as well, such as a logger that is not installed."""
     try:
         run(sys.argv[1:] if argv is None else argv)
-    except (ValueError, KeyError, ImportError, RuntimeError, argparse.ArgumentError) as e:
+    except Exception as e:
         file = traceback.extract_tb(e.__traceback__)[-1].filename
         if re.search("gloo|NCCL", str(e)):
             raise UserError("another process of this run has ended; its own line says why") from e
         if "inline_container" in str(e):                # of torch.save
             raise UserError("a checkpoint cannot be written; is the disk full?") from e
-        if out_of_memory(e) or not re.search(r"[\\/](transformers|accelerate)[\\/]|argparse", file):
+        if out_of_memory(e) or not re.search(LIBRARIES, file):
             raise
         raise UserError(" ".join(str(e).split())) from None
     return 0
@@ -78,16 +86,17 @@ def run(argv: list[str]) -> Any:
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():
         plan = plan_run(cfg, objective, given, rows, model, tok)
-    check_same(plan, model, argv)
     args.learning_rate, args.max_steps = plan.rate, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
+    learns = what_decides(plan.describe(model, tok, device, ["--objective", argv[0]]))
+    check_same([str(learns), *argv], cfg.accumulate)
+    if args.resume_from_checkpoint:
+        check_resume(args.resume_from_checkpoint, learns)
     say(plan.headline(model, device))
     if not objective.on_policy:
         say("Only the tokens in [[ ]] are trained on:", *example_lines(plan.train, tok), sep="\n")
-    trainer = make_trainer(plan, model.to(device.name), tok, device, args)
-    if args.resume_from_checkpoint:
-        check_resume(args.resume_from_checkpoint, trainer)
+    trainer = make_trainer(plan, model.to(device.name), tok, device, args, learns)
     with flags_named_as_here():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         trainer.save(args.output_dir, tok)
@@ -102,28 +111,39 @@ def refuse_first_run(argv: list[str]) -> int:
     raise UserError("that is a run of one process; start it first")
 
 
-def check_same(plan: Plan, model: Any, argv: list[str]) -> None:
+def what_decides(about: dict) -> dict:
+    """What a run learns from, of Plan.describe; the same on any number of processes."""
+    return {words: ({**about["config"], **about})[name] for name, words in DECIDES.items()}
+
+
+def check_same(told: list[str], parts: int) -> None:
     """UserError if the processes have other rows, start models or flags."""
-    key = folder.fingerprint(model, [*plan.train, *plan.held_out], *argv)
-    if len({*shared(lambda processes: [key for _ in processes], range(plan.cfg.accumulate))}) > 1:
+    if len({*shared(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
         raise UserError("the processes have different rows, start models or flags: give all "
                         "machines the same files and the same command")
 
 
-def check_resume(checkpoint: str, trainer: Any) -> None:
-    """UserError if that run is finished, or has other steps, or other rows in each: it would leave
-    out some rows, and read others twice. A checkpoint has no number of rows, but one of passes."""
-    state = read_json(Path(checkpoint, "trainer_state.json"), global_step=int, epoch=float)
-    done, of_pass = state["global_step"], len(trainer.train_dataset) // trainer.rows
-    if (done >= trainer.args.max_steps or state["max_steps"] != trainer.args.max_steps
-            or round(state["epoch"] * of_pass) != done):
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: it is the end of that run, or its "
-                        "steps or their rows are others; give the same command")
+def check_resume(checkpoint: str, learns: dict) -> None:
+    """UserError if that run learned from something else, or is over."""
+    saved, now = read_json(Path(checkpoint, LEARNS)), json.loads(json.dumps(learns))
+    if other := [name for name, x in now.items() if saved.get(name) != x]:
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "
+                        f"{' and '.join(other)}; give the same command")
+    if read_json(Path(checkpoint, "trainer_state.json"))["global_step"] >= now["steps"]:
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: is the end of that run")
 
 
-def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any) -> Any:
-    """Its rows have the log-probs of frozen models, and each row was read by one process."""
-    from nanouft.run.hf_trainer import Trainer
+def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any,
+                 learns: dict) -> Any:
+    """Its rows have the log-probs of frozen models, and each row was read by one process. Its
+    checkpoints say what it learns from, for check_resume."""
+    from nanouft.run.hf_trainer import Trainer, transformers
+
+    class SayWhat(transformers.TrainerCallback):        # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            if state.is_world_process_zero:
+                write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", LEARNS), learns)
+
     objective = plan.objective
     source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device, shared)
     data = source.data if isinstance(source, RowSource) else plan.train
@@ -133,7 +153,8 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
     if held:
         models = FrozenModels(model, tok.pad, device, tok=tok, share=shared)
         held = models.prepare(held, objective, plan.cfg.seed)
-    return Trainer(model, objective, data, tok.pad, args, held=held, source=source)
+    return Trainer(model, objective, data, tok.pad, args, held=held, source=source,
+                   callbacks=[SayWhat()])
 
 
 def __getattr__(name: str) -> Any:
@@ -168,7 +189,7 @@ def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
         if given.startswith("--") and here and given not in parser._option_string_actions:
             raise UserError(f"{given}: is {here} here")
     values = vars(parser.parse_args(argv[1:] if name else argv))
-    if "eval_data" in values and values["eval_strategy"] == "no":
+    if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
         values["eval_strategy"] = "epoch"
     told = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
             if (x := values.pop(f.name, None)) is not None}

@@ -23,9 +23,10 @@ from nanouft.run.flags import as_flags
 
 ROWS = 8                                        # of a step
 SHARDS = ["--fsdp", "true", "--fsdp_config", '{"version": 2}']
-COLUMNS = {     # title: (processes, processes x parts of a step, more flags)
-    "one process": (1, 1, []), "two": (2, 2, []),
-    "two, accumulated": (2, 4, ["--gradient_accumulation_steps", "2"]), "FSDP2": (2, 2, SHARDS)}
+COLUMNS = {     # title: (nodes, processes of a node, parts of a step, more flags)
+    "one process": (1, 1, 1, []), "two": (1, 2, 2, []), "two nodes": (2, 1, 2, []),
+    "two, accumulated": (1, 2, 4, ["--gradient_accumulation_steps", "2"]),
+    "FSDP2": (1, 2, 2, SHARDS)}
 
 
 def work(file: str, parts: int, flags: list[str], rows: list[str]) -> None:
@@ -67,21 +68,22 @@ def let_accelerate_shard_on_a_cpu() -> None:
     AcceleratorState.__init__ = init
 
 
-def in_processes(number: int, *told) -> None:
+def in_processes(nodes: int, of_each: int, *told) -> None:
     """`work` in so many processes on gloo. On Linux they are copies of this one, which has loaded
     everything already."""
-    if number == 1:
+    if nodes * of_each == 1:
         return work(*told)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start_processes(one_of, (number, port, *told), nprocs=number,
+    start_processes(one_of, (nodes, of_each, port, *told), nprocs=nodes * of_each,
                     start_method="fork" if sys.platform == "linux" else "spawn")
 
 
-def one_of(rank: int, number: int, port: int, *told) -> None:
+def one_of(rank: int, nodes: int, of_each: int, port: int, *told) -> None:
     from accelerate.state import AcceleratorState
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(number),
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(nodes * of_each),
+                   "LOCAL_RANK": str(rank % of_each), "LOCAL_WORLD_SIZE": str(of_each),
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     AcceleratorState._reset_state(reset_partial_state=True)
     work(*told)
@@ -102,8 +104,8 @@ if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         start_folder(Path(folder, "other"))
         with redirect_stdout(None):
-            for title, (processes, parts, flags) in COLUMNS.items():
-                in_processes(processes, f"{folder}/{title}", parts, flags, rows)
+            for title, (nodes, of_each, parts, flags) in COLUMNS.items():
+                in_processes(nodes, of_each, f"{folder}/{title}", parts, flags, rows)
         found = {title: torch.load(f"{folder}/{title}") for title in COLUMNS}
     print("method", *COLUMNS, sep=" | ")
     for row in rows:

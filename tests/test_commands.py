@@ -110,8 +110,8 @@ def test_a_run_leaves_a_folder_that_tells_everything(here, capsys):
     told = read_json(run / "eval.json")
     between = [x["step"] for x in log if "held_out" in x]
     answer, = told["after"]["answers"]
-    says(out, "pairs.jsonl: 10 pairs|10 rows read: 9 to learn from, 1 held out before and after "
-         "training: 1 held-out row scored|dpo: 12 steps of 3 rows, 4 passes over 9 rows rows of "
+    says(out, "pairs.jsonl: 10 pairs|10 rows read: 9 to learn from, 1 held out held-out "
+         "rows scored: 1|dpo: 12 steps of 3 rows, 4 passes over 9 rows rows of "
          "up to |learning rate 0.001 (dpo's own: 3e-05), |[[|held-out pairs: "
          f"chosen answer gained more 0.500 |(1 row: too few)|{answer['prompt']}|Saved in a |"
          "Talk to it: python -m nanouft.sample a")

@@ -107,8 +107,8 @@ def test_shards_learn_what_whole_models_do(tmp_path):
     """FSDP2 by accelerate: with a tied head, LoRA, sums over all processes; none that samples."""
     save_model(tmp_path / "llama", llama(True), NANO)
     rows, flags = ["sft", "kto", "dpo --lora 2"], ["--init", str(tmp_path / "llama")]
-    in_processes(1, f"{tmp_path}/one", 1, flags, rows)
-    in_processes(2, f"{tmp_path}/two", 2, [*flags, *SHARDS], [*rows, "grpo"])
+    in_processes(1, 1, f"{tmp_path}/one", 1, flags, rows)
+    in_processes(1, 2, f"{tmp_path}/two", 2, [*flags, *SHARDS], [*rows, "grpo"])
     one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
     for row in rows:
         same(two[row], one[row], 1e-5)
@@ -224,6 +224,13 @@ def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
     assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
 
 
+def test_a_precision_of_the_environment_is_not_followed_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    rows = prepared("sft", False)
+    assert "give --bf16" in refusal(*rows, NANO.pad, arguments(tmp_path))
+    Trainer(*rows, NANO.pad, arguments(tmp_path, bf16=True))
+
+
 def test_a_model_rows_or_settings_that_are_not_ready_are_one_line(tmp_path):
     """Before the first step: no rows, not encoded, of another kind, held out of another kind, never
     prepared, longer than the context; a model that is not nanouft's; a setting."""
@@ -262,6 +269,9 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     """By whichever door: accelerate's configuration is the environment."""
     model, objective, data = prepared("sft", False)
     trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path), held=data[:2])
+    with pytest.raises(UserError, match="^fsdp: [^\n]*several GPUs"):
+        trainer.check_shards()
+    trainer.is_fsdp_enabled = True
     for version, best, of, why in ((1, False, "sft", "version 1"), (2, False, "grpo", "sample"),
                                    (2, True, "sft", "one piece")):
         trainer.accelerator.state.fsdp_plugin = SimpleNamespace(
@@ -269,7 +279,6 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
         trainer.args.load_best_model_at_end, trainer.objective = best, OBJECTIVES[of]()
         with pytest.raises(UserError, match=f"^[^\n]*{why}[^\n]*$"):
             trainer.check_shards()
-    trainer.is_fsdp_enabled = True
     with pytest.raises(UserError, match="^evaluate: with FSDP[^\n]*$"):
         trainer.evaluate()
 
@@ -284,37 +293,49 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("dpo --gradient_accumulation_steps 0", "must be at least 1"),
     ("dpo --per_device_train_batch_size 0", "must be at least 1"),
     ("sft --rows 9 --max_steps 5 --learning_rate 1e9", "the run diverged"),
-    ("dpo --rows 9 --per_device_train_batch_size 64", "--per_device_train_batch_size (times"),
+    ("dpo --rows 9 --per_device_train_batch_size 64", "size * processes 64: there are only"),
     ("dpo --deepspeed x.json", "deepspeed: is not read here"),
     ("dpo --rows 9 --resume_from_checkpoint out", "out"),
-    ("sft --rows 8 --max_steps 2 --resume_from_checkpoint .", "end of that run"),
-    ("sft --rows 8 --max_steps 6 --resume_from_checkpoint .", "its steps"),
-    ("sft --rows 8 --max_steps 4 --per_device_train_batch_size 4 --resume_from_checkpoint .",
-     "their rows"),
     ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "is a run of one process"),
     ("grpo --eval_strategy epoch", "no row is held out"), ("ppo --save_steps 3", "whole ones")])
 def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "trainer_state.json").write_text('{"global_step":2,"max_steps":4,"epoch":2.0}')
+    (tmp_path / "a_file").touch()
     assert command(trainer.main, [*words.split(), *(["--use_cpu"] if words else [])]) == 2
     assert why in one_error(capsys)
 
 
-def test_processes_with_other_rows_models_or_flags_are_refused(monkeypatch):
-    told, rows, start = [], SimpleNamespace(accumulate=1), llama(False)
-    plan, other = (SimpleNamespace(train=PAIRS, held_out=x, cfg=rows) for x in ([], PAIRS))
+def test_processes_with_other_flags_or_files_are_refused(monkeypatch):
+    told: list = []
     monkeypatch.setattr(trainer, "shared", lambda work, things: told.extend(work([0])) or told)
-    trainer.check_same(plan, start, ["dpo"])
-    for more in ((plan, start, ["sft"]), (plan, llama(True), ["dpo"]), (other, start, ["dpo"])):
+    trainer.check_same(["rows", "--lr"], 1)
+    for other in (["others", "--lr"], ["rows", "--bf16"]):
         with pytest.raises(UserError, match="the same command"):
-            trainer.check_same(*more)
-    assert len({*told}) == 4
+            trainer.check_same(other, 1)
+
+
+@pytest.mark.parametrize("flags, why", [
+    ("--rows 12", "data, start model"), ("--lora 2", "data, start model"), ("--max_steps 6",
+     "steps"), ("--per_device_train_batch_size 2", "rows of a step"), ("--beta 1", "setting"),
+    ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
+    ("--resume_from_checkpoint out/checkpoint-4", "is the end")])
+def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monkeypatch, capsys):
+    """Whatever it was that changed is named."""
+    monkeypatch.chdir(tmp_path)
+    start_folder(tmp_path / "start")
+    begun = ("dpo --init start --rows 8 --max_steps 4 --per_device_train_batch_size 4 --use_cpu "
+             "--save_steps 2 --output_dir out --resume_from_checkpoint out/checkpoint-2").split()
+    assert command(trainer.main, begun[:-2]) == 0
+    assert command(trainer.main, [*begun, *flags.split()]) == 2
+    assert why in one_error(capsys)
 
 
 def test_train_on_several_processes_says_the_command(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "8")
-    flags = "--batch-size 32 --beta 0.2 --lr 0.01 --dtype bf16 --out x --rows 64 --plain"
+    flags = ("--batch-size 32 --beta 0.2 --lr 0.01 --dtype bf16 --out x --rows 64 --plain "
+             "--save-every 0")
     assert command(train.main, ["--objective", "dpo", *flags.split()]) == 2
     assert one_error(capsys).endswith(
         "-m nanouft.trainer dpo --rows 64 --beta 0.2 --learning_rate 0.01 "
-        "--per_device_train_batch_size 4 --output_dir x --bf16 (without --plain)")
+        "--per_device_train_batch_size 4 --output_dir x --save_strategy no --bf16 "
+        "(without --plain)")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from safetensors import SafetensorError
+from tqdm import tqdm
 
 from nanouft.plumbing.errors import UserError, notes, out_of_memory
 from nanouft.plumbing.printing import say
@@ -45,7 +46,7 @@ def command(main: Callable, argv: list[str] | None = None,
         if not line:
             raise
         with suppress(OSError):                     # the terminal has closed
-            say(line, file=sys.stderr)
+            say(line, file=sys.stderr, write=tqdm.write)    # below a bar, not behind it
         return 130 if isinstance(e, KeyboardInterrupt) else 2
 
 

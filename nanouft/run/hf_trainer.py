@@ -27,6 +27,7 @@ from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import Diverged, UserError, library
+from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.seeds import seed_globals, step_seed
 from nanouft.rollout import Rollouts
 from nanouft.run.device import blocks_of
@@ -57,6 +58,10 @@ def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
         found = os.environ.get(ENVIRONMENT.get(name, ""), "").lower() in ("true", "1")
         if found or (more or {}).get(name) or getattr(args, name, usual) not in (usual, False):
             raise UserError(f"{name}: is not read here; {why}")
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if precision != "no" and not (getattr(args, "bf16", False) or getattr(args, "fp16", False)):
+        raise UserError(f"ACCELERATE_MIXED_PRECISION={precision}: is not read here; give --bf16 "
+                        "or --fp16")
 
 
 def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
@@ -145,7 +150,7 @@ class Trainer(transformers.Trainer):
         super().__init__(model, args, train_dataset=counted,
                          eval_dataset=range(len(self.held)) if held else None,
                          data_collator=lambda picked: {"picked": torch.tensor(picked)}, **more)
-        if self.is_fsdp_enabled:
+        if args.fsdp or self.is_fsdp_enabled:
             self.check_shards()
         self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
         if not objective.on_policy:
@@ -156,13 +161,16 @@ class Trainer(transformers.Trainer):
                                  across=self.accelerator.reduce)
             processes = self.args.world_size
             if len(held) < processes:
-                raise UserError(f"held: {len(held)} rows for {processes} processes; give more")
+                raise UserError(f"held: {quantity(len(held), 'rows')} for {processes} processes; "
+                                "give more")
             each = processes * self.args.per_device_eval_batch_size
             turns = min(len(held) // processes, math.ceil(len(held) / each))    # of each process
             self.parts = processes * (1 if objective.coupled else turns)    # of the step of all
 
     def check_shards(self) -> None:
         """UserError for what a model in shards cannot do here. FSDP2 has not run on a card."""
+        if not self.is_fsdp_enabled:
+            raise UserError("fsdp: cuts a model into shards on several GPUs, one process for each")
         plugin = self.accelerator.state.fsdp_plugin
         if self.objective.on_policy:
             raise UserError("FSDP: a model in shards cannot sample; leave it out, or use TRL")

@@ -141,7 +141,7 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
         held_out = affordable(held_out, steps * batch_size * objective.samples, times)
-    say(f"before and after training: {quantity(len(held_out), 'held-out rows')} scored")
+    say(f"held-out rows scored: {len(held_out):,}")
     return held_out
 
 

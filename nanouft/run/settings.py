@@ -152,7 +152,9 @@ def one_process(argv: list[str], objective: Objective, cfg: TrainFlags, given: s
             if name in given and (name in OURS or name in vars(objective))}
     words = [named_objective(argv) or "ift", *as_flags(ours)]
     for name in (name for name in THEIRS if name in given):
-        words += [*THEIRS[name].split(), str(values[name])]
+        never = values[name] == 0 and name in ("save_every", "eval_every")
+        words += ([f"--{name[:4]}_strategy", "no"] if never else
+                  [*THEIRS[name].split(), str(values[name])])
     words += [f"--{cfg.dtype}"] if cfg.dtype in ("bf16", "fp16") else []
     unread = ", ".join(sorted(map(flag, given - {*ours, *THEIRS, "dtype"})))
     raise UserError(
