@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError("a checkpoint cannot be written; is the disk full?") from e
         if out_of_memory(e) or not re.search(LIBRARIES, file):
             raise
-        raise UserError(" ".join(str(e).split())) from None
+        whose = "the Hugging Face hub: " if re.search("httpx|huggingface_hub", file) else ""
+        raise UserError(whose + " ".join(str(e).split())) from None
     return 0
 
 
