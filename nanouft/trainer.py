@@ -64,10 +64,13 @@ def main(argv: list[str] | None = None) -> int:
     """What the libraries refuse is one line as well, such as a logger that is not installed."""
     try:
         run(sys.argv[1:] if argv is None else argv)
+    except UserError:
+        raise
     except Exception as e:
         file = traceback.extract_tb(e.__traceback__)[-1].filename
         if re.search("gloo|NCCL", str(e)):
-            raise UserError("another process of this run has ended; its own line says why") from e
+            raise UserError("another process of this run has ended; its own line, or torchrun's "
+                            "report below, says why") from e
         if "inline_container" in str(e):                # of torch.save
             raise UserError("a checkpoint cannot be written; is the disk full?") from e
         if out_of_memory(e) or not re.search(LIBRARIES, file):
