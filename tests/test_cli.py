@@ -180,10 +180,9 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "train --device tpu": "unknown device 'tpu'",
     "train --device cpu:3": "--device cpu:3|PyTorch sees 1 CPU device here",
+    "train --device cuda": "--device cuda: PyTorch sees 0 CUDA devices here",
     "train --dtype fp16": "fp16|GPU",
     "evaluate start nowhere --data none.jsonl": "nowhere: no model folder",     # looked for first
-    f"sample start --prompt '{'Say it again ' * 60}' --max-new 3":
-        "tokens are asked, and start reads 127; shorten the question",
     "train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong --max-new 60":
         "67 fit; the answer keeps 60 more: lower --max-new, or --init",
     "train --init start --objective una --data held.jsonl":
@@ -196,9 +195,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "data even.jsonl --objective dpo": "this objective needs pairs (prompt, chosen, rejected); the "
         "data has 30 labelled answers; unused fields: label (30 rows); methods that read these "
         "rows: "}
-REFUSED |= {f"train --objective {name} --accumulate 2":
-            f"--accumulate 2: {name} compares all rows of a step; give a smaller --batch-size"
-            for name, objective in OBJECTIVES.items() if objective.coupled}
 REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
     "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
     "threads 0", "warmup 2", "max-new 0")}

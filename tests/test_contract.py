@@ -110,11 +110,6 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
         "coupled": o.coupled}, "left what the loss reads, right what the class says: change a fact"
 
 
-def test_a_method_whose_name_misleads_says_which_it_is():
-    assert "asft is Aligned SFT (arXiv:2409.10571)" in OBJECTIVES["asft"].about
-    assert "uft is UFT of 2024 (arXiv:2410.21438)" in OBJECTIVES["uft"].about
-
-
 def test_a_file_whose_class_has_another_name_is_one_line(monkeypatch):
     """As is a file that is no method."""
     monkeypatch.setattr(objectives, "NAMES", ["mine"])

@@ -20,6 +20,7 @@ from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
+from nanouft.run.flags import as_flags
 from nanouft.run.folder import locked
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.pace import choose_pace, with_beta
@@ -254,11 +255,7 @@ def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
     every = {f.name for f in fields(TrainFlags)}
     assert all(getattr(TrainFlags, name) != value for name, value in given.items()), "no defaults"
     assert {*OF_WORLD, *OF_FILES} | OWN == every and not {*OF_WORLD, *OF_FILES} & OWN
-    argv = []
-    for name, value in given.items():
-        words = [] if value is True else value if isinstance(value, list) else [str(value)]
-        argv += [f"--{name.replace('_', '-')}", *words]
-    lines = made_first(*argv)
+    lines = made_first(*as_flags(given))
     assert len(lines) == 2
     for line in lines:
         cfg = read_flags(line[:line.index("--device")])[1]
