@@ -24,7 +24,11 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        list_commands()
+        say("Each command explains itself with --help:\n")
+        for module, does in COMMANDS.items():
+            say(f"  python -m {module:<20}{does}")
+        say("\nBegin with: python -m nanouft.train --objective ift\n"
+            "`nanouft train` is short for python -m nanouft.train, and so are the others.")
         return 0
     if name == "lessons":
         raise UserError("the lessons are not installed: they are in nanouft's repository; in its "
@@ -32,14 +36,6 @@ def main(argv: list[str] | None = None) -> int:
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
     run_program(modules[one_of("command", name, modules)], rest)
     return 0
-
-
-def list_commands() -> None:
-    say("Each command explains itself with --help:\n")
-    for name, does in COMMANDS.items():
-        say(f"  python -m {name:<20}{does}")
-    say("\nBegin with: python -m nanouft.train --objective ift\n"
-        "`nanouft train` is short for python -m nanouft.train, and so are the others.")
 
 
 def console() -> int:

@@ -21,16 +21,18 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models import tokenizer
 from nanouft.models.folders import save_model, start_model
-from nanouft.models.tokenizer import Turn
+from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer, Turn
+from nanouft.models.tokenizer import nano as shipped
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.ranges import without_notes
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, measure_rollout
 from nanouft.run.reference import FrozenModels
 
-CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
+CPU, NANO = Device("cpu", "fp32"), shipped()
+BYTES = {bytes([b]): b for b in range(256)}
+LETTERS = Tokenizer("letters", BYTES, NANO_PATTERN)     # each letter is a token: a test can count
 ONLY_READ = ("mismatch",)               # roles that no loss trains on
 TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_std=0.4)
 

@@ -179,7 +179,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "train --device tpu": "unknown device 'tpu'",
-    "train --device cpu:3": "--device cpu:3|PyTorch sees 1 CPU device here",
+    "train --device cpu:1": "--device cpu:1|PyTorch sees 1 CPU device here",
     "train --device cuda": "--device cuda: PyTorch sees 0 CUDA devices here",
     "train --dtype fp16": "fp16|GPU",
     "evaluate start nowhere --data none.jsonl": "nowhere: no model folder",     # looked for first

@@ -403,14 +403,6 @@ def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path)
         assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
 
 
-def test_a_run_that_diverges_ends_in_one_line(place, tmp_path, capsys):
-    out = tmp_path / "run"
-    assert command(train.main, dpo(place, "--lr", "1e30", "--out", str(out))) == 2
-    err = capsys.readouterr().err.splitlines()[-1]
-    assert err.startswith("error: ") and "lower --lr" in err
-    assert not (out / "model.safetensors").exists()
-
-
 # ---- what stands in the place of a file or a folder ----------------------------------------------
 FOLDERS = ["steps", "steps/4", "steps/2", "steps/partial", "partial", "adapter"]
 LEFT = ["curves.png", "eval.json.partial", "metrics.jsonl.partial", "config.json",
@@ -470,23 +462,6 @@ def test_what_shares_its_bytes_with_a_file_of_the_run_keeps_them(run, place, cap
         remove(path)
         path.hardlink_to(same_beside(path))
     assert resumed(run, place, capsys)[0] == 0
-
-
-def test_what_a_kill_has_left_is_replaced(run, place, capsys):
-    for name in LEFT:
-        (run / name).touch()
-    for name in ("steps/partial", "partial", "adapter"):
-        (run / name).mkdir()
-        (run / name / "model.safetensors").touch()
-    assert resumed(run, place, capsys)[0] == 0
-
-
-@pytest.mark.parametrize("lost, told", [
-    ("steps", "begins again"), ("steps/4/optimizer.safetensors", "going on after step 2")])
-def test_what_a_run_has_lost_is_told_and_it_goes_on(lost, told, run, place, capsys):
-    remove(run / lost)
-    code, said = resumed(run, place, capsys)
-    assert code == 0 and told in said
 
 
 def test_a_damaged_text_is_one_line(run, place, capsys):

@@ -10,17 +10,15 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from made import write_jsonl
+from made import LETTERS, write_jsonl
 
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.report import report_use, unread_fields
 from nanouft.data.rows import Row, read, read_dataset
 from nanouft.data.selection import CHOOSE, NoRows
-from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 
-LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
 DATA = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 ASK, SO = {"role": "user", "content": "ask"}, {"role": "assistant", "content": "so"}
 PLACES = {      # what stands beside the field, and the method that reads it if none is named

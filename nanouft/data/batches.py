@@ -69,7 +69,6 @@ class EncodeReport:
     remedy: str = "give a model with a longer context"      # for rows that are too long
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     notes: LeftOut = field(default_factory=list)        # (Row.where, what is changed)
-    shortened: int = 0                                  # dialogues that lost their oldest turns
 
     def lines(self) -> list[str]:
         """Printed lines about rows that are not used as they are in the file."""
@@ -107,7 +106,6 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
             report.notes.append((r.where, "as rows of one answer each, since the chat template "
                                  "changes an answer when the dialogue goes on"))
         report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
-        report.shortened += any(e.lost_turns for e in kept)
         out += kept
     return out, report
 

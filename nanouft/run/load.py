@@ -161,8 +161,8 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
         except NoRows as e:
             files = cfg.data or []
             counts, _ = count_readers([x for file in files for x in items(file)], ", ".join(files))
-            readers = [f"{first}{and_others(rest)}: {quantity(n, 'rows')}"
-                       for (first, *rest), n in counts.items()]
+            readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
+                       + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
                         "one is; add rows, or name held-out ones by --eval-data") from None
@@ -189,10 +189,6 @@ def count_readers(found: list[tuple[str, Any]],
             continue
         counts[tuple(names)] = len({r.where for r in rows})
     return counts, refused
-
-
-def and_others(names: list[str]) -> str:
-    return f" and {quantity(len(names), 'others')}" if names else ""
 
 
 def methods_by_kinds() -> dict[tuple[str, ...], list[str]]:

@@ -96,7 +96,7 @@ class FrozenModels:
         for folder in folders:
             other, tok = self.open(folder)
             encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
-            if lost.why or lost.shortened:
+            if lost.why or any(e.lost_turns for e in encoded):
                 raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
                                 f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
                                 "leave them out, or take another helper model")
