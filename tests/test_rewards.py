@@ -195,27 +195,18 @@ def test_a_reward_may_use_worker_processes(name, how, tmp_path, monkeypatch):
 
 
 # ---- given in copies -----------------------------------------------------------------------------
-# the same reward twice: one that reads, and one that spoils all that it was given
 SPOILED = '''
-def read(prompts, completions, tests, deep, **others):
-    return [len(p + c) % 7 / 7 + len(str([t, d])) for p, c, t, d in
-            zip(prompts, completions, tests, deep)]
-
-def spoil(**given):
-    values = read(**given)
-    for of_answers in given.values():
-        for x in of_answers:
-            ruin(x)
-        of_answers.clear()
-    return values
-
-def ruin(x):
-    if isinstance(x, (dict, list)):
-        for value in x.values() if isinstance(x, dict) else x:
-            ruin(value)
+def spoil(prompts, completions, tests, deep, array):
+    values = []
+    for x, y, z in zip(tests, deep, array):
+        values.append(len(str([x, y, z])))
+        x[1][1]["n"].clear()
         x.clear()
-    elif hasattr(x, "fill"):
-        x.fill(0)
+        y["a"]["b"].clear()
+        z.fill(1000)
+    for given in (prompts, completions, tests, deep, array):
+        given.clear()
+    return values
 '''
 MINE = '''
 from nanouft.objective import Objective
@@ -232,18 +223,14 @@ class Mine(Objective):
         return chosen
 
     def prepare(self, data, models, seed):
-        prepared = [e for e in data]
         for e in data:
             e.per_row["sure"] = 1.0
-            for t in e.seqs.values():
-                t.ids[:] = 0
+            e.seqs["answer"].ids[:] = 0
         data.clear()
-        return prepared
+        return data
 
     def credit(self, batch):
-        for s in batch.seqs.values():
-            for x in (s.inputs, s.targets, s.mask):
-                x.zero_()
+        batch.seqs["answer"].inputs.zero_()
         batch.per_row["reward"].zero_()
         batch.tokens.clear()
         batch.seqs.clear()
@@ -255,18 +242,16 @@ class Mine(Objective):
 
 
 def test_a_reward_may_change_all_that_it_gets(tmp_path):
-    """Neither the rows nor what another answer sees changes: lists, dictionaries, arrays. Runs and
-    `evaluate` ask a reward by this door alone."""
+    """Neither the row nor what another answer to it sees changes: lists, dictionaries, arrays. Runs
+    and `evaluate` ask a reward by this door alone."""
     (tmp_path / "spoiled.py").write_text(SPOILED)
-    rows = [Row((Turn("user", f"Say {x}."),),
-                extra={"tests": [x, [x, {"n": [x]}]], "deep": {"a": {"b": [1, 2]}},
-                       "array": np.arange(3.0)})
-            for x in ("fig", "bee", "elm") for _ in range(2)]       # two answers to each prompt
-    before, answers = str([r.extra for r in rows]), ["a b"] * len(rows)
-    wanted = reward.scorer(f"{tmp_path / 'spoiled.py'}:read")(rows, answers)
-    for _ in range(2):
-        assert (reward.scorer(f"{tmp_path / 'spoiled.py'}:spoil")(rows, answers) == wanted).all()
-    assert str([r.extra for r in rows]) == before and answers == ["a b"] * len(rows)
+    row = Row((Turn("user", "Say fig."),), extra={
+        "tests": ["fig", ["fig", {"n": ["fig"]}]], "deep": {"a": {"b": [1, 2]}},
+        "array": np.arange(3.0)})
+    before, answers = str(row.extra), ["a b", "a b"]
+    score = reward.scorer(f"{tmp_path / 'spoiled.py'}:spoil")
+    assert len({*score([row] * 2, answers), *score([row] * 2, answers)}) == 1
+    assert str(row.extra) == before and answers == ["a b", "a b"]
 
 
 def test_an_objective_may_change_all_that_it_gets(tmp_path):
@@ -280,12 +265,11 @@ def test_an_objective_may_change_all_that_it_gets(tmp_path):
         (r.extra, r.roles) for r in before] and len(chosen) == len(rows)
     encoded, _ = encode(find("sft")().choose(rows), NANO, 64)
     ids = [e.seqs["answer"].ids.copy() for e in encoded]
-    assert len(mine.prepare(encoded, None, 0)) == len(encoded) == len(ids)
+    mine.prepare(encoded, None, 0)
     assert all((e.seqs["answer"].ids == x).all() and "sure" not in e.per_row
-               for e, x in zip(encoded, ids))
+               for e, x in zip(encoded, ids, strict=True))
     batch = batch_of(Form("grpo"))
     was = copy.deepcopy(batch)
     mine.credit(batch)
     assert batch.tokens == was.tokens and batch.per_row["reward"].equal(was.per_row["reward"])
-    for name in ("inputs", "targets", "mask"):
-        assert getattr(batch.seqs["answer"], name).equal(getattr(was.seqs["answer"], name))
+    assert batch.seqs["answer"].inputs.equal(was.seqs["answer"].inputs)
