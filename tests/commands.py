@@ -80,7 +80,7 @@ def call(line: str) -> int:
 
 
 def dpo(place: Path, *more: str, out: str = "run", steps: int = 5) -> list[str]:
-    """The words of a short run on start_and_pairs, which is saved after every second step."""
+    """The words of a short run on its pairs, which is saved after every second step."""
     return ["--objective", "dpo", "--init", str(place / "start"), "--data",
             str(place / "pairs.jsonl"), "--batch-size", "4", "--steps", str(steps), "--save-every",
             "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu", "--out",

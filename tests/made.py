@@ -4,7 +4,7 @@ import json
 import re
 import typing
 from ast import literal_eval
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -169,27 +169,26 @@ def one_error(capsys) -> str:
     return err[0]
 
 
-def start_and_pairs(folder: Path) -> None:
-    """start/ and pairs.jsonl: a tiny model, and ten pairs that it can read."""
-    start_folder(folder / "start")
-    write_jsonl(folder / "pairs.jsonl", (
-        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]} for x in (
-            "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
-
-
 @contextmanager
-def killed_in_step(n: int) -> Iterator[None]:
-    """Within this block the n-th step of AdamW is interrupted, as by Ctrl-C."""
+def in_step(n: int, act: Callable[[], object]) -> Iterator[None]:
+    """Within this block `act` is called where the n-th step of AdamW begins."""
     taken, step = [], torch.optim.AdamW.step
 
-    def stops(self, *args, **kw):
+    def counted(self, *args, **kw):
         taken.append(1)
         if len(taken) == n:
-            raise KeyboardInterrupt
+            act()
         return step(self, *args, **kw)
     with pytest.MonkeyPatch.context() as now:
-        now.setattr(torch.optim.AdamW, "step", stops)
+        now.setattr(torch.optim.AdamW, "step", counted)
         yield
+
+
+def killed_in_step(n: int):
+    """Within this block the n-th step of AdamW is interrupted, as by Ctrl-C."""
+    def stops():
+        raise KeyboardInterrupt
+    return in_step(n, stops)
 
 
 # ---- rows of every kind: all have an answer and a pair, some a score or a label ------------------

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import traceback
@@ -20,7 +21,6 @@ if not hasattr(os, "fork"):
 import resource  # not on Windows
 
 from commands import dpo, no_pictures
-from made import start_and_pairs
 
 from nanouft import train
 from nanouft.models import folders
@@ -129,11 +129,11 @@ PROGRESS = re.compile(r"%\||: [\d,]+ of [\d,]+ after ")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(belongings, tmp_path_factory):
     """A folder with a start model, pairs, and a whole run of each kind; we are in it."""
     folder, before = tmp_path_factory.mktemp("ends"), os.getcwd()
     os.chdir(folder)
-    start_and_pairs(folder)
+    shutil.copytree(belongings, folder, dirs_exist_ok=True)
     Path("r.py").write_text(REWARD)
     Path("mine.py").write_text(MINE)
     with no_pictures():

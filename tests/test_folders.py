@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from commands import dpo
-from made import NANO, killed_in_step, nano, one_error, start_and_pairs
+from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load_file, save_file
 
 from nanouft import pretrain, reward, train
@@ -47,10 +47,10 @@ posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="links, pipes and for
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(belongings, tmp_path_factory):
     """A folder with a start model, a whole run, and one that was killed in its last step."""
     folder = tmp_path_factory.mktemp("folders")
-    start_and_pairs(folder)
+    shutil.copytree(belongings, folder, dirs_exist_ok=True)
     assert command(train.main, dpo(folder, out="whole", steps=STEPS)) == 0
     with killed_in_step(STEPS):
         assert command(train.main, dpo(folder, out="half", steps=STEPS)) == 130

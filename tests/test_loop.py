@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from made import (
     TINY,
     Form,
     batch_of,
+    in_step,
     llama,
     nano,
     one_error,
@@ -129,21 +131,6 @@ def trained(place: Path, line: str, kind: str = "") -> list:
     return scalers
 
 
-@contextmanager
-def copied_in_step(n: int, run: Path, to: Path) -> Iterator[None]:
-    """In the n-th step the folder of the run is copied: so a kill -9 would leave it."""
-    taken, step = [], torch.optim.AdamW.step
-
-    def copies(self, *args, **kw):
-        taken.append(1)
-        if len(taken) == n:
-            shutil.copytree(run, to)
-        return step(self, *args, **kw)
-    with pytest.MonkeyPatch.context() as now:
-        now.setattr(torch.optim.AdamW, "step", copies)
-        yield
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with start models, rows of every kind, and of each run the whole one, and one that
@@ -165,7 +152,7 @@ def place(tmp_path_factory) -> Path:
     for name in RUNS:
         whole, cut = (folder / state / name for state in ("whole", "cut"))
         cut.parent.mkdir(exist_ok=True)
-        with copied_in_step(6, whole, cut):
+        with in_step(6, partial(shutil.copytree, whole, cut)):      # as a kill -9 would leave it
             trained(folder, f"{flags(RUNS[name])} --out whole/{name}", name)
     return folder
 

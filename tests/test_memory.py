@@ -23,7 +23,6 @@ from made import (
     learn,
     one_error,
     same,
-    start_and_pairs,
     tiny,
 )
 from torch.profiler import ProfilerActivity, profile
@@ -267,12 +266,11 @@ def test_steps_in_half_precision_are_not_refused_but_weights_that_do_not_fit_are
     assert "no batch would fit" in refused("sft --batch-size 300", half)
 
 
-def test_a_run_that_does_not_fit_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
-    start_and_pairs(tmp_path)
+def test_a_run_that_does_not_fit_leaves_nothing_behind(belongings, monkeypatch, capsys):
     has(1e7, monkeypatch)
-    assert command(train.main, dpo(tmp_path, out="large")) == 2
+    assert command(train.main, dpo(belongings, out="large")) == 2
     assert "and there are 0.0; no batch would fit" in one_error(capsys)
-    assert not (tmp_path / "large").exists()
+    assert not (belongings / "large").exists()
 
 
 TRAINED = """
