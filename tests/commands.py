@@ -43,7 +43,8 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
                         {"prompt": "Name a colour.", "response": "red"}],
          "spaces.jsonl": [*DEMOS, {"prompt": "Say", "response": "a" + " " * 10**6 + "b"}],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
-                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
+                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"
+                 "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"}
 
 
 @pytest.fixture(scope="session")

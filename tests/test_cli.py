@@ -134,7 +134,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data": "--data",
     "train --epochs 1 --steps 1": "--epochs|give one",
     "train --init start --data none.jsonl": "no such file",
-    "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 10 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
     "train --init start --rows 8 --batch-size 4 --accumulate 5": "--accumulate 5|only 4 rows",
     "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
@@ -144,8 +143,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
         "--max-length 12 and --max-new|leave no room",
     "sample base --prompt Hello --seed 99999999999": "--seed 99999999999: must be at least 0 and",
-    "train --data demos.jsonl --init start --objective sft --max-length 2 --batch-size 1":
-        "no row can be used: 9: too long",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",
     "evaluate start --split train": "--split|'train'|test|val",
@@ -167,7 +164,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "--out w2": "accumulate 3: a step has only 2 rows",       # the pairs of its four answers each
     "train --objective rloo --init start --rows 4 --reward start":
         "no reward model|nanouft.reward --init",
-    "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
     "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
     "train --init start --out run": "--out run|not an empty folder|--resume run",

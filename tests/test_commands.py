@@ -65,7 +65,6 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "evaluate start --data mixed.jsonl":
         "greedy answers start stops |median tokens |20 rows|"
         "40 rows read: 20 compared, 20 left out (20: too long (207 tokens where ",
-    "evaluate start --data mixed.jsonl --items 3": "greedy answers start stops |(3 rows)",
     "evaluate start --data too_long.jsonl":
         "start: no question leaves room for an answer of 64 tokens|0 compared",
     "evaluate start --data mixed.jsonl --items 0": "pairs start|20 compared!answers",

@@ -90,7 +90,6 @@ SAVED = SAMPLED + " --save-every 2"
 OF_FILE = SAVED.replace("grpo", "mine.py")
 MINE = ("from nanouft.objectives.grpo import GRPO\n\n\nclass Mine(GRPO):\n"
         "    def loss(self, batch):\n        return super().loss(batch)\n")
-REWARD = "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"
 OUT = "error: out of memory; give --activation-checkpointing"
 NO_MEMORY = RuntimeError("CPUAllocator: can't allocate memory: you tried to allocate 9")
 ENDS = {        # the run, how it ends, its exit code, the step that is kept, what it says
@@ -134,7 +133,6 @@ def place(belongings, tmp_path_factory):
     folder, before = tmp_path_factory.mktemp("ends"), os.getcwd()
     os.chdir(folder)
     shutil.copytree(belongings, folder, dirs_exist_ok=True)
-    Path("r.py").write_text(REWARD)
     Path("mine.py").write_text(MINE)
     with no_pictures():
         for kind in (PLAIN, SAMPLED, OF_FILE):      # in this process, which its copies begin with

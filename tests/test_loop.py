@@ -23,7 +23,6 @@ from made import (
     llama,
     nano,
     one_error,
-    start_folder,
     tiny,
     write_jsonl,
 )
@@ -76,7 +75,6 @@ RUNS = {
     "fp16": "dpo"}                              # the flags refuse it on a CPU
 if find_spec("peft"):                           # else neither is tested here
     RUNS |= {"lora": "sft --lora 2", "llama": "dpo --init llama --accumulate 2"}
-REWARD = "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"
 OWN = """import random
 import numpy, torch
 from nanouft.objectives.sft import SFT
@@ -132,15 +130,14 @@ def trained(place: Path, line: str, kind: str = "") -> list:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(belongings, tmp_path_factory) -> Path:
     """A folder with start models, rows of every kind, and of each run the whole one, and one that
     was cut in its last step."""
     folder = tmp_path_factory.mktemp("runs")
-    start_folder(folder / "start")
+    shutil.copytree(belongings, folder, dirs_exist_ok=True)
     if "llama" in RUNS:
         (folder / "llama").mkdir()
         save_model(folder / "llama", llama(True), NANO)
-    (folder / "r.py").write_text(REWARD)
     (folder / "rnd.py").write_text(OWN)
     write_jsonl(folder / "rows.jsonl", ({"prompt": f"Say {x}.", **row} for i, x in enumerate(
         "fig pig bee oak nuts elm ant owl rake fox hen egg".split()) for row in (
