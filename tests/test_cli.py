@@ -141,7 +141,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --data demos.jsonl --objective sft --max-length 0": "--max-length 0: must be at least 2",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
-        "--max-length 12 and --max-new|leave no room",
+        "4 tokens where 0 fit; the answer keeps 44 more: lower --max-new, or raise --max-length",
     "sample base --prompt Hello --seed 99999999999": "--seed 99999999999: must be at least 0 and",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "evaluate start --reward r.py:length": "--reward|needs --data",

@@ -14,6 +14,7 @@ from nanouft.data.batches import order
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing import seeds
+from nanouft.plumbing.errors import UserError
 from nanouft.pretrain import ROW
 from nanouft.world import GROUP_A, HELD_OUT, SPLITS, TASKS, rows, score
 from nanouft.world.answers import SHOWN, read_question, read_rules, task_of
@@ -87,7 +88,8 @@ def test_a_prompt_from_elsewhere_is_refused(prompt):
         score(prompt, "I do not know.")
     known = rows("val", "prompts", 2, 0)
     assert [r.task for r in world.name_tasks(known)] == [r.task for r in known]
-    assert world.name_tasks([*known, Row((Turn("user", prompt),))]) == []
+    with pytest.raises(UserError, match="the exact score exists for NanoWorld's prompts alone"):
+        world.exact_scores([*known, Row((Turn("user", prompt),))], ["I do not know."] * 3)
 
 
 # ---- rows ----------------------------------------------------------------------------------------

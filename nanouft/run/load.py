@@ -92,9 +92,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if cfg.init == "base":
         say("the shipped base has read only NanoWorld; for other text give another --init"
             f"{if_in_checkout('docs/data.md')}")
-    if exact and not (rows := world.name_tasks(rows)):
-        raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the exact "
-                        "score exists for NanoWorld's prompts alone")
+    if exact:
+        rows = world.name_tasks(rows)
     if objective.on_policy and not fields_read:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
@@ -113,11 +112,8 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
     remedy = "raise --max-length" if room < model.cfg.n_ctx else (
         "--init a model with a longer context")
     if objective.on_policy:
-        room -= 1 + max_new
+        room = max(0, room - 1 - max_new)
         remedy = f"the answer keeps {max_new:,} more: lower --max-new, or {remedy}"
-    if room < 2:
-        raise UserError(f"--max-length {cfg.max_length} and --max-new {max_new}: leave no room for "
-                        "a prompt")
     kinds = objective.kinds()
     train, report = encode(chosen_rows(cfg, objective, rows), tok, room, EncodeReport(remedy))
     if cfg.data and report.why and BORROWED in train[0].seqs:   # what is left out lends nothing

@@ -121,23 +121,20 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
 
 
 def name_tasks(rows: Sequence[Row]) -> list[Row]:
-    """The rows of a file, each with its task. [] if any prompt is no NanoWorld question."""
-    if any(len(r.prompt) != 1 for r in rows):
-        return []
+    """The rows of a file, each with the task of its last question. UserError if one is not of
+    NanoWorld."""
     try:
-        return [replace(r, task=task_of(r.prompt[0].text)) for r in rows]
+        return [replace(r, task=task_of(r.prompt[-1].text)) for r in rows]
     except ValueError:
-        return []
+        raise UserError("the exact score exists for NanoWorld's prompts alone; for others give "
+                        "--reward FILE.py:FUNCTION or the folder of a reward model") from None
 
 
 def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
     """(n,) the exact scores of answers to the prompts of these rows. UserError for other
     prompts."""
-    try:
-        return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
-    except ValueError:
-        raise UserError("the exact score exists for NanoWorld's prompts alone; for others give "
-                        "--reward FILE.py:FUNCTION or the folder of a reward model") from None
+    name_tasks(rows)
+    return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
 
 
 def row(kind: str, i: int, rng: random.Random, prompt: str, task: str, where: str) -> Row:
