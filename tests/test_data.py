@@ -124,6 +124,7 @@ system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 weight=1; prompt=a; response=b -> u a > a b
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> u a
 messages~s S|u a|a b|u c|a  -> s S|u a|a b|u c
+prompt=a; response=[] -> u a
 prompt~u a; completion~a   -> u a'''
 ODD = '''
 prompt=" "; response=b -> no question
@@ -268,11 +269,7 @@ def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
     fails("x.parquet: cannot be read (", read, [str(tmp_path / "x.parquet")])
 
 
-def test_where_all_is_left_out_the_line_says_why(tmp_path):
-    nulls = [QA | {"label": None}] * 2
-    fails("no row to learn from (2: label, score or p is null", read, [write(tmp_path, *nulls)])
-    nothing = [{"prompt": "a", "response": x} for x in (None, " ", [], float("nan"))]
-    assert read([write(tmp_path, *nothing)]) == ([R("u a")] * 4, []), "for what samples"
+def test_a_decimal_is_a_number_and_no_truth():
     rows, left_out = read_dataset([QA | {"score": Decimal(x)} for x in ("0.5", "1.00", "NaN")])
     assert [r.score for r in rows] == [0.5, 1] and left_out == [("dataset, row 3", NO_GRADE)]
     fails('"label" is "0.5", not true', read_dataset, [QA | {"label": Decimal("0.5")}])  # parquet's
