@@ -124,7 +124,6 @@ system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 weight=1; prompt=a; response=b -> u a > a b
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> u a
 messages~s S|u a|a b|u c|a  -> s S|u a|a b|u c
-prompt=a; response=[] -> u a
 prompt~u a; completion~a   -> u a'''
 ODD = '''
 prompt=" "; response=b -> no question
@@ -135,6 +134,7 @@ prompt=a; response=null; label=true -> no answer, or an empty one
 prompt=a; response=NaN; score=1 -> no answer, or an empty one
 prompt=a; chosen=null; rejected=b -> no answer, or an empty one
 prompt=a; chosen=b; rejected=" " -> no answer, or an empty one
+prompt=a; chosen=[]; rejected=b -> no answer, or an empty one
 chosen=null; rejected=null -> no answer, or an empty one
 prompt=a; label=true -> no answer, or an empty one
 messages~u a; score=0 -> no answer, or an empty one
