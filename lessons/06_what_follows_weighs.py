@@ -255,42 +255,6 @@ else:
 # TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. `docs/results`
 # says what it costs (C1 and C1d).
 #
-# How far is the blend from Eq. 18? The next cell asks the base, on the 80 answers of lesson 04.
-
-# %%
-own_guess = lesson.yours("04a")
-
-
-@torch.no_grad()
-def logp_of(rows, lam: float):
-    """(B,T) log p of each target when the base reads the blend of lesson 04; the mask; and (B,T)
-    True where a wrong guess has been read."""
-    inputs, targets, mask = tokens(rows, "answer", tok)
-    guess = own_guess(inputs, mask, base(inputs).argmax(-1))
-    read = (1 - lam) * base(inputs, want="embeds") + lam * base(guess, want="embeds")
-    return token_logp(base(embeds=read), targets), mask, (guess != inputs).cumsum(1) > 0
-
-
-LAM = 0.2
-for kind in ("reverse", "list"):
-    answers_80 = world.rows("val", "demos", 40, seed=0, skills=(kind,))
-    truth, mask, wrong_read = logp_of(answers_80, 0.0)
-    own, blend = logp_of(answers_80, 1.0)[0], logp_of(answers_80, LAM)[0]
-    mixture = ((1 - LAM) * truth.exp() + LAM * own.exp()).log()         # Eq. 18
-    apart = (blend - mixture).abs()
-    means = [-(x * mask).sum() / mask.sum() for x in (truth, mixture, blend)]
-    per_answer = [-(x * mask).sum(1).mean() for x in (mixture, blend)]      # Eq. 19, 20
-    print(f"{kind}: loss of a word {means[0]:.3f} (SFT), {means[1]:.3f} (Eq. 18), {means[2]:.3f} "
-          f"(blend); of an answer {per_answer[0]:.2f} and {per_answer[1]:.2f}; once a wrong guess "
-          f"is read, a word's log p differs by {apart[(mask > 0) & wrong_read].mean():.2f}")
-    assert apart[(mask > 0) & ~wrong_read].max() < 1e-3, "before a wrong guess both are the same"
-    assert apart[(mask > 0) & wrong_read].mean() > 0.01, "and after it they are two numbers"
-
-# %% [markdown]
-# Until a wrong guess is read both are the same. On lists they stay near each other, at 1.38 and
-# 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend 1.86. A
-# network that reads a mixture of two words does not say the mixture of what follows each.
-#
 # ## Exercise
 # **In your own program.** This lesson unlocks the part `ift_loss`. When
 # `python -m lessons check mine` calls it right, `python -m lessons check mine --run ift`

@@ -1,8 +1,8 @@
 """Which lessons there are: README's list by subject, and the table of lessons/README.md with what
 each is about, its papers and its minutes. `python -m lessons methods` writes both.
 
-NAMES is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run but
-is not counted as one. All else is read from the first lines of each lesson.
+SUBJECTS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run
+but is not counted as one. All else is read from the first lines of each lesson.
 """
 import ast
 import re
@@ -10,30 +10,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SUBJECTS = {                            # README's list
-    "Basics": "00 01 02", "IFT": "03 04 05 06", "Preferences": "07 08", "UNA, UFT, PoFT": "09 10",
-    "Rewards": "11 12 12b 15 16 18", "Judging results": "13 14 17"}
-NAMES = """
-    00_whole_game
-    01_a_model_that_talks
-    02_which_tokens_count
-    03_language_as_a_walk
-    04_models_own_guess
-    05_better_estimate
-    06_what_follows_weighs
-    07_pairs_in_place_of_a_reward
-    08_relatives_of_dpo
-    09_one_number_for_an_answer
-    10_which_demonstration_is_wrong
-    11_searching_with_a_reward
-    12_learning_from_a_score
-    12b_old_answers
-    13_without_forgetting
-    14_would_you_publish_this
-    15_ppo
-    16_does_it_think
-    17_a_real_model
-    18_examples_and_rewards
-""".split()
+    "Basics": "00_whole_game 01_a_model_that_talks 02_which_tokens_count",
+    "IFT": "03_language_as_a_walk 04_models_own_guess 05_better_estimate 06_what_follows_weighs",
+    "Preferences": "07_pairs_in_place_of_a_reward 08_relatives_of_dpo",
+    "UNA, UFT, PoFT": "09_one_number_for_an_answer 10_which_demonstration_is_wrong",
+    "Rewards": "11_searching_with_a_reward 12_learning_from_a_score 12b_old_answers 15_ppo "
+               "16_does_it_think 18_examples_and_rewards",
+    "Judging results": "13_without_forgetting 14_would_you_publish_this 17_a_real_model"}
+NAMES = sorted(" ".join(SUBJECTS.values()).split())
 LESSONS = [HERE / f"{name}.py" for name in NAMES]
 
 
@@ -83,8 +67,8 @@ def table() -> str:
 def by_subject() -> str:
     """README's list."""
     out = ["| subject | lessons |", "|---|---|"]
-    for subject, numbers in SUBJECTS.items():
-        files = [NUMBERS[number] for number in numbers.split()]
+    for subject, names in SUBJECTS.items():
+        files = [HERE / f"{name}.py" for name in names.split()]
         out.append(f"| **{subject}** | " + " · ".join(
             f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
             + " |")

@@ -2,10 +2,11 @@
 
     python -m lessons.evidence --commands C4 --seeds 1
 
-Every command makes one folder in out/evidence. A folder that is there is not made again, so an
-interrupted run goes on where it was; the line of its seed says so. Its test prompts are then
-answered and scored into FOLDER/scores.npz. What made both is told beside them, so a folder of
-another plan is refused. Runs share no folders; R1s asks those of R1.
+Every command makes one folder in out/evidence. Its name ends with a hash of the command, in which
+stand the folders that it reads: where a plan changes, so do the names. A folder that is there is
+not made again, so an interrupted run goes on where it was; the line of its seed says so. Its test
+prompts are then answered and scored, into a file whose name has a hash of them. Runs share no
+folders; R1s asks those of R1.
 """
 import hashlib
 import json
@@ -25,7 +26,7 @@ import numpy as np
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_json, removed_unless_whole
+from nanouft.plumbing.files import removed_unless_whole
 from nanouft.plumbing.printing import say
 
 OUT = Path("out/evidence")
@@ -48,11 +49,17 @@ def add(todo: Commands, run: Run, name: str, model: int, seed: int) -> str:
         return flags or init
     kind, *words = flags.split() if name in run.made else ["train", *flags.split()]
     of = "all" if shared else f"{MODELS[run.models[model]]}/{seed}"
-    folder = f"{OUT}/{run.scores_of}/{of}/{re.sub('[^.a-zA-Z0-9]+', '_', name)}"
     words += [] if shared else ["--seed", str(seed)]
     words += ([] if kind == "keep" else ["--init", init]) + (MORE if kind == "train" else [])
-    todo[folder] = [PROGRAMS[kind], *words, "--out", folder]
+    words = [PROGRAMS[kind], *words]
+    plain = re.sub("[^.a-zA-Z0-9]+", "_", name)
+    folder = f"{OUT}/{run.scores_of}/{of}/{plain}-{short_hash(words)}"
+    todo[folder] = [*words, "--out", folder]
     return folder
+
+
+def short_hash(told: list) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
 
 
 def cells(run: Run, seeds: int) -> list[tuple[int, int, Commands, dict[str, str]]]:
@@ -84,44 +91,10 @@ def make(todo: Commands, *only: str) -> None:
             with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
                 partial.mkdir(parents=True)
                 import_module(program).main([*words[:-1], str(partial)])
-                (partial / "commands").write_text(made_by(todo, folder), encoding="utf-8")
                 partial.rename(folder)
         except (Exception, SystemExit) as e:
             raise UserError(f"{folder}: {e}; its command, to see more: "
                             f"python -m {shlex.join([program, *words])}") from e
-
-
-def made_by(todo: Commands, folder: str) -> str:
-    """The commands that make a folder out of nothing; its own is the last."""
-    words = todo[folder]
-    read = [x for x in todo if any(f"{word}/".startswith(f"{x}/") for word in words[:-1])]
-    return "".join([*(made_by(todo, x) for x in read), f"python -m {shlex.join(words)}\n"])
-
-
-def is_of_plan(todo: Commands, folder: str) -> bool | None:
-    """Is what is there made by the commands of the plan as it is now? None: nothing tells."""
-    if (told := Path(folder, "commands")).exists():
-        return told.read_text(encoding="utf-8") == made_by(todo, folder)
-    if (told := Path(folder, "run.json")).exists():     # its command was typed
-        return read_json(told, argv=list).get("argv", [])[:-1] == todo[folder][1:-1]
-    return None
-
-
-def check_made(run: Run, every: list[tuple[int, int, Commands, dict[str, str]]]) -> None:
-    """UserError for a folder, or for scores, that another plan has left."""
-    found: dict[str, bool | None] = {}
-    for *_, todo, folders in every:
-        found |= {x: is_of_plan(todo, x) for x in todo if Path(x).exists()}
-        for x in folders.values():
-            if (file := scored(run, x)).exists() and found.get(x) is not False:
-                found[str(file if has_model(x) else file.parent)] = scores_are_of_plan(run, x)
-    if other := [x for x, of_plan in found.items() if of_plan is False]:
-        more = f", and {len(other) - 1} more were" if other[1:] else " was"
-        raise UserError(f"{other[0]}{more} made for another plan than questions/{run.name}.ini is "
-                        f"now; remove {'them' if other[1:] else 'it'}, or all of "
-                        f"{OUT / run.scores_of}")
-    if untold := [x for x, of_plan in found.items() if of_plan is None]:
-        say(f"nothing tells what made {', '.join(untold)}; they are taken for those of the plan")
 
 
 def score(run: Run, folder: str) -> None:
@@ -135,29 +108,17 @@ def score(run: Run, folder: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.npz")
     np.savez_compressed(partial, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
-                        ended=found["ended"].astype(np.uint8), of=scores_of(run, folder))
+                        ended=found["ended"].astype(np.uint8))
     partial.rename(file)
 
 
 def scored(run: Run, folder: str) -> Path:
-    """Of a model that is not trained the scores lie beside those that are."""
+    """The scores of these prompts. Of a model that is not trained they lie beside those that are.
+    """
     inside = Path(folder).is_relative_to(OUT)
-    return (Path(folder) if inside else OUT / run.scores_of / Path(folder).name) / "scores.npz"
-
-
-def scores_of(run: Run, folder: str) -> str:
-    """The model and the prompts of scores.npz."""
-    return json.dumps([folder, run.split, run.items, run.prompts, run.tasks, run.longest])
-
-
-def scores_are_of_plan(run: Run, folder: str) -> bool:
-    with np.load(scored(run, folder)) as kept:
-        return "of" in kept and str(kept["of"]) == scores_of(run, folder)
-
-
-def has_model(folder: str) -> bool:
-    """The weights of real models are removed after their scores."""
-    return not Path(folder).is_relative_to(OUT) or any(Path(folder).glob("*.safetensors"))
+    asked = short_hash([run.split, run.items, run.prompts, run.tasks, run.longest])
+    return (Path(folder) if inside else OUT / run.scores_of / Path(folder).name) / (
+        f"scores-{asked}.npz")
 
 
 def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> str:
@@ -227,7 +188,6 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     if run.models == ["smollm2"]:
         check_real(Path(FOLDERS["smollm2"]))
     every = cells(run, seeds)
-    check_made(run, every)
     make({x: words for x, words in every[0][2].items() if "/all/" in x})
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for line in pool.map(cell, [name] * len(every), *zip(*every)):

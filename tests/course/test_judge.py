@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from inspect import getsource
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 
 import pytest
@@ -118,23 +118,16 @@ def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, sm
 
 
 @pytest.mark.parametrize("name", marked(KNOWN, {*SLOW, *parts.PARTS}))
-def test_no_mistake_is_called_right_by_any_of_twelve_draws(name, small_base):
-    """One draw tells little: iw-SFT without its cap was called right by one in twenty."""
+def test_no_mistake_is_called_right_or_by_the_name_of_another_by_any_of_twelve_draws(name,
+                                                                                     small_base):
+    """One draw tells little: iw-SFT without its cap was called right by one in twenty. Names take
+    long, so those of parts and papers are tried in one draw alone, above."""
     task = KNOWN[name]
-    judges = [Judge(task, seed) for seed in range(12)]
-    for mistake in task.mistakes:
+    for judge, mistake in product([Judge(task, seed) for seed in range(12)], task.mistakes):
         program = program_of(task, source_with(task, (mistake,)))
-        assert all(refused(judge, program) for judge in judges), mistake
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
-def test_no_draw_gives_a_mistake_the_name_of_another(name):
-    """Cases in which two of them give the same must not be all cases."""
-    task = KNOWN[name]
-    for judge in (Judge(task, seed) for seed in range(12)):
-        for mistake in task.mistakes:
-            program = program_of(task, source_with(task, (mistake,)))
+        if name in {*SLOW, *parts.PARTS}:
+            assert refused(judge, program), mistake
+        else:
             assert judge.of(program).told.endswith("\n    " + mistake[2])
 
 
@@ -247,16 +240,17 @@ def planted(name: str, part: str, instead: str):
 
 @pytest.mark.parametrize("name, part, instead", EDGES)
 def test_an_edge_is_listed_and_not_drawn(name, part, instead):
-    """A program that is wrong there alone is refused by the edges that its key names, so by every
-    draw."""
+    """A program that is wrong there alone is refused by the edges that its key names, and these are
+    among the cases of every draw."""
     judge = Judge(KNOWN[name], 0)
+    assert {*map(id, KNOWN[name].always)} < {*map(id, judge.cases)}
     judge.cases = KNOWN[name].always
     assert not refused(judge, KNOWN[name].right)
     assert refused(judge, planted(name, part, instead), 0.3)
     assert {name for name, *_ in EDGES} == {*EXERCISES}
 
 
-@pytest.mark.parametrize("name, part, instead", EDGES + NEARLY_RIGHT)
+@pytest.mark.parametrize("name, part, instead", NEARLY_RIGHT)
 def test_no_draw_calls_right_what_is_nearly_right(name, part, instead):
     program = planted(name, part, instead)
     assert all(refused(Judge(KNOWN[name], seed), program, 0.1) for seed in range(40))

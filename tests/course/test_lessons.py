@@ -36,7 +36,7 @@ from lessons.tasks import (
     task,
 )
 from lessons.tasks.call import as_tensor
-from lessons.tasks.task import STUBS, tasks
+from lessons.tasks.task import tasks
 from lessons.website import pages
 from nanouft import train
 from nanouft.batch import write_logp
@@ -318,19 +318,15 @@ def test_who_always_says_the_same_letter_is_mostly_wrong():
 
 
 # ---- the reader's own function -------------------------------------------------------------------
-TYPED = {name: number_of(file) for file in LESSONS
-         for name in re.findall(r'lesson\.yours\("(\w+)"\)', file.read_text("utf-8"))}
+TYPED = [name for file in LESSONS
+         for name in re.findall(r'lesson\.yours\("(\w+)"\)', file.read_text("utf-8"))]
 
 
-def test_a_lesson_says_what_to_write_first_and_names_it_as_its_file_does():
-    """Those of which the function is the lesson; 06 asks a second time for that of 04."""
-    assert {name[:2] for name in TYPED} == {"01", "02", "04", "05", "06", "07", "12", "15"}
-    for name in TYPED:
-        asked, lesson = tasks()[name], NUMBERS[name[:2]]
-        assert (f"**Write it first.** `{asked.name}` of `lessons/exercises/{asked.file}` ({name})"
-                in " ".join(text_of(lesson).split()))
-        assert f'\n{asked.name} = lesson.yours("{name}")' in lesson.read_text("utf-8")
-        assert " runs with " in (STUBS / asked.file).read_text("utf-8").splitlines()[0]
+def test_the_page_for_teachers_names_what_is_typed_before_a_run():
+    page = (ROOT / "docs" / "teaching.md").read_text("utf-8")
+    table = page.partition("## What is typed where\n")[2].partition("\n\n")[0]
+    before = " ".join(row.split("|")[2] for row in table.splitlines())
+    assert re.findall(r"(\w+) `(\w+)`", before) == [(name, tasks()[name].name) for name in TYPED]
 
 
 @pytest.fixture
