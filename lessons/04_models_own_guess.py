@@ -140,10 +140,10 @@ for task, (inputs, targets, mask) in tests.items():
 # %% [markdown]
 # ## Watching the guesses during training
 # Now we train two models on both tasks: one with $\lambda=0.2$, and one with $\lambda=0$. The
-# second is SFT without gradient through what the model reads. We call the first one `IFT's blend`
-# and not IFT, because IFT has a second idea, different weights for words, that comes in lesson 06.
-# After every fourth step both models guess the words of the 80 answers, and we count the wrong
-# guesses.
+# second is SFT with its input frozen: no gradient flows into what it reads. We call the first one
+# `IFT's blend` and not IFT, because IFT has a second idea, different weights for words, that comes
+# in lesson 06. After every fourth step both models guess the words of the 80 answers, and we count
+# the wrong guesses.
 #
 # We also ask what a wrong guess is worth, of the base and at the end. We put each into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a

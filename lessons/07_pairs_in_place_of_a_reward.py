@@ -224,9 +224,9 @@ lesson.read([f"{x:6.1f}   {row.prompt[0].text} {said}" for x, row, said in zip(
     measured(policy, unseen[:20])[2].tolist(), unseen, answers)],
     "Each line has the margin of a pair, its question, and what the model answers now. What does "
     "the margin hide?",
-    f"Which answers are good. \"I do not know.\" is wanted, and {answers.count('I do not know.')} "
-    "of them are that; the others end in nonsense. The margins do not tell them apart. A margin "
-    "looks at two given answers, and never at what the model says instead.")
+    f"Which answers are good: {answers.count('I do not know.')} of {len(answers)} are \"I do not "
+    "know.\", as wanted. A margin compares two given answers, and never looks at what the model "
+    "says instead.")
 
 # %%
 if not CHANGE:

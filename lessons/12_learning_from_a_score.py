@@ -87,8 +87,6 @@ score = torch.tensor([0.0, 1.0, 0.5, 0.0, 1.0])
 groups = torch.cartesian_prod(*[torch.arange(5)] * SAMPLES)             # (625,K) all groups
 chance = p[groups].prod(1)                              # (625,) of each group
 slope = torch.eye(5) - p                                # (5,5) of each log pi(y), by the logits
-by_autograd = torch.autograd.functional.jacobian(lambda z: z.log_softmax(0), p.log())
-assert torch.allclose(slope, by_autograd, atol=1e-6), "the slopes of log p are 1 - p and -p"
 true = p @ (score[:, None] * slope)                     # (5,) of the mean score: E[R grad log pi]
 for name, A in (("own score in the mean", score[groups] - score[groups].mean(1, keepdim=True)),
                 ("RLOO", advantages("RLOO", score[groups]))):
@@ -167,16 +165,12 @@ for method in METHODS:
 lines = [f"{name} {after[name][k, 0]:.2f}   {row.prompt[0].text}{said[name][k]}"
          for k, row in enumerate(exam[:20]) for name in ("base", "RLOO")]
 sorts = torch.tensor([row.task == "sort" for row in exam])
-mean = {(name, some): after[name][sorts == some].mean() for name in ("base", "RLOO")
-        for some in (True, False)}
-goes_on = {name: sum("<|user|>" in text for text in said[name]) for name in ("base", "RLOO")}
-lesson.read(lines, "Each pair of lines has the score of the base's answer and that of RLOO's, with "
-            "the question and the answer. What does the mean score hide?",
-            f"What was learned. Over all {len(exam)} prompts sorting went from "
-            f"{mean['base', True]:.2f} to {mean['RLOO', True]:.2f}, sentences from "
-            f"{mean['base', False]:.2f} to {mean['RLOO', False]:.2f}. One part is to stop: the "
-            f"base goes on with a question of its own after {goes_on['base']} of its first "
-            f"answers, RLOO after {goes_on['RLOO']}.")
+parts = [f"{name} scores {after[name][sorts].mean():.2f} in sorting and "
+         f"{after[name][~sorts].mean():.2f} in sentences, and goes on to a question of its own in "
+         f"{sum('<|user|>' in text for text in said[name])} answers" for name in ("base", "RLOO")]
+lesson.read(lines, "Two lines for each prompt: the score and the answer of the base, then those of "
+            "RLOO. What does the mean score hide?",
+            f"What was learned. Over all {len(exam)} prompts {'; '.join(parts)}.")
 
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
@@ -186,15 +180,15 @@ draw.heat(left, torch.stack(list(push.values())),
 left.set_xlabel("scores of three groups: unequal | all right | all wrong")
 equal = shares["base"]["all equal"]
 draw.bars(right, {what: [x[what] for x in shares.values()] for what in ("all equal", "all right")},
-          ["base", "REIN-\nFORCE", "RLOO", "GRPO", "online\nUNA"], f"... as in {equal:.0f} % of the groups",
-          "% of the prompts")
+          ["base", "REIN-\nFORCE", "RLOO", "GRPO", "online\nUNA"],
+          f"... as in {equal:.0f} % of the groups", "% of the prompts")
 lesson.picture(fig)
 
 # %%
 tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
-    assert min(after[x].mean() for x in METHODS) > R.mean() + 0.05, "a score is enough: the answers get better"
+    assert min(after[x].mean() for x in METHODS) > R.mean() + 0.05, "a score is enough to learn"
     lesson.compare(equal, "prompts")
 else:
     lesson.compare(after["RLOO"].mean().item())
@@ -202,16 +196,15 @@ else:
 # %% [markdown]
 # ## What happened
 # **A group of equal scores** teaches RLOO and GRPO nothing, though it is sampled and scored. If all
-# its answers are right there is nothing left to learn. If all are wrong, the group shows no answer
-# that scores. That does not close the prompt: other prompts teach what they have in common with it.
-# None of the 100 is trained on, and most of the 26 that the base gets all wrong score now. The bars
-# show how many groups are equal: 44 % before training. Groups that are all wrong become rare, and
-# groups that are all right take their place. So after ten steps RLOO has nearly as many equal ones.
+# its answers are right there is nothing left to learn. If all are wrong, none shows what scores.
+# But other prompts teach what they share with it: none of the 100 is trained on, and most of the 26
+# that the base gets all wrong score now. The bars show the equal groups, 44 % before training.
+# Groups that are all right become more frequent and those all wrong rare, so many stay equal.
 #
-# **The rows of the picture.** In the first group RLOO pushes little, because the scores differ
-# little. GRPO divides by their spread and pushes hard. REINFORCE pushes all four down, since they
-# are below the mean of the batch, and an easy prompt's answers up: right on average, but noisy.
-# Online UNA pushes up whatever scores above the implied score, so it needs no group at all.
+# **The rows of the picture.** In the first group RLOO pushes little, since the scores differ
+# little. GRPO divides by their spread. REINFORCE compares with the whole batch, so it pushes all
+# four down and an easy prompt's answers up: right on average, but noisy. Online UNA needs no group:
+# it pushes up whatever scores above the implied score.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer of its group, as if the code had
