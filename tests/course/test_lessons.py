@@ -232,17 +232,21 @@ def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsy
 
 
 def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
-    """A run without a guess would tell the answer: the question is printed and no lesson runs."""
+    """A run without a guess would tell the answer: what to write first and the question are
+    printed, and no lesson runs."""
+    monkeypatch.setattr(submission, "begun", lambda name: False)
     with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 2 .* none"):
         start(monkeypatch)
-    assert Question(NUMBERS["15"]).text in capsys.readouterr().out
+    before, _, _ = capsys.readouterr().out.partition(Question(NUMBERS["15"]).text)
+    assert " (15a) first, in lessons/exercises/ex15.py. Until you begin" in before
+    monkeypatch.setattr(submission, "begun", lambda name: True)
     assert start(monkeypatch, "--guess", "none").question.guess == ""
     assert not course.GUESSES.exists()
     start(monkeypatch, "--guess", "1.5")
     capsys.readouterr()
     assert start(monkeypatch).question.guess == "1.5"
     start(monkeypatch, "--guess", "none")
-    assert "is not" not in capsys.readouterr().out
+    assert not re.search("is not|first, in", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("number, said, kept", [
@@ -258,16 +262,6 @@ def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
     shutil.rmtree(folder / "out", ignore_errors=True)
     typed(monkeypatch, *said.split("\n"), "")
     assert start(monkeypatch, number=number).question.guess == kept
-
-
-@pytest.mark.parametrize("begun", [True, False])
-def test_what_to_write_first_is_said_before_the_guess_is_asked(begun, folder, monkeypatch, capsys):
-    monkeypatch.setattr(submission, "begun", lambda name: begun)
-    with pytest.raises(UserError):
-        start(monkeypatch, number="06")
-    first = re.findall(r"^Write \w+ \((\w+)\) first, in lessons/exercises/ex\d\d.py",
-                       capsys.readouterr().out.partition(Question(NUMBERS["06"]).text)[0], re.M)
-    assert first == ([] if begun else ["06a", "04a"])
 
 
 def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys):
