@@ -185,6 +185,7 @@ class Lesson:
                     break
                 print(f"{guess!r} is not {kind}.")
         if not at_terminal():
+            print()
             some = next(iter(question.choices), f"{question.high:g}")
             raise UserError(f"Guess first: {self.command(self.change)} --guess {some} (your guess "
                             f"is {kind}, or {NONE} to go on without one)")
