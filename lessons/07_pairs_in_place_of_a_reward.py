@@ -108,11 +108,12 @@ def dpo_loss(policy, rows):
     return measured(policy, rows)[-1].mean()
 
 
-_, _, h, _ = measured(reference, unseen)
-start = dpo_loss(reference, unseen).item()
-up, = torch.autograd.grad(F.logsigmoid(h).sum(), h)     # (B,) the push on h
+now = logp(reference, unseen).detach().requires_grad_()
+losses = margins_and_losses(now, now.detach(), BETA)[1]
+start = losses.mean().item()
+pushes, = torch.autograd.grad(-losses.sum(), now)       # (2,B) on the log p of both answers
 print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed by "
-      f"{BETA * up[0]:+.3f}, one of the rejected by {-BETA * up[0]:+.3f}")
+      f"{pushes[0, 0]:+.3f}, one of the rejected by {pushes[1, 0]:+.3f}")
 
 # %% [markdown]
 # At the start policy and reference are the same, so the judge tosses a coin and the loss is
@@ -148,7 +149,6 @@ raised = q * (reward / BETA).exp()                              # (1000,5) q: th
 Z, best = raised.sum(-1), raised / raised.sum(-1, keepdim=True)
 objective = (p * reward).sum(-1) - BETA * kl(p, q)              # (1000,) of each policy p
 assert torch.allclose(objective, BETA * Z.log() - BETA * kl(p, best)), "the best policy is best"
-print(f"the lowest KL of a thousand pairs of random lists: {kl(p, q).min():.3f} nats")
 
 # %% [markdown]
 # ## Does what is pushed up go up?
@@ -190,10 +190,6 @@ def measure(policy) -> dict:
 seen = []
 policy = train(reference, dpo_loss, pairs, STEPS, RATE, "DPO", every=2,
                look=lambda policy: seen.append(measure(policy)))
-w, l, h, _ = measured(policy, unseen[:3])
-weighted = gradient((torch.sigmoid(-h.detach()) * (w - l)).mean(), policy)
-step = -gradient(dpo_loss(policy, unseen[:3]), policy)
-assert (step - BETA * weighted).norm() < 1e-3 * step.norm(), "each pair weighs sigma(-h)"
 path = [now["chosen"] for now in seen]
 best = path.index(max(path))
 print("step  pairs won  margin  log p(chosen)  log p(rejected)    KL  g_w g_w  g_w g_l  ",
@@ -224,9 +220,9 @@ lesson.read([f"{x:6.1f}   {row.prompt[0].text} {said}" for x, row, said in zip(
     measured(policy, unseen[:20])[2].tolist(), unseen, answers)],
     "Each line has the margin of a pair, its question, and what the model answers now. What does "
     "the margin hide?",
-    "Which answers are good. Half of them are \"I do not know.\", as wanted; the others end in "
-    "nonsense. Both have margins of about 7 to 9. A margin looks at two given answers, and never "
-    "at what the model says instead.")
+    f"Which answers are good: {answers.count('I do not know.')} of {len(answers)} are \"I do not "
+    "know.\", as wanted. A margin compares two given answers, and never looks at what the model "
+    "says instead.")
 
 # %%
 if not CHANGE:
@@ -242,7 +238,7 @@ lesson.compare(path[-1], "nats")
 # does not change any more. For six steps the chosen answer does become more likely, until it is
 # nearly certain. Then, at this rate, it falls to about -13 nats, while the margin keeps growing and
 # the loss looks better and better. Making both answers less likely is the easier way to a larger
-# difference. At the end ten of twenty answers begin like the right one and go on in nonsense.
+# difference. At the end only half of the twenty answers are right, and the others are nonsense.
 #
 # The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
 # $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six

@@ -87,8 +87,6 @@ score = torch.tensor([0.0, 1.0, 0.5, 0.0, 1.0])
 groups = torch.cartesian_prod(*[torch.arange(5)] * SAMPLES)             # (625,K) all groups
 chance = p[groups].prod(1)                              # (625,) of each group
 slope = torch.eye(5) - p                                # (5,5) of each log pi(y), by the logits
-by_autograd = torch.autograd.functional.jacobian(lambda z: z.log_softmax(0), p.log())
-assert torch.allclose(slope, by_autograd, atol=1e-6), "the slopes of log p are 1 - p and -p"
 true = p @ (score[:, None] * slope)                     # (5,) of the mean score: E[R grad log pi]
 for name, A in (("own score in the mean", score[groups] - score[groups].mean(1, keepdim=True)),
                 ("RLOO", advantages("RLOO", score[groups]))):
@@ -108,27 +106,25 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
 
 # %% [markdown]
 # ## Three groups, four methods
-# What do the four methods push in a group of four answers with mixed scores, in one that is all
-# right, and in one that is all wrong? The picture scales each row so that its largest push is 1.
+# What do the four methods push in a group of four answers whose scores differ a little, in one that
+# is all right, and in one that is all wrong? The picture shows the advantages, on one scale.
 
 # %%
-picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),
-          int((R.amax(1) == 0).nonzero()[0])]           # mixed, all right, all wrong
+spread = R.std(1)
+picked = [int(kind.nonzero()[0]) for kind in (          # unequal, all right, all wrong
+    (spread > 0.1) & (spread < 0.15), R.amin(1) == 1, R.amax(1) == 0)]
 for prompt in picked:
     print(f"{exam[prompt].prompt[0].text}   scores "
-          + " ".join(f"{x:g}" for x in R[prompt].tolist()))
-push = {}
-for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
-    of_all = advantages(method, R)[picked].flatten()
-    push[method] = of_all / of_all.abs().max()
+          + " ".join(f"{round(x, 2):g}" for x in R[prompt].tolist()))
+METHODS = "REINFORCE", "RLOO", "GRPO", "online UNA"
+push = {method: advantages(method, R)[picked].flatten() for method in METHODS}
 
 # %% [markdown]
-# ## Train with each of them
+# ## Train with each of the four
 # The loop samples answers at temperature 1: each token is drawn with the probability that the model
 # gives it. It scores them, makes one step and throws them away, because their policy no longer
 # exists. Lesson 12b keeps them for longer, and shows what GRPO needs for that. Ten steps, one rate
 # and one seed can show that the models learn, but not which method is best.
-
 
 # %%
 def loss_of(method: str):
@@ -137,86 +133,90 @@ def loss_of(method: str):
 
     def loss(model, asked):
         inputs, targets, mask, R = sample_answers(model, asked, tok, next(step))
-        A = advantages(method, R).flatten()             # (P*K,)
+        A = advantages(method, R)                       # (P,K)
         if CHANGE == "mixed up":
-            A = A.roll(1)                               # each answer gets its neighbour's
+            A = A.roll(1, dims=1)                       # that of the answer before, same prompt
+        A = A.flatten()                                 # (P*K,)
         logp = (token_logp(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
-        if method == "RLOO":
-            return -(A * logp).mean()
+        if method == "online UNA":                      # implied score to given score
+            with torch.no_grad():
+                before = (token_logp(base(inputs), targets) * mask).sum(1)
+            return (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
         if method == "GRPO":
-            return -(A * logp / mask.sum(1)).mean()     # a mean over the tokens of each answer
-        with torch.no_grad():                           # online UNA: implied score to given score
-            before = (token_logp(base(inputs), targets) * mask).sum(1)
-        return (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
+            logp = logp / mask.sum(1)                   # a mean over the tokens of each answer
+        return -(A * logp).mean()
     return loss
 
 
-after = {}
-for method in ("RLOO", "GRPO", "online UNA"):
+def first_answers(targets, mask) -> list[str]:
+    """The first answer to each prompt."""
+    return [tok.decode(ids[on > 0].tolist()) for ids, on in zip(targets, mask)][::SAMPLES]
+
+
+said, after, failed = {"base": first_answers(targets, mask)}, {"base": R}, R.amax(1) == 0
+for method in METHODS:
     model = train(base, loss_of(method), rows[100:], STEPS, 3e-4, method, PROMPTS)
     _, targets, mask, found = sample_answers(model, exam, tok, step=1000)
-    if method == "RLOO":
-        said = [tok.decode(ids[on > 0].tolist()) for ids, on in zip(targets, mask)][::SAMPLES]
-        lines = [f"{x:.2f} {y:.2f}   {row.prompt[0].text}{text}" for row, x, y, text in zip(
-            exam[:20], R[:, 0].tolist(), found[:, 0].tolist(), said)]
-        sorts = torch.tensor([row.task == "sort" for row in exam])
-        rose = {what: f"from {R[some].mean():.2f} to {found[some].mean():.2f}"
-                for what, some in (("sorting", sorts), ("sentences", ~sorts))}
-    after[method], shares[method] = found.mean().item(), kinds(found)
-    print(f"{method:12} mean score {R.mean():.2f} -> {after[method]:.2f}; "
-          + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items()))
+    said[method], after[method], shares[method] = first_answers(targets, mask), found, kinds(found)
+    print(f"{method:12} mean score {R.mean():.2f} -> {found.mean():.2f}; "
+          + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items())
+          + f"; of {failed.sum()} that were all wrong {(found[failed].amax(1) > 0).sum()} score")
 
-lesson.read(lines, "Each line has the score of the base's answer, that of RLOO's, the question and "
-            "RLOO's answer. What does the mean score hide?",
-            f"What got better. Over all {len(exam)} prompts sorting went {rose['sorting']}, "
-            f"sentences {rose['sentences']}. In sorting a right part scores, and answers now "
-            "stop. A wrong sentence reads like a right one: leve has lost its colour.")
+lines = [f"{name} {after[name][k, 0]:.2f}   {row.prompt[0].text}{said[name][k]}"
+         for k, row in enumerate(exam[:20]) for name in ("base", "RLOO")]
+sorts = torch.tensor([row.task == "sort" for row in exam])
+parts = [f"{name} scores {after[name][sorts].mean():.2f} in sorting and "
+         f"{after[name][~sorts].mean():.2f} in sentences, and goes on to a question of its own in "
+         f"{sum('<|user|>' in text for text in said[name])} answers" for name in ("base", "RLOO")]
+lesson.read(lines, "Two lines for each prompt: the score and the answer of the base, then those of "
+            "RLOO. What does the mean score hide?",
+            f"What was learned. Over all {len(exam)} prompts {'; '.join(parts)}.")
 
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
-draw.heat(left, torch.stack(list(push.values())), [f"{x:g}" for x in R[picked].flatten().tolist()],
-          list(push), "Equal scores teach RLOO and GRPO nothing", most=1.3, number="%.1f")
-left.set_xlabel("scores of three groups: mixed | all right | all wrong")
+draw.heat(left, torch.stack(list(push.values())),
+          [f"{round(x, 2):g}" for x in R[picked].flatten().tolist()],
+          list(push), "Equal scores teach RLOO and GRPO nothing", number="%.1f")
+left.set_xlabel("scores of three groups: unequal | all right | all wrong")
 equal = shares["base"]["all equal"]
 draw.bars(right, {what: [x[what] for x in shares.values()] for what in ("all equal", "all right")},
-          [name.replace(" ", "\n") for name in shares], f"... as in {equal:.0f} % of the groups",
-          "% of the prompts")
+          ["base", "REIN-\nFORCE", "RLOO", "GRPO", "online\nUNA"],
+          f"... as in {equal:.0f} % of the groups", "% of the prompts")
 lesson.picture(fig)
 
 # %%
 tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
-    assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
+    assert min(after[x].mean() for x in METHODS) > R.mean() + 0.05, "a score is enough to learn"
     lesson.compare(equal, "prompts")
 else:
-    lesson.compare(after["RLOO"])
+    lesson.compare(after["RLOO"].mean().item())
 
 # %% [markdown]
 # ## What happened
-# **A group of equal scores** teaches RLOO and GRPO nothing. If all its answers are right there is
-# nothing left to learn. If all are wrong, nobody shows the model an answer that would have scored.
-# These methods can only reinforce what it already says sometimes; a demonstration does not have
-# this limit. The bars show how many groups are equal: 44 % before training. As the model improves,
-# groups of four right answers rise from 18 % of the prompts to about a third in only ten steps. So
-# the equal groups become only a little rarer. Each is sampled and scored and adds nothing to the
-# gradient. In a longer run the same computation teaches less and less.
+# **A group of equal scores** teaches RLOO and GRPO nothing, though it is sampled and scored. If all
+# its answers are right there is nothing left to learn. If all are wrong, none shows what scores.
+# But other prompts teach what they share with it: none of the 100 is trained on, and most of the 26
+# that the base gets all wrong score now. The bars show the equal groups, 44 % before training.
+# Groups that are all right become more frequent and those all wrong rare, so many stay equal.
 #
-# **The rows of the picture** differ where all scores of a group are equal. REINFORCE pushes an easy
-# prompt's answers up and a hard one's down; that is right on average but noisy. Online UNA pushes
-# up whatever scores above the implied score, so it needs no group at all. GRPO takes the mean over
-# an answer's tokens where RLOO takes the sum, so RLOO may push a long wrong answer hardest.
+# **The rows of the picture.** In the first group RLOO pushes little, since the scores differ
+# little. GRPO divides by their spread. REINFORCE compares with the whole batch, so it pushes all
+# four down and an easy prompt's answers up: right on average, but noisy. Online UNA needs no group:
+# it pushes up whatever scores above the implied score.
 #
 # ## Change one thing
-# With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
-# answers to a prompt. Nothing crashes. Does online UNA care? The base has a mean score of 0.42.
+# With `CHANGE = "mixed up"` each advantage goes to the next answer of its group, as if the code had
+# confused the answers to a prompt. Nothing crashes. Does online UNA care? The base's mean is 0.42.
 # Which one does RLOO reach? Write down a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# RLOO and GRPO fall to 0.18 and 0.20, far below the base: good answers are now punished for the bad
-# ones beside them. Online UNA reaches what it reached before, because it reads no advantages. Only
-# the answers show the mistake, so sample and read some during training.
+# RLOO and GRPO fall to 0.01. Their advantages add up to 0 in a group, so beside a good answer the
+# others' lie below 0: good answers are punished. REINFORCE's need not, and it falls to 0.33. Online
+# UNA ends where it did before, because its loss reads no advantages. Only scores and answers show
+# the mistake, so sample and read some during training.
 #
 # </details>
 #

@@ -9,12 +9,12 @@
 
 A lesson asks twice: below "## Guess", and, once its switch CHANGE is set, below "## Change one
 thing". A guess is one of the letters that stand there, or, if there are none, a number within the
-limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, and
-has to where nobody sits at a terminal; `--guess none` goes on without a guess. The first guess is
-kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again
-nor replaces it, and `python -m lessons` shows all of them. The folder out lies in the
-project's folder, wherever a lesson is started. A lesson computes in fp32 on one thread with fixed
-seeds, so that its numbers are nearly the same on every machine.
+limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, as
+does `echo 60 |` before it; `--guess none` goes on without a guess. The first guess is kept in
+out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again nor
+replaces it, and `python -m lessons` shows all of them. The folder out lies in the project's folder,
+wherever a lesson is started. A lesson computes in fp32 on one thread with fixed seeds, so that its
+numbers are nearly the same on every machine.
 """
 import argparse
 import copy
@@ -71,10 +71,12 @@ class Question:
         except ValueError:
             return False
 
-    @staticmethod
-    def plain(typed: str) -> str:
-        """A guess as it is kept: " 60 % " -> "60"."""
-        return typed.strip().lower().removesuffix("%").rstrip()
+    def plain(self, typed: str) -> str:
+        """A guess as it is kept, if there is one in it: "about 60 %" -> "60", "b, both" -> "b"."""
+        typed = typed.strip().lower().replace("\N{MINUS SIGN}", "-")
+        one = rf"\b[{''.join(self.choices)}]\b" if self.choices else r"-?\d*\.?\d+(?:e-?\d+)?"
+        found = re.findall(one, typed)
+        return found[0] if len(found) == 1 else typed
 
     def read(self) -> tuple[str, str]:
         """("60", "12.5 %") from the file; "" for what it does not have yet."""
@@ -119,6 +121,7 @@ class Lesson:
         given = None
         if as_script:
             given = self.read_flags(change)
+            self.write_first()
         else:
             self.read_question(change)
         torch.set_num_threads(1)
@@ -130,17 +133,16 @@ class Lesson:
         elif given:
             if given != NONE:
                 self.question.keep(given)
-        elif NOTEBOOK or sys.stdin and sys.stdin.isatty():
+        elif as_script or at_terminal():
             self.ask()
-        elif as_script:
-            raise UserError(self.guess_first())
 
-    def guess_first(self) -> str:
-        """What to do where nobody can be asked. The question itself is printed."""
-        print(self.question.text + "\n")
-        some = next(iter(self.question.choices), f"{self.question.high:g}")
-        return (f"Guess first: {self.command(self.change)} --guess {some} (your guess is "
-                f"{self.question.kind}, or {NONE} to go on without one)")
+    def write_first(self) -> None:
+        """Before anything is asked: the functions that this lesson awaits from you."""
+        from lessons.tasks.submission import begun, tasks
+        for name in re.findall(r'lesson\.yours\("(\w+)"\)', self.file.read_text("utf-8")):
+            if not begun(name):
+                print(f"Write {tasks()[name].name} ({name}) first, in lessons/exercises/"
+                      f"{tasks()[name].file}. Until you begin, this lesson runs with ours.\n")
 
     def read_question(self, change: str) -> None:
         """What is asked with this switch."""
@@ -170,18 +172,23 @@ class Lesson:
         return f"python {short_path(self.file)}" + (f' --change "{change}"' if change else "")
 
     def ask(self) -> None:
-        """Ask once. An empty answer is no guess."""
-        print(self.question.text + "\n")
-        kind = self.question.kind
-        try:
-            typed = input(f"Your guess ({kind}; Enter to go on without one): ")
-        except (EOFError, NotImplementedError):             # a notebook that nobody watches
-            return
-        guess = self.question.plain(typed)
-        if guess and self.question.valid(guess):
-            self.question.keep(guess)
-        elif guess:
-            print(f"{guess!r} is not {kind}: the lesson goes on without a guess")
+        """Ask, and once more for what is no guess. Who is at a terminal may go on without one."""
+        question, kind = self.question, self.question.kind
+        print(question.text + "\n")
+        with suppress(EOFError, RuntimeError):              # nobody watches, or no input at all
+            for _ in range(2):
+                guess = question.plain(input(f"Your guess ({kind}; Enter to go on without one): "))
+                if question.valid(guess):
+                    print(f"Your guess is {guess}.")
+                    return question.keep(guess)
+                if not guess:
+                    break
+                print(f"{guess!r} is not {kind}.")
+        if not at_terminal():
+            print()
+            some = next(iter(question.choices), f"{question.high:g}")
+            raise UserError(f"Guess first: {self.command(self.change)} --guess {some} (your guess "
+                            f"is {kind}, or {NONE} to go on without one)")
 
     def yours(self, name: str):
         """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
@@ -202,7 +209,7 @@ class Lesson:
             print(f"{task.name} ({name}), in {where}, is wrong.\n{verdict.told}\n")
             raise UserError(f"mend {task.name} in {where} and run this again: nothing was trained")
         if verdict.state == NOT_STARTED:
-            print(f"with our {task.name}. Better: write yours first ({name}), in {where}")
+            print(f"with our {task.name}; yours ({name}), in {where}, is not begun")
             return task.right
         print(f"with your own {task.name}")
 
@@ -213,14 +220,12 @@ class Lesson:
         return as_tensors
 
     def read(self, answers: list[str], asked: str, ours: str) -> None:
-        """Some answers, a question about them, and, once you have answered, what we read there; of
-        a run with a switch that is not known."""
+        """Some answers, a question about them, and, once you have answered, what we read there."""
         print("", *answers, "", asked, sep="\n")
-        if NOTEBOOK or sys.stdin and sys.stdin.isatty():
+        if at_terminal():
             with suppress(EOFError, NotImplementedError):
                 input("Your sentence (then Enter): ")
-        if not self.change:
-            print(f"We read: {ours}")
+        print(f"We read: {ours}")
 
     def compare(self, happened: str | float, unit: str = "") -> None:
         """Print the guess beside what happened, a letter or a number of this unit, and keep it."""
@@ -248,6 +253,11 @@ class Lesson:
         file = OUT / f"{'-'.join([self.number, *name.split(), *self.change.split()])}.png"
         fig.savefig(file, dpi=72)
         print("\npicture:", short_path(file))
+
+
+def at_terminal() -> bool:
+    """Can somebody be asked, here or in a notebook?"""
+    return NOTEBOOK or bool(sys.stdin and sys.stdin.isatty())
 
 
 def short_path(file: Path) -> str:
@@ -285,10 +295,11 @@ def switches(lesson: Path) -> list[str]:
 
 
 def section(source: str, title: str) -> str:
-    """The Markdown below "## title", up to the next heading or cell, as plain text."""
+    """The Markdown below "## title", up to the next heading or cell, as plain text: its formulas,
+    too, so $A\\log\\pi$ is A log pi."""
     found = re.search(rf"^# ## {title}\n(.*?)(?=^# #|^# %%)", source, re.M | re.S)
-    lines = [re.sub(r"^# ?", "", line) for line in found[1].splitlines()]
-    return re.sub(r"\*\*|`", "", "\n".join(lines)).strip()
+    text = re.sub(r"\\mathrm\{(\w+)\}", r"\1", re.sub(r"^# ?", "", found[1], flags=re.M))
+    return re.sub(r"[*`$\\]", "", re.sub(r"(?<=\w)\\", " ", text)).strip()
 
 
 def tell(kind, error, trace) -> None:

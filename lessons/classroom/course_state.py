@@ -1,28 +1,20 @@
 """Where a student is in the course: guesses beside what happened, tasks that are begun, and the
 next step."""
 from lessons.course import Question, switches
-from lessons.lesson_list import LESSONS, NUMBERS, head_of, number_of
+from lessons.lesson_list import LESSONS, head_of, number_of
 from lessons.tasks.parts import PARTS
-from lessons.tasks.submission import definition
-from lessons.tasks.task import STUBS, tasks
-from nanouft.plumbing.files import read_text
+from lessons.tasks.submission import begun
+from lessons.tasks.task import lesson_of, tasks
 from nanouft.plumbing.printing import say
 
 TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
 LINE = f"{{:<{max(map(len, TITLES.values())) + 2}}}{{:<20}}{{:<20}}{{}}"
 
 
-def begun(name: str) -> bool:
-    """Has this task been begun in the student's file?"""
-    file = STUBS / tasks()[name].file
-    return file.exists() and definition(read_text(file), tasks()[name].name) is not None
-
-
 def tasks_of(number: str) -> list[str]:
-    """The exercises of a lesson, and the parts of mine.py. Exercise 12b belongs to lesson 12b."""
-    exercises = [name for name in tasks()
-                 if name == number or name[:2] == number and name not in NUMBERS]
-    return exercises + [part for part, (of, _) in PARTS.items() if of == number]
+    """The exercises of a lesson, and the parts of mine.py."""
+    return [name for name in tasks()
+            if number == (PARTS[name][0] if name in PARTS else lesson_of(name))]
 
 
 def told(question: Question) -> str:

@@ -16,14 +16,15 @@ def rows(draw):
 
 
 TASKS = {"04a": Task(own_guess, rows, [
-    ("likeliest[:, :-1]", "likeliest[:, 1:]", "The guess made AT a position is FOR the next one, "
-     "so it has to move to the right by one."),
+    ("mask[:, :-1]", "mask[:, 1:]", "The mask is not shifted: it is about the targets, and the "
+     "target at a position is read at the next one."),
     ("guess[:, 1:] = torch.where(mask[:, :-1] == 1, likeliest[:, :-1], inputs[:, 1:])",
      "guess = torch.where(mask == 1, likeliest, inputs)", "Nothing is shifted: guess and mask at a "
      "position belong to the token of the next one."),
     ("torch.where(mask[:, :-1] == 1, likeliest[:, :-1], inputs[:, 1:])", "likeliest[:, :-1]",
      "The question is never guessed. Only tokens of the answer are replaced.")],
     always=[tuple(map(torch.tensor, case)) for case in (
-        ([[5, 6, 7, 8]], [[0, 1, 1, 0]], [[1, 2, 3, 4]]), ([[5]], [[1]], [[1]]),
+        ([[5, 6, 7, 8]], [[0, 1, 1, 0]], [[1, 2, 3, 4]]),
+        ([[5], [6], [7]], [[1], [0], [1]], [[1], [2], [3]]),    # no guess, so no shift to see
         ([[5, 6]], [[1, 1]], [[1, 2]]), ([[5, 6, 7, 8]], [[1, 0, 1, 0]], [[1, 2, 3, 4]]),
         ([[5, 6, 7], [5, 6, 7]], [[0, 1, 0], [1, 0, 1]], [[1, 2, 3], [4, 0, 0]]))])}

@@ -23,8 +23,7 @@ def pairs(draw):
 TASKS = {
     "07a": Task(margins_and_losses, pairs, [
         ("= now - ref", "= now", "The reference is missing: both answers are measured from it."),
-        ("chosen - rejected", "rejected - chosen", "The margin has the wrong sign: it is positive "
-         "where the chosen answer has gained more."),
+        ("beta * (chosen - rejected)", "chosen - rejected", "beta is missing from the margin."),
         ("F.logsigmoid(h)", "torch.sigmoid(h).log()", "For h = -200 sigma(h) is 0 and has no "
          "logarithm. F.logsigmoid takes both in one step.")], partial(with_gradient, "now"),
         always=[

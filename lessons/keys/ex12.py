@@ -43,8 +43,8 @@ TASKS = {
          "one for each group."),
         ("* R.shape[1] / (R.shape[1] - 1)", "", "RLOO compares with the other answers. A mean that "
          "contains the answer's own score makes it too short."),
-        ("R.std(1, keepdim=True)", "R.std(1, keepdim=True, correction=0)", "In the standard "
-         "deviation the sum of squares is divided by K - 1, not by K.")],
+        ("R.std(1, keepdim=True)", "R.std()", "GRPO divides by the standard deviation of each "
+         "group, not by that of the batch.")],
         always=[(method, torch.tensor(R)) for method in METHODS for R in (
             [[1.0, 0], [1, 1]], [[1.0, 0.25, 0]], [[0.0, 0, 0], [1, 0, 0]])]),
     "12b": Task(grpo_push, tokens, [

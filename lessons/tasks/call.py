@@ -46,13 +46,14 @@ def with_gradient(name: str, function: Callable, x: torch.Tensor, *args) -> dict
     total = sum((as_tensor(part).square().sum() for part in parts), torch.zeros(()))
     slope = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)[0] \
         if total.requires_grad else torch.zeros_like(x)
-    return {"gives": out, f"squared and added up has the gradient by {name}": slope}
+    return {"gives": out,
+            f"the sum of its squared results has this gradient with respect to {name}:": slope}
 
 
 class OwnAttention(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is F.scaled_dot_product_attention:
-            raise TypeError("This exercise is to be written without PyTorch's own function "
+            raise UserError("This exercise is to be written without PyTorch's own function "
                             "scaled_dot_product_attention.")
         return function(*args, **(kwargs or {}))
 
@@ -66,7 +67,8 @@ def own_attention(function: Callable, q, k, v) -> dict:
     total = torch.zeros(()) if out is None else as_tensor(out).sum()
     slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
         if total.requires_grad else [torch.zeros_like(x) for x in by]
-    return ({"gives": out} | {f"has the gradient by {x}": s for x, s in zip("qkv", slopes)}
+    return ({"gives": out}
+            | {f"its sum has this gradient with respect to {x}:": s for x, s in zip("qkv", slopes)}
             | {"gives for a 50 times larger q": large})
 
 
@@ -96,10 +98,10 @@ def error_line(error: BaseException, file: str) -> str:
     """An error in one line; below it the line of the file in its traceback, if there is one."""
     lines = lines_in(file, error)
     where = f"\n    line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
-    said = str(error)
+    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
-        said = "it ends Python with exit() or sys.exit(). Return a result instead"
-    return f"{type(error).__name__}: {said}".splitlines()[0] + where
+        said = "It ends Python with exit() or sys.exit(). Return a result instead"
+    return said.partition("\n")[0] + where
 
 
 def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:
@@ -108,8 +110,8 @@ def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> S
     try:
         values = {what: plain(x) for what, x in look(program, *own).items()}
         if shown(own) != shown(case):
-            raise TypeError("It changes its arguments. Make a new tensor or list, because the "
-                            "caller still needs the old one.")
+            raise UserError("It changes its arguments in place. Make a new tensor or list, such as "
+                            "x.clone(), because the caller still needs the old one.")
         return Seen(values)
     except BaseException as error:                              # Ctrl-C: a loop without an end?
         return Seen({}, type(error).__name__, error_line(error, file))

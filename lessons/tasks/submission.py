@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lessons.tasks.child import ROOT, Job, no_container
 from lessons.tasks.task import STUBS, Judge, tasks
+from nanouft.plumbing.files import read_text
 from nanouft.plumbing.printing import say
 
 LARGEST = 2**22                     # bytes of a file
@@ -103,6 +104,12 @@ def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
         return made[-1] if made and not is_stub(made[-1]) else None
     except BROKEN:                                      # nested too deep, for example
         return None
+
+
+def begun(name: str) -> bool:
+    """Has this task been begun in the student's file?"""
+    file = STUBS / tasks()[name].file
+    return file.exists() and definition(read_text(file), tasks()[name].name) is not None
 
 
 def is_stub(made: ast.FunctionDef | ast.ClassDef) -> bool:

@@ -20,6 +20,7 @@ from random import Random
 
 import torch
 
+from lessons.lesson_list import NUMBERS
 from lessons.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
@@ -126,11 +127,15 @@ def tasks() -> dict[str, Task]:
     return found
 
 
+def lesson_of(name: str) -> str:
+    """The lesson of an exercise: 12 of 12a, but 12b, which has a lesson of its own, of 12b."""
+    return name if name in NUMBERS else name[:2]
+
+
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06, 6 or mine; all for none."""
+    """The tasks that are meant by 06a, 06, 6, ex06 or mine; all for none."""
     which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
-    meant = {name: {name, task.file[:-3], task.file[:-3].removeprefix("ex")}
-             for name, task in tasks().items()}
+    meant = {name: {name, task.file[:-3], lesson_of(name)} for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
             raise UserError(f"there is no task {word}; names are such as 06a, mine, psft")

@@ -4,6 +4,7 @@ shown beside a constant; the equations of lessons/extras are the losses of their
 All lessons take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
 """
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +35,7 @@ from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from lessons.lesson_list import LESSONS, NUMBERS, number_of
 from lessons.tasks import (
     parts,  # noqa: F401 (it replaces how simple.py samples when it is read)
+    submission,
     task,
 )
 from lessons.tasks.call import as_tensor
@@ -57,7 +60,7 @@ WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95,
                "03 network": (12, 5), "04 prompt": "c", "05 default8": (100, 0),
                "06 undivided": (100, 10), "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3),
                "09 sorted": (57, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
-               "12 mixed up": (0.18, 0.1), "12b fresh": (0.7, 0.1), "13 rules": (4, 8),
+               "12 mixed up": (0.01, 0.05), "12b fresh": (0.7, 0.1), "13 rules": (4, 8),
                "14 unpaired": "b", "15 high": (0, 0.1), "16 no steps shown": (1, 9),
                "17 mine": (0, 4), "18 silent": (-5, 5)}
 RIGHT = ANSWERS | WITH_SWITCH
@@ -92,6 +95,7 @@ def test_a_lesson_has_its_parts(lesson):
     assert code.count("After your run") == 1
     for change in ("", *switches(lesson)):
         question = Question(lesson, change)
+        assert not re.search(r"[$\\*`]", question.text), "on a terminal it is plain text"
         right = RIGHT.get(f"{number_of(lesson)} {change}".strip())
         assert len(question.choices) >= 3 or not question.choices and question.low < question.high
         assert right is None or question.valid(right if question.choices else str(right[0]))
@@ -228,17 +232,36 @@ def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsy
 
 
 def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
-    """A run without a guess would tell the answer: the question is printed and no lesson runs."""
+    """A run without a guess would tell the answer: what to write first and the question are
+    printed, and no lesson runs."""
+    monkeypatch.setattr(submission, "begun", lambda name: False)
     with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 2 .* none"):
         start(monkeypatch)
-    assert Question(NUMBERS["15"]).text in capsys.readouterr().out
+    before, _, _ = capsys.readouterr().out.partition(Question(NUMBERS["15"]).text)
+    assert " (15a) first, in lessons/exercises/ex15.py. Until you begin" in before
+    monkeypatch.setattr(submission, "begun", lambda name: True)
     assert start(monkeypatch, "--guess", "none").question.guess == ""
     assert not course.GUESSES.exists()
     start(monkeypatch, "--guess", "1.5")
     capsys.readouterr()
     assert start(monkeypatch).question.guess == "1.5"
     start(monkeypatch, "--guess", "none")
-    assert "is not" not in capsys.readouterr().out
+    assert not re.search("is not|first, in", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("number, said, kept", [
+    ("15", "about 1.5 points", "1.5"), ("15", "0 or 2\n.5", ".5"), ("15", "9\n1", "1"),
+    ("07", "\N{MINUS SIGN}3 nats", "-3"), ("00", "I think (B), both", "b"), ("00", "a or b", ""),
+    ("15", "9\n9\n1", "")])
+def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
+        number, said, kept, folder, monkeypatch):
+    """A terminal goes on without one. From a pipe that would tell the answer."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+    with nullcontext() if kept else pytest.raises(UserError, match="^Guess first"):
+        assert start(monkeypatch, number=number).question.guess == kept
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    typed(monkeypatch, *said.split("\n"), "")
+    assert start(monkeypatch, number=number).question.guess == kept
 
 
 def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys):
@@ -348,7 +371,7 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
     unbegun = stub(name, (HERE / "exercises" / asked.file).read_text("utf-8"))
     said = capsys.readouterr().out
     assert unbegun is asked.right
-    assert f"with our {asked.name}. Better: write yours first ({name}), in {asked.file}\n" in said
+    assert f"with our {asked.name}; yours ({name}), in {asked.file}, is not begun\n" in said
     own = stub(name, HEAD + PROGRAMS[name])
     assert f"with your own {asked.name}\n" in capsys.readouterr().out
     got, ours = own(*case), as_tensor(asked.right(*case))
@@ -385,7 +408,7 @@ def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monk
     assert stub("04a", "def own_guess(:") is tasks()["04a"].right
     assert "with our own_guess" in capsys.readouterr().out
     assert cell("def own_guess(*x):\n    raise NotImplementedError") is tasks()["04a"].right
-    assert "(04a), in the cell above\n" in capsys.readouterr().out
+    assert "(04a), in the cell above, is not begun\n" in capsys.readouterr().out
     assert cell(PROGRAMS["04a"]) is not tasks()["04a"].right
     assert "with your own own_guess" in capsys.readouterr().out
     with pytest.raises(UserError, match="mend own_guess in the cell above"):
@@ -408,15 +431,12 @@ def test_in_a_notebook_a_stub_stands_before_its_cell_and_runs_there(name, tmp_pa
     exec(cells[at], {"__name__": "here"})                   # "not started", and no other error
 
 
-def test_ours_is_read_after_the_readers_answer_and_not_with_a_switch(folder, monkeypatch, capsys):
-    lesson = course.Lesson("15")
-    typed(monkeypatch, "mine", "mine")
+def test_ours_is_read_after_the_readers_answer(folder, monkeypatch, capsys):
+    """With a switch, too: whatever is asked is answered."""
+    lesson = course.Lesson("15", "high")
+    typed(monkeypatch, "mine")
     lesson.read(["one", "two"], "What is hidden?", "this")
-    lesson.change = "high"
-    lesson.read(["one"], "What is hidden?", "this")
-    said = capsys.readouterr().out
-    assert said.startswith("\none\ntwo\n\nWhat is hidden?\nWe read: this\n")
-    assert said.count("We read") == 1
+    assert capsys.readouterr().out == "\none\ntwo\n\nWhat is hidden?\nWe read: this\n"
 
 
 # ---- runs ----------------------------------------------------------------------------------------
