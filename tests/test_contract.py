@@ -222,9 +222,12 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
     (MINE.replace("relu() ** 2", "detach()"), "loss must return a real number that depends"),
     (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
-     "metrics, each a number or a tensor of shape ()"),
-    (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "each a number or"),
-    (ON_POLICY + "return batch, {'all': batch.per_row['reward']}", "each a number or"),
+     "the metric 'nats' must be a number or a tensor of shape (), and is a tensor of shape ("),
+    (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "and is a str"),
+    (LOSS + "return batch.seqs['answer'].logp.sum(1), {}", "it returned (a tensor of shape ("),
+    (ON_POLICY + "return batch, {'all': batch.per_row['reward']}", "the metric 'all'"),
+    (ON_POLICY + "batch.per_row['a'] = batch.per_row['reward'][:, None]\n        return batch, {}",
+     "per_row['a'] must have shape ("),
     (ON_POLICY + "return batch", "credit must return a batch and a dictionary"),
     (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
     *((MINE.replace("lr = 1e-4", fact), f"{fact}: it must be {wanted}") for fact, wanted in (
@@ -243,6 +246,25 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
     assert command(train.main, line) == 2
     told = one_error(capsys)
     assert told.startswith("error: --objective mine.py") and why in told
+
+
+def test_a_file_of_your_own_has_no_method_s_name(here, capsys):
+    """Its run, and the card of its model, would say that it was that method."""
+    (here / "dpo.py").write_text(MINE)
+    assert command(train.main, "--objective dpo.py --init start".split()) == 2
+    assert "give the file another name" in one_error(capsys)
+
+
+@pytest.mark.parametrize("text, adds_up", [
+    (MINE, True), (LOSS + "return -batch.seqs['answer'].logp.sum() / batch.n, {}", True),
+    (LOSS + "s = batch.seqs['answer']\n        return -s.sum(s.logp).mean(), {}", False),
+    (LOSS + "return -batch.seqs['answer'].logp.mean(1).sum() / batch.n, {}", False)])
+def test_a_loss_that_micro_batches_would_change_is_told(text, adds_up, here, capsys):
+    """Such as a mean over the rows at hand, or over padding too."""
+    (here / "mine.py").write_text(text)
+    line = RUN if text == MINE else RUN.replace(" --aim 2", "")
+    assert command(train.main, [*line.split(), "out"]) == 0
+    assert ("two halves of a step" not in capsys.readouterr().out) == adds_up
 
 
 @pytest.mark.parametrize("line, flags, why", [

@@ -82,6 +82,10 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
     assert waits.found == of_mixture * (str(form) == "sftmix")
 
 
+SUMS = "Read positions by s.sum or s.mean, which leave out the others."
+TOTALS = "Divide by batch.n or batch.tokens, those of the whole step; else say coupled = True."
+
+
 def test_a_masked_position_is_never_read_and_never_pushed(form):
     want, grads = push(form, with_logps(form))
     for garbage in (99.0, math.inf, math.nan):
@@ -93,8 +97,8 @@ def test_a_masked_position_is_never_read_and_never_pushed(form):
                     setattr(s, name, getattr(s, name).masked_fill(s.mask == 0, garbage))
             s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
         got, g = push(form, batch)
-        same(got, want, 0)
-        same(g, grads, 0)
+        same(got, want, 0, SUMS)
+        same(g, grads, 0, SUMS)
     for role, g in grads.items():
         on = is_read(form, role, batch.seqs[role])
         assert (~on).any() and (g[~on] == 0).all() and (g[on] != 0).any()
@@ -110,7 +114,7 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
         wider.logp = None
         batch.seqs[role] = wider
     for x, y in zip(learn(form, model(), [batch]), want):
-        same(x, y)
+        same(x, y, why=SUMS)
 
 
 def test_the_order_of_rows_changes_nothing(form):
@@ -131,10 +135,10 @@ def test_pieces_of_a_step_add_up(form):
     batch, *want = whole(str(form))
     pieces = replace(batch_of(form), accumulate=5 if o.on_policy else 3).micro_batches()
     for x, y in zip(learn(form, model(), pieces), want):
-        same(x, y)
+        same(x, y, why=TOTALS)
     parts = [o.loss(piece)[1] for piece in pieces]
     for name, x in o.loss(batch)[1].items():
-        same(sum(part[name] for part in parts), x, 1e-6)
+        same(sum(part[name] for part in parts), x, 1e-6, f"{name}: {TOTALS}")
 
 
 def test_the_gradient_is_the_derivative(form):

@@ -25,6 +25,7 @@ The step takes the mean of L over its answers or pairs. Other letters are settin
 """
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 from nanouft.objective import Objective
@@ -80,6 +81,9 @@ def registry_name(name: str) -> str:
 
 def find(name: str) -> type[Objective]:
     """The class with one of NAMES, or that in a file of your own, mine.py or mine.py:Name."""
-    if own_file(name):
+    if file := own_file(name):
+        if Path(file).stem in NAMES:
+            raise UserError(f"--objective {name}: {Path(file).stem} is a method of nanouft; give "
+                            "the file another name")
         return class_in(name)
     return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]

@@ -11,17 +11,20 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from nanouft.batch import Batch
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, load, locate_errors
 from nanouft.plumbing.files import own_file, plain_file
+from nanouft.plumbing.printing import say
 
 COPIED = "choose", "prepare", "credit"              # what they are given is copied
 CHECKED = "loss", "credit"                          # what they return is checked
@@ -74,7 +77,9 @@ def what_is_wrong(cls: type[Objective]) -> str:
 def guarded(function: Callable, method: str, file: str) -> Callable:
     """The function of a method with additions. It gets a copy of rows or a batch that others still
     need. Its errors name their line, and what `loss` or `credit` returns is checked. Gradients stay
-    on or off as they were before the call."""
+    on or off as they were before the call. In the first step the sum of `loss` is checked."""
+    told: list[bool] = []
+
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
         if method in COPIED:
@@ -83,8 +88,41 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
             out = function(self, *given, **named)
         if method in CHECKED and (why := wrong_result(out, method, self.on_policy)):
             raise UserError(f"--objective {file}: {why}")
+        if method == "loss" and not (told or given[0].progress or self.coupled):
+            told.append(True)
+            with torch.no_grad(), locate_errors(file, "--objective"):
+                check_sum(functools.partial(function, copy.deepcopy(self)), given[0], out[0], file)
         return out
     return call
+
+
+def check_sum(loss: Callable, batch: Batch, whole: Tensor, file: str) -> None:
+    """Say so if the losses of two halves of a step do not add up to the loss of all its rows."""
+    rows, parts = count_rows(batch), 0.0
+    if rows < 2:
+        return
+    for half in (slice(0, rows // 2), slice(rows // 2, rows)):
+        seqs = {role: s.take(half) for role, s in batch.seqs.items()}
+        per_row = {name: x[half] for name, x in batch.per_row.items()}
+        parts += loss(replace(batch, seqs=seqs, per_row=per_row))[0].item()
+    if not math.isclose(parts, whole.item(), rel_tol=1e-2, abs_tol=1e-4):
+        say(f"{file}: the losses of two halves of a step add up to {parts:.3g}, and that of all "
+            f"rows is {whole.item():.3g}. So --accumulate and several processes would learn "
+            "something else: divide by batch.n or batch.tokens", write=tqdm.write)
+
+
+def count_rows(batch: Batch) -> int:
+    return len(next(iter(batch.seqs.values())).inputs)
+
+
+def in_words(x: Any) -> str:
+    """"(a tensor of shape (2,), a dict)"."""
+    if isinstance(x, tuple):
+        return f"({', '.join(map(in_words, x))})"
+    if isinstance(x, Tensor):
+        free = "" if x.requires_grad or x.shape else " without gradient"
+        return f"a tensor of shape {tuple(x.shape)}{free}"
+    return f"a {type(x).__name__}"
 
 
 def wrong_result(out: Any, method: str, on_policy: bool) -> str:
@@ -95,11 +133,18 @@ def wrong_result(out: Any, method: str, on_policy: bool) -> str:
         right = isinstance(first, Tensor) and first.shape == () and first.is_floating_point() \
             and (first.requires_grad or not torch.is_grad_enabled())
         wanted = "a real number that depends on the log-probs, as a tensor of shape (),"
-    if not (right and isinstance(metrics, dict) and all(
-            x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)
-            for x in metrics.values())):
-        return (f"{method} must return {wanted} and a dictionary of metrics, each a number or a "
-                "tensor of shape ()")
+    if not (right and isinstance(metrics, dict)):
+        return (f"{method} must return {wanted} and a dictionary of metrics; it returned "
+                f"{in_words(out)}")
+    for name, x in metrics.items():
+        if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
+            return (f"the metric {name!r} must be a number or a tensor of shape (), and is "
+                    f"{in_words(x)}")
+    rows = count_rows(first) if isinstance(first, Batch) and first.seqs else 0
+    for name, x in first.per_row.items() if rows else ():       # type: ignore[union-attr]
+        if x.shape != (rows,):
+            return (f"credit: per_row[{name!r}] must have shape ({rows},), a number for each "
+                    f"answer, and is {in_words(x)}")
     taken = metrics.keys() & (OF_RUN | (OF_SAMPLES if on_policy else set()))
     return "" if not taken else (f"every run logs a number called {min(taken)!r} of its own; give "
                                  "the metric another name")
