@@ -29,7 +29,7 @@ import torch
 
 from nanouft.plumbing.entry import line_of, make_streams_safe
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.printing import progress
+from nanouft.plumbing.printing import progress, quoted
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
@@ -169,7 +169,8 @@ class Lesson:
 
     def command(self, change: str) -> str:
         """What to type for a run with this switch."""
-        return f"python {short_path(self.file)}" + (f' --change "{change}"' if change else "")
+        switch = f' --change "{change}"' if change else ""
+        return f"python {quoted(short_path(self.file))}{switch}"
 
     def ask(self) -> None:
         """Ask, and once more for what is no guess. Who is at a terminal may go on without one."""
@@ -303,13 +304,13 @@ def section(source: str, title: str) -> str:
 
 
 def tell(kind, error, trace) -> None:
-    """An assertion of a lesson is told as a sentence, a mistake of yours in one line with exit code
-    2, and every other error looks as it always does."""
+    """An assertion of a lesson is told as a sentence, a mistake of yours or Ctrl-C in one line, and
+    every other error looks as it always does."""
     if kind is AssertionError and str(error):
         line = traceback.extract_tb(trace)[-1].lineno
         print(f"\nThis run contradicts the lesson (line {line}): {error}", flush=True)
-    elif isinstance(error, (UserError, OSError)):
+    elif isinstance(error, (UserError, OSError, KeyboardInterrupt)):
         print(line_of(error, ""), file=sys.stderr, flush=True)
-        raise SystemExit(2)
+        raise SystemExit(130 if kind is KeyboardInterrupt else 2)
     else:
         sys.__excepthook__(kind, error, trace)

@@ -32,7 +32,7 @@ from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
-from nanouft.plumbing.printing import SILENT, say
+from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.plumbing.share import shared
 from nanouft.rollout import about_rewards
 from nanouft.run import device as devices
@@ -106,7 +106,8 @@ def run(argv: list[str]) -> Any:
         trainer.save(args.output_dir, tok)
     if objective.on_policy and (text := about_rewards(trainer.state.log_history)):
         say(text)
-    say(f"\nSaved in {args.output_dir}\nTalk to it: python -m nanouft.sample {args.output_dir}")
+    say(f"\nSaved in {args.output_dir}\n"
+        f"Talk to it: python -m nanouft.sample {quoted(args.output_dir)}")
     return trainer
 
 

@@ -48,6 +48,8 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
         "49 rows read: 15 to learn from, 30 held out, 4 left out (4: too long (|13 good answers "
         "and 2 bad ones: --undesirable-weight 6.5 would give both |1: without the oldest turns, ",
+    ONCE + "--objective sft --data even.jsonl --plain --out 'my run'":
+        "Talk to it: python -m nanouft.sample 'my run'",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s":
         "11 rows read: 9 to learn from, 1 held out, 1 left out (1: refused: tiktoken cannot read",
     "data even.jsonl --init start --show 2":
@@ -251,11 +253,11 @@ def test_the_interval_of_a_reward_is_its_own(here, capsys):
 def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
     """No turn is left out: what is too long is refused, and /new forgets the chat, not the system
     prompt. An answer may have half of the context, and is printed as it is decoded."""
-    asked = typed(monkeypatch, "Hi", "two " * 40, "Say it again " * 60, "three " * 60, "/new", "Ho",
-                  "/quit")
+    asked = typed(monkeypatch, "Hi", "two " * 40, "Say it again " * 60, "three " * 60, "/help",
+                  "/new", "Ho", "/quit")
     assert call("sample start --system 'Be kind.' --max-new 3") == 0
     out = capsys.readouterr().out
-    assert "/new forgets the chat" in out
+    assert out.count("/new forgets the chat") == 2          # at first, and for /help
     refused = r"\n\d{3} tokens are asked, and start reads 127; shorten the question, or "
     assert len(re.findall(refused, out)) == 2
     hi, two, ho = (text for text, _ in asked[1::2])         # the base is asked as well

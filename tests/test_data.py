@@ -147,6 +147,7 @@ prompt=a; response=b; weight=0.25 -> line 2: the row has "weight": 0.25
 prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" is a text that holds
 question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" is a text that holds
 text=a -> line 2: has the fields text; needed are prompt
+Prompt=a; Response=b -> line 2: has the fields Prompt, Response; needed in small letters are
 prompt=a; response=b; output=c -> line 2: "output" and another field may both be
 prompt=a; chosen=b -> line 2: |a pair needs both
 chosen=a b; rejected=c d -> line 2: |do not begin alike
@@ -235,7 +236,8 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     scores = [QA | {"score": x} for x in (2, 3, 4.5)]
     file = write(tmp_path, QA, *scores[:2], {"text": "a"}, scores[2], {"prompt": None})
     told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
-    assert '(3: "score" is 2, not a number from 0 to 1, as in my.jsonl, line 2; 1: has the' in told
+    assert ('(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.jsonl, '
+            "line 2; 1: has the") in told
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30)]
     assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")

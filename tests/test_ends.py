@@ -108,7 +108,7 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "a fault in the first step of a rollout": (
         SAVED, at_call(GRPO, "loss", 3, fails(ValueError("in a step"))), 1, 2, "in a step"),
     "a fault of a file in the second one": (
-        OF_FILE, at_call(GRPO, "loss", 4, fails(ValueError("in a step"))), 2, 2, "in a step"),
+        OF_FILE, at_call(GRPO, "loss", 6, fails(ValueError("in a step"))), 2, 2, "in a step"),
     "no memory": (PLAIN, at_call(DPO, "loss", 4, fails(NO_MEMORY)), 2, 3, OUT),
     "no memory in half a step": (
         PLAIN, at_call(torch.optim.AdamW, "step", 4, fails(MemoryError())), 2, 2, OUT),

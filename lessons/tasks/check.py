@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from lessons.tasks import parts
-    from lessons.tasks.call import NOT_STARTED, UNTOUCHED
+    from lessons.tasks.call import NOT_STARTED, STOPPED, UNTOUCHED
     from lessons.tasks.task import STUBS, chosen, tasks
     if flags.run:
         one_of("method", flags.run, parts.simple.METHODS)
@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         if file in unopened:
             continue
         program, told = judge_file(tasks()[name], file, flags.seed)
+        if STOPPED in told.told and not flags.which:
+            raise KeyboardInterrupt
         if flags.which or file.exists() and told.told != UNTOUCHED:
             say(f"{name:<26}{told.told if told.state == NOT_STARTED else told.state}")
         if told.state == "right":

@@ -227,8 +227,9 @@ class Judge:
         if not wrong:
             return Verdict() if len(seen) == len(self.cases) else Verdict("no result", 0)
         right = len(seen) - len(wrong)
+        plainest = min(wrong, key=lambda k: "this gradient" in faults[k])   # or a wrong value
         told = (f"    Right in {right} of {len(self.cases)} cases. The smallest in which it is "
-                f"wrong:\n{self.task.show(self.cases[wrong[0]])}    {faults[wrong[0]]}")
+                f"wrong:\n{self.task.show(self.cases[plainest])}    {faults[plainest]}")
         if not all(seen[k].error for k in wrong):               # else their line says enough
             named = self.named(seen, wrong)
             told += "".join(f"\n    {'And: ' * (k > 0)}{x}" for k, x in enumerate(named))

@@ -72,7 +72,7 @@ def json_rows(file: str, name: str) -> Items:
         if line.strip():
             yield f"{name}, line {i}", parse_json(
                 line, f"{name}, line {i}", "; write each row in one line, not over several, or all "
-                "rows as a list; a table ends in .csv, .tsv or .parquet")
+                "rows as a list; save a spreadsheet as .csv (or another table as .tsv, .parquet)")
 
 
 def parquet_rows(path: str) -> Items:

@@ -11,6 +11,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -78,20 +79,25 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
     """The function of a method with additions. It gets a copy of rows or a batch that others still
     need. Its errors name their line, and what `loss` or `credit` returns is checked. Gradients stay
     on or off as they were before the call. In the first step the sum of `loss` is checked."""
-    told: list[bool] = []
+    summed = method != "loss"
 
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
         if method in COPIED:
             given = copy.deepcopy(given[:1]) + given[1:]
+        nonlocal summed
+        new = None
+        if not (summed or given[0].progress or self.coupled):
+            summed = True
+            with suppress(RuntimeError):        # it keeps tensors that have a gradient
+                new = copy.deepcopy(self)
         with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
             out = function(self, *given, **named)
         if method in CHECKED and (why := wrong_result(out, method, self.on_policy)):
             raise UserError(f"--objective {file}: {why}")
-        if method == "loss" and not (told or given[0].progress or self.coupled):
-            told.append(True)
+        if new:
             with torch.no_grad(), locate_errors(file, "--objective"):
-                check_sum(functools.partial(function, copy.deepcopy(self)), given[0], out[0], file)
+                check_sum(functools.partial(function, new), given[0], out[0], file)
         return out
     return call
 

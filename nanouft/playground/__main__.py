@@ -5,7 +5,7 @@
 
 The page is one file that needs no network. It shows what four training steps make of the shipped
 base, with every method of objectives/ and of --also. Each method learns at three learning rates
-and at its own. The command computes all of it with the project's losses, in one to three minutes.
+and at its own. The command computes all of it with the project's losses, in some minutes.
 Equations and papers are those in the heads of the methods' files.
 """
 import sys

@@ -1,5 +1,6 @@
 """Printing: control characters written out, numbers with their nouns, and only files that exist."""
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +29,11 @@ def if_in_checkout(file: str, text: str = " ({})") -> str:
     checkout. Else "", as with an installed wheel."""
     ours = Path(__file__).resolve().parents[2] / file
     return text.format(file) if ours.exists() and ours == Path.cwd() / file else ""
+
+
+def quoted(path: str | Path) -> str:
+    """A path as one types it in a command line."""
+    return shlex.quote(Path(path).as_posix())
 
 
 # of the processes that torchrun starts, only the first one prints; errors are printed by all

@@ -1,6 +1,7 @@
 """The start of a command, before torch is imported. nanouft/__init__.py calls `start_command`."""
 import atexit
 import gc
+import importlib.util
 import os
 import re
 import signal
@@ -11,6 +12,10 @@ def start_command() -> None:
     """Make a command shorter, and quiet if it is stopped. An import by others changes nothing."""
     if not is_command():
         return
+    if importlib.util.find_spec("torch") is None:
+        os.write(2, b"error: this Python has no PyTorch: source .venv/bin/activate, or install "
+                    b"nanouft as README.md says\n")
+        sys.exit(2)
     # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
     # make two threads much slower than one. This must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

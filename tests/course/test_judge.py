@@ -424,7 +424,7 @@ LINES = [       # task, program, what is said
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
     ("02a", "def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "    It changes its arg"),
-    ("02a", "def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line"),
+    ("02a", "def response_mask(*x):\n    raise KeyboardInterrupt", "You stopped it by Ctrl-C\n"),
     ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
     ("02a", "from lessons.keys import ex02\ndef response_mask(x):\n"
@@ -494,6 +494,17 @@ PRINTS = {
     "iw_sft": "class Mine(Objective):\n    temp: float = 1.0\n    cap: float = 16.0\n"
               "    def loss(self, batch):\n        print('mine')\n"
               "        return batch.seqs['answer'].logp.sum(), {}"}
+
+
+def test_who_stops_the_check_of_all_is_told_of_no_mistake(tmp_path, capsys, monkeypatch):
+    """With a name, it says where the program was: a loop without an end."""
+    monkeypatch.chdir(tmp_path)
+    Path("ex02.py").write_text("def response_mask(*x):\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        check.main(["--folder", "."])
+    assert "wrong" not in capsys.readouterr().out
+    check.main(["02a", "--folder", "."])
+    assert "You stopped it by Ctrl-C\n    line 2: raise" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", PRINTS)

@@ -229,6 +229,9 @@ def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsy
     with pytest.raises(SystemExit):
         sys.excepthook(OSError, OSError(30, "Read-only file system", "out/guesses"), None)
     assert capsys.readouterr().err == "error: out/guesses: Read-only file system\n"
+    with pytest.raises(SystemExit) as end:
+        sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert end.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):

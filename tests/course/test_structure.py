@@ -195,6 +195,14 @@ def test_ctrl_c_while_a_command_imports_is_one_line():
     assert (done.returncode, done.stderr) == (130, "\ninterrupted\n")
 
 
+def test_a_python_without_torch_is_told_what_to_do():
+    """Such as that of the system, where a terminal has not activated .venv."""
+    done = subprocess.run([sys.executable, "-S", "-m", "nanouft.train"], cwd=ROOT,
+                          env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: this Python has no PyTorch")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def here(monkeypatch, capsys):
     """python -m with these words, in this process, where torch is loaded once: (exit code, output,
