@@ -14,9 +14,9 @@ The first two sums are over demonstrations, the third over own answers. Notes on
 exp(-H) for right answers, where this code and the paper's argument have exp(H).
 """
 import torch
-from luffy import all_tokens, group_advantages, shaped
 from torch import Tensor
 
+from lessons.evidence.luffy import all_tokens, group_advantages, shaped
 from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.objective import AtLeast0, GroupSize, Objective, Share

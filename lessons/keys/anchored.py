@@ -40,7 +40,7 @@ class AnchoredSFT(Objective):
 
 
 TASKS = {"anchored": Paper(AnchoredSFT,
-    {"lam": [2.0, 0.05, 0.5]},
+    {"lam": [2.0, 0.05, 0.0]},
     [("s.logp.detach().exp()", "s.logp.exp()", "Gradient flows through DFT's weight p, which "
       "should be a constant."),
      (" * s.logp.detach().exp() ", " ", "DFT's weight p is missing: this is SFT with a KL."),

@@ -19,7 +19,7 @@ TASKS = {"00a": Task(net_push, answers, [
     ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i] not in rejected",
      "A token may occur in both answers, but after different tokens. That is another push.")],
     always=[(["bee", "cat", "end"], ["bee", "end"]),
-            (["bee"], ["bee"]), (["bee"], ["end"]),                     # equal, nothing in common
+            (["bee"], ["bee"]), (["be"], ["bee"]),                      # equal, nothing in common
             (["bee", "end"], ["bee"]), (["bee"], ["bee", "end"]),       # a prefix of the other
             (["bee", "end", "end"], ["end", "bee", "end"]),             # other tokens before
             (["bee", "end"] + ["bee"] * 9, ["end", "bee"] + ["bee"] * 9)])}     # long ago

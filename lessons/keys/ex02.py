@@ -31,6 +31,7 @@ TASKS = {
         ("and not header))\n", 'and not header))\n        speaker = "" if token == "end" else '
          "speaker\n", 'The assistant may say "end" and go on. It speaks until the next header.')],
         always=[(row.split(),) for row in (
-            "user hi assistant yo end", "user hi", "user assistant yo", "user end assistant",
+            "user hi assistant yo end", "user", "user hi", "user assistant yo", "assistant yo end",
+            "user end assistant", "assistant end yo user hi",
             "user assistant end yo end user hi", "user user hi assistant end assistant end user",
             "user assistant end user assistant end user assistant end user assistant end")])}

@@ -38,4 +38,5 @@ TASKS = {"06a": Task(weights_of, answers, [
     partial(with_gradient, "losses"), always=[
         (*EXAMPLE, False), (*EXAMPLE, True), (torch.ones(1, 1), torch.ones(1, 1), 0.5, True),
         (torch.tensor([[0.0, 300, 1]]), torch.tensor([[0.0, 1, 1]]), 1.0, True),
-        (*ROWS, 0.3, True), (*ROWS, 1.0, False)])}
+        (*ROWS, 0.3, True), (*ROWS, 1.0, False),
+        (torch.ones(1, 30), torch.ones(1, 30), 0.01, True)])}       # gamma^t is 0 in float32

@@ -20,4 +20,4 @@ TASKS = {"08a": Task(fades_at, loss, [
     ("(1 - share) / share", "(1 + math.exp(-gamma)) / share - 1", "The share is taken of the push "
      "at D = 0. The push is largest where the pair is hopelessly lost, at a D far below 0.")],
     tolerance=1e-3, always=[(0.5, 2, 0.5), (0.5, 1, 0.0), (0.9, 0.5, 0.0), (0.02, 0.1, 0.3),
-                            (0.001, 1, 0.0), (0.999, 1, 0.0)])}
+                            (0.001, 1e-3, 0.0), (0.999, 1e-3, 0.0)])}

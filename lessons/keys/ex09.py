@@ -19,4 +19,4 @@ TASKS = {"09a": Task(largest_push, score_of_an_answer, [
      "The push is (score - s) s (1 - s). You have left out the factor 1 - s."),
     ("return (1 + score - math.sqrt(1 - score + score ** 2)) / 3", "return score / 3",
      "A third is right for the score 1 alone: with a smaller one it is more than a third of it.")],
-    tolerance=1e-3, always=[(1,), (0.99,), (0.5,), (0.25,), (0.1,)])}
+    tolerance=1e-3, always=[(1,), (0.99,), (0.5,), (0.25,), (0.1,), (0.01,)])}

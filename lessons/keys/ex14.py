@@ -28,4 +28,4 @@ TASKS = {"14a": Task(seeds_needed, expected, [
      "needed.")],
     always=[(1, 0.8, FOUR), (-1, 0.8, FOUR), (20, 1, {1: 12.71}), (1, 1, {1: 12.71}),
             (1.0, 1.0, dict.fromkeys(range(1, 5), 2.0)),                # it ends at 0
-            (0.35, 1.0, dict.fromkeys(range(1, 41), 2.0))])}            # a long search
+            (0.19, 1.0, dict.fromkeys(range(1, 121), 2.0))])}            # a long search

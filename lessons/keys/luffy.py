@@ -1,9 +1,8 @@
 """Common mistakes in luffy.md; the right program is lessons/evidence/luffy.py."""
+from lessons.evidence.luffy import LUFFY
 from lessons.tasks.papers import Paper
-from lessons.tasks.task import HERE
-from nanouft.objectives import find
 
-TASKS = {"luffy": Paper(find(str(HERE / "evidence" / "luffy.py")),
+TASKS = {"luffy": Paper(LUFFY,
     {"samples": [2, 3], "gamma": [0.002, 0.1]},
     [("(R.sum(-1, keepdim=True) + has * demo) / (samples + has)", "R.mean(-1, keepdim=True)",
       "The demonstration is missing in the mean of its group."),

@@ -1,9 +1,8 @@
 """Common mistakes in srft.md; the right program is lessons/evidence/srft.py."""
+from lessons.evidence.srft import SRFT
 from lessons.tasks.papers import SIGN, Paper
-from lessons.tasks.task import HERE
-from nanouft.objectives import find
 
-TASKS = {"srft": Paper(find(str(HERE / "evidence" / "srft.py")),
+TASKS = {"srft": Paper(SRFT,
     {"samples": [2, 3], "gamma": [0.002, 0.1], "sft": [0.2, 0.5], "rl": [0.1, 0.3]},
     [("self.rl * H.exp()", "self.rl * (-H).exp()", "A right answer weighs more where the model was "
       "uncertain: exp(H). Notes on the paper print exp(-H)."),
