@@ -153,7 +153,7 @@ def test_a_program_that_has_begun_is_not_called_not_started(graded):
     hand_in("torch", "import torch\ndef advantages(method, R):\n"
             "    return torch.arange(3).softmax(0)\n")
     hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"))
-    table("12")
+    table("ex12")
     for name in ("torch", "branch"):
         text = Path("out", f"{name}.md").read_text()
         assert "Right in " in text and "NotImplementedError: " in text, text
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_read_and_a_link_are_named(graded):
     Path("all/ada/ex12.py").symlink_to(hand_in("bob", KEY).resolve())
     Path("all/ada/week2").symlink_to(Path("all/bob").resolve(), target_is_directory=True)
     hand_in("ada", notebook("def grpo_push(logp:\n    return 1", KEY_OF_03), "work.ipynb")
-    ada = table("12", "03")["ada"]
+    ada = table("ex12", "03")["ada"]
     assert (ada["12a"], ada["12b"], ada["03a"]) == ("not handed in", "not handed in", "1")
     for words in ("ex12.ipynb (", "ex12.py (", "week2 (", "work.ipynb (cell 'def grpo_push"):
         assert words in ada["not read"], words
@@ -183,9 +183,9 @@ def test_a_file_without_a_student_and_marks_that_are_lost_are_named(graded, caps
     hand_in("ann", KEY)
     hand_in("", KEY, "zoe_ex12.py")
     Path("all/_max").mkdir()
-    table("12")
+    table("ex12")
     Path("out/ann.json").write_text('{"score": 2, "tes')
-    table("12")
+    table("ex12")
     said = capsys.readouterr().out
     assert "Not graded (no folder, or a name that begins with _): _max, zoe_ex12.py" in said
     assert "ann.json: its marks are lost" in said
@@ -218,7 +218,7 @@ def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(file,
 def test_the_marks_of_earlier_weeks_stay(graded):
     """As long as they belong to the same bytes: what has changed since is graded again, too."""
     hand_in("ann", KEY)
-    table("12")
+    table("ex12")
     graded.clear()
     hand_in("ann", KEY_OF_03, "ex03.py")
     found = table("03")["ann"]
@@ -230,7 +230,7 @@ def test_the_marks_of_earlier_weeks_stay(graded):
     assert table("03")["ann"]["points"] == "1"
     assert "## 12a: 0\n\n    not started" in Path("out/ann.md").read_text()
     hand_in("ann", KEY)
-    assert table("12")["ann"]["points"] == "3"
+    assert table("ex12")["ann"]["points"] == "3"
 
 
 def test_a_process_that_was_ended_is_tried_again(monkeypatch):
@@ -239,7 +239,7 @@ def test_a_process_that_was_ended_is_tried_again(monkeypatch):
     for said in ("it ended Python", [Seen()]):
         monkeypatch.setattr(grade, "run_all", lambda jobs, *more, said=said:
                             {job.name: said for job in jobs})
-        table("12")
+        table("ex12")
         assert ("it ended Python" in Path("out/ann.md").read_text()) == isinstance(said, str)
 
 
@@ -263,7 +263,7 @@ def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
     hand_in("bob", KEY.replace(" * plain", ""))
     hand_in("=HYPERLINK(1)", KEY)
     hand_in("x" * 252, KEY)
-    found = table("12")
+    found = table("ex12")
     assert found["ada"]["points"] == "0" and 0 < float(found["bob"]["12b"]) < 0.5
     judge = Judge(tasks()["12b"], 0)
     for share, mark in ((0.19, 0), (0.2, 0.1), (0.39, 0.1), (1 - 1e-3, 0.4)):
@@ -314,7 +314,7 @@ def test_what_a_program_writes_over_ends_the_command_without_a_table(file, grade
     monkeypatch.setattr(grade, "ROOT", Path("project").resolve())
     hand_in("eve", f"open({str(Path(file).resolve())!r}, 'w').close()\n{KEY}")
     hand_in("zoe", KEY)
-    assert command(grade.main, ["all", "12", "--out", "out"]) == 2
+    assert command(grade.main, ["all", "ex12", "--out", "out"]) == 2
     said = capsys.readouterr().err
     assert f"{file} changed while the programs of " in said
     assert "No table is written" in said and not Path("out/points.csv").exists()
@@ -329,14 +329,14 @@ def test_a_process_that_ends_before_it_begins_is_no_wrong_program(monkeypatch, c
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(child, "PYTHON", broken.resolve())
     hand_in("ann", KEY)
-    assert command(grade.main, ["all", "12", "--out", "out"]) == 2
+    assert command(grade.main, ["all", "ex12", "--out", "out"]) == 2
     assert "it ended Python (exit code 7); No space left" in capsys.readouterr().err
     assert not Path("out/points.csv").exists()
 
 
 def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
     hand_in("ann", KEY)
-    table("12")
+    table("ex12")
     with locked(Path("out"), "seed.txt"):
         assert command(grade.main, ["all", "--out", "out"]) == 2
     assert "another process works there" in capsys.readouterr().err
@@ -363,7 +363,7 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
                              "ex03.py": "halve = 2\n", "helper.py": RIGHT}.items():
             hand_in("neighbours", source, f"week 2/{name}")
         return {name: json.loads(Path("out", f"{name}.json").read_text())["tests"]
-                for name in table("12")}
+                for name in table("ex12")}
 
 
 @POSIX
@@ -414,7 +414,7 @@ def test_without_a_container_nobody_loses_a_point_and_all_are_told(monkeypatch, 
     monkeypatch.setenv("A_TOKEN", "of the teacher")
     hand_in("ann", KEY)
     hand_in("eve", f"import os\n{WRONG}raise ValueError({{*os.environ}} & {{'A_TOKEN', 'PATH'}})")
-    found = table("12")["ann"]
+    found = table("ex12")["ann"]
     assert found["points"] == "2" and found["without a container"] == "12a 12b"
     assert "ValueError: {'PATH'}" in Path("out/eve.md").read_text()
     assert said in capsys.readouterr().out
