@@ -94,7 +94,8 @@ def run(argv: list[str]) -> Any:
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
     learns = what_decides(plan.describe(model, tok, device, ["--objective", argv[0]]))
-    check_same([str(learns), *argv], cfg.accumulate)
+    held_out = folder.fingerprint(model, plan.held_out)
+    check_same([str(learns), held_out, *argv], cfg.accumulate)
     if args.resume_from_checkpoint:
         check_resume(args.resume_from_checkpoint, learns)
     say(plan.headline(model, device))
