@@ -33,6 +33,7 @@ STARTING = 900                      # seconds on the clock until the first task 
 OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
 LARGEST = 2**21                     # bytes of what one call gives
+MOST = 200                          # results of a program: more than any task has cases
 HAS_KEYS = [ROOT / x for x in ("lessons/keys", "lessons/exercises", "lessons/evidence")]
 OF_SYSTEM = ("/usr /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "
              "/etc/alternatives /sys/devices/system/cpu").split()
@@ -124,7 +125,7 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
              "from lessons.tasks.child import main; main()"], cwd=room, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env=environment())
-        lines: queue.Queue = queue.Queue()
+        lines: queue.Queue = queue.Queue(MOST)
 
         def read() -> None:
             while line := child.stdout.readline(LARGEST):
@@ -141,12 +142,16 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
             while line := lines.get(timeout=max(0, until - time.monotonic())):
                 seen = from_line(line)
                 if seen.error == "begin":
+                    if seen.words in calls or seen.words not in {job.name for job in jobs}:
+                        raise ValueError("it does not come from the judge")
                     name, calls[seen.words] = seen.words, ([], False)
                     until = time.monotonic() + silent
                 elif seen.error == "end":
                     calls[name] = (calls[name][0], True)
                 else:
                     calls[name][0].append(seen)
+                    if len(calls[name][0]) > MOST:
+                        raise ValueError("more results than any task has cases")
         except queue.Empty:
             ended = f"{OUT_OF_TIME} {silent if name else STARTING:.0f} seconds on the clock"
         except Exception as error:                              # a line that is something else
@@ -161,8 +166,9 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
             said = child.stderr.read().decode(errors="replace").split("\n")
             why = next((x.strip() for x in reversed(said) if x.strip()), "it said nothing")
             raise UserError(f"A process of the judge came to nothing before it had begun with a "
-                            f"program: {ended}; {why}. No program is to blame, and no table is "
-                            "written: mend that, and type the same command again")
+                            f"program: {ended}; {why}. Perhaps a disk is full, or a program beside "
+                            "it has ended it. No table is written: mend that, and type the same "
+                            "command again")
         return calls, ended
 
 

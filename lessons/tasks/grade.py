@@ -76,11 +76,11 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
 
 
 def files_read(students: list[Student]) -> dict[Path, str]:
-    """What the judge is made of and what the class has handed in: a hash of each file."""
-    read = [*ROOT.glob("nanouft/**/*"), *ROOT.glob("lessons/**/*"),
+    """A hash of each file of the judge, with Python's caches, and of what the class handed in."""
+    read = [*ROOT.glob("nanouft/**/*"), *ROOT.glob("lessons/**/*"), *ROOT.glob("*.py"),
+            *ROOT.glob("*/__init__.py"),
             *(file for student in students for file in all_files(student.folder))]
-    return {x: hashed(x.read_bytes()) for x in read
-            if x.is_file() and "__pycache__" not in x.parts}
+    return {x: hashed(x.read_bytes()) for x in read if x.is_file()}
 
 
 def refuse_if_changed(before: dict[Path, str], now: dict[Path, str], student: Student) -> None:
@@ -91,18 +91,20 @@ def refuse_if_changed(before: dict[Path, str], now: dict[Path, str], student: St
         raise UserError(
             f"{changed[0]}{f' and {more} more' if more else ''} changed while the programs of "
             f"{student.name} ran, or of somebody beside. No table is written. Put back what was "
-            "there (git status, git restore), move the folder of whoever did it out of the class, "
-            "and type the same command again; with bubblewrap no program can do this")
+            "there (git status, git restore; remove __pycache__), move the folder of whoever did "
+            "it out of the class, and type the same command again; with bubblewrap no program can "
+            "do this")
 
 
 # ---- a class -------------------------------------------------------------------------------------
 def grade_class(folder: Path, which: list[str], out: Path) -> None:
     there = [x for x in sorted(folder.glob("*")) if x.name[0] != "."]
-    folders = [x for x in there if x.is_dir() and x.name[0] != "_"]
+    folders = [x for x in there if x.is_dir() and not x.is_symlink() and x.name[0] != "_"]
     if not folders:
         raise UserError(f"{folder}: no folder of a student is there")
     if no_student := [x.name for x in there if x not in folders]:
-        say(f"Not graded (no folder, or a name that begins with _): {', '.join(no_student)}")
+        say("Not graded (no folder, a link, or a name that begins with _): "
+            + ", ".join(no_student))
     warn_without_container()
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "seed.txt").exists():
@@ -126,6 +128,7 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
     def run(student: Student, left: list[str]) -> dict[str, list[Seen] | str]:
         jobs = [job_for(name, judges[name], *student.programs[name]) for name in left]
         return run_all(jobs, student.folder.resolve(), [folder.resolve(), out.resolve()])
+    sys.dont_write_bytecode = True              # or the caches would change by our own imports
     before, pool = files_read(students), ThreadPoolExecutor(os.cpu_count())
     try:
         waiting = {pool.submit(run, student, student.unmarked()): student for student in students}

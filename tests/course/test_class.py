@@ -183,11 +183,12 @@ def test_a_file_without_a_student_and_marks_that_are_lost_are_named(graded, caps
     hand_in("ann", KEY)
     hand_in("", KEY, "zoe_ex12.py")
     Path("all/_max").mkdir()
+    Path("all/eve").symlink_to("ann")
     table("ex12")
     Path("out/ann.json").write_text('{"score": 2, "tes')
     table("ex12")
     said = capsys.readouterr().out
-    assert "Not graded (no folder, or a name that begins with _): _max, zoe_ex12.py" in said
+    assert "a link, or a name that begins with _): _max, eve, zoe_ex12.py" in said
     assert "ann.json: its marks are lost" in said
 
 
@@ -303,14 +304,18 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
     assert seen == [["00a"], ["12a", "12b"]]
 
 
-@pytest.mark.parametrize("file", ["project/nanouft/simple.py", "project/nanouft/torch.py",
-                                  "project/lessons/keys/ex12.py", "all/zoe/ex12.py"])
+@pytest.mark.parametrize("file", [
+    "project/nanouft/simple.py", "project/nanouft/torch.py", "project/lessons/keys/ex12.py",
+    "project/nanouft/__pycache__/a.pyc", "project/sitecustomize.py", "project/csv/__init__.py",
+    "all/zoe/ex12.py"])
 def test_what_a_program_writes_over_ends_the_command_without_a_table(file, graded, monkeypatch,
                                                                      capsys):
     """It might cost those who come after it all their points, or give them some."""
     for part in ("nanouft/simple.py", "lessons/keys/ex12.py"):
         Path("project", part).parent.mkdir(parents=True)
         Path("project", part).write_text("right = 1\n")
+    for part in ("csv", "nanouft/__pycache__"):
+        Path("project", part).mkdir()
     monkeypatch.setattr(grade, "ROOT", Path("project").resolve())
     hand_in("eve", f"open({str(Path(file).resolve())!r}, 'w').close()\n{KEY}")
     hand_in("zoe", KEY)

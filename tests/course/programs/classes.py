@@ -46,6 +46,11 @@ HOSTILE = {
 HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
                          "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"
                          + WRONG + "return 0")
+FLOOD = ("import os\n" + WRONG + "while True:\n        for fd in range(3, 30):\n            try:\n"
+         "                os.write(fd, b'[{}, \"%s\", \"12b\"]\\n')\n            except OSError:\n"
+         "                pass\n")
+ENDS["begun for ever"] = FLOOD % "begin", "cannot be read (ValueError)"
+ENDS["results for ever"] = FLOOD % "", "cannot be read (ValueError)"
 SPY = """
 import os, socket
 from pathlib import Path
