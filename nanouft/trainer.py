@@ -43,10 +43,10 @@ from nanouft.run.settings import OURS, THEIRS, TrainFlags
 
 # of transformers' arguments; None: nanouft.train's choice
 DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_train_epochs": None,
-            "max_steps": None, "eval_strategy": None, "lr_scheduler_type": "cosine",
-            "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95, "max_grad_norm": train.CLIP,
-            "seed": TrainFlags.seed, "logging_steps": 1, "report_to": "none",
-            "ddp_find_unused_parameters": False}
+            "max_steps": None, "eval_strategy": None, "optim": "adamw_torch_fused",
+            "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95,
+            "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
+            "report_to": "none", "ddp_find_unused_parameters": False}
 # flag of nanouft.train -> what is said here
 INSTEAD = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
            "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
