@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import math
+import pickle
 import re
 import sys
 import traceback
@@ -55,8 +56,8 @@ LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argpa
 LEARNS = "nanouft.json"         # in a checkpoint: what its run learns from
 # name in Plan.describe -> as it is called there
 DECIDES = {"objective": "method", "hp": "setting of the method", "code": "file of the method",
-           "key": "data, start model or reward", "steps": "steps", "batch_size": "rows of a step",
-           "lr": "learning rate", "seed": "seed"}
+           "key": "data, start model or reward", "steps": "number of steps",
+           "batch_size": "number of rows in a step", "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
 
@@ -71,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
         if re.search("gloo|NCCL", str(e)):
             raise UserError("another process of this run has ended; its own line, or torchrun's "
                             "report below, says why") from e
+        if isinstance(e, (pickle.UnpicklingError, EOFError)) or "PytorchStreamReader" in str(e):
+            raise UserError("--resume_from_checkpoint: a file of it is damaged, or was not written "
+                            "by such a run; take an earlier one") from e
         if "inline_container" in str(e):                # of torch.save
             raise UserError("a checkpoint cannot be written; is the disk full?") from e
         if out_of_memory(e) or not re.search(LIBRARIES, file):
@@ -135,7 +139,10 @@ def check_resume(checkpoint: str, learns: dict) -> None:
     if other := [name for name, x in now.items() if saved.get(name) != x]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "
                         f"{' and '.join(other)}; give the same command")
-    if read_json(Path(checkpoint, "trainer_state.json"))["global_step"] >= now["steps"]:
+    if lost := [name for name in ("optimizer", "scheduler") if not any(
+            Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; take another")
+    if read_json(Path(checkpoint, "trainer_state.json"))["global_step"] >= now["number of steps"]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: is the end of that run")
 
 

@@ -153,6 +153,7 @@ def test_held_out_rows_are_one_step_whatever_the_batches(name, tmp_path):
     trainer = Trainer(model, objective, data, NANO.pad, arguments(
         tmp_path, per_device_eval_batch_size=3), held=data[:7])
     found = trainer.evaluate()
+    same(found["eval_samples_per_second"] * found["eval_runtime"], 7, 0.1)
     same({key: found[f"eval_{key}"] for key in ["loss", *metrics]}, {"loss": loss} | metrics, 2e-5)
 
 
@@ -318,7 +319,7 @@ def test_processes_with_other_flags_or_files_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("flags, why", [
     ("--rows 12", "data, start model"), ("--lora 2", "data, start model"), ("--max_steps 6",
-     "steps"), ("--per_device_train_batch_size 2", "rows of a step"), ("--beta 1", "setting"),
+     "steps"), ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
     ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
     ("--resume_from_checkpoint out/checkpoint-4", "is the end")])
 def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monkeypatch, capsys):
@@ -329,6 +330,22 @@ def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monk
              "--save_steps 2 --output_dir out --resume_from_checkpoint out/checkpoint-2").split()
     assert command(trainer.main, begun[:-2]) == 0
     assert command(trainer.main, [*begun, *flags.split()]) == 2
+    assert why in one_error(capsys)
+
+
+@pytest.mark.parametrize("damage, why", [
+    (lambda file: file.unlink(), "has no optimizer"),
+    (lambda file: file.write_bytes(file.read_bytes()[:1000]), "is damaged"),
+    (lambda file: file.write_bytes(b"\x80\x04cos\nsystem\n."), "is damaged")])
+def test_a_checkpoint_that_is_not_whole_is_refused(damage, why, tmp_path, monkeypatch, capsys):
+    """Without its optimizer transformers would begin a new one."""
+    monkeypatch.chdir(tmp_path)
+    start_folder(tmp_path / "start")
+    begun = ("sft --init start --rows 8 --max_steps 2 --save_steps 1 --use_cpu --output_dir out "
+             "--resume_from_checkpoint out/checkpoint-1").split()
+    assert command(trainer.main, begun[:-2]) == 0
+    damage(tmp_path / "out/checkpoint-1/optimizer.pt")
+    assert command(trainer.main, begun) == 2
     assert why in one_error(capsys)
 
 

@@ -284,7 +284,7 @@ class Trainer(transformers.Trainer):
                                               ignore_keys, metric_key_prefix)
         for name, value in self.added_up(self.held_sums).items():
             output.metrics[f"{metric_key_prefix}_{name}"] = value
-        return output
+        return output._replace(num_samples=len(self.held))      # of which it tells the speed
 
     def added_up(self, sums: dict) -> dict[str, float]:
         """Numbers of this process plus those of all others."""
