@@ -117,22 +117,23 @@ def blend(model, inputs, mask, lam: float):
 
 
 def nll(model, inputs, targets, mask, lam: float):
-    """(B,T) nats: -log p of each target that counts when the model reads the blend."""
-    return -token_logp(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
+    """(B,T) nats: -log p of each target when the model reads the blend."""
+    return -token_logp(model(embeds=blend(model, inputs, mask, lam)), targets)
 
 
 holds = {}                          # (task, property) -> does it hold for these answers?
 for task, (inputs, targets, mask) in tests.items():
     with torch.no_grad():
         losses = {lam: nll(base, inputs, targets, mask, lam) for lam in (0.0, 0.2, 1.0)}
-    means = [f"{x.sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
+    means = [f"{(x * mask).sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
     print(f"{task}: loss {', '.join(means)}")
     change = (losses[1.0] - losses[0.0]).abs()
-    first = mask.cumsum(1) == 1
+    first = (mask.cumsum(1) == 1) & (mask > 0)
     holds[task, "first"] = bool(change[first].max() < 1e-3)
     assert CHANGE or holds[task, "first"], "the loss of the first word does not depend on lam"
     wrong = guesses(base, inputs, mask) != inputs
     read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
+    assert (~read).any(), "some targets come before a wrong guess"
     holds[task, "second"] = bool(change[~read].max() < 1e-3)
     assert CHANGE or holds[task, "second"], "until a wrong guess is read, lam changes nothing"
     assert change[read].max() > 1e-3, "after that it does"
@@ -167,7 +168,7 @@ def watch(name: str, lam: float) -> tuple:
     """A trained model, and its wrong guesses before training and after every fourth step."""
     def loss_of(model, demos):
         inputs, targets, mask = tokens(demos, "answer", tok)
-        return (nll(model, inputs, targets, mask, lam).sum(-1) / mask.sum(-1)).mean()
+        return ((nll(model, inputs, targets, mask, lam) * mask).sum(-1) / mask.sum(-1)).mean()
 
     seen = []
     model = train(base, loss_of, demos, STEPS, 3e-4, name,
@@ -206,7 +207,7 @@ for task, (inputs, _, mask) in tests.items():
 # In a list many words are right, and nobody can know which cities the demonstrator will name. So 54
 # % of the guesses still differ from the demonstration at the end. Most are no mistakes: of the
 # base's 102 wrong guesses 84 make another right answer, and after training with the blend 85 of 97.
-# So the blend mostly adds another good list, and no error from which the model could learn to
+# So the blend mostly adds another good word, and no error from which the model could learn to
 # recover. Nor does it make the next word much harder to predict: the base's loss on lists, printed
 # above, only rises from 1.36 to 1.39.
 #
@@ -254,8 +255,9 @@ else:
 # <details><summary>After your run</summary>
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
-# second still holds: until any wrong guess is read, both halves of the blend are the same. Training
-# suffers too: the wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1 %.
+# second still holds: until any wrong guess is read, both halves of the blend are the same. Few
+# words come before one, since a question's first words can hardly be guessed. Training suffers: the
+# wrong guesses in reversals stay at 51 %, where $\lambda=0$ brings them to 1 %.
 #
 # </details>
 #

@@ -238,7 +238,8 @@ lesson.compare(path[-1], "nats")
 # does not change any more. For six steps the chosen answer does become more likely, until it is
 # nearly certain. Then, at this rate, it falls to about -13 nats, while the margin keeps growing and
 # the loss looks better and better. Making both answers less likely is the easier way to a larger
-# difference. At the end only half of the twenty answers are right, and the others are nonsense.
+# difference. At the end only half of the twenty answers are right, and the others are nonsense. The
+# right ones are the likeliest word at each place; drawn at random they would hardly ever come.
 #
 # The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
 # $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six
@@ -247,25 +248,28 @@ lesson.compare(path[-1], "nats")
 # hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both answers come after the same
 # question and are computed with the same weights. What lowers one of them now lowers the other as
 # well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall. Later both products are large
-# and nearly equal. The run uses Adam rather than the plain gradient steps of the argument, yet the
-# moves go where the gradients of the loss say, up as well as down.
+# and nearly equal. (The row of step 40 speaks of the step after it, which we do not take.) The run
+# uses Adam rather than the plain gradient steps of the argument, yet the moves go where the
+# gradients of the loss say, up as well as down.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of
 # rewards does that, so every distance is worth its price. The probability that both answers lose
-# goes to other answers, and the loss never looks at those. So the KL grows to 63 nats. For this
-# reason every method over pairs in this project reports chosen and rejected separately.
+# goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats along the
+# chosen answer. For this reason every method over pairs in this project reports chosen and rejected
+# separately.
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
-# rate of 1.5e-5, all else equal. What will the model answer, and where does
+# rate of 1.5e-5, all else equal. Where does
 # $\log p(\mathrm{chosen})$ end? Write down a number from -20 to 0.
 #
 # <details><summary>After your run</summary>
 #
 # It ends at -0.09: the right answer is nearly certain, the model says "I do not know.", and all
 # pairs are won as well. The loss allows the fall, but whether a run reaches it depends on rate
-# times steps. The pairs won do not tell the two runs apart.
+# times steps. The pairs won do not tell the two runs apart, and the larger margin is that of the
+# worse model.
 #
 # </details>
 #

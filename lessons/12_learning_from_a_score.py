@@ -48,8 +48,9 @@ CHANGE = lesson.change
 # group, so the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0. Strictly speaking, this is no longer
 # the gradient of the mean score.
 #
-# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas,
-# and that of online UNA at the start. The lesson trains with yours if it is right.
+# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas, and that
+# of online UNA at the start. The lesson trains REINFORCE, RLOO and GRPO with
+# yours if it is right; for online UNA it only shows them.
 #
 # The next cell checks the factor on one prompt with five possible answers. It adds up the push over
 # all 625 groups of four, each with its probability. The five logits stand for the weights. As in
@@ -154,6 +155,9 @@ def first_answers(targets, mask) -> list[str]:
 
 
 said, after, failed = {"base": first_answers(targets, mask)}, {"base": R}, R.amax(1) == 0
+again = sample_answers(base, exam, tok, step=2000)[-1]
+print(f"the base, sampled again: all equal {kinds(again)['all equal']:.0f} %; of {failed.sum()} "
+      f"that were all wrong {(again[failed].amax(1) > 0).sum()} score")
 for method in METHODS:
     model = train(base, loss_of(method), rows[100:], STEPS, 3e-4, method, PROMPTS)
     _, targets, mask, found = sample_answers(model, exam, tok, step=1000)
@@ -193,13 +197,13 @@ if not CHANGE:
 else:
     lesson.compare(after["RLOO"].mean().item())
 
-# %% [markdown]
-# ## What happened
-# **A group of equal scores** teaches RLOO and GRPO nothing, though it is sampled and scored. If all
-# its answers are right there is nothing left to learn. If all are wrong, none shows what scores.
-# But other prompts teach what they share with it: none of the 100 is trained on, and most of the 26
-# that the base gets all wrong score now. The bars show the equal groups, 44 % before training.
-# Groups that are all right become more frequent and those all wrong rare, so many stay equal.
+# %% [markdown] ## What happened **A group of equal scores** teaches RLOO and GRPO nothing, though
+# it is sampled and scored. If all its answers are right there is nothing left to learn. If all are
+# wrong, none shows what scores. But other prompts teach what they share with it: none of the 100 is
+# trained on, and 22 or 23 of the 26 that the base got all wrong score now. Chance is a part of
+# that: sampled again, the base itself scores on 12 of them. The bars show the equal groups, 44 %
+# before training and 38 % in the base's other sample. Groups that are all right become more
+# frequent and those all wrong rare, so many stay equal.
 #
 # **The rows of the picture.** In the first group RLOO pushes little, since the scores differ
 # little. GRPO divides by their spread. REINFORCE compares with the whole batch, so it pushes all
