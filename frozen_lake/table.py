@@ -6,7 +6,7 @@ from frozen_lake.estimate import distance, overlap, reads
 from frozen_lake.learn import Task, learn
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import if_in_checkout, say
 
 NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",
          "dpo": "DPO", "orpo": "ORPO"}
@@ -24,22 +24,24 @@ def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
     arrives = success(lake, after)[:, lake.start].mean()
     read = overlap(reads(task, before, name), visits(lake, before)).mean()
     half = 1.96 * far.std() / len(far) ** 0.5
-    said = f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>4.0f} %"
+    said = f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>6.0f} %"
     return float(far.mean()), said
 
 
 def print_table(task: Task, seeds: int) -> None:
     """Train and print, a line for each method."""
     starts = [start_policy("net", start, task.lake, seeds) for start in STARTS]
-    say("\nWhere training ends. A network starts from scratch, or with the habit of walking\n"
-        "the detour, the worse path. distance: of the trained policy from the nearest\n"
-        "optimal one; arrives: how often it reaches the goal; own: share of what a method\n"
-        "learns from that lies on the policy's own way before training.")
-    say(f"\n{f'{seeds} networks':<21}" + "".join(f"{text:>29}" for text in STARTS.values()))
-    say(f"{f'{UPDATES} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'own':>6}" * 2)
+    say("\nWhere training ends; ± is the 95 % interval over the networks. A network starts\n"
+        "from scratch, or with a habit: it has first learned to walk the detour, the\n"
+        "worse path. distance: of the trained policy from the nearest optimal one;\n"
+        "arrives: how often it reaches the goal; visited: how far the cells that a\n"
+        "method learns from are those that the policy visited before training."
+        + if_in_checkout("docs/results/lake.md", "\nMore: {}"))
+    say(f"\n{f'{seeds} networks':<17}" + "".join(f"{text:>31}" for text in STARTS.values()))
+    say(f"{f'{UPDATES} updates':<17}" + f"{'distance':>15}{'arrives':>8}{'visited':>8}" * 2)
     found = [[half_line(task, start, name) for start in starts] for name in NAMES]
     for text, halves in zip(NAMES.values(), found):
-        say(f"{text:<21}" + "".join(said for _, said in halves))
+        say(f"{text:<17}" + "".join(said for _, said in halves))
     say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.\n"
         "Here, the least mean distance first:")
     for k, text in enumerate(STARTS.values()):

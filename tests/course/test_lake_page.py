@@ -98,13 +98,13 @@ def test_page_charts_address_and_record_agree(written, lakes, browser):
         assert numbers(why, "on") == [sum(x < -0.01 for x in begins),
                                          sum(x > 0.01 for x in ends)]
         gaps, now = [off(one, k)[t] for k in (0, lam)], page.inner_text("#now")
-        near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
+        near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), tol=0.051)
         assert re.findall("high|low", now) == ["high" if x > 0 else "low" for x in gaps]
         move = int(page.inner_text("#moveNow")) - 1
         assert one["guesses"][t][move] != one["best"][move][0]
         mixed = [*(one["chances"][k][t][move] for k in (0, -1, lam)), one["alone"][t][move]]
         bars = "".join(page.locator("#mix > b").all_inner_texts())
-        near(shown(bars), 100 * np.array(mixed), 0.51)
+        near(shown(bars), 100 * np.array(mixed), tol=0.51)
         assert f"mixed {100 - 10 * lam} to {10 * lam}" in page.inner_text("#mix")
         charts_agree(page, lakes, lam, of)
     page.fill("#move", "4")                     # by hand; a guess is wrong at move 2
@@ -142,7 +142,7 @@ def charts_agree(page, lakes: list[dict], lam: int, of: dict[str, int]) -> None:
         leads += lead.tolist()
         told = re.findall(r"[+−]?\d+\.\d", chart.get_attribute("aria-label"))
         near([float(x.replace("−", "-")) for x in told],
-             100 * np.concatenate([lead, off(one, 0)]), 0.051)
+             100 * np.concatenate([lead, off(one, 0)]), tol=0.051)
         assert chart.locator("rect").evaluate_all("(all) => all.map((x) => x.className.baseVal)"
             ) == ["right" if abs(x) <= 0.01 else "high" if x > 0 else "low" for x in off(one, 0)]
         signs += "".join(chart.locator("tspan").all_text_contents())
@@ -151,7 +151,7 @@ def charts_agree(page, lakes: list[dict], lam: int, of: dict[str, int]) -> None:
     low, high = (float(page.locator("#plot0 text").nth(k).text_content().replace("−", "-"))
                  for k in (0, len(heights) - 1))    # the axis: a text beside each line
     scale = (heights[-1] - heights[0]) / (high - low)
-    near(drawn, heights[0] + scale * (100 * np.array(leads) - low), 0.05)
+    near(drawn, heights[0] + scale * (100 * np.array(leads) - low), tol=0.05)
     assert low <= min(leads) * 100 and max(leads) * 100 <= high
     assert [signs.count(x) for x in "▲△●○="] == [
         of["clearly ift"], of["ift"] - of["clearly ift"],
@@ -165,11 +165,11 @@ def test_the_arrows_are_what_the_methods_read(lakes):
         for t, policy in enumerate(np.array(one["policy"]) / 100):
             for i, (s, _) in enumerate(one["best"]):
                 best = one["good"][s]
-                near(policy[s][best].sum(), one["chances"][0][t][i], 0.021)
-                near(policy[one["guesses"][t][i]][best].sum(), one["chances"][-1][t][i], 0.021)
+                near(policy[s][best].sum(), one["chances"][0][t][i], tol=0.021)
+                near(policy[one["guesses"][t][i]][best].sum(), one["chances"][-1][t][i], tol=0.021)
                 by_cell = sum(share * policy[c][one["good"][c]].sum()
                               for c, share in one["stands"][t][i])
-                near(by_cell, one["alone"][t][i], 0.05)
+                near(by_cell, one["alone"][t][i], tol=0.05)
 
 
 def test_a_cell_has_an_arrow_for_each_move(written, lakes, browser):
@@ -268,7 +268,7 @@ def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys
     assert lines[0] == f"page: {tmp_path / 'index.html'}" and (tmp_path / "index.html").exists()
     assert sum(line.count("±") == 2 for line in lines) == 5
     assert max(map(len, lines[1:])) <= 80
-    far = {x[:21].strip(): re.findall(r"([\d.]+) ±", x) for x in lines if "±" in x}
+    far = {x[:17].strip(): re.findall(r"([\d.]+) ±", x) for x in lines if x.count("±") == 2}
     for start, said in enumerate(lines[-2:]):               # the least first
         told = [far[name][start] for name in said.partition(": ")[2].split(", ")]
         assert told == sorted(told) and len(told) == 5
@@ -330,7 +330,7 @@ def test_docs_have_the_table_of_the_command(capsys):
     for name, (fresh, habit, arrives) in table("distance after 200 updates").items():
         line = next(x for x in lines if x.startswith(f"{name} "))
         near([float(x) for x in re.findall(r"([\d.]+) ±", line)], [float(fresh), float(habit)],
-             0.0011)
+             tol=0.0011)
         assert [float(x) > 50 for x in re.findall(r"(\d+) %", line)[::2]] == [arrives == "yes"] * 2
     best = optimal_actions(TWOWAY)
     fine = [move for move in TASK.worse if best[move]]
