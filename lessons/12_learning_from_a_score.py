@@ -49,8 +49,8 @@ CHANGE = lesson.change
 # the gradient of the mean score.
 #
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas, and that
-# of online UNA at the start. The lesson trains REINFORCE, RLOO and GRPO with
-# yours if it is right; for online UNA it only shows them.
+# of online UNA at the start. The lesson trains REINFORCE, RLOO and GRPO with yours if it is right;
+# for online UNA it only shows them.
 #
 # The next cell checks the factor on one prompt with five possible answers. It adds up the push over
 # all 625 groups of four, each with its probability. The five logits stand for the weights. As in
@@ -197,13 +197,15 @@ if not CHANGE:
 else:
     lesson.compare(after["RLOO"].mean().item())
 
-# %% [markdown] ## What happened **A group of equal scores** teaches RLOO and GRPO nothing, though
-# it is sampled and scored. If all its answers are right there is nothing left to learn. If all are
-# wrong, none shows what scores. But other prompts teach what they share with it: none of the 100 is
-# trained on, and 22 or 23 of the 26 that the base got all wrong score now. Chance is a part of
-# that: sampled again, the base itself scores on 12 of them. The bars show the equal groups, 44 %
-# before training and 38 % in the base's other sample. Groups that are all right become more
-# frequent and those all wrong rare, so many stay equal.
+# %% [markdown]
+# ## What happened
+# **A group of equal scores** teaches RLOO and GRPO nothing, though it is sampled and scored. If all
+# its answers are right there is nothing left to learn. If all are wrong, none shows what scores.
+# But other prompts teach what they share with it: none of the 100 is trained on, and 22 or 23 of
+# the 26 that the base got all wrong score now. Chance is a part of that: sampled again, the base
+# itself scores on 12 of them. The bars show the equal groups, 44 % before training and 38 % in the
+# base's other sample. Groups that are all right become more frequent and those all wrong rare, so
+# many stay equal.
 #
 # **The rows of the picture.** In the first group RLOO pushes little, since the scores differ
 # little. GRPO divides by their spread. REINFORCE compares with the whole batch, so it pushes all
