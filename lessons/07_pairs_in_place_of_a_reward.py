@@ -261,7 +261,8 @@ lesson.compare(path[-1], "nats")
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
-# rate of 1.5e-5, all else equal. Where does $\log p(\mathrm{chosen})$ end? Write down a number from -20 to 0.
+# rate of 1.5e-5, all else equal. Where does $\log p(\mathrm{chosen})$ end? Write down a number from
+# -20 to 0.
 #
 # <details><summary>After your run</summary>
 #
