@@ -43,7 +43,7 @@ class PSFT(Objective):
 
 GAIN = "torch.minimum(rho, rho.clamp(1 - self.eps, 1 + self.eps))"
 TASKS = {"psft": Paper(PSFT,
-    {"eps": [0.1, 0.28], "renew": [2, 1]},
+    {"eps": [0.1, 0.28], "renew": [3, 1]},
     [("self.steps % self.renew == 0", "False", "The old policy is never renewed, so it is the "
       "start model for ever, and soon every token is left alone."),
      (" and self.steps % self.renew == 0", "", "The old policy is renewed in each step, so no "
