@@ -132,9 +132,13 @@ class Batch:
 
     def micro_batch(self, part: int, parts: int) -> "Batch":
         mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
-        seqs = {role: s.take(mine) for role, s in self.seqs.items()}
-        per_row = {name: x[mine] for name, x in self.per_row.items()}
-        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, part_of=self)
+        return replace(self.cut(mine), offset=mine.start, part_of=self)
+
+    def cut(self, rows: slice) -> "Batch":
+        """Some of its rows, with the totals of the whole step."""
+        seqs = {role: s.take(rows) for role, s in self.seqs.items()}
+        per_row = {name: x[rows] for name, x in self.per_row.items()}
+        return replace(self, seqs=seqs, per_row=per_row)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """`change` applied to every tensor; it may change the order of the rows."""

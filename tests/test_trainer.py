@@ -317,6 +317,16 @@ def test_processes_with_other_flags_or_files_are_refused(monkeypatch):
             trainer.check_same(other, 1)
 
 
+def begun(folder, monkeypatch) -> list[str]:
+    """A run of four steps with a checkpoint after two; the words that go on from there."""
+    monkeypatch.chdir(folder)
+    start_folder(folder / "start")
+    words = ("dpo --init start --rows 8 --max_steps 4 --per_device_train_batch_size 4 --use_cpu "
+             "--save_steps 2 --output_dir out").split()
+    assert command(trainer.main, words) == 0
+    return [*words, "--resume_from_checkpoint", "out/checkpoint-2"]
+
+
 @pytest.mark.parametrize("flags, why", [
     ("--rows 12", "data, start model"), ("--lora 2", "data, start model"), ("--max_steps 6",
      "steps"), ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
@@ -324,12 +334,8 @@ def test_processes_with_other_flags_or_files_are_refused(monkeypatch):
     ("--resume_from_checkpoint out/checkpoint-4", "is the end")])
 def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monkeypatch, capsys):
     """Whatever it was that changed is named."""
-    monkeypatch.chdir(tmp_path)
-    start_folder(tmp_path / "start")
-    begun = ("dpo --init start --rows 8 --max_steps 4 --per_device_train_batch_size 4 --use_cpu "
-             "--save_steps 2 --output_dir out --resume_from_checkpoint out/checkpoint-2").split()
-    assert command(trainer.main, begun[:-2]) == 0
-    assert command(trainer.main, [*begun, *flags.split()]) == 2
+    goes_on = begun(tmp_path, monkeypatch)
+    assert command(trainer.main, [*goes_on, *flags.split()]) == 2
     assert why in one_error(capsys)
 
 
@@ -339,13 +345,9 @@ def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monk
     (lambda file: file.write_bytes(b"\x80\x02cos\nsystem\n."), "is damaged")])
 def test_a_checkpoint_that_is_not_whole_is_refused(damage, why, tmp_path, monkeypatch, capsys):
     """Without its optimizer transformers would begin a new one."""
-    monkeypatch.chdir(tmp_path)
-    start_folder(tmp_path / "start")
-    begun = ("sft --init start --rows 8 --max_steps 2 --save_steps 1 --use_cpu --output_dir out "
-             "--resume_from_checkpoint out/checkpoint-1").split()
-    assert command(trainer.main, begun[:-2]) == 0
-    damage(tmp_path / "out/checkpoint-1/optimizer.pt")
-    assert command(trainer.main, begun) == 2
+    goes_on = begun(tmp_path, monkeypatch)
+    damage(tmp_path / "out/checkpoint-2/optimizer.pt")
+    assert command(trainer.main, goes_on) == 2
     assert why in one_error(capsys)
 
 
