@@ -1,5 +1,6 @@
 """A run is one run, however it is computed: interrupted and resumed, in less memory, compiled, in
 half precision, in the one loop of flat.py or written out once more in simple.py."""
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -418,8 +419,10 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     answers: list = []
 
     def sampled(*args, **how):
-        answers.append(generate(*args, **how))
-        return answers[-1]
+        said = generate(*args, **how)
+        if how["temperature"]:                          # not those of the mean score
+            answers.append(said)
+        return said
 
     def sampled_again(*args, **how):
         if len(answers) == n:
@@ -480,11 +483,11 @@ def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
     """The target of a line is the input of the next, and the mask counts the answer with its
     <|end|>, not the question and not the padding."""
     rows = world.rows("train", "demos", 3, 0, skills=("fact", "sort", "reverse"))
-    simple.show_rows(rows, NANO)
-    head, *lines = capsys.readouterr().out.splitlines()
+    simple.show_rows(None, rows, NANO)
+    _, head, *lines = capsys.readouterr().out.splitlines()
     cells = [line.split() for line in lines]
-    assert head.split() == ["inputs", "targets", "mask"] * 3
-    for k, row in enumerate(rows):
+    assert head.split() == ["inputs", "targets", "mask"] * 2
+    for k, row in enumerate(rows[:2]):
         inputs, targets, mask = zip(*(line[3 * k:3 * k + 3] for line in cells))
         assert inputs[0] == "<|user|>" and inputs[1:] == targets[:-1]
         counted = " ".join(word for word, counts in zip(targets, mask) if counts == "1")
@@ -496,3 +499,17 @@ def test_simple_py_prints_answers_before_and_after(capsys):
     out = capsys.readouterr().out
     assert "step   0   loss " in out and "step   1   loss " in out
     assert out.count("   before  ") == out.count("   after   ") == 3
+
+
+def test_simple_py_shows_what_grpo_and_dpo_read(capsys):
+    """Four answers, scores and advantages, or a pair, before and after; and GRPO learns."""
+    assert simple.main(["--objective", "grpo", "--steps", "6"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("   score ") == 2 * simple.SAMPLES and "loss" not in out
+    advantages = [float(x) for x in re.findall(r"advantage ([+-]\S+)", out)]
+    assert sum(advantages[:4]) == pytest.approx(0, abs=0.03) and max(advantages) > 1
+    scores = [float(x) for x in re.findall(r"new questions (\S+)", out)]
+    assert scores[-1] > scores[0] + 0.1
+    assert simple.main(["--objective", "dpo", "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("   better  ") == out.count("   worse   ") == out.count("new pairs") == 2
