@@ -1,62 +1,54 @@
 # %% [markdown]
 # # 12 · Learning from a score
-# Nobody shows a right answer any more; the model tries, and a program scores it. See where
-# REINFORCE, RLOO, GRPO and online UNA find something to learn, and where nothing.
+# Nobody shows a right answer any more: the model tries, and a program scores it. Follow one step of
+# GRPO through four answers. What makes a wrong one rarer, its punishment or another's praise?
 #
-# *About 20 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
-# arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/rollout.py`, `nanouft/objectives/`.*
+# *About 20 minutes; read 03, 07 and 09 first. GRPO: arXiv:2402.03300; REINFORCE and RLOO:
+# arXiv:2402.14740; online UNA: arXiv:2408.15339; `nanouft/objectives/grpo.py`.*
 #
 # This is **on-policy** learning: the answers come from the policy that is being trained. It suits
-# tasks where checking is easier than writing. Answers that scored well become more likely. But is
-# 0.6 a good score? That depends on the prompt, so each method compares it with a **baseline**.
-# **REINFORCE** takes the mean of all scores of the batch. **RLOO** and **GRPO** sample several
-# answers to each prompt, a **group**, and compare an answer with its group. **Online UNA** takes
-# the score that the model itself implies, one half at the start.
+# tasks where checking is easier than writing. But is 0.6 a good score? That depends on the prompt.
+# So **GRPO** samples several answers to each prompt, a **group**. It praises (pushes up) an answer
+# that beats the mean of its group, and punishes (pushes down) one below.
 #
 # ## Guess
-# The base answers 100 prompts, four times each, and its mean score is 0.42. Where the four scores
-# are equal, RLOO and GRPO can learn nothing. For how many of these prompts is that so? Write down a
-# number from 0 to 100.
+# The base is asked to "Sort green hammer brown from a to z." four times and says:
+#
+#     brown green hammer                                score 1
+#     brown hammer green                                score 0.33
+#     brown green hammer, then a question of its own    score 0.17
+#     green hammer brown, a mere copy                   score 0
+#
+# The copy has a chance of 17 %. One step of GRPO praises the first answer and punishes the other
+# three, and the copy falls to 2 %. Now take this step without any punishment: only the first
+# answer is pushed. What is the chance of the copy then, in per cent? Write down a number from 0 to
+# 100.
 
 # %%
 from course import Lesson, train
 
-CHANGE = ""                     # change one thing: "" | "mixed up", see below
+CHANGE = ""                     # change one thing: "" | "blame", see below
 lesson = Lesson("12", CHANGE)
 CHANGE = lesson.change
 
 # %% [markdown]
 # ## Why sampling works
 # Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score. Since
-# $\nabla\log\pi=\nabla\pi/\pi$, the **log-derivative**, the gradient of the mean score is again a
-# mean over sampled answers. It is called the **policy gradient**:
+# $\nabla\log\pi=\nabla\pi/\pi$, the **policy gradient** is a mean over sampled answers, and a
+# **baseline** $b$ may be subtracted that does not look at $y$:
 # $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
 # =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
 # $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
 # \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)].$$
-# So each sampled answer is pushed by its **advantage** $A=R-b$. Any baseline $b$ will do that does
-# not look at $y$: it only takes noise away. The log-probability of an answer is the sum of those of
-# its tokens, so each token gets the push of the whole answer. With $K$ answers to a prompt and
-# their mean score $\bar R$, the three methods use
-# $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
-# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad A^{\mathrm{GRPO}}=\frac{R-\bar
-# R}{\mathrm{std}(R)+10^{-4}}.$$ The means of REINFORCE and GRPO break the rule, because each
-# contains the answer's own score. The mean holds $1/N$ of the answer's own score, so this part is
-# subtracted, too. On average this only multiplies the gradient by $(N-1)/N$: nearly 1 with the 64
-# answers of a batch, 3/4 with four answers to a prompt. RLOO's $K/(K-1)$ takes it back: its formula
-# is the score minus the mean of the other $K-1$ answers. GRPO also divides by the spread of the
-# group, so the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0. Strictly speaking, this is no longer
-# the gradient of the mean score.
-#
+# So each answer, and each of its tokens, is pushed by the **advantage** $R-b$. With $K$ answers to
+# a prompt, their mean $\bar R$ and their standard deviation,
+# $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),
+# \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas, and that
-# of online UNA at the start. The lesson trains REINFORCE, RLOO and GRPO with yours if it is right;
-# for online UNA it only shows them.
-#
-# The next cell checks the factor on one prompt with five possible answers. It adds up the push over
-# all 625 groups of four, each with its probability. The five logits stand for the weights. As in
-# lesson 07 the slope of $\log p_y$ is $1-p_y$ with respect to its own logit and $-p_k$ to another.
+# of online UNA. The lesson trains with yours if it is right, and with ours until you begin.
 
 # %%
+import copy
 import itertools
 
 import draw
@@ -64,175 +56,139 @@ import torch
 
 from nanouft import world
 from nanouft.gpt import shipped_base
-from nanouft.simple import BETA, SAMPLES, token_logp, sample_answers
+from nanouft.simple import SAMPLES, sample_answers, token_logp
 from nanouft.models.tokenizer import nano
 
-STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers per step
-tok = nano()
-rows = world.rows("train", "prompts", 400, seed=0, skills=("fact", "truth", "sort"))
-rows = [rows[(i % 3) * 133 + i // 3] for i in range(399)]           # the three skills in turn
-
-
+STEPS, PROMPTS, tok, base = 20, 16, nano(), shipped_base()
+rows = world.rows("train", "prompts", 450, seed=0, skills=("fact", "truth", "sort"))
+rows = [rows[i % 3 * 150 + i // 3] for i in range(450)]         # the three skills in turn
+exam, asked = rows[:100], rows[100:]
 advantages = lesson.yours("12a")
+inputs, targets, mask, R = sample_answers(base, exam, tok, step=1000)   # R: (100,K) scores
+A = advantages("GRPO", R)
 
 
-def kinds(R) -> dict[str, float]:
-    """Per cent of the prompts whose scores are all 1, and all equal."""
-    right, equal = R.amin(1) == 1, R.amax(1) == R.amin(1)
-    return {"all right": 100 * right.float().mean().item(),
-            "all equal": 100 * equal.float().mean().item()}
+def logp_of(model, k: int):
+    """(K,T) the log-probability of each token of the answers to exam[k], else 0; (K,) tokens."""
+    at = slice(SAMPLES * k, SAMPLES * (k + 1))
+    return token_logp(model(inputs[at]), targets[at]) * mask[at], mask[at].sum(1)
 
 
-p = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05])           # of the five answers to one prompt
-score = torch.tensor([0.0, 1.0, 0.5, 0.0, 1.0])
-groups = torch.cartesian_prod(*[torch.arange(5)] * SAMPLES)             # (625,K) all groups
-chance = p[groups].prod(1)                              # (625,) of each group
-slope = torch.eye(5) - p                                # (5,5) of each log pi(y), by the logits
-true = p @ (score[:, None] * slope)                     # (5,) of the mean score: E[R grad log pi]
-for name, A in (("own score in the mean", score[groups] - score[groups].mean(1, keepdim=True)),
-                ("RLOO", advantages("RLOO", score[groups]))):
-    expected = chance @ (A[..., None] * slope[groups]).mean(1)          # (5,)
-    factor = (expected @ true / (true @ true)).item()
-    print(f"{name}: {factor:.2f} times the gradient of the mean score")
-    assert torch.allclose(expected, factor * true, atol=1e-6), "its direction is the right one"
-    assert abs(factor - (1 if name == "RLOO" else (SAMPLES - 1) / SAMPLES)) < 1e-4, \
-        "a mean that contains R shortens the gradient, and RLOO takes this back"
+def after_step(k: int, A):
+    """(K,T) the same after one plain step of the base, uphill, with these advantages."""
+    model = copy.deepcopy(base)
+    logp, n = logp_of(model, k)
+    (A * logp.sum(1) / n).mean().backward()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.006 * weights.grad
+        return logp_of(model, k)[0]
 
-base = shipped_base()
-exam = rows[:100]
-inputs, targets, mask, R = sample_answers(base, exam, tok, step=1000)
-shares = {"base": kinds(R)}
-print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
-      + ", ".join(f"{name}: {x:.0f} %" for name, x in shares["base"].items()))
+
+uneven = [k for k in range(100) if R[k].amax() == 1 and R[k].amin() == 0]
+one = next(k for k in uneven if "green hammer brown" in exam[k].prompt[0].text)
+logp = {"before": {k: logp_of(base, k)[0].detach() for k in uneven},
+        "all four": {k: after_step(k, A[k]) for k in uneven},
+        "praise alone": {k: after_step(k, A[k].clamp(min=0)) for k in uneven}}
+chance = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
+print(exam[one].prompt[0].text, "\nscore advantage", *(f"{name:>14}" for name in chance))
+for j in range(SAMPLES):
+    at = SAMPLES * one + j
+    print(f"{R[one, j]:5.2f} {A[one, j]:+9.2f} ",
+          *(f"{x[one][j]:12.1f} %" for x in chance.values()),
+          tok.decode(targets[at][mask[at] == 1].tolist())[:36])
+own = (logp["all four"][one] - logp["before"][one])[2][mask[SAMPLES * one + 2] == 1]
+print("log p of the third answer's first words changes by", [round(x, 1) for x in own[:3].tolist()])
+wrong = {name: torch.cat([x[k][R[k] == 0] for k in uneven]) for name, x in chance.items()}
+wrong = {name: x[wrong["before"] > 5].mean().item() for name, x in wrong.items()}
+print(f"wrong answers with more than 5 %, {len(uneven)} groups:",
+      ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()))
+equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
+still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
+print(f"{len(equal)} of 100 groups have equal scores; the largest change in five: {still:.2f}")
+
 
 # %% [markdown]
-# ## Three groups, four methods
-# What do the four methods push in a group of four answers whose scores differ a little, in one that
-# is all right, and in one that is all wrong? The picture shows the advantages, on one scale.
+# ## Twenty steps
+# The loop samples answers, scores them, makes one step of AdamW and throws them away, because their
+# policy no longer exists. Lesson 12b keeps them for longer. A second model gets no punishment.
 
 # %%
-spread = R.std(1)
-picked = [int(kind.nonzero()[0]) for kind in (          # unequal, all right, all wrong
-    (spread > 0.1) & (spread < 0.15), R.amin(1) == 1, R.amax(1) == 0)]
-for prompt in picked:
-    print(f"{exam[prompt].prompt[0].text}   scores "
-          + " ".join(f"{round(x, 2):g}" for x in R[prompt].tolist()))
-METHODS = "REINFORCE", "RLOO", "GRPO", "online UNA"
-push = {method: advantages(method, R)[picked].flatten() for method in METHODS}
+def run(name: str, keep) -> list[float]:
+    """Train with the advantages that `keep` leaves: mean scores of 100 other prompts on the way."""
+    number, own, taught, seen = itertools.count(), [], [], []
 
-# %% [markdown]
-# ## Train with each of the four
-# The loop samples answers at temperature 1: each token is drawn with the probability that the model
-# gives it. It scores them, makes one step and throws them away, because their policy no longer
-# exists. Lesson 12b keeps them for longer, and shows what GRPO needs for that. Ten steps, one rate
-# and one seed can show that the models learn, but not which method is best.
+    def loss(model, some):
+        inputs, targets, mask, R = sample_answers(model, some, tok, next(number))
+        own.append(R.mean().item())
+        taught.append(int((R.amin(1) < R.amax(1)).sum()))
+        logp = (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
+        return -(keep(advantages("GRPO", R)).flatten() * logp).mean()
 
-# %%
-def loss_of(method: str):
-    """The loss of one step, a function of a model and some prompts, which it answers itself."""
-    step = itertools.count()
-
-    def loss(model, asked):
-        inputs, targets, mask, R = sample_answers(model, asked, tok, next(step))
-        A = advantages(method, R)                       # (P,K)
-        if CHANGE == "mixed up":
-            A = A.roll(1, dims=1)                       # that of the answer before, same prompt
-        A = A.flatten()                                 # (P*K,)
-        logp = (token_logp(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
-        if method == "online UNA":                      # implied score to given score
-            with torch.no_grad():
-                before = (token_logp(base(inputs), targets) * mask).sum(1)
-            return (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
-        if method == "GRPO":
-            logp = logp / mask.sum(1)                   # a mean over the tokens of each answer
-        return -(A * logp).mean()
-    return loss
+    train(base, loss, asked, STEPS, 3e-4, name, PROMPTS, falls=True, look=lambda model: seen.append(
+        sample_answers(model, exam, tok, step=1000)[-1].mean().item()))
+    print(f"{name}: its own answers, four steps each: {sum(own[:4]) / 4:.2f} -> "
+          f"{sum(own[-4:]) / 4:.2f}; 100 other prompts: {seen[0]:.2f} -> {seen[-1]:.2f}; "
+          f"{sum(taught)} of {STEPS * PROMPTS} groups taught something")
+    return seen
 
 
-def first_answers(targets, mask) -> list[str]:
-    """The first answer to each prompt."""
-    return [tok.decode(ids[on > 0].tolist()) for ids, on in zip(targets, mask)][::SAMPLES]
-
-
-said, after, failed = {"base": first_answers(targets, mask)}, {"base": R}, R.amax(1) == 0
-again = sample_answers(base, exam, tok, step=2000)[-1]
-print(f"the base, sampled again: all equal {kinds(again)['all equal']:.0f} %; of {failed.sum()} "
-      f"that were all wrong {(again[failed].amax(1) > 0).sum()} score")
-for method in METHODS:
-    model = train(base, loss_of(method), rows[100:], STEPS, 3e-4, method, PROMPTS)
-    _, targets, mask, found = sample_answers(model, exam, tok, step=1000)
-    said[method], after[method], shares[method] = first_answers(targets, mask), found, kinds(found)
-    print(f"{method:12} mean score {R.mean():.2f} -> {found.mean():.2f}; "
-          + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items())
-          + f"; of {failed.sum()} that were all wrong {(found[failed].amax(1) > 0).sum()} score")
-
-lines = [f"{name} {after[name][k, 0]:.2f}   {row.prompt[0].text}{said[name][k]}"
-         for k, row in enumerate(exam[:20]) for name in ("base", "RLOO")]
-sorts = torch.tensor([row.task == "sort" for row in exam])
-parts = [f"{name} scores {after[name][sorts].mean():.2f} in sorting and "
-         f"{after[name][~sorts].mean():.2f} in sentences, and goes on to a question of its own in "
-         f"{sum('<|user|>' in text for text in said[name])} answers" for name in ("base", "RLOO")]
-lesson.read(lines, "Two lines for each prompt: the score and the answer of the base, then those of "
-            "RLOO. What does the mean score hide?",
-            f"What was learned. Over all {len(exam)} prompts {'; '.join(parts)}.")
+half = "blame alone" if CHANGE else "praise alone"
+runs = {"all four": run("all four", lambda A: A),
+        half: run(half, lambda A: A.clamp(max=0) if CHANGE else A.clamp(min=0))}
 
 # %%
-fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
-draw.heat(left, torch.stack(list(push.values())),
-          [f"{round(x, 2):g}" for x in R[picked].flatten().tolist()],
-          list(push), "Equal scores teach RLOO and GRPO nothing", number="%.1f")
-left.set_xlabel("scores of three groups: unequal | all right | all wrong")
-equal = shares["base"]["all equal"]
-draw.bars(right, {what: [x[what] for x in shares.values()] for what in ("all equal", "all right")},
-          ["base", "REIN-\nFORCE", "RLOO", "GRPO", "online\nUNA"],
-          f"... as in {equal:.0f} % of the groups", "% of the prompts")
+fig, (left, right) = draw.panels(1, 2)
+draw.bars(left, {name: x[one] for name, x in chance.items()},
+          [f"score\n{x:.2f}" for x in R[one].tolist()], "One step, four answers", "chance, %")
+draw.lines(right, range(0, STEPS + 1, 4), runs, "Twenty steps", "step",
+           "mean score of 100 other prompts")
 lesson.picture(fig)
 
 # %%
-tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
-assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
-if not CHANGE:
-    assert min(after[x].mean() for x in METHODS) > R.mean() + 0.05, "a score is enough to learn"
-    lesson.compare(equal, "prompts")
-else:
-    lesson.compare(after["RLOO"].mean().item())
+assert still == 0, "a group of equal scores moves nothing"
+assert CHANGE or min(runs["all four"][-1], runs[half][-1]) > runs[half][0] + 0.1, "scores suffice"
+assert wrong["praise alone"] < 0.85 * wrong["before"], "praise for one makes the others rarer"
+lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
+    chance["praise alone"][one][3].item(), "%")
 
 # %% [markdown]
 # ## What happened
-# **A group of equal scores** teaches RLOO and GRPO nothing, though it is sampled and scored. If all
-# its answers are right there is nothing left to learn. If all are wrong, none shows what scores.
-# But other prompts teach what they share with it: none of the 100 is trained on, and 22 or 23 of
-# the 26 that the base got all wrong score now. Chance is a part of that: sampled again, the base
-# itself scores on 12 of them. The bars show the equal groups, 44 % before training and 38 % in the
-# base's other sample. Groups that are all right become more frequent and those all wrong rare, so
-# many stay equal.
+# **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
+# answers share one softmax: raise *brown*, and *green* loses (lesson 03). Over 41 groups the wrong
+# answers fall from 42.7 to 24.9 % with all pushes and to 30.5 % with praise alone. So praise does
+# two thirds of it. Punishment has its own surprise: the third answer is punished, yet its first two
+# words gain .8 and .6 nats, because they are the winner's too.
 #
-# **The rows of the picture.** In the first group RLOO pushes little, since the scores differ
-# little. GRPO divides by their spread. REINFORCE compares with the whole batch, so it pushes all
-# four down and an easy prompt's answers up: right on average, but noisy. Online UNA needs no group:
-# it pushes up whatever scores above the implied score.
+# **A group of equal scores** has no advantages, so nothing moves at all. This happens in 45 of the
+# 100 groups. Such a group costs as much as any other.
+#
+# **After twenty steps** other prompts score .72, with praise alone .70, up from .42; 187 of 320
+# groups taught something. On eight other sets of rows all pushes reach .63 to .71, and praise alone
+# is within .04 of them on seven. On one it is far behind: .53 and .66.
 #
 # ## Change one thing
-# With `CHANGE = "mixed up"` each advantage goes to the next answer of its group, as if the code had
-# confused the answers to a prompt. Nothing crashes. Does online UNA care? The base's mean is 0.42.
-# Which one does RLOO reach? Write down a number from 0 to 1.
+# With `CHANGE = "blame"` the second model gets the punishments alone: nothing is praised. The base
+# scores 0.42 on the other prompts. And this model after twenty steps? Write down a number from 0 to
+# 1.
 #
 # <details><summary>After your run</summary>
 #
-# RLOO and GRPO fall to 0.01. Their advantages add up to 0 in a group, so beside a good answer the
-# others' lie below 0: good answers are punished. REINFORCE's need not, and it falls to 0.33. Online
-# UNA ends where it did before, because its loss reads no advantages. Only scores and answers show
-# the mistake, so sample and read some during training.
+# 0.57. What wrong answers lose goes to all others, the right one among them. On the eight other
+# sets it is .50 to .56. So blame teaches as well, but less than praise.
 #
 # </details>
 #
 # ## Exercise
-# **On paper.** An answer is right with probability $p$, independently of the others. How large must
-# $K$ be if at least half of the groups shall have unequal scores, for $p=.5$ and for $p=.1$?
+# **On paper.** 1. The mean of GRPO holds $1/K$ of the answer's own score. Why does RLOO's $K/(K-1)$
+# take this back? 2. Online UNA compares a score with the one the model implies, at first one half.
+# What does it do with a group of equal scores?
 #
-# <details><summary>Answer</summary>
+# <details><summary>Answers</summary>
 #
-# A share $1-p^K-(1-p)^K$ of the groups has unequal scores: $K=2$ for $p=.5$, and 7 for $p=.1$.
+# 1. On average only the other scores may serve as a baseline, so subtracting the own one shortens
+#    the gradient to $(K-1)/K$. RLOO is the score minus the mean of the $K-1$ others.
+# 2. It needs no group: four answers that score 1 are all pushed up, four that score 0 down.
 #
 # </details>
 #
@@ -242,9 +198,8 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only then is the mean of b times the gradient of log pi zero. A mean that contains the answer's
-#    own score makes the gradient shorter, by (N-1)/N. Another dependence may turn it as well.
-# 2. The first equation is a mean over answers of the present policy. Temperature 1 samples from
+# 1. Only then is the mean of b times the gradient of log pi zero, by the second formula.
+# 2. The first formula is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that one, and after a step it is another.
 #
 # </details>
