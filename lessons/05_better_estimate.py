@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · Is the blend a better estimate?
-# SFT is said to overrate its model. On the lake you can compute the truth: is SFT too high, and how
-# much of the error does IFT's blend remove?
+# SFT is said to overrate its model. On the lake you can compute the truth: how much of the error
+# does IFT's blend remove, and does the better estimate lead to a better policy?
 #
 # *About 25 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
 # `docs/results`.*
@@ -42,10 +42,11 @@ import draw
 import torch
 
 from frozen_lake.lake import make_lake
-from frozen_lake.learn import learn, task_of
-from frozen_lake.planning import arrows, optimal_actions
+from frozen_lake.learn import METHODS, learn, task_of
+from frozen_lake.planning import arrows, optimal_actions, success
 from frozen_lake.policies import start_policy
 from frozen_lake.record import RATE
+from nanouft.objectives.ift import IFT
 from nanouft.pictures import colours
 
 N, UPDATES = 20, 10                                     # policies, updates
@@ -64,11 +65,11 @@ print("the habit:        ", arrows(task.worse))
 # $z(c)$ be the four logits of cell $c$. In the cell $c_i$ of the demonstration, SFT reads $z(c_i)$,
 # and IFT reads
 # $$(1-\lambda)\,z(c_i)+\lambda\,z(g_i),$$
-# where $g_i$ is the cell to which the policy's most likely move in $c_{i-1}$ would have led. There
-# is one measure, the chance of a best move, and it is taken in three kinds of cells. In each of the
-# eight cells or blends we add up the chances of all best moves; an estimate is the mean of the
-# eight sums. **Value iteration** tells us which moves are best: it computes how good each cell is
-# from the cells that it leads to.
+# where $g_i$ is the cell to which the policy's most likely move in $c_{i-1}$ would have led. We
+# take the chance of a best move three times: in the demonstrator's cells (SFT), in the blends
+# (IFT), and where the policy stands (the truth). An estimate is the mean over the eight cells or
+# blends. **Value iteration** tells us which moves are best: it computes how good each cell is from
+# the cells that it leads to.
 #
 # The truth is the same chance in the cells where the policy stands when it walks alone. It needs no
 # sampling: we follow the probability of standing in each cell, one move after the other, while a
@@ -130,9 +131,10 @@ for i, k in enumerate(looks):
 # are the same, although SFT still says 91.9 % and the policies make 83.3 %.
 #
 # ## What the blend teaches
-# A better estimate is not yet better training. At a wrong guess IFT also changes a cell in which
-# the demonstrator did not stand; SFT never does. In that cell it teaches the demonstrator's *next*
-# move. We know the best moves of every cell, so we can check whether this one is among them.
+# Does the better estimate make a better policy? We train twenty policies by the blend as well,
+# with $\lambda$ = 0.2 and 1, and ask how often each reaches the goal. At a wrong guess IFT changes
+# a cell in which the demonstrator did not stand; SFT never does. There it teaches the
+# demonstrator's *next* move, and we can check whether that is a best move.
 
 # %%
 guess = own_guesses(policies[0])                                # (N,T) before any update
@@ -143,21 +145,22 @@ n_right, n_beside = int((beside & right).sum()), int(beside.sum())
 print(f"{wrong_at[0]} wrong guesses: {in_hole.sum()} in a hole, {n_beside} beside the path, "
       f"the others on it")
 print(f"beside the path, {n_right} of {n_beside} are taught a best move")
+METHODS |= {f"lam {lam}": IFT(lam=lam, gamma=0) for lam in (0.2, 1)}    # gamma 0: equal weights
+trained = {"SFT": policies} | {f"IFT, {name}": learn(task, habit, name, UPDATES, RATE)
+                               for name in ("lam 0.2", "lam 1")}
+goal = {name: [100 * success(lake, x[k])[:, lake.start].mean().item() for k in looks]
+        for name, x in trained.items()}
+for name, values in goal.items():
+    print(f"{name:<12} reaches the goal, update 0, 2 ...:", *(f"{x:5.1f} %" for x in values))
 
 # %%
-fig, (left, below) = draw.panels(1, 2)
+fig, (left, right) = draw.panels(1, 2)
 policy = colours.line("truth") | {"linestyle": "", "markersize": 16, "markeredgewidth": 3}
 draw.lines(left, looks, says, "A best move: SFT says too much", "update", "%", legend=True,
            ylim=(0, 103))
 left.plot(looks, alone, label="the policy alone", **policy)
 left.legend(frameon=False, loc="lower right")
-draw.lake(below, lake, {},
-          f"Beside the path {n_right} of {n_beside} are right")
-for cell, move in task.best:
-    draw.arrow(below, lake, cell, move, draw.INKS[1])
-for cell, move in {(int(c), int(m)) for c, m in zip(guess[beside], moves.expand_as(guess)[beside])}:
-    draw.arrow(below, lake, cell, move, draw.UP if best[cell, move] else draw.DOWN)
-below.set_xlabel("grey: the path; IFT teaches orange (wrong), blue (right)")
+draw.lines(right, looks, goal, "It reaches the goal", "update", "% of its walks", legend=True)
 lesson.picture(fig)
 
 # %%
@@ -166,15 +169,18 @@ if not CHANGE:
     excess = says["SFT"][two] - alone[two]
     assert 0 < says["IFT, lam 1"][two] - alone[two] < excess / 2, "for one move they are nearer"
     assert n_right == 0, "and they teach a wrong move"
+    assert goal["IFT, lam 1"][-1] < goal["SFT"][-1], "so fewer walks reach the goal"
     lesson.compare(100 * (1 - abs(says["IFT, lam 1"][two] - alone[two]) / excess), "%")
 else:
     lesson.compare(100 * n_right / n_beside, "%")
 
 # %% [markdown]
-# On this lake the detour begins one cell to the right of the start, above a hole. The
-# demonstrator's next move is down, so in that cell IFT teaches a step into the hole, the orange
-# arrow. The harm is soon over, because the guesses become right after some updates. Still, IFT
-# assumes that the demonstrator's next move is also right one step away from the path.
+# **The better estimate makes a worse policy here.** After ten updates 83.4 % of the walks reach the
+# goal with SFT, 80.7 % with $\lambda=0.2$ and 76.3 % with $\lambda=1$. On this lake the detour
+# begins one cell to the right of the start, above a hole. The demonstrator's next move is down, so
+# in that cell IFT teaches a step into the hole. The guesses become right after some updates, but by
+# then the harm is done. IFT assumes that the demonstrator's next move is also right one step away
+# from the path.
 #
 # ## Change one thing
 # `CHANGE = "default8"` goes to a larger lake of mostly open ice with few holes. Will SFT still say
@@ -184,8 +190,9 @@ else:
 # <details><summary>After your run</summary>
 #
 # Now 55 of 55 moves beside the path are right: on open ice "down" or "right" leads nearer to the
-# goal from many cells. Here IFT carries the demonstration to neighbouring states. Whether its
-# assumption holds depends on the lake.
+# goal from many cells. Here IFT carries the demonstration to neighbouring states, and it leads by a
+# little: 81.8 % of the walks reach the goal with lam 1, 80.9 % with SFT. Whether its assumption
+# holds depends on the lake.
 #
 # Before the first update SFT says too little (77.1 against 81.3 %), after two and later too much
 # (91.5 against 85.5 %). In language models of one million parameters SFT says too much as well,
