@@ -147,8 +147,8 @@ for name in models:
 # and its gradient says how hard it does so. We call this number the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and $N$ is
-# the number of tokens of the right answer. All pushes of a picture are multiplied by the same $N$,
-# so they can be compared. A positive push makes the token more likely.
+# the number of tokens of the right answer. All pushes of a picture are multiplied by $N$, so that
+# each push of SFT is 1. A positive push makes the token more likely.
 #
 # The next cell draws the pushes in the base, before the first step, on a right answer to the
 # question above. As its worse answer DPO gets the same words without the last one, because the base

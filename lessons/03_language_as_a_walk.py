@@ -88,8 +88,7 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # there to each other cell. Autograd can differentiate the solution of this linear system.
 #
 # Both losses reach the table through the softmax $p_a=e^{z_a}/\sum_be^{z_b}$ of four numbers $z$.
-# By the quotient rule a number that is raised makes its own move more likely and takes from every
-# other one in proportion:
+# Raise one $z$: its move becomes likelier, and every other loses in proportion to its chance:
 # $$\frac{\partial p_a}{\partial z_a}=p_a(1-p_a),\qquad
 # \frac{\partial p_a}{\partial z_b}=-p_a\,p_b\quad(b\ne a).$$
 # The optimizer, RMSprop, divides each gradient by its recent size. The cell checks both formulas on

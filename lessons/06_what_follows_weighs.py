@@ -100,9 +100,9 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule gives
 # $$\frac{\partial L}{\partial\ell_j}
 # =\frac{v_j+\sum_{t\le j}\gamma^{j-t}(\ell_t-L)}{\sum_tv_t}.$$
-# The first term is the price of the token's own loss. The sum is what its loss does as a weight: it
-# raises $L$ by the tokens that are harder than the mean $L$, and lowers it by those that are
-# easier. The next cell compares this with autograd.
+# The first term is the price of the token's own loss. The sum is there because a loss is also a
+# weight, for itself and all tokens before it: those harder than $L$ raise $L$, the easier ones
+# lower it. The next cell compares this with autograd.
 #
 # ## One real answer, and a prediction
 # Open lists are such a case. Nobody can know which three animals the demonstrator will name, so

@@ -33,14 +33,14 @@ CHANGE = lesson.change
 # In lesson 07 the best policy for a reward $r$ was $\pi_{\rm ref}\,e^{r/\beta}/Z(x)$, and reading
 # this backwards gave each policy a reward. UNA writes it with a free function of the prompt:
 # $$r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+f(x).$$
-# What may $f$ be? For any $f$ there is a reward whose best policy is this one. So the policy does
-# not tell $f$: it is *free*. The best policy for this $r$ is proportional to $\pi_{\rm
+# What may $f$ be? Add any $f(x)$ to all rewards of a question: the best policy stays. So $f$ is
+# *free*. The best policy for this $r$ is proportional to $\pi_{\rm
 # ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$, and as its probabilities add up to 1, it is $\pi$,
 # whatever $f$ is. A number that all answers to a question share does not change which of them is
 # better.
 #
-# If we know the rewards and look for the policy, $f$ is *fixed*. Solve for $\pi$ and add up over
-# all answers:
+# If the rewards are given numbers, $f$ is *fixed*, since the probabilities must add up to 1. Solve
+# for $\pi$ and add up over all answers:
 # $$1=\sum_y\pi(y|x)=e^{-f(x)/\beta}\sum_y\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta},
 # \quad\text{so}\quad f(x)=\beta\log Z(x).$$
 # Two answers to one question share this sum, so in a pair it cancels. One answer with a score has

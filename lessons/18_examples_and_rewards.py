@@ -215,9 +215,9 @@ else:
 # SFT much, and rewards take some of this back. The scorer takes it back more cheaply before the
 # training: CHORD sampled 1,536 answers in each run, and the filter none.
 #
-# So a comparison of CHORD with SFT alone can mislead. Even a large lead would not show that mixing
-# helps: SFT reads wrong rows here, so a method that leans on them less looks good. The filter is
-# the control for that. GRPO without any demonstration is another: it scores 60, CHORD 58.
+# So a comparison of CHORD with SFT alone can mislead. Even a large lead proves nothing: SFT reads
+# wrong rows here, and whatever reads fewer of them leads. The filter is the control for that. GRPO
+# without any demonstration is another: it scores 60, CHORD 58.
 #
 # Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
 # known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
