@@ -116,20 +116,16 @@ print(f"{len(equal)} of 100 groups have equal scores; the largest change in five
 # %%
 def run(name: str, keep) -> list[float]:
     """Train with the advantages that `keep` leaves: mean scores of 100 other prompts on the way."""
-    number, own, taught, seen = itertools.count(), [], [], []
+    number, seen = itertools.count(), []
 
     def loss(model, some):
         inputs, targets, mask, R = sample_answers(model, some, tok, next(number))
-        own.append(R.mean().item())
-        taught.append(int((R.amin(1) < R.amax(1)).sum()))
         logp = (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
         return -(keep(advantages("GRPO", R)).flatten() * logp).mean()
 
     train(base, loss, asked, STEPS, 3e-4, name, PROMPTS, falls=True, look=lambda model: seen.append(
         sample_answers(model, exam, tok, step=1000)[-1].mean().item()))
-    print(f"{name}: its own answers, four steps each: {sum(own[:4]) / 4:.2f} -> "
-          f"{sum(own[-4:]) / 4:.2f}; 100 other prompts: {seen[0]:.2f} -> {seen[-1]:.2f}; "
-          f"{sum(taught)} of {STEPS * PROMPTS} groups taught something")
+    print(f"{name}: mean score of 100 other prompts {seen[0]:.2f} -> {seen[-1]:.2f}")
     return seen
 
 
@@ -156,16 +152,16 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # ## What happened
 # **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
 # answers share one softmax: raise *brown*, and *green* loses (lesson 03). Over 41 groups the wrong
-# answers fall from 42.7 to 24.9 % with all pushes and to 30.5 % with praise alone. So praise does
-# two thirds of it. Punishment has its own surprise: the third answer is punished, yet its first two
-# words gain .8 and .6 nats, because they are the winner's too.
+# answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to
+# 30.5 % with praise alone. So praise does two thirds of it, and on three other sets of rows (seeds
+# 21 to 23) it was two thirds again. Punishment has its own surprise: the third answer is punished,
+# yet its first two words gain .8 and .6 nats, because they are the winner's too.
 #
 # **A group of equal scores** has no advantages, so nothing moves at all. This happens in 45 of the
 # 100 groups. Such a group costs as much as any other.
 #
-# **After twenty steps** other prompts score .72, with praise alone .70, up from .42; 187 of 320
-# groups taught something. On eight other sets of rows all pushes reach .63 to .71, and praise alone
-# is within .04 of them on seven. On one it is far behind: .53 and .66.
+# **After twenty steps** other prompts score .72, with praise alone .70, up from .42. On the three
+# other sets all pushes reach .69 to .73, and praise alone is .01, .02 and .08 behind.
 #
 # ## Change one thing
 # With `CHANGE = "blame"` the second model gets the punishments alone: nothing is praised. The base
@@ -174,8 +170,8 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # <details><summary>After your run</summary>
 #
-# 0.57. What wrong answers lose goes to all others, the right one among them. On the eight other
-# sets it is .50 to .56. So blame teaches as well, but less than praise.
+# 0.57. What wrong answers lose goes to all others, the right one among them. On the three other
+# sets it is .48 to .56. So blame teaches as well, but less than praise.
 #
 # </details>
 #

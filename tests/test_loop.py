@@ -483,15 +483,19 @@ def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
     """The target of a line is the input of the next, and the mask counts the answer with its
     <|end|>, not the question and not the padding."""
     rows = world.rows("train", "demos", 3, 0, skills=("fact", "sort", "reverse"))
-    simple.show_rows(None, rows, NANO)
+    model = shipped_base()
+    simple.show_rows(model, rows, NANO)
     _, head, *lines = capsys.readouterr().out.splitlines()
     cells = [line.split() for line in lines]
-    assert head.split() == ["inputs", "targets", "mask"] * 2
-    for k, row in enumerate(rows[:2]):
-        inputs, targets, mask = zip(*(line[3 * k:3 * k + 3] for line in cells))
+    assert head.split() == ["inputs", "targets", "mask", "p"] * 3
+    shown = torch.tensor([[float(line[4 * k + 3]) for line in cells] for k in range(3)])
+    for k, row in enumerate(rows):
+        inputs, targets, mask = zip(*(line[4 * k:4 * k + 3] for line in cells))
         assert inputs[0] == "<|user|>" and inputs[1:] == targets[:-1]
         counted = " ".join(word for word, counts in zip(targets, mask) if counts == "1")
         assert counted.replace(" ", "") == row.answer[0].text.replace(" ", "") + "<|end|>"
+    ids, targets, _ = simple.tokens(rows, "answer", NANO)
+    assert torch.allclose(shown, simple.token_logp(model(ids), targets).exp(), atol=0.006)
 
 
 def test_simple_py_prints_answers_before_and_after(capsys):
@@ -501,15 +505,22 @@ def test_simple_py_prints_answers_before_and_after(capsys):
     assert out.count("   before  ") == out.count("   after   ") == 3
 
 
-def test_simple_py_shows_what_grpo_and_dpo_read(capsys):
-    """Four answers, scores and advantages, or a pair, before and after; and GRPO learns."""
-    assert simple.main(["--objective", "grpo", "--steps", "6"]) == 0
+def test_simple_py_shows_what_grpo_reads_and_that_it_learns(capsys):
+    """Two groups, before and after."""
+    assert simple.main(["--objective", "grpo", "--steps", "8"]) == 0
     out = capsys.readouterr().out
-    assert out.count("   score ") == 2 * simple.SAMPLES and "loss" not in out
+    assert out.count("   score ") == 4 * simple.SAMPLES and "loss" not in out
     advantages = [float(x) for x in re.findall(r"advantage ([+-]\S+)", out)]
     assert sum(advantages[:4]) == pytest.approx(0, abs=0.03) and max(advantages) > 1
     scores = [float(x) for x in re.findall(r"new questions (\S+)", out)]
     assert scores[-1] > scores[0] + 0.1
-    assert simple.main(["--objective", "dpo", "--steps", "2"]) == 0
-    out = capsys.readouterr().out
-    assert out.count("   better  ") == out.count("   worse   ") == out.count("new pairs") == 2
+
+
+@pytest.mark.parametrize("name, names", [
+    ("dpo", ["better", "worse"] * 2), ("una", ["score 1.00", "score 0.25"]),
+    ("uft", ["score 1.00"] * 3 + ["score 0.25"])])
+def test_simple_py_shows_answers_with_what_judges_them(name, names, capsys):
+    """Before and after; to UFT a demonstration has the score 1."""
+    assert simple.main(["--objective", name, "--steps", "1"]) == 0
+    shown = re.findall(r"^   (better|worse|score \S+) +log p +-", capsys.readouterr().out, re.M)
+    assert shown == names * 2

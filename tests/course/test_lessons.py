@@ -471,10 +471,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")"""
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, env=env)
     monkeypatch.setattr(sys, "argv", ["-c"])
     monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(course, "GUESSES", tmp_path / "out" / "guesses")    # there is none yet
     exec(code, {})                                      # in this process: without the copy
     listed = capsys.readouterr().out
     assert there.stdout.startswith(listed)
-    assert "a number from -100 to 100" in there.stdout.removeprefix(listed)
+    assert "a number from 0 to 10" in there.stdout.removeprefix(listed)
 
 
 @pytest.mark.slow
