@@ -11,8 +11,8 @@
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
 scores; its plan is questions/C4.ini. C and R12 are for our own models N1 and N2, R1 to R11 for a
-real model, SmolLM2-135M. What was expected is printed as it was written then: there the first base is N1, a
-family is a task.
+real model, SmolLM2-135M. What was expected is printed as it was written then: there the first base
+is N1, a family is a task.
 """
 import argparse
 import sys
@@ -29,11 +29,11 @@ from nanouft.plumbing.printing import say
 
 EXPLAINED = (
     "Below each question are its verdict and the difference in points of 100, with its 95 % "
-    "interval, on N1 and on N2 (R1 to R11: on SmolLM2). Brackets say who asks: the paper, we, or (premise) "
-    "whether a paper's case occurred. \"Without reverse\" is the difference without the task that "
-    "adds most to it. A verdict rests on this task if the task differs from the others by more "
-    "than chance, and without it the difference crosses a limit of the question or is less than "
-    "half as large.")
+    "interval, on N1 and on N2 (R1 to R11: on SmolLM2). Brackets say who asks: the paper, we, or "
+    "(premise) whether a paper's case occurred. \"Without reverse\" is the difference without the "
+    "task that adds most to it. A verdict rests on this task if the task differs from the others "
+    "by more than chance, and without it the difference crosses a limit of the question or is less "
+    "than half as large.")
 
 
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
