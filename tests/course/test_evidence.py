@@ -592,6 +592,15 @@ def test_what_the_command_writes_stands_on_the_pages():
         assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8")), text.name
 
 
+@pytest.mark.parametrize("key, filled", [
+    ("C1 better: released - SFT", [True, True, False]),
+    ("R12 better: lam 1 - lam 0", [True, True, False]),
+    ("R1 better: released - SFT", [False, False, True])])
+def test_a_figure_stands_in_the_column_of_its_model(key, filled):
+    """N1, N2, SmolLM2: R12 asks our own models, unlike all other runs of an R."""
+    assert [cell != "–" for cell in pages.form("", "cells", "", key).split(" | ")[:3]] == filled
+
+
 @pytest.mark.parametrize("mark, told", [
     ("{C99 3.0.0: 12}", "unknown run 'C99'"),
     ("{C13 C20 2.9.0: 12 of 12}", "the scores of C13 are those of 3.0.0"),
@@ -714,7 +723,8 @@ def test_the_command_prints_every_verdict(capsys):
 
 @pytest.mark.parametrize("name, flags", [
     ("C2", "--objective sft --lr 6.3e-5 --batch-size 8"), ("C3", "--lr 1e-5 --beta 1"),
-    ("C13", "--objective sft --lr 3e-4"), ("C17", "--steps 50 <- FEW SFT 10")])
+    ("C13", "--objective sft --lr 3e-4"), ("C17", "--steps 50 <- FEW SFT 10"),
+    ("R12", "another_mistake.py --lam 1 --gamma 0")])
 def test_a_run_is_printed_with_the_flags_that_it_had_and_without_marks(name, flags, capsys):
     command.main([name])
     out = capsys.readouterr().out
