@@ -81,7 +81,8 @@ def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> As
     kept, names = kept or plan.scores(run.name), [*run.trainings]
     at = [names.index(name) for _, name in signed]
     array = "scores" if what == "both stop" else what
-    x = kept[array][:, model] / (UNIT if array == "scores" else 1)  # (trainings, seeds, tasks,
+    x = kept[array][:, model]                                   # (trainings, seeds, tasks, prompts)
+    x = x / (UNIT if array == "scores" else 1)
     gap = sum(sign * x[i] for (sign, _), i in zip(signed, at))
     if what == "both stop":
         gap = mean_where(gap, kept["ended"][at, model].all(0))

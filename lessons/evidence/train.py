@@ -109,7 +109,7 @@ def score(run: Run, folder: str) -> None:
     found = {what: np.array([[x[what] for x in answers if x["family"] == task]
                              for task in run.tasks]) for what in ("score", "ended")}
     also = {name: MEASURES[name](model, tok, questions(run), run.longest).reshape(
-        len(run.tasks), run.items).astype(np.uint8) for name in run.also}
+        len(run.tasks), run.items) for name in run.also}
     file = scored(run, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.npz")
