@@ -10,9 +10,9 @@
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
-scores; its plan is questions/C4.ini. C is for our own models N1 and N2, R for a real model,
-SmolLM2-135M. What was expected is printed as it was written then: there the first base is N1, a
-family is a task.
+scores; its plan is questions/C4.ini. C and R12 are for our own models N1 and N2, R1 to R11 for a
+real model, SmolLM2-135M. What was expected is printed as it was written then: there the first base
+is N1, a family is a task.
 """
 import argparse
 import sys
@@ -29,11 +29,11 @@ from nanouft.plumbing.printing import say
 
 EXPLAINED = (
     "Below each question are its verdict and the difference in points of 100, with its 95 % "
-    "interval, on N1 and on N2 (R: on SmolLM2). Brackets say who asks: the paper, we, or (premise) "
-    "whether a paper's case occurred. \"Without reverse\" is the difference without the task that "
-    "adds most to it. A verdict rests on this task if the task differs from the others by more "
-    "than chance, and without it the difference crosses a limit of the question or is less than "
-    "half as large.")
+    "interval, on N1 and on N2 (R1 to R11: on SmolLM2). Brackets say who asks: the paper, we, or "
+    "(premise) whether a paper's case occurred. \"Without reverse\" is the difference without the "
+    "task that adds most to it. A verdict rests on this task if the task differs from the others "
+    "by more than chance, and without it the difference crosses a limit of the question or is less "
+    "than half as large.")
 
 
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
@@ -103,12 +103,15 @@ def print_scores(name: str) -> list[str]:
     out = ["Score of each training in points of 100, in all tasks and in each, and how many per",
            f"cent of {'the' if 'ended' in kept else 'list'} answers stop (means over seeds; below "
            "each its flags for nanouft.train)", " " * (width + 10)
-           + "".join(f"{column:>10}" for column in ("score", *run.tasks, "stops"))]
+           + "".join(f"{column:>10}" for column in ("score", *run.tasks, "stops", *run.also))]
     for i, (training, flags) in enumerate(run.trainings.items()):
         for model, of in enumerate(run.models):
             asked = judge.asked_of(run, f"better: {training}", model)
             numbers = [judge.mean_without(asked, ""),           # also of a run with one seed
                        *kept["scores"][i, model].mean((0, 2)) / UNIT, ended[i, model].mean()]
+            for name in run.also:
+                asked = judge.asked_of(run, f"better, {name}: {training}", model)
+                numbers.append(judge.mean_without(asked, ""))
             out.append(f"{training:{width}}{MODELS[of]:>10}"
                        + "".join(f"{100 * x:10.1f}" for x in numbers))
         out += [f"    {line or '(not trained)'}" for line in flags.split("\n")]

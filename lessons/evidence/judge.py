@@ -80,8 +80,9 @@ def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> As
     test, signed, what, parts = parse_question(run, formula)
     kept, names = kept or plan.scores(run.name), [*run.trainings]
     at = [names.index(name) for _, name in signed]
-    x = kept["ended" if what == "ended" else "scores"][:, model]    # (trainings, seeds, tasks,
-    x = x / (1 if what == "ended" else UNIT)                        # prompts)
+    array = "scores" if what == "both stop" else what
+    x = kept[array][:, model]                                   # (trainings, seeds, tasks, prompts)
+    x = x / (UNIT if array == "scores" else 1)
     gap = sum(sign * x[i] for (sign, _), i in zip(signed, at))
     if what == "both stop":
         gap = mean_where(gap, kept["ended"][at, model].all(0))

@@ -151,7 +151,8 @@ def cells(keys: list[str], way: int, left: bool, models: int) -> str:
     out, verdicts, without, runs = ["–"] * models, [], [], []
     for key in keys:
         figures = [interval((way * mean, half)) for mean, half in differences(key)]
-        line, at = all_lines().get(key), 2 if key.startswith("R") else 0
+        real = key.startswith("R") and len(figures) == 1
+        line, at = all_lines().get(key), 2 if real else 0
         out[at:at + len(figures)] = figures
         verdicts.append(MARKS[line.verdict] if line else "unplanned")
         runs += [part.partition(" ")[0] for part in key.split(" & ")]

@@ -9,7 +9,9 @@
                 scores more than B, "better: A - B - C + D" whether A's lead over B is larger than
                 C's over D; stats.py has the tests. "better, stops: A - B" asks of the share of
                 answers that stop, "score in sort" of one task, "score where both stop" of answers
-                that stop after A and after B. "..." is the question before it, of one task
+                that stop after A and after B; "recovers" of the share of answers that recovery.py
+                tells of, if [run] has "also = recovers". "..." is the question before it, of one
+                task
 [premises]      the same without a verdict
 [doubts]        of a question, or of all: why a verdict may be wrong though its interval is right
 [edges]         of a training: settings that are the lowest or highest tried, or were not searched;
@@ -46,11 +48,13 @@ FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "un
 NO_FACTS = FAMILIES[:6]                 # they need no facts of NanoWorld
 SKILLS = ("rules", "list", "sum", "sort", "reverse")
 HONESTY = ("truth", "unknown")
+MANY_RIGHT = "list"                     # in all other tasks one answer is right
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
 SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "items", "longest",
-            "scores of", "expected")    # of [run]
+            "also", "scores of", "expected")    # of [run]
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
+ALSO = ("recovers",)                    # measured if a plan says so
 Parts = tuple[tuple[str, ...], ...]
 FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
 
@@ -100,6 +104,11 @@ class Run:
         return int(self.run.get("longest", 44))
 
     @property
+    def also(self) -> tuple[str, ...]:
+        """What is measured beside scores and ends."""
+        return tuple(self.run.get("also", "").split())
+
+    @property
     def scores_of(self) -> str:
         """The run whose trainings it asks."""
         return self.run.get("scores of", self.name)
@@ -142,7 +151,7 @@ def check(run: Run, sections: list[str]) -> None:
     for what, words, known in (
             ("section", sections, [*Run.__annotations__][1:]), ("setting", run.run, settings),
             ("question in [doubts]", run.doubts, ["all", *run.questions]),
-            ("training in [edges]", run.edges, run.trainings)):
+            ("training in [edges]", run.edges, run.trainings), ("measure", run.also, ALSO)):
         for word in words:
             one_of(what, word, known)
     for formula in [*run.questions, *(f"better, {x}" for x in run.premises)]:
@@ -159,16 +168,18 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
              "tasks alike": (run.tasks,)} | {
         f"without {gone}": tuple(tuple(x for x in part if x != gone) for part in run.parts)
         for gone in run.tasks}
+    known = COMPARED | {name: name for name in run.also}
     compared, inside, task = ("score", "", "") if of in means else of.partition(" in ")
-    parts = ((task,),) if inside else means.get(of, run.parts)
     one_of("test", test, LIMITS)
-    one_of("mean of a question", compared, COMPARED if inside else
-           [*COMPARED, *filter(None, means)])
+    one_of("mean of a question", compared, known if inside else [*known, *filter(None, means)])
+    one_right = compared == "recovers"
+    mean = f"without {MANY_RIGHT}" if one_right else of
+    parts = ((task,),) if inside else means.get(mean, run.parts)
     for name in (task for part in parts for task in part):
-        one_of("task", name, run.tasks)
+        one_of("task", name, [x for x in run.tasks if not one_right or x != MANY_RIGHT])
     for _, name in signed:
         one_of("training", name, run.trainings)
-    return test, signed, COMPARED[compared], parts
+    return test, signed, known[compared], parts
 
 
 def is_judged(name: str) -> bool:
@@ -186,8 +197,9 @@ def file_of(name: str) -> Path:
 @cache
 def scores(name: str) -> dict[str, np.ndarray]:
     """`scores` (trainings, models, seeds, tasks, prompts) in 240ths; `ended`: which answers stop
-    (C1 to C6: `stops`, the share of lists); `groups` (tasks, prompts): one number for all prompts
-    that ask for the same fact; `version`: that of nanouft; `plans`: hashes."""
+    (C1 to C6: `stops`, the share of lists); `recovers` in R12; `groups` (tasks, prompts): one
+    number for all prompts that ask for the same fact; `version`: that of nanouft; `plans`: hashes.
+    """
     if not file_of(name).exists():
         raise UserError(f"{name} has no scores yet: python -m lessons.evidence --train {name} "
                         "--keep")

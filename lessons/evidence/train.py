@@ -25,6 +25,9 @@ import numpy as np
 
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
+from lessons.evidence.recovery import recovers
+from nanouft import world
+from nanouft.data.rows import Row
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import removed_unless_whole
 from nanouft.plumbing.printing import say
@@ -34,6 +37,7 @@ REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd
 PROGRAMS = {"train": "nanouft.train", "harvest": "lessons.evidence.harvest",
             "keep": "lessons.evidence.keep"}
 MORE = "--plain --items 0 --save-every 0 --threads 1 --device cpu".split()
+MEASURES = {"recovers": recovers}       # what a plan may have beside scores and ends
 Commands = dict[str, list[str]]         # {the folder that it makes: a program and its words}
 
 
@@ -104,11 +108,13 @@ def score(run: Run, folder: str) -> None:
     answers = score_tasks(model, tok, run.split, run.items, run.prompts, run.tasks, run.longest)[1]
     found = {what: np.array([[x[what] for x in answers if x["family"] == task]
                              for task in run.tasks]) for what in ("score", "ended")}
+    also = {name: MEASURES[name](model, tok, questions(run), run.longest).reshape(
+        len(run.tasks), run.items) for name in run.also}
     file = scored(run, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.npz")
     np.savez_compressed(partial, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
-                        ended=found["ended"].astype(np.uint8))
+                        ended=found["ended"].astype(np.uint8), **also)
     partial.rename(file)
 
 
@@ -116,7 +122,7 @@ def scored(run: Run, folder: str) -> Path:
     """The scores of these prompts. Of a model that is not trained they lie beside those that are.
     """
     inside = Path(folder).is_relative_to(OUT)
-    asked = short_hash([run.split, run.items, run.prompts, run.tasks, run.longest])
+    asked = short_hash([run.split, run.items, run.prompts, run.tasks, run.longest, *run.also])
     return (Path(folder) if inside else OUT / run.scores_of / Path(folder).name) / (
         f"scores-{asked}.npz")
 
@@ -168,15 +174,18 @@ def check_real(folder: Path) -> None:
                         "compared; make them again with other versions of gguf and transformers")
 
 
+def questions(run: Run) -> list[Row]:
+    """What all its trainings are asked, task by task."""
+    return world.rows(run.split, "prompts", run.items * len(run.tasks), run.prompts,
+                      skills=run.tasks)
+
+
 def groups_of(run: Run) -> np.ndarray:
     """(tasks, prompts) one number for all prompts of a task that ask for the same fact."""
-    from nanouft import world
     from nanouft.world.answers import read_question
-    n = run.items * len(run.tasks)
-    rows = world.rows(run.split, "prompts", n, run.prompts, skills=run.tasks)
     numbers: dict = {}
     found = [numbers.setdefault(read_question(text) or text, len(numbers))
-             for text in (row.prompt[0].text for row in rows)]
+             for text in (row.prompt[0].text for row in questions(run))]
     return np.array(found, np.uint16).reshape(len(run.tasks), -1)
 
 
@@ -197,7 +206,8 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     arrays = {what: np.array([[[found[model, s][i][what] for s in range(len(every) //
                                                                         len(run.models))]
                                for model in range(len(run.models))]
-                              for i in range(len(run.trainings))]) for what in ("scores", "ended")}
+                              for i in range(len(run.trainings))])
+              for what in ("scores", "ended", *run.also)}
     return arrays | {"groups": groups_of(run)}
 
 

@@ -12,14 +12,32 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from made import NANO, same
 
 from lessons.evidence import __main__ as command
-from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
+from lessons.evidence import (
+    another_mistake,
+    harvest,
+    judge,
+    keep,
+    pages,
+    pictures,
+    plan,
+    recovery,
+    stats,
+    train,
+)
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
 from nanouft import world
+from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
+from nanouft.data.selection import demo_rows
+from nanouft.generate import Answer
+from nanouft.models.folders import start_model
+from nanouft.objectives.ift import IFT, own_guess
 from nanouft.plumbing.errors import UserError
 from nanouft.run.load import load_rows
 from nanouft.run.settings import read_flags
@@ -317,6 +335,8 @@ def own_plan(tmp_path, monkeypatch):
     ("as good, score in rules_new", "as good, skills in rules", "unknown mean"),
     ("as good, score in rules_new", "as good, score in lst", "unknown task 'lst'"),
     ("as good, score in rules_new", "as god, score in rules_new", "unknown test 'as god'"),
+    ("as good, score in rules_new", "as good, recovers", "unknown mean of a question 'recovers'"),
+    ("prompts = 4", "prompts = 4\nalso = recover", "unknown measure 'recover'"),
     ("DFT - SFT = DFT learns rules", "DFT - SFFT = DFT learns rules", "unknown training 'SFFT'"),
     ("[edges]", "[edge]", "unknown section 'edge'"),
     ("[edges]", "[edges]\nSFFT = lowest", "unknown training in .edges. 'SFFT'"),
@@ -362,6 +382,72 @@ def test_kept_scores_are_replaced_by_a_later_version_and_for_the_same_questions(
             refused()
     own_plan("seeds = 800 to 804", "seeds = 900 to 904")
     plan.check_free("C8", "99.0.0")
+
+
+# ---- recovery (R12) ------------------------------------------------------------------------------
+def test_who_goes_on_with_the_rest_of_the_right_answer_has_recovered(monkeypatch):
+    """After a later word in the place of the first; of all nine tasks, and nobody else has."""
+    rows = world.rows("val", "prompts", 90, 3)
+    right = [world.right_answer(row.prompt[0].text).split() for row in rows]
+    begun: list[list[str]] = []
+
+    def said(answers: list[str], ended: bool = True) -> float:
+        def generate(model, prompts, **how):
+            begun[:] = [NANO.decode(prompt).split() for prompt in prompts]
+            return [Answer(NANO.encode(f" {text}"), ended) for text in answers]
+        monkeypatch.setattr(recovery, "generate", generate)
+        return recovery.recovers(None, NANO, rows, 44).mean()
+    rest = [" ".join(words[1:]) for words in right]
+    assert said(rest) == 1
+    for asked, row, words in zip(begun, rows, right):
+        *prompt, forced = asked
+        assert prompt == NANO.decode(NANO.prompt_ids(row.prompt)).split()
+        assert forced != words[0] and forced in [word.rstrip(".") for word in words[1:]]
+        assert len(words) == 2 or forced not in words[:2]
+    assert said(rest, ended=False) == 0
+    for others in ([" ".join(words) for words in right],            # the missed word after all
+                   [" ".join(words[2:]) for words in right], [f"{text} pig" for text in rest]):
+        assert said(others) == 0
+
+
+def test_recovery_is_asked_of_all_tasks_but_the_one_with_many_right_answers():
+    run = plan.read("R12")
+    assert plan.parse_question(run, "better, recovers: lam 1")[2:] == (
+        "recovers", (tuple(task for task in plan.FAMILIES if task != "list"),))
+    with pytest.raises(UserError, match="unknown task 'list'"):
+        plan.parse_question(run, "better, recovers in list: lam 1")
+
+
+def test_the_control_reads_another_word_of_the_answer_where_the_guess_is_wrong(monkeypatch):
+    """And else what is there; a step in parts reads the same; without a share of it, it is IFT."""
+    model, _ = start_model("base")
+    rows, _ = encode(demo_rows(world.rows("train", "demos", 24, 0)), NANO, 115)
+    batch = collate(rows, range(24), NANO.pad)
+    control, read = another_mistake.AnotherMistake(lam=1.0, gamma=0.0), []
+    embed = model.forward
+    monkeypatch.setattr(model, "forward", lambda *ids, **how: (
+        read.extend(ids if how["want"] == "embeds" else ()) or embed(*ids, **how)))
+
+    def logp(objective, *parts) -> torch.Tensor:
+        for part in parts:
+            objective.forward(model, part)
+        return torch.cat([s.logp[s.mask > 0].detach() for s in (x.seqs["answer"] for x in parts)])
+    whole = logp(control, batch)
+    s, (inputs, now) = batch.seqs["answer"], read
+    wrong = own_guess(inputs, s.mask, embed(inputs).argmax(-1)) != inputs
+    wrong[:, 1:] &= s.mask[:, 1:] > 0                               # no loss follows <|end|>
+    assert 0.1 < wrong.sum() / s.mask.sum() < 0.9
+    assert torch.equal((now != inputs) & (s.mask > 0), wrong)
+    for i, row in enumerate(rows):
+        words = {*NANO.encode(f" {row.row.answer[0].text}")}
+        assert {*now[i][wrong[i]].tolist()} <= words
+    same(logp(control, *replace(batch, accumulate=3).micro_batches()), whole, 1e-5)
+    same(logp(replace(control, lam=0.0), batch), logp(IFT(lam=0.0), batch), 0)
+    i, j = wrong.nonzero()[0].tolist()
+    words = {*NANO.encode(f" {rows[i].row.answer[0].text}")}
+    drawn = {int(another_mistake.other_words(s, torch.full(inputs.shape, u))[i, j])
+             for u in (k / 100 for k in range(100))}
+    assert drawn == words - {int(inputs[i, j])}                     # each of them
 
 
 # ---- its trainings -------------------------------------------------------------------------------
@@ -506,6 +592,15 @@ def test_what_the_command_writes_stands_on_the_pages():
         assert not re.search(r"\d ± \d", text.read_text(encoding="utf-8")), text.name
 
 
+@pytest.mark.parametrize("key, filled", [
+    ("C1 better: released - SFT", [True, True, False]),
+    ("R12 better: lam 1 - lam 0", [True, True, False]),
+    ("R1 better: released - SFT", [False, False, True])])
+def test_a_figure_stands_in_the_column_of_its_model(key, filled):
+    """N1, N2, SmolLM2: R12 asks our own models, unlike all other runs of an R."""
+    assert [cell != "–" for cell in pages.form("", "cells", "", key).split(" | ")[:3]] == filled
+
+
 @pytest.mark.parametrize("mark, told", [
     ("{C99 3.0.0: 12}", "unknown run 'C99'"),
     ("{C13 C20 2.9.0: 12 of 12}", "the scores of C13 are those of 3.0.0"),
@@ -628,7 +723,8 @@ def test_the_command_prints_every_verdict(capsys):
 
 @pytest.mark.parametrize("name, flags", [
     ("C2", "--objective sft --lr 6.3e-5 --batch-size 8"), ("C3", "--lr 1e-5 --beta 1"),
-    ("C13", "--objective sft --lr 3e-4"), ("C17", "--steps 50 <- FEW SFT 10")])
+    ("C13", "--objective sft --lr 3e-4"), ("C17", "--steps 50 <- FEW SFT 10"),
+    ("R12", "another_mistake.py --lam 1 --gamma 0")])
 def test_a_run_is_printed_with_the_flags_that_it_had_and_without_marks(name, flags, capsys):
     command.main([name])
     out = capsys.readouterr().out

@@ -1,0 +1,42 @@
+"""Does a model find back after a wrong first word, put into its mouth? (R12, lesson 04)
+
+    recovers(model, tok, rows, 44)          # (rows,) 1 where it does
+
+The right answer to "Say hen cow pig bee saw backwards." is "saw bee pig cow hen". The model is told
+that it has begun with "cow", a later word, and goes on greedily. It recovers if all the rest is
+right from the second word on, "bee pig cow hen", and it stops there. So it neither says the missed
+first word after all nor goes on from the place where "cow" belongs.
+
+It is asked of tasks in which one answer is right, so not of lists. All models get the same wrong
+words.
+"""
+import numpy as np
+
+from nanouft import world
+from nanouft.data.rows import Row
+from nanouft.generate import generate, stops
+from nanouft.gpt import GPT
+from nanouft.models.tokenizer import Tokenizer
+
+TOGETHER = 100              # answers that are decoded together
+
+
+def wrong_first(right: list[str], number: int) -> str:
+    """A word of the right answer that its first two are not: the third, fourth ... in turn, by the
+    number of the question. In an answer of two words it is the second."""
+    later = [word for word in right[2:] if word not in right[:2]] or right[1:2]
+    return later[number % len(later)].rstrip(".")
+
+
+def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.ndarray:
+    """(n,) 1 for each question after whose wrong first word the rest of the answer is right."""
+    found: list[bool] = []
+    for first in range(0, len(rows), TOGETHER):
+        some = rows[first:first + TOGETHER]
+        right = [world.right_answer(row.prompt[0].text).split() for row in some]
+        begun = [tok.prompt_ids(row.prompt) + tok.encode(f" {wrong_first(words, number)}")
+                 for number, (row, words) in enumerate(zip(some, right), first)]
+        said = generate(model, begun, stop=tok.stops, pad=tok.pad, max_new=longest)
+        found += [stops(answer, tok) and tok.decode(answer.ids).split() == words[1:]
+                  for answer, words in zip(said, right)]
+    return np.array(found, np.uint8)
