@@ -9,7 +9,8 @@
 # Lesson 14 judged by five seeds and an interval. But all its runs began at one model. N2 is a
 # second one: as large as that model, N1, and pretrained alike on the same data, from another seed.
 # The laboratory of this project has trained and scored both with the same commands. It wrote down
-# its questions first, such as "IFT as released minus SFT", or "PoFT minus SFT where 40 % are wrong".
+# its questions first, such as "IFT as released minus SFT", or "PoFT minus SFT where 40 % are
+# wrong".
 #
 # ## Guess
 # There are 175 such differences, each with five seeds or more on N1 and as many on N2. The 95 %
@@ -68,16 +69,17 @@ inside = np.array([holds(*pair) for pair in pairs.values()])
 clear = abs(N1[0]) > N1[1]                      # the whole interval is on one side of zero
 agree = N1[0] * N2[0] > 0
 against = clear & ~agree & (abs(N2[0]) > N2[1])
-print(f"{len(pairs)} differences: N1's interval holds N2's in {100 * inside.mean():.0f} %, and N2's "
-      f"holds N1's in {100 * np.mean([holds(b, a) for a, b in pairs.values()]):.0f} %")
+back = np.mean([holds(b, a) for a, b in pairs.values()])
+print(f"{len(pairs)} differences: N1's interval holds N2's in {100 * inside.mean():.0f} %, "
+      f"and N2's holds N1's in {100 * back:.0f} %")
 print(f"{clear.sum()} are clear of zero on N1: on N2 {(clear & agree).sum()} have the same sign, "
       f"and {against.sum()} are clear on the other side")
 
 # %% [markdown]
 # ## Is it the model?
 # A mean of five seeds wavers too, so even on one model the interval would miss it at times. The
-# control: take the interval from three of the five seeds. Does it hold the mean of the *two others*,
-# on the same model and on the other one? There are ten ways to choose three.
+# control: take the interval from three of the five seeds. Does it hold the mean of the *two
+# others*, on the same model and on the other one? There are ten ways to choose three.
 
 # %%
 shares = []                                     # of each choice: per cent on the same, on the other
@@ -88,34 +90,38 @@ for three in itertools.combinations(range(5), 3):
     shares.append(100 * np.mean(found, axis=0))
 same, other = np.mean(shares, axis=0)
 print(f"the interval of three seeds holds the mean of two others: {same:.0f} % on the same model, "
-      f"{other:.0f} % on the other one; in {sum(a > b for a, b in shares)} of {len(shares)} choices "
-      "it is less there")
+      f"{other:.0f} % on the other one, and less there in {sum(a > b for a, b in shares)} of "
+      f"{len(shares)} choices")
 
 # %% [markdown]
 # ## A real model
 # SmolLM2 has 135 million parameters and was tuned for conversation by its makers. Ten differences
 # were asked on it as well for which N1 and N2 agree: both intervals are on the same side of zero.
-# They have its own rates, and fewer steps.
+# SmolLM2 has rates of its own and fewer steps. "Filter" is SFT on the
+# 60 % of the answers that a helper finds likeliest (lesson 10), "scorer" SFT on those with full
+# marks. Last in a chain, "SFT, DPO", is the second stage.
 
 # %%
-REAL = {                                        # what -> the question on N1 and N2; on SmolLM2
-    "released IFT - SFT": ("C1 better: released - SFT", "R1 better: released - SFT"),
-    "PoFT - SFT": ("C4 better: PoFT - SFT", "R4 better: PoFT - SFT"),
-    "filter - SFT": ("C4 better: SFT, filtered - SFT", "R4 better: SFT, filtered - SFT"),
-    "PoFT - filter": ("C4 better: PoFT - SFT, filtered", "R4 better: PoFT - SFT, filtered"),
-    "UFT - SFT, DPO": ("C3 better, skills: UFT - A -> DPO", "R7 better, skills: UFT - A -> DPO"),
-    "UFT - SFT, UNA": ("C3 better, skills: UFT - A -> UNA", "R7 better, skills: UFT - A -> UNA"),
-    "UNA - DPO": ("C6 better: UNA - DPO", "R8 better: UNA - DPO"),
-    "CHORD - SFT, RL": ("C17d better: WRONG chord - WRONG chain", "R10 better: chord - SFT -> GRPO"),
-    "scorer - CHORD": ("C17d better: WRONG passed - WRONG chord", "R10 better: SFT, passed - chord"),
-    "scorer - SFT, RL": ("C17d better: WRONG passed - WRONG chain",
-                         "R10 better: SFT, passed - SFT -> GRPO")}
+ASKED = """
+released IFT - SFT | C1 better: released - SFT | R1 better: released - SFT
+PoFT - SFT | C4 better: PoFT - SFT | R4 better: PoFT - SFT
+filter - SFT | C4 better: SFT, filtered - SFT | R4 better: SFT, filtered - SFT
+PoFT - filter | C4 better: PoFT - SFT, filtered | R4 better: PoFT - SFT, filtered
+UFT - SFT, DPO | C3 better, skills: UFT - A -> DPO | R7 better, skills: UFT - A -> DPO
+UFT - SFT, UNA | C3 better, skills: UFT - A -> UNA | R7 better, skills: UFT - A -> UNA
+UNA - DPO | C6 better: UNA - DPO | R8 better: UNA - DPO
+CHORD - SFT, RL | C17d better: WRONG chord - WRONG chain | R10 better: chord - SFT -> GRPO
+scorer - CHORD | C17d better: WRONG passed - WRONG chord | R10 better: SFT, passed - chord
+scorer - SFT, RL | C17d better: WRONG passed - WRONG chain | R10 better: SFT, passed - SFT -> GRPO
+"""
 real = {}                                       # what -> means on N1 and N2; SmolLM2's, half width
-for what, (small, large) in REAL.items() if CHANGE else ():
-    means = [interval(by_seed(*small.split(" ", 1), model)) for model in (0, 1)]
-    assert all(abs(mean) > half for mean, half in means), "clear of zero on N1 and N2"
-    real[what] = [mean for mean, _ in means], *interval(by_seed(*large.split(" ", 1), 0))
-    (a, b), mean, half = real[what]
+for line in ASKED.strip().split("\n") if CHANGE else ():
+    what, small, large = line.split(" | ")
+    small, large = small.split(" ", 1), large.split(" ", 1)
+    (a, half_a), (b, half_b) = (interval(by_seed(*small, model)) for model in (0, 1))
+    assert abs(a) > half_a and abs(b) > half_b and a * b > 0, "N1 and N2 agree"
+    mean, half = interval(by_seed(*large, 0))
+    real[what] = (a, b), mean, half
     print(f"{what:<20} N1 {a:+5.1f}   N2 {b:+5.1f}   SmolLM2 {mean:+5.1f} ± {half:.1f}")
 
 # %%
@@ -139,8 +145,8 @@ lesson.picture(fig)
 if CHANGE:
     confirmed = sum(abs(mean) > half and mean * a > 0 for (a, _), mean, half in real.values())
     lean = sum(mean * a < 0 for (a, _), mean, half in real.values())
-    print(f"SmolLM2 is clear on the same side in {confirmed} of {len(real)}, and leans to the other "
-          f"in {lean}")
+    print(f"SmolLM2 is clear on the same side in {confirmed} of {len(real)}, "
+          f"and leans to the other in {lean}")
     lesson.compare(float(confirmed), f"of {len(real)}")
 else:
     assert all(a > b for a, b in shares), "another model is farther away than other seeds"
@@ -155,9 +161,9 @@ else:
 # interval over seeds answers "what if I train again?", not "what if somebody else does?".
 #
 # **The sign does.** Of 108 differences that are clear of zero on N1, 100 have the same sign on N2,
-# and 3 are clear on the other side. So tell people that UNA was ahead of DPO, and not that they will
-# see 5.0 points. Many of the 175 share a training. Without any one of the 23 runs the 60 % become
-# 55 to 62; with runs drawn anew, 49 to 72.
+# and 3 are clear on the other side. So tell people that UNA was ahead of DPO, and not that they
+# will see 5.0 points. Many of the 175 share a training. Without any one of the 23 runs the 60 %
+# become 55 to 62; with runs drawn anew, 49 to 72.
 #
 # **A cause travels best.** IFT pushes `<|end|>` about a quarter as hard as SFT (lesson 00), so its
 # model learns later to stop. After 24 steps 19.9 and 21.1 % fewer answers stop on N1 and N2 (C9),
@@ -170,10 +176,10 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the other
-# way. This does not refute the sisters: SmolLM2's intervals are about ± 4 points, and not one is
-# clear on the other side. But its largest gaps are where the sisters saw none: UFT is 26.0 ahead of
-# SFT, then DPO over all tasks (R7; N1 +1.3), and UNA 9.2 behind SFT on the right answers (R8; N1
+# Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
+# other way. This does not refute the sisters: SmolLM2's intervals are about ± 4 points, and not one
+# is clear on the other side. But its largest gaps are where the sisters saw none: UFT is 26.0 ahead
+# of SFT, then DPO over all tasks (R7; N1 +1.3), and UNA 9.2 behind SFT on the right answers (R8; N1
 # +0.7). "It held on two models" says little if they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
