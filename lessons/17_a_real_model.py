@@ -3,7 +3,7 @@
 # Two small models differ in one thing, the seed of their pretraining. How often does the 95 %
 # interval of one hold what the other shows? And does a real model agree with both?
 #
-# *About 15 minutes; read 10 and 14 first. Nothing is trained: the scores are in
+# *About 15 minutes; read 09, 10 and 14 first. Nothing is trained: the scores are in
 # `lessons/evidence/results`. SmolLM2: arXiv:2502.02737.*
 #
 # Lesson 14 judged by five seeds and an interval. But all its runs began at one model. N2 is a
