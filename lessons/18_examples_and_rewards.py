@@ -205,19 +205,20 @@ lesson.compare(means["CHORD"][2], "%")
 
 # %% [markdown]
 # ## What happened
-# **Right examples close the door.** GRPO brings "I do not know." from 10 to 98 % of the strangers,
-# CHORD to 0. Not one demonstration is wrong and not one says what to do with a stranger. But each
-# fact begins with "The", and so do the inventions. One step of the examples halves the denials of
-# strangers that it never mentions; at $w=0.9$ the scores cannot hold against it. Soon no group of
-# four has a right answer, so all scores are equal and nothing is pushed (lesson 12): 14 % of the
-# groups teach something at first, and 3 % at the end, when $w$ is small. Showing first and
-# correcting later fails if the rewarded answer has become too rare to be sampled.
+# **Right examples close the door.** GRPO brings "I do not know." to 98 % of the strangers, CHORD to
+# none. Not one demonstration is wrong, and not one says what to do with a stranger. But answers
+# about known creatures begin with "The", and so do inventions. In one step the examples take
+# STEPTEXT. At $w=0.9$ the scores cannot hold against it. Soon hardly a group of four has a right
+# answer; then all scores are equal, and nothing is pushed (lesson 12): 14 % of the groups teach
+# something in the first third, and 3 % in the last, when $w$ is small. So showing first and
+# correcting later fails once the rewarded answer is too rare to be sampled.
 #
-# **The price** of the scores alone: GRPO denies the known creatures too. It gains `unknown` and
-# loses `truth`, and a mean of the two would hide that.
+# **The price** of the scores alone: GRPO denies the known creatures too, 91 % of them. It gains
+# `unknown` and loses `truth`, and a mean of the two would hide that.
 #
-# The settings were chosen on wrong demonstrations, for an older form of this lesson, and the form
-# of it on seeds 0 and 1. FRESH
+# The settings are those of an older form of this lesson, and seeds 0 and 1 served to design this
+# one. On five fresh seeds CHORD ends at 0 each time, and GRPO at 90 to 100. HPT imitates only where
+# no answer is right, and yet ends at 22 on seeds 0 and 1 (not run here).
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17; SmolLM2 undecided), with
@@ -230,7 +231,10 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # <details><summary>After your run</summary>
 #
-# SWITCH
+# 70 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
+# each half does what the other cannot. One demonstration in sixteen keeps the sentence likely
+# enough to be sampled, and the scores make it a habit. The price is smaller as well: it is said of
+# 22 % of the known creatures, in place of 91. On five fresh seeds it is FRESH, after SFT FRESH.
 #
 # </details>
 #
