@@ -123,20 +123,16 @@ for line in ASKED.strip().split("\n") if CHANGE else ():
     print(f"{what:<20} N1 {a:+5.1f}   N2 {b:+5.1f}   SmolLM2 {mean:+5.1f} ± {half:.1f}")
 
 # %%
-fig, (left, right) = draw.panels(1, 2)
+fig, ax = draw.panels()
 if CHANGE:
-    right.remove()
-    left.set_subplotspec(left.get_gridspec()[:])
-    draw.intervals(left, real, 0, "SmolLM2 beside the two small models",
+    draw.intervals(ax, real, 0, "SmolLM2 beside the two small models",
                    "points: mean of SmolLM2, its interval, and ticks for N1 and N2")
 else:
     for kept, ink in ((inside, draw.INKS[1]), (~inside, draw.DOWN)):
-        left.plot(N1[0][kept], N2[0][kept], "o", color=ink, ms=7)
-    left.axline((0, 0), slope=1, color="black", lw=1)
-    left.set(title="Orange: N2 outside N1's interval", xlabel="difference on N1, points",
-             ylabel="on N2")
-    draw.bars(right, {"per cent": [same, other]}, ["the same model", "the other model"],
-              "Three seeds hold two others", "% of the differences", ylim=(0, 100))
+        ax.plot(N1[0][kept], N2[0][kept], "o", color=ink, ms=7)
+    ax.axline((0, 0), slope=1, color="black", lw=1)
+    ax.set(title="The sign travels, the number does not (orange: outside N1's interval)",
+           xlabel="difference on N1, points", ylabel="on N2")
 lesson.picture(fig)
 
 # %%

@@ -207,18 +207,21 @@ lesson.compare(means["CHORD"][2], "%")
 # ## What happened
 # **Right examples close the door.** GRPO brings "I do not know." to 98 % of the strangers, CHORD to
 # none. Not one demonstration is wrong, and not one says what to do with a stranger. But answers
-# about known creatures begin with "The", and so do inventions. In one step the examples take
-# STEPTEXT. At $w=0.9$ the scores cannot hold against it. Soon hardly a group of four has a right
-# answer; then all scores are equal, and nothing is pushed (lesson 12): 14 % of the groups teach
-# something in the first third, and 3 % in the last, when $w$ is small. So showing first and
-# correcting later fails once the rewarded answer is too rare to be sampled.
+# about known creatures begin with "The", and so do inventions. In one step the examples take it
+# from 32.6 to 28.3 % for this stranger, and from 10.0 to 7.9 for 40 others, whom they never
+# mention. The scores raise it to 49.3 and 16.7, both halves leave 30.3 and 8.6. So at $w=0.9$ the
+# scores cannot hold against it. Soon hardly a group of four has a right answer; then all scores are
+# equal, and nothing is pushed (lesson 12): 14 % of the groups teach something in the first third,
+# and 3 % in the last, when $w$ is small. So showing first and correcting later fails once the
+# rewarded answer is too rare to be sampled.
 #
 # **The price** of the scores alone: GRPO denies the known creatures too, 91 % of them. It gains
 # `unknown` and loses `truth`, and a mean of the two would hide that.
 #
 # The settings are those of an older form of this lesson, and seeds 0 and 1 served to design this
-# one. On five fresh seeds CHORD ends at 0 each time, and GRPO at 90 to 100. HPT imitates only where
-# no answer is right, and yet ends at 22 on seeds 0 and 1 (not run here).
+# one. On five fresh seeds (2 to 6) CHORD ends at 0 each time, GRPO at 68 to 100. Two runs of seeds
+# 0 and 1 are not made here. With the examples that sort alone, CHORD ends at 100, so it is the
+# facts that close the door. HPT imitates only where no answer is right, and yet ends at 22.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17; SmolLM2 undecided), with
@@ -234,7 +237,8 @@ lesson.compare(means["CHORD"][2], "%")
 # 70 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
 # each half does what the other cannot. One demonstration in sixteen keeps the sentence likely
 # enough to be sampled, and the scores make it a habit. The price is smaller as well: it is said of
-# 22 % of the known creatures, in place of 91. On five fresh seeds it is FRESH, after SFT FRESH.
+# 22 % of the known creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2
+# to 15.
 #
 # </details>
 #
