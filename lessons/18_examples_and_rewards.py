@@ -229,15 +229,15 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # ## Change one thing
 # With `CHANGE = "one"` one of the sixteen demonstrations in each step is about a stranger: 24 times
-# "I do not know." among 384. SFT on them says it to 10 % of the strangers. How many per cent does
+# "I do not know." among 384. SFT on them says it to 8 % of the strangers. How many per cent does
 # CHORD, with the same demonstrations? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 70 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
+# 69 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
 # each half does what the other cannot. One demonstration in sixteen keeps the sentence likely
 # enough to be sampled, and the scores make it a habit. The price is smaller as well: it is said of
-# 22 % of the known creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2
+# 26 % of the known creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2
 # to 15.
 #
 # </details>
