@@ -175,7 +175,7 @@ def run(name: str, weights: list, seed: int):
 
 METHODS = {"GRPO": [0] * STEPS, "CHORD": FALLING, "SFT": [1] * STEPS}
 print(f"{'':<6}" + "".join(f"{x:>9}" for x in (*TASKS, "denied"))
-      + "   unknown, seed by seed; groups about strangers that taught, in each third")
+      + "   unknown by seed; groups of strangers that taught, by thirds")
 means, paths, unknown = {}, {}, {}
 for name, weights in METHODS.items():
     runs = [run(name, weights, seed) for seed in SEEDS]
@@ -195,11 +195,13 @@ draw.bars(right, {"strangers": [x[2] for x in means.values()],
 lesson.picture(fig)
 
 # %%
-assert other["examples"] < other["before"] < other["scores"], "examples pull the other way"
+assert other["before"] < other["scores"], "the scores raise what they have praised"
 assert min(unknown["GRPO"]) > 80, "the scores alone suffice for the strangers"
 if CHANGE:
+    assert other["examples"] > other["before"], "one example in sixteen turns the step round"
     assert all(a > b + 10 for a, b in zip(unknown["CHORD"], unknown["SFT"])), "both are needed"
 else:
+    assert other["examples"] < other["before"], "examples pull the other way"
     assert max(unknown["CHORD"]) < 20, "right examples of other things close the door"
 lesson.compare(means["CHORD"][2], "%")
 
@@ -235,10 +237,10 @@ lesson.compare(means["CHORD"][2], "%")
 # <details><summary>After your run</summary>
 #
 # 69 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
-# each half does what the other cannot. One demonstration in sixteen keeps the sentence likely
-# enough to be sampled, and the scores make it a habit. The price is smaller as well: it is said of
-# 26 % of the known creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2
-# to 15.
+# each half does what the other cannot. One demonstration in sixteen turns the first step round: the
+# examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
+# the scores make it a habit. The price is smaller as well: it is said of 26 % of the known
+# creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2 to 15.
 #
 # </details>
 #
