@@ -160,9 +160,10 @@ else:
 # will see 5.0 points. Many of the 175 share a training. Without any one of the 23 runs the 60 %
 # become 55 to 62; with runs drawn anew, 49 to 72.
 #
-# **A cause travels best.** IFT pushes `<|end|>` about a quarter as hard as SFT (lesson 00), so its
-# model learns later to stop. After 24 steps 19.9 and 21.1 % fewer answers stop on N1 and N2 (C9),
-# and on SmolLM2 5.9 ± 3.2 % after 96 (R5). The exercise computes this cause.
+# **A cause travels**, in the one case that we can show. IFT pushes `<|end|>` about a quarter as
+# hard as SFT (lesson 00), so its model learns later to stop. After 24 steps this costs 19.9 and
+# 21.1 percentage points of the answers that stop on N1 and N2 (C9), and 5.9 ± 3.2 on SmolLM2 after
+# 96 (R5). The exercise computes this cause.
 #
 # ## Change one thing
 # N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2. On ten differences both sisters agree, each
