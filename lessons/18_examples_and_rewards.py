@@ -1,46 +1,45 @@
 # %% [markdown]
 # # 18 · Examples and rewards in one loss
-# Some answers are shown, and every answer can be scored. Should a model learn from both at once, or
-# only from what the scorer passes? Check three methods in one loss, then guess when mixing pays.
+# Right answers are shown, and every answer of the model is scored. Can right examples keep a model
+# from learning what the scores alone would teach it? Follow four answers through both.
 #
-# *About 30 minutes; read 09, 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419;
-# a reply: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
+# *About 25 minutes; read 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419; a
+# reply: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
 #
-# Lesson 09 put demonstrations and scores into one loss. There the scores belonged to given answers.
-# Since 2025 the same question is asked with answers that the model samples itself. SFT **imitates**
-# demonstrations, GRPO **explores**, and CHORD does both in each step:
+# SFT **imitates** demonstrations, GRPO **explores**, and CHORD does both in each step:
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
-#
-# **Why it might help.** A reward cannot teach what the model never says (lesson 16), but a
-# demonstration can show it. And a demonstration may be wrong, but a reward notices. The weight $w$
-# falls during the run: first the model is shown something, then it corrects it.
-#
-# **Why it might not.** Whoever has a scorer can use it to throw out wrong demonstrations. SFT on
-# the rest samples nothing, so it is far cheaper.
+# The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
+# corrects itself. The hope is that each half does what the other cannot. A reward cannot teach what
+# the model never says (lesson 16), but a demonstration can show it. And a reward reaches beyond
+# what is shown.
 #
 # ## Guess
-# The base learns to sort, to doubt myths, and to say "I do not know." of creatures that nobody
-# knows. There are 384 demonstrations, of which 40 % are wrong, and a scorer for all answers. By how
-# many points is CHORD ahead of SFT on those demonstrations that the scorer passes? It may also be
-# behind. Write down a number from -60 to 60.
+# The base learns to sort, to tell facts about creatures that it has read of, and to say "I do not
+# know." of **strangers**, creatures that nobody knows. It says so by chance in 10 of 100 answers,
+# and only this scores 1. After 24 steps of GRPO it says so of nearly all strangers. CHORD takes the
+# same steps and reads 16 demonstrations in each. All are right, but none is about a stranger: they
+# sort words and tell facts. How many per cent of the strangers get "I do not know." now? Write down
+# a number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-CHANGE = ""                     # change one thing: "" | "silent", see below
+CHANGE = ""                     # change one thing: "" | "one", see below
 lesson = Lesson("18", CHANGE)
 CHANGE = lesson.change
 
 # %% [markdown]
-# ## SFT as a policy gradient
-# A policy gradient pushes a sampled token by its advantage. SFT fits into this form: each shown
-# token has the advantage 1, however wrong it is, and
-# $$-\nabla L_{\rm SFT}=\mathrm{mean}\,\nabla\log\pi=\mathrm{mean}\,\frac1\pi\nabla\pi.$$
-# An improbable token has a small $\nabla\pi$. Dividing by $\pi$ undoes this, so SFT pushes every
-# token alike. CHORD's authors have a second form: it multiplies the push on a shown token by
-# $\varphi=\pi(1-\pi)$, so it spares what the model finds hopeless and what it knows.
+# ## The two halves
+# A policy gradient pushes each token of a sampled answer by its advantage. SFT fits into this form:
+# each shown token has the advantage 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT. CHORD's
+# authors have a second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
+# spares what the model finds hopeless and what it knows.
+#
+# **HPT** has a gate in place of a weight. If at most a share of a prompt's answers is right, say
+# none, it imitates the demonstration and leaves out the answers; else it is GRPO.
 
 # %%
+import copy
 import itertools
 import math
 
@@ -51,195 +50,197 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.simple import (
-    answers_of, grpo_loss, sample_answers, score_of, sft_loss, token_logp, tokens)
+    SAMPLES, answers_of, sample_answers, score_of, token_logp, tokens)
 
-# %% [markdown]
-# ## One loss for all of them
-# One number goes from SFT to GRPO. With $w=0$ CHORD is GRPO, with $w=1$
-# SFT, and a step that shows no demonstration is GRPO. HPT has a **gate** in place of a weight. A
-# prompt is failed if at most this share of its answers is right. Then HPT leaves out the model's
-# own answers and imitates the demonstration. So a gate of 1 imitates every prompt. The cell checks
-# these laws by the gradients of the base on sixteen prompts.
-
-# %%
-SKILLS = ("sort", "truth", "unknown")
+TASKS = ("sort", "truth", "unknown")            # facts are the task "truth"
 STEPS, PROMPTS, RATE, SEEDS = 24, 16, 2.5e-4, (0, 1, 2)
+FALLING = [0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2
+           for step in range(STEPS)]
 tok, base = nano(), shipped_base()
 
 
-def imitate(model, demos):
-    """SFT's loss on some demonstrations: the mean over all their tokens."""
-    inputs, targets, mask = tokens(demos, "answer", tok)
+def logp_of(model, sampled):
+    """(N,) the log-probability of each sampled answer; (N,) its tokens."""
+    inputs, targets, mask, _ = sampled
+    return (token_logp(model(inputs), targets) * mask).sum(1), mask.sum(1)
+
+
+def explore(model, sampled):
+    """GRPO's loss on sampled answers, whose scores are (prompts,K)."""
+    R = sampled[-1]
+    A = (R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)
+    logp, n = logp_of(model, sampled)
+    return -(A.flatten() * logp / n).mean()
+
+
+def imitate(model, shown):
+    """SFT's loss on demonstrations: the mean over all their tokens."""
+    inputs, targets, mask = tokens(shown, "answer", tok)
     return -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
 
 
-def explore(model, asked, step: int):
-    """GRPO's loss on own answers to each prompt, (prompts,), and their scores (prompts,K)."""
-    inputs, targets, mask, R = sample_answers(model, asked, tok, step)
-    A = (R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)
-    logp = (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
-    return -(A * logp.view_as(A)).mean(1), R
+def chord(model, sampled, shown, w: float):
+    return (1 - w) * explore(model, sampled) + w * imitate(model, shown)
 
 
-def chord(model, asked, demos, step: int, w: float):
-    own = explore(model, asked, step)[0].mean()
-    return (1 - w) * own + w * imitate(model, demos) if demos else own
+def data(seed: int):
+    """The prompts of all steps, and 16 demonstrations for each: right ones, of no stranger."""
+    prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=TASKS)
+    rows = world.rows("train", "demos", 2 * STEPS * PROMPTS, seed, skills=TASKS)
+    shown = [row for row in rows if row.task != "unknown"][:STEPS * PROMPTS]
+    if CHANGE == "one":                         # the first of each 16 is about a stranger
+        shown[::PROMPTS] = [row for row in rows if row.task == "unknown"][:STEPS]
+    return prompts, [shown[at:at + PROMPTS] for at in range(0, len(shown), PROMPTS)]
 
 
-def hpt(model, asked, step: int, gate: float):
-    own, R = explore(model, asked, step)
-    failed = (R == 1).float().mean(1) <= gate           # (prompts,)
-    shown = torch.stack([imitate(model, [row]) for row in asked])
-    return torch.where(failed, shown, own).mean()
-
-
-def mean_over_tokens(model, demos):
-    """SFT's loss as torch has it."""
-    inputs, targets, mask = tokens(demos, "answer", tok)
-    return torch.nn.functional.cross_entropy(model(inputs)[mask == 1], targets[mask == 1])
-
-
-def slopes(loss):
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(base.parameters()))])
-
-
-asked = world.rows("train", "demos", PROMPTS, seed=50, skills=SKILLS)
-grpo = slopes(grpo_loss(base, base, asked, tok, 0))
-laws = {"CHORD with w = 0 is GRPO": (chord(base, asked, asked, 0, 0.0), grpo),
-        "CHORD without demonstrations is GRPO": (chord(base, asked, [], 0, 0.9), grpo),
-        "CHORD with w = 1 is SFT": (chord(base, asked, asked, 0, 1.0),
-                                    slopes(mean_over_tokens(base, asked))),
-        "HPT with gate 1 imitates every prompt": (
-            hpt(base, asked, 0, 1.0), slopes(sft_loss(base, None, asked, tok, 0)))}
-for law, (loss, wanted) in laws.items():
-    off = (slopes(loss) - wanted).norm() / wanted.norm()
-    print(f"{law:<38} relative distance of the gradients {off:.0e}")
-    assert off < 1e-3, law
-failed = (explore(base, asked, 0)[1] == 1).float().mean(1) == 0
-print(f"HPT with gate 0 imitates the {failed.sum()} of {PROMPTS} prompts without a right answer")
-
+prompts, shown = data(5)
+asked = prompts[:PROMPTS]
+sampled = sample_answers(base, asked, tok, 0)
 # %% [markdown]
-# ## Four ways to use the same data
-# Each run begins at the base and has 24 steps. SFT reads 16 demonstrations in a step, and GRPO
-# answers 16 prompts four times. CHORD does both in each step, and $w$ falls from 0.9 to 0.05 in the
-# first half. "SFT on passed" reads only demonstrations with full marks. All have one rate. The
-# figures are means over three seeds. Each seed draws its own demonstrations and prompts. The scores
-# are those of 120 new questions. Those of `truth` are about creatures that the base has read of;
-# `denied` is the share of them that the model answers by "I do not know."
-
+# ## One step, four answers
+# This is the first step: sixteen prompts with four answers each, and sixteen demonstrations. We
+# take it from the base in its plain form, as in lesson 12: by the scores alone, by the examples
+# alone, and by both with $w=0.9$. Of one stranger we print the four answers and how likely each is.
+# No demonstration mentions one of them. The last line is about 40 other strangers.
 
 # %%
-def demonstrations(seed: int) -> list:
-    """The answers that are shown."""
-    rows = world.rows("train", "demos", STEPS * PROMPTS, seed, 0.0 if CHANGE else 0.4, SKILLS)
-    if CHANGE == "silent":                      # each stranger gets an invented fact
-        invented = world.rows("train", "demos", STEPS * PROMPTS, seed, 1.0, SKILLS)
-        return [b if a.task == "unknown" else a for a, b in zip(rows, invented)]
-    return rows
+strangers = world.rows("test", "demos", 40, seed=9, skills=("unknown",))
+denial = *tokens(strangers, "answer", tok), None        # "I do not know." to each of them
 
 
-def train_by(weights: list, demos: list, seed: int, what: str):
-    """The base after all steps; weights: CHORD's w in each step."""
-    prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=SKILLS)
-    steps = itertools.count()
+@torch.no_grad()
+def denials(model) -> float:
+    """The mean chance of "I do not know." for other strangers, in per cent."""
+    return 100 * logp_of(model, denial)[0].exp().mean().item()
+
+
+def after_step(w: float):
+    model = copy.deepcopy(base)
+    chord(model, sampled, shown[0], w).backward()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights -= 0.05 * weights.grad
+    return model
+
+
+R = sampled[-1]
+one = max(k for k, row in enumerate(asked) if row.task == "unknown" and R[k].max() > R[k].min())
+models = {"before": base} | {name: after_step(w) for name, w in (
+    ("scores", 0), ("examples", 1), ("both", 0.9))}
+chance = {name: 100 * logp_of(model, sampled)[0].exp()[SAMPLES * one:][:SAMPLES]
+          for name, model in models.items()}
+print(asked[one].prompt[0].text, "\nscore", *(f"{name:>10}" for name in models))
+for j in range(SAMPLES):
+    at = SAMPLES * one + j
+    print(f"{R[one, j]:5.2f}", *(f"{x[j]:8.2f} %" for x in chance.values()),
+          tok.decode(sampled[1][at][sampled[2][at] == 1].tolist()))
+other = {name: denials(model) for name, model in models.items()}
+print(f"{'':5}", *(f"{x:8.2f} %" for x in other.values()), "\"I do not know.\" to 40 others")
+
+
+# %% [markdown]
+# ## Twenty-four steps
+# Each run begins at the base, with one rate; the figures are means over three seeds, which draw
+# prompts and demonstrations anew. The last column is the price: "I do not know." said of creatures
+# that the base *does* know.
+
+# %%
+def run(name: str, weights: list, seed: int):
+    """Scores of 120 new questions after training, the chance of a denial on the way, and the groups
+    about strangers that taught something in each third of the steps, in per cent."""
+    prompts, shown = data(seed)
+    steps, path, taught = itertools.count(), [], []
 
     def loss(model, asked):
         step = next(steps)
         w = weights[step]
-        some = [demos[(step * PROMPTS + i) % len(demos)] for i in range(PROMPTS)]
-        return imitate(model, some) if w == 1 else chord(model, asked, some, 1000 * seed + step, w)
-    return train(base, loss, prompts, STEPS, RATE, what, PROMPTS, falls=True)
+        if w == 1:
+            return imitate(model, shown[step])
+        sampled = sample_answers(model, asked, tok, 1000 * seed + step)
+        taught.extend((step, (r.max() > r.min()).item())
+                      for row, r in zip(asked, sampled[-1]) if row.task == "unknown")
+        return chord(model, sampled, shown[step], w) if w else explore(model, sampled)
 
-
-def look(model) -> dict[str, float]:
-    """Mean scores of each task on 40 new questions, of 100."""
-    asked = world.rows("test", "prompts", 40 * len(SKILLS), seed=9, skills=SKILLS)
+    model = train(base, loss, prompts, STEPS, RATE, name, PROMPTS, falls=True,
+                  look=lambda model: path.append(denials(model)))
+    asked = world.rows("test", "prompts", 40 * len(TASKS), seed=9, skills=TASKS)
     said = answers_of(model, asked, tok)
-    scores = [score_of(row, answer, tok) for row, answer in zip(asked, said)]
-    by_task = 100 * torch.tensor(scores).view(len(SKILLS), -1).mean(1)
-    denied = sum(row.task == "truth" and tok.decode(answer.ids).strip().startswith("I do not know")
-                 for row, answer in zip(asked, said)) / 40
-    return dict(zip(SKILLS, by_task.tolist())) | {
-        "denied": 100 * denied, "mean": by_task.mean().item()}
+    scores = torch.tensor([score_of(row, x, tok) for row, x in zip(asked, said)]).view(3, -1)
+    denied = [tok.decode(x.ids).strip().startswith("I do not know")
+              for row, x in zip(asked, said) if row.task == "truth"]
+    thirds = [[x for step, x in taught if step // 8 == third] for third in range(3)]
+    return ([*(100 * scores.mean(1)).tolist(), 100 * sum(denied) / 40], path,
+            [100 * sum(x) / max(1, len(x)) for x in thirds])
 
 
-FALLING = [0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2
-           for step in range(STEPS)]
-runs: dict[str, list[dict]] = {}
-for seed in SEEDS:
-    demos = demonstrations(seed)
-    passed = [row for row in demos if world.score(row.prompt[0].text, row.answer[0].text) == 1]
-    models = {
-        "SFT": train_by([1] * STEPS, demos, seed, "SFT"),
-        "GRPO": train_by([0] * STEPS, demos, seed, "GRPO"),
-        "CHORD": train_by(FALLING, demos, seed, "CHORD"),
-        "SFT on passed": train_by([1] * STEPS, passed, seed, "SFT on passed")}
-    for name, model in models.items():
-        runs.setdefault(name, []).append(look(model))
-COLUMNS = (*SKILLS, "denied", "mean")
-means = {name: {task: sum(x[task] for x in found) / len(SEEDS) for task in COLUMNS}
-         for name, found in runs.items()}
-print(f"{len(demos)} demonstrations, of which the scorer passes {len(passed)} (last seed)")
-print(f"{'':<15}" + "".join(f"{task:>9}" for task in COLUMNS) + "   the mean, seed by seed")
-for name, found in means.items():
-    print(f"{name:<15}" + "".join(f"{x:9.0f}" for x in found.values()) + "   "
-          + " ".join(f"{x['mean']:4.0f}" for x in runs[name]))
+METHODS = {"GRPO": [0] * STEPS, "CHORD": FALLING, "SFT": [1] * STEPS}
+print(f"{'':<6}" + "".join(f"{x:>9}" for x in (*TASKS, "denied"))
+      + "   unknown by seed; groups of strangers that taught, by thirds")
+means, paths, unknown = {}, {}, {}
+for name, weights in METHODS.items():
+    runs = [run(name, weights, seed) for seed in SEEDS]
+    unknown[name] = [scores[2] for scores, _, _ in runs]
+    means[name], paths[name], taught = (torch.tensor(x).mean(0).tolist() for x in zip(*runs))
+    print(f"{name:<6}" + "".join(f"{x:9.0f}" for x in means[name]) + "   "
+          + " ".join(f"{x:.0f}" for x in unknown[name])
+          + "; " + " -> ".join(f"{x:.0f} %" for x in taught))
 
 # %%
-best = max(means, key=lambda name: means[name]["mean"])
-gap = means["CHORD"]["mean"] - means["SFT on passed"]["mean"]
-fig, ax = draw.panels()
-draw.bars(ax, {"mean score": [x["mean"] for x in means.values()],
-               "\"I do not know\"": [x["unknown"] for x in means.values()]}, list(means),
-          f"CHORD is {abs(gap):.0f} points {'ahead of' if gap > 0 else 'behind'} SFT on what the "
-          "scorer passes", "points", ylim=(0, 110))
+fig, (left, right) = draw.panels(1, 2)
+draw.lines(left, range(0, STEPS + 1, 4), paths, "The chance of \"I do not know.\"", "step",
+           "% for 40 new strangers", ylim=(0, 105))
+draw.bars(right, {"strangers": [x[2] for x in means.values()],
+                  "known creatures": [x[1] for x in means.values()]},
+          list(means), "Score after 24 steps", "points", ylim=(0, 110))
 lesson.picture(fig)
 
 # %%
-lesson.compare(gap, "points")
-score = {name: x["mean"] for name, x in means.items()}
-doubts = {name: x["unknown"] for name, x in means.items()}
-if not CHANGE:
-    assert score["SFT on passed"] > score["SFT"] + 10, "wrong demonstrations cost SFT much"
-    assert score["CHORD"] > score["SFT"], "rewards make up for some of it"
-    assert means["GRPO"]["denied"] > 50, "GRPO says \"I do not know\" too often"
-    assert gap < 0, "and throwing the wrong ones out for more"
+assert other["before"] < other["scores"], "the scores raise what they have praised"
+assert min(unknown["GRPO"]) > 80, "the scores alone suffice for the strangers"
+if CHANGE:
+    assert other["examples"] > other["before"], "one example in sixteen turns the step round"
+    assert all(a > b + 10 for a, b in zip(unknown["CHORD"], unknown["SFT"])), "both are needed"
 else:
-    assert best == "GRPO" and doubts["GRPO"] > 50, "the base finds \"I do not know\" by itself"
-    assert doubts["CHORD"] < doubts["GRPO"] - 30, "imitation closes it"
+    assert other["examples"] < other["before"], "examples pull the other way"
+    assert max(unknown["CHORD"]) < 20, "right examples of other things close the door"
+lesson.compare(means["CHORD"][2], "%")
 
 # %% [markdown]
 # ## What happened
-# CHORD is 15 points ahead of SFT on all demonstrations. But it is about 9 points behind SFT on
-# those that the scorer passes, and behind on each of the three seeds. A wrong demonstration costs
-# SFT much, and rewards take some of this back. The scorer takes it back more cheaply before the
-# training: CHORD sampled 1,536 answers in each run, and the filter none.
+# **Right examples close the door.** GRPO brings "I do not know." to 98 % of the strangers, CHORD to
+# none. Not one demonstration is wrong, and not one says what to do with a stranger. But answers
+# about known creatures begin with "The", and so do inventions. In one step the examples take it
+# from 32.6 to 28.3 % for this stranger, and from 10.0 to 7.9 for 40 others, whom they never
+# mention. The scores raise it to 49.3 and 16.7, both halves leave 30.3 and 8.6. So at $w=0.9$ the
+# scores cannot hold against it. Soon hardly a group of four has a right answer; then all scores are
+# equal, and nothing is pushed (lesson 12): 14 % of the groups teach something in the first third,
+# and 3 % in the last, when $w$ is small. So showing first and correcting later fails once the
+# rewarded answer is too rare to be sampled.
 #
-# So a comparison of CHORD with SFT alone can mislead. Even a large lead proves nothing: SFT reads
-# wrong rows here, and whatever reads fewer of them leads. The filter is the control for that. GRPO
-# without any demonstration is another: it scores 60, CHORD 58.
+# **The price** of the scores alone: GRPO denies the known creatures too, 91 % of them. It gains
+# `unknown` and loses `truth`, and a mean of the two would hide that.
 #
-# Look also at `truth`. GRPO says "I do not know." to nearly all questions about creatures, the
-# known ones included, so it gains `unknown` and loses `truth`. The mean hides that.
+# The settings are those of an older form of this lesson, and seeds 0 and 1 served to design this
+# one. On five fresh seeds (2 to 6) CHORD ends at 0 each time, GRPO at 68 to 100. Two runs of seeds
+# 0 and 1 are not made here. With the examples that sort alone, CHORD ends at 100, so it is the
+# facts that close the door. HPT imitates only where no answer is right, and yet ends at 22.
 #
-# These are short runs with one rate and one fall of $w$, on three tasks and three seeds. They show
-# what can happen, not which method is better. C17 to C17d ask with searched settings, six
-# tasks and five to eight seeds: `docs/results/one_stage.md`.
+# **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
+# scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17; SmolLM2 undecided), with
+# nothing sampled. So compare a mixture with the filter, and not with SFT alone.
 #
 # ## Change one thing
-# With `CHANGE = "silent"` nobody admits a doubt: the demonstrations are right, but each question
-# about a creature that nobody knows is answered with an invented fact. The scorer gives full marks
-# for "I do not know." alone. By how many points is CHORD ahead of SFT on what the scorer passes?
-# Write down a number from -60 to 60.
+# With `CHANGE = "one"` one of the sixteen demonstrations in each step is about a stranger: 24 times
+# "I do not know." among 384. SFT on them says it to 8 % of the strangers. How many per cent does
+# CHORD, with the same demonstrations? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# CHORD is about 5 points behind. The filter throws out all inventions, so SFT never sees a question
-# about a stranger and invents as well. The rewards could teach it. The base says "I do not know."
-# now and then at temperature 1. GRPO from the base finds this and scores 98 there, CHORD 0. It
-# imitates first, and that makes the sentence so rare that hardly a sampled answer has it. All
-# answers of such a group score 0, and there is nothing to reinforce (lesson 12). So showing first
-# and correcting later fails where the demonstrations make the rewarded answer too rare.
+# 69 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
+# each half does what the other cannot. One demonstration in sixteen turns the first step round: the
+# examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
+# the scores make it a habit. The price is smaller as well: it is said of 26 % of the known
+# creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2 to 15.
 #
 # </details>
 #
@@ -252,13 +253,13 @@ else:
 # and $\varphi$. Then `python -m lessons check mine --run chord` trains by it.
 #
 # ## Two questions
-# 1. Why is "CHORD is better than SFT" no proof that mixing helps?
+# 1. No demonstration mentions a stranger. Why do they get fewer denials?
 # 2. When can a reward teach what no demonstration shows, and when not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. SFT may have read wrong answers. Compare with GRPO alone, and with SFT on what the scorer
-#    passes.
+# 1. All answers share weights and their first word one softmax. What raises "The" after a question
+#    about a creature lowers "I".
 # 2. If the model says it sometimes, so that a group of its answers has unequal scores. Imitation of
 #    something else can make it too rare for that.
 #

@@ -53,16 +53,16 @@ ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switc
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 ANSWERS = {"00": "a", "01": (0.07, 0.3), "02": (12, 15), "03": "c", "04": (76, 8), "05": (0, 0),
-           "06": (23, 8), "07": (-13, 3), "08": (-13, 3), "09": (78, 15), "10": (88, 6),
+           "06": (23, 8), "07": (-13, 3), "08": (-1.1, 0.6), "09": (78, 15), "10": (88, 6),
            "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
-           "15": (0.43, 0.05), "16": "d", "17": (100, 2), "18": (-9.4, 7)}
+           "15": (75, 2), "16": "d", "17": (60, 1), "18": (0, 10)}
 WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95, 5),
                "03 network": (12, 5), "04 another": (68, 12), "05 few holes": (5, 1),
                "06 undivided": (100, 10), "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3),
                "09 sorted": (57, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
                "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1), "13 rules": (4, 8),
                "14 unpaired": "b", "15 high": (0, 0.1), "16 no steps shown": (1, 9),
-               "17 mine": (0, 4), "18 silent": (-5, 5)}
+               "17 real": (2, 0), "18 one": (69, 15)}
 RIGHT = ANSWERS | WITH_SWITCH
 
 
@@ -219,8 +219,8 @@ def test_the_first_guess_and_what_followed_it_stay(folder, monkeypatch, capsys):
 
 def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        start(monkeypatch, "--guess", "7")
-    assert "a number from 0 to 2" in capsys.readouterr().err
+        start(monkeypatch, "--guess", "700")
+    assert "a number from 0 to 100" in capsys.readouterr().err
     with pytest.raises(UserError, match="unknown CHANGE 'hihg'; did you mean high?") as fault:
         start(monkeypatch, change="hihg")
     with pytest.raises(SystemExit) as end:                  # what Python does with it at the end
@@ -238,7 +238,7 @@ def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
     """A run without a guess would tell the answer: what to write first and the question are
     printed, and no lesson runs."""
     monkeypatch.setattr(submission, "begun", lambda name: False)
-    with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 2 .* none"):
+    with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 100 .* none"):
         start(monkeypatch)
     before, _, _ = capsys.readouterr().out.partition(Question(NUMBERS["15"]).text)
     assert " (15a) first, in lessons/exercises/ex15.py. Until you begin" in before
@@ -253,9 +253,9 @@ def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("number, said, kept", [
-    ("15", "about 1.5 points", "1.5"), ("15", "0 or 2\n.5", ".5"), ("15", "9\n1", "1"),
+    ("15", "about 1.5 points", "1.5"), ("15", "0 or 2\n.5", ".5"), ("15", "900\n1", "1"),
     ("07", "\N{MINUS SIGN}3 nats", "-3"), ("00", "I think (B), both", "b"), ("00", "a or b", ""),
-    ("15", "9\n9\n1", "")])
+    ("15", "900\n900\n1", "")])
 def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
         number, said, kept, folder, monkeypatch):
     """A terminal goes on without one. From a pipe that would tell the answer."""
