@@ -148,9 +148,7 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # more. Where it is tens of nats, the zero decides which pairs are pushed at all. The price is a
 # second model in memory and two more forward passes in each step.
 #
-# The other relatives of DPO each change one more decision: which tokens are pushed, how far a label
-# is trusted, or whether there are pairs at all. `docs/methods.md` has the loss of every one of them
-# and how hard it pushes the tokens of one fixed pair.
+# `docs/methods.md` has the loss of each other relative, and how hard it pushes a fixed pair.
 #
 # ## Change one thing
 # `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the margin before

@@ -202,5 +202,3 @@ else:
 #    sign is. Train your own, with the settings chosen on it.
 #
 # </details>
-#
-# The verdicts on the papers' claims are in `docs/results`.
