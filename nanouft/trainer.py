@@ -49,13 +49,13 @@ DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_tra
             "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
             "report_to": "none", "ddp_find_unused_parameters": False}
 # flag of nanouft.train -> what is said here
-INSTEAD = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
+FLAG_HERE = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
            "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
            **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
 LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"  # their errors
 LEARNS = "nanouft.json"         # in a checkpoint: what its run learns from
 # name in Plan.describe -> as it is called there
-DECIDES = {"objective": "method", "hp": "setting of the method", "code": "file of the method",
+MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method", "code": "file of the method",
            "key": "data, start model or reward", "steps": "number of steps",
            "batch_size": "number of rows in a step", "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
@@ -123,7 +123,7 @@ def refuse_first_run(argv: list[str]) -> int:
 
 def what_decides(about: dict) -> dict:
     """What a run learns from, of Plan.describe; the same on any number of processes."""
-    return {words: ({**about["config"], **about})[name] for name, words in DECIDES.items()}
+    return {words: ({**about["config"], **about})[name] for name, words in MUST_BE_EQUAL.items()}
 
 
 def check_same(told: list[str], parts: int) -> None:
@@ -198,7 +198,7 @@ def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
     flags.add_flags(parser, cls, name)
     for word in argv:
         given = word.partition("=")[0]
-        here = INSTEAD.get(given[2:].replace("-", "_"), "")
+        here = FLAG_HERE.get(given[2:].replace("-", "_"), "")
         if given.startswith("--") and here and given not in parser._option_string_actions:
             raise UserError(f"{given}: is {here} here")
     values = vars(parser.parse_args(argv[1:] if name else argv))
@@ -225,7 +225,7 @@ def flags_named_as_here() -> Iterator[None]:
     try:
         yield
     except UserError as e:
-        raise UserError(re.sub("--([a-z-]+)", lambda found: INSTEAD.get(
+        raise UserError(re.sub("--([a-z-]+)", lambda found: FLAG_HERE.get(
             found[1].replace("-", "_"), found[0]), str(e))) from None
 
 
