@@ -5,25 +5,31 @@
 rows.py makes a Row of each item.
 """
 import csv
+import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import check_lfs
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import quantity, say
 
 Items = Iterator[tuple[str, Any]]
+PACKED = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"(\xb5/\xfd", b"%PDF-")
+MOST_FILES = 8                          # names in a line
 
 
 def items(path: str) -> Items:
-    """("my.jsonl, line 3", JSON value) of each row of a file. What a library or the file system
-    says of a file that it cannot read becomes one line with its name."""
+    """("my.jsonl, line 3", JSON value) of each row of a file; a UserError in place of a value is a
+    row to refuse. What a library or the file system says of a file that it cannot read becomes one
+    line with its name."""
     doors = {".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}
-    look_at(path)
     read = hub_rows if path.startswith("hub:") else doors.get(Path(path).suffix.lower(), json_rows)
     try:
         yield from read(path)
@@ -35,54 +41,109 @@ def items(path: str) -> Items:
                         f"{' '.join(str(cause).split())})") from None
 
 
-def look_at(path: str) -> None:
-    """UserError for a file that is no text under the name of one, or is in Git LFS elsewhere."""
-    if b"\0" in check_lfs(path) and not path.lower().endswith(".parquet"):
-        raise UserError(f"{path}: is no text in UTF-8; save a spreadsheet as .csv, and unpack what "
-                        "is packed")
+def text_of_file(path: str) -> str:
+    """The text of a file, with \\n alone between its lines. UserError for what is no text in UTF-8,
+    by its name."""
+    head, data = check_lfs(path), Path(path).read_bytes()
+    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or re.match(rb"([^\0]\0|\0[^\0]){2}", head):
+        raise UserError(f"{path}: is UTF-16; save it as UTF-8")
+    if head.startswith(PACKED) or b"\0" in head:
+        raise UserError(f"{path}: is no text; save a spreadsheet as .csv, or unpack it if it is "
+                        "packed")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise UserError(f"{path}, line {line}: is no UTF-8 (perhaps Windows-1252 or Latin-1); save "
+                        "it as UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def json_rows(path: str) -> Items:
     """Of a list, or of a JSON value in each line."""
-    text = Path(path).read_text(encoding="utf-8-sig")
+    text = text_of_file(path)
     if text.lstrip().startswith("["):
-        yield from ((f"{path}, item {i}", item) for i, item in enumerate(json.loads(text), 1))
+        try:
+            found = json_value(text)
+        except UserError as e:
+            raise UserError(f"{path}: {e}") from None
+        yield from ((f"{path}, item {i}", item) for i, item in enumerate(found, 1))
         return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028
         if line.strip():
             try:
-                yield f"{path}, line {i}", json.loads(line)
-            except json.JSONDecodeError as e:
-                raise UserError(f"{path}, line {i}: no JSON ({e}); write each row in one line, or "
-                                "all rows as a list") from None
+                yield f"{path}, line {i}", json_value(line)
+            except UserError as e:
+                yield f"{path}, line {i}", e
+            except (ValueError, RecursionError) as e:
+                yield f"{path}, line {i}", UserError(
+                    f"no JSON ({e}); write each row in one line, or all rows as a list")
+
+
+def json_value(text: str) -> Any:
+    """UserError if a name comes twice in an object: json would keep the last value."""
+    def once(pairs: list[tuple[str, Any]]) -> dict:
+        if len(found := dict(pairs)) < len(pairs):
+            name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise UserError(f'"{name}" is there twice in one object: {json.dumps(found)[:60]}')
+        return found
+    return json.loads(text, object_pairs_hook=once)
 
 
 def csv_rows(path: str) -> Items:
-    """Every cell is a text, also null, N/A or 42; rows.py makes numbers of grades."""
-    tabs = path.lower().endswith(".tsv")
+    """Every cell is a text, also null, N/A or 42; fields.py makes numbers of grades. The names in
+    the first line may have spaces around them. A blank cell without a name is nothing."""
     csv.field_size_limit(2**31 - 1)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        table = csv.reader(file, strict=True, delimiter="\t" if tabs else ",")
-        names, before = [name.strip() for name in next(table, ())], table.line_num
-        if twice := {name for name in names if name and names.count(name) > 1}:
-            raise UserError(f'{path}: two columns are called "{min(twice)}"; rename one')
-        try:
-            for cells in table:
-                where, lines, before = f"{path}, line {before + 1}", table.line_num - before, \
-                    table.line_num
-                if len(cells) > len(names) or tabs and lines > 1:       # few programs quote a .tsv
-                    raise UserError(f"{where}: has more cells than the first line, or quotation "
-                                    "marks join lines; save the rows as .jsonl")
-                if cells:
-                    yield where, dict(zip(names, cells + [""] * (len(names) - len(cells))))
-        except csv.Error as e:
-            raise UserError(f"{path}, line {before + 1}: {e}; in a cell in quotation marks, write "
-                            "a quotation mark twice") from None
+    lines = [*io.StringIO(text_of_file(path))]
+    between = "\t" if path.lower().endswith(".tsv") else ","
+    if lines and between not in lines[0] and ";" in lines[0]:
+        between = ";"                                   # as spreadsheets write it in many countries
+    table = csv.reader(lines, strict=True, delimiter=between)
+    names, joined, begin = list[str](), list[str](), 1  # joined: where; begin: line of the row
+    try:
+        for cells in table:
+            here, begin = begin, table.line_num + 1
+            where = f"{path}, line {here}"
+            if not names:
+                names = [name.strip() for name in cells]
+                no_column_twice(path, names)
+            elif any(map(str.strip, cells[len(names):])):
+                yield where, UserError("has more cells than the first line; put a text with "
+                                       f"{between!r} in quotation marks")
+            elif cells:
+                if are_rows(lines[here - 1:table.line_num], cells, names, between):
+                    joined.append(where)
+                of_names = enumerate(zip_longest(names, cells, fillvalue=""), 1)
+                yield where, {name or f"column {i}": text for i, (name, text) in of_names
+                              if name or text.strip()}
+    except csv.Error as e:
+        raise UserError(f"{path}, line {begin}: {e}; in a cell in quotation marks, write a "
+                        "quotation mark twice") from None
+    if joined:
+        told = (f"{joined[0]}: quotation marks join lines that look like rows "
+                f"({quantity(len(joined), 'times')}); if they are, save them as .jsonl")
+        if between == "\t":                             # few programs quote such a file
+            raise UserError(told)
+        say(told)
+
+
+def are_rows(lines: list[str], cells: list[str], names: list[str], between: str) -> bool:
+    """True if the first and last line of a row, read without quotation marks, are rows as well."""
+    joined = len(lines) > 1 or len(cells) < len(names)
+    return joined and len(names) > 1 and all(
+        line.count(between) == len(names) - 1 for line in (lines[0], lines[-1]))
+
+
+def no_column_twice(path: str, names: list[str]) -> None:
+    for name, n in Counter(filter(None, names)).items():
+        if n > 1:
+            raise UserError(f'{path}: two columns are called "{name}"; rename or remove one')
 
 
 def parquet_rows(path: str) -> Items:
     """By the library pyarrow, without a network and without a copy."""
     with library("pyarrow.parquet", path).ParquetFile(path) as file:
+        no_column_twice(path, file.schema_arrow.names)
         about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", "{}"))
         names = class_names(about.get("info", {}).get("features") or {})
         rows = (item for batch in file.iter_batches(64) for item in batch.to_pylist())
@@ -117,20 +178,43 @@ def tell_files(path: str, folder: Path, found: Mapping[Any, list[str]]) -> None:
     rest = {name for name in there - of_data if name != "README.md" and not re.search(
         r"(^|[/\\])[._]", name)}
     for name in of_data:
-        look_at(str(folder / name))
+        check_lfs(folder / name)
     if {".csv", ".tsv"} <= {Path(name).suffix.lower() for name in of_data}:
         raise UserError(f"{path}: .csv and .tsv cannot be read together; use a folder for each")
     if rest or len(of_data) > 1:
-        say(f"{path}: `datasets` finds {', '.join(sorted(of_data))}"
-            + (f" and leaves out {', '.join(sorted(rest))}" if rest else ""))
+        say(f"{path}: `datasets` finds {odd_first(of_data)}"
+            + (f" and leaves out {odd_first(rest)}" if rest else ""))
 
 
-def dataset_rows(dataset: Iterable[dict], name: str) -> Items:
-    """Of a Dataset of the library `datasets`, or of any dictionaries in memory."""
+def odd_first(names: set[str]) -> str:
+    """The names of files in words, those with a rare ending first: "a.jsonl.bak, a.jsonl"."""
+    like = Counter(Path(name).suffix for name in names)
+    told = sorted(names, key=lambda name: (like[Path(name).suffix], name))
+    rest = len(told) - MOST_FILES
+    return ", ".join(told[:MOST_FILES]) + (f" and {quantity(rest, 'others')}" if rest > 0 else "")
+
+
+def dataset_rows(dataset: Any, name: str) -> Items:
+    """Of a Dataset of the library `datasets`, a table of pandas, or any dictionaries in memory."""
+    if isinstance(dataset, Mapping):                    # a DatasetDict, or columns
+        raise UserError(f"{name}: holds {', '.join(map(str, dataset))} and no rows; give one of "
+                        "its splits, or a list of dictionaries")
+    if hasattr(dataset, "iterrows"):
+        dataset = dataset.to_dict("records")
     features = getattr(dataset, "features", None)
     names = class_names(features.to_dict() if features else {})
-    yield from ((f"{name}, row {i}", with_class_names(item, names))
+    yield from ((f"{name}, row {i}", with_class_names(plain(item), names))
                 for i, item in enumerate(dataset, 1))
+
+
+def plain(value: Any) -> Any:
+    """Lists and numbers in place of those of numpy, pandas and torch."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list):
+        return [plain(x) for x in value]
+    if isinstance(value, dict):
+        return {name: plain(x) for name, x in value.items()}
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
 
 
 def class_names(features: dict) -> dict[str, list[str]]:
@@ -139,6 +223,8 @@ def class_names(features: dict) -> dict[str, list[str]]:
             if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}
 
 
-def with_class_names(item: dict, names: dict[str, list[str]]) -> dict:
+def with_class_names(item: Any, names: dict[str, list[str]]) -> Any:
+    if not isinstance(item, dict):
+        return item                                     # which is refused
     return item | {name: known[item[name]] for name, known in names.items()
-                   if item.get(name) is not None and item[name] >= 0}
+                   if type(item.get(name)) is int and item[name] >= 0}

@@ -8,23 +8,14 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from nanouft.data.rows import (
-    MARKS,
-    NAMES,
-    NO_ANSWER,
-    QUESTION,
-    READ_FOR,
-    LeftOut,
-    Row,
-    is_demo,
-    is_empty,
-    is_good,
-    is_real_pair,
-    reasons,
-)
+from nanouft.data.rows import NO_ANSWER, LeftOut, Row, is_demo, is_good, is_real_pair, reasons
 from nanouft.plumbing.printing import quantity
 
 NOT_READ = "which this method does not read"
+UP = {"true", "1", "1.0", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
+DOWN = {"false", "0", "0.0", "-1", "-1.0", "no", "bad", "down", "negative", "incorrect", "wrong",
+        "\U0001f44e"}
+HALVES = {f"{n / 2:g}" for n in range(21)}              # 0 to 10 stars
 
 
 def kinds_of(r: Row) -> list[str]:
@@ -44,20 +35,47 @@ def describe(data: list[Row]) -> str:
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 
+def made_of(chosen: list[Row]) -> str:
+    """What a method makes of rows, in words: "50 pairs". chosen: the rows with its roles."""
+    kinds = Counter("pairs" if "chosen" in r.roles else "labelled answers" if r.label is not None
+                    else "scored answers" if r.score is not None else
+                    "demonstrations" if {"answer", "demo"} & r.roles.keys() else "prompts"
+                    for r in chosen)
+    return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
+
+
 def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Row] = ()) -> str:
-    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that a method for
-    these kinds of rows does not read. chosen: the rows with its roles; only GDPO's keep p."""
+    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that no one read
+    of these kinds of rows. chosen: the rows with its roles; only GDPO's keep p."""
     found: Counter[str] = Counter()
-    read = QUESTION.union(*(READ_FOR[kind] for kind in kinds),
-                          MARKS if [*kinds] != ["prompts"] else ())
-    if all(r.p is None for r in chosen):
-        read -= {"p"}
+    judging: dict[str, set[str]] = {}       # what they say of demonstrations
     for r in rows:
-        answers = set() if r.answer or "demos" not in kinds else {"chosen", "rejected"}
-        of_row = [name for name, value in r.extra.items() if not is_empty(value)
-                  and NAMES.get(name, name) not in read | answers]
-        found.update(dict.fromkeys([*of_row, *sorted(r.unread)]).keys())
-    return ", ".join(f"{name} ({quantity(n, 'rows')})" for name, n in found.items())
+        unread = r.unread | ({"p": [r.p]} if r.p is not None and all(
+            x.p is None for x in chosen) else {})
+        found.update(unread.keys())
+        for name, values in unread.items() if is_demo(r) else ():
+            judging.setdefault(name, set()).update(
+                f"{x:g}" if type(x) in (int, float) else str(x)[:20].strip().lower()
+                for x in values)
+    return ", ".join(f"{name} ({quantity(n, 'rows')}{its_cost(judging.get(name, set()), kinds)})"
+                     for name, n in found.items())
+
+
+def its_cost(words: set[str], kinds: Collection[str]) -> str:
+    """What it costs that no one reads a field, if its values look like thumbs or stars; or ""."""
+    if not {"demos", "labels", "scores"} & {*kinds}:
+        return ""
+    judges = "if it judges the answer"
+    if words & DOWN and words <= UP | DOWN:
+        bad, remedy = sorted(words & DOWN), "call it label, true or false"
+    elif len(words) > 1 and words <= HALVES and words - {"0", "0.5", "1"}:
+        low, top = min(map(float, words)), 5 if max(map(float, words)) <= 5 else 10
+        bad, remedy = [f"{low:g}"], "call it score and bring it to 0..1, as " + (
+            f"(x - 1) / {top - 1}" if low >= 1 else f"x / {top}")
+    else:
+        return ""
+    imitated = f"{' and '.join(bad)} is imitated, too: " if "demos" in kinds else ""
+    return f"; {imitated}{judges}, {remedy}"
 
 
 def why_skipped(r: Row, kinds: list[str]) -> str:
