@@ -16,24 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
+from nanouft.data.__main__ import main as show
 from nanouft.data.batches import collate, encode, order
+from nanouft.data.fields import FIELDS, NAMES, without_margin
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout, never_held_out
 from nanouft.data.report import about_grades, report_use, unread_fields
-from nanouft.data.rows import (
-    FIELDS,
-    NAMES,
-    NO_QUESTION,
-    Row,
-    read,
-    read_dataset,
-    reasons,
-    without_margin,
-    without_oldest,
-)
+from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, reasons, without_oldest
 from nanouft.data.selection import CHOOSE, NoRows, each_prompt
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
@@ -103,7 +96,7 @@ prompt=a; chosen=g; rejected=b; score_chosen=0.9; score_rejected=0 -> u a + a g 
 chosen~u a|a b|u c|a good; rejected~u a|a b|u c|a bad -> u a|a b|u c + a good - a bad
 prompt={"role": "user", "content": "a"}; chosen={"from": "gpt", "value": "good"}; \
 rejected={"from": "gpt", "value": "bad"} -> u a + a good - a bad
-problem=a; solution=""; answer="4"; messages~u a|a It is 4 -> u a > a It is 4; answer
+problem=a; solution=""; answer="4"; messages~u a|a It is 4 -> u a > a It is 4; answer, problem
 prompt=x; response=y; messages~u a|a b|u c|a d -> u a > a b|u c|a d; prompt, response
 messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; messages
 prompt=a ; completion= b; messages~u a|a b -> u a > a b; completion, prompt
@@ -112,6 +105,13 @@ prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
 messages~u a|a b; input= a -> u a > a b; input
 system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
+chosen=The sky is blue.; rejected=The sky is black. -> u The sky is + a blue. - a black.
+chosen="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: good"; \
+rejected="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: bad" -> \
+u a|a b|u c + a good - a bad
+messages~u a|a b|u c; response=d -> u a|a b|u c > a d
+prompt=x; messages~s S|u a; response=b -> s S|u a > a b; prompt
+system=[{"type": "text", "text": "S"}]; prompt=a; response=b -> s S|u a > a b
 weight=1; prompt=a; response=b -> u a > a b
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> u a
 messages~s S|u a|a b|u c|a  -> s S|u a|a b|u c
@@ -125,23 +125,36 @@ prompt=a; chosen=null; rejected=b -> no answer, or an empty one
 prompt=a; chosen=b; rejected=" " -> no answer, or an empty one
 prompt=a; response=b; label=null -> a grade is null
 prompt=a; response=b; label=NaN -> a grade is null
-chosen=The sky is blue.; rejected=The sky is black. -> no question
+chosen=a b; rejected=c d -> no question
+prompt=a; chosen=null; rejected=null; response=b; p=null; label=null -> a grade is null
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": false}] \
+-> every answer is marked
+prompt=a; label=1 -> no answer, or an empty one
 prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
 prompt=a; response=b; train="False" -> every answer is marked
 prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25, not true or false, or 1 or 0
 prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" holds messages that became
 question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" holds messages that
-prompt=a; response=b; output=c -> line 2: "output" and another field may both be
+prompt=a; response=b; output=c -> line 2: two names of one field: "response" and "output"
+messages=[{"role": "user", "content": "a", "value": "b"}] -> line 2: "messages" holds two names of
+prompt=a; chosen=b; rejected=c; label=0 -> line 2: "label" does not judge chosen and rejected
+prompt=a; chosen=b; rejected=c; score=0.2 -> line 2: "score" does not judge chosen and rejected
+prompt=a; response=b; p=0.5 -> line 2: "p" does not judge response
+system~u S; prompt=a; response=b -> line 2: "system" is [{"role": "user", "content": "S"}], not a
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "reasoning",\
+ "text": "b"}]}] -> line 2: "messages" holds {"role": "assistant", "content": [{"type": "reasoning"
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
+"text": "b", "weight": 0}]}] -> line 2: "messages" holds {"role": "assistant"
 prompt=a; chosen=b -> line 2: |a pair needs both
 chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
 prompt=x; chosen~u a|a b; rejected~u a|a c -> line 2: |chosen does not begin with the prompt
 prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer
 prompt=a; response~u b -> line 2: |"response" does not begin with an answer
-messages~w a -> line 2: |"messages" is [{"role": "wizard", "content": "a"}], not messages: [{"role"
-messages=[{"role": "user", "content": 7}] -> line 2: |"messages" is [{"role": "user", "content": 7}]
-messages=[{"role": "user"}] -> line 2: |"messages" is [{"role": "user"}], not messages
-messages=[{"role": "user", "content": [{"type": "image", "url": "a"}]}] -> line 2: |"messages" is [
+messages~w a -> line 2: |"messages" holds the role "wizard"; known are system, user, assistant and
+messages=[{"role": "user", "content": 7}] -> line 2: |"messages" holds {"role": "user", "content": 7
+messages=[{"role": "user"}] -> line 2: |"messages" holds {"role": "user"}; a message is
+messages=[{"role": "user", "content": [{"type": "image", "url": "a"}]}] -> line 2: |"messages" holds
 system=S; messages~s S|u a|a b -> line 2: |are two system prompts
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; label=bad -> line 2: "label" is "bad", not true or false
@@ -204,10 +217,65 @@ def test_an_answer_without_a_label_is_left_out_where_others_have_one(flags, left
     assert len(rows) == 4 - left and [where for where, _ in left_out] == [f"{file}, line 2"] * left
 
 
+def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
+    """Each reason with its first place; reasons that differ in a number are one, and after eight of
+    them the other rows are counted alone."""
+    scores = [QA | {"score": x} for x in (2, 3, 4.5)]
+    file = write(tmp_path, QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None})
+    told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
+    assert '(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.js' in told
+    assert told.endswith(", as in my.jsonl, line 4)")
+    many = [QA | {"score": "x" * n} for n in range(1, 30)]
+    assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
+
+
+TWICE = ['{"prompt": "a", "response": "b", "response": "c"}',
+         '{"prompt": "a", "response": "b", "train": false, "train": true}',
+         '{"prompt": "a", "response": "b", "meta": [[{"x": {"y": 1, "y": 1}}]]}',
+         '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", '
+         '"weight": 0, "weight": 1}]}']
+
+
+def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
+    """JSON would keep the last value; test_a_file_that_cannot_be_read has the CSV."""
+    file, whole, good = tmp_path / "my.jsonl", tmp_path / "my.json", json.dumps(QA)
+    for name, line in zip(("response", "train", "y", "weight"), TWICE):
+        file.write_text(f"{good}\n{line}\n")
+        whole.write_text(f"[{good}, {line}]")
+        fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
+        fails(f'my.json: "{name}" is there twice', read, [str(whole)])
+    file.write_text("\n".join([good, *TWICE, TWICE[0]]))
+    fails('5 rows are refused (2: "response" is there twice', read, [str(file)])
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    table = pyarrow.table([["a"], ["b"], ["c"]], names=["prompt", "response", "response"])
+    parquet.write_table(table, tmp_path / "x.parquet")
+    fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
+
+
+def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
+    pandas = pytest.importorskip("pandas")
+    parts = np.array([{"type": "text", "text": "b"}], object)
+    talk = [*M("u a"), *M("a x", weight=np.int64(0)), *M("u c"), {"role": "assistant",
+                                                                  "content": parts}]
+    item = {"messages": np.array(talk, object), "system": pandas.NA, "score": pandas.NA}
+    rows, left_out = read_dataset([QA, item, {**item, "score": np.float64(1)}])
+    assert [where for where, _ in left_out] == ["dataset, row 2"] and rows[0] == AB
+    assert rows[1] == Row(T("u a|m x|u c"), T("a b"), score=1.0)
+    item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
+            "embedding": np.ones(3), "more": torch.ones(2)}
+    assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
+    table = pandas.DataFrame([QA | {"score": 0.5}, PAIR_ITEM])
+    assert read_dataset(table)[0] == [replace(AB, score=0.5), PAIR], "a column of another form"
+    fails("holds train, test and no rows; give one of its splits", read_dataset,
+          {"train": [QA], "test": [QA]})
+
+
 def test_a_decimal_is_a_number_and_no_truth():
     rows, _ = read_dataset([QA | {"score": Decimal(x)} for x in ("0.5", "1.00")])
     assert [r.score for r in rows] == [0.5, 1]
-    fails('"label" is "0.5", not true', read_dataset, [QA | {"label": Decimal("0.5")}])  # parquet's
+    half = QA | {"label": Decimal("0.5")}               # as parquet has it
+    fails('"label" is "Decimal 0.5", not true', read_dataset, [half])
 
 
 def test_a_cell_of_a_csv_is_a_text(tmp_path):
@@ -215,10 +283,16 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
     (tmp_path / "[1].csv").write_text(
         '\ufeffprompt, answer,label ,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\n'
         ',e,1,\nf,g,,\n"h, i","j\nk",1,\n', encoding="utf-8")
-    rows, left_out = read([str(tmp_path / "[1].csv")])
+    rows, left_out = read(str(tmp_path / "[1].csv"))
     assert [(r.prompt[0].text, r.answer[0].text, r.label, r.extra["gold"]) for r in rows] == [
         ("a", "null", 1, "7"), ("b", "N/A", 0, "nan"), ("c", "42", 0, ""), ("h, i", "j\nk", 1, "")]
     assert sorted(why[:8] for _, why in left_out) == ["a grade ", "no quest"]
+    (tmp_path / "x.csv").write_text(                    # as spreadsheets of half of Europe have it
+        "prompt;response;label;;\na;b, c;1.0;;\na;b;0.0;;;;\na;b;TRUE;7;\n")
+    rows, _ = read([str(tmp_path / "x.csv")])
+    assert [r.answer[0].text for r in rows] == ["b, c", "b", "b"]
+    assert [r.label for r in rows] == [1, 0, 1]
+    assert unread_fields(rows, ["labels"]) == "column 4 (1 row)"
 
 
 @pytest.mark.parametrize("name, head, line", [
@@ -235,13 +309,17 @@ def test_no_sign_within_a_text_ends_its_line(name, head, line, tmp_path):
 def test_lines_that_quotation_marks_join_are_rows_or_told(tmp_path, capsys):
     """A tsv is seldom quoted, so a mark may be a letter; in a csv such a cell may be right."""
     table = 'prompt\tresponse\nSay\t"Hello\nName\tAnna\nTake\tMilk"\nLast\tEnd\n'
-    for name, text in (("x.tsv", table), ("x.csv", table.replace("\t", ","))):
+    for name, text in (("x.tsv", table), ("x.csv", table.replace("\t", ",")),
+                       ("y.tsv", table.replace("Take\t", "")), ("z.tsv", 'a\tb\n"c\td"\n')):
         (tmp_path / name).write_text(text)
-    fails("x.tsv, line 2: has more cells than the first line, or", read, [str(tmp_path / "x.tsv")])
+    for name in ("x.tsv", "z.tsv"):
+        fails(f"{name}, line 2: quotation marks join lines", read, [str(tmp_path / name)])
+    assert len(read([str(tmp_path / "y.tsv")])[0]) == 2 and not capsys.readouterr().out
     assert len(read([str(tmp_path / "x.csv")])[0]) == 2
+    assert "x.csv, line 2: quotation marks join lines" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mark", ["weight", "train"])
+@pytest.mark.parametrize("mark", ["weight", "train", "loss_mask"])
 def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     def trained(name: str, value) -> str:
         talk = [*M("u a|a x|u y|a b", **{name: value}), *M("u c|a d")]
@@ -249,8 +327,7 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
         return letters(i for i, m in zip(*LETTERS.chat(row.prompt, row.answer)) if m)
     assert [trained(mark, x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
     assert [trained(mark, x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
-    for value in (0.5, "false"):
-        fails('"messages" is [{"role": "user"', trained, mark, value)
+    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, mark, 0.5)
 
 
 ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
@@ -261,13 +338,15 @@ ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
     ("b.CSV", b'a,b\n"c', "b.CSV, line 2: unexpected end of data; in a cell in quotation marks"),
     ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', "b.CSV, line 4: ',' expected after"),
     ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
-    ("x.jsonl", ROW.encode("latin-1"), "'utf-8' codec can't decode byte 0xe9"),
+    ("x.jsonl", ROW.encode("latin-1"), "x.jsonl, line 2: is no UTF-8 (perhaps Windows-1252"),
+    ("x.csv", ROW.encode("utf-16"), "is UTF-16"), ("x.csv", ROW.encode("utf-16-le"), "is UTF-16"),
     ("x.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ("x.csv", b"PK\3\4\0\0", "save a spreadsheet as .csv"),
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
     ("none.jsonl", None, "No such file"),
-    ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "unpack what is packed")])
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack it if it is packed"),
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=2**31 - 1), "unpack it if it is packed")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     file = str(tmp_path / name)
     if content is not None:
@@ -372,8 +451,8 @@ def test_which_sequences_a_method_sees(kind):
                    "demonstrations; unused fields: ticket (2 rows), thumb (2 rows)"),
     ("labels", AB, '"label": true for thumbs up or false for down) or pairs; ')])
 def test_where_no_row_can_be_used_the_line_says_why(kind, row, words):
-    told = fails(words, CHOOSE[kind], [replace(row, where=f"a/my.jsonl, line {i}", extra={
-        "prompt": "a", "ticket": 1, "thumb": 2}) for i in (1, 2)])
+    told = fails(words, CHOOSE[kind], [replace(row, where=f"a/my.jsonl, line {i}", unread={
+        "ticket": [1], "thumb": [2]}) for i in (1, 2)])
     assert ("my.jsonl, line 1)" in told) == ("(2: " in words)
 
 
@@ -632,12 +711,15 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
     (QA | {"chosen": "b", "rejected": "c"}, ["demos"], "chosen (1 row), rejected (1 row)"),
     (QA | {"chosen": "b", "rejected": "c"}, ["pairs"], "response (1 row)"),
     (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"],
-     "p (1 row), label (1 row)"),
+     "label (1 row), p (1 row)"),
+    (QA | {"label": 1, "score": 1.0}, ["scores"], "label (1 row)"),
+    (QA | {"label": 1, "score": 1.0}, ["labels"], "score (1 row)"),
+    ({"messages": M("u a|a b")}, ["prompts"], "answers in messages (1 row)"),
     (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
     ({"messages": M("u a|a b", vote=1, none=None)}, ["demos"], "messages[].vote (1 row)"),
     ({"prompt": {"role": "user", "content": [{"type": "text", "text": "a", "cite": 3}]},
       "chosen": M("a b", tool_calls=[1]), "rejected": "c"}, ["pairs"],
-     "chosen[].tool_calls (1 row), prompt[].content[].cite (1 row)")])
+     "prompt[].content[].cite (1 row), chosen[].tool_calls (1 row)")])
 def test_a_field_that_this_method_does_not_read_is_named(item, kinds, said):
     rows, _ = read_dataset([item], kinds)
     assert unread_fields(rows, kinds, CHOOSE[kinds[0]](rows)) == said
@@ -670,8 +752,8 @@ def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(t
 
 # ---- fields that nothing reads -------------------------------------------------------------------
 @pytest.mark.parametrize("flags, unread", [
-    ("sft", "fields that this run does not read: thumb (9 rows), "
-     "prompt[].vote (9 rows)\n"), ("grpo --reward reward.py:length", ""), ("kto", None)])
+    ("sft", "fields that this run does not read: prompt[].vote (9 rows), thumb (9 rows)\n"),
+    ("grpo --reward reward.py:length", ""), ("kto", None)])
 def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, capsys):
     """A thumb under a name of its own would train all answers as demonstrations. A reward of yours
     sees every field. Where no row is left, the error names them, once."""
@@ -679,7 +761,7 @@ def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, c
                               "thumb": "up"} for i in range(9)])
     objective, cfg, _ = read_flags(["--objective", *flags.split(), "--data", file])
     if unread is None:
-        fails("unused fields: thumb",
+        fails("unused fields: prompt[].vote (9 rows), thumb (9 rows)",
               lambda: chosen_rows(cfg, objective, load_rows(cfg, objective)))
     else:
         chosen_rows(cfg, objective, load_rows(cfg, objective))
@@ -701,40 +783,92 @@ def test_what_reads_a_text_is_linear_in_its_signs(sign):
         exact_scores(world_rows("val", "demos", 9, 0), [text] * 9)
 
 # ---- nothing is lost without a line --------------------------------------------------------------
-PLACES = [({}, "prompts"), (QA, "demos"), (QA | {"score": 0.5}, "scores"), (PAIR_ITEM, "pairs"),
-          (QA | {"label": 1}, "labels"), ({"messages": M("s S|u a|a b")}, "demos"),
-          ({"prompt": "a"}, "prompts"), ({"prompt": M("u a")}, "prompts"),
-          ({"chosen": M("u a|a g"), "rejected": M("u a|a b")}, "pairs")]
-VALUES = ["zebra", M("s zebra"), M("u zebra"), M("a zebra"), M("a zebra")[0], 1, True, [1, 2],
-          [{"type": "text", "text": "zebra"}], ["zebra"], {"zebra": 1}]
-NUMBERS = {"label", "score", "p", "score_chosen", "score_rejected", "weight", "train"}
+PLACES = [{}, QA, QA | {"label": 1}, QA | {"score": 0.5}, PAIR_ITEM, QA | PAIR_ITEM,
+          PAIR_ITEM | {"score_chosen": 0.5, "score_rejected": 0.25}, {"prompt": "a"},
+          {"messages": M("s S|u a|a b")}, {"messages": M("u a|a b")} | PAIR_ITEM,
+          {"prompt": M("u a"), "response": M("a b")},
+          {"chosen": M("u a|a g"), "rejected": M("u a|a b")}]
+TEXT = [{"type": "text", "text": "zebra"}]
+VALUES = ["zebra", M("s zebra"), M("u zebra"), M("a zebra"), M("a zebra")[0], 0, 1, True, [1, 2],
+          TEXT, [TEXT[0] | {"type": "reasoning"}], [TEXT[0] | {"weight": 0}], ["zebra"],
+          {"zebra": 1}]
+NUMBERS = ["label", "score", "p", "score_chosen", "score_rejected", "weight", "train"]
 
 
-@pytest.mark.parametrize("field", [*FIELDS, *NAMES, "solution"])
-def test_a_field_of_any_type_is_trained_refused_or_named(field):
-    """Beside each form of a row."""
-    def learned(item: dict, kind: str) -> tuple[str, str]:
+def learned(item: dict, kind: str) -> tuple[str, str]:
+    """(all that a method of this kind learns from a row, the fields that it names as not read);
+    what is learned is "nothing" if no method can use the row, and "" if the row is refused."""
+    try:
         rows, _ = read_dataset([item], [kind])
         chosen = CHOOSE[kind](rows)
-        return str([r.roles for r in chosen]), unread_fields(rows, [kind], chosen)
+    except NoRows:
+        return "nothing", str(rows[0].unread)
+    except UserError as e:
+        assert "dataset, row 1: " in str(e) or "there is no row to learn from (1" in str(e)
+        return "", str(e)
+    return str([(r.roles, r.score, r.label, r.p) for r in chosen]), unread_fields(rows, [kind],
+                                                                                  chosen)
 
+
+@pytest.mark.parametrize("kind", CHOOSE.keys() - {"demos + prompts"})
+@pytest.mark.parametrize("field", [*FIELDS, *NAMES, "solution"])
+def test_a_field_of_any_type_is_trained_refused_or_named(field, kind):
+    """Beside each form of a row. A number may change nothing only where another number of the same
+    field does: label 1 of a demonstration, as label 0 takes it out."""
     ours, lost = NAMES.get(field, field), []
-    for (item, kind), value in product(PLACES, VALUES):
+    for item in PLACES:
         beside = {name: x for name, x in item.items() if NAMES.get(name, name) != ours}
-        try:
-            without = learned(beside, kind)[0]
-        except UserError:
-            without = "none"
-        try:
+        without, silent = learned(beside, kind)[0] or "nothing", []
+        for value in VALUES:
             found, named = learned(beside | {field: value}, kind)
-        except NoRows:
-            continue
-        except UserError as e:
-            assert "dataset, row 1: " in str(e) or "there is no row to learn from (1" in str(e)
-            continue
-        if not (field in NUMBERS or re.search(rf"\b{field}\b", named) or found != without):
-            lost.append((beside, kind, value))
+            if found == without != "nothing" and not re.search(rf"\b{field}\b", named):
+                silent.append(value)
+        if ours not in NUMBERS or {0, 1} <= {x for x in silent if isinstance(x, int)}:
+            lost += [(beside, value) for value in silent]
     assert not lost
+
+
+@pytest.mark.parametrize("place", ["message", "part"])
+def test_what_stands_inside_of_messages_is_trained_refused_or_named(place):
+    """Each name that means something in a row, also a second text or role, and a thought."""
+    for name, value in product([*FIELDS, *NAMES, "value", "from", "thumb", "tool_calls", "type"],
+                               ("reasoning", 0, False, [{"a": 1}])):
+        part = {"type": "text", "text": "b"}
+        answer = {"role": "assistant", "content": "b"} | {name: value} if place == "message" else {
+            "role": "assistant", "content": [part | {name: value}]}
+        found, said = learned({"messages": [*M("u a"), answer]}, "demos")
+        assert not found or re.search(rf"\b{name}\b", said), (name, value)
+
+
+@pytest.mark.parametrize("values, cost", [
+    (["up", "Down"], "down is imitated, too: if it judges the answer, call it label"),
+    ([True, False], "false is imitated"), ([1, 0], "0 is imitated"), (["1.0", "-1"], "-1 is imit"),
+    ([5, 1, 3], "1 is imitated, too: if it judges the answer, call it score and bring it to 0..1, "
+                "as (x - 1) / 4"), ([10, 2.5], "as (x - 1) / 9"), (["4", "0"], "as x / 5"),
+    (["up", "up"], ""), ([5, 5], ""), ([5, 99], ""), (["red", "down"], "")])
+def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, cost):
+    n = f"({len(values)} rows"
+    for name, some in (("mine", [QA | {"mine": x} for x in values]),
+                       ("messages[].mine", [{"messages": M("u a|a b", mine=x)} for x in values])):
+        rows, _ = read_dataset(some)
+        told = unread_fields(rows, ["demos"])
+        assert told.startswith(f"{name} {n}" + ("; " if cost else ")")) and cost in told
+        assert "imitated" not in unread_fields(rows, ["labels"]) + unread_fields(rows, ["pairs"])
+    judged, _ = read_dataset([QA | {"mine": x, "label": True} for x in values])
+    assert unread_fields(judged, ["demos"]) == f"mine {n})"
+
+
+@pytest.mark.parametrize("objective, made", [
+    ("sft", "4 demonstrations"), ("dpo", "3 pairs"), ("kto", "6 labelled answers"),
+    ("grpo", "4 prompts")])
+def test_the_command_speaks_of_what_the_method_makes(objective, made, tmp_path, capsys):
+    """A method that samples trains on no token of the rows, and its reward gets every field."""
+    pairs = [PAIR_ITEM | {"prompt": f"Say {i}."} for i in range(3)]
+    file = write(tmp_path, *[x | {"price": 7} for x in (*pairs, QA)])
+    assert show([file, "--objective", objective]) == 0
+    told = capsys.readouterr().out.partition(f"What {objective} makes of them: ")[2]
+    assert told.startswith(f"{made}\n") and "price (4 rows)" in told
+    assert ("does not read" in told) == ("[[" in told) == (objective != "grpo")
 
 
 WORDS = ["NA", "None", "null", "nan", "-", 'a "b" c', "a, c\td"]

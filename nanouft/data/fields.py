@@ -62,7 +62,9 @@ def message(m: dict) -> Turn:
     """`weight` 0 (OpenAI) or `train` false (axolotl) says that an answer is only read."""
     said = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
     role = ROLES.get(said["role"], said["role"])
-    if role not in ("system", "user", "assistant", "tool") or not {"content", "value"} & m.keys():
+    if role not in ("system", "user", "assistant", "tool"):
+        raise UserError(f"the role {shown(role)}; known are system, user, assistant and tool")
+    if not {"content", "value"} & m.keys():
         raise ValueError
     marks = [truth(said[mark]) for mark in MARKS & said.keys()]
     text = without_margin(text_or_parts(said.get("content", "")), role)
@@ -120,14 +122,13 @@ def share(value: Any) -> float:
     return float(value)
 
 
-A_MESSAGE = """{"role": "user", "content": TEXT}; roles are system, user, assistant and tool; \
-"weight" is 0 or 1"""
+A_MESSAGE = '{"role": "user", "content": TEXT or parts of the type text}; "weight" is 0 or 1'
 TALK, GRADE, MARK = "a text or messages", "a number from 0 to 1; divide by the highest", (
     "true or false, or 1 or 0")
 FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "prompt": (talk("user"), TALK), "input": (a_text, "a text"),
     "system": (system, "a text, or messages of the role system"),
-    "messages": (messages, f"messages: [{A_MESSAGE}]"),
+    "messages": (messages, f"a list of messages; each is {A_MESSAGE}"),
     "response": (talk("assistant"), TALK),
     "chosen": (side_of_pair, TALK), "rejected": (side_of_pair, TALK),
     "weight": (truth, MARK), "train": (truth, MARK),
@@ -198,7 +199,9 @@ def is_empty(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)[:60]
+    """The beginning of a value as JSON; of one that JSON has not, the type too: "datetime 2024-..."
+    """
+    return json.dumps(value, default=lambda x: f"{type(x).__name__} {x}", ensure_ascii=False)[:60]
 
 
 # ---- what no one reads ---------------------------------------------------------------------------
@@ -216,17 +219,20 @@ def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:
 
 def unread_in_messages(value: Any, name: str) -> dict[str, list]:
     """Of messages, and of the parts of their texts. name: the field that holds them."""
+    some = objects(value)
+    if not any({"role", "from"} & m.keys() for m in some):
+        return unread_keys(some, name, {"type", "text"})
+    parts = [part for m in some for part in objects(m.get("content") or m.get("value"))]
+    return unread_keys(some, name, {"role", "content", *MARKS}) | unread_keys(
+        parts, f"{name}[].content", {"type", "text"})
+
+
+def unread_keys(some: list[dict], name: str, read: set[str]) -> dict[str, list]:
     unread: dict[str, list] = {}
-    for m in objects(value):
-        of_message = {"role", "from"} & m.keys()
-        read = {"role", "content", *MARKS} if of_message else {"type", "text"}
+    for m in some:
         for key, x in m.items():
             if OF_MESSAGES.get(key, key) not in read and not is_empty(x):
                 unread.setdefault(f"{name}[].{key}", []).append(x)
-        if of_message:
-            parts = unread_in_messages(m.get("content", m.get("value")), f"{name}[].content")
-            for key, values in parts.items():
-                unread.setdefault(key, []).extend(values)
     return unread
 
 

@@ -32,6 +32,8 @@ def items(path: str) -> Items:
     doors = {".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}
     read = hub_rows if path.startswith("hub:") else doors.get(Path(path).suffix.lower(), json_rows)
     try:
+        if not path.startswith("hub:"):
+            check_lfs(path)
         yield from read(path)
     except UserError:
         raise
@@ -44,7 +46,8 @@ def items(path: str) -> Items:
 def text_of_file(path: str) -> str:
     """The text of a file, with \\n alone between its lines. UserError for what is no text in UTF-8,
     by its name."""
-    head, data = check_lfs(path), Path(path).read_bytes()
+    data = Path(path).read_bytes()
+    head = data[:400]
     if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or re.match(rb"([^\0]\0|\0[^\0]){2}", head):
         raise UserError(f"{path}: is UTF-16; save it as UTF-8")
     if head.startswith(PACKED) or b"\0" in head:
@@ -71,13 +74,14 @@ def json_rows(path: str) -> Items:
         return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028
         if line.strip():
+            where = f"{path}, line {i}"
             try:
-                yield f"{path}, line {i}", json_value(line)
+                yield where, json_value(line)
             except UserError as e:
-                yield f"{path}, line {i}", e
+                yield where, e
             except (ValueError, RecursionError) as e:
-                yield f"{path}, line {i}", UserError(
-                    f"no JSON ({e}); write each row in one line, or all rows as a list")
+                raise UserError(f"{where}: no JSON ({e}); write each row in one line, or all rows "
+                                "as a list") from None
 
 
 def json_value(text: str) -> Any:

@@ -21,9 +21,10 @@ HALVES = {f"{n / 2:g}" for n in range(21)}              # 0 to 10 stars
 def kinds_of(r: Row) -> list[str]:
     """What a row holds, in words: ["demonstrations", "pairs"]."""
     kinds = []
-    if r.answer is not None:
-        kinds.append("demonstrations" if is_demo(r) else
-                     "labelled answers" if r.score is None else "scored answers")
+    if r.answer is not None:        # a method that reads no grade leaves it among the unread fields
+        kinds.append("scored answers" if r.score is not None or "score" in r.unread else
+                     "labelled answers" if r.label is not None or "label" in r.unread else
+                     "demonstrations")
     if r.chosen is not None:
         kinds.append("pairs")
     return kinds or ["prompts"]
