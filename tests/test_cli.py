@@ -129,7 +129,7 @@ REFUSED = {     # command line: a word that the message must hold
         "held.jsonl, line 1",
     "train --init start --objective dpo --data even.jsonl": "sft and 8 others: 20 rows|kto: 30",
     "data": "nanouft.data my.jsonl", "data demos.jsonl --show 0": "--show",
-    "data even.jsonl --objective dpo": "30 demonstrations|response (30 rows), label (30 rows)"}
+    "data even.jsonl --objective dpo": "30 labelled answers|unused fields: label (30 rows)"}
 REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
     "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
     "threads 0", "warmup 2", "max-new 0")}

@@ -143,9 +143,9 @@ prompt=a; chosen=b; rejected=c; score=0.2 -> line 2: "score" does not judge chos
 prompt=a; response=b; p=0.5 -> line 2: "p" does not judge response
 system~u S; prompt=a; response=b -> line 2: "system" is [{"role": "user", "content": "S"}], not a
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "reasoning",\
- "text": "b"}]}] -> line 2: "messages" holds {"role": "assistant", "content": [{"type": "reasoning"
+ "text": "b"}]}] -> line 2: "messages" holds a part of the type "reasoning", which is no text
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
-"text": "b", "weight": 0}]}] -> line 2: "messages" holds {"role": "assistant"
+"text": "b", "weight": 0}]}] -> line 2: "messages" holds a mark in a part
 prompt=a; chosen=b -> line 2: |a pair needs both
 chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
 prompt=x; chosen~u a|a b; rejected~u a|a c -> line 2: |chosen does not begin with the prompt
@@ -154,7 +154,7 @@ prompt=a; response~u b -> line 2: |"response" does not begin with an answer
 messages~w a -> line 2: |"messages" holds the role "wizard"; known are system, user, assistant and
 messages=[{"role": "user", "content": 7}] -> line 2: |"messages" holds {"role": "user", "content": 7
 messages=[{"role": "user"}] -> line 2: |"messages" holds {"role": "user"}; a message is
-messages=[{"role": "user", "content": [{"type": "image", "url": "a"}]}] -> line 2: |"messages" holds
+messages=[{"role": "user", "content": [{"type": "image"}]}] -> line 2: "messages" holds a part of
 system=S; messages~s S|u a|a b -> line 2: |are two system prompts
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
 prompt=a; response=b; label=bad -> line 2: "label" is "bad", not true or false

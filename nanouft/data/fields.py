@@ -49,12 +49,15 @@ def a_text(value: Any) -> str:
 
 
 def text_or_parts(value: Any) -> str:
-    """A text, or OpenAI's parts of one. An image or a thought is no text; a mark is of the whole
-    message."""
+    """A text, or OpenAI's parts of one."""
     if not isinstance(value, list):
         return a_text(value)
-    if any(part["type"] != "text" or {NAMES.get(x, x) for x in part} & MARKS for part in value):
-        raise ValueError
+    for part in value:
+        if part["type"] != "text":
+            raise UserError(f"a part of the type {shown(part['type'])}, which is no text")
+        if {NAMES.get(key, key) for key in part} & MARKS:
+            raise UserError("a mark in a part, but it is of the whole message: write it beside the "
+                            "role")
     return "\n".join(a_text(part["text"]) for part in value)
 
 
@@ -199,9 +202,10 @@ def is_empty(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """The beginning of a value as JSON; of one that JSON has not, the type too: "datetime 2024-..."
+    """The beginning of a value as JSON; of one that JSON has not, the type too: "date 2024-01-02".
     """
-    return json.dumps(value, default=lambda x: f"{type(x).__name__} {x}", ensure_ascii=False)[:60]
+    text = json.dumps(value, default=lambda x: f"{type(x).__name__} {x}", ensure_ascii=False)
+    return text if len(text) < 60 else text[:57] + "..."
 
 
 # ---- what no one reads ---------------------------------------------------------------------------

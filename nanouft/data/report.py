@@ -50,9 +50,9 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
     of these kinds of rows. chosen: the rows with its roles; only GDPO's keep p."""
     found: Counter[str] = Counter()
     judging: dict[str, set[str]] = {}       # what they say of demonstrations
+    reads_p = any(r.p is not None for r in chosen)
     for r in rows:
-        unread = r.unread | ({"p": [r.p]} if r.p is not None and all(
-            x.p is None for x in chosen) else {})
+        unread = r.unread if r.p is None or reads_p else r.unread | {"p": [r.p]}
         found.update(unread.keys())
         for name, values in unread.items() if is_demo(r) else ():
             judging.setdefault(name, set()).update(
