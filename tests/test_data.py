@@ -496,6 +496,15 @@ def test_a_question_with_an_empty_answer_is_a_question_if_answers_are_sampled():
             read_dataset([item], ["demos"])[0]))
 
 
+@pytest.mark.parametrize("best, scores, unread", [
+    (0.5, (0.5, 0.25), ""), (8.5, (), "score_chosen (1 row), score_rejected (1 row)")])
+def test_evaluate_reads_scores_of_a_pair_if_they_are_from_0_to_1(best, scores, unread, tmp_path):
+    """UltraFeedback's reach 10, and its pairs are compared all the same."""
+    rows, _ = evaluate.read_all([write(tmp_path, PAIR_ITEM | {
+        "score_chosen": best, "score_rejected": 0.25})])
+    assert rows == [replace(PAIR, scores=scores)] and unread_fields(rows, ["scores"]) == unread
+
+
 GOOD, BAD = Row(label=1.0), Row(label=0.0)
 
 
