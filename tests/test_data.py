@@ -853,7 +853,7 @@ def test_what_stands_inside_of_messages_is_trained_refused_or_named(place):
     (["up", "Down"], "down is imitated, too: if it judges the answer, call it label"),
     ([True, False], "false is imitated"), ([1, 0], "0 is imitated"), (["1.0", "-1"], "-1 is imit"),
     ([5, 1, 3], "1 is imitated, too: if it judges the answer, call it score and bring it to 0..1, "
-                "as (x - 1) / 4"), ([10, 2.5], "as (x - 1) / 9"), (["4", "0"], "as x / 5"),
+                "as (x - 1) / 4"), ([10, 2.5], "as (x - 1) / 9"), (["4.0", "0"], "as x / 5"),
     (["up", "up"], ""), ([5, 5], ""), ([5, 99], ""), (["red", "down"], "")])
 def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, cost):
     n = f"({len(values)} rows"

@@ -12,9 +12,8 @@ from nanouft.data.rows import NO_ANSWER, LeftOut, Row, is_demo, is_good, is_real
 from nanouft.plumbing.printing import quantity
 
 NOT_READ = "which this method does not read"
-UP = {"true", "1", "1.0", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
-DOWN = {"false", "0", "0.0", "-1", "-1.0", "no", "bad", "down", "negative", "incorrect", "wrong",
-        "\U0001f44e"}
+UP = {"true", "1", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
+DOWN = {"false", "0", "-1", "no", "bad", "down", "negative", "incorrect", "wrong", "\U0001f44e"}
 HALVES = {f"{n / 2:g}" for n in range(21)}              # 0 to 10 stars
 
 
@@ -56,8 +55,7 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
         found.update(unread.keys())
         for name, values in unread.items() if is_demo(r) else ():
             judging.setdefault(name, set()).update(
-                f"{x:g}" if type(x) in (int, float) else str(x)[:20].strip().lower()
-                for x in values)
+                str(x)[:20].strip().lower().removesuffix(".0") for x in values)
     return ", ".join(f"{name} ({quantity(n, 'rows')}{its_cost(judging.get(name, set()), kinds)})"
                      for name, n in found.items())
 
