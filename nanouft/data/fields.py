@@ -29,8 +29,9 @@ READ_FOR: dict[str, dict[str, set[str]]] = {
     "labels": {"response": {"label"}, "chosen": set()},
     "scores": {"response": {"label", "score"}, "chosen": {"score_chosen", "score_rejected"}},
     "prompts": {}}
-QUESTION, PAIR, MARKS = {"prompt", "messages", "system", "input"}, {"chosen", "rejected"}, {
-    "weight", "train"}
+QUESTION = {"prompt", "messages", "system", "input"}
+PAIR = {"chosen", "rejected"}
+MARKS = {"weight", "train"}
 
 # messages that became a text, as pandas writes them into a CSV
 AS_TEXT = re.compile(r"""\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:""")
@@ -126,8 +127,9 @@ def share(value: Any) -> float:
 
 
 A_MESSAGE = '{"role": "user", "content": TEXT or parts of the type text}; "weight" is 0 or 1'
-TALK, GRADE, MARK = "a text or messages", "a number from 0 to 1; divide by the highest", (
-    "true or false, or 1 or 0")
+TALK = "a text or messages"
+GRADE = "a number from 0 to 1; divide by the highest"
+MARK = "true or false, or 1 or 0"
 FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "prompt": (talk("user"), TALK), "input": (a_text, "a text"),
     "system": (system, "a text, or messages of the role system"),
