@@ -267,6 +267,7 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
     assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
     table = pandas.DataFrame([QA | {"score": 0.5}, PAIR_ITEM])
     assert read_dataset(table)[0] == [replace(AB, score=0.5), PAIR], "a column of another form"
+    fails("first such row has the fields 0, 1", read_dataset, pandas.DataFrame([["a", "b"]]))
     fails("holds train, test and no rows; give one of its splits", read_dataset,
           {"train": [QA], "test": [QA]})
 

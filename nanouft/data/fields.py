@@ -219,7 +219,7 @@ def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:
         if NAMES.get(name, name) in used:
             unread |= unread_in_messages(value, name)
         elif not is_empty(value):
-            unread[name.strip() or repr(name)] = [value]
+            unread[str(name).strip() or repr(name)] = [value]
     return unread
 
 
