@@ -95,6 +95,11 @@ class Tokenizer:
         return self.enc.decode(known, errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------
+    def check(self, context: Turns, trained: Turns = ()) -> bool:
+        """UserError if the template leaves out a text. Returns True if it leaves out a part of an
+        earlier answer. Ours leaves out nothing."""
+        return False
+
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids of a conversation, and a mask of equal length: 1 on assistant turns of `trained`, on
         their text and <|end|>, but not on the <|assistant|> before."""
