@@ -323,7 +323,10 @@ KERNEL, AUTO = "kernels-community/evil@rev", {"AutoModelForCausalLM": "evil/repo
 ASKS = [        # code that a config.json may ask for: the kind, the entries
     *(("llama", {name: x}) for name in ("attn_implementation", "_attn_implementation")
       for x in (KERNEL, "flash_attention_2")), ("llama", {"auto_map": AUTO}),
-    ("gemma3", {"text_config": {"attn_implementation": KERNEL}})]
+    ("gemma3", {"attn_implementation": {"text_config": KERNEL}}),
+    ("gemma3", {"text_config": {"attn_implementation": KERNEL}}),
+    ("gemma3", {"vision_config": {"_attn_implementation": KERNEL}}),
+    ("llama", {"experts_implementation": "sonicmoe"})]
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),

@@ -4,13 +4,13 @@
     ids, mask = tok.chat(context, trained)  # ids: those of transformers' apply_chat_template
 
 The mask comes from comparing beginnings: an answer begins where the text of its prompt ends, and
-ends with its end token. `check` looks that no text is lost. As in our own tokenizer, no text of a dialogue becomes a control token: a
-typed "<|im_end|>" is read as its letters (transformers would read the control token).
+ends with its end token. `check` refuses a template that loses a text. As in our own tokenizer, no
+text of a dialogue becomes a control token: a typed "<|im_end|>" is read as its letters
+(transformers would read the control token).
 """
 import json
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
@@ -32,7 +32,11 @@ from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import read_json, write_json
 
 SAFE: Any = {"trust_remote_code": False, "local_files_only": True}
-DAY = datetime(2024, 7, 26)     # for templates that write the date: a run goes on tomorrow
+# templates that write the date always write this one, so that a run goes on tomorrow
+DAY = "26 Jul 2024"
+THAT_DAY = ("{% macro strftime_now(form) %}{{ form.replace('%d', '26').replace('%B', 'July')"
+            ".replace('%b', 'Jul').replace('%m', '07').replace('%Y', '2024') }}{% endmacro %}"
+            "{{ '' }}")
 GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
            "answer a row of its own")
 FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
@@ -166,8 +170,8 @@ class HFTokenizer(Tokenizer):
         more = {} if thinks is None else {"enable_thinking": thinks}
         try:
             text = self.t.apply_chat_template(said, add_generation_prompt=waits, tokenize=False,
-                                              date_string=DAY.strftime("%d %b %Y"),
-                                              strftime_now=DAY.strftime, **more)
+                                              chat_template=THAT_DAY + self.t.get_chat_template(),
+                                              date_string=DAY, **more)
             answered = turns and turns[-1].role in ANSWERS and not waits
             return text + self.next_turn if answered else text
         except Exception as e:                          # a template may raise anything
