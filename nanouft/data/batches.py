@@ -164,7 +164,7 @@ def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
                    for role, (a, b) in roles.items() if role != BORROWED)
     n = bisect_left(range(most), True, key=fits)
     r = without(r, n)
-    lost = [tok.check(*both) for both in r.roles.values()]
+    lost = [tok.check(*both) for both in r.roles.values() if tok.check]
     seqs = {}
     for role, (context, trained) in r.roles.items():
         ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
