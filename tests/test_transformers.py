@@ -439,6 +439,9 @@ def test_code_that_a_folder_asks_for_is_not_followed(
     for source in (folder, out):
         model, tok = start_model(str(source))
         assert torch.equal(model(IDS), start_model(folders[kind])[0](IDS))
+        config = model.net.config
+        assert {config._attn_implementation, config._experts_implementation} <= {
+            "sdpa", "eager", "grouped_mm"}, "PyTorch's own"
         save_model(out, model, tok)
 
 
