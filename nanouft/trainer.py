@@ -50,14 +50,15 @@ DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_tra
             "report_to": "none", "ddp_find_unused_parameters": False}
 # flag of nanouft.train -> what is said here
 FLAG_HERE = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
-           "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
-           **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
+             "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
+             **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
 LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"  # their errors
-LEARNS = "nanouft.json"         # in a checkpoint: what its run learns from
+RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 # name in Plan.describe -> as it is called there
-MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method", "code": "file of the method",
-           "key": "data, start model or reward", "steps": "number of steps",
-           "batch_size": "number of rows in a step", "lr": "learning rate", "seed": "seed"}
+MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
+                 "code": "file of the method", "key": "data, start model or reward",
+                 "steps": "number of steps", "batch_size": "number of rows in a step",
+                 "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
 
@@ -135,14 +136,18 @@ def check_same(told: list[str], parts: int) -> None:
 
 def check_resume(checkpoint: str, learns: dict) -> None:
     """UserError if that run learned from something else, or is over."""
-    saved, now = read_json(Path(checkpoint, LEARNS)), json.loads(json.dumps(learns))
+    saved, now = read_json(Path(checkpoint, RECORD)), json.loads(json.dumps(learns))
     if other := [name for name, x in now.items() if saved.get(name) != x]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "
                         f"{' and '.join(other)}; give the same command")
     if lost := [name for name in ("optimizer", "scheduler") if not any(
             Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
         raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; take another")
-    if read_json(Path(checkpoint, "trainer_state.json"))["global_step"] >= now["number of steps"]:
+    state = read_json(Path(checkpoint, "trainer_state.json"), global_step=int)
+    if "global_step" not in state:
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json names no "
+                        "step; take another")
+    if state["global_step"] >= now["number of steps"]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: is the end of that run")
 
 
@@ -155,7 +160,7 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
     class SayWhat(transformers.TrainerCallback):        # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             if state.is_world_process_zero:
-                write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", LEARNS), learns)
+                write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", RECORD), learns)
 
     objective = plan.objective
     source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device, shared)

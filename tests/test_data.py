@@ -661,7 +661,10 @@ def test_an_end_token_that_is_typed_is_named_once():
     rows = [Row((), (Turn("assistant", x),), where=x) for x in texts]
     rows = [r.with_roles({"answer": (r.prompt, r.answer)}) for r in rows]
     lines = encode(rows, LETTERS, 99)[1].lines()
-    assert [x[:22] for x in lines] == ['2: "<|end|>" is typed ']
+    assert sorted(x[:22] for x in lines) == ['1: "</s>" is typed int', '2: "<|end|>" is typed ']
+    row = replace(one("u a</s>", "a b", where="x"), prompt=T("u a</s>"))
+    assert encode([row], LETTERS, 99)[1].lines() == [
+        '1: "</s>" is typed into a question, where it is letters, as in x']
 
 
 def test_no_row_comes_again_before_all_others_have_come_and_a_step_has_like_lengths():

@@ -404,7 +404,7 @@ def test_what_shares_its_bytes_with_a_file_of_the_run_keeps_them(run, place, cap
 
 def test_a_damaged_text_is_one_line(run, place, capsys):
     for file, texts in {
-            "run.json": ["", "[1]", "\xff"],
+            "run.json": ["", "[1]", "{}", '{"argv": 3}', "\xff"],
             "eval.json": ["", '{"after": 3}'],
             "metrics.jsonl": ["x", "[1]", '{"step": "1"}', '{"step": 1}', '{"loss": 1}']}.items():
         for text in texts:

@@ -114,6 +114,7 @@ REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewa
     "return [[0.25], [0.5]]": "answers, not [[0.25], [0.5]]",
     "return []": "not []", "yield 0.25": "answers, not <generator",
     "return torch.tensor([0.25, 0.5])": "",
+    "os.chdir('/'); return (0.25, 0.5)": "", "os.chdir('/'); return 1 / 0": "line 6: ZeroDivision",
     "def f(completions): return g(completions)\n\ndef g(x): return 1 / 0": "line 7: ZeroDivision",
     # written for TRL: whole functions
     "def f(completions, completion_ids, **more): return [1]": "takes completion_ids",
@@ -123,6 +124,7 @@ REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewa
 
 
 def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(here, capsys):
+    """And it does not move our working folder, by which a later --out is written."""
     rows = [Row((Turn("user", "Hi"),), extra={"tests": [1]})] * 2
     for body, words in REWARDS.items():
         code = body if body.startswith("def") else f"def f(completions):\n    {body}"
@@ -133,6 +135,7 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(here, capsys):
             assert words and len(line) < 1200
         else:
             assert not words and capsys.readouterr().out == "[0.25, 0.5]\n", body
+        assert Path.cwd() == here
 
 
 # ---- given in copies -----------------------------------------------------------------------------

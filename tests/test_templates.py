@@ -103,12 +103,12 @@ def test_half_of_a_character_is_read_as_by_the_shipped_tokenizer(tmp_path):
     ids, mask = tok.chat(say("user", text), say("assistant", text))
     assert tok.decode(ids).count(nano().decode(nano().encode(text))) == 2 and sum(mask) > 3
     assert tok.decode(tok.text_ids(text)) == "<s>a \ufffd b \U0001f600"
+    tok.check((*say("user", text), *say("assistant", text)))
 
 
 def test_a_template_that_tells_the_day_tells_the_same_day_tomorrow(tmp_path, monkeypatch):
     """Else a run would not go on the day after."""
-    save_tokenizer(tmp_path, "{%- if date_string is not defined -%}{%- set date_string = "
-                   "strftime_now('%d %B %Y') -%}{%- endif -%}{{- 'Today: ' + date_string -}}"
+    save_tokenizer(tmp_path, "{{- 'Today: ' + strftime_now('%d %B %Y') + ' ' + date_string -}}"
                    + CHATML)
     told = []
     for year in (1999, 2030):
@@ -119,7 +119,7 @@ def test_a_template_that_tells_the_day_tells_the_same_day_tomorrow(tmp_path, mon
         monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)
         tok = HFTokenizer(tmp_path)
         told.append(tok.decode(tok.prompt_ids(say("user", "a"))))
-    assert told[0] == told[1] and told[0].startswith("Today: 26 Jul 2024")
+    assert told[0] == told[1] and told[0].startswith("Today: 26 July 2024 26 Jul 2024")
     tok.save(tmp_path / "saved")
     assert "strftime_now" in (tmp_path / "saved" / "chat_template.jinja").read_text()
 
@@ -144,6 +144,17 @@ def test_no_text_of_a_dialogue_becomes_a_control_token(template, tmp_path):
         assert f"ask {text} it" in tok.decode(ids)
         assert trained_text(tok, ids, mask).lstrip() == f"say {text} so{tok.decode([tok.end])}"
         assert tok.chat((), talk)[0] == ids
+        tok.check(talk)
+
+
+def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tmp_path):
+    """One that puts a space before every text would put one into the middle of a name."""
+    tok = tokenizer(tmp_path, CHATML)
+    tok.t.backend_tokenizer.normalizer = tokenizers.normalizers.Prepend("_")
+    rows = [row_of("u a / a b"), row_of("u a<|im_end|> / a b")]
+    kept, report = encode_what_fits(rows, tok, 128)
+    assert [e.row for e in kept] == rows[:1]
+    assert "a control token is typed into a text" in report.why[rows[1].where]
 
 
 # ---- nothing is lost -----------------------------------------------------------------------------
@@ -174,10 +185,11 @@ MODERN = {
          "<think>\nso</think>Five.<|im_end|>\n</s>"]),
     "a prompt that begins a thought, and no thought in any answer": (
         HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' " + END,
-        "does not write an answer where its prompt for one ends", "leaves out or rewrites"),
+        "where its prompt for one ends ('|>assistant\\n<think>\\n')",
+        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
     "a prompt that ends with white space, which no answer begins with": (
         HEAD + BEGIN + "+ m['content'] + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ' ' " + END,
-        *["its prompt for one ends; repair its generation prompt"] * 2),
+        *["where its prompt for one ends ('m_start|>assistant\\n ')"] * 2),
     "a prompt with or without a thought": (
         HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
         "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "
@@ -208,6 +220,8 @@ def test_a_dialogue_is_a_row_for_each_answer_where_the_template_writes_the_last_
             alone = [tok.chat(context, (first,)), tok.chat((*context, first, asked), (second,))]
             assert [(t.ids.tolist(), t.mask.tolist()) for t in rows] == alone
             assert lines[0].startswith("1: as rows of one answer each")
+        lost = "hm" in first.text and "hm" not in tok.decode(rows[1].ids)
+        assert sum("leaves out a part" in x for x in lines) == lost
         for e, t in zip(kept, rows):
             asked_ids = tok.prompt_ids(e.row.roles["answer"][0])
             assert t.mask[:len(asked_ids) - 6].sum() == 0, "no token of a prompt"
@@ -244,8 +258,9 @@ CHANGED = {what: (CHATML.replace(old, new), words) for what, old, new, words in 
      "refuses a dialogue of ['user', 'assistant', 'tool', 'assistant'] (no tools)"),
     ("a prompt that no answer continues", "assistant\\n'", "assistant\\n<think>\\n'",
      "does not write an answer where its prompt"),
+    ("texts as JSON", "m['content']", "(m['content'] | trim | tojson)", ""),
     ("lost: thoughts", "m['content']", "m['content'].split('</think>')[-1]",
-     "\"<think>a  b</think>Four.\" of the assistant"),
+     "part of \"<think>a b</think>Four.\" of the assistant"),
     ("lost: results", "messages", "messages if m['role'] != 'tool'", "\"1\" of the tool"),
     ("lost: system turns", "messages", "messages if m['role'] != 'system'",
      "\"Be kind.\" of the system"),
@@ -257,7 +272,7 @@ CHANGED = {what: (CHATML.replace(old, new), words) for what, old, new, words in 
      "\"Zero?\" of the user"),
     ("lost: what was said before", "messages", "messages | unique(attribute='content')",
      "\"Zero?\" of the user"),
-    ("lost: the end of a text", "m['content']", "m['content'][:20]", "\" of the user"),
+    ("lost: the end of a text", "m['content']", "m['content'][:20]", "Zero? Zero? ...\" of"),
     ("lost: capital letters", "m['content']", "m['content'] | lower",
      "\"Be kind.\" of the system"))}
 TEMPLATES = {"chatml": (CHATML, ""), "ours": (OURS, ""), "inst": (INST, "only user and assistant"),
@@ -286,9 +301,10 @@ def test_no_turn_letter_or_control_token_is_lost_without_a_line(name, tmp_path):
                           (e.seqs["answer"] for e in kept))
         answers = [turn.text for turn in row.roles["answer"][1] if turn.role == "assistant"]
         assert not missing(answers, trained), told
+        told_so = any("leaves out a part" in line for line in report.lines())
         for e in kept:
             (context, said), ids = e.row.roles["answer"], e.seqs["answer"].ids
-            may_be_cut = {turn.text for turn in context if turn.role == "assistant"}
+            may_be_cut = {turn.text for turn in context if turn.role == "assistant" and told_so}
             system = [turn.text for turn in context + said if turn.role == "system"]
             others = [turn.text for turn in context + said if turn.role != "system"]
             text = tok.decode(ids)

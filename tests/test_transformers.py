@@ -323,7 +323,10 @@ KERNEL, AUTO = "kernels-community/evil@rev", {"AutoModelForCausalLM": "evil/repo
 ASKS = [        # code that a config.json may ask for: the kind, the entries
     *(("llama", {name: x}) for name in ("attn_implementation", "_attn_implementation")
       for x in (KERNEL, "flash_attention_2")), ("llama", {"auto_map": AUTO}),
-    ("gemma3", {"text_config": {"attn_implementation": KERNEL}})]
+    ("gemma3", {"attn_implementation": {"text_config": KERNEL}}),
+    ("gemma3", {"text_config": {"attn_implementation": KERNEL}}),
+    ("gemma3", {"vision_config": {"_attn_implementation": KERNEL}}),
+    ("llama", {"experts_implementation": "sonicmoe"})]
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),
@@ -436,6 +439,9 @@ def test_code_that_a_folder_asks_for_is_not_followed(
     for source in (folder, out):
         model, tok = start_model(str(source))
         assert torch.equal(model(IDS), start_model(folders[kind])[0](IDS))
+        config = model.net.config
+        assert {config._attn_implementation, config._experts_implementation} <= {
+            "sdpa", "eager", "grouped_mm"}, "PyTorch's own"
         save_model(out, model, tok)
 
 

@@ -9,7 +9,7 @@ the answer to another question that KTO borrows: nothing is trained on it.
 """
 import textwrap
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -35,6 +35,9 @@ from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
 BORROWED = "mismatch"                   # role of an answer to another question, which is only read
+# end tokens of common tokenizers; a file made for one of them may have it typed into its texts
+END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
+              "<eos>", "<end_of_turn>")
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Encoded:
     row: Row
     per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
     lost_turns: bool = False        # True: its oldest turns were left out, so that it fits
+    lost_thoughts: bool = False     # True: the template leaves out a part of an earlier answer
 
     @property
     def length(self) -> int:
@@ -86,7 +90,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
     """Tokenize rows, and add to `report` if there is one. A row that is still too long without its
     oldest turns is skipped: a cut answer would teach the model never to stop."""
     out, report = list[Encoded](), report or EncodeReport()
-    end = tok.decode([tok.end])
+    ends = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     for r in progress(len(rows), "tokenizing", rows):
         try:
             encoded = fit(r, tok, n_ctx)
@@ -101,18 +105,24 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
         if len(encoded) > 1:
             report.notes.append((r.where, "as rows of one answer each, since the chat template "
                                  "changes an answer when the dialogue goes on"))
-        report.notes += [(r.where, note) for note in notes_on(r, kept, end, n_ctx)]
+        report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
         out += kept
     return out, report
 
 
-def notes_on(r: Row, kept: list[Encoded], end: str, n_ctx: int) -> Iterator[str]:
-    """What is changed of a row that is used."""
+def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterator[str]:
+    """What is changed of a row that is used, and end tokens that are typed into its texts."""
     if any(e.lost_turns for e in kept):
         yield f"without the oldest turns, to fit {n_ctx} tokens"
-    if kept and any(end in turn.text for side in (r.answer, r.chosen, r.rejected)
-                    for turn in side or ()):
-        yield f'"{end}" is typed into an answer, which gets its end token anyway'
+    if any(e.lost_thoughts for e in kept):
+        yield ("the chat template leaves out a part of earlier answers, as it does when the model "
+               "is asked")
+    texts = [turn.text for side in (r.answer, r.chosen, r.rejected) for turn in side or ()]
+    for end in ends if kept else ():
+        if any(end in text for text in texts):
+            yield f'"{end}" is typed into an answer, which gets its end token anyway'
+        if any(end in turn.text for turn in r.prompt):
+            yield f'"{end}" is typed into a question, where it is letters'
 
 
 def fit(r: Row, tok: Tokenizer, n_ctx: int) -> list[Encoded]:
@@ -154,15 +164,15 @@ def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
                    for role, (a, b) in roles.items() if role != BORROWED)
     n = bisect_left(range(most), True, key=fits)
     r = without(r, n)
+    lost = [tok.check(*both) for both in r.roles.values() if tok.check]
     seqs = {}
     for role, (context, trained) in r.roles.items():
-        ids, mask = tok.chat(context, trained)          # which checks that no text is lost
-        ids = ids if trained else tok.prompt_ids(context)
+        ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
         end = n_ctx + 1 if role == BORROWED else len(ids)
         seqs[role] = Tokens(np.array(ids[:end], np.int32),
-                            np.array((mask if trained else [0] * len(ids))[:end], np.int8))
+                            np.array((mask or [0] * len(ids))[:end], np.int8))
     known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
-    return Encoded(seqs, r, known, n > 0)
+    return Encoded(seqs, r, known, n > 0, any(lost))
 
 
 def without(r: Row, n: int) -> Row:

@@ -4,14 +4,17 @@
     ids, mask = tok.chat(context, trained)  # ids: those of transformers' apply_chat_template
 
 The mask comes from comparing beginnings: an answer begins where the text of its prompt ends, and
-ends with its end token. As in our own tokenizer, no text of a dialogue becomes a control token: a
-typed "<|im_end|>" is read as its letters (transformers would read the control token).
+ends with its end token. `check` refuses a template that loses a text. As in our own tokenizer, no
+text of a dialogue becomes a control token: a typed "<|im_end|>" is read as its letters
+(transformers would read the control token).
 """
+import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from nanouft.models.tokenizer import (
@@ -29,9 +32,14 @@ from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import read_json, write_json
 
 SAFE: Any = {"trust_remote_code": False, "local_files_only": True}
-DAY = "26 Jul 2024"     # for templates that write the date (Llama's): a run goes on tomorrow
+# templates that write the date always write this one, so that a run goes on tomorrow
+DAY = "26 Jul 2024"
+THAT_DAY = ("{% macro strftime_now(form) %}{{ form.replace('%d', '26').replace('%B', 'July')"
+            ".replace('%b', 'Jul').replace('%m', '07').replace('%Y', '2024') }}{% endmacro %}"
+            "{{ '' }}")
 GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
            "answer a row of its own")
+FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
 
 
@@ -42,7 +50,21 @@ def whole(text: str) -> str:
 
 
 def without_space(text: str) -> str:
-    return "".join(text.replace(CUT, "").split())
+    return "".join(text.split())
+
+
+def lost_turns(turns: Turns, text: str) -> list[int]:
+    """Numbers of the turns that are not in the text, in order. A system turn may be anywhere, and a
+    text may be written as JSON (the result of a tool)."""
+    text, at, lost = without_space(text), 0, []
+    for i, (role, said) in enumerate(turns):
+        forms = [without_space(x) for x in (said, json.dumps(said, ensure_ascii=False)[1:-1])]
+        place = max(text.find(form, 0 if role == "system" else at) for form in forms)
+        if place < 0:
+            lost.append(i)
+        elif role != "system":
+            at = place + len(forms[0])
+    return lost
 
 
 class HFTokenizer(Tokenizer):
@@ -76,8 +98,10 @@ class HFTokenizer(Tokenizer):
         added = {token.content for i, token in t.added_tokens_decoder.items()
                  if token.special or i in ends}
         names = {*t.all_special_tokens, *added} - {""}
+        firsts = re.escape("".join(sorted({name[0] for name in names})))       # ten times as fast
+        every = "|".join(map(re.escape, sorted(names)))
         # the first letter of each name in a text, even if two overlap
-        self.control = re.compile(f"(?={'|'.join(map(re.escape, sorted(names)))}).", re.DOTALL)
+        self.control = re.compile(f"(?=[{firsts}])(?={every}).", re.DOTALL)
         self.name = type(t).__name__
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
@@ -116,8 +140,13 @@ class HFTokenizer(Tokenizer):
     def rendered_ids(self, text: str) -> list[int]:
         """Ids of the text that a chat template wrote, with its control tokens. The parts between
         two CUTs are tokenized one by one, so none of them holds a typed control token."""
-        return [i for part in text.split(CUT)
-                for i in self.t.encode(part, add_special_tokens=False)]
+        def of(part: str) -> list[int]:
+            return self.t.encode(part, add_special_tokens=False)
+        ids = [i for part in text.split(CUT) for i in of(part)]
+        if CUT in text and self.decode(ids) != self.decode(of(text.replace(CUT, ""))):
+            raise UserError("a control token is typed into a text, and this tokenizer cannot write "
+                            "it as letters; take it out")
+        return ids
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a text as transformers reads it, control tokens included, but without an appended
@@ -131,7 +160,7 @@ class HFTokenizer(Tokenizer):
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
                              clean_up_tokenization_spaces=False)
 
-    @lru_cache(maxsize=8)
+    @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False, thinks: bool | None = None) -> str:
         """The chat template applied to a dialogue whose texts have CUTs. waits: the text ends where
         an answer begins. thinks: its `enable_thinking`; None leaves the template's default."""
@@ -141,6 +170,7 @@ class HFTokenizer(Tokenizer):
         more = {} if thinks is None else {"enable_thinking": thinks}
         try:
             text = self.t.apply_chat_template(said, add_generation_prompt=waits, tokenize=False,
+                                              chat_template=THAT_DAY + self.t.get_chat_template(),
                                               date_string=DAY, **more)
             answered = turns and turns[-1].role in ANSWERS and not waits
             return text + self.next_turn if answered else text
@@ -148,51 +178,76 @@ class HFTokenizer(Tokenizer):
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120] or type(e).__name__})") from None
 
+    def _dialogue(self, turns: Turns) -> str:
+        """The text of a dialogue. If the prompt of an answer ends with the beginning of a thought
+        ("<think>\\n") and the template leaves thoughts out, the last answer is put in unchanged."""
+        text = self._text(turns)
+        if not turns or turns[-1].role != "assistant":
+            return text
+        asked = self._text(turns[:-1], True)
+        if text.startswith(asked):
+            return text
+        framed = self._text((*turns[:-1], Turn("assistant", FRAME)))
+        put_in = framed.replace(FRAME, self.as_letters(turns[-1].text))
+        return put_in if framed.count(FRAME) == 1 and put_in.startswith(asked) else text
+
     def prompt_ids(self, turns: Turns) -> list[int]:
         return self.rendered_ids(self._text(turns, True))
 
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids, and a mask: 1 on each assistant turn of `trained`, from the end of its prompt to its
-        end token. UserError if the template writes an answer anywhere else, or leaves out a text;
-        only of the answers in `context` it may, as when the model is asked (their thoughts)."""
+        end token. UserError if the template writes an answer anywhere else."""
         turns = context + trained
-        text = self._text(turns)
-        there, at = without_space(text), 0
-        for i, (role, said) in enumerate(turns):            # a system turn may stand anywhere
-            part = without_space(whole(said))
-            place = there.find(part, 0 if role == "system" else at)
-            if place < 0 and not (i < len(context) and role in ANSWERS):
-                if role in ANSWERS and i + 1 < len(turns):
-                    raise OneAnswerOnly(GOES_ON)
-                raise UserError(f'the chat template leaves out or rewrites "{said[:80]}" of the '
-                                f"{role}")
-            at = at if place < 0 or role == "system" else place + len(part)
+        text = self._dialogue(turns)
         cuts = [0]                              # letters at which answers begin and end
         for i in range(len(context), len(turns)):
             if turns[i].role == "assistant":
-                upto = self._text(turns[:i + 1])
-                prompts = (self._text(turns[:i], True, thinks) for thinks in (None, False, True))
-                before = next(filter(upto.startswith, prompts), None)
-                if before is None:
-                    raise UserError("the chat template does not write an answer where its prompt "
-                                    "for one ends; repair its generation prompt")
-                if not text.startswith(upto):
-                    raise OneAnswerOnly(GOES_ON)
-                end = upto.rfind(self.end_text, len(before))            # a line feed may follow
-                cuts += [len(before), len(upto) if end < 0 else end + len(self.end_text)]
+                cuts += self._answer(turns, i, text)
         ids = self.rendered_ids(text)
-        parts = [self.rendered_ids(text[:cut]) for cut in cuts]
-        ends = [*map(len, parts), len(ids)]
-        if any(ids[:n] != part for n, part in zip(ends, parts)):
-            # a token reaches from a prompt into its answer; who answers has read the prompt alone
-            pieces = [self.rendered_ids(text[a:b]) for a, b in pairwise([*cuts, len(text)])]
-            if self.decode(sum(pieces, [])) != self.decode(ids):
+        pieces = [self.rendered_ids(text[a:b]) for a, b in pairwise([*cuts, len(text)])]
+        ends = [*accumulate(map(len, pieces))]                  # the same in the ids
+        own = [*chain.from_iterable(pieces)]
+        if own != ids:                  # some tokenizers put a space before each text, so before
+            parts = [self.rendered_ids(text[:cut]) for cut in cuts[1:]]         # each piece
+            if all(ids[:len(part)] == part for part in parts):
+                ends = [*map(len, parts), len(ids)]
+            elif self.decode(own) == self.decode(ids):
+                ids = own               # a token reaches from a prompt, which is read alone, on
+            else:
                 raise UserError("a token of this tokenizer reaches from the chat template's prompt "
                                 "into the answer; repair its generation prompt")
-            ids = sum(pieces, [])
-            ends = [sum(map(len, pieces[:n])) for n in range(len(pieces) + 1)]
-        mask = [n % 2 for n, (a, b) in enumerate(pairwise(ends)) for _ in range(a, b)]
+        mask = [n % 2 for n, (a, b) in enumerate(pairwise([0, *ends])) for _ in range(a, b)]
         return ids, mask
+
+    def _answer(self, turns: Turns, i: int, text: str) -> tuple[int, int]:
+        """The letters of the text at which the i-th turn, an answer, begins and ends."""
+        upto = text if i + 1 == len(turns) else self._dialogue(turns[:i + 1])
+        prompts = [self._text(turns[:i], True, thinks) for thinks in (None, False, True)]
+        before = next(filter(upto.startswith, prompts), None)
+        if before is None:
+            raise UserError("the chat template does not write an answer where its prompt for one "
+                            f"ends ({prompts[0][-20:]!r}); begin each answer with what it begins "
+                            "there, such as a thought, or repair its generation prompt")
+        if not text.startswith(upto):
+            raise OneAnswerOnly(GOES_ON)
+        last = upto.rfind(self.end_text, len(before))       # a line feed may follow
+        return len(before), len(upto) if last < 0 else last + len(self.end_text)
+
+    def check(self, context: Turns, trained: Turns = ()) -> bool:
+        """UserError if the template leaves out or rewrites the text of a turn. White space does not
+        count. It may leave out a part of earlier answers, such as their thoughts. Returns True if
+        it does."""
+        turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
+        lost = lost_turns(turns, self._dialogue(turns).replace(CUT, ""))
+        others = [i for i in lost if i >= len(context) or turns[i].role not in ANSWERS]
+        if others:
+            role, said = turns[others[0]]
+            if role in ANSWERS and others[0] + 1 < len(turns):
+                raise OneAnswerOnly(GOES_ON)                # as the last turn it may be whole
+            raise UserError("the chat template leaves out or rewrites a part of "
+                            f'"{shorten(said, 80, placeholder=" ...")}" of the '
+                            f'{"assistant" if role == "masked" else role}')
+        return len(lost) > 0
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))

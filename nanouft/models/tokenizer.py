@@ -13,7 +13,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tiktoken
 
@@ -60,6 +60,7 @@ class Tokenizer:
     """A `tiktoken.Encoding` (`enc`) and four ids of control tokens: `user`, `assistant`, `end`,
     `pad`."""
     about = ""                          # a note on its template, printed at the start of a run
+    check: Any = None                   # HFTokenizer's: ours leaves no text out
 
     def __init__(self, name: str, ranks: dict[bytes, int], pattern: str):
         """`ranks`: bytes -> id, all single bytes among them; smaller ids are joined first. The next

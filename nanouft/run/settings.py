@@ -170,11 +170,19 @@ def named_objective(argv: list[str]) -> str:
     return registry_name(first.parse_known_args(argv)[0].objective)
 
 
+def command_of(folder: str) -> list[str]:
+    """The words of the command line that began the run in `folder`."""
+    saved = read_json(Path(folder) / "run.json", argv=list)
+    if "argv" not in saved:
+        raise UserError(f"{folder}/run.json: names no command; start a new run")
+    return [*map(str, saved["argv"])]
+
+
 def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, TrainFlags, set[str]]:
     """The run in `folder`, read from the command line that began it. `values`: what this command
     line sets; only flags of MAY_CHANGE_ON_RESUME may be new. run.json may come from somebody else,
     so words that bring code or the network must be on this command line too."""
-    begun = [*map(str, read_json(Path(folder) / "run.json", argv=list).get("argv", []))]
+    begun = command_of(folder)
     if any(CODE_OR_NETWORK.search(word) and word not in argv for word in begun):
         raise UserError(f"--resume {folder}: it would run code or ask the network, which is done "
                         f"only if you name it; add {shlex.join(begun)}")
