@@ -667,6 +667,14 @@ def test_an_end_token_that_is_typed_is_named_once():
         '1: "</s>" is typed into a question, where it is letters, as in x']
 
 
+def test_a_dialogue_that_is_written_as_one_text_is_told():
+    """All but its last turns would be a question, or the human's be learned."""
+    for text, told in (("b\n\nHuman: c\n\nAssistant: d", True), ("Human rights: b", False)):
+        row = Row(T("u a"), (Turn("assistant", text),), where="x")
+        row = row.with_roles({"answer": (row.prompt, row.answer)})
+        assert any('"Human:" is typed' in x for x in encode([row], LETTERS, 99)[1].lines()) == told
+
+
 def test_no_row_comes_again_before_all_others_have_come_and_a_step_has_like_lengths():
     """In all small cases: an epoch may end anywhere in a step, or in a pool. The steps of a pool
     come in no order of length, or short rows would always meet the highest rates."""

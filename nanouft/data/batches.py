@@ -7,6 +7,7 @@
 A dialogue that is too long loses its oldest questions. No question and no answer is cut, except
 the answer to another question that KTO borrows: nothing is trained on it.
 """
+import re
 import textwrap
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence, Set
@@ -38,6 +39,8 @@ BORROWED = "mismatch"                   # role of an answer to another question,
 # end tokens of common tokenizers; a file made for one of them may have it typed into its texts
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
+# a dialogue that is written as one text
+TURN = re.compile(r"(?:^|\n\n)(?:Human|Assistant|### Instruction|### Response):")
 
 
 @dataclass
@@ -123,6 +126,10 @@ def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterato
             yield f'"{end}" is typed into an answer, which gets its end token anyway'
         if any(end in turn.text for turn in r.prompt):
             yield f'"{end}" is typed into a question, where it is letters'
+    typed = (TURN.search(text) for text in (*texts, *(turn.text for turn in r.prompt)))
+    if kept and (found := next(filter(None, typed), None)):
+        yield f'"{found[0].strip()}" is typed into a text, so others\' turns may be trained on; '\
+            "write the dialogue as messages"
 
 
 def fit(r: Row, tok: Tokenizer, n_ctx: int) -> list[Encoded]:
