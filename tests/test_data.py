@@ -831,7 +831,7 @@ def learned(item: dict, kind: str) -> tuple[str, str]:
                                                                                   chosen)
 
 
-@pytest.mark.parametrize("kind", CHOOSE.keys() - {"demos + prompts"})
+@pytest.mark.parametrize("kind", sorted(CHOOSE.keys() - {"demos + prompts"}))
 @pytest.mark.parametrize("field", [*FIELDS, *NAMES, "solution"])
 def test_a_field_of_any_type_is_trained_refused_or_named(field, kind):
     """Beside each form of a row. A number may change nothing only where another number of the same
