@@ -68,7 +68,6 @@ class Objective:
     reference = False                   # True: loss or credit read the reference's log-probs
     coupled = False                     # True: the loss of a row reads other rows' log-probs
     reads_sums = False                  # True: of them it reads sums alone, without gradient
-    logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
     first_models: ClassVar[FirstModels | None] = None   # models that must be trained before it
     scorer = "any"      # no function, a word for the range of rewards: "any", "grade" 0..1, "none"
     demo = "own"                        # demonstration beside samples: its "own", or "any" in turn

@@ -31,7 +31,7 @@ from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
-from nanouft.rollout import credit_rollout, measure_rollout
+from nanouft.rollout import credit_rollout, write_rollout_logps
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import FrozenModels
 
@@ -94,7 +94,7 @@ def sampled_batch(objective: Objective, row: Row, model: GPT, models: FrozenMode
         per_row |= {"demo": reward, "demo_reward": reward}
     batch = Batch.of(seqs, per_row)
     for role in seqs:
-        measure_rollout(batch, model, models.start, models.device, role)
+        write_rollout_logps(batch, model, models.start, models.device, role)
     two_each = {"samples": 2}                   # methods that read rows have no such setting
     return credit_rollout(batch, dataclasses.replace(objective, **two_each))[0]
 

@@ -49,15 +49,16 @@ DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_tra
             "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
             "report_to": "none", "ddp_find_unused_parameters": False}
 # flag of nanouft.train -> what is said here
-INSTEAD = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
-           "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
-           **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
+FLAG_HERE = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
+             "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
+             **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
 LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"  # their errors
-LEARNS = "nanouft.json"         # in a checkpoint: what its run learns from
+RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 # name in Plan.describe -> as it is called there
-DECIDES = {"objective": "method", "hp": "setting of the method", "code": "file of the method",
-           "key": "data, start model or reward", "steps": "number of steps",
-           "batch_size": "number of rows in a step", "lr": "learning rate", "seed": "seed"}
+MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
+                 "code": "file of the method", "key": "data, start model or reward",
+                 "steps": "number of steps", "batch_size": "number of rows in a step",
+                 "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
 
@@ -123,7 +124,7 @@ def refuse_first_run(argv: list[str]) -> int:
 
 def what_decides(about: dict) -> dict:
     """What a run learns from, of Plan.describe; the same on any number of processes."""
-    return {words: ({**about["config"], **about})[name] for name, words in DECIDES.items()}
+    return {words: ({**about["config"], **about})[name] for name, words in MUST_BE_EQUAL.items()}
 
 
 def check_same(told: list[str], parts: int) -> None:
@@ -135,14 +136,18 @@ def check_same(told: list[str], parts: int) -> None:
 
 def check_resume(checkpoint: str, learns: dict) -> None:
     """UserError if that run learned from something else, or is over."""
-    saved, now = read_json(Path(checkpoint, LEARNS)), json.loads(json.dumps(learns))
+    saved, now = read_json(Path(checkpoint, RECORD)), json.loads(json.dumps(learns))
     if other := [name for name, x in now.items() if saved.get(name) != x]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "
                         f"{' and '.join(other)}; give the same command")
     if lost := [name for name in ("optimizer", "scheduler") if not any(
             Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
         raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; take another")
-    if read_json(Path(checkpoint, "trainer_state.json"))["global_step"] >= now["number of steps"]:
+    state = read_json(Path(checkpoint, "trainer_state.json"), global_step=int)
+    if "global_step" not in state:
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json names no "
+                        "step; take another")
+    if state["global_step"] >= now["number of steps"]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: is the end of that run")
 
 
@@ -155,7 +160,7 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
     class SayWhat(transformers.TrainerCallback):        # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             if state.is_world_process_zero:
-                write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", LEARNS), learns)
+                write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", RECORD), learns)
 
     objective = plan.objective
     source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device, shared)
@@ -198,7 +203,7 @@ def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
     flags.add_flags(parser, cls, name)
     for word in argv:
         given = word.partition("=")[0]
-        here = INSTEAD.get(given[2:].replace("-", "_"), "")
+        here = FLAG_HERE.get(given[2:].replace("-", "_"), "")
         if given.startswith("--") and here and given not in parser._option_string_actions:
             raise UserError(f"{given}: is {here} here")
     values = vars(parser.parse_args(argv[1:] if name else argv))
@@ -225,7 +230,7 @@ def flags_named_as_here() -> Iterator[None]:
     try:
         yield
     except UserError as e:
-        raise UserError(re.sub("--([a-z-]+)", lambda found: INSTEAD.get(
+        raise UserError(re.sub("--([a-z-]+)", lambda found: FLAG_HERE.get(
             found[1].replace("-", "_"), found[0]), str(e))) from None
 
 

@@ -27,7 +27,7 @@ from nanouft.models.tokenizer import nano as shipped
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.ranges import without_notes
 from nanouft.plumbing.seeds import step_seed
-from nanouft.rollout import credit_rollout, measure_rollout
+from nanouft.rollout import credit_rollout, write_rollout_logps
 from nanouft.run.reference import FrozenModels
 
 CPU, NANO = Device("cpu", "fp32"), shipped()
@@ -232,7 +232,7 @@ def prepared(text: str) -> Batch:
             batch = Batch.of({"answer": s, "demo": demo},
                              batch.per_row | {"demo": there, "demo_reward": there})
         for role in batch.seqs:
-            measure_rollout(batch, nano(), start, CPU, role)
+            write_rollout_logps(batch, nano(), start, CPU, role)
         batch, _ = credit_rollout(batch, o)
     else:
         rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)

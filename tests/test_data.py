@@ -3,7 +3,6 @@ the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -21,24 +20,15 @@ import torch
 from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
+from nanouft.data.__main__ import main as show
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.files import items
-from nanouft.data.forms import MARKS, strip_answer
+from nanouft.data.fields import FIELDS, NAMES, without_margin
+from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout, never_held_out
-from nanouft.data.report import about_grades, report_use, unread_fields, unread_thumbs, what_is_read
-from nanouft.data.rows import (
-    NO_GRADE,
-    NO_LABEL,
-    NO_QUESTION,
-    Row,
-    read,
-    read_dataset,
-    reasons,
-    without_oldest,
-)
+from nanouft.data.report import about_grades, report_use, unread_fields
+from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, reasons, without_oldest
 from nanouft.data.selection import CHOOSE, NoRows, each_prompt
 from nanouft.models.folders import read_tokenizer, save_model
-from nanouft.models.hf_tokenizer import on_one_day
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.run.load import chosen_rows, load_rows
@@ -97,87 +87,78 @@ conversations~h a|g b -> u a > a b
 system=S; conversations~h a|g b -> s S|u a > a b
 prompt~s S|u a|a b|u c; completion~a d -> s S|u a|a b|u c > a d
 messages~s S|a Welcome.|u a|a b|u c -> s S|a Welcome.|u a > a b; \
-the dialogue up to its last answer, not the turns after it
+turns after the last answer
 messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}\
 ]}, {"role": "assistant", "content": "b"}] -> u x<br>y > a b
 messages~d S|u a|t 1|a b -> s S|u a|t 1 > a b
 prompt=a; chosen=good; rejected=bad; p=0.7 -> u a + a good - a bad; p=0.7
 prompt=a; chosen=g; rejected=b; score_chosen=0.9; score_rejected=0 -> u a + a g - a b; scores=0.9, 0
 chosen~u a|a b|u c|a good; rejected~u a|a b|u c|a bad -> u a|a b|u c + a good - a bad
-chosen=The sky is blue.; rejected=The sky is black. -> u The sky is + a blue. - a black.
 prompt={"role": "user", "content": "a"}; chosen={"from": "gpt", "value": "good"}; \
 rejected={"from": "gpt", "value": "bad"} -> u a + a good - a bad
-prompt=Hi; gold=7; weight=0 -> u Hi
-problem=a; solution=""; answer="4"; messages~u a|a It is 4 -> u a > a It is 4; messages, not answer
-prompt=x; response=y; messages~u a|a b|u c|a d -> u a > a b|u c|a d; \
-messages, not prompt and response
-question=x; response~u a|a b -> u a > a b; response, not question
-prompt=x; messages~s S|u a; response=b -> s S|u a > a b; messages and response, not prompt
-messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; chosen and rejected, not messages
-prompt=a ; completion= b; messages~u a|a b -> u a > a b
-prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b
+problem=a; solution=""; answer="4"; messages~u a|a It is 4 -> u a > a It is 4; answer, problem
+prompt=x; response=y; messages~u a|a b|u c|a d -> u a > a b|u c|a d; prompt, response
+messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; messages
+prompt=a ; completion= b; messages~u a|a b -> u a > a b; completion, prompt
+prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b; messages, prompt
 prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
-messages~u a|a b; input= a -> u a > a b
-system=S; messages~s S|u a|a b -> s S|u a > a b
+messages~u a|a b; input= a -> u a > a b; input
 system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
+chosen=The sky is blue.; rejected=The sky is black. -> u The sky is + a blue. - a black.
+chosen="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: good"; \
+rejected="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: bad" -> \
+u a|a b|u c + a good - a bad
+messages~u a|a b|u c; response=d -> u a|a b|u c > a d
+prompt=x; messages~s S|u a; response=b -> s S|u a > a b; prompt
+system=[{"type": "text", "text": "S"}]; prompt=a; response=b -> s S|u a > a b
 weight=1; prompt=a; response=b -> u a > a b
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> u a
 messages~s S|u a|a b|u c|a  -> s S|u a|a b|u c
-prompt~u a; completion~a   -> u a'''
+prompt~u a; completion= -> u a'''
 ODD = '''
 prompt=" "; response=b -> no question
 messages~s S|a b -> no question
 prompt=null; chosen=a; rejected=b -> no question
 messages=[{"role": "user", "content": null}, {"role": "assistant", "content": "b"}] -> no question
-prompt=a; response=null; label=true -> no answer, or an empty one
-prompt=a; response=NaN; score=1 -> no answer, or an empty one
 prompt=a; chosen=null; rejected=b -> no answer, or an empty one
 prompt=a; chosen=b; rejected=" " -> no answer, or an empty one
-prompt=a; chosen=[]; rejected=b -> no answer, or an empty one
-chosen=null; rejected=null -> no answer, or an empty one
-prompt=a; label=true -> no answer, or an empty one
-messages~u a; score=0 -> no answer, or an empty one
-prompt=a; response=b; label=null -> label, score or p is null
-prompt=a; response=b; label=NaN -> label, score or p is null
+prompt=a; response=b; label=null -> a grade is null
+prompt=a; response=b; label=NaN -> a grade is null
+chosen=a b; rejected=c d -> no question
+prompt=a; chosen=null; rejected=null; response=b; p=null; label=null -> a grade is null
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": false}] \
+-> every answer is marked
+prompt=a; label=1 -> no answer, or an empty one
 prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every answer is marked
-messages~u a|a b; train=false -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
-prompt=a; response=b; weight=0.25 -> line 2: the row has "weight": 0.25
-prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" is a text that holds
-question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" is a text that holds
-text=a -> line 2: has the fields text; needed are prompt
-Prompt=a; Response=b -> line 2: has the fields Prompt, Response; needed in small letters are
-prompt=a; response=b; output=c -> line 2: "output" and another field may both be
-prompt=a; chosen=b -> line 2: |a pair needs both
-chosen=a b; rejected=c d -> line 2: |do not begin alike
-chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
-prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer, which would
-prompt~u a|a b; chosen=c; rejected=d -> line 2: "prompt" ends with an answer, which would not be
-messages~w a -> line 2: |has the role "wizard"; known are system
-messages=[{"role": "user", "content": 7}] -> line 2: |has no text
-messages~u a|a b; loss_mask=[0, 1] -> line 2: the row has "loss_mask": [0, 1]; whether an answer
-messages~u a|a b; no_mask=[0, 1] -> line 2: the row has "no_mask": [0, 1]; whether an answer is
-messages=[{"role": "assistant", "content": "b", "thinking": "c"}] -> |has "thinking"; calls of tools
-messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "label": false}]\
- -> line 2: "messages[].label" is a grade inside a message; write it beside the messages
-system~u S; messages~u a|a b -> line 2: "system" holds a message of another role
-messages=[{"role": "user", "content": "a", "value": "c"}] -> |has no text but "a"; "content" is
-messages=[{"role": "user"}] -> line 2: message 1 of "messages" has no text but nothing; "content" is
-messages=[{"role": "user", "content": {"type": "text", "text": "a"}}] -> |has no text but {"type
-messages=[{"role": "user", "content": [{"type": "text", "content": "a"}]}] -> |has no text but
-prompt=a; answer={"score": 1, "role": "assistant", "content": "b"} -> line 2: "answer[].score"
+prompt=a; response=b; train="False" -> every answer is marked
+prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25, not true or false, or 1 or 0
+prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" holds messages that became
+question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" holds messages that
+prompt=a; response=b; output=c -> line 2: two names of one field: "response" and "output"
+messages=[{"role": "user", "content": "a", "value": "b"}] -> line 2: "messages" holds two names of
+prompt=a; chosen=b; rejected=c; label=0 -> line 2: "label" does not judge chosen and rejected
+prompt=a; chosen=b; rejected=c; score=0.2 -> line 2: "score" does not judge chosen and rejected
+prompt=a; response=b; p=0.5 -> line 2: "p" does not judge response
+system~u S; prompt=a; response=b -> line 2: "system" is [{"role": "user", "content": "S"}], not a
+messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "reasoning",\
+ "text": "b"}]}] -> line 2: "messages" holds a part of the type "reasoning", which is no text
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
-"text": "x", "weight": 0}, {"type": "text", "text": "y"}]}] -> |has "weight" in a
-prompt=a; response={"from": "gpt", "value": [{"type": "text", "text": "b", "mask": 1}]}\
- -> |has "mask" in a
-prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "label": 0}]}\
- -> line 2: "response[].content[].label" is a grade inside
-prompt=a; response={"role": "assistant", "content": [{"type": "text", "text": "b", "thinking": "c"}\
-]} -> |has "thinking"; calls of tools
+"text": "b", "weight": 0}]}] -> line 2: "messages" holds a mark in a part
+prompt=a; chosen=b -> line 2: |a pair needs both
+chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
+prompt=x; chosen~u a|a b; rejected~u a|a c -> line 2: |chosen does not begin with the prompt
+prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer
+prompt=a; response~u b -> line 2: |"response" does not begin with an answer
+messages~w a -> line 2: |"messages" holds the role "wizard"; known are system, user, assistant and
+messages=[{"role": "user", "content": 7}] -> line 2: |"messages" holds {"role": "user", "content": 7
+messages=[{"role": "user"}] -> line 2: |"messages" holds {"role": "user"}; a message is
+messages=[{"role": "user", "content": [{"type": "image"}]}] -> line 2: "messages" holds a part of
+system=S; messages~s S|u a|a b -> line 2: |are two system prompts
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
-prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1
-prompt=a; response=b; p=0.5 -> line 2: "p" judges a pair'''
+prompt=a; response=b; label=bad -> line 2: "label" is "bad", not true or false
+prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1'''
 
 
 def lines_of(text: str):
@@ -202,15 +183,13 @@ def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, tmp_p
     want = R(text, **grades)
     rows, left_out = read([write(tmp_path, item, item)])
     assert rows == [want, want] and not left_out and rows[0].extra == item
-    assert rows[1].where.endswith("my.jsonl, line 2") and rows[1].unread == unread
+    assert rows[1].where.endswith("my.jsonl, line 2")
+    assert ", ".join(sorted(rows[1].unread)) == unread
     (tmp_path / "my.json").write_text("\ufeff " + json.dumps([item], indent=1), encoding="utf-8")
     (of_json,), _ = read([str(tmp_path / "my.json")])
     assert of_json == want and of_json.where.endswith("my.json, item 1")
     (row,), _ = read_dataset([item])
     assert row == want and row.where == "dataset, row 1" and row.extra == item
-    line = report_use({"to learn from": ([row], {row.where})}, [], {}, ["demos"])
-    assert line.split("\n")[1:] == ["rows with a second question or answer: 1: the run reads "
-                                    f"{unread}, as in dataset, row 1"] * bool(unread)
     assert [r.prompt for r in CHOOSE["prompts"]([row])] == [want.prompt], "samples: no solution"
 
 
@@ -219,7 +198,7 @@ PAIR_ITEM = {"prompt": "a", "chosen": "good", "rejected": "bad"}
 AB, PAIR = R("u a > a b"), R("u a + a good - a bad")
 
 
-@pytest.mark.parametrize("item, said", [*lines_of(ODD), (7, "line 2: is no object with prompt")])
+@pytest.mark.parametrize("item, said", [*lines_of(ODD), (7, "line 2: is no JSON object")])
 def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item, said, tmp_path):
     file = write(tmp_path, QA, item)
     if ": " not in said and "|" not in said:
@@ -230,14 +209,21 @@ def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item,
         assert told.startswith(f"{file}, line 2: ")
 
 
+@pytest.mark.parametrize("flags, left", [("demos", 1), ("labels", 1), ("scores", 0)])
+def test_an_answer_without_a_label_is_left_out_where_others_have_one(flags, left, tmp_path):
+    """Its thumb may have another name. A pair and a prompt need none."""
+    file = write(tmp_path, QA | {"label": 1}, QA | {"thumb": "down"}, PAIR_ITEM, {"prompt": "a"})
+    rows, left_out = read([file], [flags])
+    assert len(rows) == 4 - left and [where for where, _ in left_out] == [f"{file}, line 2"] * left
+
+
 def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     """Each reason with its first place; reasons that differ in a number are one, and after eight of
     them the other rows are counted alone."""
     scores = [QA | {"score": x} for x in (2, 3, 4.5)]
-    file = write(tmp_path, QA, *scores[:2], {"text": "a"}, scores[2], {"prompt": None})
+    file = write(tmp_path, QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None})
     told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
-    assert ('(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.jsonl, '
-            "line 2; 1: has the") in told
+    assert '(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.js' in told
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30)]
     assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
@@ -251,13 +237,13 @@ TWICE = ['{"prompt": "a", "response": "b", "response": "c"}',
 
 
 def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
-    """JSON and parquet would keep the last value; test_a_file_that_cannot_be_read has the CSV."""
+    """JSON would keep the last value; test_a_file_that_cannot_be_read has the CSV."""
     file, whole, good = tmp_path / "my.jsonl", tmp_path / "my.json", json.dumps(QA)
     for name, line in zip(("response", "train", "y", "weight"), TWICE):
         file.write_text(f"{good}\n{line}\n")
         whole.write_text(f"[{good}, {line}]")
         fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
-        fails(f'my.json, item 2: "{name}" is there twice', read, [str(whole)])
+        fails(f'my.json: "{name}" is there twice', read, [str(whole)])
     file.write_text("\n".join([good, *TWICE, TWICE[0]]))
     fails('5 rows are refused (2: "response" is there twice', read, [str(file)])
     pyarrow = pytest.importorskip("pyarrow")
@@ -265,33 +251,49 @@ def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
     table = pyarrow.table([["a"], ["b"], ["c"]], names=["prompt", "response", "response"])
     parquet.write_table(table, tmp_path / "x.parquet")
     fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
-    inner = pyarrow.StructArray.from_arrays([pyarrow.array([1])] * 2, names=["y", "y"])
-    parquet.write_table(pyarrow.table([["a"], inner], names=["prompt", "meta"]),
-                        tmp_path / "x.parquet")
-    fails("x.parquet: cannot be read (", read, [str(tmp_path / "x.parquet")])
+
+
+def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
+    pandas = pytest.importorskip("pandas")
+    parts = np.array([{"type": "text", "text": "b"}], object)
+    talk = [*M("u a"), *M("a x", weight=np.int64(0)), *M("u c"), {"role": "assistant",
+                                                                  "content": parts}]
+    item = {"messages": np.array(talk, object), "system": pandas.NA, "score": pandas.NA}
+    rows, left_out = read_dataset([QA, item, {**item, "score": np.float64(1)}])
+    assert [where for where, _ in left_out] == ["dataset, row 2"] and rows[0] == AB
+    assert rows[1] == Row(T("u a|m x|u c"), T("a b"), score=1.0)
+    item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
+            "embedding": np.ones(3), "more": torch.ones(2)}
+    assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
+    table = pandas.DataFrame([QA | {"score": 0.5}, PAIR_ITEM])
+    assert read_dataset(table)[0] == [replace(AB, score=0.5), PAIR], "a column of another form"
+    fails("first such row has the fields 0, 1", read_dataset, pandas.DataFrame([["a", "b"]]))
+    fails("holds train, test and no rows; give one of its splits", read_dataset,
+          {"train": [QA], "test": [QA]})
 
 
 def test_a_decimal_is_a_number_and_no_truth():
-    rows, left_out = read_dataset([QA | {"score": Decimal(x)} for x in ("0.5", "1.00", "NaN")])
-    assert [r.score for r in rows] == [0.5, 1] and left_out == [("dataset, row 3", NO_GRADE)]
-    fails('"label" is "0.5", not true', read_dataset, [QA | {"label": Decimal("0.5")}])  # parquet's
+    rows, _ = read_dataset([QA | {"score": Decimal(x)} for x in ("0.5", "1.00")])
+    assert [r.score for r in rows] == [0.5, 1]
+    half = QA | {"label": Decimal("0.5")}               # as parquet has it
+    fails('"label" is "Decimal 0.5", not true', read_dataset, [half])
 
 
 def test_a_cell_of_a_csv_is_a_text(tmp_path):
-    """Also null, N/A and 42; a blank one is as if missing, and only grades are numbers. A column
-    without name and text, as spreadsheets write it, is nothing."""
+    """Also null, N/A and 42; a blank one is as if missing, and only grades are numbers."""
     (tmp_path / "[1].csv").write_text(
-        '\ufeffprompt, answer,label ,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\nd,,1,\n'
+        '\ufeffprompt, answer,label ,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\n'
         ',e,1,\nf,g,,\n"h, i","j\nk",1,\n', encoding="utf-8")
-    rows, left_out = read([str(tmp_path / "[1].csv")])
+    rows, left_out = read(str(tmp_path / "[1].csv"))
     assert [(r.prompt[0].text, r.answer[0].text, r.label, r.extra["gold"]) for r in rows] == [
         ("a", "null", 1, "7"), ("b", "N/A", 0, "nan"), ("c", "42", 0, ""), ("h, i", "j\nk", 1, "")]
-    assert sorted(why[:8] for _, why in left_out) == ["label, s", "no answe", "no quest"]
-    (tmp_path / "x.csv").write_text("prompt,response,, \na,b,,\na,b,, \n\na,b,,,,\na,b,7,\n")
+    assert sorted(why[:8] for _, why in left_out) == ["a grade ", "no quest"]
+    (tmp_path / "x.csv").write_text(                    # as spreadsheets of half of Europe have it
+        "prompt;response;label;;\na;b, c;1.0;;\na;b;0.0;;;;\na;b;TRUE;7;\n")
     rows, _ = read([str(tmp_path / "x.csv")])
-    assert [{**r.extra} for r in rows] == [QA] * 3 + [QA | {"column 3": "7"}]
-    assert unread_fields(rows, ["demos"]) == "column 3 (1 row)"
-    assert unread_fields(read_dataset([QA | {" ": 7}])[0], ["demos"]) == "' ' (1 row)"
+    assert [r.answer[0].text for r in rows] == ["b, c", "b", "b"]
+    assert [r.label for r in rows] == [1, 0, 1]
+    assert unread_fields(rows, ["labels"]) == "column 4 (1 row)"
 
 
 @pytest.mark.parametrize("name, head, line", [
@@ -318,7 +320,7 @@ def test_lines_that_quotation_marks_join_are_rows_or_told(tmp_path, capsys):
     assert "x.csv, line 2: quotation marks join lines" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mark", sorted(MARKS))
+@pytest.mark.parametrize("mark", ["weight", "train", "loss_mask"])
 def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     def trained(name: str, value) -> str:
         talk = [*M("u a|a x|u y|a b", **{name: value}), *M("u c|a d")]
@@ -326,71 +328,31 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
         return letters(i for i, m in zip(*LETTERS.chat(row.prompt, row.answer)) if m)
     assert [trained(mark, x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
     assert [trained(mark, x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
-    for name, value in ((mark, 0.5), (mark, "false"), ("mask", 1), ("no_loss", True)):
-        fails(f'message 4 of "messages" has "{name}": ', trained, name, value)
-
-
-@pytest.mark.parametrize("kinds, left", [
-    (["demos"], 1), (["labels"], 1), (["demos", "labels"], 0), (["prompts"], 0)])
-def test_in_a_file_with_labels_an_answer_without_one_is_left_out(kinds, left, tmp_path):
-    """Its thumb has another name, and may be down. UFT wants demonstrations beside labels; in a
-    file without labels each answer is a demonstration, and a pair or a prompt needs no label."""
-    items = [QA | {"label": True}, QA | {"thumb": "down"}, {"prompt": "a", "chosen": "b",
-             "rejected": "c"}, QA | {"score": 1}, {"prompt": "a"}]
-    rows, left_out = read([write(tmp_path, *items), write_jsonl(tmp_path / "d.jsonl", [QA] * 2)],
-                          kinds)
-    assert len(rows) + len(left_out) == 7
-    assert left_out == [(f"{tmp_path / 'my.jsonl'}, line 2", NO_LABEL)] * left
+    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, mark, 0.5)
 
 
 ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
-NO_MARK = "has a quotation mark that does not fit"
-
-
 @pytest.mark.parametrize("name, content, words", [
     ("x.jsonl", b"", "there is no row to learn from"),
-    ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"), ("x.jsonl", b"[{}", "no JSON"),
+    ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"), ("x.jsonl", b"[{}", "JSONDecode"),
     ("b.CSV", b"prompt\na\nb,c\n", "line 3: has more cells than the first"),
-    ("b.CSV", b'a,b\n"c', f"b.CSV, line 2: {NO_MARK}"),
-    ("b.tsv", b'"b" c\td\n', f"b.tsv, line 1: {NO_MARK}"),
-    ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', f"b.CSV, line 4: {NO_MARK}"),
-    ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'line 1: two columns are called "answer"'),
-    ("b.tsv", b"prompt,answer\na,b\n", "row 1: has the fields prompt,answer; needed"),
-    ("x.csv", ROW.encode("utf-16"), "(UTF-16)"), ("x.jsonl", ROW.encode("utf-16-le"), "(UTF-16)"),
-    ("x.jsonl", "ASCII".encode("utf-16-be"), "(UTF-16)"),
-    ("x.csv", ROW.encode("utf-32"), "(UTF-32); save it as UTF-8"),
-    ("x.jsonl", "ASCII".encode("utf-32-be"), "(UTF-32); save it as UTF-8"),
-    ("x.jsonl", ROW.encode("latin-1"), "line 2: is no UTF-8 (byte 0xe9: perhaps it is Windows-1"),
-    ("x.jsonl", b"\xef\xbb\xbf\n\n\x80", "line 3: is no UTF-8 (byte 0x80: perhaps it is Windo"),
-    ("x.jsonl", b"\0" * 99, "zero bytes alone"),
-    ("x.jsonl", pickle.dumps([1, 2]), "is no UTF-8 (byte 0x80"),
-    ("x.jsonl", b'\n{"n": ' + b"7" * 5000 + b"}", "line 2: has a number of over 4,300 digits"),
-    ("*.jsonl", None, "no such file); write out the name of each file, without ~ and *"),
-    ("https://x.org/x.jsonl", None, "and download what has an address; a data set of the hub "),
-    ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line, not over several"),
-    ("x.json", b'{"version": 1, "data": [{}]}', "has the fields version, data; needed"),
+    ("b.CSV", b'a,b\n"c', "b.CSV, line 2: unexpected end of data; in a cell in quotation marks"),
+    ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', "b.CSV, line 4: ',' expected after"),
+    ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
+    ("x.jsonl", ROW.encode("latin-1"), "x.jsonl, line 2: is no UTF-8 (perhaps Windows-1252"),
+    ("x.csv", ROW.encode("utf-16"), "is UTF-16"), ("x.csv", ROW.encode("utf-16-le"), "is UTF-16"),
+    ("x.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ("x.csv", b"PK\3\4\0\0", "save a spreadsheet as .csv"),
+    ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
-    ("x.json", b'{"prompt": "a",\n "output": "b"}\n{"prompt": "c"}', "each row in one line, not"),
-    ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "is packed; unpack it first")])
+    ("none.jsonl", None, "No such file"),
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack it if it is packed"),
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=2**31 - 1), "unpack it if it is packed")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
-    file = str(tmp_path / name) if "://" not in name else name
+    file = str(tmp_path / name)
     if content is not None:
         Path(file).write_bytes(content)
-    told = fails(words, read, [file])
-    assert told.startswith(file) and ("of the hub" in told) == (content is None)
-
-
-def test_a_parquet_file_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
-    """Before much of it is there: 200 rows of one text of 100 kB are a small file."""
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-    file = tmp_path / "x.parquet"
-    for texts in (many := pyarrow.array(["a" * 100_000] * 200), many.dictionary_encode()):
-        parquet.write_table(pyarrow.table({"prompt": texts}), file)
-        assert file.stat().st_size < 110_000 and len(read([str(file)])[0]) == 200
-        with monkeypatch.context() as now:
-            now.setattr("nanouft.data.files.MOST_BYTES", 1e7)
-            assert next(items(str(file))) and fails("holds more than 0.01 GB", read, [str(file)])
+    assert fails(words, read, [file]).startswith(file)
 
 
 ASKS = """
@@ -400,12 +362,6 @@ sys.addaudithook(lambda event, args: asked.append(args) if event.startswith("soc
 from nanouft.data.rows import read
 print(len(read(sys.argv[1:])[0]), asked)
 """
-
-
-def test_a_folder_that_datasets_has_saved_is_named(tmp_path):
-    datasets = pytest.importorskip("datasets")
-    datasets.Dataset.from_list([QA]).save_to_disk(tmp_path / "mine")
-    fails("library datasets has saved on the disk", read, [str(tmp_path / "mine")])
 
 
 def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_path, monkeypatch):
@@ -426,33 +382,6 @@ def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_
     fails("chosen: list<", read, [f"hub:{tmp_path / 'd'}"])         # columns of one file alone
 
 
-def test_rows_in_memory_may_hold_what_pandas_and_torch_make(tmp_path):
-    parts = np.array([{"type": "text", "text": "b"}], object)
-    talk = [*M("u a"), *M("a x", weight=np.int64(0)), *M("u c"), {"role": "assistant",
-                                                                  "content": parts}]
-    nothing = pytest.importorskip("pandas").NA
-    item = {"messages": np.array(talk, object), "system": nothing, "score": nothing}
-    rows, left_out = read_dataset([QA, item, {**item, "score": np.float64(1)}])
-    assert left_out == [("dataset, row 2", NO_GRADE)] and rows[0] == AB
-    assert rows[1] == Row(T("u a|m x|u c"), T("a b"), score=1.0)
-    item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
-            "embedding": np.ones(3), "more": torch.ones(2)}
-    assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
-    assert read_dataset([{"prompt": "a", "response": "b", "score": np.float32(0.5)}])[0] == [
-        replace(AB, score=0.5)]
-
-
-@pytest.mark.parametrize("kinds, refused", [(["prompts"], True), (["demos"], False),
-                                            (["demos", "prompts"], False)])
-def test_the_beginning_of_an_answer_is_trained_or_refused(kinds, refused):
-    """A method that samples would ask the question without it."""
-    item = {"question": M("u a|a Let me think:")}
-    if refused:
-        fails('dataset, row 1: "question" ends with an answer', read_dataset, [item], kinds)
-    else:
-        assert read_dataset([item], kinds)[0] == [R("u a > a Let me think:")]
-
-
 def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -465,8 +394,27 @@ def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, monkeypatch):
         wanted = datasets.load_dataset(mine, config, split=split or "train")["prompt"]
         rows, _ = read([":".join(["hub", mine, *filter(None, [config]), split])])
         assert [r.prompt[0].text for r in rows] == [*wanted]
-    fails("is not hub:owner/name:CONFIG:SPLIT", read, [f"hub:{mine}:c:d:e"])
     fails('Unknown split "no". Should be one of', read, [f"hub:{mine}:no"])
+
+
+@pytest.mark.parametrize("names, finds, leaves", [
+    (["a.jsonl"], "", ""), (["a.jsonl", "b.csv", "c.csv"], "b.csv, c.csv", "a.jsonl"),
+    (["night-train.jsonl", "x/y.jsonl"], "night-train.jsonl", "x/y.jsonl"),
+    (["a.jsonl", "a.jsonl.bak", ".b.jsonl"], "a.jsonl, a.jsonl.bak", "")])
+def test_what_datasets_leaves_out_of_a_folder_of_yours_is_named(names, finds, leaves, tmp_path,
+                                                                monkeypatch, capsys):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for name in names:
+        (tmp_path / "mine" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "mine" / name).write_text(
+            "prompt\nHi\n" if name.endswith("csv") else '{"prompt": "Hi"}\n')
+    read([f"hub:{tmp_path / 'mine'}"])
+    told = capsys.readouterr().out.strip().partition(" finds ")[2]
+    assert told == finds + (f" and leaves out {leaves}" if leaves else "")
+    (tmp_path / "mine" / names[0]).rename(tmp_path / "mine" / "[1].tsv")
+    (tmp_path / "mine").rename(tmp_path / "mine[1]")
+    fails("square brackets", read, [f"hub:{tmp_path / 'mine[1]'}"])
 
 
 # ---- which rows stand together -------------------------------------------------------------------
@@ -504,8 +452,8 @@ def test_which_sequences_a_method_sees(kind):
                    "demonstrations; unused fields: ticket (2 rows), thumb (2 rows)"),
     ("labels", AB, '"label": true for thumbs up or false for down) or pairs; ')])
 def test_where_no_row_can_be_used_the_line_says_why(kind, row, words):
-    told = fails(words, CHOOSE[kind], [replace(row, where=f"a/my.jsonl, line {i}", extra={
-        "prompt": "a", "ticket": 1, "thumb": 2}) for i in (1, 2)])
+    told = fails(words, CHOOSE[kind], [replace(row, where=f"a/my.jsonl, line {i}", unread={
+        "ticket": [1], "thumb": [2]}) for i in (1, 2)])
     assert ("my.jsonl, line 1)" in told) == ("(2: " in words)
 
 
@@ -528,25 +476,13 @@ def test_every_row_is_accounted_for(kind, why):
     assert sorted(x.rpartition(", as in ")[0] for x in reasons[:-1].split("; ")) == why
 
 
-@pytest.mark.parametrize("kinds, said", [
-    (["demos"], "the response, not chosen and rejected"), (["demos", "pairs"], ""),
-    (["pairs"], "chosen and rejected, not the response"), (["prompts"], "")])
-def test_of_an_answer_beside_a_pair_the_run_says_which_it_reads(kinds, said):
-    (row,), _ = read_dataset([QA | {"chosen": "b", "rejected": "c"}])
-    lines = report_use({"to learn from": ([row], {row.where})}, [], {}, kinds).split("\n")
-    assert len(lines) == 1 + bool(said) and said in lines[-1]
-    assert not what_is_read(replace(row, label=0.0), ["demos"]), "it is left out"
-
-
 @pytest.mark.parametrize("grade, kinds, said", [
     ({"label": True}, ["labels"], True), ({"score": 1}, ["demos"], True),
     ({"label": True}, ["pairs"], False), ({}, ["demos"], False)])
 def test_of_a_grade_of_several_answers_the_run_says_so(grade, kinds, said):
-    """And of a turn after the last answer as well, in any case."""
     talks = "u a|a b|u c|a d|u e", "u a|a b"
     rows, _ = read_dataset([{"messages": M(x)} | grade for x in talks])
     lines = report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, kinds)
-    assert lines.count("the dialogue up to its last answer, not the turns after it") == 1
     assert lines.count("one grade for all answers of a dialogue") == said
 
 
@@ -559,6 +495,15 @@ def test_a_question_with_an_empty_answer_is_a_question_if_answers_are_sampled():
         assert row.answer is None and not left_out and row.prompt[-1].role == "user"
         fails("no answer, or an empty one", lambda item=item: CHOOSE["demos"](
             read_dataset([item], ["demos"])[0]))
+
+
+@pytest.mark.parametrize("best, scores, unread", [
+    (0.5, (0.5, 0.25), ""), (8.5, (), "score_chosen (1 row), score_rejected (1 row)")])
+def test_evaluate_reads_scores_of_a_pair_if_they_are_from_0_to_1(best, scores, unread, tmp_path):
+    """UltraFeedback's reach 10, and its pairs are compared all the same."""
+    rows, _ = evaluate.read_all([write(tmp_path, PAIR_ITEM | {
+        "score_chosen": best, "score_rejected": 0.25})])
+    assert rows == [replace(PAIR, scores=scores)] and unread_fields(rows, ["scores"]) == unread
 
 
 GOOD, BAD = Row(label=1.0), Row(label=0.0)
@@ -723,7 +668,7 @@ def test_an_end_token_that_is_typed_is_named_once():
 
 
 def test_a_dialogue_that_is_written_as_one_text_is_told():
-    """As HH-RLHF has it: all but its last turns would be a question, or the human's be learned."""
+    """All but its last turns would be a question, or the human's be learned."""
     for text, told in (("b\n\nHuman: c\n\nAssistant: d", True), ("Human rights: b", False)):
         row = Row(T("u a"), (Turn("assistant", text),), where="x")
         row = row.with_roles({"answer": (row.prompt, row.answer)})
@@ -783,17 +728,19 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
 
 @pytest.mark.parametrize("item, kinds, said", [
     (QA | {"label": True, "score_chosen": 9}, ["labels"], "score_chosen (1 row)"),
-    (QA | {"label": False, "score": 1.0}, ["scores"], "label (1 row)"),
-    (QA | {"label": True, "score": 1.0}, ["demos", "scores"], "label (1 row)"),
-    (QA | {"label": True, "score": 1.0}, ["demos", "labels"], "score (1 row)"),
     (QA | {"label": True, "score": 1.0}, ["demos"], ""),
-    (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"], "p (1 row), label (1 row)"),
+    (QA | {"chosen": "b", "rejected": "c"}, ["demos"], "chosen (1 row), rejected (1 row)"),
+    (QA | {"chosen": "b", "rejected": "c"}, ["pairs"], "response (1 row)"),
+    (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"],
+     "label (1 row), p (1 row)"),
+    (QA | {"label": 1, "score": 1.0}, ["scores"], "label (1 row)"),
+    (QA | {"label": 1, "score": 1.0}, ["labels"], "score (1 row)"),
+    ({"messages": M("u a|a b")}, ["prompts"], "answers in messages (1 row)"),
     (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
-    ({"prompt": {"role": "user", "content": "a", "vote": 1}}, ["prompts"], "prompt[].vote (1 row)"),
-    (QA | {"prompt": {"role": "user", "content": [{"type": "text", "text": "a", "weight": 0}]},
-           "system": [{"type": "text", "text": "S", "cache_control": "x", "id": None}]}, ["demos"],
-     "prompt[].content[].weight (1 row), system[].cache_control (1 row)"),
-    ({"messages": M("u a|a b")}, ["prompts"], "the last answer of messages (1 row)")])
+    ({"messages": M("u a|a b", vote=1, none=None)}, ["demos"], "messages[].vote (1 row)"),
+    ({"prompt": {"role": "user", "content": [{"type": "text", "text": "a", "cite": 3}]},
+      "chosen": M("a b", tool_calls=[1]), "rejected": "c"}, ["pairs"],
+     "prompt[].content[].cite (1 row), chosen[].tool_calls (1 row)")])
 def test_a_field_that_this_method_does_not_read_is_named(item, kinds, said):
     rows, _ = read_dataset([item], kinds)
     assert unread_fields(rows, kinds, CHOOSE[kinds[0]](rows)) == said
@@ -826,7 +773,7 @@ def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(t
 
 # ---- fields that nothing reads -------------------------------------------------------------------
 @pytest.mark.parametrize("flags, unread", [
-    ("sft", "fields that this run does not read: thumb (9 rows), prompt[].vote (9 rows)\n"),
+    ("sft", "fields that this run does not read: prompt[].vote (9 rows), thumb (9 rows)\n"),
     ("grpo --reward reward.py:length", ""), ("kto", None)])
 def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, capsys):
     """A thumb under a name of its own would train all answers as demonstrations. A reward of yours
@@ -835,29 +782,13 @@ def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, c
                               "thumb": "up"} for i in range(9)])
     objective, cfg, _ = read_flags(["--objective", *flags.split(), "--data", file])
     if unread is None:
-        fails("unused fields: thumb",
+        fails("unused fields: prompt[].vote (9 rows), thumb (9 rows)",
               lambda: chosen_rows(cfg, objective, load_rows(cfg, objective)))
     else:
         chosen_rows(cfg, objective, load_rows(cfg, objective))
     printed = capsys.readouterr().out
     assert (unread or "") in printed and ("does not read" in printed) == bool(unread)
     assert unread is not None or "thumb" not in printed
-
-
-@pytest.mark.parametrize("values, down", [
-    ([True, False], "false"), ([False], "false"), ([0, 1, None], "0"), ([1.0, -1.0], "-1.0"),
-    (["Up", "DOWN "], "down"), (["yes", "no"], "no"), (["good", "bad", True], "bad"),
-    (["0", "1"], "0"), ([True], ""), ([1, 2, 0], ""), (["no", "perhaps"], ""), ([[0], 0], "")])
-def test_a_thumb_under_another_name_is_told_with_its_cost(values, down):
-    """Where an answer without a grade is imitated for all that: one line for all such fields."""
-    rows, _ = read_dataset([{"messages": M("u a|a b", vote=x), "up": x, "id": "no 7"}
-                            for x in values])
-    assert unread_thumbs(rows, ["demos", "scores"]) == bool(down) * (
-        f"up and messages[].vote are not read, so rows with {down} are imitated; call it label if "
-        "it judges the answer")
-    assert not unread_thumbs(rows, ["labels"])
-    judged, _ = read_dataset([QA | {"up": x, "label": True} for x in values])
-    assert not unread_thumbs(judged, ["demos"])
 
 
 @pytest.mark.parametrize("sign", ["\n", " ", '"', "[ {", "<|", "7", ":", "strftime_now('"])
@@ -868,8 +799,143 @@ def test_what_reads_a_text_is_linear_in_its_signs(sign):
         for field in ("prompt", "response", "label"):
             with suppress(UserError):
                 read_dataset([QA | {field: text}])
-        assert strip_answer(text) in text and on_one_day(text) == text
+        assert without_margin(text, "assistant") in text
         assert reasons([("x, line 1", text)])
         exact_scores(world_rows("val", "demos", 9, 0), [text] * 9)
-    if sign == ":":
-        fails("is not hub:owner/name:CONFIG:SPLIT", read, [f"hub:{many}"])
+
+# ---- nothing is lost without a line --------------------------------------------------------------
+PLACES = [{}, QA, QA | {"label": 1}, QA | {"score": 0.5}, PAIR_ITEM, QA | PAIR_ITEM,
+          PAIR_ITEM | {"score_chosen": 0.5, "score_rejected": 0.25}, {"prompt": "a"},
+          {"messages": M("s S|u a|a b")}, {"messages": M("u a|a b")} | PAIR_ITEM,
+          {"prompt": M("u a"), "response": M("a b")},
+          {"chosen": M("u a|a g"), "rejected": M("u a|a b")}]
+TEXT = [{"type": "text", "text": "zebra"}]
+VALUES = ["zebra", M("s zebra"), M("u zebra"), M("a zebra"), M("a zebra")[0], 0, 1, True, [1, 2],
+          TEXT, [TEXT[0] | {"type": "reasoning"}], [TEXT[0] | {"weight": 0}], ["zebra"],
+          {"zebra": 1}]
+NUMBERS = ["label", "score", "p", "score_chosen", "score_rejected", "weight", "train"]
+
+
+def learned(item: dict, kind: str) -> tuple[str, str]:
+    """(all that a method of this kind learns from a row, the fields that it names as not read);
+    what is learned is "nothing" if no method can use the row, and "" if the row is refused."""
+    try:
+        rows, _ = read_dataset([item], [kind])
+        chosen = CHOOSE[kind](rows)
+    except NoRows:
+        return "nothing", str(rows[0].unread)
+    except UserError as e:
+        assert "dataset, row 1: " in str(e) or "there is no row to learn from (1" in str(e)
+        return "", str(e)
+    return str([(r.roles, r.score, r.label, r.p) for r in chosen]), unread_fields(rows, [kind],
+                                                                                  chosen)
+
+
+@pytest.mark.parametrize("kind", sorted(CHOOSE.keys() - {"demos + prompts"}))
+@pytest.mark.parametrize("field", [*FIELDS, *NAMES, "solution"])
+def test_a_field_of_any_type_is_trained_refused_or_named(field, kind):
+    """Beside each form of a row. A number may change nothing only where another number of the same
+    field does: label 1 of a demonstration, as label 0 takes it out."""
+    ours, lost = NAMES.get(field, field), []
+    for item in PLACES:
+        beside = {name: x for name, x in item.items() if NAMES.get(name, name) != ours}
+        without, silent = learned(beside, kind)[0] or "nothing", []
+        for value in VALUES:
+            found, named = learned(beside | {field: value}, kind)
+            if found == without != "nothing" and not re.search(rf"\b{field}\b", named):
+                silent.append(value)
+        if ours not in NUMBERS or {0, 1} <= {x for x in silent if isinstance(x, int)}:
+            lost += [(beside, value) for value in silent]
+    assert not lost
+
+
+@pytest.mark.parametrize("place", ["message", "part"])
+def test_what_stands_inside_of_messages_is_trained_refused_or_named(place):
+    """Each name that means something in a row, also a second text or role, and a thought."""
+    for name, value in product([*FIELDS, *NAMES, "value", "from", "thumb", "tool_calls", "type"],
+                               ("reasoning", 0, False, [{"a": 1}])):
+        part = {"type": "text", "text": "b"}
+        answer = {"role": "assistant", "content": "b"} | {name: value} if place == "message" else {
+            "role": "assistant", "content": [part | {name: value}]}
+        found, said = learned({"messages": [*M("u a"), answer]}, "demos")
+        assert not found or re.search(rf"\b{name}\b", said), (name, value)
+
+
+@pytest.mark.parametrize("values, cost", [
+    (["up", "Down"], "down is imitated, too: if it judges the answer, call it label"),
+    ([True, False], "false is imitated"), ([1, 0], "0 is imitated"), (["1.0", "-1"], "-1 is imit"),
+    ([5, 1, 3], "1 is imitated, too: if it judges the answer, call it score and bring it to 0..1, "
+                "as (x - 1) / 4"), ([10, 2.5], "as (x - 1) / 9"), (["4.0", "0"], "as x / 5"),
+    (["up", "up"], ""), ([5, 5], ""), ([5, 99], ""), (["red", "down"], "")])
+def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, cost):
+    n = f"({len(values)} rows"
+    for name, some in (("mine", [QA | {"mine": x} for x in values]),
+                       ("messages[].mine", [{"messages": M("u a|a b", mine=x)} for x in values])):
+        rows, _ = read_dataset(some)
+        told = unread_fields(rows, ["demos"])
+        assert told.startswith(f"{name} {n}" + ("; " if cost else ")")) and cost in told
+        assert "imitated" not in unread_fields(rows, ["labels"]) + unread_fields(rows, ["pairs"])
+    judged, _ = read_dataset([QA | {"mine": x, "label": True} for x in values])
+    assert unread_fields(judged, ["demos"]) == f"mine {n})"
+
+
+@pytest.mark.parametrize("objective, made", [
+    ("sft", "4 demonstrations"), ("dpo", "3 pairs"), ("kto", "6 labelled answers"),
+    ("grpo", "4 prompts")])
+def test_the_command_speaks_of_what_the_method_makes(objective, made, tmp_path, capsys):
+    """A method that samples trains on no token of the rows, and its reward gets every field."""
+    pairs = [PAIR_ITEM | {"prompt": f"Say {i}."} for i in range(3)]
+    file = write(tmp_path, *[x | {"price": 7} for x in (*pairs, QA)])
+    assert show([file, "--objective", objective]) == 0
+    told = capsys.readouterr().out.partition(f"What {objective} makes of them: ")[2]
+    assert told.startswith(f"{made}\n") and "price (4 rows)" in told
+    assert ("does not read" in told) == ("[[" in told) == (objective != "grpo")
+
+
+WORDS = ["NA", "None", "null", "nan", "-", 'a "b" c', "a, c\td"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "parquet"])
+def test_every_door_gives_what_the_file_gives(form, tmp_path, monkeypatch):
+    """`hub:` and a Dataset in memory, whose library would make null of "NA"."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    item = {f"field {i}": text for i, text in enumerate(WORDS)}
+    (tmp_path / "mine").mkdir()
+    file, made = str(tmp_path / "mine" / f"train.{form}"), datasets.Dataset.from_list([item])
+    {"json": lambda: Path(file).write_text(json.dumps([item])), "csv": lambda: made.to_csv(file),
+     "jsonl": lambda: made.to_json(file), "parquet": lambda: made.to_parquet(file)}[form]()
+    found = [x for _, x in items(file)]
+    assert found[0] == item and [x for _, x in items(f"hub:{tmp_path / 'mine'}:train[:9]")] == found
+    assert [x for _, x in dataset_rows(made, "")] == found
+
+
+@pytest.mark.parametrize("names, labels", [
+    (["good", "bad"], None), (["incorrect", "correct"], None), (["neg", "pos"], None),
+    (["0", "1"], [0, 1]), (["1", "0"], [1, 0]), (["False", "True"], [0, 1])])
+def test_a_class_is_its_name_by_every_door(names, labels, tmp_path, monkeypatch):
+    """Its number may mean the opposite: `datasets` sorts the names, so bad is 0 and correct, too.
+    Also where a csv has the numbers and its card the names."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    text, of_class = datasets.Value("string"), datasets.ClassLabel(names=names)
+    made = datasets.Dataset.from_list(
+        [{"prompt": "ask", "response": "so", "label": i} for i in (0, 1)],
+        features=datasets.Features({"prompt": text, "response": text, "label": of_class}))
+    for form in ("table", "text"):
+        (tmp_path / form).mkdir()
+    made.to_parquet(tmp_path / "table" / "train.parquet")
+    made.to_csv(tmp_path / "text" / "train.csv")
+    (tmp_path / "text" / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - {name: prompt, dtype: string}\n"
+        "  - {name: response, dtype: string}\n  - name: label\n    dtype:\n      class_label:\n"
+        f"        names: {json.dumps(dict(enumerate(names)))}\n---\n")
+    doors = [str(tmp_path / "table" / "train.parquet"), f"hub:{tmp_path / 'table'}",
+             f"hub:{tmp_path / 'text'}"]
+    for ask in (*(lambda door=door: read([door]) for door in doors), lambda: read_dataset(made)):
+        if labels is None:
+            with pytest.raises(UserError, match=f'"label" is "{names[0]}", not true or false'):
+                ask()
+            continue
+        rows, _ = ask()
+        assert [r.label for r in rows] == labels

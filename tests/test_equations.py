@@ -220,11 +220,10 @@ def test_a_wrong_sg_in_a_head_is_a_sentence_that_says_what_to_change(name, right
         test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line)
 
 
-def test_the_eight_lines_of_pytorch_in_the_head_of_grpo_are_its_loss():
+def test_the_lines_of_pytorch_in_the_head_of_grpo_are_its_loss():
     """As they stand there, with the default settings; and so is their gradient."""
     below = HEADS["grpo"].partition("In PyTorch, ")[2].split("\n")[1:]
     code = [line.strip() for line in itertools.takewhile(lambda x: x.startswith("    "), below)]
-    assert len(code) == 8
     o = OBJECTIVES["grpo"]()
     batch = step("grpo", o)
     s, eps = batch.seqs["answer"], o.eps

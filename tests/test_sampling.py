@@ -20,7 +20,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
-from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, rollout_stats
+from nanouft.rollout import Rollouts, Sampler, batch_of, rollout_stats, write_rollout_logps
 from nanouft.run.evaluation import answer_rows
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
@@ -319,7 +319,7 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     decoded = torch.linspace(-3, -1, int(s.mask.sum())).double()
     batch.per_row = {"reward": torch.tensor([0.0, 1.0, 0.5, 0.5, 1.0, 0.25]),
                      "ended": torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0])}
-    seen = measure_rollout(batch, policy, start, CPU)
+    seen = write_rollout_logps(batch, policy, start, CPU)
     kl, entropy, k1, k3, gaps = [], [], [], [], []
     for (i, t), old in zip(s.mask.nonzero().tolist(), decoded.tolist()):
         p, q = (m(s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1) for m in (policy, start))

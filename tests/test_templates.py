@@ -86,20 +86,6 @@ def test_the_indentation_of_an_answer_is_trained(tmp_path):
     assert trained_text(tok, ids, mask) == "  if x<|im_end|>"
 
 
-def test_a_template_that_does_not_end_or_fills_the_memory_is_refused_in_a_line(
-        tmp_path, monkeypatch):
-    """For the first dialogue, or for the first one of its form."""
-    loops = "{%- for a in range(99999) -%}" * 2 + "{%- endfor -%}" * 2
-    monkeypatch.setattr("nanouft.models.hf_tokenizer.SECONDS", 0.2)
-    monkeypatch.setattr("nanouft.models.hf_tokenizer.GIGABYTES", 1)
-    for act in (loops, "{%- set x = 10**(10**9) -%}", "{%- set x = 'a' * 10**11 -%}",
-                "{%- set x = lipsum(n=10**9) -%}", "{{- strftime_now('" + "%d" * 10**6 + "') -}}",
-                f"{{%- if messages[2] -%}}{loops}{{%- endif -%}}",
-                f"{{%- if add_generation_prompt -%}}{loops}{{%- endif -%}}"):
-        with pytest.raises(UserError, match="chat template"):
-            tokenizer(tmp_path, act + CHATML).check(dialogue("u a / a b / u c / a d"))
-
-
 def test_a_text_that_is_to_go_on_has_no_end_behind_it(tmp_path):
     """Some tokenizers append their end token to every text."""
     tok = tokenizer(tmp_path, CHATML)
@@ -199,11 +185,11 @@ MODERN = {
          "<think>\nso</think>Five.<|im_end|>\n</s>"]),
     "a prompt that begins a thought, and no thought in any answer": (
         HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' " + END,
-        "begin each answer with '<think>\\n'",
+        "where its prompt for one ends ('|>assistant\\n<think>\\n')",
         ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
     "a prompt that ends with white space, which no answer begins with": (
         HEAD + BEGIN + "+ m['content'] + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ' ' " + END,
-        *["its prompt for one ends: repair its generation prompt"] * 2),
+        *["where its prompt for one ends ('m_start|>assistant\\n ')"] * 2),
     "a prompt with or without a thought": (
         HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
         "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "
@@ -256,7 +242,7 @@ def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divide
 
 DIALOGUES = [
     "u Zero? / a One.", "u  Zero? \n / a One. ", "s Be kind. / u Zero? / a One.",
-    "s Be kind. / s Be long. / u Zero? / a One.", "s user / u Zero? / a One.",
+    "s Be kind. / s Be long. / u Zero? / a One.",
     "u Zero? / a One. / s Be long. / u Two? / a Three.",
     "u Zero? / a One. / u Two? / a Three. / u Four? / a Five.",
     "u Zero? / a One. / u Zero? / a One.", "u Zero? / a One. / a Two.",
@@ -277,7 +263,7 @@ CHANGED = {what: (CHATML.replace(old, new), words) for what, old, new, words in 
      "part of \"<think>a b</think>Four.\" of the assistant"),
     ("lost: results", "messages", "messages if m['role'] != 'tool'", "\"1\" of the tool"),
     ("lost: system turns", "messages", "messages if m['role'] != 'system'",
-     "\"user\" of the system"),
+     "\"Be kind.\" of the system"),
     ("lost: all but the first", "messages", "messages if m['role'] != 'system' or m == messages[0]",
      "\"Be long.\" of the system"),
     ("lost: the first turn", "messages", "messages[1:]", "\"Be kind.\" of the system"),

@@ -52,6 +52,7 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
 # ---- the same numbers ----------------------------------------------------------------------------
 @pytest.mark.parametrize("name, flags, theirs", [
     ("sft", "", ""), ("kto", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
+    ("sft", "--steps 4 --warmup 0.25", "--max_steps 4 --warmup_steps 1"),       # a number of steps
     ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
      "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
      "--gradient_checkpointing true"),
@@ -349,6 +350,14 @@ def test_a_checkpoint_that_is_not_whole_is_refused(damage, why, tmp_path, monkey
     damage(tmp_path / "out/checkpoint-2/optimizer.pt")
     assert command(trainer.main, goes_on) == 2
     assert why in one_error(capsys)
+
+
+def test_a_damaged_state_of_a_checkpoint_is_one_line(tmp_path, monkeypatch, capsys):
+    goes_on = begun(tmp_path, monkeypatch)
+    for text in ("", "[1]", "{}", '{"global_step": "2"}', '{"global_step": null}'):
+        (tmp_path / "out/checkpoint-2/trainer_state.json").write_text(text)
+        assert command(trainer.main, goes_on) == 2
+        assert "trainer_state.json" in one_error(capsys), text
 
 
 def test_train_on_several_processes_says_the_command(monkeypatch, capsys):

@@ -33,7 +33,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Sampler
 from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
-from nanouft.run.memory import activation_bytes_per_token, saved_bytes_per_token
 from nanouft.run.reference import FrozenModels
 
 EACH = ["llama", "qwen2", "gpt2", *["real"] * bool(REAL)]
@@ -170,6 +169,19 @@ def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precis
     assert torch.equal(asked[0](ids), net(ids).logits)
 
 
+def saved_bytes(model) -> int:
+    """What a forward saves for the backward pass."""
+    tensors: dict[int, torch.Tensor] = {}           # address -> tensor; held, so none comes twice
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        tensors[x.untyped_storage().data_ptr()] = x
+        return x
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        model(torch.zeros(1, 16, dtype=torch.long), want="hidden")
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    return sum(x.untyped_storage().nbytes() for place, x in tensors.items() if place not in weights)
+
+
 @pytest.mark.parametrize("kind, lora", [("gpt2", False), ("llama", True)])
 def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
     """Left on in decoding, transformers forgets the cache without an error."""
@@ -188,10 +200,9 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
             model, prompts, stop=tok.stops, pad=tok.pad, max_new=4, temperature=warm)]
         ref = FrozenModels(model, tok.pad, CPU).logps(rows)
         seen.append((found, [r["answer"].tolist() for r in ref], gradients(model),
-                     saved_bytes_per_token(model), activation_bytes_per_token(model)))
+                     saved_bytes(model)))
     plain, less = seen
     assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
-    assert less[3] < less[4] < plain[4] == plain[3], "one of two blocks is computed again"
     same(less[2], plain[2], 1e-6)
     assert len(plain[2]) > 5
 
@@ -272,10 +283,8 @@ def named(*names: str) -> list[dict]:
 
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer_config.json"
 LAYER_TYPES = {"layer_types": None}     # of all layers, so it does not fit another number of them
-MANY = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 9}
 REFUSED = [     # folders as they are met: the kind, {file: change}, words of the refusal
     ("qwen2", {CONFIG: "{"}, "no JSON"),
-    ("qwen2", {CONFIG: '{"a": 0, "b": [{"c": 1, "c": 2}]}'}, 'json: "c" is there twice'),
     ("qwen2", {WEIGHTS: "x"}, "no causal language model"),
     ("qwen2", {WEIGHTS: None, "pytorch_model.bin": "x"}, "no file named model.safetensors"),
     ("qwen2", {"tokenizer.json": None, TOKENS: None}, "has no tokenizer"),
@@ -289,34 +298,19 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
      "lack model.layers.2.input_layernorm.weight (12 in all)"),
     ("qwen2", {CONFIG: {"num_hidden_layers": 1} | LAYER_TYPES},
      "no place for the weights model.layers.1."),
-    ("qwen2", {CONFIG: {"num_hidden_layers": 10**9} | LAYER_TYPES},
-     "has num_hidden_layers 1,000,000,000, for 26 weights"),
     ("llama", {CONFIG: {"intermediate_size": 40}},
      "another shape for model.layers.0.mlp.down_proj.weight (6 in all)"),
-    ("qwen2", {WEIGHTS: {"model.norm.weight": torch.full((32,), torch.nan)}},
-     "model.norm.weight is not finite"),
     ("qwen2", {CONFIG: {"final_logit_softcapping": 30.0}}, "caps its logits"),
     ("qwen2", {CONFIG: {"num_attention_heads": 0, "num_key_value_heads": 0}}, "no causal language"),
-    ("gpt2", {CONFIG: {"layer_norm_epsilon": float("nan")}}, "layer_norm_epsilon nan"),
-    ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.int8)}},
-     "model.norm.weight is of I8; quantized weights cannot be trained"),
-    ("qwen2", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.bool)}}, "is of BOOL"),
     ("ours", {WEIGHTS: {"transformer.ln_f.weight": torch.ones(32, dtype=torch.uint8)}},
      "ln_f.weight is of torch.uint8; quantized weights cannot be trained"),
-    ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32).to(torch.float8_e4m3fn)}},
-     "is of F8_E4M3; quantized weights"),
     ("ours", {WEIGHTS: {"transformer.ln_f.weight": torch.ones(32).to(torch.float8_e4m3fn)}},
      "is of torch.float8_e4m3fn; quantized weights"),
-    *(("qwen2", {CONFIG: config}, "quantized; give the full ones") for config in (
-        {"quantization_config": {"bits": 4}}, {"part": [{"quantization_config": {"bits": 4}}]})),
-    ("qwen2", {CONFIG: {"text_config": {"n_layers": 10**9}}}, "n_layers 1,000,000,000, for 26"),
-    ("qwen2", {CONFIG: {"num_labels": 10**12}}, "num_labels 1,000,000,000,000"),
-    ("qwen2", {CONFIG: {"model_type": "dpt", "backbone": "evil/repo"}}, "names another model"),
-    ("qwen2", {CONFIG: {"configuration_files": ["config.4.0.0.json"]}}, "json names others"),
-    *(("qwen2", {WEIGHTS: None, f"{WEIGHTS}.index.json": {"weight_map": {"a": where}}},
-       f"names {where}, no safetensors") for where in ("/dev/zero", "sub/x.safetensors", "x.bin")),
-    *(("llama", {"tokenizer.json": {part: {"type": "Sequence", "of": [{"of": [MANY] * 2}] * 2}}},
-       "makes more than 1,000 letters of one") for part in ("normalizer", "decoder")),
+    ("qwen2", {CONFIG: {"quantization_config": {"bits": 4}}}, "quantized; give the full ones"),
+    ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32, dtype=torch.int8)}}, "of I8; quant"),
+    ("llama", {WEIGHTS: {"model.norm.weight": torch.ones(32).to(torch.float8_e4m3fn)}}, "F8_E4M3"),
+    ("qwen2", {WEIGHTS: {"model.norm.weight": torch.full((32,), torch.nan)}}, "is not finite"),
+    ("gpt2", {WEIGHTS: "version https://git-lfs.github.com/spec/v1\n"}, "git lfs pull"),
     ("bert", {}, "it looks at later tokens"),
     ("qwen2", {"chat_template.jinja": None, TOKENS: {"chat_template": named("rag", "tool_use")}},
      "no default specified"),
@@ -324,21 +318,15 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("ours", {WEIGHTS: {"more": torch.ones(1)}}, "more"),
     ("ours", {WEIGHTS: {"transformer.ln_f.bias": torch.full((32,), torch.nan)}},
      "ln_f.bias is not finite"),
-    ("ours", {WEIGHTS: {"lm_head.weight": drawn(1024)}}, "not tied"),
-    ("ours", {CONFIG: {"n_head": 0}}, "n_head is 0"),
-    ("ours", {CONFIG: {"n_head": 3}}, "n_head is 3"),
-    ("ours", {CONFIG: {"layer_norm_epsilon": -1.0}}, "_epsilon is -1.0"),
-    ("ours", {CONFIG: {"n_layer": 0}}, "n_layer is 0")]
+    ("ours", {WEIGHTS: {"lm_head.weight": drawn(1024)}}, "not tied")]
 KERNEL, AUTO = "kernels-community/evil@rev", {"AutoModelForCausalLM": "evil/repo--m.C"}
-ASKS = [        # what a config.json may ask for: the kind, the entries
+ASKS = [        # code that a config.json may ask for: the kind, the entries
     *(("llama", {name: x}) for name in ("attn_implementation", "_attn_implementation")
-      for x in (KERNEL, "flash_attention_2", {"": KERNEL}, [KERNEL])),
+      for x in (KERNEL, "flash_attention_2")), ("llama", {"auto_map": AUTO}),
     ("gemma3", {"attn_implementation": {"text_config": KERNEL}}),
     ("gemma3", {"text_config": {"attn_implementation": KERNEL}}),
     ("gemma3", {"vision_config": {"_attn_implementation": KERNEL}}),
-    ("gemma3", {"text_config": {"auto_map": AUTO}}), ("llama", {"auto_map": AUTO}),
-    *(("llama", {name: "../evil.safetensors"}) for name in (
-        "_auto_class", "custom_generate", "experts_implementation", "transformers_weights"))]
+    ("llama", {"experts_implementation": "sonicmoe"})]
 OPENED = {
     "buffers of old files": (
         "llama", {WEIGHTS: {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}}),
@@ -383,30 +371,6 @@ def test_a_folder_that_cannot_train_from_all_of_its_weights_is_refused_in_one_li
         with pytest.raises(UserError, match=re.escape(words)) as e:
             start_model(folder)
         assert folder in str(e.value) and "\n" not in str(e.value)
-
-
-def test_a_config_that_describes_another_model_is_refused_before_it_takes_memory(
-        folders, tmp_path):
-    """Each of these would have at least 3e9 weights."""
-    wide = {"hidden_size": 8192, "intermediate_size": 32768, "num_attention_heads": 64}
-    for i, (kind, config, words) in enumerate((
-            ("ours", {"model_type": "llama"}, "no place for the weights transformer.h.0"),
-            ("gpt2", {"model_type": "qwen2"}, "no place for the weights transformer.h.0"),
-            ("llama", {"vocab_size": 10**9}, "another shape for lm_head.weight (2 in all)"),
-            ("qwen2", wide, "another shape for model.embed_tokens.weight"),
-            ("ours", {"n_embd": 32 * 1024}, "size mismatch for wte.weight"))):
-        folder = changed(folders[kind], tmp_path / str(i), {CONFIG: config})
-        before = peak_memory()
-        with pytest.raises(UserError, match=re.escape(words)) as e:
-            start_model(folder)
-        assert folder in str(e.value) and "\n" not in str(e.value)
-        assert peak_memory() - before < 1e9, config
-
-
-def peak_memory() -> float:
-    """Bytes, on Linux."""
-    resource = pytest.importorskip("resource")          # not on Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, capsys):
@@ -461,9 +425,9 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_and_nothing_lost_at_the_end(
 
 
 @pytest.mark.parametrize("kind, asked", ASKS)
-def test_what_a_folder_asks_for_and_nobody_named_is_told_and_not_followed(
-        kind, asked, folders, tmp_path, monkeypatch, capsys):
-    """No kernel, code or network: it is the same model, and the saved one asks for nothing more."""
+def test_code_that_a_folder_asks_for_is_not_followed(
+        kind, asked, folders, tmp_path, monkeypatch):
+    """No kernel, code or network: it is the same model."""
     for door in ("transformers.modeling_utils.lazy_import_flash_attention", "socket.getaddrinfo",
                  "transformers.dynamic_module_utils.get_class_in_module"):
         monkeypatch.setattr(door, lambda *told, **how: pytest.fail(f"{told} is asked"))
@@ -472,12 +436,13 @@ def test_what_a_folder_asks_for_and_nobody_named_is_told_and_not_followed(
     asked = {name: {**own[name], **x} if name in own else x for name, x in asked.items()}
     folder, out = changed(folders[kind], tmp_path / "m", {CONFIG: asked, TOKENS: {
         "auto_map": AUTO}, "custom_generate/generate.py": "raise SystemExit"}), tmp_path / "out"
-    for source, told in ((folder, 1), (out, 0)):
+    for source in (folder, out):
         model, tok = start_model(str(source))
-        assert capsys.readouterr().out.count("which is not followed") == told
         assert torch.equal(model(IDS), start_model(folders[kind])[0](IDS))
+        config = model.net.config
+        assert {config._attn_implementation, config._experts_implementation} <= {
+            "sdpa", "eager", "grouped_mm"}, "PyTorch's own"
         save_model(out, model, tok)
-    assert not [file for file in out.iterdir() if b"evil" in file.read_bytes()]
 
 
 RUNS = {        # whole runs of other models: objective, flags

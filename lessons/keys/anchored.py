@@ -14,7 +14,6 @@ from nanouft.objective import Objective
 
 
 class AnchoredSFT(Objective):
-    logit_copies = 4
     lam: float = 0.05           # weight of the KL to the start model
 
     def setup(self, model, seed: int) -> None:

@@ -14,7 +14,6 @@ from nanouft.objective import Objective
 
 
 class EAFT(Objective):
-    logit_copies = 2
     top: int = 20               # likeliest tokens whose entropy is taken
 
     def forward(self, model, batch: Batch) -> None:

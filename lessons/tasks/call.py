@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from lessons.tasks.limits import TooLong, at_most
 from nanouft import simple
 from nanouft.objectives import find
-from nanouft.plumbing.errors import TooLong, UserError, at_most, lines_in, load
+from nanouft.plumbing.errors import UserError, lines_in, load
 
 SECONDS = 20                        # of computing, for a task
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor

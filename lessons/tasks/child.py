@@ -25,7 +25,8 @@ from pathlib import Path
 from types import ModuleType
 
 from lessons.tasks.call import Seen, attempts, from_line, program_in, to_line
-from nanouft.plumbing.errors import PATIENCE, TooLong, UserError, at_most
+from lessons.tasks.limits import PATIENCE, TooLong, at_most
+from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link

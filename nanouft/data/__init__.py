@@ -1,3 +1,3 @@
-"""Rows of data. files.py reads them, rows.py understands them (each form by forms.py), holdout.py
-holds some out, selection.py chooses those that a method learns from, report.py tells the user,
-batches.py makes token ids and batches of them."""
+"""Rows of data. files.py reads items from files, fields.py has the contract of their fields,
+rows.py makes rows of them, holdout.py holds some out, selection.py chooses those that a method
+learns from, report.py tells the user, batches.py makes token ids and batches of them."""

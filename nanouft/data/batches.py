@@ -36,10 +36,10 @@ from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
 BORROWED = "mismatch"                   # role of an answer to another question, which is only read
-# end tokens of common tokenizers; a file made for one of them may have it typed into its answers
+# end tokens of common tokenizers; a file made for one of them may have it typed into its texts
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
-# a dialogue that is written as one text, as in the pairs of HH-RLHF
+# a dialogue that is written as one text
 TURN = re.compile(r"(?:^|\n\n)(?:Human|Assistant|### Instruction|### Response):")
 
 
@@ -126,8 +126,8 @@ def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterato
             yield f'"{end}" is typed into an answer, which gets its end token anyway'
         if any(end in turn.text for turn in r.prompt):
             yield f'"{end}" is typed into a question, where it is letters'
-    if kept and (found := next(filter(None, map(TURN.search, (
-            *texts, *(turn.text for turn in r.prompt)))), None)):
+    typed = (TURN.search(text) for text in (*texts, *(turn.text for turn in r.prompt)))
+    if kept and (found := next(filter(None, typed), None)):
         yield f'"{found[0].strip()}" is typed into a text, so others\' turns may be trained on; '\
             "write the dialogue as messages"
 
@@ -171,7 +171,7 @@ def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
                    for role, (a, b) in roles.items() if role != BORROWED)
     n = bisect_left(range(most), True, key=fits)
     r = without(r, n)
-    lost = [tok.check(*both) for both in r.roles.values()]
+    lost = [tok.check(*both) for both in r.roles.values() if tok.check]
     seqs = {}
     for role, (context, trained) in r.roles.items():
         ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])

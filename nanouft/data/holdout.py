@@ -5,7 +5,7 @@
 """
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from textwrap import shorten
 from unicodedata import normalize
 
@@ -22,9 +22,9 @@ def first_question(r: Row) -> str:
     return " ".join(normalize("NFC", normalize("NFC", text).casefold()).split())
 
 
-def question_key(r: Row) -> str:
-    """A hash of the first question."""
-    return hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest()
+def question_keys(rows: Iterable[Row]) -> list[str]:
+    """A hash of the first question of each row."""
+    return [hashlib.sha256(first_question(r).encode("utf-8", "replace")).hexdigest() for r in rows]
 
 
 def leak(held_out: Collection[str], asked: Collection[str]) -> str:
@@ -49,7 +49,7 @@ def never_held_out(rows: list[Row]) -> str:
 def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(train, held out). A tenth of the rows is held out, at most 200, by a hash of the first
     question. So equal questions stay on one side."""
-    keys = [*map(question_key, rows)]
+    keys = question_keys(rows)
     groups, aim = Counter(keys), most_held_out(rows)
     held: dict[str, int] = {}
     for name in sorted(groups):

@@ -8,29 +8,22 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from nanouft.data import forms
-from nanouft.data.forms import NAMES
-from nanouft.data.rows import (
-    NO_ANSWER,
-    READ_FOR,
-    LeftOut,
-    Row,
-    is_demo,
-    is_good,
-    is_real_pair,
-    reasons,
-)
+from nanouft.data.rows import NO_ANSWER, LeftOut, Row, is_demo, is_good, is_real_pair, reasons
 from nanouft.plumbing.printing import quantity
 
 NOT_READ = "which this method does not read"
+UP = {"true", "1", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
+DOWN = {"false", "0", "-1", "no", "bad", "down", "negative", "incorrect", "wrong", "\U0001f44e"}
+HALVES = {f"{n / 2:g}" for n in range(21)}              # 0 to 10 stars
 
 
 def kinds_of(r: Row) -> list[str]:
     """What a row holds, in words: ["demonstrations", "pairs"]."""
     kinds = []
-    if r.answer is not None:
-        kinds.append("demonstrations" if is_demo(r) else
-                     "labelled answers" if r.score is None else "scored answers")
+    if r.answer is not None:        # a method that reads no grade leaves it among the unread fields
+        kinds.append("scored answers" if r.score is not None or "score" in r.unread else
+                     "labelled answers" if r.label is not None or "label" in r.unread else
+                     "demonstrations")
     if r.chosen is not None:
         kinds.append("pairs")
     return kinds or ["prompts"]
@@ -42,48 +35,46 @@ def describe(data: list[Row]) -> str:
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 
+def made_of(chosen: list[Row]) -> str:
+    """What a method makes of rows, in words: "50 pairs". chosen: the rows with its roles."""
+    kinds = Counter("pairs" if "chosen" in r.roles else "labelled answers" if r.label is not None
+                    else "scored answers" if r.score is not None else
+                    "demonstrations" if {"answer", "demo"} & r.roles.keys() else "prompts"
+                    for r in chosen)
+    return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
+
+
 def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Row] = ()) -> str:
-    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that a method for
-    these kinds of rows does not read. chosen: the rows with its roles; only GDPO's keep p."""
-    not_read = forms.NUMBERS.difference(*(READ_FOR[kind] for kind in kinds))
-    if [*kinds] == ["prompts"]:                         # it samples its answers
-        not_read |= forms.ANSWER_FIELDS | forms.MARKS
-    if all(r.p is None for r in chosen):
-        not_read.add("p")
-    found = Counter(name for r in rows for name in [
-        *(name for name, value in r.extra.items() if not forms.is_empty(value)
-          and (name not in forms.FIELDS or NAMES.get(name, name) in not_read | beside(r, kinds))),
-        *forms.fields_of_messages(r.extra),
-        *(f"the last answer of {name}" for name in r.extra
-          if "response" in not_read and r.answer and NAMES.get(name, name) == "messages")])
-    return ", ".join(f"{name.strip() or repr(name)} ({quantity(n, 'rows')})"
+    """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that no one read
+    of these kinds of rows. chosen: the rows with its roles; only GDPO's keep p."""
+    found: Counter[str] = Counter()
+    judging: dict[str, set[str]] = {}       # what they say of demonstrations
+    reads_p = any(r.p is not None for r in chosen)
+    for r in rows:
+        unread = r.unread if r.p is None or reads_p else r.unread | {"p": [r.p]}
+        found.update(unread.keys())
+        for name, values in unread.items() if is_demo(r) else ():
+            judging.setdefault(name, set()).update(
+                str(x)[:20].strip().lower().removesuffix(".0") for x in values)
+    return ", ".join(f"{name} ({quantity(n, 'rows')}{its_cost(judging.get(name, set()), kinds)})"
                      for name, n in found.items())
 
 
-def unread_thumbs(rows: list[Row], kinds: Collection[str]) -> str:
-    """A line if fields that nothing reads may say which of the demonstrations are bad; else ""."""
-    said: dict[str, set[str]] = {}
-    for r in filter(is_demo, rows if "demos" in kinds else ()):
-        of_row = {name: [x] for name, x in r.extra.items() if name not in forms.FIELDS}
-        for name, values in (of_row | forms.fields_of_messages(r.extra)).items():
-            said.setdefault(name, set()).update(
-                str(x)[:20].strip().lower() for x in values if not forms.is_empty(x))
-    names = {name: words & forms.DOWN for name, words in said.items()
-             if words & forms.DOWN and words <= forms.UP | forms.DOWN}
-    return (f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not read, so rows with "
-            f"{' or '.join(sorted(set().union(*names.values())))} are imitated; call it label if "
-            "it judges the answer") if names else ""
-
-
-def beside(r: Row, kinds: Collection[str]) -> set[str]:
-    """Grades that would be read in another row: a label or a score, where the other one decides;
-    scores of a pair that is not there."""
-    names = set() if r.chosen else {"score_chosen", "score_rejected"}
-    if "scores" in kinds and r.score is not None:
-        names.add("label")
-    if "labels" in kinds and r.label is not None:
-        names.add("score")
-    return names
+def its_cost(words: set[str], kinds: Collection[str]) -> str:
+    """What it costs that no one reads a field, if its values look like thumbs or stars; or ""."""
+    if not {"demos", "labels", "scores"} & {*kinds}:
+        return ""
+    judges = "if it judges the answer"
+    if words & DOWN and words <= UP | DOWN:
+        bad, remedy = sorted(words & DOWN), "call it label, true or false"
+    elif len(words) > 1 and words <= HALVES and words - {"0", "0.5", "1"}:
+        low, top = min(map(float, words)), 5 if max(map(float, words)) <= 5 else 10
+        bad, remedy = [f"{low:g}"], "call it score and bring it to 0..1, as " + (
+            f"(x - 1) / {top - 1}" if low >= 1 else f"x / {top}")
+    else:
+        return ""
+    imitated = f"{' and '.join(bad)} is imitated, too: " if "demos" in kinds else ""
+    return f"; {imitated}{judges}, {remedy}"
 
 
 def why_skipped(r: Row, kinds: list[str]) -> str:
@@ -99,23 +90,6 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
     return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
-def what_is_read(r: Row, kinds: list[str]) -> list[str]:
-    """What a run reads of a row with several questions or answers; [] for any other row."""
-    found = [r.unread] if r.unread else []
-    answers = [turn.role for turn in r.answer or ()].count("assistant")
-    graded = r.label is not None or r.score is not None
-    if graded and answers > 1 and {"demos", "labels", "scores"} & {*kinds}:
-        found.append("one grade for all answers of a dialogue")
-    if r.answer is None or r.chosen is None:
-        return found
-    if kinds == ["demos"] and is_good(r):
-        found.append("the response, not chosen and rejected")
-    elif kinds == ["pairs"] or kinds in (["labels"], ["scores"]) and is_demo(r):
-        written = next((name for name in r.extra if NAMES.get(name) == "response"), "response")
-        found.append(f"chosen and rejected, not the {written}")
-    return found
-
-
 def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
                why: dict[str, str], kinds: list[str]) -> str:
     """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
@@ -123,20 +97,21 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     sides: {"to learn from": (rows, Row.where of the rows that are used)}
     left_out: rows that were left out when the file was read
     why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
-    left_out, parts, n, unread = list(left_out), [], 0, list[tuple[str, str]]()
+    left_out, parts, n, graded = list(left_out), [], 0, 0
     for name, (rows, used) in sides.items():
         count = sum(r.where in used for r in rows)
         left_out += [(r.where, why.get(r.where) or why_skipped(r, kinds))
                      for r in rows if r.where not in used]
-        unread += [(r.where, f"the run reads {what}")
-                   for r in rows if r.where in used for what in what_is_read(r, kinds)]
+        if {"demos", "labels", "scores"} & {*kinds}:
+            graded += sum(r.where in used and [turn.role for turn in r.answer or ()].count(
+                "assistant") > 1 and not is_demo(r) for r in rows)
         parts.append(f"{count:,} {name}")
         n += count
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
     lines = [f"{quantity(n + len(left_out), 'rows')} read: {', '.join(parts)}"]
-    if unread:
-        lines.append(f"rows with a second question or answer: {reasons(unread)}")
+    if graded:
+        lines.append(f"one grade for all answers of a dialogue: {quantity(graded, 'rows')}")
     return "\n".join(lines)
 
 

@@ -38,7 +38,6 @@ from nanouft.plumbing.seeds import uniform_rows
 class SFTMix(Objective):
     first_models = FirstModels("runs", "two short SFT runs, made first",
                                ("--objective sft --epochs 1", "--objective sft --epochs 2"))
-    logit_copies = 3                # the mixture's logits are read for two labels
     mu: Positive = 0.2              # weight of the loss on mixed answers
     runs: list[str] | None = None   # SFT runs that say what is easy [trained first: 1 and 2 epochs]
 

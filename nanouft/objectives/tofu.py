@@ -30,7 +30,6 @@ from nanouft.plumbing.fast import logp_
 
 
 class TOFU(Objective):
-    logit_copies = 2                # plain and tempered ones
     gamma: AtLeast0 = 3.0           # focus: 0 = all tokens alike; larger = less on what is known
     beta: Positive = 0.8  # temperature at which the data are fitted; below 1 = a flatter model
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from nanouft.batch import Batch
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, load, locate_errors
-from nanouft.plumbing.files import own_file, plain_file
+from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
 
 COPIED = "choose", "prepare", "credit"              # what they are given is copied
@@ -38,7 +39,7 @@ def class_in(name: str) -> type[Objective]:
     """The subclass of Objective in mine.py, or that with the name in mine.py:Name. It is checked,
     and its methods are guarded."""
     file = own_file(name)
-    sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
+    sys.path.insert(0, str(Path(file).resolve(strict=True).parent))     # it may import others
     with locate_errors(file, "--objective"):
         module = load(file)
     classes = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)

@@ -8,19 +8,16 @@ import difflib
 import errno
 import math
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from threading import current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
-PATIENCE = 6            # times as long as a limit of computing may take on the clock
 # PyTorch's messages if a card or the computer has no memory left
 NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
 
@@ -29,10 +26,6 @@ HF = "transformers peft accelerate datasets"        # the extra `hf`, to be inst
 
 class UserError(Exception):
     """One clear line: what is wrong, where, what to do."""
-
-
-class TooLong(BaseException):
-    """What should have ended still runs."""
 
 
 class Diverged(UserError):
@@ -129,31 +122,3 @@ def locate_errors(file: str, flag: str) -> Iterator[None]:
         if not lines or out_of_memory(e):
             raise
         raise UserError(f"{flag} {file}, line {lines[-1]}: {type(e).__name__}: {e}") from None
-
-
-@contextmanager
-def at_most(seconds: float, gigabytes: int = 0) -> Iterator[None]:
-    """TooLong at the line that still runs after this much computing, or six times as long on the
-    clock: a busy computer harms nobody. MemoryError if it takes so much more memory; 0 is no limit.
-    Windows has no such clocks, nor any thread but the main one; memory is limited by Linux."""
-    waiting = PATIENCE * seconds
-
-    def stop(number: int, frame: Any) -> None:
-        raise TooLong("it had not ended after " + (f"{waiting} seconds on the clock" if number ==
-                      signal.SIGALRM else f"{seconds} seconds of computing"))
-    clocks = [] if sys.platform == "win32" or current_thread() is not main_thread() else [
-        (signal.SIGPROF, signal.ITIMER_PROF, seconds),
-        (signal.SIGALRM, signal.ITIMER_REAL, waiting)]
-    with ExitStack() as at_end:
-        for number, clock, limit in clocks:
-            at_end.callback(signal.signal, number, signal.signal(number, stop))
-            at_end.callback(signal.setitimer, clock, 0)
-            signal.setitimer(clock, limit)
-        if gigabytes and sys.platform == "linux":
-            import resource  # not on Windows
-            mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            limits = resource.getrlimit(resource.RLIMIT_AS)                         # -1 is none
-            at_end.callback(resource.setrlimit, resource.RLIMIT_AS, limits)
-            most = min(x for x in (mapped + gigabytes * 2**30, *limits) if x >= 0)
-            resource.setrlimit(resource.RLIMIT_AS, (most, limits[1]))
-        yield

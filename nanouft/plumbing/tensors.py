@@ -6,8 +6,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import plain_file, removed_unless_whole, rename
+from nanouft.plumbing.files import removed_unless_whole, rename
 
 NO_FLOATS = "quantized weights cannot be trained; give the full ones, in floats"
 
@@ -19,9 +18,9 @@ def not_finite(weights: Mapping[str, Tensor]) -> str:
 def holds_tensors(file: Path) -> bool:
     """True if this is a whole file of tensors."""
     try:
-        with safe_open(plain_file(file), "pt"):     # compares its size with its head
+        with safe_open(file, "pt"):     # compares its size with its head
             return True
-    except (UserError, OSError, SafetensorError):
+    except (OSError, SafetensorError):
         return False
 
 
@@ -36,7 +35,7 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], **about: str) -> Non
 def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `file`. ValueError unless they have the wanted names, shapes and types, and
     are finite: an optimizer step over tensors of another size would write beyond their end."""
-    tensors = load_file(plain_file(file))
+    tensors = load_file(file)
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)
         if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):

@@ -6,7 +6,7 @@
 
 The way from a file to token ids, in nanouft/data:
     files.items         lines of a file -> items
-    rows.read           items -> Rows, by rows.row and forms.py
+    rows.read           items -> Rows, by rows.row
     holdout.holdout     Rows -> those to learn from, those held out
     Objective.choose    Rows -> the Rows that a method reads, with roles ("answer", "chosen" ...)
     batches.tokenize    roles -> ids, and a mask of what the model learns to say (`chat` of a
@@ -24,7 +24,7 @@ from nanouft import world
 from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout, never_held_out
-from nanouft.data.report import about_grades, describe, report_use, unread_fields, unread_thumbs
+from nanouft.data.report import about_grades, describe, report_use, unread_fields
 from nanouft.data.rows import LeftOut, Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.gpt import GPT
@@ -34,7 +34,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.files import own_file, plain_folder, remove
+from nanouft.plumbing.files import own_file, remove
 from nanouft.plumbing.printing import if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
@@ -164,8 +164,6 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
                         "one is; add rows, or name held-out ones by --eval-data") from None
     if names := unread_fields(rows.to_name, objective.kinds(), chosen):
         say(f"fields that this run does not read: {names}")
-    if text := unread_thumbs(rows.to_name, objective.kinds()):
-        say(text)
     return chosen
 
 
@@ -219,7 +217,7 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
         argv = [*shlex.split(own_flags), *as_flags(changed)]
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
         key = hashlib.sha256(repr([argv, *map(hash_of, files)]).encode()).hexdigest()[:16]
-        folder = plain_folder(Path("out/.first", f"{first.setting}-{key}"))
+        folder = Path("out/.first", f"{first.setting}-{key}")
         argv += [*memory, "--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
             if (folder / "run.json").exists():

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from nanouft.data.batches import Batching, Encoded
-from nanouft.data.holdout import leak, question_key
+from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
@@ -118,7 +118,7 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
 def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
     """Keys of the questions of your rows that are encoded."""
     used = {e.row.where for e in encoded} - {""}
-    return frozenset(question_key(r) for r in rows if r.where in used)
+    return frozenset(question_keys(r for r in rows if r.where in used))
 
 
 def as_passes(rows: float) -> str:

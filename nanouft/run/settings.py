@@ -1,7 +1,7 @@
 """The command line of train: its settings, their checks, and the named objective.
 
     objective, cfg, given = read_flags(argv, about)
-    python -m nanouft.train --help                      # the flags of SHORT
+    python -m nanouft.train --help                      # the flags of SHOWN_BY_HELP
     python -m nanouft.train --objective ift --help      # and the settings of ift
     python -m nanouft.train --help all                  # every flag
 """
@@ -23,10 +23,10 @@ from nanouft.plumbing.errors import UserError, flag, in_range
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import Parser, add_flags, as_flags, fill
-from nanouft.run.folder import AS_WELL
+from nanouft.run.folder import MAY_CHANGE_ON_RESUME
 
-OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
-OUTSIDE = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
+WORLD_FLAGS = {"rows", "noise", "skills", "mix", "items"}
+CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 # flags that nanouft.trainer has, too; and those that have transformers' name there
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
         "reward", "max_new")
@@ -36,8 +36,8 @@ THEIRS = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--max_s
           "activation_checkpointing": "--gradient_checkpointing", "seed": "--seed",
           "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
           "resume": "--resume_from_checkpoint"}
-SHORT = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward", "device",
-         "out", "resume"}
+SHOWN_BY_HELP = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward",
+                 "device", "out", "resume"}
 
 
 @dataclass
@@ -91,7 +91,7 @@ class TrainFlags:
                             "of a step; give a smaller --batch-size")
         harmless = {"items"} if self.items == 0 else set()      # with your rows there is no table
         for is_idle, names, why in (        # flags that this run would not read
-                (self.data, OF_WORLD - harmless, "belongs to NanoWorld"),
+                (self.data, WORLD_FLAGS - harmless, "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
                 (not samples and self.reward == "exact", {"reward", "max_new"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
@@ -110,7 +110,7 @@ class TrainFlags:
 
 def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags, set[str]]:
     """(the objective with its settings, TrainFlags, names of the flags that were given). --help
-    shows the flags of SHORT, also those of a named method; --help all shows every flag."""
+    shows the flags of SHOWN_BY_HELP, also those of a named method; --help all shows every flag."""
     chosen = named_objective(argv)
     if chosen == "list":
         list_objectives()
@@ -128,7 +128,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags,
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
-    add_flags(parser, TrainFlags, "the run" if every else "", None if every else SHORT)
+    add_flags(parser, TrainFlags, "the run" if every else "", None if every else SHOWN_BY_HELP)
     title = textwrap.fill(title_of(cls).rstrip("."), 79)
     add_flags(parser, cls, title, None if every or chosen else ())
     values = vars(parser.parse_args(argv))
@@ -170,31 +170,31 @@ def named_objective(argv: list[str]) -> str:
     return registry_name(first.parse_known_args(argv)[0].objective)
 
 
+def command_of(folder: str) -> list[str]:
+    """The words of the command line that began the run in `folder`."""
+    saved = read_json(Path(folder) / "run.json", argv=list)
+    if "argv" not in saved:
+        raise UserError(f"{folder}/run.json: names no command; start a new run")
+    return [*map(str, saved["argv"])]
+
+
 def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, TrainFlags, set[str]]:
     """The run in `folder`, read from the command line that began it. `values`: what this command
-    line sets; only the flags AS_WELL may be new. run.json may come from somebody else, so words
-    that bring code or the network must be on this command line too."""
-    saved = read_json(Path(folder) / "run.json", config=dict, hp=dict)
-    begun, broken = saved.get("argv"), f"{folder}/run.json: edited, damaged or of another version"
-    if not isinstance(begun, list) or not all(isinstance(word, str) for word in begun):
-        raise UserError(f"{broken} (it names no command); start a new run")
-    if any(OUTSIDE.search(word) and word not in argv for word in begun):
+    line sets; only flags of MAY_CHANGE_ON_RESUME may be new. run.json may come from somebody else,
+    so words that bring code or the network must be on this command line too."""
+    begun = command_of(folder)
+    if any(CODE_OR_NETWORK.search(word) and word not in argv for word in begun):
         raise UserError(f"--resume {folder}: it would run code or ask the network, which is done "
                         f"only if you name it; add {shlex.join(begun)}")
-    try:
-        objective, cfg, given = read_flags([*begun, "--resume"] if "--resume" in begun else begun)
-    except (UserError, SystemExit) as e:
-        raise UserError(f"{broken} ({e}); start a new run") from None
+    objective, cfg, given = read_flags(begun)
     of_run = {"objective": named_objective(begun) or "ift", **vars(cfg), **vars(objective)}
-    told = {**saved.get("config", {}), **saved.get("hp", {})}
-    if other := [name for name in given if told.get(name) != of_run[name]]:
-        raise UserError(f"{broken} (its config has another {flag(other[0])}); start a new run")
     values = values | {"objective": named_objective(argv) or of_run["objective"]}
     for name, value in values.items():
-        if name not in {"resume", *AS_WELL} and value != of_run.get(name):
+        if name not in {"resume", *MAY_CHANGE_ON_RESUME} and value != of_run.get(name):
             raise UserError(f"--resume {folder}: {flag(name)} was another; only "
-                            f"{', '.join(map(flag, sorted(AS_WELL)))} may change")
-    cfg = dataclasses.replace(cfg, resume=folder, **{n: values[n] for n in AS_WELL & values.keys()})
+                            f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
+    changed = {name: values[name] for name in MAY_CHANGE_ON_RESUME & values.keys()}
+    cfg = dataclasses.replace(cfg, resume=folder, **changed)
     cfg.check(objective, given)
     return objective, cfg, given
 
@@ -202,7 +202,7 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
 def command_to_resume(folder: Path, cfg: TrainFlags, argv: list[str]) -> str:
     """The command line that goes on with a run. Of one that names code or hub: names it has all
     words again; a resumed run goes on with its own."""
-    again = argv if any(map(OUTSIDE.search, argv)) else []
+    again = argv if any(map(CODE_OR_NETWORK.search, argv)) else []
     words = argv if cfg.resume else ["--resume", str(folder), *again]
     return f"python -m nanouft.train {shlex.join(words)}"
 

@@ -3,7 +3,6 @@ and tables are those of today, and the code of docs/python.md runs."""
 import importlib
 import re
 import shlex
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from lessons.__main__ import PROGRAMS
 from lessons.website import methods_page
 from nanouft import __version__
 from nanouft.run.evaluation import METRICS
-from nanouft.run.pace import SMALL_STEP
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -66,16 +64,6 @@ def test_the_code_of_readme_is_that_of_simple():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_count_of_methods_or_lessons_is_written_by_the_command(page):
-    """So that a method or a lesson more makes no page wrong."""
-    text = page.read_text(encoding="utf-8")
-    assert text == methods_page.with_counts(text), "run python -m lessons methods"
-    for what, count in {**methods_page.COUNTS, "ways": methods_page.COUNTS["methods"]}.items():
-        typed = re.search(rf"(?<!-->)\b{count} {what}\b", text)
-        assert not typed, f"put <!-- count of methods --> or of lessons before {typed[0]!r}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_has_the_flags_that_a_page_names(page, capsys, tmp_path, monkeypatch):
     """A file of one's own holds what docs/python.md shows."""
     blocks = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").split("```python\n")
@@ -112,40 +100,10 @@ def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
 
 
-def test_a_start_model_fits_on_its_card_by_the_table_of_memory():
-    """docs/data.md, for both trainings with thumbs; that table counts rows of 512 tokens."""
-    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    head, *lines = re.findall(r"^\| (?:model|[\d.]+[MB] .*`--lora 16`) \|.*", page, re.M)
-    cards = [int(gb) for gb in re.findall(r"(\d+) GB", head)]
-    fits = {line.split()[1]: dict(zip(cards, line.split(" | ")[2:])) for line in lines}
-    chosen = re.findall(r"^\| (\d+) GB.*hub:\S+?-([\d.]+[MB])\b.*", page, re.M)
-    trainings = [line for line in page.splitlines() if "nanouft" in line and "thumbs.jsonl" in line]
-    assert len(chosen) == 3 and len(trainings) == 2
-    for (gb, model), line in product(chosen, trainings):
-        flags = dict(re.findall(r"--([\w-]+) ([\w.]+)", line))
-        rows = int(flags.get("batch-size", SMALL_STEP)) / int(flags.get("accumulate", 1))
-        rows *= {"sft": 1, "kto": 2}[flags["objective"]] * int(flags["max-length"]) / 512
-        plain, again = map(int, fits[model][int(gb)].split(", "))
-        assert rows <= (again if "--activation-checkpointing" in line else plain), (gb, line)
-
-
 def test_every_held_out_figure_of_a_run_is_explained():
     """Under the name that it has in eval.json."""
     page = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
     assert not [name for name in METRICS if f"(`{name}`)" not in page]
-
-
-def test_what_is_to_be_typed_now_is_there():
-    """CHANGELOG.md, of what is gone: each module and file in its last column."""
-    table = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n\nFiles")[0]
-    now = [row.rpartition(" | ")[2] for row in table.splitlines() if row.startswith("| ")][1:]
-    named = re.findall(r"\b(nanouft(?:\.[a-z_]+)+|lessons(?:[./][A-Za-z0-9_.]+)+)", "\n".join(now))
-    assert len(named) > 15
-    for name in named:
-        path = name if "/" in name else name.replace(".", "/")
-        known = (ROOT / path, ROOT / f"{path}.py", (ROOT / path).parent.with_suffix(".py"),
-                 (ROOT / path).parent / "__init__.py")
-        assert any(x.exists() for x in known), name
 
 
 def test_citation_has_the_version_its_day_and_the_address_of_the_project():

@@ -624,51 +624,6 @@ def test_a_page_that_lost_its_marks_is_not_said_to_be_written():
         write_between("<!-- a -->\nold<!-- end of a -->", "b", "new\n")
 
 
-def test_none_of_the_four_methods_was_shown_to_beat_sft_on_the_best_answers():
-    """README and the overview say so; C1, C2: all demonstrations are right, so the best."""
-    found = pages.all_lines()
-    for key in ("C1 better: released - SFT", "R1 better: released - SFT",
-                "C1c better: detached - SFT", "C2 better: UFT .01 - SFT", "C2 better: UFT .1 - SFT",
-                "C3 better: UFT - A and good B", "C3b better: UFT - A and best B",
-                "C10 better: UNA - RFT", "R8 better: UNA - RFT", "C4 better: PoFT - SFT, filtered",
-                "R4 better: PoFT - SFT, filtered", "C4b better: PoFT, filtered - SFT, filtered"):
-        assert found[key].verdict != "holds", key
-    for key in ("C1 as good: detached - SFT", "R1 as good: detached - SFT",
-                "R5 as good: detached, 96 - SFT, 96", "R6 as good: detached, 256 - SFT, 256"):
-        assert any(x.mean - x.half <= 0 for x in found[key].findings), key      # not better either
-
-
-@pytest.mark.parametrize("run, plain", [("C3", "A and good B"), ("C3b", "A and best B")])
-def test_sft_on_the_best_answers_scores_more_than_each_chain_of_two_stages(run, plain):
-    """The page of UFT says so, of both settings: on N1 and on N2. Without "I do not know" no such
-    lead is clear on both; and in skills the chain with KTO leads by far in the second setting."""
-    for second in ("DPO", "KTO", "UNA"):
-        figures = differences(f"{run} better: {plain} - A -> {second}")
-        assert len(figures) == 2 and all(mean > 0 for mean, _ in figures), second
-        figures = differences(f"{run} better, without unknown: {plain} - A -> {second}")
-        assert any(mean <= half for mean, half in figures), second
-    in_skills = differences("C3b better, skills: A and best B - A -> KTO")
-    assert all(mean + half < -5 for mean, half in in_skills)
-
-
-@pytest.mark.parametrize("asked, side", {
-    "C17 FEW": 0, "C17 WRONG": 0, "C17b FEW": 0, "C17b WRONG": -1, "C17c MANY": 1, "C17d FEW": 1,
-    "C17d WRONG": 0}.items())
-def test_chord_beside_two_stages_over_nine_tasks_is_clear_in_three_of_seven(asked, side):
-    """As the page of one stage says; the planned questions are of six skills."""
-    run, data = asked.split()
-    figures = differences(f"{run} better, tasks alike: {data} chord - {data} chain")
-    sides = {float(np.sign(mean)) * (abs(mean) > half) for mean, half in figures}
-    assert (sides.pop() if len(sides) == 1 else 0) == side
-
-
-def test_no_run_decides_whether_rl_alone_is_worse_with_few_or_wrong_demonstrations():
-    """As the page of one stage says: SFT, then RL, and CHORD, each beside RL alone."""
-    asked = [line for key, line in pages.all_lines().items()
-             if re.fullmatch(r"C17\w? better: (FEW|WRONG) (chord|chain) - \1 GRPO", key)]
-    assert len(asked) == 10 and {line.verdict for line in asked} == {"undecided"}
-
-
 def test_a_picture_of_scores_compares_rows_of_one_run():
     """Scores of two runs cannot be compared; a row of another run says so in its name."""
     for rows in (pictures.POFT, pictures.UNA):

@@ -16,6 +16,7 @@ from programs.wrong import OWN_STYLE, TWO
 
 from lessons.tasks import call, check, papers, parts
 from lessons.tasks.call import attempts
+from lessons.tasks.limits import TooLong
 from lessons.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.tasks.task import (
     STUBS,
@@ -32,7 +33,7 @@ from lessons.tasks.task import (
 from nanouft import simple, world
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import TooLong, UserError, load
+from nanouft.plumbing.errors import UserError, load
 
 KNOWN = tasks()
 EXERCISES = [name for name in KNOWN if name[0].isdigit()]

@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 import torch
 from browser import inside, missing, opened, small
-from test_lake import LAKES, TASK, TWOWAY, near
+from test_lake import LAKES, near
 
 from frozen_lake.__main__ import main as lake_command
 from frozen_lake.estimate import on_ice, own_guesses
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import task_of
-from frozen_lake.planning import optimal_actions
 from frozen_lake.record import LAMS, WEB, page_data, page_policies
-from frozen_lake.table import print_table
-from lessons.evidence import judge
 from nanouft.pictures.colours import write_page
 
 ROOT = Path(__file__).parents[2]
@@ -308,30 +305,3 @@ def test_on_the_largest_lake_alone_a_wrong_guess_makes_the_estimate_higher(lakes
             assert (sign * gap[wrong] > 0).all() and (abs(gap[~wrong]) < 1e-9).all()
         assert sign < 0 or single.max() <= 0.0115
         assert wrong.tolist() == [True] * (len(wrong) - 1) + [False]
-
-
-def test_docs_have_how_much_of_the_gap_the_blend_closes_on_random_lakes():
-    """After so many updates of a policy with a habit, in per cent; the rest of that table is filled
-    in by lessons.evidence."""
-    found = {int(updates): float(cells[2]) for updates, cells in table("updates so far").items()}
-    lines = {line.question: line.figures for line in judge.lines("C5")}
-    for updates, told in found.items():
-        figures = lines[
-            f"Move by move, SFT overestimates its policy (detour habit, {updates} updates)"]
-        assert float(figures.partition("closes ")[2].split(",")[0]) == told / 100
-    assert len(found) == 5
-
-
-@pytest.mark.slow
-def test_docs_have_the_table_of_the_command(capsys):
-    """Of its twenty networks and 200 updates, up to rounding on another CPU; and of the detour."""
-    print_table(TASK, seeds=20)
-    lines = capsys.readouterr().out.splitlines()
-    for name, (fresh, habit, arrives) in table("distance after 200 updates").items():
-        line = next(x for x in lines if x.startswith(f"{name} "))
-        near([float(x) for x in re.findall(r"([\d.]+) ±", line)], [float(fresh), float(habit)],
-             tol=0.0011)
-        assert [float(x) > 50 for x in re.findall(r"(\d+) %", line)[::2]] == [arrives == "yes"] * 2
-    best = optimal_actions(TWOWAY)
-    fine = [move for move in TASK.worse if best[move]]
-    assert (len(TASK.worse), len(fine), len({*fine} & {*TASK.best})) == (12, 10, 2)

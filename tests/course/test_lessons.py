@@ -349,13 +349,6 @@ TYPED = [name for file in LESSONS
          for name in re.findall(r'lesson\.yours\("(\w+)"\)', file.read_text("utf-8"))]
 
 
-def test_the_page_for_teachers_names_what_is_typed_before_a_run():
-    page = (ROOT / "docs" / "teaching.md").read_text("utf-8")
-    table = page.partition("## What is typed where\n")[2].partition("\n\n")[0]
-    before = " ".join(row.split("|")[2] for row in table.splitlines())
-    assert re.findall(r"(\w+) `(\w+)`", before) == [(name, tasks()[name].name) for name in TYPED]
-
-
 @pytest.fixture
 def stub(folder, monkeypatch):
     """Writes an exercise into an empty folder of exercises, and asks a lesson for it."""

@@ -16,7 +16,7 @@ from browser import missing, opened, small
 from made import write_jsonl
 from PIL import Image
 
-from lessons.evidence import pictures, whole_runs
+from lessons.evidence import pictures
 from lessons.website import methods_page, pages
 from nanouft import pushes
 from nanouft.models.folders import start_model
@@ -123,12 +123,6 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
 
 def test_the_running_mean_of_a_constant_is_that_constant():
     assert plots.smooth(np.full(9, 2.5)) == pytest.approx([2.5] * 9)
-
-
-def test_the_title_of_the_pushes_says_which_way_and_names_one_method_once():
-    strips = [("ift --variant released", "answer", ["fig", "<|end|>"], [1.0, -0.9])]
-    assert plots.finding(strips) == "IFT (released) pushes <|end|> down (−0.90)"
-    assert plots.finding([("sftmix", "sure", ["fig"], [0.5])]).endswith("pushes fig up (+0.50)")
 
 
 # ---- the pictures of docs/ -----------------------------------------------------------------------
@@ -256,14 +250,6 @@ def never(data) -> list[str]:
     """The losses with which no rate makes more than half of the answers stop."""
     return [name for name in data["methods"]
             if all(stops(data, name, rate) <= 4 for rate in RATES)]
-
-
-def test_the_scores_of_methods_on_own_samples_were_compared_with_nothing():
-    """As the page says."""
-    scores = json.loads(methods_page.SCORES.read_text(encoding="utf-8"))
-    free = {name for name, told in scores.items()
-            if whole_runs.EXPLORATORY in [source for *_, source in told.values()]}
-    assert free == {name for name in scores if colours.family(name) == "sampled"}
 
 
 def test_the_record_of_dpo_is_that_of_its_equation(made):

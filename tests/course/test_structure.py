@@ -26,7 +26,7 @@ ORDER = {
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list tasks course evidence NN extras papers
         website pieces keys classroom exercises bench __main__""",
-    "lessons/tasks": "call task parts papers child submission grade check",
+    "lessons/tasks": "limits call task parts papers child submission grade check",
     "lessons/classroom": "arena_runs arena exam course_state"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")

@@ -54,7 +54,8 @@ ENDS["results for ever"] = FLOOD % "", "cannot be read (ValueError)"
 SPY = """
 import os, socket
 from pathlib import Path
-TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in ("lessons/keys", "tests", ".git")],
+HIDDEN = "lessons/keys", "tests", ".git"
+TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in HIDDEN],
          lambda: [os.path.exists(x) for x in ("ROOT/pyproject.toml", "/etc/passwd", "/home")],
          lambda: [x for x in Path("/proc").glob("*/environ") if b"A_TOKEN" in x.read_bytes()],
          lambda: os.listdir("CLASS"),

@@ -1,0 +1,248 @@
+"""The fields of a row: other spellings, types, and what each kind of method reads.
+
+    fields, empty = typed({"question": "Hi", "label": None}, ["labels"])
+    # {"prompt": (Turn("user", "Hi"),)}, {"label"}
+
+Three tables are the contract: NAMES, FIELDS and READ_FOR. `typed` is the one loop over the fields
+of a row, and has the one line of error. rows.py makes a Row of what it gives.
+"""
+import json
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+from nanouft.models.tokenizer import Turn, Turns
+from nanouft.plumbing.errors import UserError
+
+# another spelling -> our name
+OF_MARKS = dict.fromkeys(["training", "trainable", "trained", "train_on_turn", "loss", "loss_mask"],
+                         "train")
+NAMES = {"completion": "response", "answer": "response", "output": "response",
+         "question": "prompt", "instruction": "prompt", "conversations": "messages", **OF_MARKS}
+OF_MESSAGES = {"from": "role", "value": "content", **OF_MARKS}
+ROLES = {"human": "user", "gpt": "assistant", "developer": "system"}
+
+# kind of rows -> form of a row, by the answer that it has -> the grades that are read there
+READ_FOR: dict[str, dict[str, set[str]]] = {
+    "demos": {"response": {"label", "score"}, "chosen": set()},
+    "pairs": {"chosen": {"p"}},
+    "labels": {"response": {"label"}, "chosen": set()},
+    "scores": {"response": {"label", "score"}, "chosen": {"score_chosen", "score_rejected"}},
+    "prompts": {}}
+QUESTION = {"prompt", "messages", "system", "input"}
+PAIR = {"chosen", "rejected"}
+MARKS = {"weight", "train"}
+
+# messages that became a text, as pandas writes them into a CSV
+AS_TEXT = re.compile(r"""\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:""")
+ROLE_OR_PART = re.compile(r"""["'](role|from|type)["']\s*:\s*["'](user|assistant|system|tool|"""
+                          """developer|human|gpt|text)["']""")
+HH = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")      # turns of a dialogue of HH-RLHF
+
+
+# ---- types of fields: a JSON value -> what a Row holds. Any error says that it is of another type
+def a_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if AS_TEXT.match(value.lstrip()) and ROLE_OR_PART.search(value):
+        raise UserError("messages that became a text; save them as .jsonl or .parquet")
+    return value
+
+
+def text_or_parts(value: Any) -> str:
+    """A text, or OpenAI's parts of one."""
+    if not isinstance(value, list):
+        return a_text(value)
+    for part in value:
+        if part["type"] != "text":
+            raise UserError(f"a part of the type {shown(part['type'])}, which is no text")
+        if {NAMES.get(key, key) for key in part} & MARKS:
+            raise UserError("a mark in a part, but it is of the whole message: write it beside the "
+                            "role")
+    return "\n".join(a_text(part["text"]) for part in value)
+
+
+def message(m: dict) -> Turn:
+    """`weight` 0 (OpenAI) or `train` false (axolotl) says that an answer is only read."""
+    said = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
+    role = ROLES.get(said["role"], said["role"])
+    if role not in ("system", "user", "assistant", "tool"):
+        raise UserError(f"the role {shown(role)}; known are system, user, assistant and tool")
+    if not {"content", "value"} & m.keys():
+        raise ValueError
+    marks = [truth(said[mark]) for mark in MARKS & said.keys()]
+    text = without_margin(text_or_parts(said.get("content", "")), role)
+    return Turn("masked" if role == "assistant" and not all(marks) else role, text)
+
+
+def messages(value: Any) -> Turns:
+    """A list of messages, or one alone."""
+    turns = []
+    for m in [value] if isinstance(value, dict) else value:
+        try:
+            turns.append(message(m))
+        except UserError:
+            raise
+        except Exception:
+            raise UserError(f"{shown(m)}; a message is {A_MESSAGE}") from None
+    return tuple(turns)
+
+
+def talk(role: str) -> Callable[[Any], Turns]:
+    """A text of this role, or messages."""
+    def turns(value: Any) -> Turns:
+        some = [value] if isinstance(value, dict) else value
+        if isinstance(some, list) and any("role" in m or "from" in m for m in some):
+            return messages(some)
+        return (Turn(role, without_margin(text_or_parts(value), role)),)
+    return turns
+
+
+def system(value: Any) -> Turns:
+    turns = talk("system")(value)
+    if any(turn.role != "system" for turn in turns):
+        raise ValueError
+    return turns
+
+
+def side_of_pair(value: Any) -> Turns:
+    """As talk("assistant"), or a whole dialogue in one text, as in HH-RLHF."""
+    if not (isinstance(value, str) and value.lstrip().startswith("Human:")):
+        return talk("assistant")(value)
+    _, *found = HH.split(value.strip())
+    return tuple(Turn("user" if who == "Human" else "assistant", text.strip())
+                 for who, text in zip(found[::2], found[1::2]))
+
+
+def truth(value: Any) -> float:
+    """Also the cell of a table: "True", "1.0"."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    return {0.0: 0.0, 1.0: 1.0}[float({"false": 0, "true": 1}.get(word, word))]
+
+
+def share(value: Any) -> float:
+    if not 0 <= float(value) <= 1:
+        raise ValueError
+    return float(value)
+
+
+A_MESSAGE = '{"role": "user", "content": TEXT or parts of the type text}; "weight" is 0 or 1'
+TALK = "a text or messages"
+GRADE = "a number from 0 to 1; divide by the highest"
+MARK = "true or false, or 1 or 0"
+FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "prompt": (talk("user"), TALK), "input": (a_text, "a text"),
+    "system": (system, "a text, or messages of the role system"),
+    "messages": (messages, f"a list of messages; each is {A_MESSAGE}"),
+    "response": (talk("assistant"), TALK),
+    "chosen": (side_of_pair, TALK), "rejected": (side_of_pair, TALK),
+    "weight": (truth, MARK), "train": (truth, MARK),
+    "label": (truth, f'{MARK}; call a grade "score"'), "score": (share, GRADE),
+    "p": (share, GRADE), "score_chosen": (share, GRADE), "score_rejected": (share, GRADE)}
+
+
+def without_margin(text: str, role: str) -> str:
+    """An answer without white space around it, because the template writes the separator. Two or
+    more spaces or a tab before its first line stay, because code is indented."""
+    if role != "assistant":
+        return text
+    text = re.sub(r"^\s*\n", "", text.rstrip())
+    return text.lstrip() if re.match(r" ?\S", text) else text
+
+
+# ---- the loop ------------------------------------------------------------------------------------
+def typed(item: Any, kinds: Collection[str]) -> tuple[dict[str, Any], set[str]]:
+    """(the fields that these kinds of rows read, by our names, each as its type; those that are
+    empty). UserError for a field of another type."""
+    if isinstance(item, UserError):                     # a line that is no JSON
+        raise item
+    if not isinstance(item, dict):
+        raise UserError("is no JSON object")
+    reads = QUESTION | PAIR | grades_of(kinds)          # a pair may hold the question
+    if not samples_only(kinds):
+        reads |= {"response", *MARKS}
+    some = {name: x for name, x in item.items() if NAMES.get(name, name) in reads}
+    fields: dict[str, Any] = {}
+    for ours, (name, value) in by_our_names(some, NAMES).items():
+        read_as, wanted = FIELDS[ours]
+        try:
+            fields[ours] = read_as(value)
+        except UserError as e:
+            raise UserError(f'"{name}" holds {e}') from None
+        except Exception:                               # whatever another type does there
+            raise UserError(f'"{name}" is {shown(value)}, not {wanted}') from None
+    return fields, {NAMES.get(name, name) for name in some} - fields.keys()
+
+
+def grades_of(kinds: Collection[str], forms: Collection[str] = ("response", "chosen")) -> set[str]:
+    """The grades that these kinds of rows read in these forms of a row."""
+    return set[str]().union(*(READ_FOR[kind].get(form, ()) for kind in kinds for form in forms))
+
+
+def samples_only(kinds: Collection[str]) -> bool:
+    """True if no answer of a row is read: the model samples its own."""
+    return [*kinds] == ["prompts"]
+
+
+def by_our_names(item: dict, names: dict[str, str]) -> dict[str, tuple[str, Any]]:
+    """{our name: (the name as written, value)} of all fields that are not empty."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, value in item.items():
+        ours = names.get(name, name)
+        if is_empty(value):
+            continue
+        if ours in found:
+            raise UserError(f'two names of one field: "{found[ours][0]}" and "{name}"; remove one')
+        found[ours] = name, value
+    return found
+
+
+def is_empty(value: Any) -> bool:
+    """null, NaN, a blank text, an empty list or object."""
+    blank = isinstance(value, str) and not value.strip()
+    return blank or value is None or value != value or value in ([], {})
+
+
+def shown(value: Any) -> str:
+    """The beginning of a value as JSON; of one that JSON has not, the type too: "date 2024-01-02".
+    """
+    text = json.dumps(value, default=lambda x: f"{type(x).__name__} {x}", ensure_ascii=False)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+# ---- what no one reads ---------------------------------------------------------------------------
+def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:
+    """{"thumb": ["up"], "messages[].vote": [1, 0], "messages[].content[].cite": [3]}: the fields of
+    a row that are not used, and what no one reads of messages, with their values."""
+    unread: dict[str, list] = {}
+    for name, value in item.items():
+        if NAMES.get(name, name) in used:
+            unread |= unread_in_messages(value, name)
+        elif not is_empty(value):
+            unread[str(name).strip() or repr(name)] = [value]
+    return unread
+
+
+def unread_in_messages(value: Any, name: str) -> dict[str, list]:
+    """Of messages, and of the parts of their texts. name: the field that holds them."""
+    some = objects(value)
+    if not any({"role", "from"} & m.keys() for m in some):
+        return unread_keys(some, name, {"type", "text"})
+    parts = [part for m in some for part in objects(m.get("content") or m.get("value"))]
+    return unread_keys(some, name, {"role", "content", *MARKS}) | unread_keys(
+        parts, f"{name}[].content", {"type", "text"})
+
+
+def unread_keys(some: list[dict], name: str, read: set[str]) -> dict[str, list]:
+    unread: dict[str, list] = {}
+    for m in some:
+        for key, x in m.items():
+            if OF_MESSAGES.get(key, key) not in read and not is_empty(x):
+                unread.setdefault(f"{name}[].{key}", []).append(x)
+    return unread
+
+
+def objects(value: Any) -> list[dict]:
+    """The objects of a list, or one alone."""
+    some = value if isinstance(value, list) else [value]
+    return [x for x in some if isinstance(x, dict)]
