@@ -10,6 +10,7 @@ import torch
 from made import (
     FORMS,
     Form,
+    batch_of,
     killed_in_step,
     nano,
     one_error,
@@ -255,16 +256,54 @@ def test_a_file_of_your_own_has_no_method_s_name(here, capsys):
     assert "give the file another name" in one_error(capsys)
 
 
-@pytest.mark.parametrize("text, adds_up", [
-    (MINE, True), (LOSS + "return -batch.seqs['answer'].logp.sum() / batch.n, {}", True),
-    (LOSS + "s = batch.seqs['answer']\n        return -s.sum(s.logp).mean(), {}", False),
-    (LOSS + "return -batch.seqs['answer'].logp.mean(1).sum() / batch.n, {}", False)])
-def test_a_loss_that_micro_batches_would_change_is_told(text, adds_up, here, capsys):
-    """Such as a mean over the rows at hand, or over padding too."""
-    (here / "mine.py").write_text(text)
-    line = RUN if text == MINE else RUN.replace(" --aim 2", "")
-    assert command(train.main, [*line.split(), "out"]) == 0
-    assert ("two halves of a step" not in capsys.readouterr().out) == adds_up
+def is_told(file: str, settings: dict, form: Form, capsys) -> bool:
+    """Does the first step with this file say that halves of a step learn something else?"""
+    batch, objective = batch_of(form), find(file)(**settings)
+    objective.forward(nano(3), batch)
+    objective.loss(batch)
+    return "two halves of a step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_of_a_right_loss_in_your_file_nothing_is_told(form, here, capsys):
+    """Such as the copy of any method: each adds up, also over what only the whole step has."""
+    cls = OBJECTIVES[form.name]
+    text = Path(sys.modules[cls.__module__].__file__).read_text(encoding="utf-8")
+    (here / f"my_{form.name}.py").write_text(text.replace('"ties"', '"tied"'), encoding="utf-8")
+    file = f"my_{form.name}.py:{cls.__name__}"
+    assert not is_told(file, vars(form.objective), form, capsys)
+
+
+STEP = "s = batch.seqs['answer']\n        x, R = s.sum(s.logp), batch.per_row.get('reward', 0)"
+
+
+@pytest.mark.parametrize("form, told, loss", [
+    *(("sft", True, loss) for loss in (
+        "x.mean()", "s.logp.mean()", "s.logp.mean(1).sum() / batch.n", "x.sum() / len(x)",
+        "x.sum() / s.mask.sum()", "(x - x.mean()).square().sum() / batch.n", "x.min()",
+        "(x / x.std()).exp().sum() / batch.n", "(x.softmax(0) * x).sum()", "x.logsumexp(0)",
+        "x.sum() / batch.n / s.mask.shape[1]")),
+    ("grpo", True, "(x * (R - R.mean())).mean()"), ("reinforce", True, "(x * R).mean()"),
+    ("sft", False, "x.sum() / batch.n"), ("grpo", False, "(x * R).sum() / batch.n"),
+    ("sft", False, "x.sum() / batch.full_step.seqs['answer'].not_padding.sum()"),
+    ("sft", False, "(x * __import__('torch').rand(len(x))).sum() / batch.n"),
+    ("sft", False, "x.view(batch.n, 1).sum() / batch.n")])
+def test_a_loss_that_micro_batches_would_change_is_told(form, told, loss, here, capsys):
+    """Such as a mean over the rows at hand, over padding too, or a statistic of the batch."""
+    text = (LOSS if form == "sft" else ON_POLICY.partition("return")[0]) + STEP
+    (here / "mine.py").write_text(f"{text}\n        return {loss}, {{}}")
+    assert is_told("mine.py", {}, Form(form), capsys) == told
+
+
+@pytest.mark.parametrize("thing", [
+    "open('losses.txt', 'a')", "(x for x in 'ab')", "__import__('threading').Lock()", ""])
+def test_a_loss_of_your_own_may_hold_what_cannot_be_copied(thing, here, capsys):
+    """Then it trains without that look."""
+    (here / "mine.py").write_text(
+        LOSS + "return -batch.seqs['answer'].logp.mean(), {}\n\n"
+        f"    def setup(self, model, seed):\n        self._thing = {thing or None}")
+    assert command(train.main, [*RUN.replace(" --aim 2", "").split(), "out"]) == 0
+    assert ("two halves of a step" in capsys.readouterr().out) == (not thing)
 
 
 @pytest.mark.parametrize("line, flags, why", [
