@@ -1,12 +1,14 @@
 """transformers' Trainer learns what nanouft.train learns: in one process bit for bit, in two within
 rounding. Tiny random models, no network. tests/several.py has all methods."""
+import pickle
 import re
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, DATA, NANO, Form, llama, one_error, same, start_folder
+from made import CPU, DATA, NANO, Form, batch_of, llama, nano, one_error, same, start_folder
 from safetensors.torch import load_file
 from several import SHARDS, in_processes
 
@@ -16,6 +18,8 @@ from nanouft.models.folders import save_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
+from nanouft.rollout import measure_rows
 from nanouft.run import reference
 from nanouft.run.reference import FrozenModels
 
@@ -100,6 +104,47 @@ def lengths(prompts, completions, **others):
         goes_on = f"grpo {sampled} --resume_from_checkpoint {tmp_path}/{begun}-0/checkpoint-2"
         in_processes(1, parts, f"{tmp_path}/{begun} goes on", parts, flags, [goes_on])
         same(torch.load(tmp_path / f"{begun} goes on")[goes_on], found[0][rows[0]], 1e-5)
+
+
+def test_two_processes_log_what_one_logs_whichever_metrics_a_row_has(tmp_path):
+    """In any order, of any subset, added by name; a metric that is nan is null in both."""
+    (tmp_path / "mine.py").write_text("""
+from random import Random
+from nanouft.objective import Objective
+
+class Mine(Objective):
+    def loss(self, batch):
+        s, metrics = batch.seqs["answer"], {}
+        for row in s.targets * s.mask.long():
+            rng = Random(int(row.sum()))
+            for name in rng.sample("abcde", rng.choice([0, 0, 1, 3])):
+                metrics[name] = metrics.get(name, 0) + int(row.max()) / batch.n
+            if int(row.sum()) % 5 == 0:
+                metrics["odd"] = s.logp.detach().sum() * float("nan")
+        return -s.logp.sum() / batch.n, metrics""")
+    rows = [f"{tmp_path}/mine.py --per_device_train_batch_size {{}}", "kto"]
+    flags, told = ["--init", start_folder(tmp_path / "start"), "--save_steps", "4"], []
+    flags += ["--save_strategy", "steps", "--ddp_timeout", "60"]
+    for parts in (1, 2):
+        file = f"{tmp_path}/{parts}"
+        in_processes(1, parts, file, parts, flags, [row.format(4 // parts) for row in rows])
+        logs = [read_json(Path(f"{file}-{i}/checkpoint-4/trainer_state.json"))["log_history"]
+                for i in range(len(rows))]
+        told.append([{name: x for name, x in line.items() if name != "grad_norm"}
+                     for log in logs for line in log])
+    of_own, (one, two) = told[0][:4], told
+    assert [sorted(x) for x in one] == [sorted(x) for x in two]
+    assert len({tuple(x) for x in of_own}) > 2 and None in [x.get("odd") for x in of_own]
+    for name, x, y in ((name, x, two[i][name]) for i, line in enumerate(one)
+                       for name, x in line.items()):
+        assert x == y or abs(x - y) <= 1e-5 * max(1, abs(x)), name
+
+
+def test_what_a_rollout_shares_is_as_large_as_its_numbers():
+    """A view of one row would bring all rows with it."""
+    s = batch_of(Form("grpo")).seqs["answer"]
+    rows = measure_rows(s, nano(), nano(9), CPU)
+    assert all(len(pickle.dumps(x)) < x.nbytes + 1000 for x in rows)
 
 
 @pytest.mark.slow
