@@ -55,7 +55,7 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
 
 # ---- the same numbers ----------------------------------------------------------------------------
 @pytest.mark.parametrize("name, flags, theirs", [
-    ("sft", "", ""), ("kto", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
+    ("sft", "", ""), ("kto", "", ""), ("{here}/drawing.py", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
     ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
      "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
      "--gradient_checkpointing true"),
@@ -64,7 +64,16 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
      "--gradient_accumulation_steps 2")])
 def test_the_command_learns_what_nanouft_train_learns(name, flags, theirs, tmp_path):
     """Bit for bit. If nothing is said, rate, schedule, betas, clip, steps, the size of a step and
-    the order of the rows are those of nanouft.train."""
+    the order of the rows are those of nanouft.train. So are numbers that a loss draws."""
+    (tmp_path / "drawing.py").write_text("""
+import random, numpy, torch
+from nanouft.objective import Objective
+
+class Drawing(Objective):
+    def loss(self, batch):
+        drawn = random.random() + numpy.random.rand() + torch.rand(())
+        return -drawn * batch.seqs["answer"].logp.sum() / batch.n, {}""")
+    name = name.format(here=tmp_path)
     rows = ["--init", start_folder(tmp_path / "start"), "--rows", "40"]
     assert command(train.main, ["--objective", name, *rows, *flags.split(), "--plain", "--device",
                                 "cpu", "--out", str(tmp_path / "one")]) == 0
@@ -336,7 +345,7 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("dpo --lr 1", "--lr: is --learning_rate here"), ("dpo --learning_rate x", "--learning_rate"),
     ("dpo --max_length 9", "did you mean --max-length"),
     ("dpo --dtype bf16", "--dtype: is --bf16 or --fp16 here"),
-    ("dpo --rows 9 --report_to nowhere", "nowhere"),
+    ("dpo --rows 9 --report_to nowhere", "nowhere"), ("sft --fp16", "--fp16 needs a GPU"),
     ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),
     ("dpo --gradient_accumulation_steps 0", "must be at least 1"),
     ("dpo --per_device_train_batch_size 0", "must be at least 1"),
@@ -386,6 +395,7 @@ def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monk
 
 @pytest.mark.parametrize("damage, why", [
     (lambda file: file.unlink(), "has no optimizer"),
+    (lambda file: file.with_name("pytorch_model_fsdp.bin").touch(), "FULL_STATE_DICT"),
     (lambda file: file.write_bytes(file.read_bytes()[:1000]), "is damaged"),
     (lambda file: file.write_bytes(b"\x80\x02cos\nsystem\n."), "is damaged")])
 def test_a_checkpoint_that_is_not_whole_is_refused(damage, why, tmp_path, monkeypatch, capsys):
