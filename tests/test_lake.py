@@ -32,7 +32,7 @@ from frozen_lake.planning import (
     walks,
     worse_path,
 )
-from frozen_lake.policies import Net, start_policy
+from frozen_lake.policies import Net, habit, start_policy
 from frozen_lake.record import page_policies
 from nanouft.plumbing.errors import UserError
 
@@ -49,7 +49,7 @@ def random_policy(lake: Lake) -> torch.Tensor:
 
 # ---- the lake ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text, says", [
-    ("", "no map"), ("SFX\nFFG", "unknown cell 'X'"), ("SFF\nFG", "2 cells"),
+    ("", "no map"), ("SFX\nFFG", "row 1: unknown cell 'X'"), ("SFF\nFG", "row 2: 2 cells"),
     ("SFFS\nFFFG", "2 cells S"), ("SHFG\nHHFF", "no path"), ("SG\nFF", "one move"),
     (None, "unknown map 'none.txt'")])
 def test_a_wrong_map_is_one_clear_line(tmp_path, monkeypatch, text, says):
@@ -61,6 +61,12 @@ def test_a_wrong_map_is_one_clear_line(tmp_path, monkeypatch, text, says):
     with pytest.raises(UserError, match=says) as e:
         make_lake(name)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("text, path", [("S\nF\nF\nG", "↓↓↓"), ("GFS", "←←")])
+def test_a_lake_may_be_one_column_or_one_row(tmp_path, text, path):
+    (tmp_path / "mine.txt").write_text(text)
+    assert arrows(best_path(make_lake(str(tmp_path / "mine.txt")))) == path
 
 
 # ---- three planners agree ------------------------------------------------------------------------
@@ -110,6 +116,13 @@ def test_the_paths_of_twoway5_by_hand():
     ring = Lake("ring", ("SFFF", "FHFF", "FHFF", "GFFF"))
     assert arrows(best_path(ring)) == "↓↓↓" and arrows(worse_path(ring)) == "→→↓↓↓←←"
     assert arrows(worse_path(Lake("open", ("SFF", "FFF", "FFG")))) == "→↓↑↓→↓"     # no detour: back
+
+
+def test_a_habit_takes_the_detour_in_seventy_of_a_hundred_moves_and_draws_the_others():
+    wanted = optimal(TWOWAY)
+    for s, a in worse_path(TWOWAY):
+        wanted[s] = torch.eye(4)[a]
+    near(habit(TWOWAY), 0.7 * wanted + 0.3 / 4)
 
 
 # ---- learning ------------------------------------------------------------------------------------
