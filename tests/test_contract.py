@@ -306,6 +306,21 @@ def test_a_loss_of_your_own_may_hold_what_cannot_be_copied(thing, here, capsys):
     assert ("two halves of a step" in capsys.readouterr().out) == (not thing)
 
 
+def test_a_metric_that_is_not_finite_is_null_and_ends_no_run(here, capsys):
+    """As a mean over the long rows of a step without one. A gradient ends it."""
+    line = [*RUN.replace(" --aim 2", "").split(), "out"]
+    (here / "mine.py").write_text(
+        LOSS + "odd = float('nan') if batch.seed % 2 else 1\n"
+        "        return -batch.seqs['answer'].logp.sum() / batch.n, {'odd': odd}")
+    assert command(train.main, line) == 0
+    assert [x["odd"] for x in read_lines(here / "out/metrics.jsonl")] == [1, None, 1, None]
+    assert capsys.readouterr().out.count("odd is nan at step 2") == 1
+    (here / "mine.py").write_text(LOSS + "x = batch.seqs['answer'].logp.sum()\n"
+                                  "        return (x - x.detach()).abs().sqrt(), {}")
+    assert command(train.main, [*line[:-1], "other"]) == 2
+    assert "grad_norm is nan at step 1: the run diverged; lower --lr" in one_error(capsys)
+
+
 @pytest.mark.parametrize("line, flags, why", [
     ("beta: float = 0.2", "--beta 0", "--beta 0.0: must be above 0"),
     ("beta: float = 0.2", "--beta -1", "--beta -1.0: must be above 0"),
