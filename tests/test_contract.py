@@ -249,6 +249,20 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
     assert told.startswith("error: --objective mine.py") and why in told
 
 
+@pytest.mark.parametrize("encoding, head, why", [
+    ("utf-16", "", "mine.py: is UTF-16"), ("utf-16-le", "", "mine.py: is UTF-16"),
+    ("cp1252", "", "Windows-1252"), ("cp1252", "# coding: cp1252\n", ""), ("utf-8-sig", "", "")])
+def test_a_file_of_an_editor_of_windows_is_read_or_its_encoding_is_named(encoding, head, why, here,
+                                                                          capsys):
+    """As an objective, and as a reward."""
+    text = MINE + "def ü(completions):\n    return [1.0 for _ in completions]\n"
+    (here / "mine.py").write_bytes((head + text).replace("nats", "für").encode(encoding))
+    sampled = "--objective rloo --init start --rows 4 --batch-size 2 --steps 1 --plain --reward "
+    for run, line in (("a", RUN), ("b", sampled + "mine.py:ü --max-new 4 --device cpu --out ")):
+        assert command(train.main, [*line.split(), run]) == (2 if why else 0)
+        assert not why or why in one_error(capsys)
+
+
 def test_a_file_of_your_own_has_no_method_s_name(here, capsys):
     """Its run, and the card of its model, would say that it was that method."""
     (here / "dpo.py").write_text(MINE)
