@@ -83,9 +83,9 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
 
 
 SUMS = "Read positions by s.sum or s.mean, which leave out the others."
-FINITE = ("Write F.logsigmoid for the log of a sigmoid, and exp(x.clamp_max(20)) for exp(x), as k3 of "
-          "on_policy.py does; choose by masked_fill or where, because 0 * inf is nan. Below a limit "
-          "that no answer of training reaches, the equation need not name it.")
+FINITE = ("Write F.logsigmoid for the log of a sigmoid, and exp(x.clamp_max(20)) for exp(x), as k3 "
+          "of on_policy.py does; choose by masked_fill or where, because 0 * inf is nan. The head "
+          "need not show such a clamp.")
 TOTALS = "Divide by batch.n or batch.tokens, those of the whole step; else say coupled = True."
 
 

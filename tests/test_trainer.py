@@ -55,7 +55,8 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
 
 # ---- the same numbers ----------------------------------------------------------------------------
 @pytest.mark.parametrize("name, flags, theirs", [
-    ("sft", "", ""), ("kto", "", ""), ("{here}/drawing.py", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
+    ("sft", "", ""), ("kto", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
+    ("{here}/drawing.py", "", ""),
     ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
      "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
      "--gradient_checkpointing true"),
@@ -344,6 +345,7 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("", "the first word is the method"), ("dop", "did you mean dpo"),
     ("dpo --lr 1", "--lr: is --learning_rate here"), ("dpo --learning_rate x", "--learning_rate"),
     ("dpo --max_length 9", "did you mean --max-length"),
+    ("dpo --model_name_or_path x", "here it is --init"), ("dpo --load_in_4bit", "TRL"),
     ("dpo --dtype bf16", "--dtype: is --bf16 or --fp16 here"),
     ("dpo --rows 9 --report_to nowhere", "nowhere"), ("sft --fp16", "--fp16 needs a GPU"),
     ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),

@@ -114,8 +114,8 @@ def look(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
     parts = math.hypot(*(size_of_pushes(loss, half)[1] for half in halves))
     draws = not math.isclose(loss_again, known.item(), rel_tol=1e-5, abs_tol=1e-6)
     if not (draws or math.isclose(parts, whole, rel_tol=1e-2, abs_tol=1e-7)):
-        say(f"{file}: two halves of a step push its tokens by {parts:.3g} together, and all rows at "
-            f"once by {whole:.3g}. So --accumulate and several processes would learn something "
+        say(f"{file}: two halves of a step push its tokens by {parts:.3g} together, and all rows "
+            f"at once by {whole:.3g}. So --accumulate and several processes would learn something "
             "else: divide by batch.n or batch.tokens", write=tqdm.write)
 
 
