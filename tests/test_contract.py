@@ -15,7 +15,6 @@ from made import (
     nano,
     one_error,
     push,
-    same,
     with_logps,
 )
 
@@ -184,18 +183,6 @@ def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(here, capsys):
     assert len(about["code"]) == 16
 
 
-def test_a_method_of_the_registry_is_the_same_in_a_file_of_your_own(here):
-    """Loss and metrics of a copy of hinge.py."""
-    (here / "copy.py").write_text(Path(sys.modules[OBJECTIVES["hinge"].__module__].__file__)
-                                  .read_text())
-    batch = with_logps(Form("hinge"))
-    for s in batch.seqs.values():
-        s.logp.requires_grad_()
-    ours, copied = (find(name)().loss(batch) for name in ("hinge", "copy.py"))
-    same(copied[0].detach(), ours[0].detach())
-    same(copied[1], ours[1])
-
-
 ON_POLICY = HEAD + """class Mine(Objective):
     data = "prompts"
 
@@ -270,22 +257,23 @@ def test_a_file_of_your_own_has_no_method_s_name(here, capsys):
     assert "give the file another name" in one_error(capsys)
 
 
-def is_told(file: str, settings: dict, form: Form, capsys) -> bool:
-    """Does the first step with this file say that halves of a step learn something else?"""
-    batch, objective = batch_of(form), find(file)(**settings)
+def first_step(objective: Objective, form: Form, capsys) -> tuple:
+    """(the loss, is it said that halves of a step learn something else)"""
+    batch = batch_of(form)
     objective.forward(nano(3), batch)
-    objective.loss(batch)
-    return "two halves of a step" in capsys.readouterr().out
+    loss, _ = objective.loss(batch)
+    return loss.item(), "two halves of a step" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-def test_of_a_right_loss_in_your_file_nothing_is_told(form, here, capsys):
-    """Such as the copy of any method: each adds up, also over what only the whole step has."""
+def test_a_method_in_a_file_of_your_own_is_the_same_and_nothing_is_told(form, here, capsys):
+    """It adds up, also over what only the whole step has."""
     cls = OBJECTIVES[form.name]
     text = Path(sys.modules[cls.__module__].__file__).read_text(encoding="utf-8")
     (here / f"my_{form.name}.py").write_text(text.replace('"ties"', '"tied"'), encoding="utf-8")
-    file = f"my_{form.name}.py:{cls.__name__}"
-    assert not is_told(file, vars(form.objective), form, capsys)
+    copied = find(f"my_{form.name}.py:{cls.__name__}")(**vars(form.objective))
+    loss, told = first_step(copied, form, capsys)
+    assert not told and loss == first_step(form.objective, form, capsys)[0]
 
 
 STEP = "s = batch.seqs['answer']\n        x, R = s.sum(s.logp), batch.per_row.get('reward', 0)"
@@ -306,7 +294,7 @@ def test_a_loss_that_micro_batches_would_change_is_told(form, told, loss, here, 
     """Such as a mean over the rows at hand, over padding too, or a statistic of the batch."""
     text = (LOSS if form == "sft" else ON_POLICY.partition("return")[0]) + STEP
     (here / "mine.py").write_text(f"{text}\n        return {loss}, {{}}")
-    assert is_told("mine.py", {}, Form(form), capsys) == told
+    assert first_step(find("mine.py")(), Form(form), capsys)[1] == told
 
 
 @pytest.mark.parametrize("thing", [

@@ -63,12 +63,6 @@ def test_a_wrong_map_is_one_clear_line(tmp_path, monkeypatch, text, says):
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("text, path", [("S\nF\nF\nG", "↓↓↓"), ("GFS", "←←")])
-def test_a_lake_may_be_one_column_or_one_row(tmp_path, text, path):
-    (tmp_path / "mine.txt").write_text(text)
-    assert arrows(best_path(make_lake(str(tmp_path / "mine.txt")))) == path
-
-
 # ---- three planners agree ------------------------------------------------------------------------
 @pytest.mark.parametrize("lake", LAKES, ids=lambda lake: lake.name)
 def test_value_iteration_a_linear_system_and_counting_moves_agree(lake):
@@ -115,6 +109,7 @@ def test_the_paths_of_twoway5_by_hand():
     assert arrows(worse_path(TWOWAY)) == "→→→→↓↓←←↓↓→→"
     ring = Lake("ring", ("SFFF", "FHFF", "FHFF", "GFFF"))
     assert arrows(best_path(ring)) == "↓↓↓" and arrows(worse_path(ring)) == "→→↓↓↓←←"
+    assert arrows(best_path(Lake("column", ("S", "F", "G")))) == "↓↓"
     assert arrows(worse_path(Lake("open", ("SFF", "FFF", "FFG")))) == "→↓↑↓→↓"     # no detour: back
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import decode_source, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -96,13 +96,10 @@ def load(file: str | Path, name: str = "") -> ModuleType:
     """Execute a file as the module own.NAME. It is put into sys.modules, where dataclasses look for
     it, under a name that no other module has. name: another one. UserError for a text in another
     encoding: an editor of Windows may have saved it."""
-    text = Path(file).read_bytes()
-    try:
-        decode_source(text)
-        wrong = b"\0" in text
-    except (SyntaxError, UnicodeError):
-        wrong = True
-    if wrong:
+    text, readable = Path(file).read_bytes(), False
+    with suppress(SyntaxError, UnicodeError):
+        readable = "\0" not in decode_source(text)
+    if not readable:
         found = "UTF-16" if b"\0" in text else "no UTF-8, perhaps Windows-1252"
         raise UserError(f"{file}: is {found}; save it as UTF-8, or name its encoding in the first "
                         "line, `# coding: cp1252`")
