@@ -94,7 +94,7 @@ class Lake:
 @cache
 def dynamics(rows: tuple[str, ...]) -> tuple[Tensor, Tensor, int]:
     """(P, R, limit) of a map, from gymnasium."""
-    env: Any = gymnasium.make("FrozenLake-v1", desc=list(rows), is_slippery=False)
+    env: Any = gymnasium.make("FrozenLake-v1", desc=[[*row] for row in rows], is_slippery=False)
     S = len("".join(rows))
     P = torch.zeros(S, 4, S, dtype=torch.float64)
     R = torch.zeros(S, 4, dtype=torch.float64)

@@ -131,14 +131,14 @@ class Batch:
         return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
     def micro_batch(self, part: int, parts: int) -> "Batch":
-        mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
-        return replace(self.cut(mine), offset=mine.start, part_of=self)
+        return self.cut(slice(self.n * part // parts, self.n * (part + 1) // parts))
 
     def cut(self, rows: slice) -> "Batch":
-        """Some of its rows, with the totals of the whole step."""
+        """Some of its rows, with their place in the whole step and its totals."""
         seqs = {role: s.take(rows) for role, s in self.seqs.items()}
         per_row = {name: x[rows] for name, x in self.per_row.items()}
-        return replace(self, seqs=seqs, per_row=per_row)
+        return replace(self, seqs=seqs, per_row=per_row, offset=self.offset + rows.start,
+                       part_of=self.full_step)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """`change` applied to every tensor; it may change the order of the rows."""

@@ -72,6 +72,7 @@ class Objective:
     scorer = "any"      # no function, a word for the range of rewards: "any", "grade" 0..1, "none"
     demo = "own"                        # demonstration beside samples: its "own", or "any" in turn
     measures_demos = True               # False: of these it reads only today's log-probs
+    contrary = False                    # True: it may push a better answer down; the head says why
     about = ""                          # what a run says of it first, if its name misleads
     # A method with "prompts" in its data is on-policy. It may turn these three into settings.
     samples = 1                         # answers to each prompt

@@ -76,6 +76,10 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(e, (pickle.UnpicklingError, EOFError)) or "PytorchStreamReader" in str(e):
             raise UserError("--resume_from_checkpoint: a file of it is damaged, or was not written "
                             "by such a run; take an earlier one") from e
+        if "only supported when using PyTorch FSDP" in str(e):
+            raise UserError("--resume_from_checkpoint: FSDP2 has written it, in shards or whole "
+                            "(FULL_STATE_DICT), and one process without it cannot take it up; go "
+                            "on with two or more, and the same --fsdp") from e
         if "inline_container" in str(e):                # of torch.save
             raise UserError("a checkpoint cannot be written; is the disk full?") from e
         if out_of_memory(e) or not re.search(LIBRARIES, file):
@@ -88,8 +92,9 @@ def main(argv: list[str] | None = None) -> int:
 def run(argv: list[str]) -> Any:
     """Train, save the model in --output_dir, and return the Trainer."""
     objective, cfg, given, args = read_flags(argv)
-    device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
-                                   "fp16" if args.fp16 else "fp32")
+    with flags_named_as_here():
+        device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
+                                       "fp16" if args.fp16 else "fp32")
     model, tok = load.open_model(cfg, objective, device)
     rows = load.load_rows(cfg, objective)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
@@ -230,8 +235,9 @@ def flags_named_as_here() -> Iterator[None]:
     try:
         yield
     except UserError as e:
+        told = re.sub("--dtype (?=bf16|fp16)", "--", str(e))
         raise UserError(re.sub("--([a-z-]+)", lambda found: FLAG_HERE.get(
-            found[1].replace("-", "_"), found[0]), str(e))) from None
+            found[1].replace("-", "_"), found[0]), told)) from None
 
 
 def arguments(told: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from made import start_folder
 from safetensors.torch import load_file
 from torch.multiprocessing import start_processes
 
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.errors import UserError
 from nanouft.run.flags import as_flags
 
@@ -38,7 +38,7 @@ def work(file: str, parts: int, flags: list[str], rows: list[str]) -> None:
     out = {}
     for i, row in enumerate(rows):
         name, *told = row.split()
-        first = OBJECTIVES[name].first_models
+        first = find(name).first_models
         others = first.stand_in(str(Path(file).parent / "other")) if first else {}
         folder = f"{file}-{i}"
         try:

@@ -84,7 +84,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --init start --rows 8 --batch-size 4 --accumulate 5": "--accumulate",
     "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7":
         "--accumulate",
-    "train --data demos.jsonl --items 9": "--items",
+    "train --data demos.jsonl --items 9 --rows 9": "--rows",
     "train --data demos.jsonl --objective sft --max-length 0": "--max-length",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
         "--max-new",
@@ -97,7 +97,7 @@ REFUSED = {     # command line: a word that the message must hold
     "evaluate start --data demos.jsonl --items 3 --reward r.py:length": "--items",
     "train --skills sums": "--skills",
     "train --mix 1:1": "--mix",
-    "train --objective dpo --max-new 9": "--max-new",
+    "train --objective dpo --max-new 9 --reward exact": "--reward",
     "train --objective kto --noise 0.1": "--noise",
     "train --objective grpo --eval-every 5": "--eval-every",
     "train --objective rloo --init start --data demos.jsonl": "--reward",
@@ -144,6 +144,25 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
+
+
+@pytest.mark.parametrize("theirs", sorted(" ".join(flags.ELSEWHERE).split()))
+def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
+    """Spelt with - or _. The right name is a flag, and theirs is none."""
+    said = next(said for words, said in flags.ELSEWHERE.items() if theirs in words.split())
+    for word in (theirs, theirs.replace("-", "_")):
+        assert command(train.main, ["--objective", "grpo", f"--{word}=1"]) == 2
+        told = one_error(capsys)
+        assert f"grpo has no --{word}" in told and said in told
+    grpo = {f.name for kind in (TrainFlags, OBJECTIVES["grpo"]) for f in fields(kind)}
+    assert {*re.findall(r"--[\w-]+", said)} <= {*map(flag, grpo)}
+
+
+@pytest.mark.parametrize("line", ["--data demos.jsonl --items 9", "--data demos.jsonl --max-new 9"])
+def test_what_a_run_does_not_read_of_its_figures_is_a_note(line, here, capsys):
+    run = f"train --objective sft --init start --steps 1 --plain {line} --out note-"
+    assert call(run + line.split()[2]) == 0
+    assert f"{line.split()[2]}: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, line", [

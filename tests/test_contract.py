@@ -10,11 +10,11 @@ import torch
 from made import (
     FORMS,
     Form,
+    batch_of,
     killed_in_step,
     nano,
     one_error,
     push,
-    same,
     with_logps,
 )
 
@@ -183,18 +183,6 @@ def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(here, capsys):
     assert len(about["code"]) == 16
 
 
-def test_a_method_of_the_registry_is_the_same_in_a_file_of_your_own(here):
-    """Loss and metrics of a copy of hinge.py."""
-    (here / "copy.py").write_text(Path(sys.modules[OBJECTIVES["hinge"].__module__].__file__)
-                                  .read_text())
-    batch = with_logps(Form("hinge"))
-    for s in batch.seqs.values():
-        s.logp.requires_grad_()
-    ours, copied = (find(name)().loss(batch) for name in ("hinge", "copy.py"))
-    same(copied[0].detach(), ours[0].detach())
-    same(copied[1], ours[1])
-
-
 ON_POLICY = HEAD + """class Mine(Objective):
     data = "prompts"
 
@@ -248,6 +236,20 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
     assert told.startswith("error: --objective mine.py") and why in told
 
 
+@pytest.mark.parametrize("encoding, head, why", [
+    ("utf-16", "", "mine.py: is UTF-16"), ("utf-16-le", "", "mine.py: is UTF-16"),
+    ("cp1252", "", "Windows-1252"), ("cp1252", "# coding: cp1252\n", ""), ("utf-8-sig", "", "")])
+def test_a_file_of_an_editor_of_windows_is_read_or_its_encoding_is_named(encoding, head, why, here,
+                                                                          capsys):
+    """As an objective, and as a reward."""
+    text = MINE + "def ü(completions):\n    return [1.0 for _ in completions]\n"
+    (here / "mine.py").write_bytes((head + text).replace("nats", "für").encode(encoding))
+    sampled = "--objective rloo --init start --rows 4 --batch-size 2 --steps 1 --plain --reward "
+    for run, line in (("a", RUN), ("b", sampled + "mine.py:ü --max-new 4 --device cpu --out ")):
+        assert command(train.main, [*line.split(), run]) == (2 if why else 0)
+        assert not why or why in one_error(capsys)
+
+
 def test_a_file_of_your_own_has_no_method_s_name(here, capsys):
     """Its run, and the card of its model, would say that it was that method."""
     (here / "dpo.py").write_text(MINE)
@@ -255,16 +257,70 @@ def test_a_file_of_your_own_has_no_method_s_name(here, capsys):
     assert "give the file another name" in one_error(capsys)
 
 
-@pytest.mark.parametrize("text, adds_up", [
-    (MINE, True), (LOSS + "return -batch.seqs['answer'].logp.sum() / batch.n, {}", True),
-    (LOSS + "s = batch.seqs['answer']\n        return -s.sum(s.logp).mean(), {}", False),
-    (LOSS + "return -batch.seqs['answer'].logp.mean(1).sum() / batch.n, {}", False)])
-def test_a_loss_that_micro_batches_would_change_is_told(text, adds_up, here, capsys):
-    """Such as a mean over the rows at hand, or over padding too."""
-    (here / "mine.py").write_text(text)
-    line = RUN if text == MINE else RUN.replace(" --aim 2", "")
-    assert command(train.main, [*line.split(), "out"]) == 0
-    assert ("two halves of a step" not in capsys.readouterr().out) == adds_up
+def first_step(objective: Objective, form: Form, capsys) -> tuple:
+    """(the loss, is it said that halves of a step learn something else)"""
+    batch = batch_of(form)
+    objective.forward(nano(3), batch)
+    loss, _ = objective.loss(batch)
+    return loss.item(), "two halves of a step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_method_in_a_file_of_your_own_is_the_same_and_nothing_is_told(form, here, capsys):
+    """It adds up, also over what only the whole step has."""
+    cls = OBJECTIVES[form.name]
+    text = Path(sys.modules[cls.__module__].__file__).read_text(encoding="utf-8")
+    (here / f"my_{form.name}.py").write_text(text.replace('"ties"', '"tied"'), encoding="utf-8")
+    copied = find(f"my_{form.name}.py:{cls.__name__}")(**vars(form.objective))
+    loss, told = first_step(copied, form, capsys)
+    assert not told and loss == first_step(form.objective, form, capsys)[0]
+
+
+STEP = "s = batch.seqs['answer']\n        x, R = s.sum(s.logp), batch.per_row.get('reward', 0)"
+
+
+@pytest.mark.parametrize("form, told, loss", [
+    *(("sft", True, loss) for loss in (
+        "x.mean()", "s.logp.mean()", "s.logp.mean(1).sum() / batch.n", "x.sum() / len(x)",
+        "x.sum() / s.mask.sum()", "(x - x.mean()).square().sum() / batch.n", "x.min()",
+        "(x / x.std()).exp().sum() / batch.n", "(x.softmax(0) * x).sum()", "x.logsumexp(0)",
+        "x.sum() / batch.n / s.mask.shape[1]")),
+    ("grpo", True, "(x * (R - R.mean())).mean()"), ("reinforce", True, "(x * R).mean()"),
+    ("sft", False, "x.sum() / batch.n"), ("grpo", False, "(x * R).sum() / batch.n"),
+    ("sft", False, "x.sum() / batch.full_step.seqs['answer'].not_padding.sum()"),
+    ("sft", False, "(x * __import__('torch').rand(len(x))).sum() / batch.n"),
+    ("sft", False, "x.view(batch.n, 1).sum() / batch.n")])
+def test_a_loss_that_micro_batches_would_change_is_told(form, told, loss, here, capsys):
+    """Such as a mean over the rows at hand, over padding too, or a statistic of the batch."""
+    text = (LOSS if form == "sft" else ON_POLICY.partition("return")[0]) + STEP
+    (here / "mine.py").write_text(f"{text}\n        return {loss}, {{}}")
+    assert first_step(find("mine.py")(), Form(form), capsys)[1] == told
+
+
+@pytest.mark.parametrize("thing", [
+    "open('losses.txt', 'a')", "(x for x in 'ab')", "__import__('threading').Lock()", ""])
+def test_a_loss_of_your_own_may_hold_what_cannot_be_copied(thing, here, capsys):
+    """Then it trains without that look."""
+    (here / "mine.py").write_text(
+        LOSS + "return -batch.seqs['answer'].logp.mean(), {}\n\n"
+        f"    def setup(self, model, seed):\n        self._thing = {thing or None}")
+    assert command(train.main, [*RUN.replace(" --aim 2", "").split(), "out"]) == 0
+    assert ("two halves of a step" in capsys.readouterr().out) == (not thing)
+
+
+def test_a_metric_that_is_not_finite_is_null_and_ends_no_run(here, capsys):
+    """As a mean over the long rows of a step without one. A gradient ends it."""
+    line = [*RUN.replace(" --aim 2", "").split(), "out"]
+    (here / "mine.py").write_text(
+        LOSS + "odd = float('nan') if batch.seed % 2 else 1\n"
+        "        return -batch.seqs['answer'].logp.sum() / batch.n, {'odd': odd}")
+    assert command(train.main, line) == 0
+    assert [x["odd"] for x in read_lines(here / "out/metrics.jsonl")] == [1, None, 1, None]
+    assert capsys.readouterr().out.count("odd is nan at step 2") == 1
+    (here / "mine.py").write_text(LOSS + "x = batch.seqs['answer'].logp.sum()\n"
+                                  "        return (x - x.detach()).abs().sqrt(), {}")
+    assert command(train.main, [*line[:-1], "other"]) == 2
+    assert "grad_norm is nan at step 1: the run diverged; lower --lr" in one_error(capsys)
 
 
 @pytest.mark.parametrize("line, flags, why", [

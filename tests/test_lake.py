@@ -32,7 +32,7 @@ from frozen_lake.planning import (
     walks,
     worse_path,
 )
-from frozen_lake.policies import Net, start_policy
+from frozen_lake.policies import Net, habit, start_policy
 from frozen_lake.record import page_policies
 from nanouft.plumbing.errors import UserError
 
@@ -49,7 +49,7 @@ def random_policy(lake: Lake) -> torch.Tensor:
 
 # ---- the lake ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text, says", [
-    ("", "no map"), ("SFX\nFFG", "unknown cell 'X'"), ("SFF\nFG", "2 cells"),
+    ("", "no map"), ("SFX\nFFG", "row 1: unknown cell 'X'"), ("SFF\nFG", "row 2: 2 cells"),
     ("SFFS\nFFFG", "2 cells S"), ("SHFG\nHHFF", "no path"), ("SG\nFF", "one move"),
     (None, "unknown map 'none.txt'")])
 def test_a_wrong_map_is_one_clear_line(tmp_path, monkeypatch, text, says):
@@ -109,7 +109,15 @@ def test_the_paths_of_twoway5_by_hand():
     assert arrows(worse_path(TWOWAY)) == "→→→→↓↓←←↓↓→→"
     ring = Lake("ring", ("SFFF", "FHFF", "FHFF", "GFFF"))
     assert arrows(best_path(ring)) == "↓↓↓" and arrows(worse_path(ring)) == "→→↓↓↓←←"
+    assert arrows(best_path(Lake("column", ("S", "F", "G")))) == "↓↓"
     assert arrows(worse_path(Lake("open", ("SFF", "FFF", "FFG")))) == "→↓↑↓→↓"     # no detour: back
+
+
+def test_a_habit_takes_the_detour_in_seventy_of_a_hundred_moves_and_draws_the_others():
+    wanted = optimal(TWOWAY)
+    for s, a in worse_path(TWOWAY):
+        wanted[s] = torch.eye(4)[a]
+    near(habit(TWOWAY), 0.7 * wanted + 0.3 / 4)
 
 
 # ---- learning ------------------------------------------------------------------------------------

@@ -83,6 +83,9 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
 
 
 SUMS = "Read positions by s.sum or s.mean, which leave out the others."
+FINITE = ("Write F.logsigmoid for the log of a sigmoid, and exp(x.clamp_max(20)) for exp(x), as k3 "
+          "of on_policy.py does; choose by masked_fill or where, because 0 * inf is nan. The head "
+          "need not show such a clamp.")
 TOTALS = "Divide by batch.n or batch.tokens, those of the whole step; else say coupled = True."
 
 
@@ -169,7 +172,8 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
         slopes = {f"its gradient by {role}": x for role, x in grads.items()}
         numbers = {"the loss": loss, **slopes, **form.objective.loss(batch)[1]}
         bad = [name for name, x in numbers.items() if not torch.as_tensor(x).isfinite().all()]
-        assert not bad, f"not finite at log-probs of {first} and {others}: {', '.join(bad)}"
+        assert not bad, (f"not finite at log-probs of {first} and {others}: {', '.join(bad)}. "
+                         + FINITE)
 
 
 def test_one_row_of_one_token_stays_finite(form):

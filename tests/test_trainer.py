@@ -1,12 +1,13 @@
 """transformers' Trainer learns what nanouft.train learns: in one process bit for bit, in two within
 rounding. Tiny random models, no network. tests/several.py has all methods."""
+import pickle
 import re
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, DATA, NANO, Form, llama, one_error, same, start_folder
+from made import CPU, DATA, NANO, Form, batch_of, llama, nano, one_error, same, start_folder
 from safetensors.torch import load_file
 from several import SHARDS, in_processes
 
@@ -16,6 +17,8 @@ from nanouft.models.folders import save_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
+from nanouft.rollout import measure_rows
 from nanouft.run import reference
 from nanouft.run.reference import FrozenModels
 
@@ -53,6 +56,7 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
 @pytest.mark.parametrize("name, flags, theirs", [
     ("sft", "", ""), ("kto", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
     ("sft", "--steps 4 --warmup 0.25", "--max_steps 4 --warmup_steps 1"),       # a number of steps
+    ("{here}/drawing.py", "", ""),
     ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
      "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
      "--gradient_checkpointing true"),
@@ -61,7 +65,16 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
      "--gradient_accumulation_steps 2")])
 def test_the_command_learns_what_nanouft_train_learns(name, flags, theirs, tmp_path):
     """Bit for bit. If nothing is said, rate, schedule, betas, clip, steps, the size of a step and
-    the order of the rows are those of nanouft.train."""
+    the order of the rows are those of nanouft.train. So are numbers that a loss draws."""
+    (tmp_path / "drawing.py").write_text("""
+import random, numpy, torch
+from nanouft.objective import Objective
+
+class Drawing(Objective):
+    def loss(self, batch):
+        drawn = random.random() + numpy.random.rand() + torch.rand(())
+        return -drawn * batch.seqs["answer"].logp.sum() / batch.n, {}""")
+    name = name.format(here=tmp_path)
     rows = ["--init", start_folder(tmp_path / "start"), "--rows", "40"]
     assert command(train.main, ["--objective", name, *rows, *flags.split(), "--plain", "--device",
                                 "cpu", "--out", str(tmp_path / "one")]) == 0
@@ -101,6 +114,42 @@ def lengths(prompts, completions, **others):
         goes_on = f"grpo {sampled} --resume_from_checkpoint {tmp_path}/{begun}-0/checkpoint-2"
         in_processes(1, parts, f"{tmp_path}/{begun} goes on", parts, flags, [goes_on])
         same(torch.load(tmp_path / f"{begun} goes on")[goes_on], found[0][rows[0]], 1e-5)
+
+
+def test_two_processes_log_what_one_logs_whichever_metrics_a_row_has(tmp_path):
+    """In any order, of any subset, added by name; a metric that is nan is null in both."""
+    (tmp_path / "mine.py").write_text("""
+from random import Random
+from nanouft.objective import Objective
+
+class Mine(Objective):
+    def loss(self, batch):
+        s, metrics = batch.seqs["answer"], {}
+        for row in s.targets * s.mask.long():
+            rng = Random(int(row.sum()))
+            for name in rng.sample("abcde", rng.choice([0, 0, 1, 3])):
+                metrics[name] = metrics.get(name, 0) + int(row.max()) / batch.n
+            if int(row.sum()) % 5 == 0:
+                metrics["odd"] = s.logp.detach().sum() * float("nan")
+        return -s.logp.sum() / batch.n, metrics""")
+    flags, told = ["--init", start_folder(tmp_path / "start"), "--save_steps", "4"], []
+    for parts in (1, 2):
+        own = f"{tmp_path}/mine.py --per_device_train_batch_size {4 // parts}"
+        in_processes(1, parts, f"{tmp_path}/{parts}", parts,
+                     [*flags, "--save_strategy", "steps"], [own, "kto"])
+        logs = (read_json(tmp_path / f"{parts}-{i}/checkpoint-4/trainer_state.json") for i in "01")
+        told.append([line for log in logs for line in log["log_history"]])
+    one, two = told
+    assert len({*map(tuple, one[:4])}) > 2 and None in [line.get("odd") for line in one]
+    for x, y in zip(one, two, strict=True):
+        assert x == {name: want and pytest.approx(want, 1e-4) for name, want in y.items()}
+
+
+def test_what_a_rollout_shares_is_as_large_as_its_numbers():
+    """A view of one row would bring all rows with it."""
+    s = batch_of(Form("grpo")).seqs["answer"]
+    rows = measure_rows(s, nano(), nano(9), CPU)
+    assert all(len(pickle.dumps(x)) < x.nbytes + 1000 for x in rows)
 
 
 @pytest.mark.slow
@@ -291,8 +340,9 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("", "the first word is the method"), ("dop", "did you mean dpo"),
     ("dpo --lr 1", "--lr: is --learning_rate here"), ("dpo --learning_rate x", "--learning_rate"),
     ("dpo --max_length 9", "did you mean --max-length"),
+    ("dpo --model_name_or_path x", "here it is --init"), ("dpo --load_in_4bit", "TRL"),
     ("dpo --dtype bf16", "--dtype: is --bf16 or --fp16 here"),
-    ("dpo --rows 9 --report_to nowhere", "nowhere"),
+    ("dpo --rows 9 --report_to nowhere", "nowhere"), ("sft --fp16", "--fp16 needs a GPU"),
     ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),
     ("dpo --gradient_accumulation_steps 0", "must be at least 1"),
     ("dpo --per_device_train_batch_size 0", "must be at least 1"),
@@ -342,6 +392,7 @@ def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, tmp_path, monk
 
 @pytest.mark.parametrize("damage, why", [
     (lambda file: file.unlink(), "has no optimizer"),
+    (lambda file: file.with_name("pytorch_model_fsdp.bin").touch(), "FULL_STATE_DICT"),
     (lambda file: file.write_bytes(file.read_bytes()[:1000]), "is damaged"),
     (lambda file: file.write_bytes(b"\x80\x02cos\nsystem\n."), "is damaged")])
 def test_a_checkpoint_that_is_not_whole_is_refused(damage, why, tmp_path, monkeypatch, capsys):

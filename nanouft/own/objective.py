@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -78,41 +79,56 @@ def what_is_wrong(cls: type[Objective]) -> str:
 def guarded(function: Callable, method: str, file: str) -> Callable:
     """The function of a method with additions. It gets a copy of rows or a batch that others still
     need. Its errors name their line, and what `loss` or `credit` returns is checked. Gradients stay
-    on or off as they were before the call. In the first step the sum of `loss` is checked."""
-    summed = method != "loss"
+    on or off as they were before the call. In the first step a look is taken at `loss`, unless the
+    object cannot be copied, as with an open file, or the loss fails on fewer rows."""
+    looked = method != "loss"
 
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
         if method in COPIED:
             given = copy.deepcopy(given[:1]) + given[1:]
-        nonlocal summed
+        nonlocal looked
         new = None
-        if not (summed or given[0].progress or self.coupled):
-            summed = True
-            with suppress(RuntimeError):        # it keeps tensors that have a gradient
+        if not (looked or given[0].progress or self.coupled) and torch.is_grad_enabled():
+            looked = True
+            with suppress(Exception):
                 new = copy.deepcopy(self)
         with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
             out = function(self, *given, **named)
         if method in CHECKED and (why := wrong_result(out, method, self.on_policy)):
             raise UserError(f"--objective {file}: {why}")
-        if new:
-            with torch.no_grad(), locate_errors(file, "--objective"):
-                check_sum(functools.partial(function, new), given[0], out[0], file)
+        if new and count_rows(given[0]) > 1:
+            with suppress(Exception), torch.random.fork_rng(devices=[]):
+                look(lambda batch: function(copy.deepcopy(new), batch)[0], given[0], out[0], file)
         return out
     return call
 
 
-def check_sum(loss: Callable, batch: Batch, whole: Tensor, file: str) -> None:
-    """Say so if the losses of two halves of a step do not add up to the loss of all its rows."""
-    rows, parts = count_rows(batch), 0.0
-    if rows < 2:
-        return
-    for half in (slice(0, rows // 2), slice(rows // 2, rows)):
-        parts += loss(batch.cut(half))[0].item()
-    if not math.isclose(parts, whole.item(), rel_tol=1e-2, abs_tol=1e-4):
-        say(f"{file}: the losses of two halves of a step add up to {parts:.3g}, and that of all "
-            f"rows is {whole.item():.3g}. So --accumulate and several processes would learn "
-            "something else: divide by batch.n or batch.tokens", write=tqdm.write)
+def look(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
+    """Say so if two halves of a step push its tokens otherwise than all its rows together. Pushes
+    are compared, because the loss itself is about 0 where rewards are centred. `known`: the loss of
+    the step; one that draws numbers gives another each time, and cannot be judged."""
+    rows = count_rows(batch)
+    loss_again, whole = size_of_pushes(loss, batch)
+    halves = (batch.cut(half) for half in (slice(0, rows // 2), slice(rows // 2, rows)))
+    parts = math.hypot(*(size_of_pushes(loss, half)[1] for half in halves))
+    draws = not math.isclose(loss_again, known.item(), rel_tol=1e-5, abs_tol=1e-6)
+    if not (draws or math.isclose(parts, whole, rel_tol=1e-2, abs_tol=1e-7)):
+        say(f"{file}: two halves of a step push its tokens by {parts:.3g} together, and all rows "
+            f"at once by {whole:.3g}. So --accumulate and several processes would learn something "
+            "else: divide by batch.n or batch.tokens", write=tqdm.write)
+
+
+def size_of_pushes(loss: Callable, batch: Batch) -> tuple[float, float]:
+    """The loss, and the length of its gradient by all that the network has written. Nothing is
+    asked of other processes."""
+    here = replace(batch.map(lambda x: x.detach().requires_grad_(x.requires_grad)),
+                   across=lambda x: x)
+    written = [x for s in here.seqs.values() for x in (s.logp, *s.extra.values())
+               if x is not None and x.requires_grad]
+    value = loss(here)
+    slopes = torch.autograd.grad(value, written, allow_unused=True)
+    return value.item(), math.hypot(*(x.norm().item() for x in slopes if x is not None))
 
 
 def count_rows(batch: Batch) -> int:

@@ -11,9 +11,9 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import decode_source, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,7 +94,15 @@ def library(name: str, what: str) -> Any:
 
 def load(file: str | Path, name: str = "") -> ModuleType:
     """Execute a file as the module own.NAME. It is put into sys.modules, where dataclasses look for
-    it, under a name that no other module has. name: another one."""
+    it, under a name that no other module has. name: another one. UserError for a text in another
+    encoding: an editor of Windows may have saved it."""
+    text, readable = Path(file).read_bytes(), False
+    with suppress(SyntaxError, UnicodeError):
+        readable = "\0" not in decode_source(text)
+    if not readable:
+        found = "UTF-16" if b"\0" in text else "no UTF-8, perhaps Windows-1252"
+        raise UserError(f"{file}: is {found}; save it as UTF-8, or name its encoding in the first "
+                        "line, `# coding: cp1252`")
     spec: Any = spec_from_file_location(name or f"own.{Path(file).stem}", file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
@@ -226,9 +227,23 @@ def trained_weights(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 # ---- the log -------------------------------------------------------------------------------------
+def check_finite(line: Mapping[str, float | None], step: int, named: set[str]) -> None:
+    """Diverged if the loss or the gradient is not finite. Any other number that is not, such as a
+    mean over no rows, is logged as null, and named once: `named` has those that were."""
+    odd = {name: x for name, x in line.items() if x is not None and not math.isfinite(x)}
+    for name in odd:
+        if name in ("loss", "eval_loss", "grad_norm"):
+            raise Diverged(f"{name} is {odd[name]} at step {step}: the run diverged; lower --lr, "
+                           "or look at the data of that step")
+    for name in odd.keys() - named:
+        named.add(name)
+        say(f"the metric {name} is {odd[name]} at step {step}, and the loss is finite: it is "
+            "logged as null wherever it is not finite", write=tqdm.write)
+
+
 class Log:
     """metrics.jsonl. Numbers stay on the device and are read in groups, because a GPU waits for
-    each reading. A number that is not finite stops the run before anything is saved."""
+    each reading. A loss or gradient that is not finite stops the run before anything is saved."""
     STEPS, SECONDS = 10, 5          # a group is read after this many steps or seconds
 
     def __init__(self, file: Path, start: int, device: Device):
@@ -239,6 +254,7 @@ class Log:
                 "taken; its weights are whole, its curves will not be")
         write_text(file, "".join(json.dumps(x) + "\n" for x in kept))
         self.waiting: list[tuple[Step, dict]] = []
+        self.named: set[str] = set()        # metrics that were not finite
         self.tokens, self.clock = 0, time.perf_counter()
 
     def add(self, step: Step, stats: Mapping[str, float]) -> None:
@@ -259,10 +275,7 @@ class Log:
             line: dict[str, Any] = {name: next(values) for name in numbers}
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None            # overflow: the scaler left this step out
-            for name, x in line.items():
-                if x is not None and not math.isfinite(x):
-                    raise Diverged(f"{name} is {x} at step {step.done}: the run diverged; lower "
-                                   f"--lr, or look at the data of that step")
+            check_finite(line, step.done, self.named)
             self.write({"step": step.done, **line, "lr": step.rate, "tokens": step.tokens})
             self.waiting.pop(0)
             self.tokens += step.tokens_read

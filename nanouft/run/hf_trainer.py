@@ -26,10 +26,13 @@ from nanouft.loop import VALUE_TIMES, warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import Diverged, UserError, library
+from nanouft.plumbing.errors import UserError, library
+from nanouft.plumbing.files import as_json
 from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.seeds import seed_globals, step_seed
+from nanouft.plumbing.share import shared
 from nanouft.rollout import Rollouts
+from nanouft.run.checkpoint import check_finite
 from nanouft.run.device import blocks_of
 
 transformers: Any = library("transformers", "nanouft.trainer")
@@ -144,6 +147,7 @@ class Trainer(transformers.Trainer):
         model._no_split_modules = [*{type(block).__name__ for block in blocks_of(model)}]   # FSDP
         self.sums: dict = defaultdict(float)    # of the objective's metrics, since the last log
         self.steps = 0                          # since then
+        self.named: set[str] = set()            # metrics that were not finite
         self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         args.remove_unused_columns = False
         counted = range(math.ceil(len(data) / self.rows) * self.rows)   # whole steps in each epoch
@@ -249,10 +253,10 @@ class Trainer(transformers.Trainer):
         if "loss" in logs:
             logs |= {name: x / self.steps for name, x in self.added_up(self.sums).items()}
             self.sums, self.steps = defaultdict(float), 0
-        for name, x in logs.items():        # a gradient that is too large for fp16 is left out
-            if not math.isfinite(x) and not (name == "grad_norm" and self.args.fp16):
-                raise Diverged(f"{name} is {x} at step {self.state.global_step}: the run diverged")
-        super().log(logs, *more)
+        if self.args.fp16 and not math.isfinite(logs.get("grad_norm", 0)):
+            logs["grad_norm"] = None        # too large for fp16: the step was left out
+        check_finite(logs, self.state.global_step, self.named)
+        super().log(as_json(logs), *more)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Deals out numbers of micro-batches. All held-out rows together are one step."""
@@ -287,11 +291,14 @@ class Trainer(transformers.Trainer):
         return output._replace(num_samples=len(self.held))      # of which it tells the speed
 
     def added_up(self, sums: dict) -> dict[str, float]:
-        """Numbers of this process plus those of all others."""
-        if not sums:
+        """Numbers of this process plus those of all others, by their names: a metric of long
+        answers may be there in some processes alone."""
+        names = [*dict.fromkeys(shared(lambda _: [*sums], []))]
+        if not names:
             return {}
-        here = torch.stack([torch.as_tensor(x, device=self.args.device) for x in sums.values()])
-        return dict(zip(sums, self.accelerator.reduce(here.float()).tolist()))
+        here = torch.stack([torch.as_tensor(sums.get(name, 0.0), device=self.args.device).float()
+                            for name in names])
+        return dict(zip(names, self.accelerator.reduce(here).tolist()))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """A checkpoint. safetensors refuses two names of one tensor, so a tied head becomes two."""

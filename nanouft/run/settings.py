@@ -26,6 +26,7 @@ from nanouft.run.flags import Parser, add_flags, as_flags, fill
 from nanouft.run.folder import MAY_CHANGE_ON_RESUME
 
 WORLD_FLAGS = {"rows", "noise", "skills", "mix", "items"}
+HARMLESS = {"items", "max_new"}                 # where they are not read, a line is enough
 CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 # flags that nanouft.trainer has, too; and those that have transformers' name there
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
@@ -89,9 +90,9 @@ class TrainFlags:
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
-        harmless = {"items"} if self.items == 0 else set()      # with your rows there is no table
         for is_idle, names, why in (        # flags that this run would not read
-                (self.data, WORLD_FLAGS - harmless, "belongs to NanoWorld"),
+                (self.data, WORLD_FLAGS - ({"items"} if self.items == 0 else set()),
+                 "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
                 (not samples and self.reward == "exact", {"reward", "max_new"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
@@ -99,8 +100,11 @@ class TrainFlags:
                  "its own; their reward at each step is in metrics.jsonl"),
                 ("demos" not in kinds, {"noise"},
                  f"spoils demonstrations, and {objective.name} reads none")):
-            if is_idle and given & names:
-                raise UserError(f"{flag(min(given & names))}: {why}")
+            if idle := given & names if is_idle else set():
+                told = f"{flag(min(idle - HARMLESS or idle))}: {why}"
+                if idle - HARMLESS:
+                    raise UserError(told)
+                say(f"{told}; it is not read")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -195,7 +199,7 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: values[name] for name in MAY_CHANGE_ON_RESUME & values.keys()}
     cfg = dataclasses.replace(cfg, resume=folder, **changed)
-    cfg.check(objective, given)
+    cfg.check(objective, given - HARMLESS)          # that was said of the line that began it
     return objective, cfg, given
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -388,6 +389,35 @@ def test_a_file_imports_its_neighbours_and_a_process_that_it_ends_costs_one_task
 @SHUT_IN
 def test_a_program_sees_nothing_that_it_does_not_need_and_changes_nothing(of_class):
     assert f"ValueError: {SEEN}\n" in of_class["spy"][1]["output"]
+
+
+def forged(program: str, monkeypatch) -> str:
+    """What is found of a process that writes its lines itself."""
+    text = f"""
+import json, os
+def say(*x):
+    os.write(1, json.dumps([{{}}, *x]).encode() + b"\\n")
+    open({str(Path("said").resolve())!r}, "a").write("x")
+{program}"""
+    monkeypatch.setattr(child, "container", lambda *told: [sys.executable, "-c", text])
+    job = child.Job("12a", "", "ex12.py", Path.cwd(), "", None, [], 1)
+    return child.run_all([job], Path.cwd(), [])["12a"]
+
+
+def test_who_writes_for_ever_waits_for_the_judge(monkeypatch):
+    """Its lines would fill the teacher's memory."""
+    monkeypatch.setattr(child, "from_line",     # slow at the first one
+                        lambda line: time.sleep(len(line) < 100) or from_line(line))
+    found = forged("say('begin', '12a')\nwhile True: say('', 1000 * 'x')", monkeypatch)
+    assert "no result" in found
+    assert child.MOST <= len(Path("said").read_text()) < 4 * child.MOST
+
+
+def test_who_begins_twice_does_not_take_back_what_was_wrong(monkeypatch):
+    begins = "say('begin', '12a')\n"
+    found = forged(begins + "say('Error', 'wrong')\n" + begins + "say('', '')\nsay('end', '')",
+                   monkeypatch)
+    assert "no result" in found
 
 
 @POSIX

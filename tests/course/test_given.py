@@ -9,8 +9,8 @@ import torch
 from lessons.keys import reward, silent
 from lessons.pieces.runs import searched
 from lessons.tasks import parts
-from lessons.tasks.call import Seen, program_in, with_gradient
-from lessons.tasks.task import HERE, STUBS, Judge, Measure, far_apart, tasks
+from lessons.tasks.call import Seen, attempt, program_in, with_gradient
+from lessons.tasks.task import HERE, STUBS, Judge, Measure, differ, far_apart, tasks
 
 KNOWN = tasks()
 PAPERS = [name for name, task in KNOWN.items() if not task.name]
@@ -142,3 +142,12 @@ def test_what_is_not_finite_is_far_from_a_number():
     for x in (float("nan"), float("inf")):
         assert far_apart(torch.tensor([x, 0]), right, measure)
     assert not far_apart(right, right, measure)
+    assert not differ("gives", [float("nan")], [float("nan")], Measure()), "where none is wanted"
+
+
+def test_who_hangs_in_the_second_case_has_a_share_of_all_cases():
+    task = KNOWN["14a"]
+    judge = Judge(task, 5)
+    first = attempt(task.look, task.right, judge.cases[0])
+    verdict = judge.verdict([first, Seen(error="TooLong", words="it had not ended")])
+    assert verdict.share == 1 / len(judge.cases) < 0.1
