@@ -154,10 +154,10 @@ lesson.compare(percent_found(tau if CHANGE else r), "%")
 # %% [markdown]
 # ## What happened
 # In the picture the answers below the line are those that the helper likes less than the policy
-# does. Nearly all of them are wrong. With its weight PoFT reaches a mean score of 71 %, where SFT on
-# the same rows reaches 58 % and SFT on the right answers 77 %. But the helper itself has 84 %, from
-# 600 right answers and more steps. Whoever may use such a model needs no PoFT; it is of use if only
-# the helper's opinion can be had, because the helper is too large to be used every day.
+# does. Nearly all of them are wrong. With its weight PoFT reaches a mean score of 71 %, where SFT
+# on the same rows reaches 58 % and SFT on the right answers 77 %. But the helper itself has 84 %,
+# from 600 right answers and more steps. Whoever may use such a model needs no PoFT; it is of use if
+# only the helper's opinion can be had, because the helper is too large to be used every day.
 #
 # Yet the filter is soft. The mean trust is 0.56 for right answers and 0.35 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers
