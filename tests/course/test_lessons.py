@@ -53,13 +53,13 @@ ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switc
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 ANSWERS = {"00": "a", "01": (0.07, 0.3), "02": (12, 15), "03": "c", "04": (76, 8), "05": (0, 0),
-           "06": (23, 8), "07": (-13, 3), "08": (-1.1, 0.6), "09": (78, 15), "10": (88, 6),
+           "06": (23, 8), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15), "10": (88, 6),
            "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
-           "15": (75, 2), "16": "d", "17": (60, 1), "18": (0, 10)}
+           "15": (75, 2), "16": "d", "17": (61, 1), "18": (0, 10)}
 WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95, 5),
                "03 network": (12, 5), "04 another": (68, 12), "05 few holes": (5, 1),
                "06 undivided": (100, 10), "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3),
-               "09 sorted": (57, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
+               "09 large beta": (66, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
                "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1), "13 rules": (4, 8),
                "14 unpaired": "b", "15 high": (0, 0.1), "16 no steps shown": (1, 9),
                "17 real": (2, 0), "18 one": (69, 15)}
