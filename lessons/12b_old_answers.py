@@ -69,7 +69,7 @@ assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 # %% [markdown]
 # ## The clip
 # PPO's **clip** keeps the policies near each other. It ends a token's push once its ratio has moved
-# more than $\varepsilon$ in that direction. What a token adds to the mean that a step raises is
+# more than $\varepsilon$ in the push's direction. A token adds to the mean that a step raises
 # $$\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big).$$
 
 # %%
