@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 00 · The whole game
-# Fine-tune one small model with SFT, IFT and DPO. All three learn the right words, but one still
-# runs on after its answer. Guess which, and find the reason.
+# Fine-tune one small model with SFT, IFT and DPO. All three teach the right words. Do they also
+# teach the model to stop after them? Guess, and find the reason.
 #
 # *About 35 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
 #
@@ -27,14 +27,15 @@
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
 #   question, and trains it to prefer the better one.
 #
-# All three take the same number of steps, at learning rates that may differ. Every answer that they
-# read ends properly.
+# All take the same number of steps. DPO is often given a small learning rate, so it is trained
+# twice: at an eighth of the others' rate, and at theirs. Every answer that they read ends properly.
 #
 # ## Guess
-# Which model will still go on after its answer, instead of stopping?
-# - **a** the one trained with DPO;
-# - **b** the one trained with IFT;
-# - **c** the one trained with SFT.
+# After SFT and after IFT all answers to new questions stop. Do most of them stop after DPO, too?
+# - **a** at neither rate;
+# - **b** only at an eighth of the rate;
+# - **c** only at the full rate;
+# - **d** at both.
 
 # %%
 from course import Lesson, progress
@@ -59,8 +60,7 @@ CHANGE = lesson.change
 # loss is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
-# $\sigma$ turns a difference into a probability. DPO has an eighth of the others' learning rate
-# here. The end of the lesson asks whether that matters.
+# $\sigma$ turns a difference into a probability.
 
 # %%
 import draw
@@ -108,12 +108,13 @@ models = {
     "SFT": train("SFT", sft_loss, "demos", 1.25e-4),
     "IFT": train("IFT", ift_loss, "demos", 1.25e-4),
     "DPO": train("DPO", dpo_loss, "pairs", 1.5e-5),
+    "DPO, full rate": train("DPO, full rate", dpo_loss, "pairs", 1.25e-4),
 }
 
 # %% [markdown]
-# ## The same questions to all four
-# All four models now answer 60 questions on which none of them was trained. The cell prints one
-# question with its four answers, then how many words of each model are right and how many of its
+# ## The same questions to all five
+# All five models now answer 60 questions on which none of them was trained. The cell prints one
+# question with its five answers, then how many words of each model are right and how many of its
 # answers stop. An answer **stops** if the model says the token `<|end|>` before any other special
 # token, such as the `<|user|>` with which it begins another question.
 
@@ -133,14 +134,15 @@ for name, model in models.items():
               for row, text in zip(tests, texts)]
     words[name] = 100 * sum(scores) / len(tests)
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(tests)
-    print(f"  {name:<5}{texts[SHOWN]}{'<|end|>' if answers[SHOWN].ended else ''}")
+    print(f"  {name:<16}{texts[SHOWN]}{'<|end|>' if answers[SHOWN].ended else ''}")
 for name in models:
-    print(f"{name:<5}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
+    print(f"{name:<16}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
 
 # %% [markdown]
-# The methods differ in one token. All of them teach the words: 89 % are right in the base, 97 or 98
-# % after fine-tuning. After SFT or IFT every answer stops, but after DPO, at an eighth of their
-# rate, only 32 % do. Yet `<|end|>` closed both answers of every pair that DPO read.
+# The methods differ in one token. All of them teach the words: in the base 89 % are right, after
+# fine-tuning 97 or 98 %, and 92 % after DPO at the full rate. After SFT or IFT every answer stops.
+# After DPO at an eighth of their rate only 32 % do, though `<|end|>` closed both answers of every
+# pair. At the full rate all stop. Why does DPO need so large a rate for a token that it always saw?
 #
 # ## What a loss does to each token
 # What does one training step do to an answer? A loss can only make its tokens more or less likely,
@@ -176,7 +178,7 @@ fig, ax = draw.panels()
 draw.heat(ax, [[float(x) for x in line] for line in grid], [draw.plain(word) for word in said],
           ["SFT", "IFT", "DPO, better", "DPO, worse"],
           "IFT pushes hard words most; " + ("DPO leaves the worse answer's <|end|> alone" if CHANGE
-                                            else "DPO's two pushes on <|end|> nearly cancel"), 2)
+                                            else "DPO pushes one <|end|> up and one down"), 2)
 lesson.picture(fig, "pushes")
 
 # %% [markdown]
@@ -188,10 +190,10 @@ lesson.picture(fig, "pushes")
 # DPO pushes every token of the better answer up and every token of the worse answer down, by the
 # same amount. It is $N\beta/2=6\times0.1/2=0.30$: before training neither answer has gained
 # anything, so $\sigma$ is one half. The first four words are the same in both answers and follow
-# the same question, so their pushes cancel exactly. The pushes on the two `<|end|>` don't cancel,
-# because these tokens follow different words. But to the base both positions look alike, since a
-# list may end at either. Whatever makes `<|end|>` more likely at one of them makes it more likely
-# at the other.
+# the same question, so their pushes cancel exactly. The two `<|end|>` follow different words, so
+# both pushes stay. But to the base both positions look alike, since a list may end at either.
+# Whatever makes `<|end|>` more likely at one of them makes it more likely at the other. So what the
+# two pushes do to the weights nearly cancels.
 #
 # The next cell tests this with one small step of plain gradient descent on this pair. It makes the
 # step twice from the base: first with DPO's push on the `<|end|>` of the better answer alone, then
@@ -251,29 +253,27 @@ if not CHANGE:
     assert max(abs(a + b) for a in up for b in down) < 1e-4, "DPO pushes both by the same amount"
     assert of_ift[0] > 2 * of_ift[-1], "IFT pushes the first word harder than the end"
     assert min(words.values()) > 80 and min(stop["SFT"], stop["IFT"]) > 90, "SFT and IFT stop"
-    runs_on = min(("SFT", "IFT", "DPO"), key=stop.get)
-    lesson.compare({"SFT": "c", "IFT": "b", "DPO": "a"}[runs_on])
+    most = stop["DPO"] > 50, stop["DPO, full rate"] > 50
+    lesson.compare({(False, False): "a", (True, False): "b", (False, True): "c"}.get(most, "d"))
 else:
     lesson.compare(stop["DPO"], "%")
 
 # %% [markdown]
 # ## Change one thing
-# This explanation sounds convincing, but so does another one. DPO's learning rate was 1.5e-5, an
-# eighth of the others', so perhaps it simply learned less of everything. `CHANGE = "end"` tests the
-# first explanation at DPO's own rate: the loss no longer counts the `<|end|>` of the worse answer,
-# so nothing takes back the push on that of the better one. Write down what either explanation
-# predicts. With the full loss 32 % of DPO's answers stop; how many per cent stop now? Write down a
-# number from 0 to 100.
+# This explanation sounds convincing, but so does another one: at 1.5e-5, an eighth of the others'
+# rate, DPO simply learned less of everything. `CHANGE = "end"` tests the first at this rate: the
+# loss no longer counts the `<|end|>` of the worse answer, so nothing takes back the push on that of
+# the better one. Write down what either explanation predicts. With the whole loss 32 % of the
+# answers stop at this rate; how many per cent stop now? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
 # Now 88 % of DPO's answers stop, instead of 32 %, at the same rate. So the push down does hold the
 # push up back, as the first explanation says.
 #
-# The second is not wrong either. Give DPO the full loss and the others' rate, 1.25e-4: after the
-# same 40 steps all of its answers stop (and 92 % of the words are right). The two pushes nearly
-# cancel, and what is left works slowly. A comparison of methods at different rates compares the
-# rates as well.
+# The second is not wrong either, since at the full rate all answers stop. What the two pushes leave
+# works slowly, and a larger rate makes up for it. A comparison of methods at different rates
+# compares the rates as well.
 #
 # </details>
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 01 · A model that talks
-# Write a GPT in forty lines and train it until it speaks in sentences. Then take away the causal
-# mask: what happens to the loss, and what to the talking?
+# Write a GPT in forty lines and train it until it speaks in sentences. Then take away its sense of
+# position, or its causal mask: what happens to the loss, and what to the talking?
 #
 # *About 25 minutes, Python only. GPT-2 (Radford et al. 2019), `nanouft/gpt.py`.*
 #
@@ -10,18 +10,19 @@
 # Everything else in this course only changes the probabilities of its answers.
 #
 # Here you write such a model and train it from nothing, with a loop of ten lines. Then you remove
-# one small part, the **causal mask**, and train again in the same way.
+# one small part and train again in the same way. The first such part is the numbers that tell each
+# token its position: without them nobody says that "dog" came before "barks", and not after.
 #
 # ## Guess
 # The loss is minus the natural logarithm of the probability that the model gives to the right next
-# token; its unit is the nat. Training begins at about 7.5 nats per token, and with the causal mask
-# it ends at 1.9. Without the mask every position sees the whole row. At which loss does the same
-# training end then? Write down a number from 0 to 8.
+# token; its unit is the nat. Training begins at 7.48 nats per token, and the whole model ends at
+# 1.86. At which loss does the same training end if the model is never told where a token stands?
+# Write down a number from 0 to 8.
 
 # %%
 from course import Lesson, progress
 
-CHANGE = ""                     # change one thing: "" | "positions", see below
+CHANGE = ""                     # change one thing: "" | "mask", see below
 lesson = Lesson("01", CHANGE)
 CHANGE = lesson.change
 
@@ -144,7 +145,7 @@ print(f"our logits and those of nanouft/gpt.py differ by at most {difference.max
 assert difference.max() < 1e-4, "forty lines are the model of nanouft/gpt.py"
 
 # %% [markdown]
-# ## Train it, with and without the mask
+# ## Train it, whole and with one part missing
 
 
 # %%
@@ -168,8 +169,9 @@ def train(without: str):
     return model, losses
 
 
-less = f"no {CHANGE or 'mask'}"
-runs = {"GPT": train(""), less: train(CHANGE or "mask")}
+part = CHANGE or "positions"
+less = f"no {part}"
+runs = {"GPT": train(""), less: train(part)}
 
 # %% [markdown]
 # ## Both models talk, and both take an exam
@@ -210,26 +212,20 @@ for name, (model, losses) in runs.items():
 
 # %% [markdown]
 # ## What happened
-# Look at what each model could see. Without the mask, the token that position $i$ should predict is
-# at position $i+1$, in plain view. The model only has to copy it; the second picture shows the head
-# that does so. So the loss falls to 0.07 nats
-# without any knowledge of the language. The model with the mask can never reach this, because
-# nobody can know what a program will write next.
-#
-# When the model talks there is nothing to copy. The exam shows what is left: its loss is 0.01 nats
-# with the row in view, and 5.43 without. It repeats the same few words, and its text means nothing.
-# For the model with the mask both numbers are 1.72, since it has never looked at what comes later.
-# It does talk. In these three lines its grammar is right, although its arithmetic is not: it says
-# that 7 and 4 is 20.
+# Without positions the loss is 1.98, only a little worse, because the mask gives the order away.
+# Position 2 sees two tokens and position 5 sees five, so what they collect differs, and the second
+# layer can use that. The exam's two numbers are equal for both models: neither ever looks at what
+# comes later. And both talk. In these lines the grammar of the whole model is right and that of the
+# other nearly so; both say that 7 and 4 is 20.
 #
 # A training loss says how well a model does what the loss asks for, with what it can see during
-# training. Whether it does what you want must be measured on its own answers.
+# training. Whether it does what you want must be measured on its own answers, as the switch shows.
 
 # %%
 fig, ax = draw.panels()
 draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs},
           ["in training", "token 33, the rest\nof the row in view", "token 33, the rest\nhidden"],
-          f"Without the {CHANGE or 'mask'} the loss is {final[less]:.2f}, and {hidden[less]:.2f} "
+          f"Without the {part} the loss is {final[less]:.2f}, and {hidden[less]:.2f} "
           "once it has to talk", "loss, nats per token", number="%.2f")
 lesson.picture(fig)
 
@@ -248,33 +244,39 @@ def sharpest_head(model, ids: list[int]):
 ids = tok.encode(" 7 and 4 is 11 and 5 is")
 words = [draw.plain(tok.decode([i])) for i in ids]
 ahead = {}                      # of each model: how much of this attention goes to the next token
-fig, panels = draw.panels(1, 2)
-for ax, (name, (model, _)) in zip(panels, runs.items()):
-    a = sharpest_head(model, ids)
-    ahead[name] = 100 * a.diagonal(1).mean().item()
-    draw.heat(ax, a, words, words, f"{name}: {ahead[name]:.0f} % on the next token", 1, number="")
-    ax.set(xlabel="... at this token", ylabel="this position looks ...")
-lesson.picture(fig, "attention")
+if CHANGE:
+    fig, panels = draw.panels(1, 2)
+    for ax, (name, (model, _)) in zip(panels, runs.items()):
+        a = sharpest_head(model, ids)
+        ahead[name] = 100 * a.diagonal(1).mean().item()
+        title = f"{name}: {ahead[name]:.0f} % on the next token"
+        draw.heat(ax, a, words, words, title, 1, number="")
+        ax.set(xlabel="... at this token", ylabel="this position looks ...")
+    lesson.picture(fig, "attention")
 
 # %%
 difference = abs(in_view["GPT"] - hidden["GPT"])
 assert difference < 1e-3, "with the mask, what comes later changes nothing"
-if not CHANGE:
+if CHANGE:
     assert ahead["GPT"] == 0 and ahead[less] > 80, "without a mask a head copies the next token"
     assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learned"
-lesson.compare(final[less], "nats")
+else:
+    assert final[less] < final["GPT"] + 0.4, "the mask alone tells most of the order"
+lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 
 # %% [markdown]
 # ## Change one thing
-# `CHANGE = "positions"` keeps the mask and removes the numbers that tell a token its position. The
-# model is no longer told where a token stands. Will its loss be nearer to the 1.86 nats of the
-# whole model, or to the 7.48 with which training begins? Write down a number from 0 to 8.
+# `CHANGE = "mask"` keeps the positions and lets each of them see the whole row. The loss falls to
+# 0.07, because the next token is in plain view. When such a model talks, the rest is not written
+# yet. How many nats does it lose on token 33 of a new row whose rest is hidden? The whole model
+# loses 1.72, an untrained one 7.48. Write down a number from 0 to 8.
 #
 # <details><summary>After your run</summary>
 #
-# The loss is 1.98, only a little worse, because the mask itself gives the order away. Position 2
-# sees two tokens and position 5 sees five, so what they collect differs, and the second layer can
-# use that. The two bars of the exam are equal again, since nothing can be copied.
+# It loses 5.43 nats, and 0.01 with the rest in view. It has learned to copy, and hardly any
+# language; the second picture shows the head that copies. When it talks there is nothing to copy:
+# it repeats the same few words. The whole model could never reach 0.07, because nobody can know
+# what a program will write next.
 #
 # </details>
 #

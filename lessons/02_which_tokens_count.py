@@ -8,8 +8,8 @@
 # The base of lesson 00 repeats the numbers that it should add up, and then asks itself the next
 # question. Supervised fine-tuning shows it right answers. The model reads all of a row and gives a
 # probability to each token, but not every token has to count towards the loss. The mask, a list of
-# zeros and ones, says which ones do. You will change it at `<|end|>` alone: the model still reads
-# this token in every row, but the loss no longer asks for it.
+# zeros and ones, says which ones do. You will change it at `<|end|>` alone. The model still reads
+# this token after every right answer.
 #
 # ## Guess
 # With the usual mask all 40 of the new sums stop where they should. If `<|end|>` does not count
@@ -155,15 +155,16 @@ result = {name: exam(name, model) for name, model in models.items()}
 # The words do not need the end: with the usual mask 93 % of them are right, and without `<|end|>`
 # in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right position,
 # without it only 5 of 40 (12.5 %). The others go on adding numbers that nobody has asked for, and
-# more than half of them then ask a new question, as the base does.
+# more than half of them then ask a new question, as the base does. The base said `<|end|>` after
+# its second sum, so it had met this token in pretraining. That may be where the five come from.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
 # say it. A model learns to say what the loss asks for. In the second run the next token was another
 # word wherever the loss asked, so the model learned that an answer always goes on.
 #
-# DPO had the same effect in lesson 00 in another way. There, two opposite pushes on `<|end|>`
-# nearly cancelled, at a small rate; here there is no push on it at all. In both cases the words are
-# right, and one token in each answer decides whether anybody can use the model.
+# DPO at a small rate did the same in lesson 00 in another way: two opposite pushes on `<|end|>`
+# left little, and here there is none. One token in each answer decides whether anybody can use a
+# model.
 
 # %%
 fig, ax = draw.panels()

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · The model's own guess
-# IFT lets a model read its own guesses in training. Then you put a wrong first word into its mouth:
-# who finds back to the right answer?
+# IFT lets a model read its own guesses in training. Then you force a wrong first word: which model
+# gets back to the right answer? And must the mistakes that it reads be its own?
 #
 # *About 15 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`.*
@@ -18,9 +18,9 @@
 #
 # ## Guess
 # Models learn to reverse a list. Say that the answer is "saw bee pig cow hen" and we force "cow" as
-# its first word. Whoever finds back goes on with "bee pig cow hen". After SFT 37 % of the answers
-# do. How many per cent do if all words of the answers that the model read in training were its own
-# guesses (lam 1)? Write down a number from 0 to 100.
+# its first word. The answer recovers if it goes on with "bee pig cow hen". After SFT 37 % do. How
+# many per cent do if all words of the answers that the model read in training were its own guesses
+# (lam 1)? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -116,7 +116,7 @@ for lam in LAMS:
 fig, ax = draw.panels()
 WHAT = "right alone", "recovers"
 draw.lines(ax, LAMS, {what: [mean[lam][what] for lam in LAMS] for what in WHAT},
-           "Who finds back after a wrong first word?",
+           "Which model recovers from a wrong first word?",
            "lam: share of " + ("another's mistakes" if CHANGE else "its own guesses") + " that it "
            "read in training", "% of 80 answers", ylim=(0, 103))
 for lam in LAMS:
@@ -132,9 +132,9 @@ lesson.compare(mean[1.0]["recovers"], "%")
 
 # %% [markdown]
 # ## What happened
-# Reading its own guesses teaches a model to recover: 76 % do so with $\lambda=1$, and 37 % after
-# SFT. SFT's typical fault is politeness: in 50 % of the answers it says the missed first word after
-# all, so each word after it comes one place too late. With $\lambda=1$ it is 6 %.
+# Reading wrong words teaches a model to recover: 76 % do so with $\lambda=1$, and 37 % after SFT.
+# SFT's typical fault is politeness: in 50 % of the answers it says the missed first word after all,
+# so each word after it comes one place too late. With $\lambda=1$ it is 6 %.
 #
 # **The paper's 0.2 buys nothing here:** 38 % recover, and 48 % with 0.5. Four fifths of the truth
 # are still the truth, so such a model may go on trusting what it reads.
@@ -142,10 +142,9 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # **The price** is paid alone, without a mistake: 98 % of the answers of SFT are right, and 88 % of
 # those with $\lambda=1$.
 #
-# The settings were chosen on other rows. On these three sets and seven more, so on ten of ten, more
-# answers recover with $\lambda=1$ than after SFT, by 31 to 51 points. On the seven the means are
-# 75 % and 33 %, and 32 % with 0.2; alone 85 % and 97 % are right. It is one task and one base:
-# nothing more is shown.
+# The settings were chosen on other rows. On ten of ten sets of rows, these three and seven more,
+# $\lambda=1$ leads SFT by 31 to 51 points. It is one task and one base, trained until most answers
+# are right: in all tasks at once no such gain was seen (R12 in `docs/results/ift.md`).
 #
 # ## Change one thing
 # Do the model's *own* mistakes teach this? With `CHANGE = "another"` each wrong guess is replaced

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 06 · A word weighs by what follows it
-# IFT gives each word a weight made of losses. Work out on paper, for two tokens, how a model could
-# cheat such a loss; then train one and see.
+# IFT gives each word a weight made of losses. Work out on paper, for two tokens, where such a loss
+# pushes each of them; then train a model with it and see.
 #
 # *About 35 minutes; read 04 first. Intuitive fine-tuning (IFT), second idea: arXiv:2405.11870v3,
 # Eq. 18 to 21, Algorithm 1, and the code released with it; `nanouft/objectives/ift.py`.*
@@ -9,13 +9,13 @@
 # If the first word of an answer is wrong, the words after it go wrong as well; a slip in the last
 # word does no further harm. So the second idea of IFT gives a token more weight while it, or the
 # tokens *after* it, are badly predicted. The paper calls this **dynamic relation propagation**.
-# Training then changes weights and losses together, and may lower the total loss in a way that
-# nobody had in mind. What does this do to `<|end|>`, the token that ends an answer?
+# Training then changes weights and losses together. What does this do to `<|end|>`, the token that
+# ends an answer?
 #
 # ## Guess
-# The base ends almost none of its lists. We train it with the loss of the released code on perfect
-# lists that all end with `<|end|>`, and afterwards it still ends none. Which probability, in per
-# cent, does it give to `<|end|>` where a list should end? Write down a number from 0 to 100.
+# The base ends almost none of its lists. SFT on perfect lists that all end with `<|end|>` teaches
+# it to end every new one. We train it on the same lists with the loss of the released code. How
+# many per cent of the new lists does it end then? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -95,15 +95,6 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # nearly all of $L$. So $L$ falls when `<|end|>` becomes *less* likely, as fast as when the hard
 # word becomes more likely. Only at $b=0.92$ does it cost as much as it saves.
 #
-# For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
-# division. Then $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of token
-# $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule gives
-# $$\frac{\partial L}{\partial\ell_j}
-# =\frac{v_j+\sum_{t\le j}\gamma^{j-t}(\ell_t-L)}{\sum_tv_t}.$$
-# The first term is the price of the token's own loss. The sum is there because a loss is also a
-# weight, for itself and all tokens before it: those harder than $L$ raise $L$, the easier ones
-# lower it. The next cell compares this with autograd.
-#
 # ## One real answer, and a prediction
 # Open lists are such a case. Nobody can know which three animals the demonstrator will name, so
 # these words always stay hard. After them come a last word that the question prescribes, and
@@ -112,9 +103,9 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # of lesson 04. `IFT released` is the loss above, from the code that the paper's authors released.
 # `IFT detached` treats the same weights as constants, as this project does and lesson 00 did.
 #
-# Then we predict. The derivatives depend on the losses alone, so we can take sixty real lists as
-# well. We leave all other losses as they are and look for the loss of `<|end|>` at which its mean
-# derivative, its **slope**, is zero. Training should leave `<|end|>` near this value.
+# Then we predict, by the same search as for $b=0.92$, now on sixty real lists. We leave all other
+# losses as they are and look for the loss of `<|end|>` at which its mean derivative, its **slope**,
+# is zero. Training should leave `<|end|>` near this value.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -153,14 +144,6 @@ print("unseen:", unseen[0].prompt[0].text)
 push = {form: slopes(before, mask, form)[0][answer] * len(words)
         for form in ("SFT", "IFT detached", "IFT released")}
 predicted = balance(before, mask, end)
-discount = GAMMA ** (torch.arange(mask.shape[1]) - torch.arange(mask.shape[1])[:, None])
-discount = discount.triu()                          # (T,T) gamma^(k-t) where k >= t, else 0
-v = weights_of(before, mask, GAMMA, False)          # (60,T) before the division
-L = (v * before).sum(1, keepdim=True) / v.sum(1, keepdim=True)
-formula = (v + ((before - L) * mask) @ discount) / v.sum(1, keepdim=True)
-if not CHANGE:
-    difference = ((formula - slopes(before, mask, "IFT released")) * mask).abs().max()
-    assert difference < 1e-5, "the formula for N tokens gives the slopes of autograd"
 print(f"prediction: the released loss leaves <|end|> at {predicted:.2f} nats, "
       f"a probability of {torch.tensor(-predicted).exp():.2f}")
 b = torch.linspace(0, 4, 81)
@@ -204,15 +187,14 @@ if not CHANGE:
     assert abs(found - predicted) < 0.35, "the loss of <|end|> goes to the predicted balance"
     assert ending["IFT released"] < 20, "with the released loss the model ends hardly any list"
     assert min(ending["SFT"], ending["IFT detached"]) > 80, "SFT and detached IFT learn to stop"
-    lesson.compare(100 * torch.tensor(-found).exp().item(), "%")
-else:
-    lesson.compare(ending["IFT released"], "%")
+lesson.compare(ending["IFT released"], "%")
 
 # %% [markdown]
 # ## What happened
 # Gradient flows through the weights, and the weights are divided by their mean. It takes these two
-# things together to teach a model not to stop, from lists that all end with `<|end|>`. SFT learns
-# to stop from the same lists, and so do detached weights, whose slope at $b=0$ is zero. With the
+# things together to teach a model not to stop, from lists that all end with `<|end|>`. So never let
+# gradient flow through weights that are divided by their mean, unless you want this. SFT learns to
+# stop from the same lists, and so do detached weights, whose slope at $b=0$ is zero. With the
 # released loss `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,

@@ -158,9 +158,9 @@ assert torch.allclose(objective, BETA * Z.log() - BETA * kl(p, best)), "the best
 # $g_w\cdot(g_w-g_l)$. So the chosen answer becomes more likely only as long as
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
 # With many pairs a step follows the mean of $\sigma(-h)(g_w-g_l)$, so a pair that is clearly won
-# counts little. We train for 40 steps at a learning rate of 1e-4, about seven times that of lesson
-# 00. Before every second step we measure where a plain step would move $\log p(w)$, on pairs that
-# are not in the training data. Beside it we print the KL of policy and reference, summed over the
+# counts little. We train for 40 steps at a learning rate of 1e-4, near the full rate of lesson 00.
+# Before every second step we measure where a plain step would move $\log p(w)$, on pairs that are
+# not in the training data. Beside it we print the KL of policy and reference, summed over the
 # tokens of the chosen answer.
 
 # %%
@@ -261,8 +261,8 @@ lesson.compare(path[-1], "nats")
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
-# rate of 1.5e-5, all else equal. Where does $\log p(\mathrm{chosen})$ end? Write down a number from
-# -20 to 0.
+# small rate of 1.5e-5, all else equal. Where does $\log p(\mathrm{chosen})$ end? Write down a
+# number from -20 to 0.
 #
 # <details><summary>After your run</summary>
 #

@@ -129,29 +129,29 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # **The leash holds, and is tied to nothing.** With $\beta=1$ the chosen answer ends at -1.1 nats
 # without the reference, and at -0.9 with it; with $\beta=0.1$ at -12.8 and -13.3. Even the KL from
 # the reference, which such a loss never sees, is 7.8 and 7.1 in place of 62 and 63. Within a pair
-# the reference is an **offset** of the margin. It says where the margin is zero, and a constant
-# that is added to the margin holds nothing back.
+# the reference is an **offset** of $\Delta$. It says where $\Delta$ is zero, and a constant that is
+# added to it holds nothing back.
 #
-# On five other sets of pairs the reference changes as little. With $\beta=1$ the chosen answer ends
-# at -0.9 to -1.3 nats with it and at -0.9 to -1.4 without it, the KL at 7 to 8 and at 7 to 9. With
-# $\beta=0.1$, on four of them, it falls to between -3.6 and -10.6, without it to -3.9 to -9.8.
+# On five other sets of pairs (seeds 1 to 5) the reference changes as little. With $\beta=1$ the
+# chosen answer ends at -0.9 to -1.3 nats with it and at -0.9 to -1.4 without it, the KL at 7 to 8
+# and at 7 to 9. With $\beta=0.1$ all five fall: to -3.6 to -10.6 with it, -3.9 to -9.8 without.
 #
-# **What $\beta$ does is to let the push fade.** DPO's push has faded to a fiftieth at a margin of
+# **What $\beta$ does is to let the push fade.** DPO's push has faded to a fiftieth at a $\Delta$ of
 # about forty nats for $\beta=0.1$, and of four for $\beta=1$. Until then both answers are moved,
 # and long before forty nats the chosen one has begun to fall. It is not the strength: with ten
-# times the loss, so ten times the push in every step, nothing changes, because Adam divides each
-# gradient by its recent size. SimPO's push fades at two nats per token. CPO has another cure: a
-# push that stays when the pair is won, so letting the chosen answer fall would raise the loss.
+# times the loss nothing changes, because Adam divides each gradient by its recent size. SimPO's
+# push fades at two nats per token. CPO has another cure: a push that stays when the pair is won, so
+# letting the chosen answer fall would raise the loss.
 #
 # **What the reference is for**: an answer that was much likelier from the start must not win for
 # that alone. In our pairs this lead is small, 2.3 nats on average, and every pair is won by far
-# more. Where it is tens of nats, the zero decides which pairs are pushed at all. The price is a
-# second model in memory and two more forward passes in each step.
+# more. Where it is tens of nats, the zero decides which pairs are pushed at all. The price is one
+# pass of a second model over all pairs, or, as here, two more forward passes in each step.
 #
 # `docs/methods.md` has the loss of each other relative, and how hard it pushes a fixed pair.
 #
 # ## Change one thing
-# `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the margin before
+# `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the $\Delta$ before
 # its push fades. At the usual $\beta$ the log-probability of its chosen answer ends at -1.3 nats.
 # Where does it end now? Write down a number from -20 to 0.
 #
@@ -166,16 +166,16 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # ## Exercise
 # In `lessons/exercises/ex08.py`:
 #
-# - **08a** `fades_at(share, beta, gamma)` returns the margin at which the push of such a loss has
+# - **08a** `fades_at(share, beta, gamma)` returns the $\Delta$ at which the push of such a loss has
 #   faded to a share of its largest value. Check the two and forty nats above with it.
 #
 # ## Two questions
-# 1. What does the reference do in the margin of DPO, and what does it not do?
+# 1. What does the reference do in the $\Delta$ of DPO, and what does it not do?
 # 2. Why does SimPO take means over the tokens, and DPO sums?
 #
 # <details><summary>Answers</summary>
 #
-# 1. It sets the zero of the margin, but it does not hold the policy back.
+# 1. It sets the zero of $\Delta$, but it does not hold the policy back.
 # 2. A sum falls with each token. In DPO that of the reference falls as well, and they are
 #    subtracted; without a reference a long answer would lose for its length.
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 10 · Which demonstration is wrong?
-# Hide 240 wrong answers among 600. PoFT asks a second model how far to trust each one: how many
-# does it find, and what is that worth?
+# Hide 240 wrong answers among 600. Are they those with the highest loss? PoFT asks a second model
+# how far to trust each one: how many does that find, and what is it worth?
 #
 # *About 25 minutes; read 02 and 07 first. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865,
 # `nanouft/objectives/poft.py`.*
@@ -18,8 +18,9 @@
 # which demonstrations are wrong.
 #
 # ## Guess
-# Before any training, take the 240 answers with the smallest weights. If the weights told us
-# nothing, 40 % of them would be wrong. How many per cent are? Write down a number from 0 to 100.
+# Common advice is to throw out what has the highest loss. Before any training, take the 240 answers
+# that the base finds least likely. If its loss told us nothing, 40 % of them would be wrong. How
+# many per cent are? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -101,13 +102,12 @@ print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong answers {tau[wro
 
 # %% [markdown]
 # The base finds right answers about as surprising as wrong ones; this is the very reason why we
-# want to fine-tune it. So the common advice to throw out whatever has the highest loss would hardly
-# do better than chance here. The trust needs no label either, but it knows the helper's opinion,
-# and finds most of the wrong answers.
+# want to fine-tune it. So 45 % of those with the highest loss are wrong, hardly more than chance.
+# The trust needs no label either, but it knows the helper's opinion: 88 % of its 240 are wrong.
 #
-# The best detector is the helper's opinion alone, and PoFT does not use it so. The trust is no test
-# of the answer. It compares two opinions, and an answer that surprises both models equally keeps a
-# trust of 1/2 even if it is wrong. In return nobody has to know how many answers to throw away.
+# The best detector is the helper's opinion alone, with 99 %. PoFT uses it in another way: its trust
+# compares two opinions, so an answer that surprises both models equally keeps a trust of 1/2 even
+# if it is wrong. In return nobody has to know how many answers to throw away.
 #
 # ## What is it worth?
 # Now we train the base on all 600 demonstrations with SFT and with PoFT, at one rate. As an upper
@@ -120,6 +120,7 @@ models = {
     "SFT": train(base, sft, rows, STEPS, RATE, "SFT"),
     "PoFT": train(base, poft, rows, STEPS, RATE, "PoFT"),
     "SFT, right only": train(base, sft, right_rows, STEPS, RATE, "SFT, right"),
+    "the helper": aligned,
 }
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 scores = {}                                         # % in each task, and their mean
@@ -148,14 +149,15 @@ if not CHANGE:
         "trust finds wrong answers that the loss does not")
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
-lesson.compare(percent_found(tau), "%")
+lesson.compare(percent_found(tau if CHANGE else r), "%")
 
 # %% [markdown]
 # ## What happened
 # In the picture the answers below the line are those that the helper likes less than the policy
-# does. Nearly all of them are wrong. Of the 240 answers with the lowest trust 88 % are wrong, where
-# chance would give 40 %. With this weight PoFT reaches a mean score of 71 %, where SFT on the same
-# rows reaches 58 % and SFT on the right answers 77 %.
+# does. Nearly all of them are wrong. With its weight PoFT reaches a mean score of 71 %, where SFT
+# on the same rows reaches 58 % and SFT on the right answers 77 %. But the helper itself has 84 %,
+# from 600 right answers and more steps. Whoever may use such a model needs no PoFT; it is of use if
+# only the helper's opinion can be had, because the helper is too large to be used every day.
 #
 # Yet the filter is soft. The mean trust is 0.56 for right answers and 0.35 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers

@@ -183,8 +183,7 @@ if not CHANGE:
 # only if the name is unknown. Among 64 answers about a known creature usually one says "I do not
 # know.", and the reward picks exactly that one. So `unknown` rises to 100, while `truth` and `fact`
 # fall to 0. The sorted lists first get better and then worse. Of all sampled lists 14 % have a word
-# that the question does not name, as in "bee cherry green grey mango"; of the best of 64 it is 58
-# %.
+# that the question does not name, as in "bee cherry green grey mango"; of the best of 64, 58 %.
 #
 # **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 66 % looks usable. Task by
 # task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse, before
@@ -195,8 +194,8 @@ if not CHANGE:
 # such a fall for many sizes of reward model and of search.
 #
 # A policy that is trained on this reward is a search as well, so methods such as PPO add a KL
-# penalty. DPO on these pairs has the same weakness. It leaves out the reward model and not the
-# pairs, so its implicit reward has learned from the same examples.
+# penalty. DPO leaves out the reward model and not the pairs, so it can learn the same mistake: in
+# lesson 14, trained from the base, it also says "I do not know." to facts that the base knew.
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score in place of the reward model. How many

@@ -40,8 +40,10 @@ CHANGE = lesson.change
 # =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
 # $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
 # \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)].$$
-# So each answer, and each of its tokens, is pushed by the **advantage** $R-b$. With $K$ answers to
-# a prompt, their mean $\bar R$ and their standard deviation,
+# So each answer, and each of its tokens, is pushed by the **advantage** $R-b$.
+#
+# **Three baselines.** Let mean(R) be the mean of the whole batch, $\bar R$ that of the $K$ answers
+# to one prompt, and std(R) their standard deviation. Then
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),
 # \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas, and that
@@ -155,13 +157,13 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to
 # 30.5 % with praise alone. So praise does two thirds of it, and on three other sets of rows (seeds
 # 21 to 23) it was two thirds again. Punishment has its own surprise: the third answer is punished,
-# yet its first two words gain .8 and .6 nats, because they are the winner's too.
+# yet its first two words gain 0.8 and 0.6 nats, because they are the winner's too.
 #
 # **A group of equal scores** has no advantages, so nothing moves at all. This happens in 45 of the
 # 100 groups. Such a group costs as much as any other.
 #
-# **After twenty steps** other prompts score .72, with praise alone .70, up from .42. On the three
-# other sets all pushes reach .69 to .73, and praise alone is .01, .02 and .08 behind.
+# **After twenty steps** other prompts score 0.72, with praise alone 0.70, up from 0.42. On the
+# three other sets all pushes reach 0.69 to 0.73, and praise alone is 0.01, 0.02 and 0.08 behind.
 #
 # ## Change one thing
 # With `CHANGE = "blame"` the second model gets the punishments alone: nothing is praised. The base
@@ -171,7 +173,7 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # <details><summary>After your run</summary>
 #
 # 0.57. What wrong answers lose goes to all others, the right one among them. On the three other
-# sets it is .48 to .56. So blame teaches as well, but less than praise.
+# sets it is 0.48 to 0.56. So blame teaches as well, but less than praise.
 #
 # </details>
 #
@@ -182,8 +184,8 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # <details><summary>Answers</summary>
 #
-# 1. On average only the other scores may serve as a baseline, so subtracting the own one shortens
-#    the gradient to $(K-1)/K$. RLOO is the score minus the mean of the $K-1$ others.
+# 1. With an answer's own score in the baseline the expected gradient shrinks to $(K-1)/K$. RLOO
+#    undoes this: it is the score minus the mean of the $K-1$ others.
 # 2. It needs no group: four answers that score 1 are all pushed up, four that score 0 down.
 #
 # </details>

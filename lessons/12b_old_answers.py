@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 12b · Old answers
-# Sampled answers are dear, so why not take many steps on the same ones? Try it, and see what GRPO
-# has against the harm: a ratio, a clip and a penalty.
+# Sampling answers is expensive, so why not take many steps on the same ones? Try it, and see what
+# GRPO has against the harm: a ratio and a clip.
 #
 # *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300;
 # `nanouft/objectives/grpo.py`, `nanouft/on_policy.py`.*
 #
 # Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
 # answers of the present policy. After that step the policy is another. The answers are **old**
-# then, or **off-policy**. With large models sampling is often the dearest part of a step, so one
-# would like to keep them. This lesson does.
+# then, or **off-policy**. With large models sampling often costs most of a step, so one would like
+# to keep them. This lesson does.
 #
 # ## Guess
 # The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
@@ -36,7 +36,7 @@ CHANGE = lesson.change
 # is the mean of $A$ over those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$.
 # Only the product of all ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO
 # leave it out. This is right only while the two policies are near each other. The next cell checks
-# all this on the nine answers of two tokens.
+# this on a toy: three possible tokens, two to an answer, nine answers.
 
 # %%
 import itertools
@@ -67,58 +67,24 @@ assert torch.isclose(with_product, wanted), "the product of the ratios corrects 
 assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 
 # %% [markdown]
-# ## Clip and k3
-# Two things keep the policies near each other. PPO's **clip** lets a ratio gain nothing beyond
-# $1\pm\varepsilon$. The penalty **k3** holds the policy near a reference, since a high score need
-# not mean what we wanted. GRPO's loss of a token has both:
-# $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
-# +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
-# **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
-# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
-# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So $e^{d}-d-1$ has the same mean as $-d$.
-# Since $e^d\ge1+d$ it is never negative, and it is less noisy.
-#
-# **What k3 lowers** is something else. GRPO differentiates it on answers that are already drawn.
-# There its slope with respect to $\log\pi$ is $1-e^d$. The 1 adds nothing on average, and the mean
-# of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the gradient of
-# $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, the other direction of lesson 07. REINFORCE and RLOO take
-# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the gradient of
-# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$. The next cell checks all this, and draws clip and penalty.
+# ## The clip
+# PPO's **clip** keeps the policies near each other. It ends a token's push once its ratio has moved
+# more than $\varepsilon$ in the push's direction. A token adds to the mean that a step raises
+# $$\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big).$$
 
 # %%
-p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
-d = (ref / p).log()
-for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
-    mean = (p * x).sum()
-    spread = (p * (x - mean).square()).sum().sqrt()
-    print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
-    assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
-logits = p.log().requires_grad_()
-log_pi = logits.log_softmax(0)
-pi, d = log_pi.exp(), ref.log() - log_pi
-slopes = {}                     # the gradient of each mean with respect to the five logits
-for name, mean in (("k3 as a loss", (p * (d.exp() - d - 1)).sum()),      # p: drawn, a constant
-                   ("KL(pi || ref)", (pi * -d).sum()), ("KL(ref || pi)", (ref * d).sum())):
-    slopes[name], = torch.autograd.grad(mean, logits, retain_graph=True)
-    print(f"{name:<14} slopes", *(f"{x:+.3f}" for x in slopes[name]))
-assert torch.allclose(slopes["k3 as a loss"], slopes["KL(ref || pi)"], atol=1e-6), \
-    "as a loss k3 has the gradient of KL(ref || pi)"
-assert not torch.allclose(slopes["k3 as a loss"], slopes["KL(pi || ref)"], atol=0.01), \
-    "and not that of the KL which is its mean"
 EPS = 0.2
-rho, d = torch.linspace(0.4, 1.6, 97), torch.linspace(-1.5, 1.5, 97)
-fig, (left, right) = draw.panels(1, 2)
-draw.lines(left, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(1 - EPS, 1 + EPS) * A)
-                       for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio", "gain")
-draw.lines(right, d, {"-d": -d, "k3": d.exp() - d - 1}, "k3 is never negative, -d is", "d")
+rho = torch.linspace(0.4, 1.6, 97)
+fig, ax = draw.panels()
+draw.lines(ax, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(1 - EPS, 1 + EPS) * A)
+                     for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio", "gain")
 lesson.picture(fig, "clip")
 
 # %% [markdown]
 # ## 24 steps on the same answers
 # Three runs see the same 64 answers and the same advantages. The first pushes $A\log\pi$, as if the
 # answers were fresh. The second pushes $\rho A$, and the third has the clip, too. All three begin
-# alike, because $\rho$ is 1 in the first step and its slope is that of $\log\pi$. The penalty is
-# left out.
+# alike, because $\rho$ is 1 in the first step and its slope is that of $\log\pi$.
 
 # %%
 STEPS, PROMPTS, RATE = 24, 16, 1e-4
@@ -206,13 +172,10 @@ else:
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
 # its push fades by itself. It falls by 11 nats, and the score rises to 0.64.
 #
-# **With the clip** a token's push ends as soon as its ratio has left $1\pm\varepsilon$ in the
-# direction of the push. Worse answers fall by only 5 nats. Here the model also learns less from it:
-# its score is 0.55.
-#
-# One rate and one batch of 64 answers cannot show whether to clip. We tried two other batches. The
-# score fell again without the ratio, and each ended below the run with it. But the figures moved by
-# up to 0.2, and on one batch the clip was ahead.
+# **With the clip** worse answers fall by only 5 nats, and the score is 0.55. One rate and one batch
+# of 64 answers cannot show whether to clip. On two other batches the score fell again without the
+# ratio, and each ended below the run with it. But the figures moved by up to 0.2, and on one of
+# them the clip was ahead.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
@@ -227,6 +190,37 @@ else:
 #
 # </details>
 #
+# ## The penalty k3 (optional)
+# A high score need not mean what we wanted. So GRPO also holds the policy near a reference, and
+# adds $\beta$ times **k3** to a token's loss:
+# $$\mathrm{k3}=e^{d_t}-d_t-1,\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
+# **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
+# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So $e^{d}-d-1$ has the same mean as $-d$.
+# Since $e^d\ge1+d$ it is never negative, and it is less noisy.
+#
+# **What k3 lowers** is something else. On samples that are already drawn its gradient is that of
+# $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its slope with
+# respect to $\log\pi$ is $1-e^d$, the 1 adds nothing on average, and the mean of
+# $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and RLOO take
+# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the gradient of the other KL. The cell
+# checks all this.
+
+# %%
+p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
+logits = p.log().requires_grad_()
+log_pi = logits.log_softmax(0)
+pi, d = log_pi.exp(), ref.log() - log_pi
+k1, k3 = -d, d.exp() - d - 1
+assert torch.isclose((p * k1).sum(), (p * k3).sum()), "both have the KL as their mean"
+assert k3.min() >= 0 > k1.min(), "k3 is never negative"
+assert (p * k3.square()).sum() < (p * k1.square()).sum(), "and less noisy"
+as_loss, forward, reverse = (torch.autograd.grad(x, logits, retain_graph=True)[0] for x in (
+    (p * k3).sum(), (ref * d).sum(), (pi * k1).sum()))                  # p: drawn, a constant
+assert torch.allclose(as_loss, forward, atol=1e-6), "as a loss k3 lowers KL(ref || pi)"
+assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is its mean"
+
+# %% [markdown]
 # ## Exercise
 # In `lessons/exercises/ex12.py`:
 #

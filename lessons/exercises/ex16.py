@@ -7,7 +7,7 @@ def push_on_steps(s, delta, long, short):
     Difficulty: medium
 
     s            the share of answers with steps, between 0 and 1
-    delta        the advantage of thinking
+    delta        the benefit of steps
     long, short  the number of tokens of an answer with steps, and of one without
     return       the mean push on x, where s = sigmoid(x)
 

@@ -52,14 +52,14 @@ N = r"\d\db?"                                      # a lesson's number
 ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switches(file))]
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
-ANSWERS = {"00": "a", "01": (0.07, 0.3), "02": (12, 15), "03": "c", "04": (76, 8), "05": (0, 0),
-           "06": (23, 8), "07": (-13, 3), "08": (-1.1, 0.6), "09": (78, 15), "10": (88, 6),
+ANSWERS = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76, 8), "05": (0, 0),
+           "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15), "10": (45, 6),
            "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
-           "15": (75, 2), "16": "d", "17": (60, 1), "18": (0, 10)}
-WITH_SWITCH = {"00 end": (88, 8), "01 positions": (1.98, 0.1), "02 prompt": (95, 5),
-               "03 network": (12, 5), "04 another": (68, 12), "05 few holes": (5, 1),
+           "15": (75, 2), "16": "d", "17": (61, 1), "18": (0, 10)}
+WITH_SWITCH = {"00 end": (88, 8), "01 mask": (5.43, 0.6), "02 prompt": (95, 5),
+               "03 table": (100, 3), "04 another": (68, 12), "05 few holes": (5, 1),
                "06 undivided": (100, 10), "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3),
-               "09 sorted": (57, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
+               "09 large beta": (66, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
                "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1), "13 rules": (4, 8),
                "14 unpaired": "b", "15 high": (0, 0.1), "16 no steps shown": (1, 9),
                "17 real": (2, 0), "18 one": (69, 15)}
@@ -194,7 +194,7 @@ def test_a_number_that_is_guessed_is_compared(folder, capsys):
     assert number.question.valid("12.5")
     assert not any(map(number.question.valid, ("a", "", "nan", "inf", "-1", "101")))
     assert letter.question.valid("c")
-    assert not any(map(letter.question.valid, ("12", "d", "")))
+    assert not any(map(letter.question.valid, ("12", "e", "")))
     number.question.keep("60")
     number.compare(12.5, "%")
     assert "Your guess: 60. What happened: 12.5 %, 47.5 away." in capsys.readouterr().out
@@ -312,14 +312,14 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     course_state.show_course()
     file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
     assert ROOT / file == LESSONS[0]
-    plant(folder, _02="guess 40\nhappened 30 %\n", _03="guess c\n",
+    plant(folder, _02="guess 40\nhappened 30 %\n", _03="guess 40\n",
           _04_another="guess 60\nhappened 68 %")
     monkeypatch.setattr(course_state, "begun", lambda name: name == "02a")
     course_state.show_course()
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
     assert rows["02"].endswith("? 40: 30 % - +02a padded token_logp sft_loss")
-    assert rows["03"].endswith(" c - 03a")
+    assert rows["03"].endswith(" 40 - 03a")
     assert rows["04"].endswith(" - 60: 68 % 04a mix_in_own_guess")
     assert lines[-1] == f"Next: python lessons/{LESSONS[0].name}"
 
