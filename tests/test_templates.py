@@ -316,6 +316,16 @@ def test_no_turn_letter_or_control_token_is_lost_without_a_line(name, tmp_path):
     assert words is None or (any(words in x for x in refusals) if words else not refusals)
 
 
+@pytest.mark.parametrize("change, told, words", [
+    ("lost: system turns", "s Be kind. / u Be kind. Zero? / a One.", "\"Be kind.\" of the system"),
+    ("lost: results", "u Zero? / a One. / t a / a Two.", "\"a\" of the tool")])
+def test_a_lost_turn_is_found_though_its_text_stands_elsewhere(change, told, words, tmp_path):
+    """In another turn, or in what the template writes around a turn."""
+    tok = tokenizer(tmp_path, TEMPLATES[change][0])
+    kept, report = encode_what_fits([row_of(told)], tok, 2000)
+    assert not kept and words in report.why[told]
+
+
 def missing(texts: list[str], rendered: str) -> list[str]:
     """Those that do not stand there in this order, as they are or as JSON; without white space."""
     rendered, place, out = "".join(rendered.split()), 0, []

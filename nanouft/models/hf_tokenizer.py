@@ -233,13 +233,21 @@ class HFTokenizer(Tokenizer):
         last = upto.rfind(self.end_text, len(before))       # a line feed may follow
         return len(before), len(upto) if last < 0 else last + len(self.end_text)
 
+    @lru_cache(maxsize=1000)
+    def _never_written(self, roles: tuple[str, ...]) -> list[int]:
+        """Numbers of the turns that the template leaves out of a dialogue of these roles: found by
+        texts that are nowhere else. A short one, such as a tool's "1", may be there by chance."""
+        marked = tuple(Turn(role, f"text {i}.") for i, role in enumerate(roles))
+        return lost_turns(marked, self._text(marked))
+
     def check(self, context: Turns, trained: Turns = ()) -> bool:
         """UserError if the template leaves out or rewrites the text of a turn. White space does not
         count. It may leave out a part of earlier answers, such as their thoughts. Returns True if
         it does."""
         turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
-        lost = lost_turns(turns, self._dialogue(turns).replace(CUT, ""))
-        others = [i for i in lost if i >= len(context) or turns[i].role not in ANSWERS]
+        never = self._never_written(tuple(turn.role for turn in turns))
+        lost = {*never, *lost_turns(turns, self._dialogue(turns).replace(CUT, ""))}
+        others = [i for i in sorted(lost) if i >= len(context) or turns[i].role not in ANSWERS]
         if others:
             role, said = turns[others[0]]
             if role in ANSWERS and others[0] + 1 < len(turns):
