@@ -32,7 +32,7 @@ from lessons.classroom.arena_runs import (
     baselines,
     measure,
 )
-from lessons.evidence.stats import half_width, moments, verdict
+from nanouft.compare.stats import half_width, moments, verdict
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import read_text

@@ -38,7 +38,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lessons.evidence.stats import LIMITS
+from nanouft.compare.judge import Parts
+from nanouft.compare.stats import LIMITS
 from nanouft.plumbing.errors import UserError, one_of
 
 HERE = Path(__file__).parent
@@ -51,7 +52,6 @@ MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
 SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "items", "longest",
             "scores of", "expected")    # of [run]
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
-Parts = tuple[tuple[str, ...], ...]
 FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
 
 
