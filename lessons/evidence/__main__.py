@@ -23,6 +23,7 @@ from lessons.evidence.judge import Line
 from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
+from nanouft.compare.judge import mean_without
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range, one_of
 from nanouft.plumbing.printing import say
@@ -107,7 +108,7 @@ def print_scores(name: str) -> list[str]:
     for i, (training, flags) in enumerate(run.trainings.items()):
         for model, of in enumerate(run.models):
             asked = judge.asked_of(run, f"better: {training}", model)
-            numbers = [judge.mean_without(asked, ""),           # also of a run with one seed
+            numbers = [mean_without(asked, ""),           # also of a run with one seed
                        *kept["scores"][i, model].mean((0, 2)) / UNIT, ended[i, model].mean()]
             out.append(f"{training:{width}}{MODELS[of]:>10}"
                        + "".join(f"{100 * x:10.1f}" for x in numbers))

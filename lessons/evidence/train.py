@@ -9,12 +9,10 @@ prompts are then answered and scored, into a file whose name has a hash of them.
 folders; R1s asks those of R1.
 """
 import hashlib
-import json
 import os
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -25,8 +23,9 @@ import numpy as np
 
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
+from nanouft.compare import runs
+from nanouft.compare.runs import short_hash
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import removed_unless_whole
 from nanouft.plumbing.printing import say
 
 OUT = Path("out/evidence")
@@ -58,10 +57,6 @@ def add(todo: Commands, run: Run, name: str, model: int, seed: int) -> str:
     return folder
 
 
-def short_hash(told: list) -> str:
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
-
-
 def cells(run: Run, seeds: int) -> list[tuple[int, int, Commands, dict[str, str]]]:
     """[(model, number of the seed, commands, {training: its folder})], of the first seeds."""
     out = []
@@ -88,10 +83,7 @@ def make(todo: Commands, *only: str) -> None:
         if Path(folder).exists():
             continue
         try:
-            with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
-                partial.mkdir(parents=True)
-                import_module(program).main([*words[:-1], str(partial)])
-                partial.rename(folder)
+            runs.make(Path(folder), words[:-2], program=import_module(program).main)
         except (Exception, SystemExit) as e:
             raise UserError(f"{folder}: {e}; its command, to see more: "
                             f"python -m {shlex.join([program, *words])}") from e
@@ -123,9 +115,7 @@ def scored(run: Run, folder: str) -> Path:
 
 def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> str:
     """All trainings of one seed on one model. Returns a line."""
-    import torch
-    torch.set_num_threads(1)
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    runs.silent()
     run = plan.read(name)
     missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
     for folder in dict.fromkeys([*todo, *missing]) if missing else ():
@@ -170,14 +160,8 @@ def check_real(folder: Path) -> None:
 
 def groups_of(run: Run) -> np.ndarray:
     """(tasks, prompts) one number for all prompts of a task that ask for the same fact."""
-    from nanouft import world
-    from nanouft.world.answers import read_question
-    n = run.items * len(run.tasks)
-    rows = world.rows(run.split, "prompts", n, run.prompts, skills=run.tasks)
-    numbers: dict = {}
-    found = [numbers.setdefault(read_question(text) or text, len(numbers))
-             for text in (row.prompt[0].text for row in rows)]
-    return np.array(found, np.uint16).reshape(len(run.tasks), -1)
+    asked = runs.Asked("", run.split, run.prompts, run.items, run.tasks)
+    return np.array([*asked.groups().values()], np.uint16)
 
 
 def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ import functools
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,7 @@ class Comparison:
     shared: dict[str, list[str]]        # flags of all runs
     paces: dict[Stage, Pace] = field(default_factory=dict)
     words: dict[Stage, list[str]] = field(default_factory=dict)         # those it reads of `shared`
+    programs: dict[Stage, Callable] = field(default_factory=dict)   # that train it otherwise
     rates: dict[str, float] = field(default_factory=dict)       # {arm: chosen}
     tried: dict[str, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
 
@@ -134,7 +136,7 @@ class Comparison:
                                  [*filter(None, read)])
         return runs.Job(folder, tuple(words), self.asked("val" if trying else "test"), init,
                         self.paces[stage].needs_others, trying,
-                        any(arm in x.chain[:-1] for x in self.every))
+                        any(arm in x.chain[:-1] for x in self.every), self.programs.get(stage))
 
     def start(self) -> runs.Job:
         name = f"start {runs.short_hash([hash_of(str(folder_of(self.train.init)))])}"

@@ -84,6 +84,7 @@ class Job(NamedTuple):
     alone: bool = False         # it trains other models first, so no other such job runs meanwhile
     try_out: bool = False       # a try may diverge
     starts: bool = False        # something starts from its weights
+    program: Callable | None = None     # trains it in place of nanouft.train's main
 
     @property
     def scored(self) -> Path:
@@ -122,7 +123,7 @@ def do(job: Job) -> None:
         if job.alone:
             at_end.enter_context(waiting(job.folder.parent / "alone.lock"))
         if not job.trained:
-            make(job.folder, job.words, job.try_out)
+            make(job.folder, job.words, job.try_out, job.program)
     if not (job.folder / "diverged").exists():
         job.folder.mkdir(exist_ok=True)
         write_scores(job)

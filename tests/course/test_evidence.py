@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from lessons.evidence import __main__ as command
-from lessons.evidence import harvest, judge, keep, pages, pictures, plan, stats, train
+from lessons.evidence import harvest, judge, keep, pages, pictures, plan, train
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
 from nanouft import world
+from nanouft.compare import stats
+from nanouft.compare.judge import weights
 from nanouft.data.rows import Row
 from nanouft.plumbing.errors import UserError
 from nanouft.run.load import load_rows
@@ -99,7 +101,7 @@ def test_what_is_averaged_by_hand():
     """Overall a fact weighs a third, "I do not know" a sixth, reversed words a fifteenth, as the
     pages say. "tasks alike" and "without unknown" are other means of the same scores."""
     claim, kept = plan.read("C3"), plan.scores("C3")
-    shares = judge.weights(claim.parts)
+    shares = weights(claim.parts)
     assert [round(1 / shares[task]) for task in ("fact", "unknown", "reverse")] == [3, 6, 15]
     i = [*claim.trainings].index("UFT")
     task = dict(zip(claim.tasks, kept["scores"][i, 0].mean((0, 2)) / UNIT))
@@ -170,10 +172,10 @@ def test_a_planted_family_is_found_and_no_other():
 
 def test_a_family_that_goes_leaves_its_share_to_its_part():
     parts = (("a", "b", "c"), ("d", "e"), ("f",))
-    assert judge.weights(parts)["a"] == pytest.approx(1 / 9)
-    assert judge.weights(parts, "d") == pytest.approx(
+    assert weights(parts)["a"] == pytest.approx(1 / 9)
+    assert weights(parts, "d") == pytest.approx(
         {"a": 1 / 9, "b": 1 / 9, "c": 1 / 9, "e": 1 / 3, "f": 1 / 3})
-    assert judge.weights(parts, "f") == pytest.approx(
+    assert weights(parts, "f") == pytest.approx(
         {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 4, "e": 1 / 4})
     asked = made_of(dict(zip("abcdef", (0, 0, 0, 0.4, 0.1, 0.1))), parts)
     means = {name: gap.mean() for name, gap in asked.gaps.items()}
