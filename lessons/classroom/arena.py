@@ -25,6 +25,7 @@ from lessons.tasks.child import PYTHON, ROOT, container
 from nanouft.compare import __main__ as compare
 from nanouft.compare import report
 from nanouft.compare.arms import Arm
+from nanouft.compare.comparison import plan
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano
@@ -99,8 +100,8 @@ def in_container(words: list[str]) -> None:
 def enter(entry: str, file: Path, task: Task, seed: int, workers: list[str]) -> dict:
     """Train and judge an entry beside the others, and print it. Returns its line of csv."""
     check_entry(file)
-    c = compare.plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
-                      str(seed), "--out", "out/arena", *workers])
+    c = plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed", str(seed),
+              "--out", "out/arena", *workers])
     stage, first = (str(file),), c.arms[0].stages[0]
     c.arms.append(Arm((stage,)))
     c.paces[stage], c.words[stage], c.programs[stage] = c.paces[first], c.words[first], in_container
