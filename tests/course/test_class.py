@@ -495,7 +495,7 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
 
     def enter(entry, file, task, seed, workers):
         seen.append((Path("arena.csv").read_text().count("/mine"), seed))
-        return {"lead": 1.0, "half": 0.5}
+        return {"score": 50, "lead": 1.0, "half": 0.5}
     monkeypatch.setattr(arena, "enter", enter)
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
