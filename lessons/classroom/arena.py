@@ -146,7 +146,8 @@ def main(argv: list[str] | None = None) -> int:
         line = {"entry": Path(os.path.relpath(file, root)).with_suffix("").as_posix(),
                 "task": cfg.task, "guess": cfg.guess}
         try:
-            line |= enter(line["entry"], file, task, cfg.test_seed or 900,
+            line |= enter(line["entry"], file, task,
+                          900 if cfg.test_seed is None else cfg.test_seed,
                           ["--workers", cfg.workers] if cfg.workers else [])
         except UserError as e:
             say(e)
