@@ -1,6 +1,6 @@
 """Arms of a comparison: methods as they were typed, and for each the commands of nanouft.train.
 
-    arm = read_arm("sft+dpo --beta 0.2")        # DPO from the model that SFT makes with this seed
+    arms = read_arms(["sft", "new=mine.py --gamma 2", "sft+dpo --beta 0.2"])
     pace, words = planned(stage, shared, "base")    # what its run would do, or its mistake
 """
 import contextlib
@@ -12,32 +12,61 @@ from typing import NamedTuple
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.run import load
-from nanouft.run.device import choose_device
+from nanouft.run.device import choose_device, exact_if_small
 from nanouft.run.plan import plan_run
 from nanouft.run.settings import read_flags
 
 Stage = tuple[str, ...]         # a method and its flags, as words
-NOT_HERE = {"--seed": "--seeds N", "--out": "--out before the methods' flags", "--init": "--init",
-            "--data": "--data", "--resume": "the same command again", "--eval-data": "--data"}
+OUTSIDE = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
+           "--device": "--device", "--dtype": "--dtype", "--seed": "--seeds N",
+           "--resume": "the same command again"}
+NAMED = re.compile(r"\s*([^\W\d][\w.-]*)=(?=\S)")
 
 
 class Arm(NamedTuple):
-    stages: tuple[Stage, ...]   # one after the other
+    stages: tuple[Stage, ...]   # one after the other, as sft+dpo
+    label: str = ""             # of NAME=METHOD
+    copy: int = 0               # of methods that are named twice, so that seeds differ: 0, 1 ...
+
+    @property
+    def words(self) -> str:
+        """The methods as typed, without the name."""
+        return "+".join(map(shlex.join, self.stages))
 
     @property
     def name(self) -> str:
-        """As typed."""
-        return "+".join(map(shlex.join, self.stages))
+        return self.label or self.words
+
+    @property
+    def typed(self) -> str:
+        return f"{self.label}={self.words}" if self.label else self.words
 
     @property
     def chain(self) -> "list[Arm]":
         """The arms that it starts from, the first one first, and itself."""
-        return [Arm(self.stages[:n + 1]) for n in range(len(self.stages))]
+        return [*(Arm(self.stages[:n], "", self.copy) for n in range(1, len(self.stages))), self]
+
+
+def read_arms(texts: list[str]) -> list[Arm]:
+    """Two or more. The same method under two names trains with other seeds: what chance does."""
+    arms: list[Arm] = []
+    for text in texts:
+        arm = read_arm(text)
+        twins = sum(arm.stages == other.stages for other in arms)
+        if arm.name in [other.name for other in arms]:
+            raise UserError(f"{arm.name}: is named twice; a={arm.words} b={arm.words} trains it "
+                            "twice, with other seeds, and shows what chance does")
+        arms.append(arm._replace(copy=twins))
+    if len(arms) < 2:
+        raise UserError("name two methods or more: python -m nanouft.compare sft dpo")
+    return arms
 
 
 def read_arm(text: str) -> Arm:
+    label = NAMED.match(text)
+    rest = text[label.end():] if label else text
     try:
-        stages = tuple(tuple(shlex.split(part)) for part in re.split(r"\+(?=\s*[^\d\s])", text))
+        stages = tuple(tuple(shlex.split(part)) for part in re.split(r"\+(?=\s*[^\d\s])", rest))
     except ValueError as e:
         raise UserError(f"{text!r}: {e}") from None
     for words in stages:
@@ -45,10 +74,10 @@ def read_arm(text: str) -> Arm:
             raise UserError(f"{text!r}: begins with no method; put a method and its flags into "
                             "quotes: \"dpo --beta 0.2\"")
         for word in words:
-            if word in NOT_HERE:
-                raise UserError(f"{text!r}: {word} is the same for all; give {NOT_HERE[word]} "
+            if (flag := word.partition("=")[0]) in OUTSIDE:
+                raise UserError(f"{text!r}: {flag} is the same for all; give {OUTSIDE[flag]} "
                                 "outside the quotes")
-    return Arm(stages)
+    return Arm(stages, label[1] if label else "")
 
 
 class Pace(NamedTuple):
@@ -59,6 +88,8 @@ class Pace(NamedTuple):
     rows: int                   # rows that it can read
     answers: int                # of a row: two of a pair; of a prompt those that it samples
     needs_others: bool          # does it train other models first?
+    device: str
+    dtype: str                  # precision
 
 
 def planned(stage: Stage, shared: dict[str, list[str]], init: str) -> tuple[Pace, list[str]]:
@@ -72,6 +103,8 @@ def planned(stage: Stage, shared: dict[str, list[str]], init: str) -> tuple[Pace
                                                 "--init", init])
             device = choose_device(cfg.device, cfg.dtype, cfg.threads)
             model, tok = load.open_model(cfg, objective, device)
+            if not cfg.lora:
+                device = exact_if_small(device, cfg.dtype, model.n_params())
             plan = plan_run(cfg, objective, given, load.load_rows(cfg, objective), model, tok)
     except UserError as e:
         raise UserError(f"{shlex.join(stage)}: {e}") from None
@@ -82,7 +115,8 @@ def planned(stage: Stage, shared: dict[str, list[str]], init: str) -> tuple[Pace
     first = objective.first_models
     return Pace(plan.rate, plan.batch_size, plan.steps, len(plan.train),
                 max(1, answers) * objective.samples,
-                first is not None and getattr(objective, first.setting) is None), words
+                first is not None and getattr(objective, first.setting) is None,
+                device.name, device.dtype), words
 
 
 def words_for(stage: Stage, shared: dict[str, list[str]], objective: Objective) -> list[str]:

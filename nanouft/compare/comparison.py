@@ -4,24 +4,27 @@
     c.job(c.arms[0], seed=0)            # a training of it
 """
 import configparser
+import hashlib
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from nanouft import world
 from nanouft.compare import arms as methods
+from nanouft.compare import parts as rows
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
-from nanouft.compare.parts import cut
+from nanouft.compare.locks import held
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.files import own_file, read_text, write_text
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
-from nanouft.run.folder import check_free, hash_of
+from nanouft.run.folder import check_free
 from nanouft.run.pace import PASSES
 from nanouft.run.settings import TrainFlags
 
@@ -30,6 +33,7 @@ SHARED = ("data", "init", "lora", "steps", "epochs", "batch_size", "reward", "ro
           "device", "dtype")                # flags of nanouft.train, the same for all methods
 OUT = Path("out/compare")
 STEPS = 48                  # of NanoWorld
+SEEDS = 5
 TRY = 100                   # seed of the tries; those that are judged count from 0
 FEW = 60                    # validation questions of each task
 FACTORS = (1, 1 / 3, 3, 1 / 9, 9)           # of a rate, in the order in which they are tried
@@ -39,11 +43,13 @@ ALL = 4                     # methods that are all compared with each other; mor
 @dataclass
 class CompareFlags:
     arms: list[str] | None = None   # methods, each with its flags in quotes; or a plan.ini
-    seeds: int | None = None        # that are judged [NanoWorld 5, your rows 3]
+    seeds: int = SEEDS              # that are judged; three or more
     tries: int = 3                  # learning rates of each: own, a third, triple ... up to 5
-    by: Literal["reward", "prefers", "auc", "nll", "stops"] | None = None   # what judges your rows
+    by: Literal["reward", "prefers", "auc", "nll"] | None = None    # what judges your rows
+    margin: float | None = None     # level: within it [2 of 100, .02 nats; of rewards see report]
     items: int = 100                # NanoWorld: test questions of each task
     test_seed: int = 900            # NanoWorld: which questions these are
+    confirm: bool = False           # judge once more, with fresh seeds and questions
     workers: int | None = None      # processes [one for each core, at most 8; on a GPU 1]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
@@ -52,6 +58,8 @@ class CompareFlags:
         in_range(self, "tries", low=1, high=len(FACTORS))
         in_range(self, "items", low=10)
         in_range(self, "workers", low=1, high=64)
+        in_range(self, "margin", above=True)
+        in_range(self, "test_seed", high=10**9)
 
 
 @dataclass
@@ -61,64 +69,92 @@ class Comparison:
     train: TrainFlags
     given: dict[str, Any]               # flags as they were given, for the plan
     arms: list[Arm]
-    place: Path
+    root: Path                          # of runs and rows: what one comparison trains, the next has
+    place: Path                         # of plan and report
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
     shared: dict[str, list[str]]        # flags of all runs
     paces: dict[Stage, Pace] = field(default_factory=dict)
-    words: dict[Stage, list[str]] = field(default_factory=dict)         # those it reads of `shared`
-    programs: dict[Stage, Callable] = field(default_factory=dict)   # that train it otherwise
-    rates: dict[str, float] = field(default_factory=dict)       # {arm: chosen}
-    tried: dict[str, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
+    words: dict[Stage, list[str]] = field(default_factory=dict)     # those it reads of `shared`
+    programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
+    rates: dict[Arm, float] = field(default_factory=dict)       # chosen
+    tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
 
     @property
     def every(self) -> list[Arm]:
         """The arms and those that they start from; those first."""
-        found = dict.fromkeys(part for arm in self.arms for part in arm.chain)
-        return sorted(found, key=lambda arm: len(arm.stages))
+        found = {arm._replace(label=""): arm for arm in [
+            *(part for arm in self.arms for part in arm.chain), *self.arms]}
+        return sorted(found.values(), key=lambda arm: len(arm.stages))
 
-    @property
-    def pool(self) -> Path:
-        """Where runs are: what one comparison has trained, the next one in out/compare has too."""
-        return OUT if self.place.parent == OUT else self.place
+    @cached_property
+    def fresh(self) -> int:
+        """0, or for --confirm a number that these methods and no earlier ones have: the first of
+        the seeds, and that of NanoWorld's questions."""
+        told = [(arm.typed, [runs.hash_of_input(own_file(stage[0])) for stage in arm.stages
+                             if own_file(stage[0])]) for arm in self.arms]
+        number = int(hashlib.sha256(repr(told).encode()).hexdigest()[:4], 16)
+        return self.cfg.confirm * 1000 * (number + 1)
 
     @property
     def seeds(self) -> range:
-        return range(self.cfg.seeds or (3 if self.parts else 5))
+        return range(self.fresh, self.fresh + self.cfg.seeds)
 
     def asked(self, part: str) -> runs.Asked:
+        pace = next(iter(self.paces.values()))
+        here = runs.Asked(device=pace.device, dtype=pace.dtype)
+        if part == "test" and self.cfg.confirm and self.parts:
+            part = "confirm"
         if self.parts:
-            return runs.Asked(str(self.parts[part]), reward=self.reward)
+            return here._replace(data=str(self.parts[part]), reward=self.reward)
         tasks = tuple(dict.fromkeys(
             x for group in world.parse_skills(self.train.skills, 1) for x in group))
         if self.train.skills == "all":
             tasks = tuple(world.TASKS)
-        return (runs.Asked("", "val", 3, FEW, tasks) if part == "val" else
-                runs.Asked("", "test", self.cfg.test_seed, self.cfg.items, tasks))
+        if part == "val":
+            return here._replace(split="val", seed=3, items=FEW, tasks=tasks)
+        return here._replace(seed=self.fresh or self.cfg.test_seed, items=self.cfg.items,
+                             tasks=tasks)
 
     @property
     def reward(self) -> str:
         return self.train.reward if self.parts and self.train.reward != "exact" else ""
 
+    @cached_property
+    def start_model(self) -> str:
+        return str(folder_of(self.train.init))
+
+    def rate(self, arm: Arm) -> float:
+        return self.rates[arm._replace(label="")]
+
     def job(self, arm: Arm, seed: int, rate: float | None = None) -> runs.Job:
-        """The training of one arm with one seed; at the chosen rate if none is said."""
+        """The training of one arm with one seed; at the chosen rate if none is said. The copies of
+        a method that is named twice have other seeds, of the tries too."""
         stage, before, trying = arm.stages[-1], arm.chain[:-1], seed == TRY
-        rate = rate or self.rates[arm.name]
-        init = str(self.job(before[-1], seed).folder) if before else self.train.init
+        own_seed = seed + 500 * arm.copy
+        rate = rate or self.rate(arm)
+        first = self.job(before[-1], seed) if before else None
+        init = str(first.folder) if first else self.train.init
         words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
-                 "--seed", str(seed), "--init", init, *runs.MORE]
-        read = [own_file(stage[0]), *(x for x in stage[1:] if Path(x).exists()),
-                *map(str, self.parts.values()), own_file(self.train.reward) or self.train.reward,
-                "" if before else str(folder_of(init))]
-        folder = runs.folder_for(self.pool / "runs", f"{arm.name} {rate:.2g} seed {seed}", words,
-                                 [*filter(None, read)])
+                 "--seed", str(own_seed), "--init", init, *runs.MORE]
+        if self.parts and not trying:
+            drawn = str(rows.redrawn(self.parts["train"], own_seed))
+            words = [drawn if x == str(self.parts["train"]) else x for x in words]
+        name = f"{arm.words} {rate:.2g} seed {own_seed}"
+        folder = runs.folder_for(self.root / "runs", name, words, self.read_by(words, first))
         return runs.Job(folder, tuple(words), self.asked("val" if trying else "test"), init,
-                        self.paces[stage].needs_others, trying,
-                        any(arm in x.chain[:-1] for x in self.every), self.programs.get(stage))
+                        (first,) if first else (), f"{arm.name}, rate {rate:.2g}, seed {own_seed}",
+                        self.programs.get(stage, "nanouft.train"), self.paces[stage].needs_others,
+                        trying)
+
+    def read_by(self, words: list[str], first: runs.Job | None) -> Iterable[str]:
+        """Files and model folders of a command. (A chain's start is in Job.needs.)"""
+        found = [own_file(x) or x for x in words]
+        found = [x for x in found if not first or x != str(first.folder)]
+        return [*(x for x in found if Path(x).exists()), *([] if first else [self.start_model])]
 
     def start(self) -> runs.Job:
-        name = f"start {runs.short_hash([hash_of(str(folder_of(self.train.init)))])}"
-        return runs.Job(self.pool / "runs" / name.replace(" ", "-"), (), self.asked("test"),
-                        self.train.init)
+        folder = runs.folder_for(self.root / "runs", "start", [], [self.start_model])
+        return runs.Job(folder, (), self.asked("test"), self.train.init, (), "the start model")
 
 
 # ---- the plan ------------------------------------------------------------------------------------
@@ -135,38 +171,30 @@ def plan(argv: list[str], about: str = "") -> Comparison:
             name: x for name, x in values.items() if name != "arms"}
     cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
     cfg.check()
-    arms = [methods.read_arm(text) for text in cfg.arms or ()]
-    if len(arms) < 2:
-        raise UserError("name two methods or more: python -m nanouft.compare sft dpo")
-    for arm in arms:
-        if arms.count(arm) > 1:
-            raise UserError(f"{arm.name}: is named twice; its runs would be the same")
+    arms = methods.read_arms(cfg.arms or [])
     if train.steps and train.epochs:
         raise UserError("--steps and --epochs both set the length; give one")
-    device = train.device
-    if device == "auto":
-        import torch
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if device == "cpu" else 1)
-    slug = "-".join(re.sub(r"\W+", "_", arm.name).strip("_") for arm in arms)[:80]
-    place = Path(cfg.out) if cfg.out else OUT / slug
-    if place.exists() and not (place / "plan.ini").exists():
-        check_free(str(place))
-    parts = cut(train.data, OUT if place.parent == OUT else place) if train.data else {}
-    if parts and {"rows", "skills", "noise"} & {*values}:
-        raise UserError("--rows, --skills and --noise belong to NanoWorld")
-    if not parts and {"by", "max_length", "reward"} & {*values}:
+    if train.data and {"rows", "skills", "noise", "items", "test_seed"} & {*values}:
+        raise UserError("--rows, --skills, --noise, --items and --test-seed belong to NanoWorld")
+    if not train.data and {"by", "max_length", "reward"} & {*values}:
         raise UserError("--by, --max-length and --reward need --data")
+    root = Path(cfg.out) if cfg.out else OUT
+    slug = "-".join(re.sub(r"\W+", "_", arm.typed).strip("_") for arm in arms)[:80]
+    place = (root if cfg.out else root / slug) / ("confirm" if cfg.confirm else "")
+    if cfg.out and root.exists() and not {"plan.ini", "confirm"} & {*os.listdir(root)}:
+        check_free(cfg.out)
+    parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
     length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
         "steps": STEPS}
-    chosen = {name: getattr(train, name) for name in SHARED if name in values} | {
-        "device": device} | files | length
+    chosen = {name: getattr(train, name) for name in SHARED if name in values} | files | length
     chosen.pop("init", None)
     shared = {f"--{name.replace('_', '-')}": as_flags({name: x})[1:]
               for name, x in chosen.items() if as_flags({name: x})}
-    c = Comparison(cfg, train, values, arms, place, parts, shared)
+    c = Comparison(cfg, train, values, arms, root, place, parts, shared)
     look_ahead(c)
+    on_cpu = next(iter(c.paces.values())).device == "cpu"
+    cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
     write_plan(c)
     return c
 
@@ -186,21 +214,28 @@ def read_plan(file: str) -> list[str]:
 
 
 def look_ahead(c: Comparison) -> None:
-    """The pace of each stage. All take steps of as many rows: the fewest that one would take."""
-    stages = dict.fromkeys(stage for arm in c.arms for stage in arm.stages)
-    for _ in range(1 if c.train.batch_size else 2):
-        for stage in stages:
-            c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
-        c.shared["--batch-size"] = [str(min(pace.batch_size for pace in c.paces.values()))]
+    """The pace of each stage. All take steps of as many rows, the fewest that one would take, and
+    compute in one precision, on one device."""
+    stages = [*dict.fromkeys(stage for arm in c.arms for stage in arm.stages)]
+    for stage in stages:
+        c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
+    free = [pace.batch_size for stage, pace in c.paces.items() if "--batch-size" not in stage]
+    paces = [*c.paces.values()]
+    exact = any(pace.dtype == "fp32" for pace in paces)
+    c.shared |= {"--device": [paces[0].device],
+                 "--dtype": ["fp32" if exact else paces[0].dtype],
+                 "--batch-size": [str(min(free or [pace.batch_size for pace in paces]))]}
+    for stage in stages:
+        c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
 
 
 def write_plan(c: Comparison) -> None:
     ini = configparser.ConfigParser(delimiters="=", interpolation=None)
     flags = {name.replace("_", "-"): "yes" if x is True else "\n".join(x) if isinstance(x, list)
-             else str(x) for name, x in c.given.items() if name not in ("arms", "out")}
-    ini["compare"] = {"arms": "\n" + "\n".join(arm.name for arm in c.arms), **flags,
-                      "out": c.place.as_posix()}
+             else str(x) for name, x in c.given.items() if name != "arms"}
+    ini["compare"] = {"arms": "\n" + "\n".join(arm.typed for arm in c.arms), **flags}
     text = io.StringIO()
     ini.write(text)
-    c.place.mkdir(parents=True, exist_ok=True)
-    write_text(c.place / "plan.ini", text.getvalue())
+    with held(c.root, c.place.name):
+        c.place.mkdir(parents=True, exist_ok=True)
+        write_text(c.place / "plan.ini", text.getvalue())

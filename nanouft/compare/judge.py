@@ -23,6 +23,7 @@ class Asked(NamedTuple):
     groups: dict[str, np.ndarray]       # (prompts,) one number for prompts that ask the same fact
     parts: Parts                        # the mean is that of the means of the parts
     test: str                           # "better", "not inferior" or "as good"
+    redrawn: bool = False               # are the training rows of each seed drawn anew?
 
 
 class Finding(NamedTuple):
@@ -46,7 +47,7 @@ def moments(asked: Asked, share: dict[str, float] | None = None) -> stats.Moment
     """Mean, variance, degrees of freedom of the tasks' sum with these shares [of the parts]."""
     share = share or weights(asked.parts)
     return stats.moments([asked.gaps[task] * of_task for task, of_task in share.items()],
-                         [asked.groups[task] for task in share])
+                         [asked.groups[task] for task in share], asked.redrawn)
 
 
 def mean_without(asked: Asked, task: str) -> float:

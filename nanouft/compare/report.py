@@ -1,17 +1,20 @@
-"""What a comparison prints and writes: conditions, table, verdicts, picture, commands."""
+"""What a comparison prints and writes: conditions, table, verdicts, notes, commands."""
 import csv
 import io
 import shlex
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from nanouft.compare import stats
-from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import Comparison
-from nanouft.compare.judge import Finding
+from nanouft import __version__
+from nanouft.compare import runs, stats
+from nanouft.compare.comparison import TRY, Comparison
+from nanouft.compare.locks import held
+from nanouft.compare.looks import Look
+from nanouft.compare.parts import DOES
+from nanouft.compare.picture import picture
+from nanouft.compare.verdicts import Question, Result
 from nanouft.data.holdout import leak, question_key
 from nanouft.data.rows import read
 from nanouft.plumbing.files import write_text
@@ -21,57 +24,7 @@ from nanouft.run.folder import questions_of_run
 SCALE = {"score": 100, "prefers": 100, "auc": 100, "stops": 100}    # others as they are
 NAMES = {"score": "score of 100", "prefers": "pairs won, %", "auc": "AUC of 100",
          "nll": "nats per token", "reward": "reward", "stops": "stop, %"}
-WORDS = {"holds": "better", "does not hold": "worse"}
-
-
-class Result(NamedTuple):
-    name: str
-    scores: dict[str, np.ndarray]       # {task or "rows": (seeds, questions)}
-    mean: float
-    variance: float
-    freedom: float
-    measure: str
-    others: dict[str, float]            # other measures, their means
-    arm: Arm | None = None
-    cost: dict[str, float] = {}
-
-    @property
-    def half(self) -> float:
-        return stats.half_width(self.variance, self.freedom)
-
-    def of_seeds(self) -> np.ndarray:
-        """(seeds,) the score of each."""
-        return np.mean([x.mean(1) for x in self.scores.values()], 0)
-
-
-class Question(NamedTuple):
-    """Is `a` better than `b`?"""
-    a: Result
-    b: Result
-    finding: Finding
-    moments: stats.Moments
-    hangs: list[int]                    # seeds without which it is not decided so
-    of: int                             # questions that share the 5 %
-    way: int                            # -1: less is better
-
-    @property
-    def verdict(self) -> str:
-        word = WORDS.get(self.finding.verdict, "undecided")
-        mean, variance, freedom = self.moments
-        half = stats.half_width(variance, freedom, looks=self.of)
-        equal = self.a.measure == "score" and stats.verdict(mean, half, "as good") == "holds"
-        if word == "undecided" and equal:
-            return "undecided; no more than 2 points apart"
-        return word + ", but by less than 2 points" * equal
-
-    @property
-    def doubts(self) -> list[str]:
-        told = []
-        if self.hangs:
-            told.append("undecided without seed " + " or ".join(map(str, self.hangs)))
-        if self.finding.rests:
-            told.append(f"rests on {self.finding.largest}")
-        return told
+UNITS = {"score": "points", "prefers": "points", "auc": "points", "nll": "nats", "reward": ""}
 
 
 def number(x: float, measure: str, sign: str = "") -> str:
@@ -79,161 +32,202 @@ def number(x: float, measure: str, sign: str = "") -> str:
     return f"{scale * x:{sign}.{1 if scale == 100 else 3}f}"
 
 
+def between(values: list) -> str:
+    """"48", or "12 to 96"."""
+    low, *_, high = [*sorted(values), max(values)]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def conditions(c: Comparison) -> list[str]:
     """What is the same for all, and what is not."""
-    paces = {arm.name: [c.paces[stage] for stage in arm.stages] for arm in c.arms}
-    of_all = [pace for of_arm in paces.values() for pace in of_arm]
+    paces = [c.paces[stage] for arm in c.arms for stage in arm.stages if stage in c.paces]
     asked, tries = c.asked("test"), c.cfg.tries
-    what = (f"your rows ({', '.join(c.train.data or ())}): " + ", ".join(
-        f"{sum(1 for _ in file.open(encoding='utf-8'))} to {does}" for (part, file), does in zip(
-            c.parts.items(), ("train on", "judge by", "choose rates by"))) if c.parts else
-        f"NanoWorld: {quantity(asked.items * len(asked.tasks), 'test questions')} of "
-        f"{quantity(len(asked.tasks), 'tasks')}")
-    steps = sorted({pace.steps for pace in of_all})
-    rows = sorted({pace.rows for pace in of_all})
-    size = sorted({pace.batch_size for pace in of_all})
-    text = (f"{what}. Start model {c.train.init}. Each stage: "
-            f"{' to '.join(f'{x:,}' for x in (steps[0], *steps[1:][-1:]))} steps of "
-            f"{' to '.join(map(str, size))} rows, from "
-            f"{' to '.join(f'{x:,}' for x in (rows[0], *rows[1:][-1:]))} that it can read. " + (
-                f"{tries} learning rates of each tried with one seed" if tries > 1 else
-                "No rate is searched") + f"; then {len(c.seeds)} other seeds are judged.")
+    if c.parts:
+        counts = {part: len(file.read_text(encoding="utf-8").splitlines())
+                  for part, file in c.parts.items()}
+        what = f"Your rows ({', '.join(c.train.data or ())}): " + ", ".join(
+            f"{counts[part]:,} to {does}" for part, does in DOES.items()
+        ) + ". Each seed trains on as many questions, drawn with replacement"
+    else:
+        what = (f"NanoWorld: {quantity(asked.items * len(asked.tasks), 'test questions')} of "
+                f"{quantity(len(asked.tasks), 'tasks')}, seed {asked.seed}")
+    tried = (f"{tries} learning rates of each are tried with one seed" if tries > 1 else
+             "No rate is searched")
+    text = (f"{what}. Start model {c.train.init}, on {paces[0].device} in {paces[0].dtype}. Each "
+            f"stage: {between([x.steps for x in paces])} steps of "
+            f"{between([x.batch_size for x in paces])} rows, from "
+            f"{between([x.rows for x in paces])} that it can read. {tried}; then seeds "
+            f"{c.seeds[0]} to {c.seeds[-1]} are judged.")
     return textwrap.wrap(text, 80)
 
 
-def table(c: Comparison, results: list[Result], questions: list[Question]) -> list[str]:
-    measure = results[0].measure
-    others = [*results[0].others]
+# ---- the table -----------------------------------------------------------------------------------
+def table(c: Comparison, results: list[Result], questions: list[Question],
+          earlier: list[Look]) -> list[str]:
+    return [*scores(c, results), "", *differences(c, questions), *(
+        line for text in notes(c, results, questions, earlier) for line in textwrap.wrap(
+            f"Note: {text}", 80, subsequent_indent="  ", break_long_words=False,
+            break_on_hyphens=False))]
+
+
+def scores(c: Comparison, results: list[Result]) -> list[str]:
+    measure, others = results[0].measure, [*results[0].others]
     width = max(len(x.name) for x in results)
-    out = ["  ".join((f"{'':{width}}", f"{NAMES[measure]:>14}",
+    out = ["  ".join((f"{'':{width}}", f"{NAMES[measure]:>15}",
                       *(f"{NAMES[x]:>14}" for x in others), f"{'rate':>8}", f"{'steps':>6}",
                       f"{'answers read':>13}", f"{'CPU s':>6}"))]
     for x in results:
-        cells = [f"{x.name:{width}}", f"{number(x.mean, measure)} ± {number(x.half, measure)}"
-                 .rjust(14), *(number(x.others[what], what).rjust(14) for what in others)]
+        cells = [f"{x.name:{width}}", f"{number(x.moments[0], measure)} ± {number(x.half, measure)}"
+                 .rjust(15), *(number(x.others[what], what).rjust(14) for what in others)]
         if x.arm:
-            cells += [f"{c.rates[x.name]:8.2g}", f"{x.cost['steps']:6.0f}",
+            cells += [f"{c.rate(x.arm):8.2g}", f"{x.cost['steps']:6.0f}",
                       f"{x.cost['answers']:13,.0f}", f"{x.cost['seconds']:6.1f}"]
         out.append("  ".join(cells))
-    out.append("")
-    shared = f", {len(questions)} questions share the 5 %" if len(questions) > 1 else ""
-    out.append(f"Differences with 95 % intervals over seeds and questions{shared}:")
+    return [*out, "(± here: 95 % of this score alone)"]
+
+
+def differences(c: Comparison, questions: list[Question]) -> list[str]:
+    measure, margin = questions[0].a.measure, questions[0].margin
+    over = "seeds, questions and training rows" if c.parts else "seeds and questions"
+    shared = f"; the {len(questions)} questions share the 5 %" if len(questions) > 1 else ""
+    out = textwrap.wrap(f"Differences with intervals of 95 % over {over}{shared}. Level: within "
+                        f"{number(margin, measure)} {UNITS[measure]}".rstrip() + ".", 80)
     heads = [f"{q.a.name} - {q.b.name}" for q in questions]
     for head, q in zip(heads, questions):
-        figures = (f"{number(q.way * q.finding.mean, measure, '+')} ± "
-                   f"{number(q.finding.half, measure)}")
+        mean, half = q.interval()
+        way = -1 if measure == "nll" else 1
+        figures = f"{number(way * mean, measure, '+')} ± {number(half, measure)}"
+        doubts = [f"without seed {' or '.join(str(c.seeds[i]) for i in on)} it is not"
+                  for on in [q.hangs_on()] if on]
+        doubts += [f"rests on {task}" for task in [q.rests_on()] if task]
         out.append(f"  {head:{max(map(len, heads))}}  {figures:>14}  {q.verdict}"
-                   + "".join(f"; {x}" for x in q.doubts))
-    return out + [line for text in doubts(c, results) for line in textwrap.wrap(
-        f"Note: {text}", 80, subsequent_indent="  ")]
+                   + "".join(f"; {x}" for x in doubts))
+    return out
 
 
-def doubts(c: Comparison, results: list[Result]) -> list[str]:
+def notes(c: Comparison, results: list[Result], questions: list[Question],
+          earlier: list[Look]) -> list[str]:
     """Why a verdict may be unfair although its interval is right."""
     told = []
-    for name, tried in c.tried.items():
-        best, ends = c.rates[name], (min(tried), max(tried))
+    for arm, tried in c.tried.items():
+        best, ends = c.rate(arm), (min(tried), max(tried))
         if len(tried) > 2 and best in ends:
-            told.append(f"{name}: the best rate, {best:.2g}, is the "
-                        f"{('lowest', 'highest')[ends.index(best)]} tried; a "
-                        f"{('lower', 'higher')[ends.index(best)]} one may be better "
-                        f"(--tries {min(5, c.cfg.tries + 2)}, or another --lr in its quotes)")
-    costs = {x.name: x.cost for x in results if x.arm}
-    if len({x["steps"] for x in costs.values()}) > 1:
-        told.append("not all take as many steps; the table has them")
-    if len({x["answers"] for x in costs.values()}) > 1:
-        told.append("as many steps and rows are not as much work: a pair has two answers to read, "
-                    "and a chain has two stages")
-    if results[0].measure in ("nll", "prefers"):
+            side = ("lowest", "lower") if best == ends[0] else ("highest", "higher")
+            told.append(f"{arm.name}: the best rate, {best:.2g}, is the {side[0]} of "
+                        f"{len(tried)} tried; a {side[1]} one may be better (--tries 5, or another "
+                        "--lr in its quotes)")
+    told += unequal_work(c, results)
+    measure = results[0].measure
+    if measure in ("nll", "prefers"):
         trains, by = (("sft and its relatives train", "the loss of demonstrations")
-                      if results[0].measure == "nll" else
-                      ("losses of pairs train", "the share of pairs won"))
+                      if measure == "nll" else ("losses of pairs train", "the share of pairs won"))
         told.append(f"{trains} what judges here, {by}; a reward (--reward) would judge answers")
+    if len(c.seeds) < 3:
+        _, variance, freedom = results[-1].moments
+        told.append(f"two seeds: an interval is {stats.student(0.025, 1):.1f} standard errors wide "
+                    f"on each side, with three {stats.student(0.025, 2):.1f}, with five "
+                    f"{stats.student(0.025, 4):.1f}; give --seeds 3 or more")
     if c.parts and (text := leaks(c)):
         told.append(f"{text}, by the run that made {c.train.init}")
+    return told + about_looks(c, earlier)
+
+
+def unequal_work(c: Comparison, results: list[Result]) -> list[str]:
+    """A line for each chain, and one if the others differ in steps or in answers read."""
+    told, trained = [], [x for x in results if x.arm]
+    single = [x for x in trained if x.arm and len(x.arm.stages) == 1]
+    for x in trained:
+        if x.arm and len(x.arm.stages) > 1 and all(y.cost["steps"] < x.cost["steps"]
+                                                   for y in single):
+            equal = shlex.join([*x.arm.stages[0], "--steps", f"{x.cost['steps']:.0f}"])
+            told.append(f"{x.name} takes {x.cost['steps']:.0f} steps, the others fewer, so the "
+                        f"work is not equal; \"{equal}\" is an arm of as many")
+    if len({x.cost["steps"] for x in single}) > 1:
+        told.append("not all take as many steps; the table has them")
+    if len({x.cost["answers"] for x in single}) > 1:
+        told.append("as many steps and rows are not as much work: the table has the answers read "
+                    "(a pair has two) and the CPU seconds")
     return told
+
+
+def about_looks(c: Comparison, earlier: list[Look]) -> list[str]:
+    if not earlier:
+        return []
+    before = dict.fromkeys(f"{', '.join(x.arms)} with {x.seeds[1]} seeds" for x in earlier)
+    what = "confirmation by" if c.cfg.confirm else "look at"
+    told = [f"this is {what} these questions number {len(earlier) + 1}. Before: "
+            f"{'; '.join([*before][-4:])}. Who looks until a verdict comes, or tries losses one by "
+            "one, finds a lead by chance more often than once in twenty"]
+    return told if c.cfg.confirm else [f"{told[0]}. --confirm judges once, with fresh seeds and "
+                                       "questions"]
 
 
 def leaks(c: Comparison) -> str:
     """"3 of 40 held-out questions are also trained on", by the start model's run."""
-    if not c.parts:
-        return ""
-    rows, _ = read([str(c.parts["test"])], ["demos", "pairs", "labels"])
+    rows, _ = read([c.asked("test").data], ["demos", "pairs", "labels"])
     return leak({*map(question_key, rows)}, questions_of_run(c.train.init))
 
 
 # ---- the folder ----------------------------------------------------------------------------------
-def write(c: Comparison, results: list[Result], questions: list[Question]) -> Path:
-    """report.md, scores.csv and picture.svg. Returns the folder."""
-    lines = table(c, results, questions)
+def write(c: Comparison, results: list[Result], questions: list[Question],
+          earlier: list[Look]) -> Path:
+    """report.md, scores.csv and picture.svg, beside plan.ini. Returns the folder."""
+    measure = results[0].measure
+    drawn = picture(results, questions, NAMES[measure], SCALE.get(measure, 1))
+    told = report(c, results, questions, earlier)
+    with held(c.root, c.place.name):
+        write_text(c.place / "scores.csv", as_csv(c, results))
+        write_text(c.place / "picture.svg", drawn)
+        write_text(c.place / "report.md", told)
+    return c.place
+
+
+def as_csv(c: Comparison, results: list[Result]) -> str:
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(("method", "seed", "part", results[0].measure))
     for x in results:
         for part, of_part in x.scores.items():
-            for seed, score in zip(c.seeds if x.arm else ("",), of_part.mean(1)):
-                out.writerow((x.name, seed, part, f"{score:.5f}"))
-    write_text(c.place / "scores.csv", text.getvalue())
-    write_text(c.place / "picture.svg", picture(results, questions))
-    tries = [f"- {name}: " + ", ".join(
-        f"{number(abs(x), results[0].measure)} at {rate:.2g}" if np.isfinite(x) else
-        f"diverged at {rate:.2g}" for rate, x in tried.items()) for name, tried in c.tried.items()]
-    commands = [f"python -m nanouft.train {shlex.join([*job.words, '--out', str(job.folder)])}"
-                for arm in c.every for seed in c.seeds for job in [c.job(arm, seed)]]
-    by_task = []
-    if len(results[0].scores) > 1:
-        tasks = [*results[0].scores]
-        by_task = ["## By task", "| | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 1) + "|",
-                   *("| " + " | ".join([x.name, *(number(x.scores[task].mean(), x.measure)
-                                                  for task in tasks)]) + " |" for x in results), ""]
-    write_text(c.place / "report.md", "\n".join([
-        f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c), "",
-        "![scores and differences](picture.svg)", "", "```text", *lines, "```", "",
-        "The interval is over training seeds and test questions, not over another sample of "
-        "training rows. Each difference is of runs with the same seed on the same questions.", "",
-        *by_task, "## Rates that were tried", "Scores of validation questions, one seed:", *tries,
-        "", "## Again", "```bash", f"python -m nanouft.compare {c.place.as_posix()}/plan.ini",
-        "```", "The trainings that are judged:", "```bash", *commands, "```", ""]))
-    return c.place
+            seeds = [s + 500 * x.arm.copy for s in c.seeds] if x.arm else [""]
+            out.writerows((x.name, seed, part, f"{score:.5f}")
+                          for seed, score in zip(seeds, of_part.mean(1)))
+    return text.getvalue()
 
 
-def picture(results: list[Result], questions: list[Question]) -> str:
-    """Left the scores, a small dot for each seed; right the differences. SVG for both themes."""
-    import matplotlib
-    from matplotlib.figure import Figure
+def report(c: Comparison, results: list[Result], questions: list[Question],
+           earlier: list[Look]) -> str:
+    measure, tasks = results[0].measure, [*results[0].scores]
+    tries = [f"- {arm.name}: " + ", ".join(
+        f"{number(abs(x), measure)} at {rate:.2g}" if np.isfinite(x) else
+        f"diverged at {rate:.2g}" for rate, x in tried.items()) for arm, tried in c.tried.items()]
+    by_task = ["## By task", "| | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 1) + "|",
+               *("| " + " | ".join([x.name, *(number(x.scores[task].mean(), measure)
+                                              for task in tasks)]) + " |" for x in results), ""]
+    over = ("seeds, questions, and draws of the training rows. Each seed has drawn them anew; the "
+            "luck of the file itself is taken to be as large as that of a draw." if c.parts else
+            "seeds and questions.")
+    return "\n".join([
+        f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c),
+        f"nanouft {__version__}, torch {runs.torch.__version__}.", "",
+        "![scores and differences](picture.svg)", "", "```text",
+        *table(c, results, questions, earlier), "```", "",
+        f"An interval is over {over} Differences are paired by seed and question. The interval "
+        "that is printed decides: above 0 is better, below 0 worse, inside the margin level.", "",
+        *(by_task if len(tasks) > 1 else []), "## Rates that were tried",
+        f"Scores of validation questions, seed {TRY}:" if tries else "None.", *tries, "",
+        "## Again", "From the same folder, with the same files:", "```bash",
+        f"python -m nanouft.compare {shlex.quote((c.place / 'plan.ini').as_posix())}", "```",
+        "The trainings that are judged, as they are typed:", "```bash", *commands(c), "```", ""])
 
-    from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, look
-    from nanouft.pictures.plots import STYLE, as_svg
-    scale = SCALE.get(results[0].measure, 1)
-    with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(10.8, 1.4 + 0.42 * max(len(results), len(questions))),
-                     layout="constrained")
-        left, right = fig.subplots(1, 2)
-        for y, x in enumerate(results):
-            seen = look(x.arm.stages[-1][0] if x.arm else "base")
-            left.plot(scale * x.of_seeds(), [y] * len(x.of_seeds()), ".", color=seen.light,
-                      alpha=0.4)
-            left.errorbar(scale * x.mean, y, xerr=scale * x.half, fmt=seen.marker,
-                          color=seen.light, markersize=7)
-        for y, q in enumerate(questions):
-            colour = {"holds": UP, "does not hold": DOWN}.get(q.finding.verdict, SOFT).light
-            right.errorbar(scale * q.way * q.finding.mean, y, xerr=scale * q.finding.half, fmt="o",
-                           color=colour, markersize=7)
-            right.annotate(WORDS.get(q.finding.verdict, "undecided"),
-                           (scale * q.way * q.finding.mean, y), (0, 7), ha="center",
-                           textcoords="offset points", color=colour, fontsize=10)
-        right.axvline(0, color=SOFT.light, linewidth=1)
-        for ax, names, title in ((left, [x.name for x in results], NAMES[results[0].measure]),
-                                 (right, [f"{q.a.name} − {q.b.name}" for q in questions],
-                                  "difference, 95 % interval")):
-            ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.7))
-            ax.set_yticklabels([x[:34] for x in names], color=INK.light)
-            ax.set_title(title, loc="left", fontsize=12, color=INK.light)
-            ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
-            for side in ("left", "bottom"):
-                ax.spines[side].set_color(SOFT.light)
-        looks = [look(x.arm.stages[-1][0] if x.arm else "base") for x in results]
-        colours = {f"c{i}": (seen.light, seen.dark) for i, seen in enumerate(
-            dict.fromkeys([*looks, UP, DOWN, PANEL, SOFT, INK]))}
-        return as_svg(fig, "Scores and differences", [[x.name, scale * x.mean] for x in results],
-                      colours)
+
+def commands(c: Comparison) -> list[str]:
+    """Of each training that is judged, into folders of its own; a chain starts from those."""
+    folders: dict[str, str] = {}
+    out = []
+    for arm in c.every:
+        for seed in c.seeds:
+            job = c.job(arm, seed)
+            folders[str(job.folder)] = f"out/typed/{job.folder.name}"
+            words = [folders.get(word, word) for word in [*job.words, "--out", str(job.folder)]]
+            out.append(f"python -m nanouft.train {shlex.join(words)}")
+    return out
