@@ -133,7 +133,7 @@ def test_precision_device_start_model_and_rows_are_in_a_runs_name(tmp_path):
 
     def name(more: str) -> str:
         c = planned(f"sft dpo {SMALL} {more}")
-        c.rates = {arm: 1e-4 for arm in c.every}
+        c.rates = dict.fromkeys(c.every, 0.0001)
         assert {(x.device, x.dtype) for x in c.paces.values()} == {
             ("cpu", "bf16" if "bf16" in more else "fp32")}
         return c.job(c.arms[0], 0).folder.name

@@ -127,7 +127,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
         seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
                  for model in range(len(run.models))]
         if line.verdict != "undecided" and any(seeds):
-            out.append((line, ", ".join(f"{plan.MODELS[model]} {n} of {len(others)}"
+            out.append((line, ", ".join(f"{plan.MODELS.get(model, model)} {n} of {len(others)}"
                                         for model, n in zip(run.models, seeds) if n)))
     return out
 
@@ -154,7 +154,7 @@ def doubts_of(run: Run, formula: str) -> dict[str, list[str]]:
 
 def premises(name: str) -> list[str]:
     """What a run presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0"."""
-    run = plan.read(name) if name in plan.NAMES else None
+    run = plan.read(name) if plan.has_plan(name) else None
     return [f"{what}: " + " and ".join(
         f"{100 * mean:.1f} ± {100 * stats.half_width(variance, freedom):.1f}"
         for mean, variance, freedom in (moments(asked_of(run, f"better, {formula}", model))

@@ -73,8 +73,8 @@ def train_all(c: Comparison) -> None:
                 c.rates[arm._replace(label="")] = c.paces[arm.stages[-1]].rate
         bar.set_description("seeds", refresh=False)
         every += (jobs := judged(c))
-        carry_out(jobs, workers, bar)
-    runs.drop_heavy(job.folder for job in every if job.words)
+        carry_out(jobs, workers, bar, drop=True)
+    runs.drop_heavy(every)
     for job in judged(c):               # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
             raise UserError(f"{job.name}: what it reads has changed during the comparison; the "

@@ -3,7 +3,6 @@
     c = plan(["sft", "dpo", "--seeds", "3"], about)
     c.job(c.arms[0], seed=0)            # a training of it
 """
-import configparser
 import hashlib
 import io
 import os
@@ -19,10 +18,11 @@ from nanouft.compare import arms as methods
 from nanouft.compare import parts as rows
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
+from nanouft.compare.ini import new_ini, read_ini
 from nanouft.compare.locks import held
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import UserError, in_range
-from nanouft.plumbing.files import own_file, read_text, write_text
+from nanouft.plumbing.files import own_file, write_text
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
 from nanouft.run.folder import check_free
 from nanouft.run.pace import PASSES
@@ -201,15 +201,12 @@ def plan(argv: list[str], about: str = "") -> Comparison:
 
 def read_plan(file: str) -> list[str]:
     """The words of a plan's command."""
-    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
-    try:
-        ini.read_string(read_text(file))
-        flags = dict(ini["compare"])
-        words = [x.strip() for x in flags.pop("arms").strip().split("\n")]
-    except (configparser.Error, KeyError) as e:
-        raise UserError(f"{file}: no plan ([compare], arms = a method on each line): {e}") from None
+    ini = read_ini(Path(file))
+    if "arms" not in (flags := dict(ini["compare"]) if "compare" in ini else {}):
+        raise UserError(f"{file}: is no plan: [compare], and arms = a method on each line")
+    words = [x.strip() for x in flags.pop("arms").strip().split("\n")]
     for name, x in flags.items():
-        words += [f"--{name}", *([] if x == "yes" else x.split("\n") if "\n" in x else [x])]
+        words += [f"--{name}", *([] if x == "yes" else x.split("\n"))]
     return words
 
 
@@ -230,7 +227,7 @@ def look_ahead(c: Comparison) -> None:
 
 
 def write_plan(c: Comparison) -> None:
-    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
+    ini = new_ini()
     flags = {name.replace("_", "-"): "yes" if x is True else "\n".join(x) if isinstance(x, list)
              else str(x) for name, x in c.given.items() if name != "arms"}
     ini["compare"] = {"arms": "\n" + "\n".join(arm.typed for arm in c.arms), **flags}

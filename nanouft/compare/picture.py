@@ -23,7 +23,7 @@ def picture(results: list[Result], questions: list[Question], measure: str, scal
                                                          1.5 * len(questions) + 0.5))
         for y, (x, seen) in enumerate(zip(results, looks)):
             of_seeds = scale * x.of_seeds()
-            above.plot(of_seeds, [y] * len(of_seeds), "o", color=seen.light, alpha=0.45,
+            above.plot(of_seeds, [y + 0.3] * len(of_seeds), "o", color=seen.light, alpha=0.45,
                        markersize=4, markeredgewidth=0)
             above.errorbar(scale * x.moments[0], y, xerr=scale * x.half, fmt=seen.marker,
                            color=seen.light, markersize=7,

@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nanouft.compare.locks import sweep
-from nanouft.compare.runs import Job, do, is_done, is_usable
+from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable
 from nanouft.plumbing.errors import UserError
 
 BEGAN = time.time()
@@ -80,9 +80,10 @@ def missing(jobs: Iterable[Job]) -> list[Job]:
     return [*todo.values()]
 
 
-def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm) -> None:
+def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) -> None:
     """All jobs. UserError of the first that fails, in one line. Whatever happens, no worker goes
-    on after it, and what they have begun is removed."""
+    on after it, and what they have begun is removed. drop: remove heavy weights of which nothing
+    needs more here."""
     jobs = [*jobs]
     todo = missing(jobs)
     running: dict[Any, tuple[Job, Any, connection.Connection]] = {}    # by what wakes us
@@ -104,6 +105,10 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm) -> None:
                 job, process, answer = running.pop(sentinel)
                 check(job, process, answer)
                 bar.update(1)
+                left = [*todo, *(job for job, *_ in running.values())]
+                if drop:
+                    drop_heavy(x for x in (job, *job.needs)
+                               if x.key not in {need.key for y in left for need in y.needs})
     finally:
         for _, process, _ in running.values():
             end(process.pid)

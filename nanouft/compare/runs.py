@@ -185,16 +185,15 @@ def made(folder: Path) -> dict[str, Any]:
 
 def is_made(job: Job) -> bool:
     """True if today's code made the folder, and from what its start would be today."""
-    if not job.words:
-        return True
     record = made(job.folder)
-    return bool(record) and unchanged(record["files"]) and all(map(is_made, job.needs)) and (
-        record["read"] == [made(x.folder)["left"] for x in job.needs])
+    return all(map(is_made, job.needs)) and (not job.words or bool(record) and unchanged(
+        record["files"]) and record["read"] == [made(x.folder)["left"] for x in job.needs])
 
 
 def is_usable(job: Job) -> bool:
     """Can another job read what it has left? (Heavy weights are removed.)"""
-    return is_made(job) and what_is_left(job.folder) == made(job.folder)["left"]
+    return is_made(job) and (
+        not job.words or what_is_left(job.folder) == made(job.folder)["left"])
 
 
 def is_done(job: Job) -> bool:
@@ -208,7 +207,12 @@ def is_done(job: Job) -> bool:
         return False
     with np.load(job.scored) as kept:
         said = json.loads(str(kept["made"]))
-    return unchanged(said["files"]) and said["of"] == made(job.folder).get("left", "")
+    return unchanged(said["files"]) and said["of"] == weights_of(job)
+
+
+def weights_of(job: Job) -> str:
+    """Hash of what is scored; "" of a start model, whose hash is in the folder's name."""
+    return "".join(made(x.folder)["left"] for x in ([job] if job.words else job.needs))
 
 
 def what_is_left(folder: Path) -> str:
@@ -226,7 +230,7 @@ def do(job: Job, since: float) -> None:
     began = time.time()
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     with held(job.folder.parent, job.folder.name):
-        usable = is_usable(job) if job.words else True
+        usable = is_usable(job)
         if is_done(job) and usable:
             return
         if not usable:
@@ -267,7 +271,7 @@ def cost(folder: Path) -> dict[str, float]:
 
 def write_scores(job: Job, since: float, began: float) -> None:
     found = measure(job)
-    said = {"files": hashes(since, began), "of": made(job.folder).get("left", "")}
+    said = {"files": hashes(since, began), "of": weights_of(job)}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
     with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
         with partial.open("wb") as file:
@@ -321,9 +325,9 @@ def values(job: Job) -> Values | None:
     return out
 
 
-def drop_heavy(folders: Iterable[Path]) -> None:
-    """Remove the weights of runs that have been scored."""
-    for folder in folders:
+def drop_heavy(jobs: Iterable[Job]) -> None:
+    """Remove the heavy weights of runs that have been scored."""
+    for folder in {job.folder for job in jobs if job.words and job.asked}:
         for weights in folder.glob("*.safetensors"):
             if weights.stat().st_size > KEPT:
                 weights.unlink()
