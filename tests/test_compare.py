@@ -281,7 +281,7 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
         arm = dpo if "dpo" in job.words else sft
         return {"score": {"list": np.array([scores[arm](float(
             job.words[job.words.index("--lr") + 1]))])}}
-    monkeypatch.setattr(compare, "carry_out", lambda jobs, *more: tried.append(len(jobs)))
+    monkeypatch.setattr(compare, "carry_out", lambda jobs, *more, **how: tried.append(len(jobs)))
     monkeypatch.setattr(runs, "values", values)
     monkeypatch.setattr(runs, "is_done", lambda job: True)
     compare.train_all(c)

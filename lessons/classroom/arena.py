@@ -23,15 +23,18 @@ from typing import NamedTuple
 
 from lessons.tasks.child import PYTHON, ROOT, container
 from nanouft.compare import __main__ as compare
-from nanouft.compare import report
+from nanouft.compare import report, runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.comparison import plan
+from nanouft.compare.looks import looks
+from nanouft.compare.processes import stoppable
+from nanouft.compare.verdicts import verdicts
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import read_json, read_text
+from nanouft.plumbing.files import read_json, read_text, remove
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import number
 
@@ -75,10 +78,25 @@ def check_entry(file: Path) -> None:
                             "writes loss, its settings, and helpers whose names begin with _")
 
 
+def neighbours(file: Path) -> set[Path]:
+    """The files beside an entry that it imports, and what these import."""
+    found, todo = set(), [file]
+    while todo:
+        file = todo.pop()
+        found.add(file)
+        for node in ast.walk(ast.parse(read_text(file))):
+            names = [x.name for x in node.names] if isinstance(node, ast.Import) else [
+                node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            beside = {file.parent / f"{name.partition('.')[0]}.py" for name in names}
+            todo += [x for x in beside - found if x.is_file()]
+    return found
+
+
 def in_container(words: list[str]) -> None:
     """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
     that this program writes; what it prints is never believed."""
     out = Path(words[-1])
+    runs.ALSO |= neighbours(Path(words[1]))
     room = (out / "room").resolve()
     room.mkdir()
     entry = Path(words[1]).resolve()
@@ -95,23 +113,29 @@ def in_container(words: list[str]) -> None:
         raise UserError(f"{entry.name}: {ended} and left no weights; the last line was: "
                         f"{(text.splitlines() or ['no word'])[-1][:300]}")
     save_model(out, read_gpt(room / "run", read_json(BASE / "config.json")), nano())
+    remove(room)
 
 
-def enter(entry: str, file: Path, task: Task, seed: int, workers: list[str]) -> dict:
-    """Train and judge an entry beside the others, and print it. Returns its line of csv."""
+def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[str]) -> dict:
+    """Train and judge an entry beside the others, and print it. Returns its line of csv. Looks are
+    counted at the questions that everybody knows, not at secret ones."""
     check_entry(file)
-    c = plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed", str(seed),
-              "--out", "out/arena", *workers])
+    c = plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
+              str(900 if seed is None else seed), "--out", "out/arena", *workers])
     stage, first = (str(file),), c.arms[0].stages[0]
-    c.arms.append(Arm((stage,)))
-    c.paces[stage], c.words[stage], c.programs[stage] = c.paces[first], c.words[first], in_container
-    compare.train_all(c)
-    results, questions = compare.judge(c)
-    say(*report.table(c, results, questions), sep="\n")
-    lead = next(q for q in questions if q.a is results[-1] and q.b is results[1])
-    return {"entry": entry, "score": round(100 * results[-1].mean, 1),
-            "lead": round(100 * lead.finding.mean, 1), "half": round(100 * lead.finding.half, 1),
-            "verdict": lead.verdict, "rate": f"{c.rates[results[-1].name]:.2g}"}
+    c.asks = Arm((stage,), entry)
+    c.arms.append(c.asks)
+    c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
+    c.programs[stage] = "lessons.classroom.arena:in_container"
+    with stoppable():
+        compare.train_all(c)
+    results, questions = verdicts(c)
+    earlier = looks(c, results[0].measure) if seed is None else []
+    say(*report.table(c, results, questions, earlier), sep="\n")
+    mean, half = questions[0].interval()
+    return {"entry": entry, "score": round(100 * results[-1].moments[0], 1),
+            "lead": round(100 * mean, 1), "half": round(100 * half, 1),
+            "verdict": questions[0].verdict, "rate": f"{c.rate(c.asks):.2g}"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -146,8 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         line = {"entry": Path(os.path.relpath(file, root)).with_suffix("").as_posix(),
                 "task": cfg.task, "guess": cfg.guess}
         try:
-            line |= enter(line["entry"], file, task,
-                          900 if cfg.test_seed is None else cfg.test_seed,
+            line |= enter(line["entry"], file, task, cfg.test_seed,
                           ["--workers", cfg.workers] if cfg.workers else [])
         except UserError as e:
             say(e)

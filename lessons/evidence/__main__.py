@@ -44,7 +44,7 @@ def print_lines(lines: list[Line], doubts: bool = False) -> None:
         without = f"without {line.without}" if line.without else ""
         rests = f"the verdict rests on {line.rests_on}" if line.rests_on else ""
         beside = "; ".join(filter(None, (without, rests)))
-        print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")
+        print_wrapped(f"{line.claim:4} ", f"{line.question} ({line.whose})")
         print_wrapped(f"{'':5}{line.verdict:14}", "; ".join(filter(None, (line.figures, beside))))
         if doubts and line.doubts:
             print_wrapped(f"{'':19}Doubt: ", "; ".join(

@@ -110,7 +110,7 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
     by_question = zip(*map(findings_of, by_model))
     for (formula, words), asked, found in zip(run.questions.items(), by_model[0], by_question):
         verdicts = {f.verdict for f in found}       # it holds if it holds on all models
-        out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
+        out.append(Line(run.label, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
                         " and ".join(points(f.mean, f.half) for f in found), asked.test, found,
                         f"{name} {formula}", whose(f"{name} {formula}"), doubts_of(run, formula)))
     return out

@@ -74,6 +74,10 @@ class Run:
         return self.name.endswith(".ini")
 
     @property
+    def label(self) -> str:
+        return Path(self.name).stem if self.own else self.name
+
+    @property
     def models(self) -> list[str]:
         return self.run["models"].split()
 
@@ -109,11 +113,6 @@ class Run:
     def scores_of(self) -> str:
         """The run whose trainings it asks."""
         return self.run.get("scores of", self.name)
-
-    @property
-    def label_of_scores(self) -> str:
-        """The same as a name for a folder."""
-        return Path(self.scores_of).stem
 
     def seeds(self, training: str = "") -> range:
         first, last = self.run.get(f"seeds of {training}", self.run["seeds"]).split(" to ")

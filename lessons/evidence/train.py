@@ -51,7 +51,7 @@ def job_of(run: Run, name: str, model: int, seed: int) -> Job:
         needs.append(job_of(run, found[1], model, seed))
         return str(needs[-1].folder)
     flags = re.sub(r"{(\w+)}", folder, flags)
-    place = OUT / run.label_of_scores
+    place = OUT / (run.label if run.own else run.scores_of)
     if not made and "--" not in flags:                          # not trained
         return Job(place / Path(flags or init).name, (), asked_of(run), flags or init,
                    tuple(x for x in needs if x.words), name)
@@ -60,7 +60,8 @@ def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     words += [] if shared else ["--seed", str(seed)]
     words += ([] if kind == "keep" else ["--init", init]) + (MORE if kind == "train" else [])
     needs = [x for x in needs if x.words]
-    reads = [own_file(x) or x for x in words if Path(own_file(x) or x).is_file()]
+    reads = [own_file(x) or x for x in words if not x.startswith(str(OUT))]
+    reads = [x for x in reads if Path(x).is_file()]
     reads += [] if kind == "keep" or start else [str(BASE) if init == "base" else init]
     return Job(runs.folder_for(place / of, name, words, reads), tuple(words),
                None if made else asked_of(run), init, tuple(needs), f"{name}, {of}", PROGRAMS[kind])

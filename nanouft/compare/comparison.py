@@ -76,6 +76,7 @@ class Comparison:
     paces: dict[Stage, Pace] = field(default_factory=dict)
     words: dict[Stage, list[str]] = field(default_factory=dict)     # those it reads of `shared`
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
+    asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
     tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
 

@@ -13,6 +13,7 @@ the installed libraries, nanouft's own too, with its hash. If one has changed, t
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shlex
 import site
@@ -35,7 +36,7 @@ from nanouft.data.rows import Row, read
 from nanouft.models.folders import OF_HUB
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import own_file, read_json, removed_unless_whole, rename, write_json
-from nanouft.run.folder import hash_of, read_lines
+from nanouft.run.folder import hash_of
 from nanouft.world.answers import read_question
 
 PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
@@ -244,7 +245,7 @@ def do(job: Job, since: float) -> None:
 def make(job: Job, since: float, began: float) -> None:
     """The folder of a run, whole or not at all."""
     module, _, function = job.program.partition(":")
-    start, record = time.process_time(), {}
+    start, record = sum(os.times()[:4]), {}         # of this process and of those that it starts
     with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
         partial.mkdir(parents=True)
         try:
@@ -253,7 +254,7 @@ def make(job: Job, since: float, began: float) -> None:
             if not job.try_out:
                 raise
             record = {"diverged": str(e)}
-        seconds = time.process_time() - start
+        seconds = sum(os.times()[:4]) - start
         write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
             "read": [made(x.folder)["left"] for x in job.needs]})
@@ -261,12 +262,11 @@ def make(job: Job, since: float, began: float) -> None:
 
 
 def cost(folder: Path) -> dict[str, float]:
-    """Steps, rows and tokens of a run of nanouft.train; {} for any other program."""
-    if not (folder / "metrics.jsonl").exists() or not (folder / "run.json").exists():
+    """Steps and rows of a run of nanouft.train; {} for any other program."""
+    if not (folder / "metrics.jsonl").exists():
         return {}
-    run, log = read_json(folder / "run.json"), read_lines(folder / "metrics.jsonl")
-    return {"steps": run["steps"], "rows": run["steps"] * run["config"]["batch_size"],
-            "tokens": sum(m.get("tokens", 0) for m in log)}
+    run = read_json(folder / "run.json")
+    return {"steps": run["steps"], "rows": run["steps"] * run["config"]["batch_size"]}
 
 
 def write_scores(job: Job, since: float, began: float) -> None:

@@ -130,7 +130,8 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
         found = [x for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
         results.append(result(c, arm, found, groups, measure))
     arms = results[1:]
-    pairs = [(a, b) for i, b in enumerate(arms) for a in arms[i + 1:] if len(arms) <= ALL or i == 0]
+    pairs = [(a, b) for i, b in enumerate(arms) for a in arms[i + 1:]
+             if (a.arm == c.asks if c.asks else len(arms) <= ALL or i == 0)]
     margin = margin_of(c, measure, first)
     return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
 
@@ -149,9 +150,13 @@ def result(c: Comparison, arm: Arm | None, found: list[runs.Values], groups: dic
               if what != measure and " " not in what}
     if arm is None:
         return Result("start model", scores, groups, measure, others)
-    spent = [(part, runs.made(c.job(part, seed).folder)) for part in arm.chain for seed in c.seeds]
-    cost = {what: sum(x.get(what, 0) for _, x in spent) / len(c.seeds)
-            for what in ("steps", "rows", "tokens", "seconds")}
-    cost["answers"] = sum(x.get("rows", 0) * c.paces[part.stages[-1]].answers
-                          for part, x in spent) / len(c.seeds)
+    cost = dict.fromkeys(("steps", "answers", "seconds"), 0.0)
+    for part in arm.chain:
+        pace = c.paces[part.stages[-1]]
+        for seed in c.seeds:
+            spent = runs.made(c.job(part, seed).folder)
+            cost["steps"] += spent.get("steps", pace.steps) / len(c.seeds)
+            cost["answers"] += pace.answers / len(c.seeds) * spent.get(
+                "rows", pace.steps * pace.batch_size)
+            cost["seconds"] += spent["seconds"] / len(c.seeds)
     return Result(arm.name, scores, groups, measure, others, arm, bool(c.parts), cost)
