@@ -339,6 +339,9 @@ def test_redrawn_rows_widen_an_interval_by_the_luck_of_the_file():
     gap = np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1)
     alone, shared = (stats.moments([gap], [np.arange(4)], x) for x in (False, True))
     assert alone == pytest.approx((1, 1 / 3, 2)) and shared == pytest.approx((1, 4 / 3, 2))
+    gap = np.arange(12.0).reshape(1, 12) + np.array([[0.0], [1e-3], [2e-3]])       # they agree
+    alone, shared = (stats.moments([gap], [np.arange(12)], x)[2] for x in (False, True))
+    assert alone > 100 and shared == 4
 
 
 def test_questions_that_never_differ_are_not_called_level_where_they_are_few():

@@ -47,11 +47,13 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray], redrawn: bool = Fa
         over_prompts += scale * (around_mean.mean(0) ** 2).sum()
         residual = (gap - gap.mean(0) - gap.mean(1, keepdims=True) + gap.mean()) @ member
         in_both += scale * (residual ** 2).sum() / (seeds - 1) / seeds
-    if redrawn:             # what a seed's answers to single questions add is no luck of rows
-        over_seeds += max(0.0, of_seed - in_both * seeds)
+    if redrawn:
+        over_seeds += of_seed
     variance = max(over_seeds, over_prompts, in_both, over_seeds + over_prompts - in_both)
     # Satterthwaite's degrees of freedom: few where the seeds differ, many where only the prompts do
     freedom = (seeds - 1) * max(1.0, (variance / over_seeds) ** 2) if over_seeds else math.inf
+    if redrawn:             # few seeds that agree by chance would hide the luck of the file
+        freedom = min(freedom, 2 * (seeds - 1))
     return mean, variance, freedom
 
 
