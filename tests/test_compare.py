@@ -196,6 +196,7 @@ def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, m
         assert process.returncode == (-number if (number, whom) == (signal.SIGKILL, "parent")
                                       else 2 if whom == "worker" else 130)
         assert whom == "parent" or "slow.py, rate" in said and "nanouft.train" in said
+        assert "resource_tracker" not in said
         wait_for(lambda: not any(map(lives, workers)), 30)
     process = start(words, 0, tmp_path / "last")
     assert process.wait(300) == 0
@@ -432,11 +433,12 @@ def test_the_words_of_an_arm():
 
 
 @pytest.mark.parametrize("words, told", [
-    ("sft", "name two methods"), ("sft dpoo", "did you mean dpo"), ("sft sft", "named twice"),
-    ("sft 'dpo --seed 1'", "--seeds N outside"), ("sft 'dpo --bta 1'", "did you mean --beta"),
-    ("sft 'dpo --dtype=bf16'", "--dtype outside"), ("sft none.py", "No such file"),
-    ("sft dpo --seeds 1", "--seeds 1: must be at least 2"), ("sft dpo --by nll", "need --data"),
-    ("sft dpo --data few.jsonl", "at least 30 are needed"),
+    ("", "name two methods"), ("sft", "name two methods"), ("sft dpoo", "did you mean dpo"),
+    ("sft sft", "named twice"), ("sft 'dpo --seed 1'", "--seeds N outside"),
+    ("sft 'dpo --bta 1'", "did you mean --beta"), ("sft 'dpo --dtype=bf16'", "--dtype outside"),
+    ("sft none.py", "No such file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
+    ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
+    ("sft dpo --data pairs.jsonl --reward r.py:f", "No such file"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "no plan")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):

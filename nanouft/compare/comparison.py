@@ -23,6 +23,7 @@ from nanouft.compare.locks import held
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import UserError, in_range
 from nanouft.plumbing.files import own_file, write_text
+from nanouft.reward import scorer
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
 from nanouft.run.folder import check_free
 from nanouft.run.pace import PASSES
@@ -165,7 +166,7 @@ def plan(argv: list[str], about: str = "") -> Comparison:
     add_flags(parser, CompareFlags, "", words="arms")
     add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
     values = vars(parser.parse_args(argv))
-    if [x for x in values["arms"] if x.endswith(".ini")]:
+    if [x for x in values.get("arms", []) if x.endswith(".ini")]:
         if len(values["arms"]) > 1:
             raise UserError("a plan names its methods itself; give it alone, and flags to change")
         values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
@@ -179,6 +180,8 @@ def plan(argv: list[str], about: str = "") -> Comparison:
         raise UserError("--rows, --skills, --noise, --items and --test-seed belong to NanoWorld")
     if not train.data and {"by", "max_length", "reward"} & {*values}:
         raise UserError("--by, --max-length and --reward need --data")
+    if train.data and train.reward != "exact":
+        scorer(train.reward)            # is it there?
     root = Path(cfg.out) if cfg.out else OUT
     slug = "-".join(re.sub(r"\W+", "_", arm.typed).strip("_") for arm in arms)[:80]
     place = (root if cfg.out else root / slug) / ("confirm" if cfg.confirm else "")

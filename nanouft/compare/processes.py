@@ -29,6 +29,7 @@ AGAIN = "what is done is kept, and the same command goes on"
 def work(job: Job, since: float, answer: connection.Connection) -> None:
     """Do a job and send what went wrong, or ""."""
     end_with_parent()
+    tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     import torch
     torch.set_num_threads(1)

@@ -403,7 +403,8 @@ def test_what_another_plan_left_is_not_taken_for_this_ones(small_plan, capsys):
 
 def test_a_training_that_fails_is_named_and_leaves_nothing(small_plan, tmp_path):
     small_plan("keep --rows 8", "keep --rows 8 --share 7")
-    with pytest.raises(UserError, match=r"^right, N1/800: .*--share.*python -m lessons.evidence.keep"):
+    told = "^right, N1/800: .*--share.*python -m lessons.evidence.keep"
+    with pytest.raises(UserError, match=told):
         train.train("C8", 0, 1)
     assert not [*(tmp_path / "out").rglob("*.partial")]
 
