@@ -15,7 +15,7 @@ from made import write_jsonl
 from safetensors.torch import load_file
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import arms, comparison, parts, runs, stats, verdicts
+from nanouft.compare import arms, code, comparison, parts, runs, stats, verdicts
 from nanouft.compare.looks import looks
 from nanouft.compare.processes import missing
 from nanouft.data.rows import read
@@ -118,11 +118,11 @@ def test_a_run_knows_nanoufts_own_files_that_it_has_imported():
 def test_code_that_changes_while_it_runs_is_not_believed():
     import helper
     began = time.time()
-    assert runs.hashes(began, began)[Path(helper.__file__).name]
+    assert code.hashes(began, began)[Path(helper.__file__).name]
     time.sleep(0.1)
     Path("helper.py").write_text("SCALE = 2\n")
     with pytest.raises(UserError, match=r"helper\.py: was changed"):
-        runs.hashes(began, began)
+        code.hashes(began, began)
 
 
 def test_precision_device_start_model_and_rows_are_in_a_runs_name(tmp_path):

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from lessons.tasks.child import PYTHON, ROOT, container
 from nanouft.compare import __main__ as compare
-from nanouft.compare import report, runs
+from nanouft.compare import code, report
 from nanouft.compare.arms import Arm
 from nanouft.compare.comparison import plan
 from nanouft.compare.looks import looks
@@ -96,7 +96,7 @@ def in_container(words: list[str]) -> None:
     """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
     that this program writes; what it prints is never believed."""
     out = Path(words[-1])
-    runs.ALSO |= neighbours(Path(words[1]))
+    code.ALSO |= neighbours(Path(words[1]))
     room = (out / "room").resolve()
     room.mkdir()
     entry = Path(words[1]).resolve()

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from lessons.evidence import plan
 from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
 from nanouft.compare import runs
+from nanouft.compare.asked import Asked, Values
 from nanouft.compare.processes import carry_out, missing, stoppable
-from nanouft.compare.runs import Asked, Job
+from nanouft.compare.runs import Job
 from nanouft.gpt import BASE
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
@@ -133,7 +134,7 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     return arrays | {"groups": groups_of(run)}
 
 
-def kept_as(run: Run, found: runs.Values, what: str) -> np.ndarray:
+def kept_as(run: Run, found: Values, what: str) -> np.ndarray:
     """(tasks, prompts) as results/ keeps them."""
     measure, largest = KEPT_AS[what]
     return np.rint(largest * np.array([found[measure][x] for x in run.tasks])).astype(np.uint8)

@@ -18,6 +18,8 @@ from nanouft.compare import arms as methods
 from nanouft.compare import parts as rows
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
+from nanouft.compare.asked import Asked
+from nanouft.compare.code import hash_of_input
 from nanouft.compare.ini import new_ini, read_ini
 from nanouft.compare.locks import held
 from nanouft.models.folders import folder_of
@@ -92,7 +94,7 @@ class Comparison:
     def fresh(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
-        told = [(arm.typed, [runs.hash_of_input(own_file(stage[0])) for stage in arm.stages
+        told = [(arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
                              if own_file(stage[0])]) for arm in self.arms]
         number = int(hashlib.sha256(repr(told).encode()).hexdigest()[:4], 16)
         return self.cfg.confirm * 1000 * (number + 1)
@@ -101,9 +103,9 @@ class Comparison:
     def seeds(self) -> range:
         return range(self.fresh, self.fresh + self.cfg.seeds)
 
-    def asked(self, part: str) -> runs.Asked:
+    def asked(self, part: str) -> Asked:
         pace = next(iter(self.paces.values()))
-        here = runs.Asked(device=pace.device, dtype=pace.dtype)
+        here = Asked(device=pace.device, dtype=pace.dtype)
         if part == "test" and self.cfg.confirm and self.parts:
             part = "confirm"
         if self.parts:
@@ -231,12 +233,16 @@ def look_ahead(c: Comparison) -> None:
 
 
 def write_plan(c: Comparison) -> None:
+    with held(c.root, c.place.name):
+        c.place.mkdir(parents=True, exist_ok=True)
+        write_text(c.place / "plan.ini", plan_text(c))
+
+
+def plan_text(c: Comparison) -> str:
     ini = new_ini()
     flags = {name.replace("_", "-"): "yes" if x is True else "\n".join(x) if isinstance(x, list)
              else str(x) for name, x in c.given.items() if name != "arms"}
     ini["compare"] = {"arms": "\n" + "\n".join(arm.typed for arm in c.arms), **flags}
     text = io.StringIO()
     ini.write(text)
-    with held(c.root, c.place.name):
-        c.place.mkdir(parents=True, exist_ok=True)
-        write_text(c.place / "plan.ini", text.getvalue())
+    return text.getvalue()

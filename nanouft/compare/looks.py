@@ -9,6 +9,7 @@ import json
 from typing import NamedTuple
 
 from nanouft.compare import runs
+from nanouft.compare.code import short_hash
 from nanouft.compare.comparison import Comparison
 from nanouft.compare.locks import held
 from nanouft.plumbing.errors import UserError
@@ -31,10 +32,10 @@ def this_look(c: Comparison, measure: str) -> Look:
     arms = {}
     for arm in c.arms:
         job = c.job(arm, c.seeds[0])
-        arms[arm.name] = runs.short_hash([arm.words, arm.copy, c.rate(arm), sorted(
+        arms[arm.name] = short_hash([arm.words, arm.copy, c.rate(arm), sorted(
             x for part in arm.chain for x in runs.made(c.job(part, c.seeds[0]).folder)["files"
             ].items()), [x for x in job.words if x not in (job.init, str(c.seeds[0]))]])
-    return Look(runs.short_hash([start.asked.key, measure]), arms, [c.seeds[0], len(c.seeds)],
+    return Look(short_hash([start.asked.key, measure]), arms, [c.seeds[0], len(c.seeds)],
                 c.cfg.confirm)
 
 

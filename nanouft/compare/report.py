@@ -9,7 +9,7 @@ import numpy as np
 
 from nanouft import __version__
 from nanouft.compare import runs, stats
-from nanouft.compare.comparison import TRY, Comparison
+from nanouft.compare.comparison import TRY, Comparison, plan_text
 from nanouft.compare.locks import held
 from nanouft.compare.looks import Look
 from nanouft.compare.parts import DOES
@@ -171,11 +171,13 @@ def leaks(c: Comparison) -> str:
 # ---- the folder ----------------------------------------------------------------------------------
 def write(c: Comparison, results: list[Result], questions: list[Question],
           earlier: list[Look]) -> Path:
-    """report.md, scores.csv and picture.svg, beside plan.ini. Returns the folder."""
+    """plan.ini, scores.csv, picture.svg and report.md, all of one comparison. Returns the folder.
+    """
     measure = results[0].measure
     drawn = picture(results, questions, NAMES[measure], SCALE.get(measure, 1))
     told = report(c, results, questions, earlier)
     with held(c.root, c.place.name):
+        write_text(c.place / "plan.ini", plan_text(c))
         write_text(c.place / "scores.csv", as_csv(c, results))
         write_text(c.place / "picture.svg", drawn)
         write_text(c.place / "report.md", told)

@@ -11,17 +11,12 @@ has run. So made.json in the folder lists every Python file that the process had
 the installed libraries, nanouft's own too, with its hash. If one has changed, the run is made anew.
 """
 import contextlib
-import hashlib
 import json
 import os
 import re
 import shlex
-import site
-import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Sequence
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,52 +24,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from nanouft import __version__, world
+from nanouft import __version__
+from nanouft.compare.asked import Asked, Values, measure
+from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
 from nanouft.compare.locks import held
-from nanouft.data.holdout import question_key
-from nanouft.data.rows import Row, read
-from nanouft.models.folders import OF_HUB
-from nanouft.plumbing.errors import Diverged, UserError
-from nanouft.plumbing.files import own_file, read_json, removed_unless_whole, rename, write_json
-from nanouft.run.folder import hash_of
-from nanouft.world.answers import read_question
+from nanouft.plumbing.errors import Diverged
+from nanouft.plumbing.files import read_json, removed_unless_whole, rename, write_json
 
-PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
-ALSO: set[Path] = set()         # files of code that a program has run elsewhere, as in a container
 MADE = "made.json"
 MORE = "--plain --items 0 --save-every 0 --threads 1".split()
 KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
-Values = dict[str, dict[str, np.ndarray]]       # {measure: {task or "rows": (questions,)}}
-
-
-class Asked(NamedTuple):
-    """What a trained model is asked."""
-    data: str = ""              # a file of your rows, or
-    split: str = "test"         # NanoWorld's questions: val or test,
-    seed: int = 0               # drawn with this seed,
-    items: int = 100            # so many of each
-    tasks: tuple[str, ...] = ()     # of these tasks
-    longest: int = 44           # tokens of an answer
-    reward: str = ""            # with rows, what scores answers to them
-    device: str = "cpu"
-    dtype: str = "fp32"
-
-    @property
-    def key(self) -> str:
-        files = [hash_of_input(x) for x in (self.data, own_file(self.reward) or self.reward) if x]
-        return short_hash([*self, *files])
-
-    def groups(self) -> dict[str, np.ndarray]:
-        """{task: (questions,)}: one number for all questions of NanoWorld about the same fact."""
-        numbers: dict = {}
-        found = [numbers.setdefault(read_question(text) or text, len(numbers))
-                 for text in (row.prompt[0].text for row in world_rows(self))]
-        return dict(zip(self.tasks, np.array(found).reshape(len(self.tasks), -1)))
-
-
-def world_rows(asked: Asked) -> list[Row]:
-    return world.rows(asked.split, "prompts", asked.items * len(asked.tasks), asked.seed,
-                      skills=asked.tasks)
 
 
 class Job(NamedTuple):
@@ -103,79 +62,10 @@ class Job(NamedTuple):
         return f"python -m {self.program.split(':')[0]} {shlex.join(self.words)}"
 
 
-# ---- what a run depends on -----------------------------------------------------------------------
-def short_hash(told: Iterable) -> str:
-    return hashlib.sha256(json.dumps([*told]).encode()).hexdigest()[:8]
-
-
 def folder_for(place: Path, name: str, words: Sequence[str], reads: Iterable[str]) -> Path:
     """The folder of a run: a plain name, and a hash of its command and of all that it reads."""
     told = [__version__, torch.__version__, *words, *map(hash_of_input, reads)]
     return place / f"{re.sub('[^.a-zA-Z0-9]+', '_', name)[:60].strip('_')}-{short_hash(told)}"
-
-
-def hash_of_input(path: str) -> str:
-    """Hash of a file, or of all files of a model folder that are read."""
-    files = sorted({x for pattern in OF_HUB for x in Path(path).glob(pattern)}) if Path(
-        path).is_dir() else []
-    return short_hash([x.name, hash_at(x)] for x in files) if files else hash_at(Path(path))
-
-
-def hash_at(file: Path) -> str:
-    """"" if there is no such file."""
-    with contextlib.suppress(OSError):
-        state = file.stat()
-        return hash_of_state(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-    return ""
-
-
-@cache
-def hash_of_state(file: Path, *state: int) -> str:
-    """Weights may be large, so a file that has not changed is read once."""
-    return hash_of(str(file))
-
-
-@cache
-def libraries() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    found = [paths[x] for x in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(Path(x).resolve() for x in (*found, site.getusersitepackages()))
-
-
-def own_code() -> dict[str, Path]:
-    """{its name in made.json: the file} of each module that is imported now and of no installed
-    library. Files of nanouft and of this folder have names that move with them."""
-    found, here = {}, Path.cwd().resolve()
-    imported = {Path(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    for file in (x.resolve() for x in sorted(imported | ALSO) if x.is_file()):
-        of_library = any(map(file.is_relative_to, libraries())) or (
-            {"site-packages", "dist-packages"} & {*file.parts})
-        if file.is_relative_to(PACKAGE):
-            found[f"nanouft:{file.relative_to(PACKAGE).as_posix()}"] = file
-        elif not of_library:
-            inside = file.is_relative_to(here)
-            found[(file.relative_to(here) if inside else file).as_posix()] = file
-    return found
-
-
-def named(name: str) -> Path:
-    of_package = name.startswith("nanouft:")
-    return PACKAGE / name.removeprefix("nanouft:") if of_package else Path.cwd() / name
-
-
-def hashes(since: float, began: float) -> dict[str, str]:
-    """{name: hash} of own_code. UserError if a file has changed after it was imported: nanouft's
-    after the comparison began, any other after this process did."""
-    found = own_code()
-    for name, file in found.items():
-        state = file.stat()
-        if max(state.st_mtime, state.st_ctime) > (since if name[:8] == "nanouft:" else began):
-            raise UserError(f"{file}: was changed while it ran; type the same command again")
-    return {name: hash_at(file) for name, file in found.items()}
-
-
-def unchanged(files: dict[str, str]) -> bool:
-    return all(hash_at(named(name)) == was for name, was in files.items())
 
 
 # ---- is it there? --------------------------------------------------------------------------------
@@ -270,45 +160,14 @@ def cost(folder: Path) -> dict[str, float]:
 
 
 def write_scores(job: Job, since: float, began: float) -> None:
-    found = measure(job)
+    assert job.asked
+    found = measure(job.asked, str(job.folder) if job.words else job.init)
     said = {"files": hashes(since, began), "of": weights_of(job)}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
     with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
         with partial.open("wb") as file:
             np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
         rename(partial, job.scored)
-
-
-def measure(job: Job) -> Values:
-    """What evaluate measures, row by row."""
-    from nanouft import evaluate
-    from nanouft.run.evaluation import score_tasks
-    from nanouft.run.load import open_to_ask
-    asked = job.asked
-    assert asked
-    model, tok, on = open_to_ask(str(job.folder) if job.words else job.init, asked.device,
-                                 asked.dtype)
-    if not asked.data:
-        answers = score_tasks(model, tok, asked.split, asked.items, asked.seed, asked.tasks,
-                              asked.longest)[1]
-        return {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
-                       for task in asked.tasks} for what, key in
-                (("score", "score"), ("stops", "ended"))}
-    rows, _ = read([asked.data], ["demos", "pairs", "labels"])
-    found, *_ = evaluate.measure_kinds("", model, tok, rows, on.exact())
-    if asked.reward:
-        flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward)
-        found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)[0]
-    of_question = {r.where: question_key(r) for r in rows}
-    keys = sorted({*of_question.values()})
-    out: Values = {}
-    for m in found.values():
-        what = next(iter(m.metrics))
-        if what not in out:
-            out[what] = {"rows": m.sums / m.counts.mean()}
-            out[f"{what} groups"] = {"rows": np.array([keys.index(of_question[w])
-                                                       for w in m.where])}
-    return out
 
 
 # ---- what came of it -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
+from nanouft.compare.asked import Values
 from nanouft.compare.comparison import ALL, Comparison
 from nanouft.compare.judge import Asked, largest, moments, rests_on_largest
 from nanouft.plumbing.errors import UserError
@@ -106,7 +107,7 @@ def sign(measure: str) -> int:
     return -1 if measure == "nll" else 1
 
 
-def judged_by(c: Comparison, scores: runs.Values) -> str:
+def judged_by(c: Comparison, scores: Values) -> str:
     """The measure that judges, here and in tries."""
     if c.cfg.by and c.cfg.by not in scores:
         raise UserError(f"--by {c.cfg.by}: these rows give "
@@ -136,14 +137,14 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
 
 
-def margin_of(c: Comparison, measure: str, first: runs.Values) -> float:
+def margin_of(c: Comparison, measure: str, first: Values) -> float:
     scale = 100 if measure in SHARES else 1
     if c.cfg.margin:
         return c.cfg.margin / scale
     return OF_SPREAD * float(first[measure]["rows"].std()) if measure == "reward" else MARGIN
 
 
-def result(c: Comparison, arm: Arm | None, found: list[runs.Values], groups: dict,
+def result(c: Comparison, arm: Arm | None, found: list[Values], groups: dict,
            measure: str) -> Result:
     scores = {part: np.array([x[measure][part] for x in found]) for part in groups}
     others = {what: float(np.mean([mean_of(x[what]) for x in found])) for what in found[0]
