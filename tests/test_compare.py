@@ -41,7 +41,7 @@ from nanouft.objectives.sft import SFT
 
 class Slow(SFT):
     def loss(self, batch):
-        Path(os.environ["PIDS"], str(os.getpid())).touch()
+        Path(os.environ.get("PIDS", "."), str(os.getpid())).touch()
         time.sleep(float(os.environ.get("SECONDS", 0)))
         return super().loss(batch)
 """
@@ -146,7 +146,6 @@ def test_precision_device_start_model_and_rows_are_in_a_runs_name(tmp_path):
 
 def test_a_chain_starts_from_the_model_of_its_seed_and_is_stale_with_it():
     c = planned(f"slow.py slow.py+dpo {SMALL}")
-    os.environ["PIDS"] = "."
     compare.train_all(c)
     first, chain = c.arms
     assert len(c.every) == 2

@@ -62,13 +62,16 @@ def cut(files: list[str], out: Path) -> dict[str, Path]:
 def redrawn(train: Path, seed: int) -> Path:
     """The training rows of a seed: as many questions, drawn with replacement, with all their rows.
     So the seeds differ as other rows of the same kind would make them differ."""
+    file = train.with_name(f"train-{seed}.jsonl")
+    if file.exists():                   # the folder's name has a hash of all rows
+        return file
     found = [*items(str(train))]
     row_of = dict(found)
     groups = [*by_question(found, str(train))[0].values()]
     drawn = np.random.default_rng([seed, 19]).integers(0, len(groups), len(groups))
     text = "".join(json.dumps(row_of[where], default=str) + "\n"
                    for i in sorted(drawn) for where in groups[i])
-    return write_once(train.with_name(f"train-{seed}.jsonl"), text)
+    return write_once(file, text)
 
 
 def write_once(file: Path, text: str) -> Path:
