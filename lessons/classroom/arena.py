@@ -123,8 +123,9 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
     c = plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
               str(900 if seed is None else seed), "--out", "out/arena", *workers])
     stage, first = (str(file),), c.arms[0].stages[0]
-    c.asks = Arm((stage,), entry)
+    c.asks = Arm((stage,), entry.replace("/", "."))
     c.arms.append(c.asks)
+    c.place = c.root / c.asks.name
     c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
     c.programs[stage] = "lessons.classroom.arena:in_container"
     with stoppable():
@@ -132,6 +133,7 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
     results, questions = verdicts(c)
     earlier = looks(c, results[0].measure) if seed is None else []
     say(*report.table(c, results, questions, earlier), sep="\n")
+    say(f"Each task, picture and commands: {report.write(c, results, questions, earlier)}")
     mean, half = questions[0].interval()
     return {"entry": entry, "score": round(100 * results[-1].moments[0], 1),
             "lead": round(100 * mean, 1), "half": round(100 * half, 1),

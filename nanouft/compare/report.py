@@ -177,6 +177,7 @@ def write(c: Comparison, results: list[Result], questions: list[Question],
     drawn = picture(results, questions, NAMES[measure], SCALE.get(measure, 1))
     told = report(c, results, questions, earlier)
     with held(c.root, c.place.name):
+        c.place.mkdir(parents=True, exist_ok=True)
         write_text(c.place / "plan.ini", plan_text(c))
         write_text(c.place / "scores.csv", as_csv(c, results))
         write_text(c.place / "picture.svg", drawn)
