@@ -1,7 +1,7 @@
 """Which method is better? Several are trained on the same rows, with several seeds, and judged.
 
     python -m nanouft.compare sft dpo mine.py                   # NanoWorld
-    python -m nanouft.compare sft dpo "mine.py --gamma 2" --data my.jsonl --init FOLDER --lora 16
+    python -m nanouft.compare sft "dpo --beta 1" --data my.jsonl --init DIR --lora 16
     python -m nanouft.compare sft sft+dpo                       # DPO from each seed's SFT model
     python -m nanouft.compare a=sft b=sft                       # what chance does
     python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or on where it stopped
