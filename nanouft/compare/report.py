@@ -24,6 +24,11 @@ from nanouft.run.folder import questions_of_run
 SCALE = {"score": 100, "prefers": 100, "auc": 100, "stops": 100}    # others as they are
 NAMES = {"score": "score of 100", "prefers": "pairs won, %", "auc": "AUC of 100",
          "nll": "nats per token", "reward": "reward", "stops": "stop, %"}
+TRAINED = {             # measures that some losses train directly
+    "nll": "sft and its relatives train what judges here, the loss of demonstrations; a reward "
+           "(--reward) would judge answers",
+    "prefers": "losses of pairs train what judges here, the share of pairs won; a reward "
+               "(--reward) would judge answers"}
 UNITS = {"score": "points", "prefers": "points", "auc": "points", "nll": "nats", "reward": ""}
 
 
@@ -117,11 +122,9 @@ def notes(c: Comparison, results: list[Result], questions: list[Question],
                         f"{len(tried)} tried; a {side[1]} one may be better (--tries 5, or another "
                         "--lr in its quotes)")
     told += unequal_work(c, results)
-    measure = results[0].measure
-    if measure in ("nll", "prefers"):
-        trains, by = (("sft and its relatives train", "the loss of demonstrations")
-                      if measure == "nll" else ("losses of pairs train", "the share of pairs won"))
-        told.append(f"{trains} what judges here, {by}; a reward (--reward) would judge answers")
+    told += [TRAINED[x] for x in [results[0].measure] if x in TRAINED]
+    told += [f"{arm.name} trains on the reward that judges here" for arm in c.arms
+             if any("--reward" in c.words[stage] for stage in arm.stages)]
     if len(c.seeds) < 3:
         _, variance, freedom = results[-1].moments
         told.append(f"two seeds: an interval is {stats.student(0.025, 1):.1f} standard errors wide "
