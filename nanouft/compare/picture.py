@@ -35,17 +35,20 @@ def picture(results: list[Result], questions: list[Question], measure: str, scal
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
         below.axvline(0, color=SOFT.light, linewidth=1)
-        name_rows(above, [x.name for x in results], measure)
-        name_rows(below, [f"{q.a.name} − {q.b.name}" for q in questions],
-                  "difference, interval that decides")
+        name_rows(above, [short(x.name) for x in results], measure)
+        name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
+                  "difference")
         return as_svg(fig, "Scores and differences",
                       [[x.name, scale * x.moments[0]] for x in results], themes(looks))
 
 
+def short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…"
+
+
 def name_rows(ax: Axes, names: list[str], title: str) -> None:
     ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.8))
-    ax.set_yticklabels([x if len(x) <= LONGEST else f"{x[:LONGEST - 1]}…" for x in names],
-                       color=INK.light)
+    ax.set_yticklabels(names, color=INK.light)
     ax.set_title(title, loc="left", fontsize=11, color=INK.light)
     ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
     for side in ("left", "bottom"):
