@@ -157,12 +157,13 @@ def about_looks(c: Comparison, earlier: list[Look]) -> list[str]:
     if not earlier:
         return []
     before = dict.fromkeys(f"{', '.join(x.arms)} with {x.seeds[1]} seeds" for x in earlier)
-    what = "confirmation by" if c.cfg.confirm else "look at"
-    told = [f"this is {what} these questions number {len(earlier) + 1}. Before: "
-            f"{'; '.join([*before][-4:])}. Who looks until a verdict comes, or tries losses one by "
-            "one, finds a lead by chance more often than once in twenty"]
-    return told if c.cfg.confirm else [f"{told[0]}. --confirm judges once, with fresh seeds and "
-                                       "questions"]
+    number = len(earlier) + 1
+    what = f"confirmation {number} by" if c.cfg.confirm else f"look {number} at"
+    told = (f"this is {what} these questions. Before: {'; '.join([*before][-4:])}. Who looks until "
+            "a verdict comes, or tries losses one by one, finds a lead by chance more often than "
+            "once in twenty")
+    return [told if c.cfg.confirm else
+            f"{told}. --confirm judges once, with fresh seeds and questions"]
 
 
 def leaks(c: Comparison) -> str:
