@@ -207,10 +207,12 @@ else:
 # ## A loss of your own
 # Now publish something. Write a loss into a file of your own (`docs/python.md` shows one), and
 # guess by how many points it will lead SFT. Then let the rule of this lesson judge it, with five
-# seeds and 960 questions, beside methods that had the same rows, steps and tries:
+# seeds and about a thousand questions, beside methods that had the same rows, steps and tries:
 #
 #     python -m lessons arena                                     # the tasks
 #     python -m lessons arena my_loss.py --task stop --guess +3
+#
+# `python -m nanouft.compare sft my_loss.py` asks the same of any methods, on any rows.
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?

@@ -11,6 +11,7 @@ COMMANDS = {
     "nanouft.trainer": "does that on several GPUs, by transformers' Trainer",
     "nanouft.sample": "talks with a model, or asks several at once",
     "nanouft.evaluate": "scores models on NanoWorld or on your rows",
+    "nanouft.compare": "which method is better? Several seeds, one verdict",
     "nanouft.pushes": "shows how a method pushes each token of an answer",
     "nanouft.reward": "trains a reward model on pairs of answers",
     "nanouft.pretrain": "pretrains a base on NanoWorld",

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lessons.evidence import train
 from nanouft import world
+from nanouft.compare import runs
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW
@@ -55,11 +55,11 @@ class Subject:
 
 def nano() -> Subject:
     """The base after SFT, which is trained once. Its bar is shown."""
+    words = "--objective sft --seed 0 --init base --device cpu".split()
+    sft = runs.Job(Path("out/bench/sft"), (*words, *runs.MORE), None)
     with contextlib.redirect_stdout(io.StringIO()):
-        sft = "out/bench/sft"
-        train.make({sft: ["nanouft.train", "--objective", "sft", "--seed", "0", "--init", "base",
-                          *train.MORE, "--out", sft]})
-    return Subject(sft, rows=32, turns=40)
+        runs.do(sft, time.time())
+    return Subject(str(sft.folder), rows=32, turns=40)
 
 
 def real(folder: str) -> Subject:

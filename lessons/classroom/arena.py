@@ -1,4 +1,4 @@
-"""A loss of your own gets a verdict.
+"""A loss of your own gets a verdict: `nanouft.compare` for a class.
 
     python -m lessons arena                                     # the tasks
     python -m lessons arena my_loss.py --task stop --guess +3   # you expect to lead SFT by 3 points
@@ -6,57 +6,59 @@
 
 my_loss.py holds one subclass of Objective that writes `loss`, and settings if it likes
 (docs/python.md shows one). It learns from the same rows, in as many steps and with as many tries of
-the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/results.
+the learning rate as the methods beside it.
 
-Your file runs in a process of its own, with limits of time and memory. Only the weights that it
-trained are used, and this program scores them. Two entries with the same score, lead and interval
-are probably one loss under two names. What a cheat can still do stands in docs/teaching.md.
+Your file runs in a container where there is one. Only the weights that it trained are used, and
+this program scores them. Two entries with the same score, lead and interval are probably one loss
+under two names. What a cheat can still do stands in docs/teaching.md.
 """
 import argparse
 import ast
 import csv
 import os
-import shlex
+import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-
-from lessons.classroom.arena_runs import (
-    ASKED,
-    ITEMS,
-    OUT,
-    WAITING,
-    Task,
-    baselines,
-    measure,
-)
-from lessons.evidence.stats import half_width, moments, verdict
+from lessons.tasks.child import PYTHON, ROOT, container
+from nanouft.compare import __main__ as compare
+from nanouft.compare import code, report
+from nanouft.compare.arms import Arm
+from nanouft.compare.comparison import plan
+from nanouft.compare.looks import looks
+from nanouft.compare.processes import stoppable
+from nanouft.compare.verdicts import verdicts
+from nanouft.gpt import BASE
+from nanouft.models.folders import read_gpt, save_model
+from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.files import read_text
+from nanouft.plumbing.files import read_json, read_text, remove
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import number
 
 CSV = Path("arena.csv")                 # a line for each entry
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
+WAITING = 300                           # seconds of one training
+
+
+class Task(NamedTuple):
+    about: str
+    flags: str                          # of nanouft.compare, for everybody
+    beside: tuple[str, ...]             # the first is the one to beat; an entry tries its rates
+
 
 TASKS = {
-    "stop": Task(
-        "24 steps at a low rate: say what was asked, and stop",
-        "--skills rules,list,sum,sort,reverse --rows 384 --steps 24 --batch-size 8", ("2e-5",),
-        {"SFT": "sft --reduction sequence", "IFT": "ift", "IFT, gamma .5": "ift --gamma 0.5"}),
-    "wrong": Task(
-        "40 % of the demonstrations are wrong, and nobody says which",
-        "--skills list,sum,sort,reverse --rows 256 --noise 0.4 --steps 96 --batch-size 8",
-        ("3e-5", "6e-5", "1.25e-4", "2.5e-4"),
-        {"SFT": "sft --reduction sequence", "IFT": "ift", "PoFT": "poft"},
-        "PoFT asks a model that has read 4,080 right answers"),
+    "stop": Task("24 steps at a low rate: say what was asked, and stop",
+                 "--skills rules,list,sum,sort,reverse --rows 384 --steps 24 --batch-size 8 "
+                 "--tries 1", ("sft --reduction sequence --lr 2e-5", "ift --lr 2e-5")),
+    "wrong": Task("40 % of the demonstrations are wrong, and nobody says which",
+                  "--skills list,sum,sort,reverse --rows 256 --noise 0.4 --steps 96 --batch-size 8",
+                  ("sft --reduction sequence --lr 9e-5", "ift --lr 9e-5", "poft --lr 9e-5")),
 }
 
 
-# ---- the entry ----------------------------------------------------------------------------------
 def check_entry(file: Path) -> None:
     """UserError unless the file has one class that writes its `loss` and changes nothing else. It
     is read, not run."""
@@ -76,53 +78,66 @@ def check_entry(file: Path) -> None:
                             "writes loss, its settings, and helpers whose names begin with _")
 
 
-# ---- the verdict --------------------------------------------------------------------------------
-def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
-    """(points, half of the 95 % interval, verdict) of mine - other, over seeds and prompts. Better
-    or worse: the interval lies on one side of 0. Equal: it lies within two points of 0."""
-    gap = (mine - other) / len(ASKED)
-    groups = [np.arange(gap.shape[2])] * len(ASKED)
-    mean, variance, freedom = moments([gap[:, i] for i in range(len(ASKED))], groups)
-    half = half_width(variance, freedom)
-    if (word := verdict(mean, half, "better")) != "undecided":
-        word = "better" if word == "holds" else "worse"
-    elif verdict(mean, half, "as good") == "holds":
-        word = "equal"
-    return 100 * mean, 100 * half, word
+def neighbours(file: Path) -> set[Path]:
+    """The files beside an entry that it imports, and what these import."""
+    found, todo = set(), [file]
+    while todo:
+        file = todo.pop()
+        found.add(file)
+        for node in ast.walk(ast.parse(read_text(file))):
+            names = [x.name for x in node.names] if isinstance(node, ast.Import) else [
+                node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            beside = {file.parent / f"{name.partition('.')[0]}.py" for name in names}
+            todo += [x for x in beside - found if x.is_file()]
+    return found
 
 
-def report(entry: str, file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
-    """Train and judge an entry, and print it. Returns its line of csv."""
+def in_container(words: list[str]) -> None:
+    """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
+    that this program writes; what it prints is never believed."""
+    out = Path(words[-1])
+    code.ALSO |= neighbours(Path(words[1]))
+    room = (out / "room").resolve()
+    room.mkdir()
+    entry = Path(words[1]).resolve()
+    jail, ended = container(entry.parent, [], room=room), "it ended Python"
+    with (room / "said.txt").open("wb") as said:
+        try:
+            subprocess.run([*jail, PYTHON, "-m", "nanouft.train", words[0], str(entry),
+                            *words[2:-1], str(room / "run")], cwd=room, stdout=said, stderr=said,
+                           timeout=WAITING, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        except subprocess.TimeoutExpired:
+            ended = f"it had not ended after {WAITING} seconds"
+    if not (room / "run" / "model.safetensors").is_file():
+        text = (room / "said.txt").read_text(encoding="utf-8", errors="replace").strip()
+        raise UserError(f"{entry.name}: {ended} and left no weights; the last line was: "
+                        f"{(text.splitlines() or ['no word'])[-1][:300]}")
+    save_model(out, read_gpt(room / "run", read_json(BASE / "config.json")), nano())
+    remove(room)
+
+
+def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[str]) -> dict:
+    """Train and judge an entry beside the others, and print it. Returns its line of csv. Looks are
+    counted at the questions that everybody knows, not at secret ones."""
     check_entry(file)
-    task, began = TASKS[name], time.time()
-    others = baselines(name, task, split, seed)
-    tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
-    say(f"{entry}, {name}: {task.about}.", f"{tries}five seeds and {ITEMS * len(ASKED)} "
-        "prompts: half-widths of 1 to 3 points.",
-        f"It may take {WAITING} seconds" + (" for the tries, and as many for the verdict."
-                                            if len(task.rates) > 1 else "."), sep="\n")
-    mine = measure(entry, shlex.quote(str(file.resolve())), task, split, seed)
-    leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
-    for who, x in {entry: mine, **others}.items():
-        told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
-            if who in leads else ""
-        say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
-            f"{x.rate}{told}")
-    first = next(iter(others))
-    by_family = 100 * (mine.scores - others[first].scores).mean((0, 2))
-    say(f"Against {first} by family: "
-        + ", ".join(f"{f} {x:+.1f}" for f, x in zip(ASKED, by_family)))
-    if task.doubt:
-        say(f"({task.doubt}.)")
-    points, half, word = leads[first]
-    if guess is not None:
-        say(f"Your guess: {guess:+.1f} points. It is {points:+.1f} ± {half:.1f}, "
-            f"{abs(points - guess):.1f} away.")
-    say(f"{entry} is {word} than {first}." if word in ("better", "worse") else
-        f"{entry} against {first}: {word}.", f"{time.time() - began:.0f} s")
-    return {"entry": entry, "task": name, "score": round(100 * mine.scores.mean(), 1),
-            "lead": round(points, 1), "half": round(half, 1), "verdict": word, "rate": mine.rate,
-            "guess": guess}
+    c = plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
+              str(900 if seed is None else seed), "--out", "out/arena", *workers])
+    stage, first = (str(file),), c.arms[0].stages[0]
+    c.asks = Arm((stage,), entry.replace("/", "."))
+    c.arms.append(c.asks)
+    c.place = c.root / c.asks.name
+    c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
+    c.programs[stage] = "lessons.classroom.arena:in_container"
+    with stoppable():
+        compare.train_all(c)
+    results, questions = verdicts(c)
+    earlier = looks(c, results[0].measure) if seed is None else []
+    say(*report.table(c, results, questions, earlier), sep="\n")
+    say(f"Each task, picture and commands: {report.write(c, results, questions, earlier)}")
+    mean, half = questions[0].interval()
+    return {"entry": entry, "score": round(100 * results[-1].moments[0], 1),
+            "lead": round(100 * mean, 1), "half": round(100 * half, 1),
+            "verdict": questions[0].verdict, "rate": f"{c.rate(c.asks):.2g}"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -135,39 +150,44 @@ def main(argv: list[str] | None = None) -> int:
                         help="by how many points you expect to lead the first method beside yours")
     parser.add_argument("--test-seed", type=int,
                         help="a seed that draws other test prompts; the lecturer keeps it secret")
+    parser.add_argument("--workers", help="processes [one for each core]")
     cfg = parser.parse_args(argv)
-    name = one_of("task", cfg.task, TASKS)
-    split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)
+    task = TASKS[one_of("task", cfg.task, TASKS)]
     if not cfg.entries:
-        for name, task in TASKS.items():
-            say(f"{name:8}{task.about}", f"        beside you: {'; '.join(task.beside)}", sep="\n")
+        for name, each in TASKS.items():
+            say(f"{name:8}{each.about}", f"        beside you: {'; '.join(each.beside)}", sep="\n")
         return 0
-    if split == "val" and cfg.guess is None:
+    if cfg.test_seed is None and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead "
-                        f"{next(iter(TASKS[name].beside))} (0: equal, -3: worse)")
+                        f"{task.beside[0]} (0: equal, -3: worse)")
     files = [x for given in cfg.entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
     if not files:
         raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
-    OUT.mkdir(parents=True, exist_ok=True)
     CSV.open("a").close()                   # OSError now, and not after the work
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
-    lines, failed = [], False
+    lines = []
     for file in files:
-        entry = Path(os.path.relpath(file, root)).with_suffix("").as_posix()
+        line = {"entry": Path(os.path.relpath(file, root)).with_suffix("").as_posix(),
+                "task": cfg.task, "guess": cfg.guess}
         try:
-            lines.append(report(entry, file, name, cfg.guess, split, seed))
+            line |= enter(line["entry"], file, task, cfg.test_seed,
+                          ["--workers", cfg.workers] if cfg.workers else [])
         except UserError as e:
             say(e)
-            lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
-            failed = True
+            line |= {"score": 0, "verdict": str(e)}
+        else:
+            if cfg.guess is not None:
+                say(f"Your guess: {cfg.guess:+.1f} points. It is {line['lead']:+.1f} ± "
+                    f"{line['half']:.1f}, {abs(line['lead'] - cfg.guess):.1f} away.")
+        lines.append(line)
         with CSV.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess"])
             table.writeheader()
             table.writerows(lines)
-    return int(failed)
+    return int(any(line["score"] == 0 for line in lines))
 
 
 if __name__ == "__main__":

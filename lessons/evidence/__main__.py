@@ -7,6 +7,7 @@
     python -m lessons.evidence --train C4           # train it again; goes on where it stopped
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
     python -m lessons.evidence --train C4 --keep    # of a new or changed plan: keep its scores
+    python -m lessons.evidence --train my.ini --keep    # a plan of your own, then: evidence my.ini
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
@@ -23,6 +24,7 @@ from lessons.evidence.judge import Line
 from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
+from nanouft.compare.judge import mean_without
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range, one_of
 from nanouft.plumbing.printing import say
@@ -42,7 +44,7 @@ def print_lines(lines: list[Line], doubts: bool = False) -> None:
         without = f"without {line.without}" if line.without else ""
         rests = f"the verdict rests on {line.rests_on}" if line.rests_on else ""
         beside = "; ".join(filter(None, (without, rests)))
-        print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")
+        print_wrapped(f"{line.claim:4} ", f"{line.question} ({line.whose})")
         print_wrapped(f"{'':5}{line.verdict:14}", "; ".join(filter(None, (line.figures, beside))))
         if doubts and line.doubts:
             print_wrapped(f"{'':19}Doubt: ", "; ".join(
@@ -73,12 +75,12 @@ def print_all() -> None:
 
 def title(name: str) -> str:
     """What a run asks."""
-    return plan.read(name).run["asks"] if name in plan.NAMES else judge.FROZEN["asks"][name]
+    return plan.read(name).run["asks"] if plan.has_plan(name) else judge.FROZEN["asks"][name]
 
 
 def print_one(name: str) -> None:
     say(f"{name}: {title(name)}")
-    run = plan.read(name) if name in plan.NAMES else None
+    run = plan.read(name) if plan.has_plan(name) else None
     if expected := run.run.get("expected") if run else judge.FROZEN["expected"].get(name):
         print_wrapped("Expected before the runs: ", expected)
     say(*(print_scores(name) if run else judge.FROZEN["table"].get(name, [])), "", sep="\n")
@@ -107,12 +109,12 @@ def print_scores(name: str) -> list[str]:
     for i, (training, flags) in enumerate(run.trainings.items()):
         for model, of in enumerate(run.models):
             asked = judge.asked_of(run, f"better: {training}", model)
-            numbers = [judge.mean_without(asked, ""),           # also of a run with one seed
+            numbers = [mean_without(asked, ""),           # also of a run with one seed
                        *kept["scores"][i, model].mean((0, 2)) / UNIT, ended[i, model].mean()]
             for name in run.also:
                 asked = judge.asked_of(run, f"better, {name}: {training}", model)
-                numbers.append(judge.mean_without(asked, ""))
-            out.append(f"{training:{width}}{MODELS[of]:>10}"
+                numbers.append(mean_without(asked, ""))
+            out.append(f"{training:{width}}{MODELS.get(of, of):>10}"
                        + "".join(f"{100 * x:10.1f}" for x in numbers))
         out += [f"    {line or '(not trained)'}" for line in flags.split("\n")]
     return out + [f"{{{folder}}} = {flags}" for folder, flags in run.made.items()]
@@ -139,9 +141,10 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     in_range(flags, "workers", low=1)
     in_range(flags, "seeds")
-    names = [one_of("run", name, [*known, "all"]) for name in flags.runs]
+    names = [name if name.endswith(".ini") else one_of("run", name, [*known, "all"])
+             for name in flags.runs]
     if flags.train or flags.commands:
-        if not names or not set(names) <= {*plan.NAMES}:
+        if not names or not all(map(plan.has_plan, names)):
             raise UserError("--train and --commands need a run with a plan, such as C13; the code "
                             "that measured C5 and C7 is that of version 1.1.0, commit ffb6a607")
         from lessons.evidence import train

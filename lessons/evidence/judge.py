@@ -1,46 +1,31 @@
 """From kept scores to the lines that `python -m lessons.evidence` prints.
 
-The verdict is always that over all tasks. Beside it stands the largest task, which adds most in the
-direction of the mean, and the difference without it; then the others of its part share what it had,
-and a part of one task goes with it. That a verdict rests on task X needs more, because leaving out
-the largest one lowers every mean: the verdict is decided; X differs from the mean of the others, at
-5 % divided by the number of tasks; and the mean without X lies beyond a limit of the test or, where
-the limit is 0, is below half of the mean.
+A verdict and the task that it rests on are explained in nanouft/compare/judge.py.
 """
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
-from lessons.evidence import plan, stats
-from lessons.evidence.plan import HERE, UNIT, Parts, Run, parse_question
+from lessons.evidence import plan
+from lessons.evidence.plan import HERE, UNIT, Run, parse_question
+from nanouft.compare import stats
+from nanouft.compare.judge import (
+    Asked,
+    Finding,
+    findings_of,
+    holm,
+    moments,
+    points,
+)
 
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
 ASKED = [x for x in plan.NAMES if plan.is_judged(x)]
 RUNS = sorted([*ASKED, "C5", "C7"], key=plan.number)
-
-
-class Asked(NamedTuple):
-    """The difference that a question asks for, on one model, task by task."""
-    gaps: dict[str, np.ndarray]         # (seeds, prompts) of each task
-    groups: dict[str, np.ndarray]       # (prompts,) one number for prompts that ask the same fact
-    parts: Parts                        # the mean is that of the means of the parts
-    test: str                           # "better", "not inferior" or "as good"
-
-
-class Finding(NamedTuple):
-    """What came of it; `half` of its interval is not corrected, `verdict` is (Holm)."""
-    mean: float
-    half: float
-    verdict: str
-    largest: str = ""                   # the task that adds most; "" where one task is asked
-    without: float = 0.0                # the difference without it
-    rests: bool = False                 # does the verdict rest on it?
 
 
 @dataclass
@@ -100,66 +85,7 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return mean + (gap - mean) * counts / share
 
 
-def weights(parts: Parts, without: str = "") -> dict[str, float]:
-    """The share of each task in the mean, of all or without one."""
-    left = [[task for task in part if task != without] for part in parts]
-    left = [part for part in left if part]
-    return {task: 1 / len(left) / len(part) for part in left for task in part}
-
-
-def moments(asked: Asked, share: dict[str, float] | None = None) -> stats.Moments:
-    """Mean, variance, degrees of freedom of the tasks' sum with these shares [of the parts]."""
-    share = share or weights(asked.parts)
-    return stats.moments([asked.gaps[task] * of_task for task, of_task in share.items()],
-                         [asked.groups[task] for task in share])
-
-
-def mean_without(asked: Asked, task: str) -> float:
-    return sum(share * asked.gaps[name].mean()
-               for name, share in weights(asked.parts, task).items())
-
-
-def largest(asked: Asked) -> str:
-    """The task that adds most in the direction of the mean."""
-    adds = {task: share * asked.gaps[task].mean() for task, share in weights(asked.parts).items()}
-    direction = np.sign(sum(adds.values()))
-    return max(adds, key=lambda task: direction * adds[task])
-
-
-def rests_on_largest(asked: Asked, verdict: str) -> bool:
-    task, tasks = largest(asked), len(asked.gaps)
-    if verdict == "undecided" or tasks == 1:
-        return False
-    against = {name: -share for name, share in weights(asked.parts, task).items()}
-    apart, variance, freedom = moments(asked, {task: 1.0} | against)
-    if abs(apart) < stats.half_width(variance, freedom, looks=tasks):
-        return False
-    mean, rest = mean_without(asked, ""), mean_without(asked, task)
-    limits = stats.LIMITS[asked.test]
-    beyond = any((mean > limit) != (rest > limit) for limit in limits)
-    return beyond or limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2
-
-
 # ---- verdicts ------------------------------------------------------------------------------------
-def findings_of(questions: list[Asked]) -> list[Finding]:
-    """What came of all questions of a run, on one model."""
-    out = []
-    for asked, verdict in zip(questions, holm(questions)):
-        mean, variance, freedom = moments(asked)
-        out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
-        if len(asked.gaps) > 1:
-            task = largest(asked)
-            out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
-                                       rests=rests_on_largest(asked, verdict))
-    return out
-
-
-def holm(questions: list[Asked]) -> list[str]:
-    """The verdicts of questions that share one correction."""
-    return [said for _, said in stats.decide([(*moments(asked), asked.test)
-                                              for asked in questions])]
-
-
 def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Asked]]:
     run = plan.read(name)
     return [[asked_of(run, formula, model, kept) for formula in run.questions]
@@ -185,7 +111,7 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
     by_question = zip(*map(findings_of, by_model))
     for (formula, words), asked, found in zip(run.questions.items(), by_model[0], by_question):
         verdicts = {f.verdict for f in found}       # it holds if it holds on all models
-        out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
+        out.append(Line(run.label, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
                         " and ".join(points(f.mean, f.half) for f in found), asked.test, found,
                         f"{name} {formula}", whose(f"{name} {formula}"), doubts_of(run, formula)))
     return out
@@ -202,13 +128,9 @@ def fragile(name: str) -> list[tuple[Line, str]]:
         seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
                  for model in range(len(run.models))]
         if line.verdict != "undecided" and any(seeds):
-            out.append((line, ", ".join(f"{plan.MODELS[model]} {n} of {len(others)}"
+            out.append((line, ", ".join(f"{plan.MODELS.get(model, model)} {n} of {len(others)}"
                                         for model, n in zip(run.models, seeds) if n)))
     return out
-
-
-def points(mean: float, half: float) -> str:
-    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
 
 
 def whose(key: str) -> str:
@@ -233,7 +155,7 @@ def doubts_of(run: Run, formula: str) -> dict[str, list[str]]:
 
 def premises(name: str) -> list[str]:
     """What a run presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0"."""
-    run = plan.read(name) if name in plan.NAMES else None
+    run = plan.read(name) if plan.has_plan(name) else None
     return [f"{what}: " + " and ".join(
         f"{100 * mean:.1f} ± {100 * stats.half_width(variance, freedom):.1f}"
         for mean, variance, freedom in (moments(asked_of(run, f"better, {formula}", model))

@@ -32,9 +32,10 @@ from functools import cache
 from pathlib import Path
 
 from lessons.evidence import judge, plan
-from lessons.evidence.judge import Figure, Line, largest, mean_of, moments, of_100, weights
+from lessons.evidence.judge import Figure, Line, mean_of, of_100
 from lessons.evidence.plan import NO_FACTS, UNIT
 from lessons.page_marks import write_between
+from nanouft.compare.judge import largest, moments, weights
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 

@@ -4,16 +4,13 @@
 
 ● is N1, ■ N2, ◆ SmolLM2. A bar is a 95 % interval over seeds and prompts.
 """
-import json
-import re
 from collections.abc import Mapping
-from html import escape
-from io import StringIO
 from pathlib import Path
 
-from lessons.evidence import judge, plan, stats
+from lessons.evidence import judge, plan
+from nanouft.compare import stats
 from nanouft.pictures.colours import FAMILIES, INK, PANEL, SOFT, look
-from nanouft.pictures.plots import STYLE, save
+from nanouft.pictures.plots import STYLE, as_svg, save
 from nanouft.plumbing.files import write_text
 
 MODELS = {"base": ("N1", "o"), "base-1": ("N2", "s"), "smollm2": ("SmolLM2", "D")}
@@ -239,24 +236,3 @@ def all_losses():
         ax.spines[side].set_visible(False)
     ax.spines["bottom"].set_color(SOFT.light)
     return fig
-
-
-# ---- SVG -----------------------------------------------------------------------------------------
-def as_svg(fig, about: str, shown: object, colours: Mapping[str, tuple[str, str]]) -> str:
-    """The picture with its words as paths, in colours that follow the reader's light or dark page:
-    {a name: (on a light page, on a dark one)}. `shown` stands in it as data, so that a test can
-    compare."""
-    import matplotlib
-    out = StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "nanouft"}):
-        fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
-    text = re.sub(r"\b[1-9]\d*\.\d{3,}", lambda x: f"{float(x[0]):.2f}", text)   # of a point
-    for name, (light, _) in colours.items():
-        text = text.replace(light, f"var(--{name})")
-    light, dark = ("; ".join(f"--{name}: {pair[k]}" for name, pair in colours.items())
-                   for k in (0, 1))
-    head, _, rest = text.partition(">")
-    return (f'{head} role="img">\n<title>{escape(about)}</title>\n'
-            f"<desc>{escape(json.dumps(shown))}</desc>\n<style>svg {{ {light} }}\n"
-            f"@media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}</style>{rest}")

@@ -1,4 +1,5 @@
 """A run as it was planned (questions/NAME.ini) and what its trainings scored (results/NAME.npz.xz).
+A plan of your own may lie anywhere; its results are kept beside it.
 
 [run]           what it asks, its models, seeds, prompts and tasks; what was expected before; split
                 = val: it tries settings for another run, and has no questions
@@ -27,7 +28,6 @@ validation scores. results/searches.csv.gz has C1 to C6, tries.csv.xz all later 
 R1 and R4 (after half of the steps: run, training, rate, each task, share of answers that stop).
 From R10 on tries are trainings of a plan, and kept as all others are.
 """
-import configparser
 import hashlib
 import io
 import json
@@ -40,7 +40,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lessons.evidence.stats import LIMITS
+from nanouft.compare.ini import read_ini
+from nanouft.compare.judge import Parts
+from nanouft.compare.stats import LIMITS
 from nanouft.plumbing.errors import UserError, one_of
 
 HERE = Path(__file__).parent
@@ -54,8 +56,7 @@ MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
 SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "items", "longest",
             "also", "scores of", "expected")    # of [run]
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
-ALSO = ("recovers",)                    # measured if a plan says so
-Parts = tuple[tuple[str, ...], ...]
+ALSO = {"recovers": "lessons.evidence.recovery:recovers"}     # measured if a plan says so
 FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
 
 
@@ -70,6 +71,15 @@ class Run:
     doubts: dict[str, str]
     edges: dict[str, str]
     afterwards: dict[str, str]
+
+    @property
+    def own(self) -> bool:
+        """A plan elsewhere, whose results lie beside it."""
+        return self.name.endswith(".ini")
+
+    @property
+    def label(self) -> str:
+        return Path(self.name).stem if self.own else self.name
 
     @property
     def models(self) -> list[str]:
@@ -124,16 +134,18 @@ class Run:
         return flags.strip(), start
 
 
-def parse(file: Path) -> configparser.ConfigParser:
-    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
-    ini.optionxform = str               # names keep their capitals
-    ini.read(file, encoding="utf-8")
-    return ini
+def file_of_plan(name: str) -> Path:
+    """questions/C4.ini of "C4"; a plan of one's own is named by its file."""
+    return Path(name) if name.endswith(".ini") else HERE / "questions" / f"{name}.ini"
+
+
+def has_plan(name: str) -> bool:
+    return name in NAMES or name.endswith(".ini")
 
 
 @cache
 def read(name: str) -> Run:
-    ini = parse(HERE / "questions" / f"{name}.ini")
+    ini = read_ini(file_of_plan(name))
     found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
     for part in ("run", "questions", "premises", "doubts"):
         found[part] = {key: " ".join(text.split()) for key, text in found[part].items()}
@@ -141,8 +153,13 @@ def read(name: str) -> Run:
     try:
         check(run, ini.sections())
     except UserError as e:
-        raise UserError(f"questions/{name}.ini: {e}") from None
+        raise UserError(f"{told(name)}: {e}") from None
     return run
+
+
+def told(name: str) -> str:
+    """A plan as messages name it."""
+    return name if name.endswith(".ini") else f"questions/{name}.ini"
 
 
 def check(run: Run, sections: list[str]) -> None:
@@ -154,6 +171,11 @@ def check(run: Run, sections: list[str]) -> None:
             ("training in [edges]", run.edges, run.trainings), ("measure", run.also, ALSO)):
         for word in words:
             one_of(what, word, known)
+    for needed in ("asks", "models", "seeds", "prompts"):
+        if needed not in run.run:
+            raise UserError(f"[run] has no {needed}")
+    if not re.fullmatch(r"\d+ to \d+", run.run["seeds"]) or not run.run["prompts"].isdecimal():
+        raise UserError("[run]: seeds are such as 0 to 4, prompts is the seed of the questions")
     for formula in [*run.questions, *(f"better, {x}" for x in run.premises)]:
         parse_question(run, formula)
 
@@ -184,14 +206,16 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
 
 def is_judged(name: str) -> bool:
     """Does it ask questions about kept scores? (It checks nothing: modules call it.)"""
-    ini = parse(HERE / "questions" / f"{name}.ini")
+    ini = read_ini(file_of_plan(name))
     kept_as = ini.get("run", "scores of", fallback=name)
     return "questions" in ini and (HERE / "results" / f"{kept_as}.npz.xz").exists()
 
 
 # ---- kept scores ---------------------------------------------------------------------------------
 def file_of(name: str) -> Path:
-    return HERE / "results" / f"{read(name).scores_of}.npz.xz"
+    scores_of = read(name).scores_of
+    return (Path(scores_of).with_suffix(".npz.xz") if read(name).own else
+            HERE / "results" / f"{scores_of}.npz.xz")
 
 
 @cache
@@ -209,7 +233,7 @@ def scores(name: str) -> dict[str, np.ndarray]:
             todo = ("train them: python -m lessons.evidence --train "
                     f"{read(name).scores_of} --keep" if what == "trainings" else
                     "ask in a plan with seeds of its own")
-            raise UserError(f"questions/{name}.ini: its {what} are not those that results/"
+            raise UserError(f"{told(name)}: its {what} are not those that "
                             f"{file_of(name).name} was kept for; restore them, or {todo}")
     return kept
 
@@ -221,7 +245,7 @@ def check_free(name: str, version: str) -> None:
     if not file.exists():
         return
     kept = np.load(io.BytesIO(lzma.decompress(file.read_bytes())))
-    if kept["version"] == version:
+    if kept["version"] == version and not read(name).own:
         raise UserError(f"results/{file.name} was kept by this version, {version}, and pages may "
                         "quote its scores by it: raise nanouft.__version__ first")
     trained = {str(x).split()[-1] for x in kept["plans"] if " trainings " in x}
@@ -229,14 +253,14 @@ def check_free(name: str, version: str) -> None:
         now = hashes(run)
         if now["trainings"] in trained and (f"{run.name} questions {now['questions']}"
                                             not in kept["plans"]):
-            raise UserError(f"questions/{run.name}.ini: its questions are not those that results/"
-                            f"{file.name} was kept for; restore them, or ask in a plan with seeds "
-                            "of its own")
+            raise UserError(f"{told(run.name)}: its questions are not those that {file.name} was "
+                            "kept for; restore them, or ask in a plan with seeds of its own")
 
 
 def those_that_ask(name: str) -> list[Run]:
     """All plans that ask the trainings of this one."""
-    return [run for run in map(read, NAMES) if run.scores_of == read(name).scores_of]
+    names = [name] if read(name).own else NAMES
+    return [run for run in map(read, names) if run.scores_of == read(name).scores_of]
 
 
 def keep(name: str, arrays: dict[str, np.ndarray], version: str) -> None:
@@ -285,7 +309,7 @@ class Sentence(NamedTuple):
 
 
 def read_papers() -> tuple[dict[str, list[str]], list[Sentence]]:
-    ini = parse(HERE / "questions" / "papers.cfg")
+    ini = read_ini(HERE / "questions" / "papers.cfg")
     said = [Sentence(part["paper"], part["version"], " ".join(part["says"].split()),
                      part["asked"].split("\n")[1:], part.get("also", "").split("\n")[1:],
                      " ".join(part["doubt"].split()))

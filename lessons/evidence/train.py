@@ -2,149 +2,89 @@
 
     python -m lessons.evidence --commands C4 --seeds 1
 
-Every command makes one folder in out/evidence. Its name ends with a hash of the command, in which
-stand the folders that it reads: where a plan changes, so do the names. A folder that is there is
-not made again, so an interrupted run goes on where it was; the line of its seed says so. Its test
-prompts are then answered and scored, into a file whose name has a hash of them. Runs share no
-folders; R1s asks those of R1.
+nanouft.compare trains and scores: each command makes one folder in out/evidence, whose name ends
+with a hash of all that it depends on, and what is there is not made again. So an interrupted run
+goes on where it was. Runs share no folders; R1s asks those of R1.
 """
 import hashlib
-import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from lessons.evidence import plan
-from lessons.evidence.plan import FOLDERS, MODELS, UNIT, Run
-from lessons.evidence.recovery import recovers
-from nanouft import world
-from nanouft.data.rows import Row
+from lessons.evidence.plan import ALSO, FOLDERS, MODELS, UNIT, Run
+from nanouft.compare import runs
+from nanouft.compare.asked import Asked, Values
+from nanouft.compare.processes import carry_out, missing, stoppable
+from nanouft.compare.runs import Job
+from nanouft.gpt import BASE
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import removed_unless_whole
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.files import own_file
+from nanouft.plumbing.printing import SILENT, say
 
 OUT = Path("out/evidence")
 REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
 PROGRAMS = {"train": "nanouft.train", "harvest": "lessons.evidence.harvest",
             "keep": "lessons.evidence.keep"}
-MORE = "--plain --items 0 --save-every 0 --threads 1 --device cpu".split()
-MEASURES = {"recovers": recovers}       # what a plan may have beside scores and ends
-Commands = dict[str, list[str]]         # {the folder that it makes: a program and its words}
+MORE = [*runs.MORE, "--device", "cpu", "--dtype", "fp32"]
+KEPT_AS = {"scores": ("score", UNIT), "ended": ("stops", 1)}    # array: measure, its largest number
 
 
-def add(todo: Commands, run: Run, name: str, model: int, seed: int) -> str:
-    """The folder of a training, or of what is made for several; its command, and those of all that
-    it needs, are added to `todo`."""
+def asked_of(run: Run) -> Asked:
+    return Asked("", run.split, run.prompts, run.items, run.tasks, run.longest,
+                 also=tuple(ALSO[name] for name in run.also))
+
+
+def job_of(run: Run, name: str, model: int, seed: int) -> Job:
+    """A training, or what is made for several, with all that it needs."""
     flags, start = run.flags(name, model)
-    shared = "--seed" in flags                      # one for all models and seeds
-    init = (add(todo, run, start, model, seed) if start else
-            FOLDERS[run.models[0 if shared else model]])
-    flags = re.sub(r"{(\w+)}", lambda found: add(todo, run, found[1], model, seed), flags)
-    if name in run.trainings and "--" not in flags:             # not trained
-        return flags or init
-    kind, *words = flags.split() if name in run.made else ["train", *flags.split()]
-    of = "all" if shared else f"{MODELS[run.models[model]]}/{seed}"
+    made, shared = name in run.made, "--seed" in flags          # one for all models and seeds
+    of_model = run.models[0 if shared else model]
+    needs = [job_of(run, start, model, seed)] if start else []
+    init = str(needs[0].folder) if start and needs[0].words else FOLDERS.get(of_model, of_model)
+
+    def folder(found: re.Match) -> str:
+        needs.append(job_of(run, found[1], model, seed))
+        return str(needs[-1].folder)
+    flags = re.sub(r"{(\w+)}", folder, flags)
+    place = OUT / (run.label if run.own else run.scores_of)
+    if not made and "--" not in flags:                          # not trained
+        return Job(place / Path(flags or init).name, (), asked_of(run), flags or init,
+                   tuple(x for x in needs if x.words), name)
+    kind, *words = flags.split() if made else ["train", *flags.split()]
+    of = "all" if shared else f"{MODELS.get(of_model, Path(of_model).name)}/{seed}"
     words += [] if shared else ["--seed", str(seed)]
     words += ([] if kind == "keep" else ["--init", init]) + (MORE if kind == "train" else [])
-    words = [PROGRAMS[kind], *words]
-    plain = re.sub("[^.a-zA-Z0-9]+", "_", name)
-    folder = f"{OUT}/{run.scores_of}/{of}/{plain}-{short_hash(words)}"
-    todo[folder] = [*words, "--out", folder]
-    return folder
+    needs = [x for x in needs if x.words]
+    reads = [own_file(x) or x for x in words if not x.startswith(str(OUT))]
+    reads = [x for x in reads if Path(x).is_file()]
+    reads += [] if kind == "keep" or start else [str(BASE) if init == "base" else init]
+    return Job(runs.folder_for(place / of, name, words, reads), tuple(words),
+               None if made else asked_of(run), init, tuple(needs), f"{name}, {of}", PROGRAMS[kind])
 
 
-def short_hash(told: list) -> str:
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
+def jobs_of(run: Run, seeds: int) -> dict[tuple[str, int, int], Job]:
+    """{(training, model, number of the seed): its job}, of the first seeds."""
+    return {(name, model, s): job_of(run, name, model, run.seeds(name)[s])
+            for model in range(len(run.models)) for s in range(seeds or len(run.seeds()))
+            for name in run.trainings}
 
 
-def cells(run: Run, seeds: int) -> list[tuple[int, int, Commands, dict[str, str]]]:
-    """[(model, number of the seed, commands, {training: its folder})], of the first seeds."""
-    out = []
-    for model in range(len(run.models)):
-        for s in range(seeds or len(run.seeds())):
-            todo: Commands = {}
-            folders = {name: add(todo, run, name, model, run.seeds(name)[s])
-                       for name in run.trainings}
-            out.append((model, s, todo, folders))
-    return out
+def with_needs(job: Job) -> list[Job]:
+    return [*(x for needed in job.needs for x in with_needs(needed)), job]
 
 
 def commands(name: str, seeds: int) -> list[str]:
     """As they are typed, each once."""
-    every = {folder: words for *_, todo, _ in cells(plan.read(name), seeds)
-             for folder, words in todo.items()}
-    return [f"python -m {shlex.join(words)}" for words in every.values()]
-
-
-def make(todo: Commands, *only: str) -> None:
-    """All folders that are missing, or some of them."""
-    for folder in only or todo:
-        program, *words = todo[folder]
-        if Path(folder).exists():
-            continue
-        try:
-            with removed_unless_whole(Path(f"{folder}.{os.getpid()}")) as partial:
-                partial.mkdir(parents=True)
-                import_module(program).main([*words[:-1], str(partial)])
-                partial.rename(folder)
-        except (Exception, SystemExit) as e:
-            raise UserError(f"{folder}: {e}; its command, to see more: "
-                            f"python -m {shlex.join([program, *words])}") from e
-
-
-def score(run: Run, folder: str) -> None:
-    from nanouft.models import folders
-    from nanouft.run.evaluation import score_tasks
-    model, tok = folders.start_model(folder)
-    answers = score_tasks(model, tok, run.split, run.items, run.prompts, run.tasks, run.longest)[1]
-    found = {what: np.array([[x[what] for x in answers if x["family"] == task]
-                             for task in run.tasks]) for what in ("score", "ended")}
-    also = {name: MEASURES[name](model, tok, questions(run), run.longest).reshape(
-        len(run.tasks), run.items) for name in run.also}
-    file = scored(run, folder)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.npz")
-    np.savez_compressed(partial, scores=np.rint(UNIT * found["score"]).astype(np.uint8),
-                        ended=found["ended"].astype(np.uint8), **also)
-    partial.rename(file)
-
-
-def scored(run: Run, folder: str) -> Path:
-    """The scores of these prompts. Of a model that is not trained they lie beside those that are.
-    """
-    inside = Path(folder).is_relative_to(OUT)
-    asked = short_hash([run.split, run.items, run.prompts, run.tasks, run.longest, *run.also])
-    return (Path(folder) if inside else OUT / run.scores_of / Path(folder).name) / (
-        f"scores-{asked}.npz")
-
-
-def cell(name: str, model: int, s: int, todo: Commands, folders: dict[str, str]) -> str:
-    """All trainings of one seed on one model. Returns a line."""
-    import torch
-    torch.set_num_threads(1)
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
-    run = plan.read(name)
-    missing = [x for x in dict.fromkeys(folders.values()) if not scored(run, x).exists()]
-    for folder in dict.fromkeys([*todo, *missing]) if missing else ():
-        if folder in todo:
-            make(todo, folder)
-        if folder in missing:               # at once: a run that is cut off keeps its scores
-            score(run, folder)
-    if run.models == ["smollm2"]:                   # 540 MB each
-        for weights in (file for x in folders.values() for file in Path(x).glob("*.safetensors")
-                        if Path(x).is_relative_to(OUT / name) and "/all/" not in x):
-            weights.unlink()
-    return (f"{name}, {MODELS[run.models[model]]}, seed {run.seeds()[s]}: {len(missing)} scored, "
-            f"{len({*folders.values()}) - len(missing)} were there")
+    every = {x.folder: x for job in jobs_of(plan.read(name), seeds).values()
+             for x in with_needs(job) if x.words}
+    return [f"{x.command} --out {shlex.quote(str(x.folder))}" for x in every.values()]
 
 
 def second_base(folder: Path) -> None:
@@ -174,21 +114,6 @@ def check_real(folder: Path) -> None:
                         "compared; make them again with other versions of gguf and transformers")
 
 
-def questions(run: Run) -> list[Row]:
-    """What all its trainings are asked, task by task."""
-    return world.rows(run.split, "prompts", run.items * len(run.tasks), run.prompts,
-                      skills=run.tasks)
-
-
-def groups_of(run: Run) -> np.ndarray:
-    """(tasks, prompts) one number for all prompts of a task that ask for the same fact."""
-    from nanouft.world.answers import read_question
-    numbers: dict = {}
-    found = [numbers.setdefault(read_question(text) or text, len(numbers))
-             for text in (row.prompt[0].text for row in questions(run))]
-    return np.array(found, np.uint16).reshape(len(run.tasks), -1)
-
-
 def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     """The scores of the first seeds, as results/ keeps them."""
     run = plan.read(name)
@@ -196,19 +121,29 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
         second_base(Path(FOLDERS["base-1"]))
     if run.models == ["smollm2"]:
         check_real(Path(FOLDERS["smollm2"]))
-    every = cells(run, seeds)
-    make({x: words for x, words in every[0][2].items() if "/all/" in x})
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for line in pool.map(cell, [name] * len(every), *zip(*every)):
-            say(line)
-    found = {(model, s): [np.load(scored(run, x)) for x in folders.values()]
-             for model, s, _, folders in every}
-    arrays = {what: np.array([[[found[model, s][i][what] for s in range(len(every) //
-                                                                        len(run.models))]
-                               for model in range(len(run.models))]
-                              for i in range(len(run.trainings))])
-              for what in ("scores", "ended", *run.also)}
+    every = jobs_of(run, seeds)
+    new = len({x.key for x in missing(every.values()) if x.asked})
+    with stoppable(), tqdm(total=len({x.key for x in every.values()}), unit="run", leave=False,
+                           disable=SILENT, mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
+        carry_out(every.values(), workers, bar, drop=True)
+    say(f"{name}: {new} scored, {len({x.key for x in every.values()}) - new} were there")
+    found = {place: runs.values(job) or {} for place, job in every.items()}
+    arrays = {what: np.array([[[kept_as(run, found[training, model, s], what)
+                                for s in range(seeds or len(run.seeds()))]
+                               for model in range(len(run.models))] for training in run.trainings])
+              for what in (*KEPT_AS, *run.also)}
     return arrays | {"groups": groups_of(run)}
+
+
+def kept_as(run: Run, found: Values, what: str) -> np.ndarray:
+    """(tasks, prompts) as results/ keeps them."""
+    measure, largest = KEPT_AS.get(what, (what, 1))
+    return np.rint(largest * np.array([found[measure][x] for x in run.tasks])).astype(np.uint8)
+
+
+def groups_of(run: Run) -> np.ndarray:
+    """(tasks, prompts) one number for all prompts of a task that ask for the same fact."""
+    return np.array([*asked_of(run).groups().values()], np.uint16)
 
 
 def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
@@ -220,6 +155,6 @@ def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
             mine = trained["scores"][i, model]
             was = kept[i, model, :len(mine)]
             same = " ".join(f"{100 * x:.4g}" for x in (mine == was).mean((1, 2)))
-            out.append(f"{training:14}{MODELS[of]:>8}   {same}   "
+            out.append(f"{training:14}{MODELS.get(of, of):>8}   {same}   "
                        f"mean {100 * mine.mean() / UNIT:.1f}, kept {100 * was.mean() / UNIT:.1f}")
     return out

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lessons.evidence import judge, plan, stats
+from lessons.evidence import judge, plan
 from lessons.evidence.plan import FAMILIES, HERE
+from nanouft.compare import stats
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, where it is from
 TABLE = HERE / "results" / "methods.csv"

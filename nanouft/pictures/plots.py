@@ -7,9 +7,12 @@ The title says what was found. 1,080 pixels wide, colours and marks from colours
 """
 import json
 import os
+import re
 import sys
 import textwrap
-from io import BytesIO
+from collections.abc import Mapping
+from html import escape
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +206,23 @@ def figures(fig: Figure) -> str:
     return json.dumps({
         "texts": [told for one in fig.findobj(Text) if (told := one.get_text())],
         "drawn": [np.round(np.asarray(x), 2).tolist() for x in drawn]})
+
+
+# ---- SVG -----------------------------------------------------------------------------------------
+def as_svg(fig: Figure, about: str, shown: object, colours: Mapping[str, tuple[str, str]]) -> str:
+    """The picture with its words as paths, in colours that follow the reader's light or dark page:
+    {a name: (on a light page, on a dark one)}. `shown` stands in it as data, so that a test can
+    compare."""
+    out = StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "nanouft"}):
+        fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"\b[1-9]\d*\.\d{3,}", lambda x: f"{float(x[0]):.2f}", text)   # of a point
+    for name, (light, _) in colours.items():
+        text = text.replace(light, f"var(--{name})")
+    light, dark = ("; ".join(f"--{name}: {pair[k]}" for name, pair in colours.items())
+                   for k in (0, 1))
+    head, _, rest = text.partition(">")
+    return (f'{head} role="img">\n<title>{escape(about)}</title>\n'
+            f"<desc>{escape(json.dumps(shown))}</desc>\n<style>svg {{ {light} }}\n"
+            f"@media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}</style>{rest}")

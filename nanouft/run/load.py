@@ -38,7 +38,7 @@ from nanouft.plumbing.files import own_file, remove
 from nanouft.plumbing.printing import if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
-from nanouft.run.folder import hash_of, locked
+from nanouft.run.folder import hash_of, hash_of_code, locked
 from nanouft.run.settings import TrainFlags
 
 
@@ -216,7 +216,8 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
     for own_flags in first.flags:
         argv = [*shlex.split(own_flags), *as_flags(changed)]
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
-        key = hashlib.sha256(repr([argv, *map(hash_of, files)]).encode()).hexdigest()[:16]
+        told = [argv, *map(hash_of, files), hash_of_code()]
+        key = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
         folder = Path("out/.first", f"{first.setting}-{key}")
         argv += [*memory, "--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():

@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +25,15 @@ from programs.classes import (
     WRONG,
     notebook,
 )
+from safetensors.torch import load_file
 
-from lessons.classroom import arena, arena_runs, exam
+from lessons.classroom import arena, exam
 from lessons.lesson_list import NUMBERS, head_of
 from lessons.tasks import call, child, grade, parts, submission
 from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.tasks.submission import Student, definition, job_for
 from lessons.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
+from nanouft import train
 from nanouft.gpt import BASE
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -519,32 +519,14 @@ def test_an_entry_writes_its_loss_alone(part, instead, told):
         arena.check_entry(file)
 
 
-@pytest.mark.parametrize("gain, word", [(0.06, "better"), (0.0, "equal"), (-0.06, "worse")])
-def test_a_planted_lead_is_judged_as_it_was_planted(gain, word):
-    """Seeds and prompts as in a real task: the interval is 1 to 2 points wide."""
-    rng = np.random.default_rng(0)
-    other = rng.random((5, 4, 240)) < 0.5
-    mine = np.where(rng.random(other.shape) < 0.98, other, ~other) + gain
-    points, half, verdict = arena.lead(mine, other * 1.0)
-    assert verdict == word and abs(points - 100 * gain) < half < 2
-
-
-def test_seeds_in_another_order_widen_the_interval():
-    rng = np.random.default_rng(0)
-    other = (rng.random((1, 4, 240)) < 0.5) * 0.8 + rng.normal(0, 0.01, (5, 1, 1))  # luck of a seed
-    found = [arena.lead(mine + 0.06, other) for mine in (other, other[::-1])]
-    assert [(round(points, 9), word) for points, _, word in found] == [(6, "better")] * 2
-    assert found[1][1] > found[0][1] + 0.5
-
-
 def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
     """After each entry its line is in the file: whoever interrupts a class loses one of them."""
     seen = []
 
-    def report(entry, *more):
-        seen.append((Path("arena.csv").read_text().count("/mine"), *more[-2:]))
-        return {"entry": entry}
-    monkeypatch.setattr(arena, "report", report)
+    def enter(entry, file, task, seed, workers):
+        seen.append((Path("arena.csv").read_text().count("/mine"), seed))
+        return {"score": 50, "lead": 1.0, "half": 0.5}
+    monkeypatch.setattr(arena, "enter", enter)
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
     for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):
@@ -552,69 +534,26 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
         lines = Path("arena.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
     arena.main(["all/ada/mine.py", "--test-seed", "0"])
-    assert seen[:2] == [(0, "val", 7), (1, "val", 7)] and seen[-1] == (0, "test", 0)
-
-
-def test_baselines_are_those_of_the_commands_of_the_task(monkeypatch):
-    """Made once for them, and anew where a flag has changed, or for other prompts."""
-    made = []
-
-    def measure(who, flags, task, split, seed):
-        made.append((flags, task.flags, task.rates))
-        return arena_runs.Result(task.rates[0], np.zeros((5, 4, 2)), np.ones((5, 4, 2)))
-    monkeypatch.setattr(arena_runs, "OUT", Path())
-    monkeypatch.setattr(arena_runs, "measure", measure)
-    task = arena_runs.Task("", "--steps 1", ("1e-5",), {"SFT": "sft"})
-    for other in (task, replace(task, about="the same"), replace(task, flags="--steps 2"),
-                  replace(task, rates=("2e-5",)), replace(task, beside={"SFT": "sft --lam 0"})):
-        found = arena_runs.baselines("stop", other, "val", 7)["SFT"]
-        assert (found.rate, found.scores.mean(), found.ended.mean()) == (other.rates[0], 0, 1)
-    assert made == [("sft", "--steps 1", ("1e-5",)), ("sft", "--steps 2", ("1e-5",)),
-                    ("sft", "--steps 1", ("2e-5",)), ("sft --lam 0", "--steps 1", ("1e-5",))]
-    for prompts in (("val", 8), ("test", 7)):
-        arena_runs.baselines("stop", task, *prompts)
-    assert len(made) == 6
-
-
-def test_a_rate_is_chosen_on_validation_prompts_and_judged_on_others(monkeypatch):
-    asked = []
-
-    def scores(folder, *told):
-        asked.append(told)
-        return (np.full((4, 3), float(folder.name.endswith("2e-5"))),) * 2
-    monkeypatch.setattr(arena_runs, "OUT", Path())
-    monkeypatch.setattr(arena_runs, "train", lambda name, flags, task, jobs, runs: runs.mkdir(
-        parents=True, exist_ok=True))
-    monkeypatch.setattr(arena_runs, "scores", scores)
-    for rates, edge in ((("1e-5", "2e-5", "4e-5"), ""), (("1e-5", "2e-5"), " (at the edge)"),
-                        (("2e-5", "4e-5"), " (at the edge)"), (("2e-5",), "")):
-        asked.clear()
-        task = arena_runs.Task("", "", rates, {})
-        tries = len(arena_runs.TRIES) * len(rates) * (len(rates) > 1)
-        assert arena_runs.measure("mine", "sft", task, "test", 7).rate == f"2e-5{edge}"
-        assert {split for split, *_ in asked[:tries]} <= {"val"}
-        assert {*asked[tries:]} == {("test", 7, arena_runs.ITEMS)}
+    assert seen[:2] == [(0, None), (1, None)] and seen[-1] == (0, 0)
 
 
 def test_what_an_entry_leaves_is_its_weights():
     """They are those of a method with the same loss. The verdict never comes from what a program
     prints: without weights there is none."""
-    task = arena_runs.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
-    flags = {"sft": "sft --reduction sequence"}
-    flags |= {name: str(Path(f"{name}.py").resolve()) for name in ("mine", "ends")}
     Path("mine.py").write_text(ENTRY)
     Path("ends.py").write_text(f"import os; print('verdict: better'); os._exit(0)\n{ENTRY}")
-    with ThreadPoolExecutor() as pool:
-        runs = {name: pool.submit(arena_runs.train, name, x, task, [(0, "2e-5")], Path("out", name))
-                for name, x in flags.items()}
-    with pytest.raises(UserError, match="it ended Python .*1 of 1 runs left no weights"):
-        runs["ends"].result()
-    folders = [Path("out", name, "0-2e-5") for name in ("mine", "sft")]
-    mine, sft = ((x / "model.safetensors").read_bytes() for x in folders)
-    assert mine == sft != (BASE / "model.safetensors").read_bytes()
-    assert json.loads((folders[0] / "run.json").read_text())["config"]["batch_size"] == 8
-    scores, ended = arena_runs.scores(folders[0], "val", 7, 3)
-    assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
+    rest = ("--skills list --rows 16 --steps 2 --batch-size 8 --lr 2e-5 --seed 0 --init base "
+            "--plain --items 0 --threads 1 --device cpu --out").split()
+    for name in ("mine", "ends"):
+        Path("out", name).mkdir(parents=True)
+    with pytest.raises(UserError, match="it ended Python and left no weights"):
+        arena.in_container(["--objective", "ends.py", *rest, "out/ends"])
+    arena.in_container(["--objective", "mine.py", *rest, "out/mine"])
+    train.main(["--objective", "sft", "--reduction", "sequence", *rest, "out/sft"])
+    mine, sft = (load_file(f"out/{name}/model.safetensors") for name in ("mine", "sft"))
+    base = load_file(BASE / "model.safetensors")
+    assert all(torch.equal(x, sft[name]) for name, x in mine.items())
+    assert any(not torch.equal(x, base[name]) for name, x in mine.items())
 
 
 # ---- the plan of ten weeks, and the exam ---------------------------------------------------------

@@ -2,10 +2,9 @@
 made for them, and docs/results says what the command prints."""
 import math
 import re
-import shlex
 import shutil
+import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,13 +24,14 @@ from lessons.evidence import (
     pictures,
     plan,
     recovery,
-    stats,
     train,
 )
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
 from nanouft import world
+from nanouft.compare import runs, stats
+from nanouft.compare.judge import largest, rests_on_largest, weights
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
@@ -117,7 +117,7 @@ def test_what_is_averaged_by_hand():
     """Overall a fact weighs a third, "I do not know" a sixth, reversed words a fifteenth, as the
     pages say. "tasks alike" and "without unknown" are other means of the same scores."""
     claim, kept = plan.read("C3"), plan.scores("C3")
-    shares = judge.weights(claim.parts)
+    shares = weights(claim.parts)
     assert [round(1 / shares[task]) for task in ("fact", "unknown", "reverse")] == [3, 6, 15]
     i = [*claim.trainings].index("UFT")
     task = dict(zip(claim.tasks, kept["scores"][i, 0].mean((0, 2)) / UNIT))
@@ -175,23 +175,23 @@ def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
 
 def test_a_planted_family_is_found_and_no_other():
     alone = made_of({"a": 0.0, "b": 0.3, "c": 0.0, "d": 0.0})
-    assert judge.largest(alone) == "b" and abs(judge.mean_without(alone, "b")) < 0.02
-    assert judge.rests_on_largest(alone, "holds")
-    assert not judge.rests_on_largest(alone, "undecided")
+    assert largest(alone) == "b" and abs(judge.mean_without(alone, "b")) < 0.02
+    assert rests_on_largest(alone, "holds")
+    assert not rests_on_largest(alone, "undecided")
     below = alone._replace(gaps={name: -gap for name, gap in alone.gaps.items()})
-    assert judge.largest(below) == "b" and judge.rests_on_largest(below, "does not hold")
-    assert not judge.rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
-    assert not judge.rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
+    assert largest(below) == "b" and rests_on_largest(below, "does not hold")
+    assert not rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
+    assert not rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
     margin = alone._replace(test="not inferior")        # half of a mean says nothing of a margin
-    assert not judge.rests_on_largest(margin, "holds")
+    assert not rests_on_largest(margin, "holds")
 
 
 def test_a_family_that_goes_leaves_its_share_to_its_part():
     parts = (("a", "b", "c"), ("d", "e"), ("f",))
-    assert judge.weights(parts)["a"] == pytest.approx(1 / 9)
-    assert judge.weights(parts, "d") == pytest.approx(
+    assert weights(parts)["a"] == pytest.approx(1 / 9)
+    assert weights(parts, "d") == pytest.approx(
         {"a": 1 / 9, "b": 1 / 9, "c": 1 / 9, "e": 1 / 3, "f": 1 / 3})
-    assert judge.weights(parts, "f") == pytest.approx(
+    assert weights(parts, "f") == pytest.approx(
         {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 4, "e": 1 / 4})
     asked = made_of(dict(zip("abcdef", (0, 0, 0, 0.4, 0.1, 0.1))), parts)
     means = {name: gap.mean() for name, gap in asked.gaps.items()}
@@ -227,7 +227,7 @@ def test_a_verdict_seldom_seems_to_rest_on_one_family_where_all_gain_alike(name,
         mean, variance, freedom = judge.moments(again)
         verdict = stats.verdict(mean, stats.half_width(variance, freedom), asked.test)
         decided += verdict != "undecided"
-        said += judge.rests_on_largest(again, verdict)
+        said += rests_on_largest(again, verdict)
     assert decided > 5 and said <= 0.06 * decided
 
 
@@ -243,15 +243,15 @@ def test_what_a_plan_makes(name):
             len(run.trainings), len(run.models), len(run.seeds()), len(run.tasks), run.items)
     assert not {*run.made} & {*run.trainings}
     made: dict = {}
-    for *_, todo, folders in train.cells(run, 0):
-        for folder, words in todo.items():
-            assert made.setdefault(folder, words) == words
-            needed = [x.removesuffix(".jsonl").rpartition("/")[0] if x.endswith(".jsonl") else x
-                      for x in words[:-1] if x.startswith(str(train.OUT))]
-            assert {*needed} <= {*made}
-        for training, folder in folders.items():
-            words = shlex.join(todo.get(folder, ()))
-            assert "--" not in run.trainings[training] or words.startswith("nanouft.train")
+    for (training, *_), job in train.jobs_of(run, 0).items():
+        for x in train.with_needs(job):
+            assert not x.words or made.setdefault(x.folder, x.words) == x.words
+            needed = {word.removesuffix(".jsonl").rpartition("/")[0] if word.endswith(".jsonl")
+                      else word for word in x.words if word.startswith(str(train.OUT))}
+            assert needed == {str(y.folder) for y in x.needs if x.words}
+        assert "--" not in run.trainings[training] or job.program == "nanouft.train"
+    typed = train.commands(name, 0)
+    assert len({*typed}) == len(typed) == len(made)
 
 
 def test_tries_have_validation_prompts_and_no_questions():
@@ -462,9 +462,6 @@ def small_plan(own_plan, tmp_path, monkeypatch):
              "DFT = --objective sft --data {right}/demos.jsonl --steps 1")
     own_plan("[trainings]", "[made]\nright = keep --rows 8 --passed\n\n[trainings]")
     monkeypatch.setattr(train, "OUT", tmp_path / "out")
-    monkeypatch.setattr(train, "ProcessPoolExecutor", ThreadPoolExecutor)
-    monkeypatch.setattr(train, "get_context", str)
-    monkeypatch.setattr(train, "sys", SimpleNamespace())            # a cell turns off its output
     train.train("C8", 0, 1)
     return own_plan
 
@@ -473,7 +470,7 @@ def test_what_another_plan_left_is_not_taken_for_this_ones(small_plan, capsys):
     """Whatever it reads in its turn, and whatever is asked; what the same plan left is there."""
     def again() -> tuple[str, np.ndarray]:
         found = train.train("C8", 0, 1)["scores"]
-        return capsys.readouterr().out.strip().partition("seed 800: ")[2], found
+        return capsys.readouterr().out.strip().partition("C8: ")[2], found
     kept = again()
     assert kept[0] == "0 scored, 3 were there"
     for old, new, scored in (
@@ -489,27 +486,70 @@ def test_what_another_plan_left_is_not_taken_for_this_ones(small_plan, capsys):
     assert all(Path(words.split()[-1]).is_dir() for words in train.commands("C8", 0))
 
 
-def test_a_training_that_fails_is_named_and_leaves_nothing(tmp_path):
-    folder = tmp_path / "SFT"
-    words = ["nanouft.train", "--objective", "unknown", "--out", str(folder)]
-    with pytest.raises(UserError, match=f"^{re.escape(str(folder))}: unknown objective .*: python "
-                                        "-m nanouft.train --objective unknown --out"):
-        train.make({str(folder): words})
-    assert not [*tmp_path.iterdir()]
+def test_a_training_that_fails_is_named_and_leaves_nothing(small_plan, tmp_path):
+    small_plan("keep --rows 8", "keep --rows 8 --share 7")
+    told = "^right, N1/800: .*--share.*python -m lessons.evidence.keep"
+    with pytest.raises(UserError, match=told):
+        train.train("C8", 0, 1)
+    assert not [*(tmp_path / "out").rglob("*.partial")]
 
 
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     """The cheapest one, SFT on 30 rows: all 900 scores. --train compares any other."""
     monkeypatch.setattr(train, "OUT", tmp_path)
-    run, todo = plan.read("C6"), {}
-    folder = train.add(todo, run, "start", 0, 300)
-    train.make(todo)
-    train.make(dict.fromkeys(todo, ["no.program"]))                 # it is there
-    train.score(run, folder)
-    assert not train.scored(replace(run, run=run.run | {"split": "val"}), folder).exists()
-    assert np.array_equal(np.load(train.scored(run, folder))["scores"],
+    run = plan.read("C6")
+    job = train.job_of(run, "start", 0, 300)
+    runs.do(job, time.time())
+    assert runs.is_done(job)
+    assert not runs.is_done(train.job_of(replace(run, run=run.run | {"split": "val"}), "start", 0,
+                                         300))
+    assert np.array_equal(train.kept_as(run, runs.values(job), "scores"),
                           plan.scores("C6")["scores"][0, 0, 0])
     assert np.array_equal(train.groups_of(plan.read("C17")), plan.scores("C17")["groups"])
+
+
+OWN = """[run]
+asks = Does one more step help?
+models = base
+seeds = 0 to 1
+prompts = 4
+tasks = list
+items = 10
+
+[trainings]
+one = --objective sft --rows 8 --steps 1
+two = --objective mine.py --rows 8 --steps 2
+after = --objective dpo --rows 8 --steps 1 <- one
+
+[questions]
+better: two - one = Two steps are better than one
+"""
+
+
+def test_a_plan_of_ones_own_is_trained_kept_beside_it_and_judged(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("from nanouft.objectives.sft import SFT\n\n\nclass Mine(SFT):\n"
+                               "    pass\n")
+    Path("plans").mkdir()
+    Path("plans/my.ini").write_text(OWN)
+    forget()
+    with pytest.raises(UserError, match="plans/my.ini has no scores yet: .*--train plans/my.ini"):
+        command.main(["plans/my.ini"])
+    command.main(["--train", "plans/my.ini", "--keep", "--workers", "2"])
+    assert "plans/my.ini: 6 scored, 0 were there" in capsys.readouterr().out
+    assert {x.name for x in Path("plans").iterdir()} == {"my.ini", "my.npz.xz"}
+    command.main(["plans/my.ini"])
+    line, = judge.lines("plans/my.ini")
+    assert line.figures in capsys.readouterr().out
+    assert plan.scores("plans/my.ini")["scores"].shape == (3, 1, 2, 1, 10)
+    for old, new, told in (("seeds = 0 to 1", "seeds = two", "seeds are such as"),
+                           ("prompts = 4\n", "", "has no prompts"),
+                           ("better: two", "better: three", "unknown training 'three'")):
+        Path("plans/my.ini").write_text(OWN.replace(old, new))
+        forget()
+        with pytest.raises(UserError, match=f"plans/my.ini: .*{told}"):
+            command.main(["plans/my.ini"])
+    forget()
 
 
 @pytest.mark.parametrize("condition", ["FEW", "WRONG"])

@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[2]
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
         objectives world simple run flat pictures reward evaluate pretrain sample train
-        trainer pushes playground __main__""",
+        trainer compare pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
     "lessons": """draw page_marks lesson_list tasks course evidence NN extras papers
         website pieces keys classroom exercises bench __main__""",
     "lessons/tasks": "limits call task parts papers child submission grade check",
-    "lessons/classroom": "arena_runs arena exam course_state"}
+    "lessons/classroom": "arena exam course_state"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 

@@ -22,16 +22,20 @@ LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MAR
 Moments = tuple[float, float, float]            # mean, variance of the mean, degrees of freedom
 
 
-def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
+def moments(gaps: list[np.ndarray], groups: list[np.ndarray], redrawn: bool = False) -> Moments:
     """The mean of a score over families, the variance of that mean, and its degrees of freedom.
 
     gaps      per family one array (seeds, prompts), times the family's weight in the score
     groups    per family one array (prompts,) of numbers; prompts that share a number ask for the
               same fact, so they count as one draw
+    redrawn   did each seed train on rows drawn anew, with replacement, from one file? The luck of
+              the file itself is in all of them: it is as large as that of a draw (the bootstrap's
+              idea), and does not shrink with more seeds
     """
     seeds = len(gaps[0])
     mean = sum(gap.mean() for gap in gaps)
-    over_seeds = sum(gap.mean(1) for gap in gaps).var(ddof=1) / seeds
+    of_seed = sum(gap.mean(1) for gap in gaps).var(ddof=1)
+    over_seeds = of_seed / seeds
     over_prompts = in_both = 0.0
     for gap, numbers in zip(gaps, groups):
         prompts = gap.shape[1]
@@ -43,9 +47,13 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
         over_prompts += scale * (around_mean.mean(0) ** 2).sum()
         residual = (gap - gap.mean(0) - gap.mean(1, keepdims=True) + gap.mean()) @ member
         in_both += scale * (residual ** 2).sum() / (seeds - 1) / seeds
+    if redrawn:
+        over_seeds += of_seed
     variance = max(over_seeds, over_prompts, in_both, over_seeds + over_prompts - in_both)
     # Satterthwaite's degrees of freedom: few where the seeds differ, many where only the prompts do
     freedom = (seeds - 1) * max(1.0, (variance / over_seeds) ** 2) if over_seeds else math.inf
+    if redrawn:             # few seeds that agree by chance would hide the luck of the file
+        freedom = min(freedom, 2 * (seeds - 1))
     return mean, variance, freedom
 
 

@@ -1,0 +1,120 @@
+"""Which method is better? Several are trained on the same rows, with several seeds, and judged.
+
+    python -m nanouft.compare sft dpo mine.py                   # NanoWorld
+    python -m nanouft.compare sft "dpo --beta 1" --data my.jsonl --init DIR --lora 16
+    python -m nanouft.compare sft sft+dpo                       # DPO from each seed's SFT model
+    python -m nanouft.compare a=sft b=sft                       # what chance does
+    python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or on where it stopped
+
+Each method, its flags in quotes, is trained by nanouft.train: as many rows in a step and as many
+passes for all, and as many tries of the learning rate. A rate is chosen on validation questions
+with one seed; then other seeds are trained, and judged by test questions that no try has seen.
+
+Of your rows a tenth chooses rates, 15 % judge and 15 % wait for --confirm. Each seed trains on
+another draw of the rest. With --reward the mean reward of sampled answers judges, else the share of
+pairs won, the AUC of graded answers, or the loss of demonstrations.
+
+The verdict is better, worse, level (within the margin) or undecided. All questions share 5 %. Look
+once: --confirm judges with fresh seeds and questions. Runs are kept for the next comparison; if
+flags, rows, start model or any Python file that a run has imported change, it is made anew.
+"""
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from nanouft.compare import report, runs
+from nanouft.compare.arms import Arm
+from nanouft.compare.comparison import FACTORS, TRY, Comparison, plan
+from nanouft.compare.looks import looks
+from nanouft.compare.processes import carry_out, stoppable
+from nanouft.compare.verdicts import judged_by, mean_of, sign, verdicts
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import SILENT, say
+
+
+def main(argv: list[str] | None = None) -> int:
+    with stoppable():
+        c = plan(sys.argv[1:] if argv is None else argv, __doc__)
+        say(*report.conditions(c), "", sep="\n")
+        train_all(c)
+        results, questions = verdicts(c)
+        earlier = looks(c, results[0].measure)
+        say(*report.table(c, results, questions, earlier), sep="\n")
+        say(f"\nPlan, scores, picture and the commands to type: "
+            f"{report.write(c, results, questions, earlier)}")
+    return 0
+
+
+def train_all(c: Comparison) -> None:
+    """Tries, then seeds; of chains the first stages first, because their tries come first."""
+    tries, workers = c.cfg.tries if c.cfg.tries > 1 else 0, c.cfg.workers or 1
+    levels = [[arm for arm in c.every if len(arm.stages) == depth]
+              for depth in sorted({len(arm.stages) for arm in c.every})]
+    every: list[runs.Job] = []
+    with tqdm(total=1 + len(c.every) * (tries + len(c.seeds)), unit="run", disable=SILENT,
+              leave=False, smoothing=0, mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
+        for level in levels:
+            rates = {arm: sorted(c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries])
+                     for arm in level}
+            bar.set_description("tries of rates" if tries else "seeds", refresh=False)
+            for extended in (False, True) if tries else ():
+                jobs = [c.job(arm, TRY, rate) for arm in level for rate in rates[arm]
+                        if not extended or rate not in c.tried[arm]]
+                bar.total += extended * len(jobs)
+                carry_out(jobs, workers, bar)
+                every += jobs
+                for arm in level:
+                    c.rates[arm._replace(label="")] = choose(c, arm, rates[arm])
+                if not extended and any(at_edge(c, arm) for arm in level):
+                    rates = {arm: one_more(c, arm) for arm in level}
+            for arm in level if not tries else ():
+                c.rates[arm._replace(label="")] = c.paces[arm.stages[-1]].rate
+        bar.set_description("seeds", refresh=False)
+        every += (jobs := judged(c))
+        carry_out(jobs, workers, bar, drop=True)
+    runs.drop_heavy(every)
+    for job in judged(c):               # asked anew: a file may have changed since it was trained
+        if not runs.is_done(job):
+            raise UserError(f"{job.name}: what it reads has changed during the comparison; the "
+                            "same command makes it anew")
+
+
+def judged(c: Comparison) -> list[runs.Job]:
+    """All that verdicts are from, the start model too."""
+    return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
+
+
+def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
+    """The rate with the best validation score; c.tried has all."""
+    found = {}
+    for rate in rates:
+        scores = runs.values(c.job(arm, TRY, rate))
+        found[rate] = -np.inf if scores is None else sign(judged_by(c, scores)) * mean_of(
+            scores[judged_by(c, scores)])
+    c.tried[arm] = found
+    best = max(found, key=found.__getitem__)
+    if found[best] == -np.inf:
+        raise UserError(f"{arm.name}: training diverged at each rate that was tried "
+                        f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "
+                        f"more: {c.job(arm, TRY, best).command}")
+    return best
+
+
+def at_edge(c: Comparison, arm: Arm) -> bool:
+    return c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm]))
+
+
+def one_more(c: Comparison, arm: Arm) -> list[float]:
+    """The rates of an arm with one beyond: where its best is at the edge, there, and else on the
+    side of the better neighbour. So each arm has as many tries."""
+    rates = sorted(c.tried[arm])
+    best = rates.index(c.rate(arm))
+    up = best == len(rates) - 1 or best > 0 and (
+        c.tried[arm][rates[best + 1]] > c.tried[arm][rates[best - 1]])
+    return [*rates, rates[-1] * 3] if up else [rates[0] / 3, *rates]
+
+
+if __name__ == "__main__":
+    sys.exit(command(main, needs_less="give --workers 1 or --lora 16"))

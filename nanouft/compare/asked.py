@@ -1,0 +1,84 @@
+"""What a trained model is asked, and what came of it: a number for each question.
+
+    asked = Asked(seed=900, tasks=("list", "sort"))         # or Asked("my.jsonl")
+    measure(asked, "out/sft")["score"]["sort"]              # (questions,) of NanoWorld's task
+    measure(asked, "out/sft")["nll"]["rows"]                # of your rows
+"""
+from importlib import import_module
+from typing import NamedTuple
+
+import numpy as np
+
+from nanouft import world
+from nanouft.compare.code import hash_of_input, short_hash
+from nanouft.data.holdout import question_keys
+from nanouft.data.rows import Row, read
+from nanouft.plumbing.files import own_file
+from nanouft.world.answers import read_question
+
+Values = dict[str, dict[str, np.ndarray]]       # {measure: {task or "rows": (questions,)}}
+
+
+class Asked(NamedTuple):
+    """What a trained model is asked."""
+    data: str = ""              # a file of your rows, or
+    split: str = "test"         # NanoWorld's questions: val or test,
+    seed: int = 0               # drawn with this seed,
+    items: int = 100            # so many of each
+    tasks: tuple[str, ...] = ()     # of these tasks
+    longest: int = 44           # tokens of an answer
+    reward: str = ""            # with rows, what scores answers to them
+    device: str = "cpu"
+    dtype: str = "fp32"
+    also: tuple[str, ...] = ()  # module:function of more measures of NanoWorld's answers
+
+    @property
+    def key(self) -> str:
+        files = [hash_of_input(x) for x in (self.data, own_file(self.reward) or self.reward) if x]
+        return short_hash([*self, *files])
+
+    def groups(self) -> dict[str, np.ndarray]:
+        """{task: (questions,)}: one number for all questions of NanoWorld about the same fact."""
+        numbers: dict = {}
+        found = [numbers.setdefault(read_question(text) or text, len(numbers))
+                 for text in (row.prompt[0].text for row in world_rows(self))]
+        return dict(zip(self.tasks, np.array(found).reshape(len(self.tasks), -1)))
+
+
+def world_rows(asked: Asked) -> list[Row]:
+    return world.rows(asked.split, "prompts", asked.items * len(asked.tasks), asked.seed,
+                      skills=asked.tasks)
+
+
+def measure(asked: Asked, name: str) -> Values:
+    """What evaluate measures of a model, row by row."""
+    from nanouft import evaluate
+    from nanouft.run.evaluation import score_tasks
+    from nanouft.run.load import open_to_ask
+    model, tok, on = open_to_ask(name, asked.device, asked.dtype)
+    if not asked.data:
+        answers = score_tasks(model, tok, asked.split, asked.items, asked.seed, asked.tasks,
+                              asked.longest)[1]
+        scores = {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
+                         for task in asked.tasks} for what, key in
+                  (("score", "score"), ("stops", "ended"))}
+        for module, function in (x.split(":") for x in asked.also):
+            numbers = getattr(import_module(module), function)(
+                model, tok, world_rows(asked), asked.longest)
+            scores[function] = dict(zip(asked.tasks, numbers.reshape(len(asked.tasks), -1)))
+        return scores
+    rows, _ = read([asked.data], ["demos", "pairs", "labels"])
+    found, *_ = evaluate.measure_kinds("", model, tok, rows, on.exact())
+    if asked.reward:
+        flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward)
+        found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)[0]
+    of_question = dict(zip((r.where for r in rows), question_keys(rows)))
+    keys = sorted({*of_question.values()})
+    out: Values = {}
+    for m in found.values():
+        what = next(iter(m.metrics))
+        if what not in out:
+            out[what] = {"rows": m.sums / m.counts.mean()}
+            out[f"{what} groups"] = {"rows": np.array([keys.index(of_question[w])
+                                                       for w in m.where])}
+    return out

@@ -1,0 +1,90 @@
+"""Which code has run: every Python file that a process has imported outside of the installed
+libraries, with its hash, so that a run is known to be of today's files.
+
+    files = hashes(since, began)        # {"nanouft:loop.py": "9f0a...", "helper.py": "41c7..."}
+    unchanged(files)                    # are they the same now?
+"""
+import contextlib
+import hashlib
+import json
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from nanouft.models.folders import OF_HUB
+from nanouft.plumbing.errors import UserError
+from nanouft.run.folder import hash_of
+
+PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
+ALSO: set[Path] = set()         # files of code that a program has run elsewhere, as in a container
+
+
+def short_hash(told: Iterable) -> str:
+    return hashlib.sha256(json.dumps([*told]).encode()).hexdigest()[:8]
+
+
+def hash_of_input(path: str) -> str:
+    """Hash of a file, or of all files of a model folder that are read."""
+    files = sorted({x for pattern in OF_HUB for x in Path(path).glob(pattern)}) if Path(
+        path).is_dir() else []
+    return short_hash([x.name, hash_at(x)] for x in files) if files else hash_at(Path(path))
+
+
+def hash_at(file: Path) -> str:
+    """"" if there is no such file."""
+    with contextlib.suppress(OSError):
+        state = file.stat()
+        return hash_of_state(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    return ""
+
+
+@cache
+def hash_of_state(file: Path, *state: int) -> str:
+    """Weights may be large, so a file that has not changed is read once."""
+    return hash_of(str(file))
+
+
+@cache
+def libraries() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    found = [paths[x] for x in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(Path(x).resolve() for x in (*found, site.getusersitepackages()))
+
+
+def own_code() -> dict[str, Path]:
+    """{its name in made.json: the file} of each module that is imported now and of no installed
+    library. Files of nanouft and of this folder have names that move with them."""
+    found, here = {}, Path.cwd().resolve()
+    imported = {Path(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
+    for file in (x.resolve() for x in sorted(imported | ALSO) if x.is_file()):
+        of_library = any(map(file.is_relative_to, libraries())) or (
+            {"site-packages", "dist-packages"} & {*file.parts})
+        if file.is_relative_to(PACKAGE):
+            found[f"nanouft:{file.relative_to(PACKAGE).as_posix()}"] = file
+        elif not of_library:
+            inside = file.is_relative_to(here)
+            found[(file.relative_to(here) if inside else file).as_posix()] = file
+    return found
+
+
+def named(name: str) -> Path:
+    of_package = name.startswith("nanouft:")
+    return PACKAGE / name.removeprefix("nanouft:") if of_package else Path.cwd() / name
+
+
+def hashes(since: float, began: float) -> dict[str, str]:
+    """{name: hash} of own_code. UserError if a file has changed after it was imported: nanouft's
+    after the comparison began, any other after this process did."""
+    found = own_code()
+    for name, file in found.items():
+        state = file.stat()
+        if max(state.st_mtime, state.st_ctime) > (since if name[:8] == "nanouft:" else began):
+            raise UserError(f"{file}: was changed while it ran; type the same command again")
+    return {name: hash_at(file) for name, file in found.items()}
+
+
+def unchanged(files: dict[str, str]) -> bool:
+    return all(hash_at(named(name)) == was for name, was in files.items())

@@ -1,0 +1,248 @@
+"""A comparison as it was planned: its flags, its methods and where its runs are.
+
+    c = plan(["sft", "dpo", "--seeds", "3"], about)
+    c.job(c.arms[0], seed=0)            # a training of it
+"""
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from nanouft import world
+from nanouft.compare import arms as methods
+from nanouft.compare import parts as rows
+from nanouft.compare import runs
+from nanouft.compare.arms import Arm, Pace, Stage
+from nanouft.compare.asked import Asked
+from nanouft.compare.code import hash_of_input
+from nanouft.compare.ini import new_ini, read_ini
+from nanouft.compare.locks import held
+from nanouft.models.folders import folder_of
+from nanouft.plumbing.errors import UserError, in_range
+from nanouft.plumbing.files import own_file, write_text
+from nanouft.reward import scorer
+from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
+from nanouft.run.folder import check_free
+from nanouft.run.pace import PASSES
+from nanouft.run.settings import TrainFlags
+
+SHARED = ("data", "init", "lora", "steps", "epochs", "batch_size", "reward", "rows", "skills",
+          "noise", "max_length", "max_new", "accumulate", "activation_checkpointing", "warmup",
+          "device", "dtype")                # flags of nanouft.train, the same for all methods
+OUT = Path("out/compare")
+STEPS = 48                  # of NanoWorld
+SEEDS = 5
+TRY = 100                   # seed of the tries; those that are judged count from 0
+FEW = 60                    # validation questions of each task
+FACTORS = (1, 1 / 3, 3, 1 / 9, 9)           # of a rate, in the order in which they are tried
+ALL = 4                     # methods that are all compared with each other; more: with the first
+
+
+@dataclass
+class CompareFlags:
+    arms: list[str] | None = None   # methods, each with its flags in quotes; or a plan.ini
+    seeds: int = SEEDS              # that are judged; three or more
+    tries: int = 3                  # learning rates of each: own, a third, triple ... up to 5
+    by: Literal["reward", "prefers", "auc", "nll"] | None = None    # what judges your rows
+    margin: float | None = None     # level: within it [2 of 100, .02 nats; of rewards see report]
+    items: int = 100                # NanoWorld: test questions of each task
+    test_seed: int = 900            # NanoWorld: which questions these are
+    confirm: bool = False           # judge once more, with fresh seeds and questions
+    workers: int | None = None      # processes [one for each core, at most 8; on a GPU 1]
+    out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
+
+    def check(self) -> None:
+        in_range(self, "seeds", low=2, high=50)
+        in_range(self, "tries", low=1, high=len(FACTORS))
+        in_range(self, "items", low=10)
+        in_range(self, "workers", low=1, high=64)
+        in_range(self, "margin", above=True)
+        in_range(self, "test_seed", high=10**9)
+
+
+@dataclass
+class Comparison:
+    """All that was decided before training."""
+    cfg: CompareFlags
+    train: TrainFlags
+    given: dict[str, Any]               # flags as they were given, for the plan
+    arms: list[Arm]
+    root: Path                          # of runs and rows: what one comparison trains, the next has
+    place: Path                         # of plan and report
+    parts: dict[str, Path]              # of your rows; {} for NanoWorld
+    shared: dict[str, list[str]]        # flags of all runs
+    paces: dict[Stage, Pace] = field(default_factory=dict)
+    words: dict[Stage, list[str]] = field(default_factory=dict)     # those it reads of `shared`
+    programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
+    asks: Arm | None = None             # the one whose leads are asked for [all are compared]
+    rates: dict[Arm, float] = field(default_factory=dict)       # chosen
+    tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
+
+    @property
+    def every(self) -> list[Arm]:
+        """The arms and those that they start from; those first."""
+        found = {arm._replace(label=""): arm for arm in [
+            *(part for arm in self.arms for part in arm.chain), *self.arms]}
+        return sorted(found.values(), key=lambda arm: len(arm.stages))
+
+    @cached_property
+    def fresh(self) -> int:
+        """0, or for --confirm a number that these methods and no earlier ones have: the first of
+        the seeds, and that of NanoWorld's questions."""
+        told = [(arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
+                             if own_file(stage[0])]) for arm in self.arms]
+        number = int(hashlib.sha256(repr(told).encode()).hexdigest()[:4], 16)
+        return self.cfg.confirm * 1000 * (number + 1)
+
+    @property
+    def seeds(self) -> range:
+        return range(self.fresh, self.fresh + self.cfg.seeds)
+
+    def asked(self, part: str) -> Asked:
+        pace = next(iter(self.paces.values()))
+        here = Asked(device=pace.device, dtype=pace.dtype)
+        if part == "test" and self.cfg.confirm and self.parts:
+            part = "confirm"
+        if self.parts:
+            return here._replace(data=str(self.parts[part]), reward=self.reward)
+        tasks = tuple(dict.fromkeys(
+            x for group in world.parse_skills(self.train.skills, 1) for x in group))
+        if self.train.skills == "all":
+            tasks = tuple(world.TASKS)
+        if part == "val":
+            return here._replace(split="val", seed=3, items=FEW, tasks=tasks)
+        return here._replace(seed=self.fresh or self.cfg.test_seed, items=self.cfg.items,
+                             tasks=tasks)
+
+    @property
+    def reward(self) -> str:
+        return self.train.reward if self.parts and self.train.reward != "exact" else ""
+
+    @cached_property
+    def start_model(self) -> str:
+        return str(folder_of(self.train.init))
+
+    def rate(self, arm: Arm) -> float:
+        return self.rates[arm._replace(label="")]
+
+    def job(self, arm: Arm, seed: int, rate: float | None = None) -> runs.Job:
+        """The training of one arm with one seed; at the chosen rate if none is said. The copies of
+        a method that is named twice have other seeds, of the tries too."""
+        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed == TRY
+        own_seed = seed + 500 * arm.copy
+        rate = rate or self.rate(arm)
+        first = self.job(before[-1], seed) if before else None
+        init = str(first.folder) if first else self.train.init
+        words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
+                 "--seed", str(own_seed), "--init", init, *runs.MORE]
+        if self.parts and not trying:
+            drawn = str(rows.redrawn(self.parts["train"], own_seed))
+            words = [drawn if x == str(self.parts["train"]) else x for x in words]
+        name = f"{arm.words} {rate:.2g} seed {own_seed}"
+        folder = runs.folder_for(self.root / "runs", name, words, self.read_by(words, first))
+        return runs.Job(folder, tuple(words), self.asked("val" if trying else "test"), init,
+                        (first,) if first else (), f"{arm.name}, rate {rate:.2g}, seed {own_seed}",
+                        self.programs.get(stage, "nanouft.train"), self.paces[stage].needs_others,
+                        trying)
+
+    def read_by(self, words: list[str], first: runs.Job | None) -> Iterable[str]:
+        """Files and model folders of a command. (A chain's start is in Job.needs.)"""
+        found = [own_file(x) or x for x in words]
+        found = [x for x in found if not first or x != str(first.folder)]
+        return [*(x for x in found if Path(x).exists()), *([] if first else [self.start_model])]
+
+    def start(self) -> runs.Job:
+        folder = runs.folder_for(self.root / "runs", "start", [], [self.start_model])
+        return runs.Job(folder, (), self.asked("test"), self.train.init, (), "the start model")
+
+
+# ---- the plan ------------------------------------------------------------------------------------
+def plan(argv: list[str], about: str = "") -> Comparison:
+    """UserError, before anything is trained, for whatever would end a run at its start."""
+    parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
+    add_flags(parser, CompareFlags, "", words="arms")
+    add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
+    values = vars(parser.parse_args(argv))
+    if [x for x in values.get("arms", []) if x.endswith(".ini")]:
+        if len(values["arms"]) > 1:
+            raise UserError("a plan names its methods itself; give it alone, and flags to change")
+        values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
+            name: x for name, x in values.items() if name != "arms"}
+    cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
+    cfg.check()
+    arms = methods.read_arms(cfg.arms or [])
+    if train.steps and train.epochs:
+        raise UserError("--steps and --epochs both set the length; give one")
+    if train.data and {"rows", "skills", "noise", "items", "test_seed"} & {*values}:
+        raise UserError("--rows, --skills, --noise, --items and --test-seed belong to NanoWorld")
+    if not train.data and {"by", "max_length", "reward"} & {*values}:
+        raise UserError("--by, --max-length and --reward need --data")
+    if train.data and train.reward != "exact":
+        scorer(train.reward)            # is it there?
+    root = Path(cfg.out) if cfg.out else OUT
+    slug = "-".join(re.sub(r"\W+", "_", arm.typed).strip("_") for arm in arms)[:80]
+    place = (root if cfg.out else root / slug) / ("confirm" if cfg.confirm else "")
+    if cfg.out and root.exists() and not {"plan.ini", "confirm"} & {*os.listdir(root)}:
+        check_free(cfg.out)
+    parts = rows.cut(train.data, root) if train.data else {}
+    files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
+    length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
+        "steps": STEPS}
+    chosen = {name: getattr(train, name) for name in SHARED if name in values} | files | length
+    chosen.pop("init", None)
+    shared = {f"--{name.replace('_', '-')}": as_flags({name: x})[1:]
+              for name, x in chosen.items() if as_flags({name: x})}
+    c = Comparison(cfg, train, values, arms, root, place, parts, shared)
+    look_ahead(c)
+    on_cpu = next(iter(c.paces.values())).device == "cpu"
+    cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
+    write_plan(c)
+    return c
+
+
+def read_plan(file: str) -> list[str]:
+    """The words of a plan's command."""
+    ini = read_ini(Path(file))
+    if "arms" not in (flags := dict(ini["compare"]) if "compare" in ini else {}):
+        raise UserError(f"{file}: is no plan: [compare], and arms = a method on each line")
+    words = [x.strip() for x in flags.pop("arms").strip().split("\n")]
+    for name, x in flags.items():
+        words += [f"--{name}", *([] if x == "yes" else x.split("\n"))]
+    return words
+
+
+def look_ahead(c: Comparison) -> None:
+    """The pace of each stage. All take steps of as many rows, the fewest that one would take, and
+    compute in one precision, on one device."""
+    stages = [*dict.fromkeys(stage for arm in c.arms for stage in arm.stages)]
+    for stage in stages:
+        c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
+    free = [pace.batch_size for stage, pace in c.paces.items() if "--batch-size" not in stage]
+    paces = [*c.paces.values()]
+    exact = any(pace.dtype == "fp32" for pace in paces)
+    c.shared |= {"--device": [paces[0].device],
+                 "--dtype": ["fp32" if exact else paces[0].dtype],
+                 "--batch-size": [str(min(free or [pace.batch_size for pace in paces]))]}
+    for stage in stages:
+        c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
+
+
+def write_plan(c: Comparison) -> None:
+    with held(c.root, c.place.name):
+        c.place.mkdir(parents=True, exist_ok=True)
+        write_text(c.place / "plan.ini", plan_text(c))
+
+
+def plan_text(c: Comparison) -> str:
+    ini = new_ini()
+    flags = {name.replace("_", "-"): "yes" if x is True else "\n".join(x) if isinstance(x, list)
+             else str(x) for name, x in c.given.items() if name != "arms"}
+    ini["compare"] = {"arms": "\n" + "\n".join(arm.typed for arm in c.arms), **flags}
+    text = io.StringIO()
+    ini.write(text)
+    return text.getvalue()

@@ -1,0 +1,82 @@
+"""Your rows in four parts. Equal questions are in one part.
+
+    parts = cut(["my.jsonl"], Path("out/compare"))      # {"train": its file, "val": ...}
+    redrawn(parts["train"], 3)                  # the rows that seed 3 trains on
+"""
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanouft.compare.locks import held
+from nanouft.data.files import items
+from nanouft.data.holdout import question_keys
+from nanouft.data.rows import LeftOut, parse, reasons
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import write_text
+from nanouft.plumbing.printing import quantity, say
+
+SHARES = {"test": 0.15, "confirm": 0.15, "val": 0.1}    # of the rows; the others are trained on
+DOES = {"train": "train on", "val": "choose rates by", "test": "judge by", "confirm": "confirm by"}
+LEAST = 30                              # questions; with fewer no part says anything
+
+
+def by_question(found: list[tuple[str, Any]],
+                source: str) -> tuple[dict[str, list[str]], LeftOut]:
+    """({key of a question: where its rows are}, rows that are left out)."""
+    rows, left_out = parse(found, ["demos", "pairs", "labels"], source)
+    of_question: dict[str, list[str]] = {}
+    for r, key in zip(rows, question_keys(rows)):
+        of_question.setdefault(key, []).append(r.where)
+    return of_question, left_out
+
+
+def cut(files: list[str], out: Path) -> dict[str, Path]:
+    """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
+    into a part, so other rows beside it do not move it far."""
+    found = [x for file in files for x in items(file)]
+    of_question, left_out = by_question(found, ", ".join(files))
+    if left_out:
+        say(f"{quantity(len(left_out), 'rows')} left out: {reasons(left_out)}")
+    if len(of_question) < LEAST:
+        raise UserError(f"{', '.join(files)}: {len(of_question)} different questions; at least "
+                        f"{LEAST} are needed, of which four in ten choose, judge and confirm")
+    part_of: dict[str, str] = {}
+    left = [wheres for _, wheres in sorted(of_question.items())]
+    rows = sum(map(len, left))
+    for part, share in SHARES.items():
+        n = 0
+        while n < share * rows and len(left) > 1:
+            part_of |= dict.fromkeys(wheres := left.pop(), part)
+            n += len(wheres)
+    unread = {where for where, _ in left_out}
+    lines = {part: "".join(json.dumps(item, default=str) + "\n" for where, item in found
+                           if where not in unread and part_of.get(where, "train") == part)
+             for part in DOES}
+    folder = out / f"rows-{hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]}"
+    return {part: write_once(folder / f"{part}.jsonl", text) for part, text in lines.items()}
+
+
+def redrawn(train: Path, seed: int) -> Path:
+    """The training rows of a seed: as many questions, drawn with replacement, with all their rows.
+    So the seeds differ as other rows of the same kind would make them differ."""
+    file = train.with_name(f"train-{seed}.jsonl")
+    if file.exists():                   # the folder's name has a hash of all rows
+        return file
+    found = [*items(str(train))]
+    row_of = dict(found)
+    groups = [*by_question(found, str(train))[0].values()]
+    drawn = np.random.default_rng([seed, 19]).integers(0, len(groups), len(groups))
+    text = "".join(json.dumps(row_of[where], default=str) + "\n"
+                   for i in sorted(drawn) for where in groups[i])
+    return write_once(file, text)
+
+
+def write_once(file: Path, text: str) -> Path:
+    """Another comparison may write the same now."""
+    with held(file.parent, file.name):
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            write_text(file, text)
+    return file

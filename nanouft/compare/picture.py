@@ -1,0 +1,60 @@
+"""The picture of a comparison: above the scores, a dot for each seed; below the differences."""
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nanouft.compare.verdicts import Question, Result, sign
+from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, Look, look
+from nanouft.pictures.plots import STYLE, as_svg
+
+WIDTH, ROW = 4.4, 0.36          # inches; a page of 400 pixels shows the letters at full size
+LONGEST = 22                    # letters of a name
+COLOURS = {"better": UP, "worse": DOWN}
+
+
+def picture(results: list[Result], questions: list[Question], measure: str, scale: float) -> str:
+    """SVG for light and dark pages."""
+    looks = [look(x.arm.stages[-1][0] if x.arm else "base") for x in results]
+    way = sign(results[0].measure) * scale
+    with matplotlib.rc_context({**STYLE, "font.size": 11}):
+        fig = Figure(figsize=(WIDTH, 1.5 + ROW * (len(results) + 1.5 * len(questions))),
+                     layout="constrained")
+        above, below = fig.subplots(2, 1, height_ratios=(len(results) + 0.5,
+                                                         1.5 * len(questions) + 0.5))
+        for y, (x, seen) in enumerate(zip(results, looks)):
+            of_seeds = scale * x.of_seeds()
+            above.plot(of_seeds, [y + 0.3] * len(of_seeds), "o", color=seen.light, alpha=0.45,
+                       markersize=4, markeredgewidth=0)
+            above.errorbar(scale * x.moments[0], y, xerr=scale * x.half, fmt=seen.marker,
+                           color=seen.light, markersize=7,
+                           markerfacecolor=PANEL.light if seen.hollow else seen.light)
+        for y, q in enumerate(questions):
+            mean, half = q.interval()
+            colour = COLOURS.get(q.verdict, SOFT).light
+            below.errorbar(way * mean, y, xerr=scale * half, fmt="o", color=colour, markersize=6)
+            below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
+                           textcoords="offset points", fontsize=10)
+        below.axvline(0, color=SOFT.light, linewidth=1)
+        name_rows(above, [short(x.name) for x in results], measure)
+        name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
+                  "difference")
+        return as_svg(fig, "Scores and differences",
+                      [[x.name, scale * x.moments[0]] for x in results], themes(looks))
+
+
+def short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…"
+
+
+def name_rows(ax: Axes, names: list[str], title: str) -> None:
+    ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.8))
+    ax.set_yticklabels(names, color=INK.light)
+    ax.set_title(title, loc="left", fontsize=11, color=INK.light)
+    ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(SOFT.light)
+
+
+def themes(looks: list[Look]) -> dict[str, tuple[str, str]]:
+    found = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])
+    return {f"c{i}": pair for i, pair in enumerate(found)}

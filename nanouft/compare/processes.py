@@ -1,0 +1,164 @@
+"""Each run in a process of its own: it imports what its loss needs and nothing of another's, and it
+may end without harm to the rest.
+
+    carry_out(jobs, 2, bar)             # two at once; those that are done are not made again
+
+Whoever starts it may be stopped or killed at any moment. A worker ends when its parent does.
+"""
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, get_context, parent_process
+from typing import Any
+
+from tqdm import tqdm
+
+from nanouft.compare.locks import sweep
+from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable
+from nanouft.plumbing.errors import UserError
+
+BEGAN = time.time()
+AGAIN = "what is done is kept, and the same command goes on"
+
+
+# ---- in the worker -------------------------------------------------------------------------------
+def work(job: Job, since: float, answer: connection.Connection) -> None:
+    """Do a job and send what went wrong, or ""."""
+    end_with_parent()
+    tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    import torch
+    torch.set_num_threads(1)
+    try:
+        do(job, since)
+        said = ""
+    except SystemExit as e:
+        said = f"it ended Python ({e})"
+    except Exception as e:
+        said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
+    answer.send(" ".join(said.split()))
+
+
+def end_with_parent() -> None:
+    """A group of its own, so Ctrl-C in a terminal is for the parent alone. When the parent is gone,
+    the whole group ends."""
+    with suppress(AttributeError, OSError):                     # Windows
+        os.setsid()
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            end(os.getpid())
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end(pid: int) -> None:
+    """End a worker, and what it has started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (AttributeError, OSError):       # Windows; or it has no group yet, or is gone
+        with suppress(OSError):
+            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+# ---- in the parent -------------------------------------------------------------------------------
+def missing(jobs: Iterable[Job]) -> list[Job]:
+    """What is to be done, each job behind those that it needs."""
+    todo: dict[tuple, Job] = {}
+
+    def add(job: Job, there: bool) -> None:
+        if job.key not in todo and not there:
+            for other in job.needs:
+                add(other, is_usable(other))
+            todo[job.key] = job
+    for job in jobs:
+        add(job, is_done(job))
+    return [*todo.values()]
+
+
+def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) -> None:
+    """All jobs. UserError of the first that fails, in one line. Whatever happens, no worker goes
+    on after it, and what they have begun is removed. drop: remove heavy weights of which nothing
+    needs more here."""
+    jobs = [*jobs]
+    todo = missing(jobs)
+    running: dict[Any, tuple[Job, Any, connection.Connection]] = {}    # by what wakes us
+    bar.total += len(todo) - len({job.key for job in jobs})        # those that are there
+    bar.refresh()
+    places = {job.folder.parent for job in todo}
+    for place in places:
+        if place.exists():
+            sweep(place)
+    try:
+        while todo or running:
+            busy = {job.key for job in [*todo, *(job for job, *_ in running.values())]}
+            ready = [job for job in todo if not busy & {x.key for x in job.needs}]
+            for job in ready[:workers - len(running)]:
+                todo.remove(job)
+                process, answer = start(job)
+                running[process.sentinel] = job, process, answer
+            for sentinel in connection.wait([*running]):
+                job, process, answer = running.pop(sentinel)
+                check(job, process, answer)
+                bar.update(1)
+                left = [*todo, *(job for job, *_ in running.values())]
+                if drop:
+                    drop_heavy(x for x in (job, *job.needs)
+                               if x.key not in {need.key for y in left for need in y.needs})
+    finally:
+        for _, process, _ in running.values():
+            end(process.pid)
+            process.join()
+        for place in places:
+            if place.exists():
+                sweep(place)
+
+
+def start(job: Job) -> tuple[Any, connection.Connection]:
+    """A process that has begun with a job, and where it will say how that went. On Linux it comes
+    from a server that has imported torch once, and nothing else of yours."""
+    context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload(["nanouft.compare.processes", "nanouft.train",
+                                        "nanouft.evaluate"])
+    answer, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(job, BEGAN, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return process, answer
+
+
+def check(job: Job, process: Any, answer: connection.Connection) -> None:
+    """UserError if a job failed."""
+    process.join()
+    try:
+        said = answer.recv()
+    except EOFError:
+        said = (f"its process was ended (exit code {process.exitcode}), from outside, by a loss of "
+                "your own or for want of memory; --workers 1 needs the least")
+    finally:
+        answer.close()
+    if said:
+        raise UserError(f"{job.name or job.folder.name}: {said} (to see more: {job.command}); "
+                        f"{AGAIN}")
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does."""
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(AGAIN)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {x: signal.signal(x, stop) for x in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

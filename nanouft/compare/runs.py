@@ -1,0 +1,192 @@
+"""One training and its scores: what a run depends on, is it there, and how it is made.
+
+    job = Job(folder, words, Asked("", "test", 900, 100, tasks), init="base")
+    is_done(job)                        # made and scored, by the code and from the files of today
+    do(job, since)                      # both, in a process of its own (processes.py)
+    values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
+
+A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
+precision, versions, the file of a loss of one's own. What such a file imports is known only when it
+has run. So made.json in the folder lists every Python file that the process had imported outside of
+the installed libraries, nanouft's own too, with its hash. If one has changed, the run is made anew.
+"""
+import contextlib
+import json
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from nanouft import __version__
+from nanouft.compare.asked import Asked, Values, measure
+from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.locks import held
+from nanouft.plumbing.errors import Diverged
+from nanouft.plumbing.files import read_json, removed_unless_whole, rename, write_json
+
+MADE = "made.json"
+MORE = "--plain --items 0 --save-every 0 --threads 1".split()
+KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
+
+
+class Job(NamedTuple):
+    """One training and its scores. Two jobs are the same if folder and questions are."""
+    folder: Path
+    words: tuple[str, ...]      # of the program; none: the start model is only scored
+    asked: Asked | None         # None: it is read by other jobs alone
+    init: str = ""              # the start model
+    needs: tuple["Job", ...] = ()   # what it reads, made before it
+    name: str = ""              # as an error names it
+    program: str = "nanouft.train"  # the module whose main makes the folder, or module:function
+    alone: bool = False         # it trains other models first, so no other such job runs meanwhile
+    try_out: bool = False       # a try may diverge
+
+    @property
+    def key(self) -> tuple[Path, Asked | None]:
+        return self.folder, self.asked
+
+    @property
+    def scored(self) -> Path:
+        assert self.asked
+        return self.folder / f"scores-{self.asked.key}.npz"
+
+    @property
+    def command(self) -> str:
+        return f"python -m {self.program.split(':')[0]} {shlex.join(self.words)}"
+
+
+def folder_for(place: Path, name: str, words: Sequence[str], reads: Iterable[str]) -> Path:
+    """The folder of a run: a plain name, and a hash of its command and of all that it reads."""
+    told = [__version__, torch.__version__, *words, *map(hash_of_input, reads)]
+    return place / f"{re.sub('[^.a-zA-Z0-9]+', '_', name)[:60].strip('_')}-{short_hash(told)}"
+
+
+# ---- is it there? --------------------------------------------------------------------------------
+def made(folder: Path) -> dict[str, Any]:
+    """What made.json says; {} if the folder is not whole."""
+    return read_json(folder / MADE) if (folder / MADE).is_file() else {}
+
+
+def is_made(job: Job) -> bool:
+    """True if today's code made the folder, and from what its start would be today."""
+    record = made(job.folder)
+    return all(map(is_made, job.needs)) and (not job.words or bool(record) and unchanged(
+        record["files"]) and record["read"] == [made(x.folder)["left"] for x in job.needs])
+
+
+def is_usable(job: Job) -> bool:
+    """Can another job read what it has left? (Heavy weights are removed.)"""
+    return is_made(job) and (
+        not job.words or what_is_left(job.folder) == made(job.folder)["left"])
+
+
+def is_done(job: Job) -> bool:
+    if not is_made(job):
+        return False
+    if job.try_out and made(job.folder).get("diverged"):
+        return True
+    if job.asked is None:
+        return is_usable(job)
+    if not job.scored.is_file():
+        return False
+    with np.load(job.scored) as kept:
+        said = json.loads(str(kept["made"]))
+    return unchanged(said["files"]) and said["of"] == weights_of(job)
+
+
+def weights_of(job: Job) -> str:
+    """Hash of what is scored; "" of a start model, whose hash is in the folder's name."""
+    return "".join(made(x.folder)["left"] for x in ([job] if job.words else job.needs))
+
+
+def what_is_left(folder: Path) -> str:
+    """Hash of the weights, or of the rows that a program has written."""
+    weights = folder / "model.safetensors"
+    files = [weights] if weights.exists() else [
+        x for x in sorted(folder.glob("*.jsonl")) if x.name != "metrics.jsonl"]
+    return short_hash([x.name, hash_at(x)] for x in files) if files else ""
+
+
+# ---- in a process of its own ---------------------------------------------------------------------
+def do(job: Job, since: float) -> None:
+    """Train, if the folder is missing or stale; score, if the scores are. Another comparison that
+    does the same now is waited for. since: when the comparison began."""
+    began = time.time()
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(job.folder.parent, job.folder.name):
+        usable = is_usable(job)
+        if is_done(job) and usable:
+            return
+        if not usable:
+            with held(job.folder.parent, "alone") if job.alone else contextlib.nullcontext():
+                make(job, since, began)
+        if job.asked is not None and not made(job.folder).get("diverged"):
+            job.folder.mkdir(exist_ok=True)
+            write_scores(job, since, began)
+
+
+def make(job: Job, since: float, began: float) -> None:
+    """The folder of a run, whole or not at all."""
+    module, _, function = job.program.partition(":")
+    start, record = sum(os.times()[:4]), {}         # of this process and of those that it starts
+    with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
+        partial.mkdir(parents=True)
+        try:
+            getattr(import_module(module), function or "main")([*job.words, "--out", str(partial)])
+        except Diverged as e:
+            if not job.try_out:
+                raise
+            record = {"diverged": str(e)}
+        seconds = sum(os.times()[:4]) - start
+        write_json(partial / MADE, cost(partial) | record | {
+            "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
+            "read": [made(x.folder)["left"] for x in job.needs]})
+        rename(partial, job.folder)
+
+
+def cost(folder: Path) -> dict[str, float]:
+    """Steps and rows of a run of nanouft.train; {} for any other program."""
+    if not (folder / "metrics.jsonl").exists():
+        return {}
+    run = read_json(folder / "run.json")
+    return {"steps": run["steps"], "rows": run["steps"] * run["config"]["batch_size"]}
+
+
+def write_scores(job: Job, since: float, began: float) -> None:
+    assert job.asked
+    found = measure(job.asked, str(job.folder) if job.words else job.init)
+    said = {"files": hashes(since, began), "of": weights_of(job)}
+    arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
+    with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
+        rename(partial, job.scored)
+
+
+# ---- what came of it -----------------------------------------------------------------------------
+def values(job: Job) -> Values | None:
+    """The scores of a run; None if it diverged."""
+    if made(job.folder).get("diverged"):
+        return None
+    out: Values = {}
+    with np.load(job.scored) as kept:
+        for key in kept.files:
+            what, _, part = key.partition("/")
+            if part:
+                out.setdefault(what, {})[part] = kept[key]
+    return out
+
+
+def drop_heavy(jobs: Iterable[Job]) -> None:
+    """Remove the heavy weights of runs that have been scored."""
+    for folder in {job.folder for job in jobs if job.words and job.asked}:
+        for weights in folder.glob("*.safetensors"):
+            if weights.stat().st_size > KEPT:
+                weights.unlink()
