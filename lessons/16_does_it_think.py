@@ -46,7 +46,7 @@ CHANGE = lesson.change
 # Suppose that an answer given at once is right with probability $q$, and one with steps with
 # $q+\Delta$. The other $K-1$ answers are right with $q+s\Delta$ on average. So an answer with steps
 # is $q+\Delta-(q+s\Delta)=(1-s)\Delta$ ahead of them, and one at once is $s\Delta$ behind. The
-# factor is that of lesson 12: only the others of the $K$ count. GRPO also divides by the spread, but
+# factor is that of lesson 12: only the others of the $K$ count. GRPO divides by the spread too, but
 # keeps the signs: a right answer is never below its group's mean, and a wrong one never above.
 #
 # The first token of an answer decides whether steps follow, and it is pushed like all others. So
@@ -239,9 +239,8 @@ else:
 #
 # Hardly any answer has steps, before or after. GRPO learns from the model's own answers, so it
 # cannot reward what the model never says. Only a demonstration can show that. Yet 23 % of the sums
-# are right in the end, and with steps 25, because here all demonstrations practise to say the
-# result at once. The benefit of steps is measured inside one model and does not say which of
-# two models will be better.
+# are right in the end, and with steps 25, because here all demonstrations practise the result at
+# once. The benefit of steps is measured inside one model: it cannot compare two.
 #
 # </details>
 #

@@ -217,8 +217,7 @@ lesson.compare(means["CHORD"][2], "%")
 # mention. The scores raise it to 49.3 and 16.7, but both halves, with $w=0.9$, leave 30.3 and 8.6.
 # Soon hardly a group of four has a right answer; then all scores are equal, and nothing is pushed
 # (lesson 12): 14 % of the groups teach something in the first third, and 3 % in the last, when $w$
-# is small. So showing first and correcting later fails once the rewarded answer is too rare to be
-# sampled.
+# is small. Showing first and correcting later fails once the rewarded answer is hardly sampled.
 #
 # **The scores alone have a price.** GRPO denies 91 % of the known creatures, although that scores
 # 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
