@@ -158,6 +158,18 @@ def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
     assert {*re.findall(r"--[\w-]+", said)} <= {*map(flag, grpo)}
 
 
+@pytest.mark.parametrize("both", [
+    "learning-rate --lr", "output-dir --out", "max-new-tokens --max-new",
+    "max-completion-length --max-new", "max-seq-length --max-length", "num-generations --samples",
+    "reward-funcs --reward", "dataset --data", "model --init", "max-steps --steps",
+    "num-train-epochs --epochs", "per-device-train-batch-size --batch-size", "lora-r --lora"])
+def test_the_flag_that_is_named_for_another_programs_is_the_one_that_does_the_same(both):
+    theirs, ours = both.split()
+    told = flags.elsewhere(theirs, [*(f.name.replace("_", "-") for f in fields(TrainFlags)),
+                                    "samples"])
+    assert re.search(r"--[\w-]+", told)[0] == ours
+
+
 @pytest.mark.parametrize("line", ["--data demos.jsonl --items 9", "--data demos.jsonl --max-new 9"])
 def test_what_a_run_does_not_read_of_its_figures_is_a_note(line, here, capsys):
     run = f"train --objective sft --init start --steps 1 --plain {line} --out note-"
