@@ -416,8 +416,8 @@ def test_a_damaged_state_of_a_checkpoint_is_one_line(tmp_path, monkeypatch, caps
 
 def test_train_on_several_processes_says_the_command(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "8")
-    flags = ("--batch-size 32 --accumulate 2 --beta 0.2 --lr 0.01 --dtype bf16 --out x --rows 64 --plain "
-             "--save-every 0")
+    flags = ("--batch-size 32 --accumulate 2 --beta 0.2 --lr 0.01 --dtype bf16 --out x --rows 64 "
+             "--plain --save-every 0")
     assert command(train.main, ["--objective", "dpo", *flags.split()]) == 2
     assert one_error(capsys).endswith(
         "-m nanouft.trainer dpo --rows 64 --beta 0.2 --learning_rate 0.01 "
