@@ -118,7 +118,7 @@ REFUSED = {     # command line: a word that the message must hold
     "reward --data one.jsonl --init start": "one.jsonl",
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system",
-    "train --device tpu": "unknown device 'tpu'",
+    "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
     "train --device cpu:1": "--device",
     "train --device cuda": "--device",
     "train --dtype fp16": "fp16",
