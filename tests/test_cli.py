@@ -222,4 +222,4 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
         command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
     command(lambda argv: [0] * 2**60, needs_less="give --lora")
     assert capsys.readouterr().err == "error: out of memory; give --lora\n"
-    assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
+    assert visible("a\x1b[2J\x7f\u202e\tb\n") == "a\\x1b[2J\\x7f\\u202e\tb\n"
