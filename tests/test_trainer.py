@@ -424,3 +424,10 @@ def test_train_on_several_processes_says_the_command(monkeypatch, capsys):
         "--per_device_train_batch_size 2 --gradient_accumulation_steps 2 --output_dir x "
         "--save_strategy no --bf16 "
         "(without --plain)")
+
+
+def test_rows_that_are_named_to_be_held_out_are_measured(tmp_path):
+    flags = ["sft", "--data", "x.jsonl", "--use_cpu", "--output_dir", str(tmp_path / "out")]
+    for more, when in (([], "no"), (["--eval-data", "y.jsonl"], "epoch")):
+        _, cfg, _, args = trainer.read_flags([*flags, *more])
+        assert args.eval_strategy == when and cfg.plain == (when == "no")
