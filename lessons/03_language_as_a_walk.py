@@ -79,8 +79,8 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # $0.99^{n-1}$; any other walk gets nothing. Training raises the expected reward of a walk from the
 # start, called the **value** of the start. The gradient of this value is the **policy gradient**.
 # For a language model it has to be estimated from sampled answers, as lesson 12 shows; a lake is
-# small enough to do without. The value of a cell is the mean over the four moves of the move's
-# reward plus 0.99 times the value of the next cell. So the values $V$ of all cells solve
+# small enough to do without. The value of a cell is the mean over the policy's moves, by their
+# chances, of the reward plus 0.99 times the value of the next cell. So all values $V$ solve
 # $$V=r+0.99\,PV,$$
 # where $r$ has for each cell the mean reward of its next move, and $P$ the chances of getting from
 # there to each other cell. Autograd can differentiate the solution of this linear system.

@@ -120,7 +120,7 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
 # $\log 2$. DPO pushes every token of the chosen answer up and every token of the rejected one down.
 # The size of both pushes is $\beta\,\sigma(-h)$, because $\log\sigma(h)=-\log(1+e^{-h})$ has the
 # derivative $e^{-h}/(1+e^{-h})=\sigma(-h)$. This is half of $\beta$ here, and it fades as the pair
-# is won.
+# is won. (Lesson 00 multiplied its pushes by the number of tokens; here they are as they come.)
 #
 # A push on $\log p$ reaches the weights by way of the logits $z$. Since
 # $\log p_y=z_y-\log\sum_ke^{z_k}$, its derivative is $1-p_y$ with respect to its own logit $z_y$,

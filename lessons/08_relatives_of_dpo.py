@@ -136,10 +136,10 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # chosen answer ends at -0.9 to -1.3 nats with it and at -0.9 to -1.4 without it, the KL at 7 to 8
 # and at 7 to 9. With $\beta=0.1$ all five fall: to -3.6 to -10.6 with it, -3.9 to -9.8 without.
 #
-# **What $\beta$ does is to let the push fade.** DPO's push has faded to a fiftieth at a $\Delta$ of
-# about forty nats for $\beta=0.1$, and of four for $\beta=1$. Until then both answers are moved,
-# and long before forty nats the chosen one has begun to fall. It is not the strength: with ten
-# times the loss nothing changes, because Adam divides each gradient by its recent size. SimPO's
+# **What $\beta$ does is to let the push fade.** DPO's push has faded to 4 % of the first one at a
+# $\Delta$ of forty nats for $\beta=0.1$, and of four for $\beta=1$. Until then both answers are
+# moved, and long before forty nats the chosen one has begun to fall. It is not the strength: with
+# ten times the loss nothing changes, because Adam divides each gradient by its recent size. SimPO's
 # push fades at two nats per token. CPO has another cure: a push that stays when the pair is won, so
 # letting the chosen answer fall would raise the loss.
 #

@@ -162,8 +162,8 @@ else:
 # %% [markdown]
 # ## What happened
 # **Sorted rows forget.** 57 % of the sums are right, nearly as few as after two stages, although
-# neither the loss nor a single row has changed. Halfway, before the scores, it was 94 %. So it is
-# the mixing of the rows that keeps the sums, and not the common loss. In per cent:
+# neither the loss nor a single row has changed. Halfway it was 94 % (not printed). So it
+# is the mixing of the rows that keeps the sums, and not the common loss. In per cent:
 #
 # | model | sums | lists to sort | truth | facts |
 # |---|---|---|---|---|
@@ -176,8 +176,8 @@ else:
 #
 # **Why a second stage forgets.** On an answer of score 1 the push vanishes once $\sigma(i)$ is near
 # 1. As $i$ is $\beta$ times the nats that the answer has gained, $\sigma(i)=0.9$ takes $2.2/\beta$
-# of them, 22 nats with $\beta=0.1$. So the push on the scores never rests, and these rows contain
-# neither sums nor lists to sort.
+# of them, 22 nats with $\beta=0.1$. But an answer that starts at -10 nats can never gain more than
+# 10. So the push never rests, and these rows contain neither sums nor lists to sort.
 #
 # **The control** tells what merging does not do. The scores alone bring truth from 20 to 45 %, as
 # much as two stages reach, in half of UFT's steps. A table without this row would let you believe
@@ -193,10 +193,10 @@ else:
 # <details><summary>After your run</summary>
 #
 # 66 %: now two stages are ahead. UFT's demonstrations use the same loss, so their push, too, is
-# small after a nat. Trained on them alone it sorts 78 % right, where SFT sorts 93. In sums they are
-# nearly level, 79 and 77 %. The facts stay at 98 to 100 %, and the scores alone bring truth to
-# 78 %, more than UFT's 75. So "one stage forgets less" is true of one $\beta$ and false of another.
-# The authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
+# small after a nat. Trained on them alone (not in this file) it sorts 78 %, where SFT sorts 93. In
+# sums they are nearly level, 79 and 77 %. The facts stay at 98 to 100 %, and the scores alone bring
+# truth to 78 %, more than UFT's 75. So "one stage forgets less" is true of one $\beta$ and false of
+# another. The authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
 #
 # </details>
 #

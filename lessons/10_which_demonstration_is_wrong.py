@@ -18,9 +18,9 @@
 # which demonstrations are wrong.
 #
 # ## Guess
-# Common advice is to throw out what has the highest loss. Before any training, take the 240 answers
-# that the base finds least likely. If its loss told us nothing, 40 % of them would be wrong. How
-# many per cent are? Write down a number from 0 to 100.
+# The helper has read 600 other demonstrations, all right. On new questions SFT on our 600 reaches a
+# mean score of 58 %, PoFT 71, and SFT on the 360 right ones 77. What does the helper itself score?
+# Write down a number from 0 to 100, in per cent.
 
 # %%
 from course import Lesson, train
@@ -102,8 +102,8 @@ print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong answers {tau[wro
 
 # %% [markdown]
 # The base finds right answers about as surprising as wrong ones; this is the very reason why we
-# want to fine-tune it. So 45 % of those with the highest loss are wrong, hardly more than chance.
-# The trust needs no label either, but it knows the helper's opinion: 88 % of its 240 are wrong.
+# want to fine-tune it. To throw out the highest loss is common advice, but only 45 % of those are
+# wrong, where chance gives 40. The trust needs no label either: 88 % of its 240 are wrong.
 #
 # The best detector is the helper's opinion alone, with 99 %. PoFT uses it in another way: its trust
 # compares two opinions, so an answer that surprises both models equally keeps a trust of 1/2 even
@@ -149,7 +149,7 @@ if not CHANGE:
         "trust finds wrong answers that the loss does not")
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
-lesson.compare(percent_found(tau if CHANGE else r), "%")
+lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 
 # %% [markdown]
 # ## What happened

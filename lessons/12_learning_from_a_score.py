@@ -46,8 +46,9 @@ CHANGE = lesson.change
 # to one prompt, and std(R) their standard deviation. Then
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),
 # \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas, and that
-# of online UNA. The lesson trains with yours if it is right, and with ours until you begin.
+# Division by std(R) is no baseline: it gives a prompt more weight the closer its scores are.
+# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas and online
+# UNA's, $R-1/2$. The lesson trains with yours if it is right, and with ours until you begin.
 
 # %%
 import copy
@@ -166,9 +167,8 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # three other sets all pushes reach 0.69 to 0.73, and praise alone is 0.01, 0.02 and 0.08 behind.
 #
 # ## Change one thing
-# With `CHANGE = "blame"` the second model gets the punishments alone: nothing is praised. The base
-# scores 0.42 on the other prompts. And this model after twenty steps? Write down a number from 0 to
-# 1.
+# With `CHANGE = "blame"` the second model gets the punishments alone. The base scores 0.42 on the
+# other prompts. And this model after twenty steps? Write down a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #

@@ -197,7 +197,7 @@ else:
 # **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
 # $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
 # the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So $e^{d}-d-1$ has the same mean as $-d$.
-# Since $e^d\ge1+d$ it is never negative, and it is less noisy.
+# Since $e^d\ge1+d$ it is never negative, and less noisy while both models are near each other.
 #
 # **What k3 lowers** is something else. On samples that are already drawn its gradient is that of
 # $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its slope with
@@ -214,7 +214,7 @@ pi, d = log_pi.exp(), ref.log() - log_pi
 k1, k3 = -d, d.exp() - d - 1
 assert torch.isclose((p * k1).sum(), (p * k3).sum()), "both have the KL as their mean"
 assert k3.min() >= 0 > k1.min(), "k3 is never negative"
-assert (p * k3.square()).sum() < (p * k1.square()).sum(), "and less noisy"
+assert (p * k3.square()).sum() < (p * k1.square()).sum(), "and less noisy, for two that are near"
 as_loss, forward, reverse = (torch.autograd.grad(x, logits, retain_graph=True)[0] for x in (
     (p * k3).sum(), (ref * d).sum(), (pi * k1).sum()))                  # p: drawn, a constant
 assert torch.allclose(as_loss, forward, atol=1e-6), "as a loss k3 lowers KL(ref || pi)"

@@ -66,11 +66,11 @@ def loss_of(method: str):
 
 # %% [markdown]
 # ## The exam
-# The demonstrations show unknown names, rules, lists and popular myths. The base answers all known
-# facts, and no model trains on them, so a fall in their score is forgetting. Two rows of the table
-# need no training. In the first of them the base has to begin as SFT would: PreTTY with one token.
-# In the second SFT has to begin as the base would. The forced token is part of the answer and
-# counts in its score.
+# The demonstrations show unknown names, rules, lists and the truth about myths. The base answers
+# all known facts, and no model trains on them, so a fall in their score is forgetting. Two rows of
+# the table need no training. In the first of them the base has to begin as SFT would: PreTTY with
+# one token. In the second SFT has to begin as the base would. The forced token is part of the
+# answer and counts in its score.
 
 
 # %%

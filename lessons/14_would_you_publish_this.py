@@ -10,8 +10,8 @@
 # what they saw. In [a post](https://ritwikraha.dev/posts/2026-02-28-verifier-rl-grpo-math.html) the
 # model falls from 57 to 47 right answers to 100 questions. In [a pull
 # request](https://github.com/tenstorrent/tt-metal/pull/54390) the base model of the same name rises
-# from 31.1 to 57.1 % on 200 questions. So the same method costs 10 points or brings 26. How much of
-# that is chance?
+# from 31.1 to 57.1 % on 200 questions, a mean of several answers to each. So the same method costs
+# 10 points or brings 26. How much of that is chance?
 #
 # Every method of this project was trained at its default settings with five seeds, and so were
 # chains such as "SFT, then DPO": 38 recipes beside plain SFT in all. They differ from it in more
@@ -35,9 +35,9 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## How wide is one run?
 # Of $n$ questions a share $p$ is answered right. With other questions of the same tasks this share
-# would be another one, and its standard error is $\sqrt{p(1-p)/n}$. The errors of two shares add up
-# as squares, and 1.96 standard errors on each side make a 95 % interval. Compute it for both runs
-# with a pencil before the cell does.
+# would be another one, and its standard error is $\sqrt{p(1-p)/n}$, or less with several answers to
+# each. If each share had its own questions, the errors would add up as squares; common questions
+# usually make them smaller. 1.96 errors on each side make a 95 % interval. Use a pencil first.
 
 # %%
 import math
@@ -85,7 +85,7 @@ for seed in range(SEEDS):
     print(f"seed {seed}: {others[best]:<18} leads SFT by {first[-1]:+.1f} points; "
           f"on the other four: {again[-1]:+.1f}")
 kept = np.mean(again) / np.mean(first)
-print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} on the others: "
+print(f"on average {np.mean(first):+.2f} on one seed and {np.mean(again):+.2f} on the others: "
       f"{100 * kept:.0f} % of it")
 
 # %% [markdown]
@@ -169,7 +169,7 @@ else:
 # %% [markdown]
 # ## What happened
 # The best of many draws is usually a lucky one. The other seeds took no part in the choice, so of
-# 1.2 points 0.3 are left there, or 21 %. The more recipes one tries, the larger the winner's lead
+# 1.18 points 0.25 are left there, or 21 %. The more recipes one tries, the larger the winner's lead
 # becomes, and the less it means. On three of the five seeds the same recipe won, SFT followed by
 # distillation (`sft->distill`). So its lead is not all luck, and 0.1 to 0.5 points of it are left.
 # But nobody who ran one seed could have told the luck from the rest.

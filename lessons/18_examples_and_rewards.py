@@ -142,7 +142,7 @@ print(f"{'':5}", *(f"{x:8.2f} %" for x in other.values()), "\"I do not know.\" t
 # %%
 def run(name: str, weights: list, seed: int):
     """Scores of 120 new questions after training, the chance of a denial on the way, and the groups
-    about strangers that taught something in each third of the steps, in per cent."""
+    about strangers, then known creatures, that taught in each third of the steps, in per cent."""
     prompts, shown = data(seed)
     steps, path, taught = itertools.count(), [], []
 
@@ -152,8 +152,8 @@ def run(name: str, weights: list, seed: int):
         if w == 1:
             return imitate(model, shown[step])
         sampled = sample_answers(model, asked, tok, 1000 * seed + step)
-        taught.extend((step, (r.max() > r.min()).item())
-                      for row, r in zip(asked, sampled[-1]) if row.task == "unknown")
+        taught.extend((row.task, step // 8, (r.max() > r.min()).item())
+                      for row, r in zip(asked, sampled[-1]))
         return chord(model, sampled, shown[step], w) if w else explore(model, sampled)
 
     model = train(base, loss, prompts, STEPS, RATE, name, PROMPTS, falls=True,
@@ -163,14 +163,15 @@ def run(name: str, weights: list, seed: int):
     scores = torch.tensor([score_of(row, x, tok) for row, x in zip(asked, said)]).view(3, -1)
     denied = [tok.decode(x.ids).strip().startswith("I do not know")
               for row, x in zip(asked, said) if row.task == "truth"]
-    thirds = [[x for step, x in taught if step // 8 == third] for third in range(3)]
+    thirds = [[x for *at, x in taught if at == [task, third]]
+              for task in ("unknown", "truth") for third in range(3)]
     return ([*(100 * scores.mean(1)).tolist(), 100 * sum(denied) / 40], path,
             [100 * sum(x) / max(1, len(x)) for x in thirds])
 
 
 METHODS = {"GRPO": [0] * STEPS, "CHORD": FALLING, "SFT": [1] * STEPS}
 print(f"{'':<6}" + "".join(f"{x:>9}" for x in (*TASKS, "denied"))
-      + "   unknown by seed; groups of strangers that taught, by thirds")
+      + "   unknown by seed; % of groups that taught, by thirds: strangers, known")
 means, paths, unknown = {}, {}, {}
 for name, weights in METHODS.items():
     runs = [run(name, weights, seed) for seed in SEEDS]
@@ -178,7 +179,7 @@ for name, weights in METHODS.items():
     means[name], paths[name], taught = (torch.tensor(x).mean(0).tolist() for x in zip(*runs))
     print(f"{name:<6}" + "".join(f"{x:9.0f}" for x in means[name]) + "   "
           + " ".join(f"{x:.0f}" for x in unknown[name])
-          + "; " + " -> ".join(f"{x:.0f} %" for x in taught))
+          + "; " + ", ".join("{:.0f} -> {:.0f} -> {:.0f}".format(*taught[k:k + 3]) for k in (0, 3)))
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
@@ -216,11 +217,11 @@ lesson.compare(means["CHORD"][2], "%")
 # mention. The scores raise it to 49.3 and 16.7, but both halves, with $w=0.9$, leave 30.3 and 8.6.
 # Soon hardly a group of four has a right answer; then all scores are equal, and nothing is pushed
 # (lesson 12): 14 % of the groups teach something in the first third, and 3 % in the last, when $w$
-# is small. So showing first and correcting later fails once the rewarded answer is too rare to be
-# sampled.
+# is small. Showing first and correcting later fails once the rewarded answer is hardly sampled.
 #
-# **The scores alone have a price.** GRPO denies nearly all known creatures too. So neither is what
-# we want: the one denies everybody, the other nobody.
+# **The scores alone have a price.** GRPO denies 91 % of the known creatures, although that scores
+# 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
+# the first third, 20 in the last. The strangers' groups push it up. So neither method will do.
 #
 # On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0 each time, GRPO at 68 to
 # 100. And not in this file, seeds 0 and 1: shown only sorting, CHORD reaches 100. So it is the

@@ -118,7 +118,7 @@ REFUSED = {     # command line: a word that the message must hold
     "reward --data one.jsonl --init start": "one.jsonl",
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system",
-    "train --device tpu": "unknown device 'tpu'",
+    "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
     "train --device cpu:1": "--device",
     "train --device cuda": "--device",
     "train --dtype fp16": "fp16",
@@ -156,6 +156,18 @@ def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
         assert f"grpo has no --{word}" in told and said in told
     grpo = {f.name for kind in (TrainFlags, OBJECTIVES["grpo"]) for f in fields(kind)}
     assert {*re.findall(r"--[\w-]+", said)} <= {*map(flag, grpo)}
+
+
+@pytest.mark.parametrize("both", [
+    "learning-rate --lr", "output-dir --out", "max-new-tokens --max-new",
+    "max-completion-length --max-new", "max-seq-length --max-length", "num-generations --samples",
+    "reward-funcs --reward", "dataset --data", "model --init", "max-steps --steps",
+    "num-train-epochs --epochs", "per-device-train-batch-size --batch-size", "lora-r --lora"])
+def test_the_flag_that_is_named_for_another_programs_is_the_one_that_does_the_same(both):
+    theirs, ours = both.split()
+    told = flags.elsewhere(theirs, [*(f.name.replace("_", "-") for f in fields(TrainFlags)),
+                                    "samples"])
+    assert re.search(r"--[\w-]+", told)[0] == ours
 
 
 @pytest.mark.parametrize("line", ["--data demos.jsonl --items 9", "--data demos.jsonl --max-new 9"])
@@ -210,4 +222,4 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
         command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
     command(lambda argv: [0] * 2**60, needs_less="give --lora")
     assert capsys.readouterr().err == "error: out of memory; give --lora\n"
-    assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
+    assert visible("a\x1b[2J\x7f\u202e\tb\n") == "a\\x1b[2J\\x7f\\u202e\tb\n"

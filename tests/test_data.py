@@ -99,6 +99,7 @@ rejected={"from": "gpt", "value": "bad"} -> u a + a good - a bad
 problem=a; solution=""; answer="4"; messages~u a|a It is 4 -> u a > a It is 4; answer, problem
 prompt=x; response=y; messages~u a|a b|u c|a d -> u a > a b|u c|a d; prompt, response
 messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; messages
+messages~u a|a b|a c; chosen=x; rejected=y -> u a + a x - a y; messages
 prompt=a ; completion= b; messages~u a|a b -> u a > a b; completion, prompt
 prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b; messages, prompt
 prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
@@ -215,6 +216,9 @@ def test_an_answer_without_a_label_is_left_out_where_others_have_one(flags, left
     file = write(tmp_path, QA | {"label": 1}, QA | {"thumb": "down"}, PAIR_ITEM, {"prompt": "a"})
     rows, left_out = read([file], [flags])
     assert len(rows) == 4 - left and [where for where, _ in left_out] == [f"{file}, line 2"] * left
+    both = [write_jsonl(tmp_path / name, [item]) for name, item in (
+        ("a, labels.jsonl", QA | {"label": 1}), ("a, demos.jsonl", QA))]
+    assert len(read(both, ["demos"])[0]) == 2, "two files, however they are called"
 
 
 def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
@@ -298,7 +302,7 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
 
 @pytest.mark.parametrize("name, head, line", [
     ("x.jsonl", "", '{"prompt": "%s", "response": "b"}'), ("x.csv", "prompt,response", "%s,b"),
-    ("x.tsv", "prompt\tresponse", "%s\tb")])
+    ("x.tsv", "prompt\tresponse", "%s\tb"), ("X.TSV", "prompt\tresponse", "%s\tb")])
 def test_no_sign_within_a_text_ends_its_line(name, head, line, tmp_path):
     """Unicode has line ends that neither JSON nor a table knows."""
     text = "a\x85\u2028\u2029b" if name == "x.jsonl" else "a\v\f\x1c\x1d\x1e\x85\u2028\u2029b"
@@ -939,3 +943,14 @@ def test_a_class_is_its_name_by_every_door(names, labels, tmp_path, monkeypatch)
             continue
         rows, _ = ask()
         assert [r.label for r in rows] == labels
+
+
+def test_a_row_without_a_class_has_none_of_the_names(tmp_path):
+    """`datasets` writes -1 for it, which Python takes for the last name."""
+    datasets = pytest.importorskip("datasets")
+    text, of_class = datasets.Value("string"), datasets.ClassLabel(names=["0", "1"])
+    made = datasets.Dataset.from_list([QA | {"label": -1}], features=datasets.Features(
+        {"prompt": text, "response": text, "label": of_class}))
+    made.to_parquet(tmp_path / "my.parquet")
+    fails('row 1: "label" is -1, not true or false', read_dataset, made)
+    fails('row 1: "label" is -1, not true or false', read, [str(tmp_path / "my.parquet")])

@@ -145,6 +145,7 @@ def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score):
     log = [{"loss": 0, "grad_norm": float(step.norm)}
            for step in steps(policy, made.objective, made, update, range(3))]
     assert bool(about_rewards([*log, {"step": 3, "held_out": {}}])) == said
+    assert about_rewards([{"loss": 0, "grad_norm": 1e-6}]), "what fp32 rounds teaches nothing"
 
 
 # ---- the losses ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,7 @@ from nanouft.run.folder import (
     new_folder,
     read_lines,
 )
+from nanouft.run.settings import read_flags
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -261,6 +263,21 @@ def test_another_torch_or_device_is_named_when_a_run_goes_on(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_text("")
     check_resume(tmp_path, about)
     assert "torch 2.9 in place of 2.6" in capsys.readouterr().out
+
+
+def test_a_name_with_half_of_a_character_is_read_as_it_was_written(tmp_path):
+    """Such as a file of rows whose name is no UTF-8: --resume looks for it again."""
+    write_json(tmp_path / "run.json", {"argv": ["--data", "a\udce9\ud83d.jsonl"]})
+    assert read_json(tmp_path / "run.json")["argv"][1] == "a\udce9\ud83d.jsonl"
+
+
+@pytest.mark.parametrize("flag", ["--accumulate 2", "--activation-checkpointing", "--threads 1",
+                                  "--save-every 3"])
+def test_what_changes_memory_or_saves_alone_may_change_when_a_run_goes_on(flag, tmp_path):
+    (tmp_path / "run.json").write_text('{"argv": ["--objective", "sft"]}')
+    _, cfg, _ = read_flags(["--resume", str(tmp_path), *flag.split()])
+    _, wanted, _ = read_flags(["--objective", "sft", *flag.split()])
+    assert replace(cfg, resume=None) == wanted
 
 
 NAMED = ["--init hub:them/x", "--data pairs.jsonl hub:them/x:train", "--objective=r.py",

@@ -50,8 +50,8 @@ def random_policy(lake: Lake) -> torch.Tensor:
 # ---- the lake ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text, says", [
     ("", "no map"), ("SFX\nFFG", "row 1: unknown cell 'X'"), ("SFF\nFG", "row 2: 2 cells"),
-    ("SFFS\nFFFG", "2 cells S"), ("SHFG\nHHFF", "no path"), ("SG\nFF", "one move"),
-    (None, "unknown map 'none.txt'")])
+    ("SFFS\nFFFG", "2 cells S"), ("SFFG\nFFFG", "2 cells G"), ("SHFG\nHHFF", "no path"),
+    ("SG\nFF", "one move"), (None, "unknown map 'none.txt'")])
 def test_a_wrong_map_is_one_clear_line(tmp_path, monkeypatch, text, says):
     monkeypatch.chdir(tmp_path)
     name = "none.txt"

@@ -115,6 +115,7 @@ def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began():
     (128, "--data x --objective dpo", 213, (3e-5, 8, 80)),
     (128, "--data x --objective dpo", 214, (3e-5, 32, 20)),
     (128, "--data x --objective grpo", 12, (1e-5, 32, 1)),
+    (128, "--objective grpo --batch-size 4 --accumulate 16", 8, (1e-5, 4, 6)),  # 16 answers
     (128, "--rows 5", 5, (2.5e-4, 5, 3))])
 def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     """A model of another width than the base's 128 has another rate. Few demonstrations get 200 to

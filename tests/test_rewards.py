@@ -230,3 +230,10 @@ def test_processes_share_all_things_in_turn_and_the_first_one_has_a_single_thing
                 process_index=me, num_processes=n))
             parts.append(shared(list, things))
         assert sum(parts, []) == [*things] and parts[0], (n, things)
+
+
+def test_distillation_shows_a_reward_of_rows_of_files_if_one_is_given(tmp_path):
+    (tmp_path / "r.py").write_text("def f(completions):\n    return [*map(len, completions)]\n")
+    for name, wanted in (("exact", [0, 0]), (f"{tmp_path}/r.py:f", [1, 3])):
+        score = reward.scorer_of_run(name, find("distill")(), True, "cpu")
+        assert score(DATA[:2], ["a", "abc"]).tolist() == wanted

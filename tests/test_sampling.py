@@ -338,6 +338,17 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     assert "ties" not in rollout_stats(batch, decoded, *seen, samples=1)
 
 
+def test_an_answer_that_begins_another_question_counts_as_one_that_does_not_end(monkeypatch):
+    """So PPO takes its penalty off it, too."""
+    end, said = NANO.end, [([5], True), ([5, NANO.user], True), ([5, 6], False)]
+    answers = [Answer(ids, ended, [-1.0] * (len(ids) + ended), end if ended else None)
+               for ids, ended in said]
+    monkeypatch.setattr(Sampler, "sample", lambda self, prompts, *more: answers * 8)
+    made = source("ppo", samples=3, minibatches=1)
+    assert made.collect(0).per_row["ended"].tolist() == [1, 0, 0] * 8
+    same(made.stats["ends"], 1 / 3)
+
+
 def test_a_policy_that_says_nan_stops_the_run_in_one_line():
     made = source("rloo")
     made.sampler.policy.ln_f.weight.data.fill_(torch.nan)

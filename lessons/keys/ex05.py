@@ -31,6 +31,9 @@ BEST, ICE = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]]), torch.ones(2).long()
 # half of the walks fall into cell 1, from where all moves lead to cell 2, which has a best move
 BEYOND = (torch.tensor([[.5, 0, .5, 0]] * 3), torch.tensor([[0, 0, 1, 1], [2] * 4, [2] * 4]),
           torch.tensor([[0] * 4, [0] * 4, [1, 0, 0, 0]]), torch.tensor([1, 0, 1]), 0, 3)
+# the first move is right in half of the walks, the second one in none of the half that is left
+LOST = (BEYOND[0], torch.tensor([[1, 1, 2, 2], [1] * 4, [2] * 4]),
+        torch.tensor([[1, 0, 0, 0], [0] * 4, [0] * 4]), torch.tensor([1, 1, 0]), 0, 2)
 TASKS = {"05a": Task(best_moves_alone, lake, [
     ("at.sum())", "1)", "A walk that has fallen or arrived is counted. Divide by the chance that a "
      "walk is still on the ice."),
@@ -38,7 +41,7 @@ TASKS = {"05a": Task(best_moves_alone, lake, [
      "A best move is one that `best` names, whichever it is, not the most likely one."),
     ("(at[:, None] * probs)", "(at[:, None] * (probs == probs.max(1, keepdim=True).values))",
      "The policy draws its moves. Yours walks by the likeliest one alone.")],
-    always=[BEYOND,                             # two moves, one, a hole, many best moves, two cells
+    always=[BEYOND, LOST,                       # two moves, one, a hole, many best moves, two cells
         (*TWO, BEST, ICE, 0, 2), (*TWO, BEST, ICE, 0, 1),
         (*TWO, BEST, torch.tensor([1, 0]), 0, 3), (*TWO, 1 - BEST, ICE, 0, 2),
         (*TWO, BEST.roll(1, 0), ICE, 1, 2), (TWO[0], TWO[1].roll(1, 1), BEST, ICE, 0, 3)])}

@@ -22,5 +22,6 @@ TASKS = {"11a": Task(best_of_n, answers, [
      "repeat=n)", "The n answers of a set are different: nothing is drawn twice.")],
     always=[(1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]),
             (1, [2.0], [0.5]), (2, [-1.0, -2.0], [0.5, 0.5]),           # all of them; equal scores
+            (2, [3, 2, 1], [0.5, 0, 0.5]),
             (2, [3.0, 1, 2], [0, 1, 0.5]),                              # the first is the best
             (3, [*range(20)], [k / 20 for k in range(20)])])}

@@ -46,7 +46,8 @@ TASKS = {
         ("R.std(1, keepdim=True)", "R.std()", "GRPO divides by the standard deviation of each "
          "group, not by that of the batch.")],
         always=[(method, torch.tensor(R)) for method in METHODS for R in (
-            [[1.0, 0], [1, 1]], [[1.0, 0.25, 0]], [[0.0, 0, 0], [1, 0, 0]], [[-1.0, 0.5]])]),
+            [[1.0, 0], [1, 1]], [[1.0, 0.25, 0]], [[0.0, 0, 0], [1, 0, 0]], [[-1.0, 0.5]])]
+        + [("GRPO", torch.tensor([[0.0, 0.001]]))]),
     "12b": Task(grpo_push, tokens, [
         ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "The derivative of e^d - d - 1 by "
          "d is e^d - 1, and d falls as logp rises. So a token that the reference finds more likely "
@@ -57,9 +58,11 @@ TASKS = {
          "((ref - logp).exp() - 1)) * plain", "Where the gain is clipped, the penalty still "
          "pushes.")], always=[
             tuple(torch.tensor([x]) for x in (-1.0, -1.0, -2.0, 0.5)) + (0.2, 0.1),
-            tuple(torch.tensor([x]) for x in (-1.0, -2.0, -1.0, 0.0)) + (0.2, 0.1),
+            tuple(torch.tensor([x]) for x in (-4.0, -4.5, -1.0, 0.0)) + (0.2, 0.1),
             tuple(torch.tensor([x]) for x in (-1.0, -1.0, -2.0, 0.5)) + (0.2, 0.0),
             (torch.tensor([1.202, 1.198, 0.802, 0.798]).log(), torch.zeros(4), torch.zeros(4),
              torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2, 0.1),           # near the clip
+            (torch.tensor([-1.35, -1.65]), torch.full((2,), -1.5), torch.full((2,), -1.2),
+             torch.tensor([1.0, -1.0]), 0.1, 0.3),
             (torch.tensor([-1.0, -1, -2, -2]), torch.full((4,), -1.5), torch.full((4,), -1.2),
              torch.tensor([1.0, -1, 1, -1]), 0.1, 0.3)])}               # far beyond it

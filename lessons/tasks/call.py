@@ -183,16 +183,15 @@ def as_tensor(x) -> torch.Tensor:
     return torch.stack(parts) if parts else torch.zeros(0)
 
 
-def shown(x) -> str:
-    """As Python code, with four decimals."""
+def shown(x, digits: int = 4) -> str:
+    """As Python code, with four decimals, and with four digits below 0.01."""
     if isinstance(x, (list, tuple)):
-        return "[" + ", ".join(map(shown, x)) + "]"
+        return "[" + ", ".join(shown(part, digits) for part in x) + "]"
     if isinstance(x, float):
-        return repr(round(x, 4))
+        return repr(round(x, digits) if abs(x) >= 0.01 else float(f"{x:.{digits}g}"))
     if not isinstance(x, torch.Tensor):
         return repr(x)
     if not x.ndim:
-        return shown(x.item())
-    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
-    return f"torch.tensor({x.tolist()})"
+        return shown(x.item(), digits)
+    return f"torch.tensor({shown(x.tolist(), digits)})"
 

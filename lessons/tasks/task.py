@@ -275,8 +275,12 @@ def differ(what: str, got, wanted, measure: Measure) -> str:
     place = places[0]
     if y.numel() > LARGE:
         x, y = x[(*place,)], y[(*place,)]
-        return f"{what} {shown(x.item())} at {place}\n    wanted {shown(y.item())} there"
-    return f"{what} {shown(got)}\n    wanted {shown(wanted)}" + (
+        got, wanted = x.item(), y.item()
+    digits = 4 if shown(x) != shown(y) else 8
+    words = f"{what} {shown(got, digits)}", f"wanted {shown(wanted, digits)}"
+    if y.numel() > LARGE:
+        return f"{words[0]} at {place}\n    {words[1]} there"
+    return "\n    ".join(words) + (
         f", first at {place}" if place else "")
 
 

@@ -53,7 +53,7 @@ ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switc
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 ANSWERS = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76, 8), "05": (0, 0),
-           "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15), "10": (45, 6),
+           "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15), "10": (84, 6),
            "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
            "15": (75, 2), "16": "d", "17": (61, 1), "18": (0, 10)}
 WITH_SWITCH = {"00 end": (88, 8), "01 mask": (5.43, 0.6), "02 prompt": (95, 5),
