@@ -31,7 +31,7 @@ from lessons.evidence.plan import SKILLS, UNIT
 from lessons.page_marks import between, write_between
 from nanouft import world
 from nanouft.compare import runs, stats
-from nanouft.compare.judge import largest, rests_on_largest, weights
+from nanouft.compare.judge import largest, mean_without, rests_on_largest, weights
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
@@ -175,7 +175,7 @@ def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
 
 def test_a_planted_family_is_found_and_no_other():
     alone = made_of({"a": 0.0, "b": 0.3, "c": 0.0, "d": 0.0})
-    assert largest(alone) == "b" and abs(judge.mean_without(alone, "b")) < 0.02
+    assert largest(alone) == "b" and abs(mean_without(alone, "b")) < 0.02
     assert rests_on_largest(alone, "holds")
     assert not rests_on_largest(alone, "undecided")
     below = alone._replace(gaps={name: -gap for name, gap in alone.gaps.items()})
@@ -195,7 +195,7 @@ def test_a_family_that_goes_leaves_its_share_to_its_part():
         {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 4, "e": 1 / 4})
     asked = made_of(dict(zip("abcdef", (0, 0, 0, 0.4, 0.1, 0.1))), parts)
     means = {name: gap.mean() for name, gap in asked.gaps.items()}
-    assert judge.mean_without(asked, "d") == pytest.approx(
+    assert mean_without(asked, "d") == pytest.approx(
         (sum(means[x] for x in "abc") / 3 + means["e"] + means["f"]) / 3)
 
 
