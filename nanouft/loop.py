@@ -19,7 +19,6 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import Objective
-from nanouft.plumbing.fast import Products
 
 Schedule = Callable[[int], float]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -57,8 +56,6 @@ class Device:
         in `dtype`.)"""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
-        if self.kind == "cpu":
-            return Products(DTYPES[self.dtype])
         # No weight cache: IFT's forward without gradient would leave copies there, and later
         # forwards would get no gradient through them.
         return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)

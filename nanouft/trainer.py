@@ -89,7 +89,7 @@ def run(argv: list[str]) -> Any:
     objective, cfg, given, args = read_flags(argv)
     device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                    "fp16" if args.fp16 else "fp32")
-    model, tok, _ = load.open_model(replace(cfg, dtype=device.dtype), objective, device)
+    model, tok = load.open_model(cfg, objective, device)
     rows = load.load_rows(cfg, objective)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():

@@ -1,6 +1,6 @@
 """The start of a run: its model, and rows of your files or NanoWorld, split and tokenized.
 
-    model, tok, device = open_model(cfg, objective, device)
+    model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
 
@@ -50,13 +50,10 @@ class Rows(NamedTuple):
     to_name: list[Row] = []     # rows whose unread fields this run names
 
 
-def open_model(cfg: TrainFlags, objective: Objective,
-               device: Device) -> tuple[Any, Tokenizer, Device]:
-    """The start model as this run trains it, on the CPU, its tokenizer, and the device with the
-    precision for its size."""
+def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
+    """The start model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
-    device = exact_if_small(device, cfg.dtype, model.n_params())
     if cfg.lora:
         model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
     if cfg.activation_checkpointing:
@@ -64,7 +61,7 @@ def open_model(cfg: TrainFlags, objective: Objective,
     objective.setup(model, cfg.seed)
     for about in filter(None, (tok.about, objective.about)):
         say(about)
-    return model, tok, device
+    return model, tok
 
 
 def open_to_ask(name: str, device: str, dtype: str | None,

@@ -60,7 +60,7 @@ class TrainFlags:
     lora: int = 0                       # rank of LoRA; 0 trains all weights
     seed: int = 0                       # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: bf16 if big
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
     compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
     threads: int | None = None          # CPU threads [PyTorch's choice]
     save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
