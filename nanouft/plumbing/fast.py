@@ -1,10 +1,10 @@
-"""Two parts of the model, computed faster. gpt.py can be read without this file.
+"""Parts of the model, computed faster. gpt.py can be read without this file.
 
 `logp_` makes log-probs of given targets from logits: here half precision ends, and fp32 begins. It
 is minus cross entropy. Its _ says, as in PyTorch, that the argument is lost: large logits are read
 in chunks and overwritten.
 
-`attend` is the attention of short rows where a CPU computes in bf16.
+`attend` and `layer_norm` replace rules of autocast on a CPU, where bf16 is slow or too coarse.
 """
 import warnings
 from typing import Any
@@ -57,29 +57,36 @@ def rows_at_once(x: Tensor) -> int:
 
 
 # ---- bf16 on a CPU -------------------------------------------------------------------------------
-LONG = 384 * 64         # tokens * width of a head: from here on bf16 is as fast as fp32
+LONG = 384 * 64         # tokens * width of a head: from here on bf16 attention is as fast as fp32
 
 
 def attend(*args: Any, **more: Any) -> Tensor:
-    """Attention (B,nh,T,hs) under autocast on a CPU, forward and backward: of short rows in fp32.
-    In bf16 it took 3.5 times as long for 40 tokens of 64 numbers, 1.8 times for 128, 1.1 times for
-    256, and from 384 on no longer more (AMD EPYC with AVX512_BF16, one thread, PyTorch 2.13)."""
-    T, hs = args[0].shape[-2:]
-    dtype = torch.float32 if T * hs < LONG else torch.get_autocast_dtype("cpu")
+    """F.scaled_dot_product_attention under autocast on a CPU: of short rows in fp32. In bf16 it
+    takes, with its backward pass, 3.5 times as long for 40 tokens with heads of 64 numbers, 1.8
+    times for 128, 1.1 times for 256, and from 384 on no longer more (AMD EPYC, PyTorch 2.13)."""
+    tokens, width = args[0].shape[-2:]
+    dtype = torch.float32 if tokens * width < LONG else torch.get_autocast_dtype("cpu")
+    return compute(F.scaled_dot_product_attention, dtype, args, more)
+
+
+def layer_norm(*args: Any, **more: Any) -> Tensor:
+    """torch.layer_norm under autocast on a CPU: in fp32, as on a card."""
+    return compute(torch.layer_norm, torch.float32, args, more)
+
+
+def compute(op: Any, dtype: torch.dtype, args: Any, more: Any) -> Tensor:
+    """The operation with all floats in this precision; fp64 stays, as in PyTorch's own rules."""
+    def cast(x: Any) -> Any:
+        floats = isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64
+        return x.to(dtype) if floats else x
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(*(in_precision(x, dtype) for x in args), **{
-            name: in_precision(x, dtype) for name, x in more.items()})
+        return op(*map(cast, args), **{name: cast(x) for name, x in more.items()})
 
 
-def in_precision(x: Any, dtype: torch.dtype) -> Any:
-    """A tensor of floats in this precision, but fp64; all else as it is."""
-    floats = isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64
-    return x.to(dtype) if floats else x
-
-
-# In place of what PyTorch registers for autocast on CPUs, and there alone. So it also holds where a
-# block is computed again for its gradient, and in transformers' models.
-AUTOCAST = torch.library.Library("aten", "IMPL")
+# They take the places of PyTorch's own rules for autocast on CPUs, and no others. So they also hold
+# in models of transformers, and where a block is computed again for its gradient.
+RULES = torch.library.Library("aten", "IMPL")
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")                     # PyTorch says that it is replaced
-    AUTOCAST.impl("scaled_dot_product_attention", attend, "AutocastCPU")
+    warnings.simplefilter("ignore")                     # PyTorch says that a rule is replaced
+    RULES.impl("scaled_dot_product_attention", attend, "AutocastCPU")
+    RULES.impl("layer_norm", layer_norm, "AutocastCPU")

@@ -101,13 +101,13 @@ def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monk
     """A median of steps had paired our short step with TRL's mixed one. The first one warms up."""
     subject, seconds = Subject("base", rows=4, turns=2), iter([0, 10, 11, 14, 15, 17, 21])
     monkeypatch.setattr(beside_trl, "steps", lambda model, objective, source, *_: source)
-    source = beside_trl.our_steps("dpo", subject)
+    source = beside_trl.our_steps("dpo", subject, CPU)
     assert [source.data[i].row.prompt for i in source.order.ravel()] == [
         row.prompt for row in subject.choose("pairs")] and source.order.shape == (3, 4)
     monkeypatch.setattr(beside_trl, "trl_steps", lambda *told: [told[-1]() for _ in range(3)])
     monkeypatch.setattr(beside_trl, "our_steps", lambda *_: iter("abc"))
     monkeypatch.setattr(beside_trl.time, "process_time", lambda: next(seconds))
-    assert beside_trl.against_trl("dpo", subject).startswith("1.00 (")      # 3 + 2 over 1 + 4
+    assert beside_trl.against_trl("dpo", subject, "bf16").startswith("1.00 (")  # 3 + 2 over 1 + 4
 
 
 def test_without_trl_the_line_says_so():
@@ -120,7 +120,7 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     """Such as Windows."""
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
-    assert re.search(r", one thread, fp32, \d+ cores", __main__.machine())
+    assert re.search(r"bf16, one thread, \d+ cores", __main__.machine())
 
 
 def test_readme_has_the_range_of_the_page_of_benchmarks():
