@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from commands import call
 from made import TINY, nano, same, tiny
+from torch.utils.checkpoint import checkpoint
 
 from nanouft import evaluate, generate, reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
+from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_json, write_json
+from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import device, evaluation
 from nanouft.run.device import CompiledBlocks, choose_device
 
@@ -177,6 +180,48 @@ def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, 
     assert cudnn == [False, False]
     assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
     assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
+
+
+@pytest.mark.parametrize("flags, names, size, told", [
+    ("", ["avx512_bf16"], 0, 1), ("", ["amx_tile"], 0, 1), ("", [], 0, 0), ("", None, 0, 0),
+    ("", ["avx512_bf16"], 10**9, 0), ("--dtype fp32", ["avx512_bf16"], 0, 0)], ids=str)
+def test_a_processor_that_multiplies_in_bf16_is_told_of_it(flags, names, size, told, here, capsys,
+                                                           monkeypatch):
+    """Whatever this one can. None: a PyTorch that cannot tell. All of them compute in fp32."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(device, "SMALL", size)
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
+        if names is not None:
+            monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda n=name: n in names,
+                                raising=False)
+    remove(here / "new")
+    assert call(f"train --objective sft --rows 8 --steps 1 --plain --out new {flags}") == 0
+    assert capsys.readouterr().out.count("--dtype bf16") == told
+    about = read_json(here / "new" / "run.json")
+    assert about["device"] == "cpu fp32" and about["processor"].endswith("bf16") == bool(names)
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("padded", [False, True])
+def test_bf16_on_a_cpu_computes_the_attention_of_short_rows_in_fp32(short, padded):
+    """That of long rows in bf16, as PyTorch does. In the forward and where it is computed again."""
+    n = 9 if short else fast.LONG // 64
+    x = torch.randn(1, 2, n, 64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    how = {"attn_mask": torch.zeros(1, 1, 1, n)} if padded else {"is_causal": True}
+
+    def attend(x):
+        q = x @ torch.eye(64)
+        return F.scaled_dot_product_attention(q, q, q, **how)
+    with Device("cpu", "bf16").autocast():
+        y = attend(x)
+        again = checkpoint(attend, x, use_reentrant=False)
+    assert y.dtype == (torch.float32 if short else torch.bfloat16)
+    q = x.bfloat16().to(y.dtype)
+    assert torch.equal(y, F.scaled_dot_product_attention(q, q, q, **{
+        name: z.to(y.dtype) if padded else z for name, z in how.items()}))
+    grads = [torch.autograd.grad(z.sum(), x)[0] for z in (y, again)]
+    assert torch.equal(*grads) and grads[0].isfinite().all()
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
