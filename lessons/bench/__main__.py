@@ -12,9 +12,7 @@ printed goes into docs/benchmarks.md.
 """
 import argparse
 import contextlib
-import functools
 import importlib.metadata
-import itertools
 import os
 import platform
 import re
@@ -24,15 +22,7 @@ from pathlib import Path
 
 import torch
 
-from lessons.bench.beside_trl import (
-    DTYPES,
-    METHODS,
-    Subject,
-    against_trl,
-    if_installed,
-    nano,
-    real,
-)
+from lessons.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, if_installed, nano, real
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.device import multiplies_in_bf16
@@ -42,8 +32,8 @@ def table(name: str, subject: Subject, methods: list[str], dtypes: list[str]) ->
     """Markdown, each line as soon as it is measured."""
     say(f"| {name}: {machine()} | {subject.turns} steps together (quartiles of single ones) |",
         "|---|---|", sep="\n")
-    for method, dtype in itertools.product(methods, dtypes):
-        ratio = if_installed(functools.partial(against_trl, method, subject, dtype))
+    for method, dtype in [(method, dtype) for method in methods for dtype in dtypes]:
+        ratio = if_installed(lambda which=(method, subject, dtype): against_trl(*which))
         say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
 
 
