@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing import fast
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
@@ -75,13 +77,15 @@ def against_trl(name: str, subject: Subject, dtype: str) -> str:
     """The seconds of TRL's steps over ours, all together, and the quartiles of single steps. After
     each of theirs we make one of ours. Seconds are those of the processor, which other programs
     disturb less. dtype: a key of DTYPES."""
-    clock = [time.process_time()]
+    clock, our_long = [time.process_time()], fast.LONG
 
     def after_their_step() -> None:
         clock.append(time.process_time())
-        next(ours)
+        with mock.patch.object(fast, "LONG", our_long):
+            next(ours)
         clock.append(time.process_time())
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
+          mock.patch.object(fast, "LONG", 0)):      # TRL has PyTorch's own attention
         _, precision, settings = DTYPES[dtype]
         ours = our_steps(name, subject, Device("cpu", precision))   # bars stay out of the table
         trl_steps(name, subject, settings, after_their_step)
