@@ -3,6 +3,7 @@ only with what it began with, and a folder of somebody else leads to the right b
 while whatever lies beside it stays as it is. test_ends.py has all ways in which a run may end."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,8 +31,6 @@ from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import (
-    MAY_CHANGE_ON_RESUME,
-    check_resume,
     fingerprint,
     is_scored,
     new_folder,
@@ -256,13 +255,17 @@ def test_any_field_belongs_to_a_run():
     assert key(*known, "x") != key(*masked[0], "x"), "what is only read is not what is trained on"
 
 
-def test_another_torch_or_device_is_named_when_a_run_goes_on(tmp_path, capsys):
-    about = {"key": "k", "config": {}, "hp": {}, "steps": 4, "torch": "2.9", "device": "cpu fp32"}
-    older = about | {"torch": "2.6", "config": dict.fromkeys(["resume", *MAY_CHANGE_ON_RESUME])}
-    (tmp_path / "run.json").write_text(json.dumps(older))
-    (tmp_path / "metrics.jsonl").write_text("")
-    check_resume(tmp_path, about)
-    assert "torch 2.9 in place of 2.6" in capsys.readouterr().out
+def test_another_torch_or_processor_is_named_when_a_run_goes_on(run, capsys):
+    """Where its version wrote the processor down. The second time it only scores the run again."""
+    file = run / "run.json"
+    about = read_json(file)
+    older = {name: x for name, x in about.items() if name != "processor"}
+    for wrote in ({"torch": "2.6", "processor": "vax"}, {}):
+        write_json(file, older | {"torch": about["torch"]} | wrote)
+        (run / "eval.json").unlink(missing_ok=True)
+        assert command(train.main, ["--resume", str(run)]) == 0
+        said = re.findall(r"(\w+) \S+ .*in place of (.*):", capsys.readouterr().out)
+        assert said == list(wrote.items())
 
 
 def test_a_name_with_half_of_a_character_is_read_as_it_was_written(tmp_path):

@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from commands import call
 from made import TINY, nano, same, tiny
+from torch.utils.checkpoint import checkpoint
 
 from nanouft import evaluate, generate, reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
+from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_json, write_json
+from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import device, evaluation
 from nanouft.run.device import CompiledBlocks, choose_device
 
@@ -177,6 +180,41 @@ def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, 
     assert cudnn == [False, False]
     assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
     assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
+
+
+@pytest.mark.parametrize("flags, can, size, told", [
+    ("", "avx512_bf16", 0, 1), ("", "amx_tile", 0, 1), ("", "nothing", 0, 0),
+    ("", "amx_tile", 10**9, 0), ("--dtype fp32", "amx_tile", 0, 0)])
+def test_who_has_a_processor_that_multiplies_in_bf16_is_told_so(flags, can, size, told, here,
+                                                                capsys, monkeypatch):
+    """Whatever this one can. Without --dtype bf16 a run computes in fp32 on each."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(device, "SMALL", size)
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name == can,
+                            raising=False)
+    remove(here / "new")
+    assert call(f"train --objective sft --rows 8 --steps 1 --plain --out new {flags}") == 0
+    assert capsys.readouterr().out.count("--dtype bf16") == told
+    about = read_json(here / "new" / "run.json")
+    assert about["device"] == "cpu fp32"
+    assert about["processor"].endswith("with bf16") == (can != "nothing")
+
+
+@pytest.mark.parametrize("n", [9, fast.LONG // 64])
+def test_bf16_on_a_cpu_computes_the_attention_of_short_rows_in_fp32(n):
+    """That of long rows in bf16, as PyTorch does. In the forward and where it is computed again."""
+    x = torch.randn(1, 2, n, 64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    dtype = torch.bfloat16 if n * 64 == fast.LONG else torch.float32
+
+    def attend(q, mask):
+        return F.scaled_dot_product_attention(q, q, q, attn_mask=mask, is_causal=mask is None)
+    for mask in (None, torch.zeros(1, 1, 1, n)):
+        with Device("cpu", "bf16").autocast():
+            y, again = attend(x, mask), checkpoint(attend, x, mask, use_reentrant=False)
+        assert y.dtype == dtype
+        assert torch.equal(y, attend(x.to(dtype), None if mask is None else mask.to(dtype)))
+        assert torch.equal(*(torch.autograd.grad(z.sum(), x)[0] for z in (y, again)))
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")

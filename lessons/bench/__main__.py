@@ -1,13 +1,14 @@
 """How fast is a training step beside TRL's?
 
     python -m lessons.bench                             # NanoWorld's base, on the CPU
-    python -m lessons.bench --real out/smollm2          # SmolLM2-135M as well
-    python -m lessons.bench --gpu --real out/smollm2    # on a CUDA device: is it right?
+    python -m lessons.bench --init out/smollm2          # a real model, such as SmolLM2-135M
+    python -m lessons.bench --gpu --init out/smollm2    # on a CUDA device: is it right?
 
 Both programs take turns on the same rows in the same order, and the ratio of their times is
-printed: above 1 nanouft is faster. A step has 32 rows, with the real model 8; GRPO samples 4
-answers to each of as many prompts. The clock is CPU time, which other programs on the machine
-disturb less. What is printed goes into docs/benchmarks.md.
+printed: above 1 nanouft is faster. Both compute in fp32, both in bf16, and each as it does by
+default. A step has 32 rows, with a real model 8; GRPO samples 4 answers to each of as many
+prompts. The clock is CPU time, which other programs on the machine disturb less. What is
+printed goes into docs/benchmarks.md.
 """
 import argparse
 import contextlib
@@ -21,18 +22,19 @@ from pathlib import Path
 
 import torch
 
-from lessons.bench.beside_trl import METHODS, Subject, against_trl, if_installed, nano, real
+from lessons.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, if_installed, nano, real
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
+from nanouft.run.device import multiplies_in_bf16
 
 
-def table(name: str, subject: Subject) -> None:
+def table(name: str, subject: Subject, methods: list[str], dtypes: list[str]) -> None:
     """Markdown, each line as soon as it is measured."""
     say(f"| {name}: {machine()} | {subject.turns} steps together (quartiles of single ones) |",
         "|---|---|", sep="\n")
-    for method, (what, _, _) in METHODS.items():
-        ratio = if_installed(lambda method=method: against_trl(method, subject))
-        say(f"| {what}: TRL's time / ours | {ratio} |")
+    for method, dtype in [(method, dtype) for method in methods for dtype in dtypes]:
+        ratio = if_installed(lambda which=(method, subject, dtype): against_trl(*which))
+        say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
 
 
 def machine() -> str:
@@ -41,7 +43,8 @@ def machine() -> str:
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
     processor = names[0] if names else platform.processor()
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", "one thread, fp32",
+    bf16 = "it multiplies in bf16" if multiplies_in_bf16() else "without products in bf16"
+    found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", bf16, "one thread",
              f"{busy}{os.cpu_count()} cores"]
     for name in ("torch", "transformers", "trl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -52,17 +55,19 @@ def machine() -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
+    parser.add_argument("--init", metavar="FOLDER", help="measure this model [NanoWorld's base]")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=[*DTYPES],
+                        help=f"precision; {DTYPES['defaults'][0]} [all three]")
     parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
                         help="check one device in place of that [cuda]; cpu only tries this code")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.bench import gpu
-        return gpu.main(flags.gpu, flags.real)
+        return gpu.main(flags.gpu, flags.init)
     torch.set_num_threads(1)
-    table("NanoWorld's base", nano())
-    if flags.real:
-        table(Path(flags.real).name, real(flags.real))
+    subject = real(flags.init) if flags.init else nano()
+    table(Path(flags.init or "NanoWorld's base").name, subject, flags.methods, flags.dtype)
     return 0
 
 

@@ -1,6 +1,6 @@
 """Optimizer steps of ours beside those of TRL's trainers: they take turns on one machine.
 
-    against_trl("dpo", nano())      # seconds of TRL's steps over ours
+    against_trl("dpo", nano(), "fp32")      # seconds of TRL's steps over ours
 
 The subject of both is the base after SFT, or a real model. Both read the same rows once, in the
 same order, which neither sorts by length, so step by step they have the same rows.
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -23,13 +24,19 @@ from nanouft.compare import runs
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW
-from nanouft.loop import Step, Update, make_optimizer, steps
+from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing import fast
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
+FAST = {"gradient_checkpointing": False}
+DTYPES: dict[str, tuple[str, str, dict]] = {    # how it is told, our precision, TRL's settings
+    "fp32": ("both in fp32", "fp32", FAST | {"bf16": False}),
+    "bf16": ("both in bf16", "bf16", FAST | {"bf16": True}),
+    "defaults": ("defaults: ours fp32, TRL's bf16 with gradient checkpointing", "fp32", {})}
 METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of rows, TRL's settings
     "sft": ("optimizer step of SFT", "demos", {}),
     "dpo": ("optimizer step of DPO, references precomputed", "pairs",
@@ -66,19 +73,22 @@ def real(folder: str) -> Subject:
     return Subject(folder, rows=8, turns=3)
 
 
-def against_trl(name: str, subject: Subject) -> str:
+def against_trl(name: str, subject: Subject, dtype: str) -> str:
     """The seconds of TRL's steps over ours, all together, and the quartiles of single steps. After
     each of theirs we make one of ours. Seconds are those of the processor, which other programs
-    disturb less."""
-    clock = [time.process_time()]
+    disturb less. dtype: a key of DTYPES."""
+    clock, our_long = [time.process_time()], fast.LONG
 
     def after_their_step() -> None:
         clock.append(time.process_time())
-        next(ours)
+        with mock.patch.object(fast, "LONG", our_long):
+            next(ours)
         clock.append(time.process_time())
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        ours = our_steps(name, subject)             # bars do not stand in the table
-        trl_steps(name, subject, after_their_step)
+    with (contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
+          mock.patch.object(fast, "LONG", 0)):      # TRL has PyTorch's own attention
+        _, precision, settings = DTYPES[dtype]
+        ours = our_steps(name, subject, Device("cpu", precision))   # bars stay out of the table
+        trl_steps(name, subject, settings, after_their_step)
     theirs, mine = np.diff(clock).reshape(-1, 2)[1:].T
     low, high = np.quantile(theirs / mine, [0.25, 0.75])
     return f"{theirs.sum() / mine.sum():.2f} ({low:.2f} to {high:.2f})"
@@ -92,7 +102,7 @@ def if_installed(measure: Callable[[], str]) -> str:
         return f"not measured: {f'{e.name} is not installed' if e.name else e}"
 
 
-def our_steps(name: str, subject: Subject) -> Iterator[Step]:
+def our_steps(name: str, subject: Subject, device: Device) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     optimizer = make_optimizer(model, objective.lr, fused=True)
@@ -102,17 +112,19 @@ def our_steps(name: str, subject: Subject) -> Iterator[Step]:
     source: RowSource | Rollouts
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, Sampler(model, start, tok),
+        source = Rollouts(encoded, objective, Sampler(model, start, tok, device=device),
                           world.exact_scores, batching)
     else:
-        encoded = FrozenModels(model, tok.pad).prepare(encoded, objective)
+        encoded = FrozenModels(model, tok.pad, device).prepare(encoded, objective)
         source = RowSource(encoded, batching, tok.pad)
     source.order = np.arange(len(encoded)).reshape(-1, subject.rows)
-    return steps(model, objective, source, Update(optimizer, clip=1.0), range(batching.steps))
+    return steps(model, objective, source, Update(optimizer, clip=1.0), range(batching.steps),
+                 device)
 
 
-def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> None:
-    """TRL's trainer makes as many optimizer steps as ours, on NanoWorld's rows."""
+def trl_steps(name: str, subject: Subject, how: dict, after_step: Callable[[], None]) -> None:
+    """TRL's trainer makes as many optimizer steps as ours, on NanoWorld's rows. how: settings of
+    DTYPES."""
     import datasets
     import trl
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -127,10 +139,10 @@ def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> No
         file.write_text("\n".join(json.dumps(chat(row, kind)) for row in subject.choose(kind)),
                         encoding="utf-8")
         config = getattr(trl, f"{name.upper()}Config")(
-            place, max_steps=1 + subject.turns, use_cpu=True, bf16=False, report_to="none",
+            place, max_steps=1 + subject.turns, use_cpu=True, report_to="none",
             train_sampling_strategy="sequential",       # GRPO reads shuffle_dataset instead
-            per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings)
+            per_device_train_batch_size=subject.rows * answers, save_strategy="no",
+            logging_strategy="no", disable_tqdm=True, **settings, **how)
         getattr(trl, f"{name.upper()}Trainer")(
             AutoModelForCausalLM.from_pretrained(subject.folder, dtype=torch.float32), args=config,
             train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",

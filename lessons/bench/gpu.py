@@ -1,7 +1,7 @@
 """What to run first on a GPU: does it compute what the CPU computes?
 
     python -m lessons.bench --gpu                       # one CUDA device
-    python -m lessons.bench --gpu --real out/smollm2    # a model of transformers as well
+    python -m lessons.bench --gpu --init out/smollm2    # a model of transformers as well
     python -m lessons.bench --gpu cpu                   # the same lines on the CPU, to try the code
 
 A check prints `ok`, or `LOOK` where a figure is not as expected; then something is wrong, or the

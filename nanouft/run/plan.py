@@ -21,6 +21,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quantity, say
+from nanouft.run.device import processor
 from nanouft.run.folder import fingerprint, hash_of, questions_of_run
 from nanouft.run.load import Rows, encode_rows
 from nanouft.run.pace import choose_pace, with_beta
@@ -94,7 +95,8 @@ class Plan:
                 "code": hash_of(user_code) if user_code else None,
                 "files": [hash_of(file) for file in cfg.data or ()],
                 "asked": " ".join(sorted(self.trained_questions | questions_of_run(cfg.init))),
-                "torch": torch.__version__, "device": f"{device.name} {device.dtype}"}
+                "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
+                "processor": processor() if device.kind == "cpu" else None}
 
 
 def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows, model: GPT,

@@ -15,6 +15,7 @@ from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
 from nanouft.loop import Device
+from nanouft.plumbing import fast
 
 CPU = Device("cpu", "bf16")
 ROOT = Path(__file__).parents[2]
@@ -101,13 +102,17 @@ def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monk
     """A median of steps had paired our short step with TRL's mixed one. The first one warms up."""
     subject, seconds = Subject("base", rows=4, turns=2), iter([0, 10, 11, 14, 15, 17, 21])
     monkeypatch.setattr(beside_trl, "steps", lambda model, objective, source, *_: source)
-    source = beside_trl.our_steps("dpo", subject)
+    source = beside_trl.our_steps("dpo", subject, CPU)
     assert [source.data[i].row.prompt for i in source.order.ravel()] == [
         row.prompt for row in subject.choose("pairs")] and source.order.shape == (3, 4)
-    monkeypatch.setattr(beside_trl, "trl_steps", lambda *told: [told[-1]() for _ in range(3)])
-    monkeypatch.setattr(beside_trl, "our_steps", lambda *_: iter("abc"))
+    rules = []                      # TRL's steps have PyTorch's own attention, ours has its border
+    monkeypatch.setattr(beside_trl, "trl_steps", lambda *told: [
+        rules.append(fast.LONG) or told[-1]() for _ in range(3)])
+    monkeypatch.setattr(beside_trl, "our_steps", lambda *_: (
+        rules.append(fast.LONG) for _ in range(3)))
     monkeypatch.setattr(beside_trl.time, "process_time", lambda: next(seconds))
-    assert beside_trl.against_trl("dpo", subject).startswith("1.00 (")      # 3 + 2 over 1 + 4
+    assert beside_trl.against_trl("dpo", subject, "bf16").startswith("1.00 (")  # 3 + 2 over 1 + 4
+    assert rules == [0, fast.LONG] * 3
 
 
 def test_without_trl_the_line_says_so():
@@ -120,15 +125,18 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     """Such as Windows."""
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
-    assert re.search(r", one thread, fp32, \d+ cores", __main__.machine())
+    assert re.search(r"bf16, one thread, \d+ cores", __main__.machine())
 
 
 def test_readme_has_the_range_of_the_page_of_benchmarks():
     """From the smallest to the largest median of the lines that compare a step with TRL's."""
     page, readme = (" ".join((ROOT / name).read_text(encoding="utf-8").split())
                     for name in ("docs/benchmarks.md", "README.md"))
-    lines = re.findall(r"step of (\w+)[^|]*: TRL's time / ours \| ([\d.]+)", page)
+    lines = re.findall(r"step of (\w+)[^|]*, both in fp32: TRL's time / ours \| ([\d.]+)", page)
     ranges = [[float(x) for name, x in lines if (name == "GRPO") == sampled]
               for sampled in (False, True)]
     step, sampled = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
     assert re.search(rf"{re.escape(step)} .{{,40}}SFT.{{,30}}GRPO {re.escape(sampled)}", readme)
+    for kind in ("both in bf16", "defaults"):           # of a processor that multiplies in it
+        ratio = re.search(rf"{kind}[^|]*: TRL's time / ours \| ([\d.]+)", page)[1]
+        assert f"{float(ratio):.1f} times" in readme
