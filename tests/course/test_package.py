@@ -83,7 +83,7 @@ def test_every_message_and_the_help_of_every_method_send_to_nothing_of_the_check
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_no_help_sends_to_what_only_a_checkout_has(module, capsys):
-    if module in ("nanouft.data", "nanouft.playground", "frozen_lake"):
+    if module in ("nanouft.compare", "nanouft.data", "nanouft.playground", "frozen_lake"):
         module += ".__main__"
     with pytest.raises(SystemExit):
         import_module(module).main(["--help", *(["all"] if module == "nanouft.train" else [])])
