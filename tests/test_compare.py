@@ -182,6 +182,7 @@ def lives(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, monkeypatch):
     words = f"sft slow.py {SMALL}"
     for number, whom in ((signal.SIGINT, "parent"), (signal.SIGTERM, "parent"),

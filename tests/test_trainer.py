@@ -144,7 +144,7 @@ class Mine(Objective):
     assert len({*map(tuple, one[:4])}) > 2 and None in [line.get("odd") for line in one]
     for x, y in zip(one, two, strict=True):
         rounding = 1e-6 if "decode_gap" in y else None          # beside a KL of 0, for example
-        assert x == {name: want and pytest.approx(want, 1e-4, rounding)
+        assert x == {name: want and pytest.approx(want, 1e-3, rounding)
                      for name, want in y.items()}
 
 
