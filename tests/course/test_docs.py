@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessons.__main__ import PROGRAMS
-from lessons.website import methods_page
+from lessons.behind.website import methods_page
 from nanouft import __version__
 from nanouft.run.evaluation import METRICS
 

@@ -18,17 +18,17 @@ from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
-# "NN" stands for the lessons, which have numbers.
+# "NN" stands for the lessons, which have numbers; lessons/behind counts as its folders.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
         objectives world simple run flat pictures reward evaluate pretrain sample train
         trainer compare pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw page_marks lesson_list tasks course evidence NN extras papers
-        website pieces keys classroom exercises bench __main__""",
-    "lessons/tasks": "limits call task parts papers child submission grade check",
-    "lessons/classroom": "arena exam course_state"}
-COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
+    "lessons": """draw lesson_list tasks course evidence NN papers website keys classroom
+        exercises bench __main__""",
+    "lessons/behind/tasks": "limits call task parts papers child submission grade check",
+    "lessons/behind/classroom": "arena exam course_state"}
+COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
 
@@ -63,17 +63,22 @@ def files_of(*trees: str) -> dict[str, Path]:
     return {named(file): file for tree in trees for file in sorted((ROOT / tree).rglob("*.py"))}
 
 
+def below(package: str, module: str) -> str:
+    """Its folder or file in a package: "tasks" of "lessons.behind.tasks.check"."""
+    return module.removeprefix(package).removeprefix("behind.").split(".")[0]
+
+
 @pytest.mark.parametrize("tree", ORDER)
 def test_a_file_imports_only_what_stands_before_it(tree):
     order, trees, package = ORDER[tree].split(), [*ORDER, "tests"], tree.replace("/", ".") + "."
     for module, file in files_of(tree).items():
         if module + "." == package:                 # __init__.py
             continue
-        place = re.sub(r"^\d\d\w?_.*", "NN", module.removeprefix(package).split(".")[0])
+        place = re.sub(r"^\d\d\w?_.*", "NN", below(package, module))
         place = "__main__" if file.name == "__main__.py" else place      # a program, behind all
         assert place in order, f"{file}: where does it stand in the order?"
         for name in imported(file):
-            top, other = name.split(".")[0], name.removeprefix(package).split(".")[0]
+            top, other = name.split(".")[0], below(package, name)
             if top in trees:
                 assert trees.index(top) <= trees.index(tree), f"{file} imports {name}"
             if name.startswith(package) and other in order:
@@ -239,6 +244,15 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
+
+
+def test_the_names_of_version_4_work_or_say_what_to_type(here):
+    for name in ("extras.povid", "extras.substitutes", "extras.ts_dpo", "classroom.exam"):
+        code, out, _ = here(f"lessons.{name}", "--help")
+        assert code == 0 and out.startswith("usage: python -m lessons")
+    code, out, err = here("lessons.bench", "--gpu", "cpu")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "python -m tests.bench --gpu cpu" in err
 
 
 def test_what_needs_no_torch_does_not_wait_for_it():
