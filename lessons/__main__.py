@@ -10,17 +10,12 @@ from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 PROGRAMS = {
-    "check": ("lessons.behind.tasks.check",
-              "are your exercises, mine.py, papers and pieces right?"),
-    "grade": ("lessons.behind.tasks.grade",
-              "one table for a class, and a file to hand back to each"),
+    "check": ("lessons.behind.tasks.check", "are exercises, mine.py, papers and pieces right?"),
+    "grade": ("lessons.behind.tasks.grade", "a table for a class, and a file to hand back to each"),
     "arena": ("lessons.behind.classroom.arena", "your own loss beside SFT and IFT"),
-    "exam": ("lessons.behind.classroom.exam",
-             "questions with answers: an exam, or a quiz on earlier lessons"),
-    "pages": ("lessons.behind.website.pages",
-              "all lessons as pages and notebooks, in a small site"),
-    "methods": ("lessons.behind.website.methods_page",
-                "writes the lists of methods and lessons, if you add one"),
+    "exam": ("lessons.behind.classroom.exam", "an exam, or a quiz of earlier lessons, and answers"),
+    "pages": ("lessons.behind.website.pages", "lessons as pages and notebooks, in a small site"),
+    "methods": ("lessons.behind.website.methods_page", "writes the lists of methods and lessons"),
     "evidence": ("lessons.evidence", "what was found, and every verdict"),
     "bench": ("tests.bench", "seconds of a step beside TRL, and checks of a GPU"),
 }

@@ -1,5 +1,4 @@
-"""What the old name lessons.bench says: the bench is a tool of tests/."""
-import shlex
+"""What the old name lessons.bench says."""
 import sys
 
 from nanouft.plumbing.entry import command
@@ -7,8 +6,7 @@ from nanouft.plumbing.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
-    words = shlex.join(["python", "-m", "tests.bench", *(sys.argv[1:] if argv is None else argv)])
-    raise UserError(f"the bench beside TRL is a tool of tests/ now; type: {words}")
+    raise UserError("the bench beside TRL is a tool of tests/ now; type: python -m tests.bench")
 
 
 if __name__ == "__main__":

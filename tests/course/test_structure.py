@@ -42,7 +42,8 @@ def texts() -> dict[Path, str]:
 
 def named(file: Path) -> str:
     """Its name as a module: "nanouft.data.rows"; a package is its __init__.py."""
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(x for x in parts if x != "behind").removesuffix(".__init__")
 
 
 def imported(file: Path) -> list[str]:
@@ -54,6 +55,7 @@ def imported(file: Path) -> list[str]:
             out += [".".join([*beside, *filter(None, [node.module]), a.name]) for a in node.names]
         elif isinstance(node, ast.Import):
             out += [a.name for a in node.names]
+    out = [x.replace("lessons.behind.", "lessons.") for x in out]
     # a lesson finds its neighbours as `course`
     return [f"lessons.{x}" if (ROOT / "lessons" / f"{x.partition('.')[0]}.py").exists() else x
             for x in out]
@@ -63,22 +65,17 @@ def files_of(*trees: str) -> dict[str, Path]:
     return {named(file): file for tree in trees for file in sorted((ROOT / tree).rglob("*.py"))}
 
 
-def below(package: str, module: str) -> str:
-    """Its folder or file in a package: "tasks" of "lessons.behind.tasks.check"."""
-    return module.removeprefix(package).removeprefix("behind.").split(".")[0]
-
-
 @pytest.mark.parametrize("tree", ORDER)
 def test_a_file_imports_only_what_stands_before_it(tree):
-    order, trees, package = ORDER[tree].split(), [*ORDER, "tests"], tree.replace("/", ".") + "."
+    order, trees, package = ORDER[tree].split(), [*ORDER, "tests"], named(ROOT / tree) + "."
     for module, file in files_of(tree).items():
         if module + "." == package:                 # __init__.py
             continue
-        place = re.sub(r"^\d\d\w?_.*", "NN", below(package, module))
+        place = re.sub(r"^\d\d\w?_.*", "NN", module.removeprefix(package).split(".")[0])
         place = "__main__" if file.name == "__main__.py" else place      # a program, behind all
         assert place in order, f"{file}: where does it stand in the order?"
         for name in imported(file):
-            top, other = name.split(".")[0], below(package, name)
+            top, other = name.split(".")[0], name.removeprefix(package).split(".")[0]
             if top in trees:
                 assert trees.index(top) <= trees.index(tree), f"{file} imports {name}"
             if name.startswith(package) and other in order:
@@ -247,12 +244,10 @@ def test_a_name_that_is_no_command_is_one_line(words, told, here):
 
 
 def test_the_names_of_version_4_work_or_say_what_to_type(here):
-    for name in ("extras.povid", "extras.substitutes", "extras.ts_dpo", "classroom.exam"):
-        code, out, _ = here(f"lessons.{name}", "--help")
-        assert code == 0 and out.startswith("usage: python -m lessons")
-    code, out, err = here("lessons.bench", "--gpu", "cpu")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "python -m tests.bench --gpu cpu" in err
+    for name in ("povid", "substitutes", "ts_dpo"):
+        assert here(f"lessons.extras.{name}", "--help")[0] == 0
+    code, out, err = here("lessons.bench", "--gpu")
+    assert (code, out) == (2, "") and err.endswith("type: python -m tests.bench\n")
 
 
 def test_what_needs_no_torch_does_not_wait_for_it():
