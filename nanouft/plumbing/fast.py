@@ -4,11 +4,9 @@
 is minus cross entropy. Its _ says, as in PyTorch, that the argument is lost: large logits are read
 in chunks and overwritten.
 
-`attend` is F.scaled_dot_product_attention, and on a CPU in bf16 faster. `rules` gives it to a model
-of transformers, whose code calls PyTorch's.
+`attend` is F.scaled_dot_product_attention, and on a CPU in bf16 faster.
 """
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -63,32 +61,25 @@ def rows_at_once(x: Tensor) -> int:
 LONG = 384 * 64         # tokens * width of a head: from here on bf16 attention is as fast as fp32
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, **more: Any) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
+           **more: Any) -> Tensor:
     """F.scaled_dot_product_attention; under autocast on a CPU that of short rows in fp32. In bf16
-    it takes, with its backward pass, 3.5 times as long for 40 tokens with heads of 64 numbers, 1.8
-    times for 128, 1.1 times for 256, and from 384 on no longer (AMD EPYC, PyTorch 2.13)."""
+    it takes up to 3.6 times as long, mostly in its backward pass (docs/benchmarks.md)."""
     short = q.is_cpu and q.shape[-2] * q.shape[-1] < LONG
-    if short and torch.is_autocast_enabled("cpu"):
-        return in_fp32(F.scaled_dot_product_attention, q, k, v, **more)
-    return F.scaled_dot_product_attention(q, k, v, **more)
-
-
-def in_fp32(op: Any, *args: Any, **more: Any) -> Tensor:
-    """What this operation gives if all that is in half precision is fp32."""
-    def cast(x: Any) -> Any:
-        half = isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16)
-        return x.float() if half else x
+    if not (short and torch.is_autocast_enabled("cpu")):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, **more)
+    if attn_mask is not None and attn_mask.is_floating_point():
+        attn_mask = attn_mask.float()
     with torch.autocast("cpu", enabled=False):
-        return op(*map(cast, args), **{name: cast(x) for name, x in more.items()})
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask, **more)
 
 
-def rules() -> AbstractContextManager:
-    """Around the forward of a model of transformers. Under autocast on a CPU it has our attention,
-    and its LayerNorm is in fp32, as on a card. Elsewhere, and after it, nothing is changed."""
-    return Rules() if torch.is_autocast_enabled("cpu") else nullcontext()
+def our_attention() -> AbstractContextManager:
+    """Around a forward of transformers under autocast on a CPU: its attention is `attend`. For any
+    other forward, at the same time or later, it is PyTorch's."""
+    return Attend() if torch.is_autocast_enabled("cpu") else nullcontext()
 
 
-class Rules(TorchFunctionMode):
+class Attend(TorchFunctionMode):
     def __torch_function__(self, op: Any, types: Any, args: Any = (), more: Any = None) -> Any:
-        ours = {F.scaled_dot_product_attention: attend, F.layer_norm: partial(in_fp32, op)}
-        return ours.get(op, op)(*args, **(more or {}))
+        return (attend if op is F.scaled_dot_product_attention else op)(*args, **(more or {}))

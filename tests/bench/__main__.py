@@ -18,34 +18,34 @@ import platform
 import re
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.device import multiplies_in_bf16
-from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, if_installed, nano, real
+from nanouft.run.device import processor
+from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 
 def table(name: str, subject: Subject, methods: list[str], dtypes: list[str]) -> None:
     """Markdown, each line as soon as it is measured."""
     say(f"| {name}: {machine()} | {subject.turns} steps together (quartiles of single ones) |",
         "|---|---|", sep="\n")
-    for method, dtype in [(method, dtype) for method in methods for dtype in dtypes]:
-        ratio = if_installed(lambda which=(method, subject, dtype): against_trl(*which))
-        say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
+    for method in methods:
+        for dtype in dtypes:
+            say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | "
+                f"{against_trl(method, subject, dtype)} |")
 
 
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    processor = names[0] if names else platform.processor()
+    cpu = names[0] if names else platform.processor()
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    bf16 = "it multiplies in bf16" if multiplies_in_bf16() else "without products in bf16"
-    found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", bf16, "one thread",
-             f"{busy}{os.cpu_count()} cores"]
+    found = [cpu, processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
     for name in ("torch", "transformers", "trl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
@@ -65,8 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     if flags.gpu:
         from tests.bench import gpu
         return gpu.main(flags.gpu, flags.init)
+    if find_spec("trl") is None:
+        parser.error("TRL is not installed: pip install trl")
     torch.set_num_threads(1)
-    subject = real(flags.init) if flags.init else nano()
+    subject = Subject(flags.init, rows=8, turns=3) if flags.init else nano()
     table(Path(flags.init or "NanoWorld's base").name, subject, flags.methods, flags.dtype)
     return 0
 
