@@ -11,14 +11,12 @@ prompts. The clock is CPU time, which other programs on the machine disturb less
 printed goes into docs/benchmarks.md.
 """
 import argparse
-import contextlib
-import importlib.metadata
 import os
 import platform
 import re
 import sys
 import time
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -29,16 +27,6 @@ from nanouft.run.device import processor
 from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 
-def table(name: str, subject: Subject, methods: list[str], dtypes: list[str]) -> None:
-    """Markdown, each line as soon as it is measured."""
-    say(f"| {name}: {machine()} | {subject.turns} steps together (quartiles of single ones) |",
-        "|---|---|", sep="\n")
-    for method in methods:
-        for dtype in dtypes:
-            say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | "
-                f"{against_trl(method, subject, dtype)} |")
-
-
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
     file = Path("/proc/cpuinfo")
@@ -46,9 +34,7 @@ def machine() -> str:
     cpu = names[0] if names else platform.processor()
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
     found = [cpu, processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
-    for name in ("torch", "transformers", "trl"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"{name} {importlib.metadata.version(name)}")
+    found += [f"{name} {version(name)}" for name in ("torch", "transformers", "trl")]
     return ", ".join([*found, time.strftime("%Y-%m-%d")])
 
 
@@ -65,11 +51,15 @@ def main(argv: list[str] | None = None) -> int:
     if flags.gpu:
         from tests.bench import gpu
         return gpu.main(flags.gpu, flags.init)
-    if find_spec("trl") is None:
-        parser.error("TRL is not installed: pip install trl")
     torch.set_num_threads(1)
+    here = machine()                                    # raises before any training without TRL
     subject = Subject(flags.init, rows=8, turns=3) if flags.init else nano()
-    table(Path(flags.init or "NanoWorld's base").name, subject, flags.methods, flags.dtype)
+    say(f"| {Path(flags.init or 'NanoWorld').name}: {here} | {subject.turns} steps together "
+        "(quartiles of single ones) |", "|---|---|", sep="\n")
+    for method in flags.methods:
+        for dtype in flags.dtype:                       # each line as soon as it is measured
+            ratio = against_trl(method, subject, dtype)
+            say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
     return 0
 
 

@@ -110,14 +110,9 @@ def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monk
     assert beside_trl.against_trl("dpo", subject, "bf16").startswith("1.00 (")  # 3 + 2 over 1 + 4
 
 
-def test_without_trl_nothing_is_trained(monkeypatch):
-    monkeypatch.setattr(__main__, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="2"):
-        __main__.main([])
-
-
 def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     """Such as Windows."""
+    monkeypatch.setattr(__main__, "version", str)       # TRL need not be there
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
     assert re.search(r"one thread, \d+ cores", __main__.machine())
