@@ -11,14 +11,14 @@ from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 PROGRAMS = {            # its module, and what it leaves behind
-    "check": ("tasks.check", "your smallest wrong case, printed; no file"),
-    "grade": ("tasks.grade", "a class's points, a file for each: out/class"),
-    "exam": ("classroom.exam", "questions, and their answers: out/exam"),
-    "pages": ("website.pages", "lessons, results, docs as a site: out/pages"),
-    "evidence": ("evidence", "what we found, and every verdict; no file"),
-    "arena": ("classroom.arena", "a verdict on each student's loss: arena.csv"),
-    "bench": ("bench", "seconds of a step beside TRL, checks of a GPU"),
-    "methods": ("website.methods_page", "lists of methods and lessons, if you add one"),
+    "check": ("lessons.behind.tasks.check", "your smallest wrong case, printed; no file"),
+    "grade": ("lessons.behind.tasks.grade", "a class's points, a file for each: out/class"),
+    "exam": ("lessons.behind.classroom.exam", "questions, and their answers: out/exam"),
+    "pages": ("lessons.behind.website.pages", "lessons, results, docs as a site: out/pages"),
+    "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
+    "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: arena.csv"),
+    "bench": ("tests.bench", "seconds of a step beside TRL, checks of a GPU"),
+    "methods": ("lessons.behind.website.methods_page", "lists of methods and lessons, if you add one"),
 }
 MORE = ("arena", "bench", "methods")            # what `--help all` lists too
 
@@ -37,13 +37,13 @@ def show_programs(everything: bool) -> None:
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
-        from lessons.classroom.course_state import show_course  # nothing else waits for torch
+        from lessons.behind.classroom.course_state import show_course  # nothing else reads torch
         show_course()
         say()
     if name in ("", "-h", "--help"):
         show_programs(rest == ["all"])
         return 0
-    run_program(f"lessons.{PROGRAMS[one_of('program', name, PROGRAMS)][0]}", rest)
+    run_program(PROGRAMS[one_of("program", name, PROGRAMS)][0], rest)
     return 0
 
 
