@@ -18,7 +18,7 @@ PROGRAMS = {            # its module, and what it leaves behind
     "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
     "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: arena.csv"),
     "bench": ("tests.bench", "seconds of a step beside TRL, checks of a GPU"),
-    "methods": ("lessons.behind.website.methods_page", "lists of methods and lessons, if you add one"),
+    "methods": ("lessons.behind.website.methods_page", "the lists of methods and lessons"),
 }
 MORE = ("arena", "bench", "methods")            # what `--help all` lists too
 
