@@ -65,8 +65,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
            **more: Any) -> Tensor:
     """F.scaled_dot_product_attention; under autocast on a CPU that of short rows in fp32. In bf16
     it takes up to 3.6 times as long, mostly in its backward pass (docs/benchmarks.md)."""
-    short = q.is_cpu and q.shape[-2] * q.shape[-1] < LONG
-    if not (short and torch.is_autocast_enabled("cpu")):
+    half = q.is_cpu and torch.is_autocast_enabled("cpu")
+    if not half or q.shape[-2] * q.shape[-1] >= LONG:
         return F.scaled_dot_product_attention(q, k, v, attn_mask, **more)
     if attn_mask is not None and attn_mask.is_floating_point():
         attn_mask = attn_mask.float()
