@@ -65,7 +65,7 @@ SAMPLED = "--reward r.py:f --max-new 6"
 RUNS = {
     "ift": "ift --lam 0.5",                     # a second forward
     "neftune": "neftune",                       # draws random numbers
-    "hft": "hft",                               # frozen weights, by the seed
+    "hft": "hft --eval-every 2",                # frozen weights, by the seed; held-out figures
     "dpo": "dpo",                               # the start model's numbers
     "kto": "kto",                               # rows that read other rows
     "ppo": f"ppo {SAMPLED}",                    # a critic; four steps on each rollout
