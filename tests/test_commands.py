@@ -176,16 +176,14 @@ def test_sample_names_the_system_prompt_of_all_rows(here, capsys):
     """If it asks without one. A run alone is asked beside its start, which has the same one."""
     shutil.copytree("run", "asked")
     about, line = read_json(here / "run" / "run.json"), "sample asked --prompt Hi --max-new 2"
-    long = f'"{"Two lines " * 5}Two [...]" (it is whole in asked/run.json)'
     for system, told in (("You answer 'mails'.", shlex.quote("You answer 'mails'.")),
-                         ("Two\nlines " * 9, long), ("", "")):
+                         ("Two\nlines " * 9, "(it is whole in asked/run.json)"), ("", "")):
         write_json(here / "asked" / "run.json", about | {"system": system})
-        assert call(line) == 0
-        said = [x for x in capsys.readouterr().out.splitlines() if "system prompt" in x]
-        assert said == ["All rows of asked began with a system prompt; ask with it: --system "
-                        + told] * bool(told)
-        assert call(f"{line} --system Hi") == call(f"{line} --plain") == 0
-        assert "system prompt" not in capsys.readouterr().out
+        for more, times in (("", 1), ("--system Hi", 0), ("--plain", 0)):
+            assert call(f"{line} {more}") == 0
+            said = capsys.readouterr().out
+            assert said.count("began with a system prompt") == times * bool(told)
+            assert told in said or not times
         assert call("sample run asked asked --prompt Hi --max-new 2") == 0
         assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
 
