@@ -10,7 +10,6 @@ import torch
 from made import FORMS, Form, batch_of, killed_in_step, nano, one_error, push, with_logps
 
 from nanouft import objectives, train
-from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.dpo import Pairs
@@ -142,16 +141,6 @@ def test_hft_rounds_an_odd_half_down_and_up_in_turn(matrices, halves):
     OBJECTIVES["hft"]().setup(model, 0)
     names = frozen(model)
     assert [sum(name.startswith(f"h.{i}.") for name in names) for i in range(6)] == halves
-
-
-def test_hft_keeps_its_half_bit_for_bit(here):
-    """And no more when it is resumed (test_loop.py)."""
-    train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft").replace("--steps 4", "--steps 1"))
-               + ["whole", "--seed", "5"])
-    (before, _), (whole, _), (half, _) = map(start_model, ("start", "whole", "start"))
-    OBJECTIVES["hft"]().setup(half, 5)
-    for name, p in whole.named_parameters():
-        assert torch.equal(p, before.get_parameter(name)) == (name in frozen(half)), name
 
 
 # ---- an objective of your own --------------------------------------------------------------------

@@ -237,11 +237,3 @@ def test_wordings_of_one_fact_are_drawn_together():
                                zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
     assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
     assert (told["low"], told["high"]) == measure.bootstrap([2, 0, 0.5], [2, 1, 1])
-
-
-def test_questions_of_all_parts_of_a_file_are_answered():
-    """Not the first ones alone, which may be of one kind."""
-    rows = [Row(say("user", f"ask {i}"), where=f"x, line {i}") for i in range(20)]
-    cfg = evaluate.EvaluateFlags(data=["x"], items=4, max_new=2)
-    measured, *_ = evaluate.measure_answers("it", nano(), NANO, rows, cfg, CPU)
-    assert measured["greedy answers"].where == tuple(f"x, line {i}" for i in (0, 5, 10, 15))
