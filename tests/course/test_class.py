@@ -149,6 +149,17 @@ def test_a_stub_does_nothing_but_raise(body, begun):
     assert definition(function + again, "half").lineno > 1
 
 
+def test_a_program_that_has_begun_is_not_called_not_started(graded):
+    """PyTorch raises this error, too, and so may a branch that is not written yet."""
+    hand_in("torch", "import torch\ndef advantages(method, R):\n"
+            "    return torch.arange(3).softmax(0)\n")
+    hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"))
+    table("ex12")
+    for name in ("torch", "branch"):
+        text = Path("out", f"{name}.md").read_text()
+        assert "Right in " in text and "NotImplementedError: " in text, text
+
+
 # ---- what is not read is named -------------------------------------------------------------------
 def test_a_file_that_cannot_be_read_and_a_link_are_named(graded):
     hand_in("ada", "{", "ex12.ipynb")
