@@ -682,6 +682,7 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
 
 @pytest.mark.parametrize("item, kinds, said", [
     (QA | {"label": True, "score_chosen": 9}, ["labels"], "score_chosen (1 row)"),
+    (QA | {"chosen": "b", "rejected": "c"}, ["demos"], "chosen (1 row), rejected (1 row)"),
     (QA | {"chosen": "b", "rejected": "c"}, ["pairs"], "response (1 row)"),
     (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"],
      "label (1 row), p (1 row)"),
