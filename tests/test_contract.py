@@ -189,6 +189,8 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
     (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
      "the metric 'nats' must be a number or a tensor of shape (), and is a tensor of shape ("),
+    (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "and is a str"),
+    (LOSS + "return batch.seqs['answer'].logp.sum(1), {}", "it returned (a tensor of shape ("),
     (ON_POLICY + "return batch, {'all': batch.per_row['reward']}", "the metric 'all'"),
     (ON_POLICY + "batch.per_row['a'] = batch.per_row['reward'][:, None]\n        return batch, {}",
      "per_row['a'] must have shape ("),

@@ -116,8 +116,8 @@ def test_the_scorer_sees_a_demonstration_as_text():
     assert batch.per_row["demo"].sum() == P
     talk = (*say("assistant", "b"), *say("user", "c"), *say("assistant", "d"))
     demo = encode(demo_and_prompt_rows([Row(say("user", "a"), talk)])[:1], NANO, 115)[0][0]
-    told = score_demos([None, demo], lambda rows, texts: [float(text == "d") for text in texts])
-    assert told["demo_reward"].tolist() == [0, 1], "of a dialogue its last answer"
+    told = score_demos([None, demo], lambda rows, texts: [float(text == "d") / 2 for text in texts])
+    assert told["demo_reward"].tolist() == [0, 0.5], "of a dialogue its last answer"
 
 
 def test_without_a_demonstration_there_is_a_line():
