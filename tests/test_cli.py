@@ -67,6 +67,7 @@ REFUSED = {     # command line: a word that the message must hold
     "sample base --plain --prompt ''": "--plain",
     "train --objective sft --beta 1": "--beta",
     "train ift": "train has no ift",
+    "train --objective sft --Batch-Siz 1": "--batch-s",
     "train --objective DPOO": "dpo",
     "pushes --show 'sft --lamb 1'": "--lamb",
     "train --variant relesed": "released",
