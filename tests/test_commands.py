@@ -31,6 +31,7 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e": "10 of 10",
     ONCE + "--objective hft --data demos.jsonl --plain --out h": "0.05M of 0.06M",
     ONCE + "--objective una --data scores.jsonl --plain --out b": '"beta": 0.091',
+    ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3',
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1": "40 rows|20 left out (20: too l",
     ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
         "15 to learn from, 30 held out, 4 left out (4: too long |-weight 6.5 |1: without the old",
@@ -40,6 +41,8 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     "data mixed.jsonl --init start --objective dpo": "20 left out (20: too long|rejected: ",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",
+    "evaluate start --items 2 --split val": "2 val prompts",
+    "evaluate start --data twice.jsonl": "(1 row)",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
     "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`

@@ -180,6 +180,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE + MINE[len(HEAD):].replace("Mine", "Other"), "it has Mine, Other; mine.py:NAME says"),
     (MINE.replace("aim: float", "aim"), "mine.py, line 5: TypeError: aim is no part"),
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
+    (MINE.replace("lr = 1e-4", "data = ['pairs']"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'pair'"), "one of demos, pairs, labels, scores, prompts"),
     (MINE.replace("lr = 1e-4", "data = 'demos + pairs'"), "need a `choose` of your own"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),

@@ -122,6 +122,7 @@ prompt=a; label=1 -> no answer, or an empty one
 prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
 prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25, not true or false, or 1 or 0
+prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" holds messages that became
 question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" holds messages that
 prompt=a; response=b; output=c -> line 2: two names of one field: "response" and "output"
 messages=[{"role": "user", "content": "a", "value": "b"}] -> line 2: "messages" holds two names of

@@ -251,6 +251,8 @@ def refusal(*args, **more) -> str:
     ("rpo", SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2), "one process"),
     ("sft", SimpleNamespace(n_gpu=2), "torchrun --nproc_per_node 2"),
     ("sft", {"label_smoothing_factor": 0.1}, "label_smoothing_factor: is not read here"),
+    ("sft", {"neftune_noise_alpha": 5.0}, "neftune_noise_alpha: is not read here"),
+    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here"),
     ("sft", {"train_sampling_strategy": "group_by_length"}, "nanouft.train's order"),
     ("sft", {"include_num_input_tokens_seen": True}, "tokens are not counted"),
     ("sft", SimpleNamespace(deepspeed="x"), "deepspeed: is not read here")])
