@@ -28,6 +28,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.tensors import read_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import (
@@ -114,8 +115,8 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, caps
         optimizer.step()
         save_step(tmp_path, step, model, optimizer, SCALER)
     folder = tmp_path / "steps" / "2"
-    about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
-    weights = load_file(folder / "model.safetensors")
+    about = read_json(folder / "step.json")
+    weights, tensors = (read_tensors(folder / f"{x}.safetensors") for x in ("model", "optimizer"))
     whole = {file: file.read_bytes() for file in folder.iterdir()}
 
     def loaded(model: torch.nn.Module) -> int:
