@@ -315,13 +315,14 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     assert ROOT / file == LESSONS[0]
     plant(folder, _02="guess 40\nhappened 30 %\n", _03="guess 40\n",
           _04_another="guess 60\nhappened 68 %")
-    monkeypatch.setattr(course_state, "begun", lambda name: name == "02a")
+    monkeypatch.setattr(course_state, "begun", lambda name: name in ("02a", "padded"))
     course_state.show_course()
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
-    assert rows["02"].endswith("? 40: 30 % - +02a padded token_logp sft_loss")
+    assert rows["02"].endswith("? 40: 30 % - +02a mine 1/3")
     assert rows["03"].endswith(" 40 - 03a")
-    assert rows["04"].endswith(" - 60: 68 % 04a mix_in_own_guess")
+    assert rows["04"].endswith(" - 60: 68 % 04a mine 0/1")
+    assert max(map(len, lines)) <= 80
     assert lines[-1] == f"Next: python lessons/{LESSONS[0].name}"
 
 
