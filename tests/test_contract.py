@@ -1,6 +1,7 @@
 """What an objective is: settings, facts and methods of one class; and an objective of your own."""
 import json
 import shlex
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +36,7 @@ RUN = ("--objective mine.py --aim 2 --init start --rows 32 --batch-size 8 --step
 @pytest.fixture
 def here(belongings, tmp_path, monkeypatch):
     """A folder with mine.py and a start model."""
-    (tmp_path / "start").symlink_to(belongings / "start")
+    shutil.copytree(belongings / "start", tmp_path / "start")
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     return tmp_path

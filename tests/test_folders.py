@@ -26,7 +26,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.plumbing.tensors import save_tensors
+from nanouft.plumbing.tensors import read_tensors, save_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import fingerprint, is_scored, new_folder, read_lines
@@ -87,7 +87,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, caps
     damaged += [("step.json", json.dumps(about | change).encode()) for change in (
         {"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3})]
     for file, name in (("optimizer", "0.step"), ("optimizer", "0.exp_avg"), ("model", "bias")):
-        others = load_file(folder / f"{file}.safetensors")
+        others = read_tensors(folder / f"{file}.safetensors")
         x = others.pop(name)
         damaged += [(f"{file}.safetensors", save(others | odd)) for odd in (
             {}, {name: x * torch.nan}, {name: x.reshape(-1)[:1].repeat(3)}, {name: x.half()})]

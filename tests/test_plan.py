@@ -1,6 +1,5 @@
 """What a run reads and how much of it (nanouft/run/load.py, plan.py, pace.py), and the models that
 a method needs first."""
-import os
 from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -244,8 +243,7 @@ def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
         assert call(line) == 130
     left, = (f for f in (here / "out/.first").glob("*") if not (f / "model.safetensors").exists())
     capsys.readouterr()
-    if hasattr(os, "fork"):                             # Windows has no such locks
-        with locked(left):
-            assert call(line) == 2
+    with locked(left):
+        assert call(line) == 2
         assert f"{left.name}: another process works there now" in one_error(capsys)
     assert call(line) == 0 and (left / "model.safetensors").exists()

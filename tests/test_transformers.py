@@ -30,6 +30,7 @@ from nanouft.models.hf import HFModel, check, merged_weights
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.tensors import read_tensors
 from nanouft.rollout import Sampler
 from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
@@ -343,7 +344,7 @@ def changed(source: str, folder: Path, changes: dict) -> str:
     shutil.copytree(source, folder)
     for name, change in changes.items():
         file = folder / name
-        weights = load_file(file) if name.endswith(".safetensors") else {}
+        weights = read_tensors(file) if name.endswith(".safetensors") else {}
         if change is None:
             file.unlink()
         elif isinstance(change, str):
@@ -430,13 +431,13 @@ def test_code_that_a_folder_asks_for_is_not_followed(
     asked = {name: {**own[name], **x} if name in own else x for name, x in asked.items()}
     folder, out = changed(folders[kind], tmp_path / "m", {CONFIG: asked, TOKENS: {
         "auto_map": AUTO}, "custom_generate/generate.py": "raise SystemExit"}), tmp_path / "out"
-    for source in (folder, out):
+    for source, saved in ((folder, out), (out, tmp_path / "again")):
         model, tok = start_model(str(source))
         assert torch.equal(model(IDS), start_model(folders[kind])[0](IDS))
         config = model.net.config
         assert {config._attn_implementation, config._experts_implementation} <= {
             "sdpa", "eager", "grouped_mm"}, "PyTorch's own"
-        save_model(out, model, tok)
+        save_model(saved, model, tok)
 
 
 RUNS = {        # whole runs of other models: objective, flags

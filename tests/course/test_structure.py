@@ -273,6 +273,15 @@ for words in ("nanouft --help", "nanouft.sample --help", "nanouft.playground --h
     assert len(told) == 9 and not rest and all(len(text) > 90 for text in told)
 
 
+def test_every_system_can_hold_every_file():
+    """Windows reserves names and signs, and Windows and macOS read a name in any case."""
+    files = [f.relative_to(ROOT).as_posix() for folder in ("docs", "frozen_lake", "lessons",
+             "nanouft", "tests") for f in (ROOT / folder).rglob("*")]
+    refused = re.compile(r'(con|prn|aux|nul|(com|lpt)\d)(\.|$)|.*[<>:"|?*\\]|.*[. ]$', re.I)
+    assert len(files) > 400 and not [x for x in files if any(map(refused.match, x.split("/")))]
+    assert len(files) == len({x.lower() for x in files})
+
+
 def test_every_workflow_is_yaml():
     """Else nothing of it runs, and nobody sees that."""
     yaml = pytest.importorskip("yaml")
