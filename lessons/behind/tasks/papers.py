@@ -19,13 +19,12 @@ from lessons.behind.tasks.parts import GRADIENT, folded
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
-from nanouft.data.batches import Batching, collate, encode
+from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.tokenizer import nano
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import quantity
-from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
@@ -105,7 +104,7 @@ def any_score(rows: list[Row], texts: list[str]) -> list[float]:
 def losses_and_gradients(objective: Objective, case: Case, score: Score = any_score) -> dict:
     """The loss of each step, and all gradients."""
     model = tiny_model(case)
-    source = (sampled if objective.on_policy else demonstrated)(objective, model, case, score)
+    source = source_of(objective, model, case, score)
     losses, slopes = [], []
     for k in range(case.steps):
         batch = source(k)
@@ -153,21 +152,15 @@ def rows_of(case: Case) -> tuple[Row, ...]:
                                   mix=f"{many}:{many}"))
 
 
-def demonstrated(objective: Objective, model: GPT, case: Case, _: Score
-                 ) -> Callable[[int], Batch]:
-    rows = [row for row in rows_of(case) if row.answer]
+def source_of(objective: Objective, model: GPT, case: Case, score: Score
+              ) -> Callable[[int], Batch]:
+    """The batch of each step: demonstrations, or answers that the model has just sampled."""
+    rows = [row for row in rows_of(case) if objective.on_policy or row.answer]
     data, _ = encode(objective.choose(rows), nano(), CONTEXT)
+    batching = Batching(case.rows, case.steps, accumulate=case.parts)
+    if objective.on_policy:
+        sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
+        return Rollouts(data, objective, sampler, score, batching)
     objective.setup(model, seed=0)
     data = FrozenModels(model, nano().pad).prepare(data, objective)
-
-    def step(k: int) -> Batch:
-        batch = collate(data, range(case.rows * k, case.rows * (k + 1)), nano().pad)
-        return replace(batch, seed=step_seed(0, k), progress=k / case.steps, accumulate=case.parts)
-    return step
-
-
-def sampled(objective: Objective, model: GPT, case: Case, score: Score) -> Rollouts:
-    data, _ = encode(objective.choose(list(rows_of(case))), nano(), CONTEXT)
-    sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
-    return Rollouts(data, objective, sampler, score,
-                    Batching(case.rows, steps=case.steps, accumulate=case.parts))
+    return RowSource(data, batching, nano().pad)
