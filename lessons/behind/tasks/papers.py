@@ -15,7 +15,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.tasks.parts import GRADIENT, folded
+from lessons.behind.tasks.parts import GRADIENT, add_noise, folded
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
@@ -108,7 +108,7 @@ def losses_and_gradients(objective: Objective, case: Case, score: Score = any_sc
     losses, slopes = [], []
     for k in range(case.steps):
         batch = source(k)
-        move(model, case, k)
+        add_noise(model, case.noise, Random(f"{case.seed} {k}").randrange(10**6))
         held_out(objective, model, batch)
         model.zero_grad()
         losses.append(sum(backward(objective, model, part) for part in batch.micro_batches()))
@@ -135,13 +135,6 @@ def backward(objective: Objective, model: GPT, part: Batch) -> float:
 def tiny_model(case: Case) -> GPT:
     shape = GPTConfig(nano().n_vocab, CONTEXT + LONGEST, 1, 2, 16, init_std=case.spread)
     return GPT(shape, seed=Random(case.seed).randrange(10**6))
-
-
-@torch.no_grad()
-def move(model: GPT, case: Case, k: int) -> None:
-    rng = torch.Generator().manual_seed(Random(f"{case.seed} {k}").randrange(10**6))
-    for p in model.parameters():
-        p.add_(case.noise * torch.randn(p.shape, generator=rng))
 
 
 @functools.cache

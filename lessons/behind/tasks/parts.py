@@ -211,13 +211,18 @@ def noisy_model(noise: float, times: float = 1.0) -> GPT:
     """The base with this noise in its weights: with a little of it a reference near the base; with
     more, a model that guesses worse. Multiplied logits make log-ratios of hundreds of nats."""
     model = copy.deepcopy(base())
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
-        for p in model.parameters():
-            p.add_(noise * torch.randn_like(p))
+    add_noise(model, noise, 0)
+    with torch.no_grad():
         model.ln_f.weight.mul_(times)
         model.ln_f.bias.mul_(times)
     return model
+
+
+@torch.no_grad()
+def add_noise(model: GPT, noise: float, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    for p in model.parameters():
+        p.add_(noise * torch.randn(p.shape, generator=rng))
 
 
 def small(seed: int) -> GPT:
