@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lessons.behind.tasks.call import Seen, attempts, from_line, program_in, to_line
-from lessons.behind.tasks.limits import PATIENCE, TooLong, at_most
+from lessons.behind.tasks.limits import PATIENCE, at_most
 from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -188,7 +188,6 @@ def main() -> None:
     for folder in ("lessons.behind", "lessons"):        # which is its name of version 4
         sys.modules[f"{folder}.tasks.check"] = checker
         sys.modules[f"{folder}.keys"] = None            # type: ignore[assignment]  # no key either
-    read: dict[tuple[str, str], tuple] = {}
 
     def write(seen: Seen) -> None:
         line = to_line(seen)
@@ -198,13 +197,8 @@ def main() -> None:
         write(Seen(error="begin", words=job.name))
         file = Path.cwd() / job.file                    # a folder of this process alone
         file.write_bytes(job.text.encode("utf-8", "replace"))
-        if (job.text, job.function) not in read:
-            try:
-                with at_most(job.seconds):
-                    read[job.text, job.function] = program_in(file, job.function)
-            except TooLong as error:
-                read[job.text, job.function] = None, f"{file.name} cannot be read. {error}"
-        program, missing = read[job.text, job.function]
+        with at_most(job.seconds):
+            program, missing = program_in(file, job.function)
         if missing:
             write(Seen(error="Missing", words=missing))
         else:
