@@ -51,7 +51,8 @@ class Part(Task):
     """A part of mine.py. Its case is one Batch or ShortRun."""
 
     def __init__(self, name: str, mistakes: list):
-        super().__init__(OURS[name], lambda draw: (), mistakes, InSimple(name), seconds=60)
+        look = functools.partial(in_simple, name)
+        super().__init__(OURS[name], lambda draw: (), mistakes, look, seconds=60)
 
     def cases(self, seed) -> list[tuple]:
         return [(case,) for case in cases_of(self.name, seed)]
@@ -63,19 +64,15 @@ class Part(Task):
         return MEASURES.get(what, Measure())
 
 
-@dataclass(frozen=True)
-class InSimple:
-    """Looks at a program that has the name of a part. After that simple.py is ours again."""
-    part: str
-
-    def __call__(self, function: Callable, case) -> dict:
-        put({self.part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return case.look()
-        finally:
-            put({})
+def in_simple(part: str, function: Callable, case) -> dict:
+    """What a case gives with this program as the part. After that simple.py is ours again."""
+    put({part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return case.look()
+    finally:
+        put({})
 
 
 def put(functions: dict[str, Callable], *places: dict) -> None:
