@@ -13,6 +13,7 @@ from lessons.course import train
 from nanouft import world
 from nanouft.gpt import GPT, shipped_base
 from nanouft.models.tokenizer import nano
+from nanouft.objectives.ift import future_sum
 from nanouft.run.evaluation import answer_rows
 from nanouft.simple import score_of, sft_loss, token_logp, tokens
 
@@ -22,11 +23,7 @@ GAMMA = 0.95                    # discount of later losses, as in the released c
 # ---- ift -----------------------------------------------------------------------------------------
 def undivided(losses: Tensor, mask: Tensor) -> Tensor:
     """(B,T) own loss plus discounted later ones. Gradient flows through."""
-    later, weights = torch.zeros(len(losses)), []
-    for t in reversed(range(losses.shape[1])):
-        later = losses[:, t] + GAMMA * later
-        weights.insert(0, later)
-    return torch.stack(weights, dim=1) * mask
+    return future_sum(losses, GAMMA) * mask
 
 
 def weights_of(losses: Tensor, mask: Tensor) -> Tensor:
