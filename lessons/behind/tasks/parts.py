@@ -136,8 +136,8 @@ class Batch:
 
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
-        count = "1 row" if len(lines) == 1 else f"{len(lines)} rows"
-        return "\n".join([f"    A batch of {count} ({self.method}):", *lines, ""])
+        return "\n".join([f"    A batch of {quantity(len(lines), 'rows')} ({self.method}):", *lines,
+                          ""])
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,8 @@ class ShortRun:
                 "weights": folded(model.parameters()) - began, "plain": plain}
 
     def __str__(self) -> str:
-        count = "1 step" if self.steps == 1 else f"{self.steps} steps"
         reference = ", with a reference that is given" if self.given else ""
-        return f"    A run of {count} of {self.method}{reference}.\n"
+        return f"    A run of {quantity(self.steps, 'steps')} of {self.method}{reference}.\n"
 
 
 def folded(tensors) -> Tensor:
