@@ -111,7 +111,12 @@ def losses_and_gradients(objective: Objective, case: Case, score: Score = any_sc
         add_noise(model, case.noise, Random(f"{case.seed} {k}").randrange(10**6))
         held_out(objective, model, batch)
         model.zero_grad()
-        losses.append(sum(backward(objective, model, part) for part in batch.micro_batches()))
+        losses.append(0.0)
+        for part in batch.micro_batches():
+            objective.forward(model, part)
+            loss, _ = objective.loss(part)
+            loss.backward()
+            losses[-1] += loss.item()
         slopes += [torch.zeros_like(p) if p.grad is None else p.grad.clone()
                    for p in model.parameters()]
     return {"the losses are": losses, "gradient": folded(slopes)}
@@ -122,13 +127,6 @@ def held_out(objective: Objective, model: GPT, batch: Batch) -> None:
     """As train.py looks at held-out rows between the steps; a method that samples has none."""
     if not objective.on_policy:
         objective.forward(model, replace(batch, seqs=copy.deepcopy(batch.seqs)))
-
-
-def backward(objective: Objective, model: GPT, part: Batch) -> float:
-    objective.forward(model, part)
-    loss, _ = objective.loss(part)
-    loss.backward()
-    return loss.item()
 
 
 # ---- models and rows -----------------------------------------------------------------------------
