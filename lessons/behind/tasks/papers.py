@@ -19,12 +19,13 @@ from lessons.behind.tasks.parts import GRADIENT, add_noise, folded
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
-from nanouft.data.batches import Batching, RowSource, encode
+from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.tokenizer import nano
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import quantity
+from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
@@ -148,10 +149,14 @@ def source_of(objective: Objective, model: GPT, case: Case, score: Score
     """The batch of each step: demonstrations, or answers that the model has just sampled."""
     rows = [row for row in rows_of(case) if objective.on_policy or row.answer]
     data, _ = encode(objective.choose(rows), nano(), CONTEXT)
-    batching = Batching(case.rows, case.steps, accumulate=case.parts)
     if objective.on_policy:
         sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
-        return Rollouts(data, objective, sampler, score, batching)
+        return Rollouts(data, objective, sampler, score,
+                        Batching(case.rows, case.steps, accumulate=case.parts))
     objective.setup(model, seed=0)
     data = FrozenModels(model, nano().pad).prepare(data, objective)
-    return RowSource(data, batching, nano().pad)
+
+    def step(k: int) -> Batch:
+        batch = collate(data, range(case.rows * k, case.rows * (k + 1)), nano().pad)
+        return replace(batch, seed=step_seed(0, k), progress=k / case.steps, accumulate=case.parts)
+    return step
