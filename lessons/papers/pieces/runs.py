@@ -42,7 +42,7 @@ def end_path(loss_of: Callable, steps: int = 32) -> list[float]:
     """The base learns from lists by loss_of(losses, mask): the loss of <|end|> on unseen lists,
     in nats, before the first step and after every four."""
     tok, path = nano(), []
-    ours = getattr(loss_of, "__module__", "").startswith(("lessons.", "own.key_"))
+    ours = getattr(loss_of, "__module__", "").startswith("lessons.")
     lists = world.rows("train", "demos", 16 * steps, seed=0, skills=("list",))
     unseen = world.rows("val", "demos", 30, seed=0, skills=("list",))
 
