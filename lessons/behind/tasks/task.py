@@ -153,9 +153,8 @@ def source_with(task: Task, some: tuple[Mistake, ...]) -> str:
     return source
 
 
-@functools.cache
 def program_of(task: Task, source: str) -> Callable | None:
-    """None if it is no program. The same source is the same program, for all judges."""
+    """None if it is no program."""
     space = dict(vars(inspect.getmodule(task.right)))
     try:
         exec(source, space)
@@ -184,6 +183,7 @@ class Judge:
         self.task = task
         self.cases = task.cases(Random().random() if seed is None else seed)
         self.ours = functools.cache(self.ours)                  # type: ignore[method-assign]
+        self.mistaken = functools.cache(functools.partial(program_of, task))
 
     def ours(self, program: Callable, k: int) -> Seen:
         """What one of our programs gives in a case. Only a student's own prints are shown."""
@@ -195,7 +195,7 @@ class Judge:
         for some in itertools.chain(*(itertools.permutations(self.task.mistakes, n)
                                       for n in (1, 2))):
             source = source_with(self.task, some)
-            if source and (program := program_of(self.task, source)):
+            if source and (program := self.mistaken(source)):
                 yield some, program
 
     def compared(self, seen: Seen, k: int) -> Seen:
