@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from nanouft import train
-from nanouft.data.batches import Encoded, RowSource, encode, example_lines
+from nanouft.data.batches import Encoded, RowSource, encode
+from nanouft.data.report import example_lines
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective

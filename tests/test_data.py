@@ -21,12 +21,12 @@ from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
 from nanouft.data.__main__ import main as show
-from nanouft.data.batches import collate, encode, order
+from nanouft.data.batches import collate, encode, order, without_oldest
 from nanouft.data.fields import FIELDS, NAMES, without_margin
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout, never_held_out
 from nanouft.data.report import about_grades, report_use, unread_fields
-from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, reasons, without_oldest
+from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, reasons
 from nanouft.data.selection import CHOOSE, NoRows, each_prompt
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn

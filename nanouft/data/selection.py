@@ -9,9 +9,10 @@ row.
 import json
 
 from nanouft.data.report import NOT_READ, describe, unread_fields, why_skipped
-from nanouft.data.rows import Roles, Row, comparable, is_demo, is_good, is_real_pair, reasons
+from nanouft.data.rows import Roles, Row, comparable, is_demo, is_good, is_real_pair
 from nanouft.models.tokenizer import Turns
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import reasons
 
 
 class NoRows(UserError):

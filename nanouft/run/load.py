@@ -25,7 +25,7 @@ from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout, never_held_out
 from nanouft.data.report import about_grades, describe, report_use, unread_fields
-from nanouft.data.rows import LeftOut, Row, parse, read
+from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
@@ -35,7 +35,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, remove
-from nanouft.plumbing.printing import if_in_checkout, quantity, say
+from nanouft.plumbing.printing import LeftOut, if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, hash_of_code, locked
