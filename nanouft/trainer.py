@@ -35,9 +35,9 @@ from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.plumbing.share import shared
-from nanouft.rollout import about_rewards
 from nanouft.run import device as devices
 from nanouft.run import flags, folder, load
+from nanouft.run.evaluation import about_rewards
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.reference import FrozenModels
 from nanouft.run.settings import TrainFlags

@@ -160,6 +160,14 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
             show(*both)
 
 
+def about_rewards(log: list[dict]) -> str:
+    """A line if nothing but rounding errors moved the model in any step of a run's log; else ""."""
+    if max((line["grad_norm"] or 0 for line in log if "loss" in line), default=1) > 1e-5:
+        return ""
+    return ("in every step all answers to a question had the same reward, so nothing was learned: "
+            "reward what the model does only sometimes")
+
+
 def print_tasks(was: Metrics, now: Metrics) -> None:
     """Print the score of each task, and which tasks were unlearned."""
     say(f"\n{'score of 100':<42}before    after   answers that stop, %")
