@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from nanouft import world
 from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.files import items
-from nanouft.data.holdout import holdout, never_held_out
+from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, describe, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
@@ -97,8 +97,6 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not fields_read:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        if text := never_held_out(rows):
-            say(f"{text} (--eval-data FILE gives other rows)")
         return Rows(*holdout(rows), left_out, to_name)
     held_out, more = read(cfg.eval_data, kinds)
     return Rows(rows, held_out, left_out + more, to_name)
