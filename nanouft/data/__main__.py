@@ -45,7 +45,6 @@ class DataFlags:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = flags.parse(DataFlags, argv, "python -m nanouft.data", __doc__, "files")
-    cfg.check()
     model, tok = start_model(cfg.init)
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
