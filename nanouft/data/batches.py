@@ -22,7 +22,7 @@ from nanouft.data.rows import Roles, Row, up_to_last_answer
 from nanouft.models.tokenizer import ANSWERS, OneAnswerOnly, Tokenizer, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import LeftOut, each_reason, progress, reasons
-from nanouft.plumbing.seeds import order_seed, step_seed
+from nanouft.plumbing.seeds import ORDER, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
 BORROWED = "mismatch"                   # role of an answer to another question, which is only read
@@ -215,7 +215,7 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
     are sorted by length and cut into steps, and the steps are shuffled. So there is little padding,
     yet a batch is a random draw from its pool. A pool never reaches into the next epoch. Only the
     step in which an epoch ends may hold a row twice."""
-    rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
+    rng, n, done = np.random.default_rng([seed, ORDER]), len(lengths), 0
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
     out = np.empty((steps, batch_size), np.int64)
     while done < steps:
