@@ -27,7 +27,7 @@ from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, report_use, unread_fields
 from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, reasons
-from nanouft.data.selection import CHOOSE, NoRows, each_prompt
+from nanouft.data.selection import CHOOSE, NoRows, each_question
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
@@ -531,9 +531,9 @@ def test_grades_that_tell_little_are_named(rows, weights, line):
 def test_which_questions_are_equal():
     """é is one letter or two; but a reward may read other fields, so they make another one."""
     accents = [R("u caf\u00e9"), R("u cafe\u0301")]
-    assert len(CHOOSE["prompts"](accents)) == len(each_prompt(accents)) == 1
+    assert len(CHOOSE["prompts"](accents)) == len(each_question(accents, by_fields=False)) == 1
     data = [R("u a", extra={"prompt": "a", "gold": x}) for x in (1, 2, 2)]
-    assert len(CHOOSE["prompts"](data)) == 2 and each_prompt(data) == data[:1]
+    assert len(CHOOSE["prompts"](data)) == 2 and each_question(data, by_fields=False) == data[:1]
 
 
 @pytest.mark.parametrize("forms", [("question {}", " Question\t  {}\n"),

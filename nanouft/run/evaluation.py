@@ -13,7 +13,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.data.rows import Row
-from nanouft.data.selection import each_prompt
+from nanouft.data.selection import each_question
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -118,7 +118,8 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     if score:
         rows, longest = [e.row for e in held_out], plan.max_new
     else:
-        rows, longest = each_prompt([e.row for e in held_out])[:SHOWN], ANSWER
+        questions = each_question([e.row for e in held_out], by_fields=False)
+        rows, longest = questions[:SHOWN], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest, what=f"{who} answers")
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
