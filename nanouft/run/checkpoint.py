@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
-from nanouft.plumbing.errors import Diverged, UserError, add_note
+from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import (
     as_json,
     read_json,
@@ -70,7 +70,7 @@ class Recorder:
         self.name = plan.objective.name
         self.updating = False                   # True while the optimizer takes a step
         self.waits = self.stopped = False       # signals wait for the end of a step; one has come
-        optimizer.register_step_pre_hook(lambda *_: self.begin_update())
+        optimizer.register_step_pre_hook(lambda *_: setattr(self, "updating", True))
 
     def steps_between_saves(self, save_every: int | None) -> int:
         """Steps between two saves, in whole rollouts; 0 means never. A rollout of several steps
@@ -79,9 +79,6 @@ class Recorder:
         if save_every is None:
             return 50 if self.stride == 1 else self.stride
         return math.ceil(save_every / self.stride) * self.stride
-
-    def begin_update(self) -> None:
-        self.updating = True
 
     @property
     def is_whole(self) -> bool:
@@ -127,7 +124,8 @@ class Recorder:
                     with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
                         self.save()
                 if self.saved:
-                    add_note(e, f"{self.folder} holds step {self.saved}; go on with: {goes_on}")
+                    told = f"{self.folder} holds step {self.saved}; go on with: {goes_on}"
+                    e.__notes__ = [told]        # type: ignore[attr-defined]  # printed after its line
                 raise
 
     def on_signal(self, number: int, frame: Any) -> None:

@@ -169,9 +169,12 @@ def count_readers(found: list[tuple[str, Any]],
                   source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
     """({methods: how many rows they read}, {why: methods that refuse them}), of items as
     `files.items` gives them."""
+    methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default
+    for name, cls in OBJECTIVES.items():
+        methods.setdefault((*cls().kinds(),), []).append(name)
     counts: dict[tuple[str, ...], int] = {}
     refused: dict[str, list[str]] = {}
-    for kinds, names in methods_by_kinds().items():
+    for kinds, names in methods.items():
         try:
             rows = OBJECTIVES[names[0]]().choose(parse(found, kinds, source)[0])
         except NoRows:
@@ -181,14 +184,6 @@ def count_readers(found: list[tuple[str, Any]],
             continue
         counts[tuple(names)] = len({r.where for r in rows})
     return counts, refused
-
-
-def methods_by_kinds() -> dict[tuple[str, ...], list[str]]:
-    """{("labels",): ["kto"], ...}: the methods that learn from each kind of rows, by default."""
-    methods: dict[tuple[str, ...], list[str]] = {}
-    for name, cls in OBJECTIVES.items():
-        methods.setdefault((*cls().kinds(),), []).append(name)
-    return methods
 
 
 # ---- models that must be trained before a method -------------------------------------------------
