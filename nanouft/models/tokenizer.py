@@ -79,7 +79,12 @@ class Tokenizer:
     # ---- text ------------------------------------------------------------------------------------
     def encode(self, text: str) -> list[int]:
         """Ids of plain text. A control token that is typed in it is text like any other."""
-        return self.enc.encode_ordinary(text)
+        try:
+            return self.enc.encode_ordinary(text)
+        except BaseException as e:              # tiktoken's regex, on a million spaces
+            if type(e).__name__ != "PanicException":
+                raise
+            raise UserError(f"tiktoken cannot read a text of {len(text):,} letters") from None
 
     text_ids = encode       # of a plain text: a tokenizer of transformers may put <s> before it
 
