@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.gpt import GPT
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import quantity
 
 NOT_SET: Any = None                 # the value of a field that nobody has written yet
 
@@ -121,8 +123,11 @@ class Batch:
         return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
     def micro_batches(self) -> "list[Batch]":
-        """This step as `accumulate` micro-batches, each with the totals of the whole step."""
+        """This step as `accumulate` micro-batches, each with the totals of the whole step.
+        UserError if it has fewer rows than that."""
         n = self.accumulate
+        if n > self.n:
+            raise UserError(f"accumulate {n}: a step has only {quantity(self.n, 'rows')}")
         return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
     def micro_batch(self, part: int, parts: int) -> "Batch":
