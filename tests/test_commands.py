@@ -111,6 +111,12 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
 
 
+def test_a_run_leaves_a_model_card(here):
+    text = " ".join((here / "run" / "README.md").read_text().split())
+    assert text.startswith("--- library_name: transformers tags: [nanouft, sft] ---")
+    assert "`sft` from start, on demos.jsonl, for 2 steps" in text and "not scored" in text
+
+
 def test_pretrain_makes_a_base(here, monkeypatch, capsys):
     asked: list = []                                    # by the rule of train, below
     monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
