@@ -6,12 +6,13 @@
 measure.py has the figures of held-out rows, and the intervals.
 """
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanouft import world
+from nanouft import __version__, world
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_question
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
@@ -19,6 +20,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
@@ -209,3 +211,34 @@ def show(before: dict, after: dict) -> None:
             notes.append(x["why"])
         note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
         say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)
+
+
+# ---- the model card ------------------------------------------------------------------------------
+CARD = """---
+library_name: transformers
+tags: [nanouft, {objective}]
+---
+# {name}
+
+Trained by nanouft {version}: `{objective}` from {start}, on {rows}, for {steps} at a
+learning rate of {lr:g}. {scores}
+
+An experiment: nobody has tested it for any use. Its licence follows from those of its start model
+and its rows. `run.json` has every setting.
+"""
+
+
+def write_card(folder: Path) -> None:
+    """README.md, from run.json and eval.json; hubs of models show it."""
+    run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
+    config, after = run["config"], scored["after"] or {}
+    tasks, held_out = after.get("families"), after.get("held_out", {}) | after.get("demos", {})
+    of_rows = ", ".join(f"{name} {x:.3f}" for name, x in held_out.items()
+                        if name in ("nll", "accuracy", "auc", "reward"))
+    write_text(folder / "README.md", CARD.format(
+        name=folder.resolve().name, version=__version__, objective=run["objective"],
+        start=Path(config["init"]).name, steps=quantity(run["steps"], "steps"),
+        lr=config["lr"],
+        rows=", ".join(Path(file).name for file in config["data"] or ["NanoWorld's rows"]),
+        scores=f"NanoWorld's mean score: {100 * mean_score(tasks):.0f} of 100." if tasks else
+        f"Held-out rows: {of_rows}." if of_rows else "It was not scored."))
