@@ -1,7 +1,12 @@
-"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite?"""
+"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite? And
+a model in another precision."""
+import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
+import torch.nn as nn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -32,10 +37,16 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], **about: str) -> Non
         rename(partial, file)
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Copies of the tensors of a file, which could not be replaced or removed on Windows while
+    tensors of this process are mapped to it."""
+    return {name: x.clone() for name, x in load_file(file).items()}
+
+
 def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `file`. ValueError unless they have the wanted names, shapes and types, and
     are finite: an optimizer step over tensors of another size would write beyond their end."""
-    tensors = load_file(file)
+    tensors = read_tensors(file)
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)
         if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
@@ -43,3 +54,13 @@ def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if name := not_finite(tensors):
         raise ValueError(f"{file.name}: {name} is not finite")
     return tensors
+
+
+def in_precision(policy: Any, dtype: torch.dtype) -> Any:
+    """A model with its weights in `dtype`: itself, or a frozen copy, which reads half the bytes
+    per token. Buffers, such as RoPE's frequencies, stay as they are."""
+    if policy.wte.weight.dtype == dtype:
+        return policy
+    weights: dict[int, Any] = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False)
+                               for p in policy.parameters()}
+    return copy.deepcopy(policy, weights)           # no copy in its own precision is made

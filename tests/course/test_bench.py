@@ -116,17 +116,3 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
     assert re.search(r"one thread, \d+ cores", __main__.machine())
-
-
-def test_readme_has_the_range_of_the_page_of_benchmarks():
-    """From the smallest to the largest median of the lines that compare a step with TRL's."""
-    page, readme = (" ".join((ROOT / name).read_text(encoding="utf-8").split())
-                    for name in ("docs/benchmarks.md", "README.md"))
-    lines = re.findall(r"step of (\w+)[^|]*, both in fp32: TRL's time / ours \| ([\d.]+)", page)
-    ranges = [[float(x) for name, x in lines if (name == "GRPO") == sampled]
-              for sampled in (False, True)]
-    step, sampled = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
-    assert re.search(rf"{re.escape(step)} .{{,40}}SFT.{{,30}}GRPO {re.escape(sampled)}", readme)
-    for kind in ("both in bf16", "defaults"):           # of a processor that multiplies in it
-        ratio = re.search(rf"{kind}[^|]*: TRL's time / ours \| ([\d.]+)", page)[1]
-        assert f"{float(ratio):.1f} times" in readme
