@@ -96,24 +96,6 @@ class Run:
                      self.run.get("mean of", " ".join(self.tasks)).split(","))
 
     @property
-    def split(self) -> str:
-        """"val" of a run that chooses the settings of another one."""
-        return self.run.get("split", "test")
-
-    @property
-    def prompts(self) -> int:
-        """The seed of the prompts."""
-        return int(self.run["prompts"])
-
-    @property
-    def items(self) -> int:
-        return int(self.run.get("items", 100))
-
-    @property
-    def longest(self) -> int:
-        return int(self.run.get("longest", 44))
-
-    @property
     def also(self) -> tuple[str, ...]:
         """What is measured beside scores and ends."""
         return tuple(self.run.get("also", "").split())
