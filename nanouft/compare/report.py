@@ -176,9 +176,9 @@ def report(c: Comparison, results: list[Result], table: list[str]) -> str:
     by_task = ["## By task", "| | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 1) + "|",
                *("| " + " | ".join([x.name, *(measure.text(x.scores[task].mean())
                                               for task in tasks)]) + " |" for x in results), ""]
-    over = ("seeds, questions, and draws of the training rows. Each seed has drawn them anew; the "
-            "luck of the file itself is taken to be as large as that of a draw." if c.parts else
-            "seeds and questions.")
+    over = "seeds and questions." if not c.parts else (
+        "seeds, questions, and draws of the training rows. Each seed has drawn them anew; the luck "
+        "of the file itself is taken to be a little larger than that of a draw.")
     return "\n".join([
         f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c),
         f"nanouft {__version__}, torch {runs.torch.__version__}.", "",

@@ -45,7 +45,7 @@ KEPT = 40_000_000               # bytes: heavier weights are removed when they h
 class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
-    words: tuple[str, ...]      # of the program; none: the start model is only scored
+    words: tuple[str, ...] = ()     # of the program; none: the start model is only scored
     asked: Asked | None = None  # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
