@@ -26,8 +26,8 @@ from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
 from nanouft.compare.judge import mean_without
-from nanouft.plumbing.entry import command
 from nanouft.objective import Count
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import parse
@@ -78,21 +78,22 @@ def print_all() -> None:
 
 def title(name: str) -> str:
     """What a run asks."""
-    return plan.read(name).run["asks"] if plan.has_plan(name) else judge.FROZEN["asks"][name]
+    return plan.read(name).run["asks"]
 
 
 def print_one(name: str) -> None:
     say(f"{name}: {title(name)}")
-    run = plan.read(name) if plan.has_plan(name) else None
-    if expected := run.run.get("expected") if run else judge.FROZEN["expected"].get(name):
+    run = plan.read(name)
+    if expected := run.run.get("expected"):
         print_wrapped("Expected before the runs: ", expected)
-    say(*(print_scores(name) if run else judge.FROZEN["table"].get(name, [])), "", sep="\n")
+    say(*(print_scores(name) if run.trainings else plan.FROZEN["table"].get(name, [])), "",
+        sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     if lines := judge.lines(name):
         print_wrapped("", EXPLAINED)
         print_lines(lines, doubts=True)
-    if run and run.afterwards:
+    if run.afterwards:
         say(run.afterwards["report"])
     for x in plan.PAPERS:
         if any(key.startswith(f"{name} ") for key in x.asked + x.also):

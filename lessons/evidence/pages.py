@@ -109,7 +109,7 @@ def form(minus: str, name: str, join: str, key: str) -> str:
 def typed(runs: str, version: str, figure: str) -> str:
     for name in runs.split():
         kept = (plan.scores(name)["version"] if one_of("run", name, judge.RUNS) in plan.NAMES
-                else judge.FROZEN["version"])
+                else plan.FROZEN["version"])
         if version != kept:
             raise UserError(f"{figure!r}: measured by version {version}, but the scores of {name} "
                             f"are those of {kept}; measure it again, and mend lessons/evidence/"

@@ -33,7 +33,7 @@ import io
 import json
 import lzma
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -57,20 +57,23 @@ SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "
             "also", "scores of", "expected")    # of [run]
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
 ALSO = {"recovers": "lessons.evidence.recovery:recovers"}     # measured if a plan says so
+FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
 FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
+
+Words = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Run:
     name: str
-    run: dict[str, str]
-    made: dict[str, str]
-    trainings: dict[str, str]
-    questions: dict[str, str]           # {formula: in words}
-    premises: dict[str, str]
-    doubts: dict[str, str]
-    edges: dict[str, str]
-    afterwards: dict[str, str]
+    run: Words
+    made: Words = field(default_factory=dict)
+    trainings: Words = field(default_factory=dict)
+    questions: Words = field(default_factory=dict)      # {formula: in words}
+    premises: Words = field(default_factory=dict)
+    doubts: Words = field(default_factory=dict)
+    edges: Words = field(default_factory=dict)
+    afterwards: Words = field(default_factory=dict)
 
     @property
     def own(self) -> bool:
@@ -127,6 +130,9 @@ def has_plan(name: str) -> bool:
 
 @cache
 def read(name: str) -> Run:
+    if name in FROZEN["asks"]:
+        return Run(name, {what: FROZEN[what][name] for what in ("asks", "expected")
+                          if name in FROZEN[what]})
     ini = read_ini(file_of_plan(name))
     found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
     for part in ("run", "questions", "premises", "doubts"):

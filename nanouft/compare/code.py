@@ -19,7 +19,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run.folder import hash_of
 
 PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
-ALSO: set[Path] = set()         # files of code that a program has run elsewhere, as in a container
 
 
 def short_hash(told: Iterable) -> str:
@@ -59,7 +58,7 @@ def own_code() -> dict[str, Path]:
     library. Files of nanouft and of this folder have names that move with them."""
     found, here = {}, Path.cwd().resolve()
     imported = {Path(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    for file in (x.resolve() for x in sorted(imported | ALSO) if x.is_file()):
+    for file in (x.resolve() for x in sorted(imported) if x.is_file()):
         of_library = any(map(file.is_relative_to, libraries())) or (
             {"site-packages", "dist-packages"} & {*file.parts})
         if file.is_relative_to(PACKAGE):

@@ -78,21 +78,15 @@ def rests_on_largest(asked: Asked, verdict: str) -> bool:
 
 def findings_of(questions: list[Asked]) -> list[Finding]:
     """What came of all questions of a run, on one model."""
-    out = []
-    for asked, verdict in zip(questions, holm(questions)):
-        mean, variance, freedom = moments(asked)
+    out, found = [], [(*moments(asked), asked.test) for asked in questions]
+    for asked, (mean, variance, freedom, _), (_, verdict) in zip(questions, found,
+                                                                 stats.decide(found)):
         out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
         if len(asked.gaps) > 1:
             task = largest(asked)
             out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
                                        rests=rests_on_largest(asked, verdict))
     return out
-
-
-def holm(questions: list[Asked]) -> list[str]:
-    """The verdicts of questions that share one correction."""
-    return [said for _, said in stats.decide([(*moments(asked), asked.test)
-                                              for asked in questions])]
 
 
 def points(mean: float, half: float) -> str:

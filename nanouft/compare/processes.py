@@ -193,9 +193,6 @@ def stoppable() -> Iterator[None]:
     """SIGTERM does what Ctrl-C does."""
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {x: signal.signal(x, stop) for x in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
