@@ -15,6 +15,7 @@ import pytest
 from made import write_jsonl
 from safetensors.torch import load_file
 
+from nanouft import train
 from nanouft.compare import __main__ as compare
 from nanouft.compare import arms, code, comparison, parts, processes, runs, stats, verdicts
 from nanouft.compare.looks import looks
@@ -455,12 +456,8 @@ def test_a_plan_repeats_the_command_elsewhere(tmp_path, monkeypatch, capsys):
     typed = [line for line in (again / "report.md").read_text().splitlines()
              if "nanouft.train" in line]
     assert len(typed) == 6
-    from nanouft import train
-    for line in typed[::5]:                 # the first of SFT, the last of the chain's
-        train.main(shlex.split(line)[3:]) if "out/typed" not in line.partition("--out")[0] else (
-            [train.main(shlex.split(x)[3:]) for x in typed if x.endswith(
-                shlex.split(line)[shlex.split(line).index("--init") + 1])],
-            train.main(shlex.split(line)[3:]))
+    for line in typed:
+        train.main(shlex.split(line)[3:])
         name = line.rpartition("/")[2]
         assert (Path("out/typed") / name / "model.safetensors").read_bytes() == (
             RUNS / name / "model.safetensors").read_bytes()
