@@ -178,7 +178,7 @@ def report(c: Comparison, results: list[Result], table: list[str]) -> str:
                                               for task in tasks)]) + " |" for x in results), ""]
     over = "seeds and questions." if not c.parts else (
         "seeds, questions, and draws of the training rows. Each seed has drawn them anew; the luck "
-        "of the file itself is taken to be a little larger than that of a draw.")
+        "of the file itself is taken to be a third larger (as variance) than that of a draw.")
     return "\n".join([
         f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c),
         f"nanouft {__version__}, torch {runs.torch.__version__}.", "",
