@@ -10,14 +10,14 @@ from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 PROGRAMS = {
-    "check": ("tasks.check", "are your exercises, mine.py, papers and pieces right?"),
-    "grade": ("tasks.grade", "one table for a class, and a file to hand back to each"),
-    "arena": ("classroom.arena", "your own loss beside SFT and IFT"),
-    "exam": ("classroom.exam", "questions with answers: an exam, or a quiz on earlier lessons"),
-    "pages": ("website.pages", "all lessons as pages and notebooks, in a small site"),
-    "methods": ("website.methods_page", "writes the lists of methods and lessons, if you add one"),
-    "evidence": ("evidence", "what was found, and every verdict"),
-    "bench": ("bench", "seconds of a step beside TRL, and checks of a GPU"),
+    "check": ("lessons.behind.tasks.check", "are exercises, mine.py, papers and pieces right?"),
+    "grade": ("lessons.behind.tasks.grade", "a table for a class, and a file to hand back to each"),
+    "arena": ("lessons.behind.classroom.arena", "your own loss beside SFT and IFT"),
+    "exam": ("lessons.behind.classroom.exam", "an exam, or a quiz of earlier lessons, and answers"),
+    "pages": ("lessons.behind.website.pages", "lessons as pages and notebooks, in a small site"),
+    "methods": ("lessons.behind.website.methods_page", "writes the lists of methods and lessons"),
+    "evidence": ("lessons.evidence", "what was found, and every verdict"),
+    "bench": ("tests.bench", "seconds of a step beside TRL, and checks of a GPU"),
 }
 
 
@@ -30,12 +30,12 @@ def show_programs() -> None:
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
-        from lessons.classroom.course_state import show_course  # nothing else waits for torch
+        from lessons.behind.classroom.course_state import show_course  # nothing else reads torch
         show_course()
     if name in ("", "-h", "--help"):
         show_programs()
         return 0
-    run_program(f"lessons.{PROGRAMS[one_of('program', name, PROGRAMS)][0]}", rest)
+    run_program(PROGRAMS[one_of("program", name, PROGRAMS)][0], rest)
     return 0
 
 

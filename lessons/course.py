@@ -33,7 +33,7 @@ from nanouft.plumbing.printing import progress, quoted
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # where a lesson finds the folder lessons
-from lessons.lesson_list import NUMBERS, number_of  # noqa: E402
+from lessons.behind.lesson_list import NUMBERS, number_of  # noqa: E402
 
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
@@ -138,7 +138,7 @@ class Lesson:
 
     def write_first(self) -> None:
         """Before anything is asked: the functions that this lesson awaits from you."""
-        from lessons.tasks.submission import begun, tasks
+        from lessons.behind.tasks.submission import begun, tasks
         for name in re.findall(r'lesson\.yours\("(\w+)"\)', self.file.read_text("utf-8")):
             if not begun(name):
                 print(f"Write {tasks()[name].name} ({name}) first, in lessons/exercises/"
@@ -194,11 +194,11 @@ class Lesson:
     def yours(self, name: str):
         """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
         ends the lesson here, before anything is trained."""
-        from lessons.tasks.call import as_tensor
-        from lessons.tasks.check import judge_file
-        from lessons.tasks.task import NOT_STARTED, STUBS, Judge, Verdict
+        from lessons.behind.tasks.call import as_tensor
+        from lessons.behind.tasks.check import judge_file
+        from lessons.behind.tasks.task import NOT_STARTED, STUBS, Judge, Verdict
         file = STUBS / f"ex{name[:2]}.py"
-        task = import_module(f"lessons.keys.{file.stem}").TASKS[name]
+        task = import_module(f"lessons.behind.keys.{file.stem}").TASKS[name]
         where, program = short_path(file), getattr(sys.modules["__main__"], task.name, None)
         if not NOTEBOOK:
             program, verdict = judge_file(task, file)

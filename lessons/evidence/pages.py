@@ -33,8 +33,8 @@ from pathlib import Path
 
 from lessons.evidence import judge, plan
 from lessons.evidence.judge import Figure, Line, mean_of, of_100
+from lessons.evidence.page_marks import write_between
 from lessons.evidence.plan import NO_FACTS, UNIT
-from lessons.page_marks import write_between
 from nanouft.compare.judge import largest, moments, weights
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say

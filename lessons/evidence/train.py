@@ -45,6 +45,7 @@ def place_of(run: Run) -> Path:
 def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     """A training, or what is made for several, with all that it needs."""
     flags, start = run.flags(name, model)
+    flags = flags.replace("lessons/extras/", "lessons/papers/extras/")      # as C13 has it
     made, shared = name in run.made, "--seed" in flags          # one for all models and seeds
     of_model = run.models[0 if shared else model]
     needs = [job_of(run, x, model, seed) for x in [*re.findall(r"{(\w+)}", flags), start] if x]

@@ -58,7 +58,7 @@ def test_one_file_and_one_command_add_a_method_and_every_test_is_green(tmp_path)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     after = texts(there)
     changed = {name for name, text in before.items() if after[name] != text}
-    assert changed == {"README.md", "docs/methods.md", "lessons/website/front.md",
+    assert changed == {"README.md", "docs/methods.md", "lessons/behind/website/front.md",
                        "tests/values.json"}
     assert {*re.findall(r"[\w/]+\.\w+", done.stdout)} == changed
     old, new = (text["tests/values.json"].splitlines() for text in (before, after))

@@ -1,4 +1,4 @@
-"""lessons.bench: each line of --gpu, tried without a GPU, says ok, and LOOK where numbers are not
+"""tests.bench: each line of --gpu, tried without a GPU, says ok, and LOOK where numbers are not
 the CPU's; and README has the figures of the page of benchmarks."""
 import os
 import re
@@ -9,13 +9,13 @@ import pytest
 import torch
 from made import NANO, tiny
 
-from lessons.bench import __main__, beside_trl, gpu
-from lessons.bench.beside_trl import Subject, if_installed
 from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
 from nanouft.loop import Device
 from nanouft.plumbing import fast
+from tests.bench import __main__, beside_trl, gpu
+from tests.bench.beside_trl import Subject, if_installed
 
 CPU = Device("cpu", "bf16")
 ROOT = Path(__file__).parents[2]

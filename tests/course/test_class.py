@@ -27,12 +27,12 @@ from programs.classes import (
 )
 from safetensors.torch import load_file
 
-from lessons.classroom import arena, exam
-from lessons.lesson_list import NUMBERS, head_of
-from lessons.tasks import call, child, grade, parts, submission
-from lessons.tasks.call import Seen, attempt, from_line, program_in, to_line
-from lessons.tasks.submission import Student, definition, job_for
-from lessons.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
+from lessons.behind.classroom import arena, exam
+from lessons.behind.lesson_list import NUMBERS, head_of
+from lessons.behind.tasks import call, child, grade, parts, submission
+from lessons.behind.tasks.call import Seen, attempt, from_line, program_in, to_line
+from lessons.behind.tasks.submission import Student, definition, job_for
+from lessons.behind.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
 from nanouft import train
 from nanouft.gpt import BASE
 from nanouft.plumbing.entry import command
@@ -306,13 +306,13 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize("file", [
-    "project/nanouft/simple.py", "project/nanouft/torch.py", "project/lessons/keys/ex12.py",
+    "project/nanouft/simple.py", "project/nanouft/torch.py", "project/lessons/behind/keys/ex12.py",
     "project/nanouft/__pycache__/a.pyc", "project/sitecustomize.py", "project/csv/__init__.py",
     "all/zoe/ex12.py"])
 def test_what_a_program_writes_over_ends_the_command_without_a_table(file, graded, monkeypatch,
                                                                      capsys):
     """It might cost those who come after it all their points, or give them some."""
-    for part in ("nanouft/simple.py", "lessons/keys/ex12.py"):
+    for part in ("nanouft/simple.py", "lessons/behind/keys/ex12.py"):
         Path("project", part).parent.mkdir(parents=True)
         Path("project", part).write_text("right = 1\n")
     for part in ("csv", "nanouft/__pycache__"):
@@ -470,7 +470,7 @@ ANYWHERE = """
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from lessons.tasks.child import PYTHON, ROOT, words
+from lessons.behind.tasks.child import PYTHON, ROOT, words
 leaves = [PYTHON, "-c", "import nanouft, lessons; open('left', 'w')"]
 for around in "./ä b", "/var/tmp", "/dev/shm":
     for student in map(Path, (".", "./ä b", "/", "/tmp", ROOT, ROOT / "lessons/exercises")):

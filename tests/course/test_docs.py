@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessons.__main__ import PROGRAMS
-from lessons.website import methods_page
+from lessons.behind.website import methods_page
 from nanouft import __version__
 from nanouft.run.evaluation import METRICS
 
@@ -23,7 +23,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
     text = page.read_text(encoding="utf-8")
     found = [(module.rstrip("."), shlex.split(words.split(" #")[0]))
              for module, words in COMMAND.findall(text)]
-    return [(f"lessons.{PROGRAMS[words[0]][0]}", words[1:]) if module == "lessons" and words
+    return [(PROGRAMS[words[0]][0], words[1:]) if module == "lessons" and words
             else (module, words) for module, words in found]
 
 

@@ -26,9 +26,9 @@ from lessons.evidence import (
     recovery,
     train,
 )
+from lessons.evidence.page_marks import between, write_between
 from lessons.evidence.pages import differences
 from lessons.evidence.plan import SKILLS, UNIT
-from lessons.page_marks import between, write_between
 from nanouft import world
 from nanouft.compare import runs, stats
 from nanouft.compare.judge import largest, mean_without, rests_on_largest, weights

@@ -6,11 +6,11 @@ from inspect import signature
 import pytest
 import torch
 
-from lessons.keys import reward, silent
-from lessons.pieces.runs import searched
-from lessons.tasks import parts
-from lessons.tasks.call import Seen, attempt, program_in, with_gradient
-from lessons.tasks.task import HERE, STUBS, Judge, Measure, differ, far_apart, tasks
+from lessons.behind.keys import reward, silent
+from lessons.behind.tasks import parts
+from lessons.behind.tasks.call import Seen, attempt, program_in, with_gradient
+from lessons.behind.tasks.task import HERE, STUBS, Judge, Measure, differ, far_apart, tasks
+from lessons.papers.pieces.runs import searched
 
 KNOWN = tasks()
 PAPERS = [name for name, task in KNOWN.items() if not task.name]
@@ -18,7 +18,7 @@ PIECES = sorted({name.partition(":")[0] for name in KNOWN if ":" in name})
 
 
 def page_of(name: str) -> str:
-    folder = "papers" if name in PAPERS else "pieces"
+    folder = "papers" if name in PAPERS else "papers/pieces"
     return (HERE / folder / f"{name}.md").read_text(encoding="utf-8")
 
 

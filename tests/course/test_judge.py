@@ -14,11 +14,11 @@ import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
 from programs.wrong import OWN_STYLE, TWO
 
-from lessons.tasks import call, check, papers, parts
-from lessons.tasks.call import attempts
-from lessons.tasks.limits import TooLong
-from lessons.tasks.papers import Case, losses_and_gradients, tiny_model
-from lessons.tasks.task import (
+from lessons.behind.tasks import call, check, papers, parts
+from lessons.behind.tasks.call import attempts
+from lessons.behind.tasks.limits import TooLong
+from lessons.behind.tasks.papers import Case, losses_and_gradients, tiny_model
+from lessons.behind.tasks.task import (
     STUBS,
     UNTOUCHED,
     Draw,
@@ -437,7 +437,7 @@ def test_a_students_file_does_not_take_the_place_of_ours_with_its_name(name, tmp
     assert "one subclass of Objective" in theirs and told(name, KNOWN[name].source, tmp_path) == ""
 
 
-OURS = "from lessons.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
+OURS = "from lessons.behind.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
     ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
@@ -447,11 +447,11 @@ LINES = [       # task, program, what is said
     ("02a", "def response_mask(*x):\n    raise KeyboardInterrupt", "You stopped it by Ctrl-C\n"),
     ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
-    ("02a", "from lessons.keys import ex02\ndef response_mask(x):\n"
+    ("02a", "from lessons.behind.keys import ex02\ndef response_mask(x):\n"
      "    return [ex02.response_mask(x)]", ", of the shape ("),
     ("01a", "import torch.nn.functional as F\nf = F.scaled_dot_product_attention\n"
      "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
-    ("01a", "from lessons.keys import ex01\ndef attention(q, k, v):\n"
+    ("01a", "from lessons.behind.keys import ex01\ndef attention(q, k, v):\n"
      "    return ex01.attention(q.clamp(-9, 9), k, v)", "gives for a 50 times larger q"),
     ("sft_loss", OURS + "OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
     ("log_ratio", "from torch import Tensor\n" + HEAD

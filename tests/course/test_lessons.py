@@ -1,5 +1,5 @@
 """Every lesson has its parts, runs, and its laws hold; guesses are asked twice, kept, judged and
-shown beside a constant; the equations of lessons/extras are the losses of their code.
+shown beside a constant; the equations of lessons/papers/extras are the losses of their code.
 
 All lessons take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
@@ -26,21 +26,22 @@ from programs.right import HEAD
 from programs.right import RIGHT as PROGRAMS
 from test_equations import known, step
 
-from lessons import course, lesson_list
-from lessons.classroom import course_state
-from lessons.course import HERE, Question, switches
-from lessons.evidence.dpo_and import DPOAnd
-from lessons.extras import povid, substitutes, ts_dpo
-from lessons.extras.ts_dpo import TSDPO, linear_logits, weights_of
-from lessons.lesson_list import LESSONS, NUMBERS, number_of
-from lessons.tasks import (
+from lessons import course
+from lessons.behind import lesson_list
+from lessons.behind.classroom import course_state
+from lessons.behind.lesson_list import LESSONS, NUMBERS, number_of
+from lessons.behind.tasks import (
     parts,  # noqa: F401 (it replaces how simple.py samples when it is read)
     submission,
     task,
 )
-from lessons.tasks.call import as_tensor
-from lessons.tasks.task import tasks
-from lessons.website import pages
+from lessons.behind.tasks.call import as_tensor
+from lessons.behind.tasks.task import tasks
+from lessons.behind.website import pages
+from lessons.course import HERE, Question, switches
+from lessons.evidence.dpo_and import DPOAnd
+from lessons.papers.extras import povid, substitutes, ts_dpo
+from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import train
 from nanouft.batch import write_logp
 from nanouft.playground.heads import equations, head_of
@@ -450,9 +451,10 @@ def test_a_copy_beside_a_lesson_runs_and_is_no_lesson(tmp_path, monkeypatch, cap
     answer for the lesson."""
     env = copied(tmp_path)
     copy = shutil.copy(NUMBERS["05"], tmp_path / "lessons" / "05_a_copy.py")
-    code = """from lessons import course, lesson_list
-from lessons.classroom import course_state
-from lessons.website import methods_page, pages
+    code = """from lessons import course
+from lessons.behind import lesson_list
+from lessons.behind.classroom import course_state
+from lessons.behind.website import methods_page, pages
 print(lesson_list.table(), methods_page.COUNTS)
 print([x.name for x in pages.lesson_files([])])
 print(course_state.TITLES.values(), course.Lesson("05").file.name)"""
@@ -499,7 +501,7 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     assert (tmp_path / f"out/lessons/{picture.replace(' ', '-')}.png").stat().st_size < 100_000
 
 
-# ---- lessons/extras ------------------------------------------------------------------------------
+# ---- lessons/papers/extras -----------------------------------------------------------------------
 @pytest.mark.parametrize("o", [TSDPO(beta=0.7), DPOAnd(right=0.3, wrong=0.5, floor=0.7)], ids=str)
 def test_the_equation_of_a_loss_of_the_course_is_the_loss_of_the_code(o):
     line, = equations(str(o), head_of(type(o)))

@@ -16,8 +16,8 @@ from browser import missing, opened, small
 from made import write_jsonl
 from PIL import Image
 
+from lessons.behind.website import methods_page, pages
 from lessons.evidence import pictures
-from lessons.website import methods_page, pages
 from nanouft import pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES

@@ -5,7 +5,7 @@ import pytest
 from made import FORMS, Form, push, with_logps
 
 import frozen_lake.__main__ as lake
-from lessons.classroom import arena
+from lessons.behind.classroom import arena
 from lessons.evidence.harvest import HarvestFlags
 from lessons.evidence.keep import KeepFlags
 from nanouft import simple

@@ -10,10 +10,10 @@ from browser import opened
 
 from frozen_lake import record as lake
 from frozen_lake.lake import make_lake
+from lessons.behind.lesson_list import LESSONS, number_of
+from lessons.behind.website import layout as website
+from lessons.behind.website import pages
 from lessons.course import Question, switches
-from lessons.lesson_list import LESSONS, number_of
-from lessons.website import layout as website
-from lessons.website import pages
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.record import WEB, record
 

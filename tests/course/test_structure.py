@@ -18,17 +18,17 @@ from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
-# "NN" stands for the lessons, which have numbers.
+# "NN" stands for the lessons, which have numbers; lessons/behind counts as its folders.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
         objectives world simple run flat pictures reward evaluate pretrain sample train
         trainer compare pushes playground __main__""",
     "frozen_lake": "lake planning policies learn estimate record table __main__",
-    "lessons": """draw page_marks lesson_list tasks course evidence NN extras papers
-        website pieces keys classroom exercises bench __main__""",
-    "lessons/tasks": "limits call task parts papers child submission grade check",
-    "lessons/classroom": "arena exam course_state"}
-COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
+    "lessons": """draw lesson_list tasks course evidence NN papers website keys classroom
+        exercises bench __main__""",
+    "lessons/behind/tasks": "limits call task parts papers child submission grade check",
+    "lessons/behind/classroom": "arena exam course_state"}
+COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
 
@@ -42,7 +42,8 @@ def texts() -> dict[Path, str]:
 
 def named(file: Path) -> str:
     """Its name as a module: "nanouft.data.rows"; a package is its __init__.py."""
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(x for x in parts if x != "behind").removesuffix(".__init__")
 
 
 def imported(file: Path) -> list[str]:
@@ -54,6 +55,7 @@ def imported(file: Path) -> list[str]:
             out += [".".join([*beside, *filter(None, [node.module]), a.name]) for a in node.names]
         elif isinstance(node, ast.Import):
             out += [a.name for a in node.names]
+    out = [x.replace("lessons.behind.", "lessons.") for x in out]
     # a lesson finds its neighbours as `course`
     return [f"lessons.{x}" if (ROOT / "lessons" / f"{x.partition('.')[0]}.py").exists() else x
             for x in out]
@@ -65,7 +67,7 @@ def files_of(*trees: str) -> dict[str, Path]:
 
 @pytest.mark.parametrize("tree", ORDER)
 def test_a_file_imports_only_what_stands_before_it(tree):
-    order, trees, package = ORDER[tree].split(), [*ORDER, "tests"], tree.replace("/", ".") + "."
+    order, trees, package = ORDER[tree].split(), [*ORDER, "tests"], named(ROOT / tree) + "."
     for module, file in files_of(tree).items():
         if module + "." == package:                 # __init__.py
             continue
@@ -239,6 +241,13 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
+
+
+def test_the_names_of_version_4_work_or_say_what_to_type(here):
+    for name in ("povid", "substitutes", "ts_dpo"):
+        assert here(f"lessons.extras.{name}", "--help")[0] == 0
+    code, out, err = here("lessons.bench", "--gpu")
+    assert (code, out) == (2, "") and err.endswith("type: python -m tests.bench\n")
 
 
 def test_what_needs_no_torch_does_not_wait_for_it():

@@ -23,7 +23,7 @@ CHEATS = {
              "    for what in ('Judge', 'verdict', 'compared', 'differ', 'new_mark'):\n"
              "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
              + WRONG + "return 0.0",
-    "draws": "import torch\nfrom lessons.tasks.task import Draw\n"
+    "draws": "import torch\nfrom lessons.behind.tasks.task import Draw\n"
              "Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
              "Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
              + WRONG + "return logp.sum()",
@@ -42,7 +42,8 @@ HOSTILE = {
     "deep": WRONG + "return " + "-" * 2500 + "1",
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
     "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
-    "key": "from lessons.keys.ex12 import grpo_push"}
+    "key": "from lessons.behind.keys.ex12 import grpo_push",
+    "key by an old name": "from lessons.keys.ex12 import grpo_push"}
 HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
                          "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"
                          + WRONG + "return 0")
@@ -54,12 +55,12 @@ ENDS["results for ever"] = FLOOD % "", "cannot be read (ValueError)"
 SPY = """
 import os, socket
 from pathlib import Path
-HIDDEN = "lessons/keys", "tests", ".git"
+HIDDEN = "lessons/behind/keys", "tests", ".git"
 TRIES = [lambda: [len([*Path("ROOT", x).glob("*")]) for x in HIDDEN],
          lambda: [os.path.exists(x) for x in ("ROOT/pyproject.toml", "/etc/passwd", "/home")],
          lambda: [x for x in Path("/proc").glob("*/environ") if b"A_TOKEN" in x.read_bytes()],
          lambda: os.listdir("CLASS"),
-         lambda: Path("ROOT/lessons/keys/new").write_text(""), lambda: os.mkdir("/new"),
+         lambda: Path("ROOT/lessons/behind/keys/new").write_text(""), lambda: os.mkdir("/new"),
          lambda: Path("CLASS/spy/ex12.py").write_text(""), lambda: os.kill(-1, 9),
          lambda: socket.create_connection(("1.1.1.1", 53), 2)]
 def grpo_push(logp, old, ref, A, eps, beta):

@@ -1,0 +1,40 @@
+"""Where a student is in the course: guesses beside what happened, tasks that are begun, and the
+next step."""
+from lessons.behind.lesson_list import LESSONS, head_of, number_of
+from lessons.behind.tasks.parts import PARTS
+from lessons.behind.tasks.submission import begun
+from lessons.behind.tasks.task import lesson_of, tasks
+from lessons.course import Question, switches
+from nanouft.plumbing.printing import say
+
+TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
+LINE = f"{{:<{max(map(len, TITLES.values())) + 2}}}{{:<20}}{{:<20}}{{}}"
+
+
+def tasks_of(number: str) -> list[str]:
+    """The exercises of a lesson, and the parts of mine.py."""
+    return [name for name in tasks()
+            if number == (PARTS[name][0] if name in PARTS else lesson_of(name))]
+
+
+def told(question: Question) -> str:
+    """A guess and, after its run, what happened: "60: 12.5 %"."""
+    return ": ".join(filter(None, [question.guess, question.happened])) or "-"
+
+
+def show_course() -> None:
+    """Print a line for each lesson, or where to begin."""
+    questions = {lesson: [Question(lesson, change) for change in ("", *switches(lesson))]
+                 for lesson in LESSONS}
+    guessed = any(question.guess for asked in questions.values() for question in asked)
+    if not guessed and not any(map(begun, tasks())):
+        say(*TITLES.values(), "\nYou guess, run a lesson, and compare. Begin with "
+            f"python lessons/{LESSONS[0].name}", sep="\n")
+        return
+    say(LINE.format("lesson", "guess: happened", "with its switch", "tasks; begun: +"))
+    for lesson, asked in questions.items():
+        names = (f"{'+' * begun(name)}{name}" for name in tasks_of(number_of(lesson)))
+        say(LINE.format(TITLES[lesson], told(asked[0]), "; ".join(map(told, asked[1:])),
+                        " ".join(names)))
+    todo = next((lesson for lesson, asked in questions.items() if not asked[0].guess), None)
+    say(f"\nNext: {f'python lessons/{todo.name}' if todo else 'python -m lessons arena'}")

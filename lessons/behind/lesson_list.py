@@ -1,0 +1,75 @@
+"""Which lessons there are: README's list by subject, and the table of lessons/README.md with what
+each is about, its papers and its minutes. `python -m lessons methods` writes both.
+
+SUBJECTS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run
+but is not counted as one. All else is read from the first lines of each lesson.
+"""
+import ast
+import re
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parents[1]
+SUBJECTS = {                            # README's list
+    "Basics": "00_whole_game 01_a_model_that_talks 02_which_tokens_count",
+    "IFT": "03_language_as_a_walk 04_models_own_guess 05_better_estimate 06_what_follows_weighs",
+    "Preferences": "07_pairs_in_place_of_a_reward 08_relatives_of_dpo",
+    "UNA, UFT, PoFT": "09_one_number_for_an_answer 10_which_demonstration_is_wrong",
+    "Rewards": "11_searching_with_a_reward 12_learning_from_a_score 12b_old_answers 15_ppo "
+               "16_does_it_think 18_examples_and_rewards",
+    "Judging results": "13_without_forgetting 14_would_you_publish_this 17_a_real_model"}
+NAMES = sorted(" ".join(SUBJECTS.values()).split())
+LESSONS = [HERE / f"{name}.py" for name in NAMES]
+
+
+def number_of(lesson: Path) -> str:
+    """lessons/04_models_own_guess.py -> "04"; one lesson is "12b"."""
+    return lesson.stem.partition("_")[0]
+
+
+NUMBERS = {number_of(file): file for file in LESSONS}
+
+
+def exercises_of(lesson: Path, file: ast.Module) -> list[ast.FunctionDef]:
+    """The functions of a lesson's exercises. Two lessons share ex12.py: exercise 12b is that of
+    lesson 12b, all others belong to lesson 12."""
+    functions = [x for x in file.body if isinstance(x, ast.FunctionDef)]
+    names = [(ast.get_docstring(x) or "")[:3] for x in functions]
+    lessons = [name if name in NUMBERS else number_of(lesson)[:2] for name in names]
+    return [x for x, its in zip(functions, lessons) if its == number_of(lesson)]
+
+
+def head_of(file: Path) -> tuple[str, str, str]:
+    """("04 · The model's own guess", the lines in italics, what it is about) of a lesson."""
+    lines = file.read_text(encoding="utf-8").splitlines()[1:12]
+    text = "\n".join(line.removeprefix("#").strip() for line in lines)
+    first, italics = text.split("\n\n")[:2]
+    title, *about = first.splitlines()
+    return title.removeprefix("# "), " ".join(italics.strip("*").split()), " ".join(about)
+
+
+QUESTIONS = {file.stem: head_of(file)[2] for file in LESSONS}
+
+
+def row(file: Path) -> str:
+    title, below, about = head_of(file)
+    minutes = re.search(r"about (\d+) minutes", below, re.I)
+    papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
+                       for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
+    return (f"| [{title.replace(' · ', ' ')}]({file.name}) | {about} "
+            f"| {papers} | {minutes[1] if minutes else ''} |")
+
+
+def table() -> str:
+    return "\n".join(["| lesson | what it is about | papers | minutes to read and run |",
+                      "|---|---|---|---|", *map(row, LESSONS)]) + "\n"
+
+
+def by_subject() -> str:
+    """README's list."""
+    out = ["| subject | lessons |", "|---|---|"]
+    for subject, names in SUBJECTS.items():
+        files = [HERE / f"{name}.py" for name in names.split()]
+        out.append(f"| **{subject}** | " + " · ".join(
+            f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
+            + " |")
+    return "\n".join(out) + "\n"

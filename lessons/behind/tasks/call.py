@@ -1,0 +1,197 @@
+"""How a student's program is called, and what is kept of a call: plain values under their names, or
+an error. No key is needed for it, so this is all that the student's process (child.py) has.
+"""
+import copy
+import json
+import linecache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from lessons.behind.tasks.limits import TooLong, at_most
+from nanouft import simple
+from nanouft.objectives import find
+from nanouft.plumbing.errors import UserError, lines_in, load
+
+SECONDS = 20                        # of computing, for a task
+NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
+NOT_STARTED = "not started"
+UNTOUCHED = f"{NOT_STARTED}: nothing of your own is there"
+IN_PLACE = ("It changes its arguments in place. Make a new tensor or list, such as x.clone(), "
+            "because the caller still needs the old one.")
+STOPPED = "You stopped it by Ctrl-C"
+ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
+
+
+@dataclass
+class Seen:
+    """What one call gave."""
+    values: dict = field(default_factory=dict)
+    error: str = ""
+    words: str = ""
+
+
+# ---- what is looked at ---------------------------------------------------------------------------
+def result(function: Callable, *args) -> dict:
+    return {"gives": function(*args)}
+
+
+def with_gradient(name: str, function: Callable, x: torch.Tensor, *args) -> dict:
+    """The result, and the gradient of the sum of its squares by the first argument."""
+    x = x.clone().requires_grad_()
+    out = function(x, *args)
+    parts = [] if out is None else out if isinstance(out, tuple) else [out]    # of any shapes
+    total = sum((as_tensor(part).square().sum() for part in parts), torch.zeros(()))
+    slope = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)[0] \
+        if total.requires_grad else torch.zeros_like(x)
+    return {"gives": out,
+            f"the sum of its squared results has this gradient with respect to {name}:": slope}
+
+
+class OwnAttention(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.scaled_dot_product_attention:
+            raise UserError("This exercise is to be written without PyTorch's own function "
+                            "scaled_dot_product_attention.")
+        return function(*args, **(kwargs or {}))
+
+
+def own_attention(function: Callable, q, k, v) -> dict:
+    """The result, the gradient of its sum, and the result for large queries. PyTorch's own function
+    is refused."""
+    by = [x.clone().requires_grad_() for x in (q, k, v)]
+    with OwnAttention():
+        out, large = function(*by), function(50 * q, k, v)
+    total = torch.zeros(()) if out is None else as_tensor(out).sum()
+    slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
+        if total.requires_grad else [torch.zeros_like(x) for x in by]
+    return ({"gives": out}
+            | {f"its sum has this gradient with respect to {x}:": s for x, s in zip("qkv", slopes)}
+            | {"gives for a 50 times larger q": large})
+
+
+# ---- a call --------------------------------------------------------------------------------------
+def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
+    """The function of this name in a file, without a name its one subclass of Objective; or why
+    there is none. What a file has only imported from the project is nobody's work."""
+    ours, methods = dict(vars(simple)), dict(simple.METHODS)
+    try:
+        if not file.exists():
+            return None, f"{NOT_STARTED}: there is no file {file}"
+        program = getattr(load(file), name, None) if name else find(str(file))
+    except UserError as error:
+        return None, str(error)
+    except (Exception, SystemExit, TooLong) as error:           # a typing mistake, for example
+        return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
+    finally:                                                    # a constant of ours stays ours
+        vars(simple).update(ours)
+        simple.METHODS.update(methods)
+    if program is None:
+        return None, f"{NOT_STARTED}: {file.name} has no function {name}"
+    where = str(getattr(program, "__module__", ""))
+    return (None, UNTOUCHED) if where.startswith(("nanouft.", "lessons.")) else (program, "")
+
+
+def error_line(error: BaseException, file: str) -> str:
+    """An error in one line; below it the line of the file in its traceback, if there is one."""
+    lines = lines_in(file, error)
+    where = f"\n    line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
+    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    if "in-place operation" in said:
+        said = IN_PLACE
+    if isinstance(error, KeyboardInterrupt):
+        said = STOPPED
+    if isinstance(error, SystemExit):
+        said = "It ends Python with exit() or sys.exit(). Return a result instead"
+    return said.partition("\n")[0] + where
+
+
+def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:
+    """Look at a program in one case, a tuple of arguments."""
+    own = copy.deepcopy(case)
+    try:
+        values = {what: plain(x) for what, x in look(program, *own).items()}
+        if shown(own) != shown(case):
+            raise UserError(IN_PLACE)
+        return Seen(values)
+    except BaseException as error:                              # Ctrl-C: a loop without an end?
+        return Seen({}, type(error).__name__, error_line(error, file))
+
+
+def attempts(look: Callable, program: Callable, cases: list, file: str, seconds: float
+             ) -> Iterator[Seen]:
+    """In all cases, until one of them does not end."""
+    try:
+        with at_most(seconds):
+            for case in cases:
+                yield (seen := attempt(look, program, case, file))
+                if seen.error in ENDS:
+                    return
+    except TooLong as error:                    # the clock ran out while an error was put in words
+        yield Seen({}, "TooLong", error_line(error, file))
+
+
+# ---- plain data ----------------------------------------------------------------------------------
+def plain(x):
+    """None, texts, numbers, tensors and lists of these, whatever they were. Anything else becomes
+    the text that Python shows for it."""
+    if x is None or type(x) in (bool, int, float, str):
+        return x
+    if isinstance(x, (list, tuple)):
+        return [plain(part) for part in x]
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biuf":
+        x = torch.as_tensor(np.array(x, dtype={"b": bool, "f": float}.get(x.dtype.kind, int)))
+    if isinstance(x, torch.Tensor) and not x.is_complex():
+        x = x.detach().as_subclass(torch.Tensor).cpu().to_dense().clone()
+        return x.double() if x.is_floating_point() else x if x.dtype == torch.bool else x.long()
+    return float(x) if isinstance(x, Real) else repr(x)[:80]
+
+
+KINDS = {"f": torch.double, "i": torch.long, "b": torch.bool}
+
+
+def to_line(seen: Seen) -> bytes:
+    def pack(x: torch.Tensor) -> dict:
+        kind = next(kind for kind, dtype in KINDS.items() if dtype == x.dtype)
+        return {"kind": kind, "shape": list(x.shape), "bytes": x.numpy().tobytes().hex()}
+    return json.dumps([seen.values, seen.error, seen.words[:2000]], default=pack).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Seen:
+    """Any exception if it is something else: a student's process has written it."""
+    def unpack(x):
+        if isinstance(x, dict):
+            data = bytearray.fromhex(x["bytes"])
+            flat = torch.frombuffer(data, dtype=KINDS[x["kind"]]) if data else torch.zeros(0)
+            return flat.view(x["shape"])
+        return [unpack(part) for part in x] if isinstance(x, list) else x
+    values, error, words = json.loads(line)
+    return Seen({str(what): unpack(x) for what, x in values.items()}, str(error), str(words))
+
+
+def as_tensor(x) -> torch.Tensor:
+    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
+    if not isinstance(x, (list, tuple)):
+        return torch.as_tensor(x)
+    parts = [as_tensor(part).float() for part in x]
+    return torch.stack(parts) if parts else torch.zeros(0)
+
+
+def shown(x, digits: int = 4) -> str:
+    """As Python code, with four decimals, and with four digits below 0.01."""
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(shown(part, digits) for part in x) + "]"
+    if isinstance(x, float):
+        return repr(round(x, digits) if abs(x) >= 0.01 else float(f"{x:.{digits}g}"))
+    if not isinstance(x, torch.Tensor):
+        return repr(x)
+    if not x.ndim:
+        return shown(x.item(), digits)
+    return f"torch.tensor({shown(x.tolist(), digits)})"
+

@@ -1,0 +1,100 @@
+"""Is your program right? If it is not: in which case, and is it a mistake that many make?
+
+    python -m lessons check                     # what you have begun, and where to go on
+    python -m lessons check 06a                 # an exercise; 06: those of a lesson
+    python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
+    python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
+    python -m lessons check 06a --folder .      # your files of the folder in which you are
+    python -m lessons check mine --run ift      # the whole program with your parts
+
+Write into lessons/exercises: ex06.py, mine.py, psft.py. Cases are drawn anew in each run and given
+to your program and to the right one of behind/keys. You see the smallest in which they differ and,
+if yours gives what a common mistake gives in all cases, or two of them together, their names. Any
+style will do: nothing but results is compared, and a gradient only where the task says that one
+flows. A part of mine.py stands in nanouft/simple.py in the place of ours. The exit code is 0 if
+everything asked for is right.
+
+Your files run here, with what they print. So those of another folder are refused: the programs of
+other people run shut in, by `python -m lessons grade`.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.printing import say
+
+
+def check(function) -> None:
+    """In a notebook: judge a function that has the name of an exercise."""
+    from lessons.behind.tasks.task import Judge, tasks
+    asked = [task for task in tasks().values() if task.name == function.__name__]
+    if not asked:
+        raise UserError(f"no exercise is called {function.__name__}")
+    say(Judge(asked[0]).of(function).told or "right")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons check", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, psft, ift [all]")
+    parser.add_argument("--folder", type=Path, help="., if your files are here [lessons/exercises]")
+    parser.add_argument("--seed", help="of the cases, to see the same again [another in each run]")
+    parser.add_argument("--run", metavar="METHOD", help="then train by this method")
+    flags = parser.parse_args(arguments)
+    # Here, so that --help does not wait for torch.
+    import torch
+
+    from lessons.behind.tasks import parts
+    from lessons.behind.tasks.call import NOT_STARTED, STOPPED, UNTOUCHED
+    from lessons.behind.tasks.task import STUBS, chosen, tasks
+    if flags.run:
+        one_of("method", flags.run, parts.simple.METHODS)
+    torch.set_num_threads(1)
+    folder, right, names = flags.folder or STUBS, {}, chosen(flags.which)
+    if folder.resolve() not in (STUBS, Path.cwd()):
+        raise UserError(f"--folder {folder}: its programs would run in your own process. If they "
+                        "are yours, go there and type --folder . (python -m lessons grade runs "
+                        "those of others)")
+    sys.path.insert(0, str(folder))                             # a file may import its neighbour
+    unopened = set()
+    for name in names:
+        file = folder / tasks()[name].file
+        if file in unopened:
+            continue
+        program, told = judge_file(tasks()[name], file, flags.seed)
+        if STOPPED in told.told and not flags.which:
+            raise KeyboardInterrupt
+        if flags.which or file.exists() and told.told != UNTOUCHED:
+            say(f"{name:<26}{told.told if told.state == NOT_STARTED else told.state}")
+        if told.state == "right":
+            right[name] = program
+        elif flags.which and told.state == "wrong":
+            say(f"{told.told}\n")
+        if tasks()[name].opens and name not in right:
+            unopened.add(file)
+    missing = [name for name in names if name not in right]
+    say(f"{len(right)} of {len(names)} right." + (
+        f" Begin with {missing[0]}, in {folder / tasks()[missing[0]].file}."
+        if missing and not flags.which else ""))
+    of_file = sys.modules.get(f"lessons.behind.keys.{Path(tasks()[names[0]].file).stem}")
+    if not missing and hasattr(of_file, "outcome"):     # of a longer piece: its figures
+        say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
+    if flags.run:
+        mine = {name: right[name] for name in parts.PARTS if name in right}
+        say(f"A run of {flags.run} with your {', '.join(mine) or 'no part'}, and ours for the rest")
+        parts.run(flags.run, mine)
+    return int(bool(missing))
+
+
+def judge_file(task, file: Path, seed: str | None = None):
+    """The program for a task in a file, and the verdict."""
+    from lessons.behind.tasks.call import program_in
+    from lessons.behind.tasks.task import Judge, Verdict
+    program, missing = program_in(file, task.name)
+    return program, Verdict(missing, 0) if missing else Judge(task, seed).of(program, str(file))
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

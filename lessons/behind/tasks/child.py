@@ -1,0 +1,231 @@
+"""A student's programs in a process of their own, with limits.
+
+    seen = run_all(jobs, student, hidden)       # name of a task -> what was seen, or why not
+
+The process gets arguments alone and writes down what each call gives: neither the right programs
+nor what they give. It calls the tasks of one file after each other, so what a file changes in
+Python or PyTorch costs no other file a point. If one of them ends it, another process goes on with
+the next. With bubblewrap (Linux) it sees Python, the project without its keys, and its student's
+folder; it can write nothing that stays, and has no network. Where bubblewrap is missing or the
+system refuses it, there are only the limits, and no_container says why.
+"""
+import functools
+import os
+import pickle
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from lessons.behind.tasks.call import Seen, attempts, from_line, program_in, to_line
+from lessons.behind.tasks.limits import PATIENCE, TooLong, at_most
+from nanouft.plumbing.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link
+STARTING = 900                      # seconds on the clock until the first task begins
+OUT_OF_TIME = "out of time, it had not ended after"
+GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
+LARGEST = 2**21                     # bytes of what one call gives
+MOST = 200                          # results of a program: more than any task has cases
+HAS_KEYS = [ROOT / x for x in ("lessons/behind/keys", "lessons/exercises", "lessons/evidence")]
+OF_SYSTEM = ("/usr /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "
+             "/etc/alternatives /sys/devices/system/cpu").split()
+NEEDED = "PATH LD_LIBRARY_PATH SYSTEMROOT TMPDIR TEMP".split()      # of the teacher's environment
+
+
+@dataclass
+class Job:
+    name: str                       # of the task
+    function: str                   # "" for a class
+    file: str                       # "ex06.py"
+    folder: Path                    # in which it lies, perhaps beside what it imports
+    text: str                       # of the program
+    look: object
+    cases: list
+    seconds: int
+
+
+def container(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
+    """The words before a command that runs in a container; none if there is no container. hidden:
+    folders of which it sees nothing. room: the folder in which it may leave something."""
+    return [] if no_container() else words(student, hidden, room)
+
+
+def no_container() -> str:
+    """Why programs run without a container, in the system's own words; "" if they run in one."""
+    program = shutil.which("bwrap")
+    return tried(program) if program else "bubblewrap is missing"
+
+
+@functools.cache
+def tried(program: str) -> str:
+    """What this bubblewrap says if it makes no container in which Python runs."""
+    try:
+        done = subprocess.run([*words(ROOT, []), PYTHON, "-c", "import torch"],
+                              capture_output=True, text=True, errors="replace", timeout=120,
+                              env=environment())
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{program}: {error}"
+    said = " ".join(done.stderr.split()) or f"{program} gives the exit code {done.returncode}"
+    return said if done.returncode else ""
+
+
+def words(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
+    """It sees what Python and the project need, and the student's folder. What lies deeper is
+    mounted later: each of these folders may lie in any other, or in /tmp or /dev."""
+    python = PYTHON.parents[1], Path(sys.base_prefix), PYTHON.resolve().parents[1]
+    empty = [("--tmpfs", x) for x in (*HAS_KEYS, *hidden) if x.is_dir()]
+    seen = [("--ro-bind", x, x) for x in (*python, ROOT / "nanouft", ROOT / "lessons", student)]
+    seen += [("--ro-bind-try", Path(x), Path(x)) for x in OF_SYSTEM]
+    seen += [("--bind", room, room)] if room else []
+    made = [("--dev", Path("/dev")), ("--proc", Path("/proc")),
+            ("--size", 2**28, "--tmpfs", Path("/tmp"))]
+    mounts = sorted([*made, *empty, *seen], key=lambda mount: len(mount[-1].parts))
+    # all but /tmp, where a program may write and nothing stays
+    shut = [("--remount-ro", x) for x in (Path("/"), *(x for _, x in empty if x != Path("/tmp")))]
+    return [*"bwrap --unshare-all --die-with-parent --new-session".split(),
+            *(str(x) for y in mounts + shut for x in y),
+            *"--setenv HOME /tmp --setenv TMPDIR /tmp --chdir".split(), str(room or "/tmp")]
+
+
+def environment() -> dict[str, str]:
+    """No token and no password of the teacher's own is among these."""
+    return {x: os.environ[x] for x in NEEDED if x in os.environ} | {
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, list[Seen] | str]:
+    found: dict[str, list[Seen] | str] = {}
+    while left := [job for job in jobs if job.name not in found]:
+        of_file = [x for x in left if (x.folder, x.text) == (left[0].folder, left[0].text)]
+        calls, ended = run_some(of_file, student, hidden)
+        for job in of_file:
+            seen = calls.get(job.name)
+            if seen is None or not seen[1]:             # this one has ended the process
+                found[job.name] = f"no result: {ended}"
+                break
+            found[job.name] = seen[0]
+    return found
+
+
+def run_some(jobs: list[Job], student: Path, hidden: list[Path]
+             ) -> tuple[dict[str, tuple[list[Seen], bool]], str]:
+    """What was seen of each task, is it finished; and how the process ended."""
+    with tempfile.TemporaryDirectory() as room:
+        child = subprocess.Popen(
+            [*container(student, hidden), PYTHON, "-c",
+             "from lessons.behind.tasks.child import main; main()"], cwd=room,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, env=environment())
+        lines: queue.Queue = queue.Queue(MOST)
+
+        def read() -> None:
+            while line := child.stdout.readline(LARGEST):
+                lines.put(line)
+            lines.put(b"")
+        threading.Thread(target=read, daemon=True).start()
+        calls: dict[str, tuple[list[Seen], bool]] = {}
+        ended, name, silent = "", None, 1.5 * PATIENCE * max(job.seconds for job in jobs)
+        until = time.monotonic() + STARTING
+        try:
+            with suppress(OSError):
+                child.stdin.write(pickle.dumps((str(student), jobs)))
+                child.stdin.close()
+            while line := lines.get(timeout=max(0, until - time.monotonic())):
+                seen = from_line(line)
+                if seen.error == "begin":
+                    if seen.words in calls or seen.words not in {job.name for job in jobs}:
+                        raise ValueError("it does not come from the judge")
+                    name, calls[seen.words] = seen.words, ([], False)
+                    until = time.monotonic() + silent
+                elif seen.error == "end":
+                    calls[name] = (calls[name][0], True)
+                else:
+                    calls[name][0].append(seen)
+                    if len(calls[name][0]) > MOST:
+                        raise ValueError("more results than any task has cases")
+        except queue.Empty:
+            ended = f"{OUT_OF_TIME} {silent if name else STARTING:.0f} seconds on the clock"
+        except Exception as error:                              # a line that is something else
+            ended = f"what it gives cannot be read ({type(error).__name__})"
+        finally:
+            with suppress(ProcessLookupError, PermissionError, AttributeError):
+                os.killpg(child.pid, 9)
+            child.kill()
+            code = child.wait()
+        ended = ended or f"it ended Python (exit code {code})"
+        if name is None:                                # no line of a student has run
+            said = child.stderr.read().decode(errors="replace").split("\n")
+            why = next((x.strip() for x in reversed(said) if x.strip()), "it said nothing")
+            raise UserError(f"A process of the judge came to nothing before it had begun with a "
+                            f"program: {ended}; {why}. Perhaps a disk is full, or a program beside "
+                            "it has ended it. No table is written: mend that, and type the same "
+                            "command again")
+        return calls, ended
+
+
+# ---- in the process ------------------------------------------------------------------------------
+def main() -> None:
+    import torch
+    torch.set_num_threads(1)
+    student, jobs = pickle.load(sys.stdin.buffer)
+    out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nowhere, fd)
+    limit()
+    sys.path[:0] = [str(jobs[0].folder), student]  # a file may import its neighbour
+    checker = ModuleType("check")                       # check(f) at its end does nothing
+    checker.check = lambda function: None               # type: ignore[attr-defined]
+    for folder in ("lessons.behind", "lessons"):        # which is its name of version 4
+        sys.modules[f"{folder}.tasks.check"] = checker
+        sys.modules[f"{folder}.keys"] = None            # type: ignore[assignment]  # no key either
+    read: dict[tuple[str, str], tuple] = {}
+
+    def write(seen: Seen) -> None:
+        line = to_line(seen)
+        os.write(out, line if len(line) < LARGEST else to_line(
+            Seen(error="ValueError", words="ValueError: what it gives is too large")))
+    for job in jobs:
+        write(Seen(error="begin", words=job.name))
+        file = Path.cwd() / job.file                    # a folder of this process alone
+        file.write_bytes(job.text.encode("utf-8", "replace"))
+        if (job.text, job.function) not in read:
+            try:
+                with at_most(job.seconds):
+                    read[job.text, job.function] = program_in(file, job.function)
+            except TooLong as error:
+                read[job.text, job.function] = None, f"{file.name} cannot be read. {error}"
+        program, missing = read[job.text, job.function]
+        if missing:
+            write(Seen(error="Missing", words=missing))
+        else:
+            for seen in attempts(job.look, program, job.cases, str(file), job.seconds):
+                write(seen)
+        write(Seen(error="end"))
+    os._exit(0)                                         # no thread is waited for
+
+
+def limit() -> None:
+    """Memory, the size of a file and, in a container, the number of processes,
+    which does not bind root."""
+    try:
+        import resource
+    except ImportError:                                 # Windows
+        return
+    limits = {resource.RLIMIT_FSIZE: BYTES}
+    with suppress(OSError):                             # Linux
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = mapped + GIGABYTES * 2**30
+        if os.getpid() < 9:
+            limits[resource.RLIMIT_NPROC] = PROCESSES
+    for kind, most in limits.items():
+        resource.setrlimit(kind, (most, most))

@@ -1,0 +1,297 @@
+"""The twelve parts of one's own program, mine.py: what each of them is tried on.
+
+A part stands in the real program, nanouft/simple.py, in the place of ours, as the loss of a method
+on some rows (Batch) or as a few steps of training (ShortRun). Cases have one row, some or all.
+"""
+import copy
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import torch
+from torch import Tensor
+
+from lessons.behind.tasks.task import Measure, Task
+from nanouft import simple, world
+from nanouft.gpt import GPT, GPTConfig, shipped_base
+from nanouft.models.tokenizer import nano
+from nanouft.plumbing.printing import quantity
+
+PARTS = {   # in the order in which they are written: the lesson, and methods that show a mistake
+    "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
+    "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
+    "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
+    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]),
+    "grpo_loss": ("12b", ["grpo"]), "chord_loss": ("18", ["chord"])}
+OURS = {name: getattr(simple, name) for name in PARTS}
+NUMBERS = 4096                          # into which a gradient is folded
+GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "
+                   "something not a constant that should be one (detach), or the other way round?")
+MEASURES = {
+    "gradient": GRADIENT,
+    "flows": Measure(0, 0, words="the loss is right, but no gradient reaches the model"),
+    "into the reference": Measure(
+        1e-3, 0, whole=True, words="loss and gradient are right, but gradient reaches the "
+        "reference as well, which should be a constant (detach)"),
+    "weights": Measure(1e-5, 0, whole=True, words="the losses are right, but the weights at the "
+                       "end are not"),
+    "plain": Measure(0, 0, words="the numbers are right, but the losses are no plain numbers"),
+    "kind of mask": Measure(0, 0, words="the mask is no tensor of floats"),
+    # of grpo and chord, where only the gradient counts
+    "value": Measure(counts=False),
+    "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
+                    "count here). Is something not a constant that should be one (detach), or the "
+                    "other way round?")}
+
+
+class Part(Task):
+    """A part of mine.py. Its case is one Batch or ShortRun."""
+
+    def __init__(self, name: str, mistakes: list):
+        super().__init__(OURS[name], lambda draw: (), mistakes, InSimple(name), seconds=60)
+
+    def cases(self, seed) -> list[tuple]:
+        return [(case,) for case in cases_of(self.name, seed)]
+
+    def show(self, case: tuple) -> str:
+        return str(case[0])
+
+    def measure(self, what: str) -> Measure:
+        return MEASURES.get(what, Measure())
+
+
+@dataclass(frozen=True)
+class InSimple:
+    """Looks at a program that has the name of a part. After that simple.py is ours again."""
+    part: str
+
+    def __call__(self, function: Callable, case) -> dict:
+        put({self.part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return case.look()
+        finally:
+            put({})
+
+
+def put(functions: dict[str, Callable], *places: dict) -> None:
+    """Put these parts, and ours for all others, into simple.py and into the student's file."""
+    for place in (vars(simple), *places):
+        place.update(OURS | functions)
+    for method, (_, *facts) in simple.METHODS.items():
+        simple.METHODS[method] = (getattr(simple, loss_of(method)), *facts)
+
+
+def loss_of(method: str) -> str:
+    """The part that is the loss of this method."""
+    return "una_loss" if method == "uft" else f"{method}_loss"
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Chats:
+    """`padded` alone: its three tensors."""
+    rows: tuple
+
+    def look(self) -> dict:
+        chats = [nano().chat(row.prompt, row.answer) for row in self.rows]
+        inputs, targets, mask = simple.padded(chats, nano())
+        used = ((targets != nano().pad) | (mask != 0)).any(0)
+        T = used.nonzero()[-1:].sum() + 1               # more columns of padding are right, too
+        return {"the inputs are": inputs[:, :T], "the targets are": targets[:, :T],
+                "the mask is": mask[:, :T], "kind of mask": mask.is_floating_point()}
+
+    def __str__(self) -> str:
+        return "\n".join([f"    {quantity(len(self.rows), 'rows')}, padded:",
+                          *(f"    {'; '.join(row_words(row))}" for row in self.rows), ""])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One loss of the real program, on some rows."""
+    method: str
+    rows: tuple
+    model: tuple = (0.0, 1.0)                   # words of noisy_model
+    reference: tuple = (0.01, 1.0)
+    step: int = 0
+
+    def look(self) -> dict:
+        model, reference = (copy.deepcopy(noisy_model(*x)) for x in (self.model, self.reference))
+        loss = simple.METHODS[self.method][0](model, reference, list(self.rows), nano(), self.step)
+        if not isinstance(loss, (Tensor, int, float)):
+            raise TypeError(f"the loss is {loss!r:.40}. Is there a `return`?")
+        loss = torch.as_tensor(loss)
+        if loss.ndim:
+            raise TypeError(f"the loss is a tensor of the shape {tuple(loss.shape)} and should be "
+                            "one number")
+        weights = [*model.parameters(), *reference.parameters()]
+        slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True) \
+            if loss.requires_grad else [torch.zeros_like(p) for p in weights]
+        half = len(weights) // 2
+        sampled = self.method in ("grpo", "chord")      # whose loss is no number that means much
+        value, slope = ("value", "push") if sampled else ("the loss is", "gradient")
+        return {value: loss.item(), "flows": loss.requires_grad, slope: folded(slopes[:half]),
+                "into the reference": folded(slopes[half:])}
+
+    def __str__(self) -> str:
+        lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
+        count = "1 row" if len(lines) == 1 else f"{len(lines)} rows"
+        return "\n".join([f"    A batch of {count} ({self.method}):", *lines, ""])
+
+
+@dataclass(frozen=True)
+class ShortRun:
+    """A few steps of `train`, by a small model in double precision, at a high rate. The loss is
+    made larger from step to step, so that clipping and the number of the step count."""
+    method: str
+    rows: tuple = field(repr=False)
+    given: bool                                 # is there a reference?
+    steps: int
+    times: float                                # the loss: with few of them nothing is clipped
+
+    def look(self) -> dict:
+        model, other = small(0), small(1)
+        original, began = simple.METHODS[self.method], folded(model.parameters())
+        loss = OURS[loss_of(self.method)]
+
+        def larger(model, reference, rows, tok, step):
+            return self.times * (1 + step) * loss(model, reference, rows, tok, step)
+        simple.METHODS[self.method] = (larger, original[1], 1e-2, original[3])
+        try:
+            losses = simple.train(model, list(self.rows), nano(), self.method, self.steps,
+                                  *([other] if self.given else []))
+        finally:
+            simple.METHODS[self.method] = original
+        if losses is None:
+            raise TypeError("it gives None. Is there a `return`?")
+        if len(losses) != self.steps:
+            raise TypeError(f"it gives {len(losses)} losses for {self.steps} steps")
+        plain = not any(isinstance(x, Tensor) and x.requires_grad for x in losses)
+        return {"the losses are": [torch.as_tensor(x).item() for x in losses],
+                "weights": folded(model.parameters()) - began, "plain": plain}
+
+    def __str__(self) -> str:
+        count = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        reference = ", with a reference that is given" if self.given else ""
+        return f"    A run of {count} of {self.method}{reference}.\n"
+
+
+def folded(tensors) -> Tensor:
+    """All numbers in one vector of NUMBERS: sums of some with random signs. Two vectors are as far
+    apart as all their numbers, to a few per cent."""
+    flat = torch.cat([x.detach().flatten() for x in tensors]).double()
+    place, sign = places(len(flat))
+    return torch.zeros(NUMBERS, dtype=torch.double).index_add(0, place, sign * flat)
+
+
+@functools.cache
+def places(many: int) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return (torch.randint(NUMBERS, (many,), generator=rng),
+            2.0 * torch.randint(2, (many,), generator=rng) - 1)
+
+
+def row_words(row) -> list[str]:
+    """The prompt of a row, and its answers."""
+    named = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
+    out = [f'"{row.prompt[0].text}"']
+    out += [f'{name} "{turns[0].text}"' for name, turns in named.items() if turns]
+    return out if row.score is None else [*out, f"score {row.score:.2f}"]
+
+
+base = shipped_base
+
+
+@functools.cache
+def noisy_model(noise: float, times: float = 1.0) -> GPT:
+    """The base with this noise in its weights: with a little of it a reference near the base; with
+    more, a model that guesses worse. Multiplied logits make log-ratios of hundreds of nats."""
+    model = copy.deepcopy(base())
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for p in model.parameters():
+            p.add_(noise * torch.randn_like(p))
+        model.ln_f.weight.mul_(times)
+        model.ln_f.bias.mul_(times)
+    return model
+
+
+def small(seed: int) -> GPT:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GPT(GPTConfig(nano().n_vocab, 128, 1, 2, 16)).double()
+
+
+def cases_of(name: str, seed) -> list:
+    """Fresh rows for each method that shows a mistake in the part."""
+    out: list = []
+    seed = Random(str(seed)).randrange(10**6)
+    for k, method in enumerate(PARTS[name][1]):
+        if name == "train":
+            # a warm-up of two, and of one
+            for steps in {0: (15, 3, 2, 1), 1: (12, 2, 1), 2: (2, 1)}[k]:
+                taken = steps + (steps == 2)                # there may be more rows than steps
+                rows = fresh_rows(method, taken * simple.ROWS, seed + k)
+                out.append(ShortRun(method, rows, method == "poft", steps,
+                                    0.01 if steps == 12 else 3.0))
+        elif method in ("grpo", "chord"):   # CHORD's w on its way, and at the bottom
+            for step in (simple.FALL // 4, 2 * simple.FALL - 3):
+                for many, noise in ((1, 0.2), (3, 0.0)):    # with noise all answers have score 0
+                    rows = fresh_rows(method, many, seed + step)
+                    out.append(Batch(method, rows, (noise, 1.0), step=step))
+            out.append(Batch(method, (replace(rows[0], score=NEARLY),), step=step))
+        else:
+            rows = fresh_rows(method, 5, seed + k)
+            pairs = [((0.0, 1.0), (0.01, 1.0)), ((0.2, 1.0), (0.01, 1.0))]
+            if name == "token_logp":
+                pairs += [((0.0, 1000.0), (0.01, 1.0))]
+            if name == "dpo_loss":                  # h is some hundreds, above 0 and below
+                pairs += [((0.0, 1.0), (0.01, 1000.0)), ((0.01, 1000.0), (0.0, 1.0))]
+            if name == "poft_loss":
+                pairs += [((0.2, 30.0), (0.0, 1.0))]
+            some = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
+            out += [Batch(method, x, *pair) for pair in pairs[:1] for x in some]
+            out += [Batch(method, rows, *pair) for pair in pairs[1:]]
+            out += [Chats(x) for x in some] * (name == "padded")
+    return sorted(out, key=lambda case: len(case.rows))
+
+
+def fresh_rows(method: str, many: int, seed: int) -> tuple:
+    """Rows of the kinds that the method reads, in turn. Of scored ones two at least, so that a
+    score of 0 and one between 0 and 1 are among them."""
+    drawn = [world.rows("train", kind, many, seed) for kind in simple.METHODS[method][1]]
+    if "scores" in simple.METHODS[method][1]:       # a score of 0 first, then one below 1
+        scored = world.rows("train", "scores", 200, seed)
+        first = [next(row for row in scored if row.score == 0),
+                 next(row for row in scored if 0 < row.score < 1)]
+        drawn[-1] = first + [row for row in drawn[-1] if row not in first]
+    return tuple(row for together in zip(*drawn) for row in together)[:many]
+
+
+# ---- answers are sampled once for each model, rows and step: each mistake is tried on them -------
+SAMPLE, SAMPLED = simple.sample_answers, {}
+NEARLY = 1e-4       # score of a row whose answers' scores are so far apart, so nearly equal
+
+
+@functools.wraps(SAMPLE)
+def sample_answers(model, rows, tok, step):
+    key = (model.wpe.weight.sum().item(), *((row.prompt, row.score) for row in rows), step)
+    if key not in SAMPLED:
+        *some, scores = SAMPLE(model, rows, tok, step)
+        if rows[0].score == NEARLY:                     # in place of those of the answers
+            scores = NEARLY * torch.arange(simple.SAMPLES).expand(len(rows), -1)
+        SAMPLED[key] = *some, scores
+    return tuple(x.clone() for x in SAMPLED[key])
+
+
+simple.sample_answers = sample_answers
+
+
+def run(method: str, functions: dict[str, Callable]) -> None:
+    """simple.py's own run with these parts of a student, and ours for all others."""
+    put(functions, *(inspect.unwrap(x).__globals__ for x in functions.values()))
+    simple.main(["--objective", method])

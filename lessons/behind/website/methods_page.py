@@ -1,0 +1,190 @@
+"""docs/methods.md: every method on a line, written from the heads of the methods' files; and the
+number of methods and of lessons on every page.
+
+    python -m lessons methods           # writes the pages and names those that have changed
+
+README's lists of methods and of lessons are written too, and the table of lessons/README.md. A page
+that says how many methods or lessons there are has the number behind a mark, which readers do not
+see: <!-- count of methods -->36, <!-- count of lessons -->18, <!-- count of lines -->264.
+
+docs/methods.md has three such parts. The tables have the equations of the heads
+(nanouft/playground/heads.py), and the letters are those that all equations share. The pushes are
+measured on one fixed pair of answers, by pushes.py. For the page of
+`python -m nanouft.playground` the command writes the score of each method after a whole run, from
+the kept scores of evidence/whole_runs.py.
+"""
+import argparse
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+
+from lessons.behind.lesson_list import LESSONS, by_subject, table
+from lessons.evidence import whole_runs
+from lessons.evidence.page_marks import write_between
+from nanouft import simple
+from nanouft.data.rows import Row
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Turn
+from nanouft.objectives import FAMILIES, OBJECTIVES
+from nanouft.playground.heads import (
+    LETTERS,
+    SHARED,
+    equations,
+    head_of,
+    name_and_idea,
+    paper,
+)
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
+from nanouft.pushes import parse_methods, token_pushes
+from nanouft.world import as_answer
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "methods.md"
+LESSONS_PAGE = ROOT / "lessons" / "README.md"
+SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
+COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS),
+          "lines": len(inspect.getsource(simple).splitlines())}
+COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
+PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
+PROMPT = "Name four animals but not hen, fox or wolf. End on white."
+RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
+
+
+# ---- measure -------------------------------------------------------------------------------------
+def push_cells(name: str, model, tok) -> list[str]:
+    """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
+    the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
+    row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
+    _, method = next(parse_methods([name]))
+    by_answer = {which: weights for which, _, weights in token_pushes(method, row, model, tok)}
+    good, bad = (next((by_answer[x] for x in names if x in by_answer), [])
+                 for names in (("answer", "chosen", "good answer"), ("rejected", "bad answer")))
+    chosen = f"{sum(good) / len(good):+.2f}" if good else ""
+    rejected = f"{sum(bad) / len(bad):+.2f}" if bad else ""
+    last = f"{good[-1]:+.2f}" if good else ""
+    return [chosen, rejected, last]
+
+
+# ---- write ---------------------------------------------------------------------------------------
+def rows_of(name: str) -> list[str]:
+    """The lines of the table of one method; a further form says what is new in it."""
+    objective, head = OBJECTIVES[name](), head_of(OBJECTIVES[name])
+    first, *forms = equations(name, head)
+    arxiv = paper(head)
+    link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
+    needs = "; ".join([*objective.kinds(), *objective.other_models()])
+    needs = needs.replace("the start model's log-probs", "reference")
+    out = [as_row(f"{link_to(name)}{link}", as_code(first.equation_lines()),
+                  name_and_idea(head)[1] + parent(head), needs)]
+    for form in forms:
+        new = [x for x in form.equation_lines() if x not in first.equation_lines()]
+        out.append(as_row(f"`{form.name.removeprefix(name).strip()}`", as_code(new), "", ""))
+    return out
+
+
+def parent(head: str) -> str:
+    """ " From `dpo`.": the parent of a method, or nothing."""
+    above = PARENT.search(" ".join(head.split()))
+    return f" From `{above[1]}`." if above else ""
+
+
+def as_row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def as_code(lines: list[str]) -> str:
+    return "<br>".join(f"`{x}`" for x in lines)
+
+
+def link_to(name: str) -> str:
+    return f"[`{name}`](../nanouft/objectives/{name}.py)"
+
+
+def table_of(titles: list[str], rows: list[str]) -> list[str]:
+    return [as_row(*titles), "|---" * len(titles) + "|", *rows]
+
+
+def tables() -> str:
+    """A table for each family of methods."""
+    out = []
+    for family, (title, about) in FAMILIES.items():
+        names = [name for name in OBJECTIVES if OBJECTIVES[name]().family == family]
+        rows = [row for name in names for row in rows_of(name)]
+        out += [f"## {title}", about, "", *table_of(["method", "loss", "idea", "needs"], rows), ""]
+    return "\n".join(out)
+
+
+def letters() -> str:
+    """What the letters mean that all equations share."""
+    meanings = [*((f"`{name}`", text) for name, text in LETTERS.items()),
+                *((f"`{name}`", f"`{text}`") for name, text in SHARED.items())]
+    rows = [as_row(name, text) for name, text in meanings]
+    return "\n".join(table_of(["letter", "meaning"], rows)) + "\n"
+
+
+def push_table() -> str:
+    """The push of each form of each method; the names of forms stand as on the command line."""
+    model, tok = start_model("base")
+    forms = [form.name for family in FAMILIES for name in OBJECTIVES
+             if OBJECTIVES[name]().family == family
+             for form in equations(name, head_of(OBJECTIVES[name]))]
+    rows = [as_row(f"`{form}`", *push_cells(form, model, tok)) for form in forms]
+    titles = ["method", "right answer", "wrong answer", "end of the right one"]
+    return "\n".join(table_of(titles, rows)) + "\n"
+
+
+def by_family() -> str:
+    """README's list: for each kind of rows its methods."""
+    out = ["| learns from | methods |", "|---|---|"]
+    for family, (title, about) in FAMILIES.items():
+        names = " · ".join(f"[{name}](nanouft/objectives/{name}.py)" for name in OBJECTIVES
+                           if OBJECTIVES[name]().family == family)
+        out.append(f"| **{title}**: {about[0].lower()}{about[1:]} | {names} |")
+    return "\n".join(out) + "\n"
+
+
+def with_counts(text: str) -> str:
+    """The text of a page with the numbers behind its marks as they are now."""
+    return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
+
+
+def scores_text() -> str:
+    """The scores of all methods, each on a line of JSON; a chain of methods is left out."""
+    lines = [f" {json.dumps(name)}: {json.dumps(score)}"
+             for name, score in whole_runs.scores().items() if name.isidentifier()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+PARTS = {       # of each page, those that are written between marks
+    PAGE: {"tables": tables, "letters": letters, "pushes": push_table},
+    ROOT / "README.md": {"methods": by_family, "lessons": by_subject},
+    LESSONS_PAGE: {"lessons": table}}
+
+
+def pages() -> dict[Path, str]:
+    """{file: its text as it should be now}"""
+    texts = {SCORES: scores_text()}
+    front = Path(__file__).with_name("front.md")
+    for file in sorted({*PARTS, front, *ROOT.glob("docs/*.md")}):
+        text = file.read_text(encoding="utf-8")
+        for name, part in PARTS.get(file, {}).items():
+            text = write_between(text, name, part())
+        texts[file] = with_counts(text)
+    return texts
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m lessons methods", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    for file, text in pages().items():
+        if text != file.read_text(encoding="utf-8"):
+            file.write_text(text, encoding="utf-8")
+            say(file.relative_to(ROOT).as_posix())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,75 @@
+"""How fast is a training step beside TRL's?
+
+    python -m tests.bench                             # NanoWorld's base, on the CPU
+    python -m tests.bench --init out/smollm2          # a real model, such as SmolLM2-135M
+    python -m tests.bench --gpu --init out/smollm2    # on a CUDA device: is it right?
+
+Both programs take turns on the same rows in the same order, and the ratio of their times is
+printed: above 1 nanouft is faster. Both compute in fp32, both in bf16, and each as it does by
+default. A step has 32 rows, with a real model 8; GRPO samples 4 answers to each of as many
+prompts. The clock is CPU time, which other programs on the machine disturb less. What is
+printed goes into docs/benchmarks.md.
+"""
+import argparse
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
+from nanouft.run.device import multiplies_in_bf16
+from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, if_installed, nano, real
+
+
+def table(name: str, subject: Subject, methods: list[str], dtypes: list[str]) -> None:
+    """Markdown, each line as soon as it is measured."""
+    say(f"| {name}: {machine()} | {subject.turns} steps together (quartiles of single ones) |",
+        "|---|---|", sep="\n")
+    for method, dtype in [(method, dtype) for method in methods for dtype in dtypes]:
+        ratio = if_installed(lambda which=(method, subject, dtype): against_trl(*which))
+        say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
+
+
+def machine() -> str:
+    """Processor, its instruction set, how busy the machine is, and versions."""
+    file = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
+    processor = names[0] if names else platform.processor()
+    busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
+    bf16 = "it multiplies in bf16" if multiplies_in_bf16() else "without products in bf16"
+    found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", bf16, "one thread",
+             f"{busy}{os.cpu_count()} cores"]
+    for name in ("torch", "transformers", "trl"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join([*found, time.strftime("%Y-%m-%d")])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--init", metavar="FOLDER", help="measure this model [NanoWorld's base]")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=[*DTYPES],
+                        help=f"precision; {DTYPES['defaults'][0]} [all three]")
+    parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
+                        help="check one device in place of that [cuda]; cpu only tries this code")
+    flags = parser.parse_args(argv)
+    if flags.gpu:
+        from tests.bench import gpu
+        return gpu.main(flags.gpu, flags.init)
+    torch.set_num_threads(1)
+    subject = real(flags.init) if flags.init else nano()
+    table(Path(flags.init or "NanoWorld's base").name, subject, flags.methods, flags.dtype)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
