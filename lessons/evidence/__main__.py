@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     names = [name if name.endswith(".ini") else one_of("run", name, [*known, "all"])
              for name in flags.runs or ()]
     if flags.train or flags.commands:
-        if not names or not all(map(plan.has_plan, names)):
+        if not names or not all(plan.read(name).trainings for name in names):
             raise UserError("--train and --commands need a run with a plan, such as C13; the code "
                             "that measured C5 and C7 is that of version 1.1.0, commit ffb6a607")
         for name in names:

@@ -15,7 +15,7 @@ from nanouft.compare.judge import Asked, Finding, findings_of, moments, points
 
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
-ASKED = [x for x in plan.NAMES if plan.is_judged(x)]
+ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
 RUNS = sorted([*ASKED, *FROZEN["asks"]], key=plan.number)
 
 

@@ -82,7 +82,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        return Path(self.name).stem if self.own else self.name
+        return Path(self.name).stem
 
     @property
     def models(self) -> list[str]:
@@ -124,10 +124,6 @@ def file_of_plan(name: str) -> Path:
     return Path(name) if name.endswith(".ini") else HERE / "questions" / f"{name}.ini"
 
 
-def has_plan(name: str) -> bool:
-    return name in NAMES or name.endswith(".ini")
-
-
 @cache
 def read(name: str) -> Run:
     if name in FROZEN["asks"]:
@@ -141,13 +137,8 @@ def read(name: str) -> Run:
     try:
         check(run, ini.sections())
     except UserError as e:
-        raise UserError(f"{told(name)}: {e}") from None
+        raise UserError(f"{file_of_plan(name)}: {e}") from None
     return run
-
-
-def told(name: str) -> str:
-    """A plan as messages name it."""
-    return name if name.endswith(".ini") else f"questions/{name}.ini"
 
 
 def check(run: Run, sections: list[str]) -> None:
@@ -192,13 +183,6 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
     return test, signed, known[compared], parts
 
 
-def is_judged(name: str) -> bool:
-    """Does it ask questions about kept scores? (It checks nothing: modules call it.)"""
-    ini = read_ini(file_of_plan(name))
-    kept_as = ini.get("run", "scores of", fallback=name)
-    return "questions" in ini and (HERE / "results" / f"{kept_as}.npz.xz").exists()
-
-
 # ---- kept scores ---------------------------------------------------------------------------------
 def file_of(name: str) -> Path:
     scores_of = read(name).scores_of
@@ -221,7 +205,7 @@ def scores(name: str) -> dict[str, np.ndarray]:
             todo = ("train them: python -m lessons.evidence --train "
                     f"{read(name).scores_of} --keep" if what == "trainings" else
                     "ask in a plan with seeds of its own")
-            raise UserError(f"{told(name)}: its {what} are not those that "
+            raise UserError(f"{file_of_plan(name)}: its {what} are not those that "
                             f"{file_of(name).name} was kept for; restore them, or {todo}")
     return kept
 
@@ -241,8 +225,9 @@ def check_free(name: str, version: str) -> None:
         now = hashes(run)
         if now["trainings"] in trained and (f"{run.name} questions {now['questions']}"
                                             not in kept["plans"]):
-            raise UserError(f"{told(run.name)}: its questions are not those that {file.name} was "
-                            "kept for; restore them, or ask in a plan with seeds of its own")
+            raise UserError(f"{file_of_plan(run.name)}: its questions are not those that "
+                            f"{file.name} was kept for; restore them, or ask in a plan with seeds "
+                            "of its own")
 
 
 def those_that_ask(name: str) -> list[Run]:

@@ -38,14 +38,11 @@ def asked_of(run: Run) -> Asked:
                  int(said["longest"]), also=tuple(ALSO[name] for name in run.also))
 
 
-def place_of(run: Run) -> Path:
-    return OUT / (run.label if run.own else run.scores_of)
-
-
 def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     """A training, or what is made for several, with all that it needs."""
     flags, start = run.flags(name, model)
     flags = flags.replace("lessons/extras/", "lessons/papers/extras/")      # as C13 has it
+    place = OUT / Path(run.scores_of).stem
     made, shared = name in run.made, "--seed" in flags          # one for all models and seeds
     of_model = run.models[0 if shared else model]
     needs = [job_of(run, x, model, seed) for x in [*re.findall(r"{(\w+)}", flags), start] if x]
@@ -53,14 +50,14 @@ def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     flags = re.sub(r"{(\w+)}", lambda x: str(job_of(run, x[1], model, seed).folder), flags)
     needs = [x for x in needs if x.words]
     if not made and "--" not in flags:                          # not trained
-        return Job(place_of(run) / Path(flags or init).name, (), asked_of(run), flags or init,
+        return Job(place / Path(flags or init).name, (), asked_of(run), flags or init,
                    tuple(needs), name)
     kind, *words = flags.split() if made else ["train", *flags.split()]
     of = "all" if shared else f"{MODELS.get(of_model, Path(of_model).name)}/{seed}"
     init = "" if kind == "keep" else init
     words += [] if shared else ["--seed", str(seed)]
     words += (["--init", init] if init else []) + (MORE if kind == "train" else [])
-    return runs.job_for(place_of(run) / of, name, words, init, needs,
+    return runs.job_for(place / of, name, words, init, needs,
                         asked=None if made else asked_of(run), name=f"{name}, {of}",
                         program=PROGRAMS[kind])
 
@@ -114,7 +111,7 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     if run.models == ["smollm2"]:
         check_real(Path(FOLDERS["smollm2"]))
     every = jobs_of(run, seeds)
-    with stoppable(), alone_in(place_of(run)):
+    with stoppable(), alone_in(OUT / Path(run.scores_of).stem):
         there = len({x.key for x in every.values()})
         new = len({x.key for x in missing(every.values()) if x.asked})
         with bar_of(there) as bar:
