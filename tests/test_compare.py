@@ -478,10 +478,12 @@ def test_the_words_of_an_arm():
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
     ("sft dpo --data pairs.jsonl --reward r.py:f", "No such file"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
-    ("x.ini", "cannot be read"), ("pairs.ini", "no plan")])
+    ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out full", "full: .*empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
     write_jsonl(Path("few.jsonl"), PAIRS[:9])
     Path("pairs.ini").write_text("sft dpo")
+    Path("full").mkdir()
+    Path("full/mine.txt").touch()
     with pytest.raises((UserError, OSError), match=told):
         call(words)
     assert not RUNS.exists()

@@ -11,7 +11,7 @@ import numpy as np
 from lessons.evidence import plan
 from lessons.evidence.plan import FROZEN, UNIT, Run, parse_question
 from nanouft.compare import stats
-from nanouft.compare.judge import Asked, Finding, findings_of, moments, points
+from nanouft.compare.judge import Difference, Finding, findings_of, moments, points
 
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
@@ -52,7 +52,7 @@ class Line:
 
 
 # ---- a difference --------------------------------------------------------------------------------
-def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Asked:
+def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Difference:
     test, signed, what, parts = parse_question(run, formula)
     kept, names = kept or plan.scores(run.name), [*run.trainings]
     at = [names.index(name) for _, name in signed]
@@ -63,7 +63,7 @@ def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> As
     if what == "both stop":
         gap = mean_where(gap, kept["ended"][at, model].all(0))
     place = {task: run.tasks.index(task) for part in parts for task in part}
-    return Asked({task: gap[:, i] for task, i in place.items()},
+    return Difference({task: gap[:, i] for task, i in place.items()},
                  {task: kept["groups"][i] for task, i in place.items()}, parts, test)
 
 
@@ -77,7 +77,7 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
-def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Asked]]:
+def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Difference]]:
     run = plan.read(name)
     return [[asked_of(run, formula, model, kept) for formula in run.questions]
             for model in range(len(run.models))]

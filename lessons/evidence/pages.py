@@ -142,7 +142,7 @@ def without_largest(key: str) -> list[Figure]:
             for asked in asked_on_each(key)]
 
 
-def asked_on_each(key: str) -> list[judge.Asked]:
+def asked_on_each(key: str) -> list[judge.Difference]:
     run, formula = plan.read(key.split(" ", 1)[0]), key.split(" ", 1)[1]
     return [judge.asked_of(run, formula, model) for model in range(len(run.models))]
 

@@ -163,7 +163,10 @@ def read_words(argv: list[str], about: str = "") -> Words:
             raise UserError("a plan names its methods itself; give it alone, and flags to change")
         values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
             name: x for name, x in values.items() if name != "arms"}
-    return Words(fill(CompareFlags, values), fill(TrainFlags, values), values)
+    words = Words(fill(CompareFlags, values), fill(TrainFlags, values), values)
+    if words.root.exists() and not {"lock", "plan.ini"} & {*os.listdir(words.root)}:
+        check_free(words.cfg.out)
+    return words
 
 
 def plan(words: Words) -> Comparison:
@@ -179,8 +182,6 @@ def plan(words: Words) -> Comparison:
     root = words.root
     slug = "-".join(re.sub(r"\W+", "_", arm.typed).strip("_") for arm in arms)[:80]
     place = (root if cfg.out else root / slug) / ("confirm" if cfg.confirm else "")
-    if cfg.out and root.exists() and not {"lock", "plan.ini"} & {*os.listdir(root)}:
-        check_free(cfg.out)
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
     length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {

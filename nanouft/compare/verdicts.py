@@ -14,7 +14,7 @@ from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
 from nanouft.compare.asked import Values
 from nanouft.compare.comparison import ALL, Comparison
-from nanouft.compare.judge import Asked, largest, moments, rests_on_largest
+from nanouft.compare.judge import Difference, largest, moments, rests_on_largest
 from nanouft.plumbing.errors import UserError
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
@@ -59,8 +59,8 @@ class Result(NamedTuple):
     cost: dict[str, float] = {}
 
     @property
-    def asked(self) -> Asked:
-        return Asked(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
+    def asked(self) -> Difference:
+        return Difference(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
 
     @property
     def moments(self) -> stats.Moments:
@@ -83,7 +83,7 @@ class Question(NamedTuple):
     of: int                             # questions that share the 5 %
     margin: float
 
-    def asked(self, without: int | None = None) -> Asked:
+    def asked(self, without: int | None = None) -> Difference:
         """What `a` scores more than `b` (of a loss: less), seed by seed, question by question."""
         gaps = {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
                 for part, x in self.a.scores.items()}

@@ -165,11 +165,11 @@ def test_a_verdict_that_hangs_on_one_seed_is_called_fragile():
         assert bool(pages.fragile(text)) == ("{fragile}" in text), file.name
 
 
-def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
+def made_of(effects: dict[str, float], parts=None) -> judge.Difference:
     """Five seeds and 100 prompts of each family, with these differences."""
     rng = np.random.default_rng(1)
     gaps = {name: effect + rng.normal(0, 0.2, (5, 100)) for name, effect in effects.items()}
-    return judge.Asked(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
+    return judge.Difference(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
                        "better")
 
 
@@ -199,7 +199,7 @@ def test_a_family_that_goes_leaves_its_share_to_its_part():
         (sum(means[x] for x in "abc") / 3 + means["e"] + means["f"]) / 3)
 
 
-def redrawn(asked: judge.Asked, effect: float, rng: np.random.Generator) -> judge.Asked:
+def redrawn(asked: judge.Difference, effect: float, rng: np.random.Generator) -> judge.Difference:
     """Seeds and groups of prompts drawn again, with replacement, with this effect in every family.
     Each drawn group is a draw of its own."""
     seeds = rng.integers(0, 5, 5)
