@@ -45,9 +45,10 @@ def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     place = OUT / Path(run.scores_of).stem
     made, shared = name in run.made, "--seed" in flags          # one for all models and seeds
     of_model = run.models[0 if shared else model]
-    needs = [job_of(run, x, model, seed) for x in [*re.findall(r"{(\w+)}", flags), start] if x]
+    read = {x: job_of(run, x, model, seed) for x in re.findall(r"{(\w+)}", flags)}
+    needs = [*read.values(), *([job_of(run, start, model, seed)] if start else [])]
     init = str(needs[-1].folder) if start and needs[-1].words else FOLDERS.get(of_model, of_model)
-    flags = re.sub(r"{(\w+)}", lambda x: str(job_of(run, x[1], model, seed).folder), flags)
+    flags = re.sub(r"{(\w+)}", lambda x: str(read[x[1]].folder), flags)
     needs = [x for x in needs if x.words]
     if not made and "--" not in flags:                          # not trained
         return Job(place / Path(flags or init).name, (), asked_of(run), flags or init,
