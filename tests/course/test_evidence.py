@@ -454,39 +454,28 @@ def test_the_control_reads_another_word_of_the_answer_where_the_guess_is_wrong(m
 
 
 # ---- its trainings -------------------------------------------------------------------------------
-@pytest.fixture
-def small_plan(own_plan, tmp_path, monkeypatch):
-    """C8 with trainings of a moment, made in a folder of its own. Returns own_plan."""
-    own_plan("800 to 804", "800 to 800")
-    own_plan("prompts = 4", "prompts = 4\nitems = 2")
+def test_what_another_plan_left_is_not_taken_for_this_ones(own_plan):
+    """Whatever it reads in its turn, and whatever is asked: it is in the names of folder or scores.
+    What the same plan left is there."""
     own_plan("SFT = --objective sft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
              "SFT = --objective sft --rows 8 --steps 1\nbase =")
     own_plan("DFT = --objective dft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
              "DFT = --objective sft --data {right}/demos.jsonl --steps 1")
     own_plan("[trainings]", "[made]\nright = keep --rows 8 --passed\n\n[trainings]")
-    monkeypatch.setattr(train, "OUT", tmp_path / "out")
-    train.train("C8", 0, 1)
-    return own_plan
 
-
-def test_what_another_plan_left_is_not_taken_for_this_ones(small_plan, capsys):
-    """Whatever it reads in its turn, and whatever is asked; what the same plan left is there."""
-    def again() -> tuple[str, np.ndarray]:
-        found = train.train("C8", 0, 1)["scores"]
-        return capsys.readouterr().out.strip().partition("C8: ")[2], found
-    kept = again()
-    assert kept[0] == "0 scored, 3 were there"
-    for old, new, scored in (
+    def scored() -> list[Path]:
+        return [train.job_of(plan.read("C8"), x, 0, 800).scored for x in ("SFT", "base", "DFT")]
+    kept = scored()
+    for old, new, changed in (
             ("sft --rows 8 --steps 1", "sft --rows 8 --steps 2", 1),
             ("keep --rows 8", "keep --rows 9", 1),                      # DFT reads what is kept
-            ("prompts = 4", "prompts = 5", 3), ("items = 2", "items = 3", 3),
-            ("items = 2", "items = 2\nlongest = 20", 3),
+            ("prompts = 4", "prompts = 5", 3), ("prompts = 4", "prompts = 4\nitems = 3", 3),
+            ("prompts = 4", "prompts = 4\nlongest = 20", 3),
             ("rules rules_new unknown", "rules_new rules unknown", 3)):
-        small_plan(old, new)
-        assert again()[0] == f"{scored} scored, {3 - scored} were there", new
-        small_plan(new, old)
-    assert again()[0] == kept[0] and np.array_equal(again()[1], kept[1])
-    assert all(Path(words.split()[-1]).is_dir() for words in train.commands("C8", 0))
+        own_plan(old, new)
+        assert sum(x != y for x, y in zip(scored(), kept)) == changed, new
+        own_plan(new, old)
+    assert scored() == kept
 
 
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
@@ -532,6 +521,9 @@ def test_a_plan_of_ones_own_is_trained_kept_beside_it_and_judged(tmp_path, monke
         command.main(["plans/my.ini"])
     command.main(["--train", "plans/my.ini", "--keep", "--workers", "2"])
     assert "plans/my.ini: 6 scored, 0 were there" in capsys.readouterr().out
+    command.main(["--train", "plans/my.ini", "--keep"])
+    assert "plans/my.ini: 0 scored, 6 were there" in capsys.readouterr().out
+    assert all(Path(x.split()[-1]).is_dir() for x in train.commands("plans/my.ini", 0))
     assert {x.name for x in Path("plans").iterdir()} == {"my.ini", "my.npz.xz"}
     command.main(["plans/my.ini"])
     line, = judge.lines("plans/my.ini")
