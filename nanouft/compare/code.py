@@ -49,9 +49,10 @@ def hash_of_state(file: Path, *state: int) -> str:
 def own_code() -> dict[str, Path]:
     """{its name in made.json: the file} of each module that is imported now and of no installed
     library. Files of nanouft and of this folder have names that move with them."""
-    found, here = {}, Path.cwd().resolve()
-    imported = {Path(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    for file in (x.resolve() for x in sorted(imported) if x.is_file()):
+    found, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
+    imported = {str(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
+    some = [Path(x) for x in sorted(imported) if "-packages" not in x or x.startswith(ours)]
+    for file in (x.resolve() for x in some if x.is_file()):
         of_library = any(map(file.is_relative_to, PYTHON)) or (
             {"site-packages", "dist-packages"} & {*file.parts})
         if file.is_relative_to(PACKAGE):

@@ -161,11 +161,12 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
 
 def start(job: Job) -> tuple[Any, connection.Connection]:
     """A process that has begun with a job, and where it will say how that went. On Linux it comes
-    from a server that has imported torch once, and nothing else of yours."""
+    from a server that has imported torch once (and torch._dynamo, as AdamW does), and nothing of
+    yours."""
     context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(["nanouft.compare.processes", "nanouft.train",
-                                        "nanouft.evaluate"])
+                                        "nanouft.evaluate", "torch._dynamo"])
     answer, theirs = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(job, BEGAN, theirs), daemon=True)
     process.start()
