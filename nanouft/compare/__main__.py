@@ -91,15 +91,16 @@ def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: tqdm) -> list[run
 
 
 def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
-    """The rate with the best validation score; c.tried has all."""
-    found = {}
+    """The rate with the best validation score, of equal ones the nearest to the method's own;
+    c.tried has all."""
+    own, found = c.paces[arm.stages[-1]].rate, {}
     for rate in rates:
         found[rate] = -np.inf
         if scores := runs.values(c.job(arm, TRY, rate)):
             measure = judged_by(c, scores)
             found[rate] = MEASURES[measure].sign * mean_of(scores[measure])
     c.tried[arm] = found
-    best = max(found, key=found.__getitem__)
+    best = max(found, key=lambda rate: (found[rate], -abs(np.log(rate / own))))
     if found[best] == -np.inf:
         raise UserError(f"{arm.name}: training diverged at each rate that was tried "
                         f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "

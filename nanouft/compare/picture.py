@@ -51,6 +51,7 @@ def name_rows(ax: Axes, names: list[str], title: str) -> None:
     ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.8))
     ax.set_yticklabels(names, color=INK.light)
     ax.set_title(title, loc="left", fontsize=11, color=INK.light)
+    ax.locator_params(axis="x", nbins=5)
     ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(SOFT.light)

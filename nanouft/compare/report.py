@@ -87,7 +87,8 @@ def differences(c: Comparison, questions: list[Question]) -> list[str]:
     over = "seeds, questions and training rows" if c.parts else "seeds and questions"
     shared = f"; the {len(questions)} questions share the 5 %" if len(questions) > 1 else ""
     out = textwrap.wrap(f"Differences with intervals of 95 % over {over}{shared}. Level: within "
-                        f"{measure.text(questions[0].margin)} {measure.unit}".rstrip() + ".", 80)
+                        f"{measure.text(questions[0].margin)} {measure.unit}".rstrip()
+                        + ("; less is better." if measure.sign < 0 else "."), 80)
     heads = [f"{q.a.name} - {q.b.name}" for q in questions]
     for head, q in zip(heads, questions):
         mean, half = q.interval()
@@ -170,6 +171,7 @@ def as_csv(c: Comparison, results: list[Result]) -> str:
 
 def report(c: Comparison, results: list[Result], table: list[str]) -> str:
     measure, tasks = MEASURES[results[0].measure], [*results[0].scores]
+    good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     tries = [f"- {arm.name}: " + ", ".join(
         f"{measure.text(abs(x))} at {rate:.2g}" if np.isfinite(x) else
         f"diverged at {rate:.2g}" for rate, x in tried.items()) for arm, tried in c.tried.items()]
@@ -184,7 +186,7 @@ def report(c: Comparison, results: list[Result], table: list[str]) -> str:
         f"nanouft {__version__}, torch {runs.torch.__version__}.", "",
         "![scores and differences](picture.svg)", "", "```text", *table, "```", "",
         f"An interval is over {over} Differences are paired by seed and question. The interval "
-        "that is printed decides: above 0 is better, below 0 worse, inside the margin level.", "",
+        f"that is printed decides: {good} 0 is better, {bad} 0 worse, inside the margin level.", "",
         *(by_task if len(tasks) > 1 else []), "## Rates that were tried",
         f"Scores of validation questions, seed {TRY}:" if tries else "None.", *tries, "",
         "## Again", "From the same folder, with the same files:", "```bash",
