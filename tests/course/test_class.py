@@ -508,6 +508,8 @@ def test_an_entry_writes_its_loss_alone(part, instead, told):
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
         arena.check_entry(file)
+    with pytest.raises(UserError, match="dft is a method of nanouft"):
+        arena.check_entry(Path("dft.py"))
 
 
 def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):

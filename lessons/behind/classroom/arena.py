@@ -32,6 +32,7 @@ from nanouft.compare.verdicts import verdicts
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano
+from nanouft.objectives import NAMES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, read_text, remove
@@ -62,6 +63,8 @@ TASKS = {
 def check_entry(file: Path) -> None:
     """UserError unless the file has one class that writes its `loss` and changes nothing else. It
     is read, not run."""
+    if file.stem in NAMES:
+        raise UserError(f"{file}: {file.stem} is a method of nanouft; give the file another name")
     try:
         tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError) as e:
