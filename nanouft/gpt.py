@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nanouft.plumbing.fast import logp_
+from nanouft.plumbing.fast import attend, logp_
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.add(layer, k, v)
         causal = mask is None and (cache is None or T > 1)      # one new token sees all before it
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        y = attend(q, k, v, attn_mask=mask, is_causal=causal)   # softmax(q k / sqrt(hs) + mask) v
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 

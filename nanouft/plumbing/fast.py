@@ -4,14 +4,15 @@
 is minus cross entropy. Its _ says, as in PyTorch, that the argument is lost: large logits are read
 in chunks and overwritten.
 
-`attend` and `layer_norm` replace rules of autocast on a CPU, where bf16 is slow or too coarse.
+`attend` is F.scaled_dot_product_attention, and on a CPU in bf16 faster.
 """
-import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 LARGE = 2**24                                   # logits: 64 MB in fp32
 PART = 2**22                                    # logits of one chunk, sized for a CPU's cache
@@ -60,33 +61,25 @@ def rows_at_once(x: Tensor) -> int:
 LONG = 384 * 64         # tokens * width of a head: from here on bf16 attention is as fast as fp32
 
 
-def attend(*args: Any, **more: Any) -> Tensor:
-    """F.scaled_dot_product_attention under autocast on a CPU: of short rows in fp32. In bf16 it
-    takes, with its backward pass, 3.5 times as long for 40 tokens with heads of 64 numbers, 1.8
-    times for 128, 1.1 times for 256, and from 384 on no longer more (AMD EPYC, PyTorch 2.13)."""
-    tokens, width = args[0].shape[-2:]
-    dtype = torch.float32 if tokens * width < LONG else torch.get_autocast_dtype("cpu")
-    return compute(F.scaled_dot_product_attention, dtype, args, more)
-
-
-def layer_norm(*args: Any, **more: Any) -> Tensor:
-    """torch.layer_norm under autocast on a CPU: in fp32, as on a card."""
-    return compute(torch.layer_norm, torch.float32, args, more)
-
-
-def compute(op: Any, dtype: torch.dtype, args: Any, more: Any) -> Tensor:
-    """The operation with all floats in this precision; fp64 stays, as in PyTorch's own rules."""
-    def cast(x: Any) -> Any:
-        floats = isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64
-        return x.to(dtype) if floats else x
+def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
+           **more: Any) -> Tensor:
+    """F.scaled_dot_product_attention; under autocast on a CPU that of short rows in fp32. In bf16
+    it takes up to 3.6 times as long, mostly in its backward pass (docs/benchmarks.md)."""
+    half = q.is_cpu and torch.is_autocast_enabled("cpu")
+    if not half or q.shape[-2] * q.shape[-1] >= LONG:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, **more)
+    if attn_mask is not None and attn_mask.is_floating_point():
+        attn_mask = attn_mask.float()
     with torch.autocast("cpu", enabled=False):
-        return op(*map(cast, args), **{name: cast(x) for name, x in more.items()})
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask, **more)
 
 
-# They take the places of PyTorch's own rules for autocast on CPUs, and no others. So they also hold
-# in models of transformers, and where a block is computed again for its gradient.
-RULES = torch.library.Library("aten", "IMPL")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")                     # PyTorch says that a rule is replaced
-    RULES.impl("scaled_dot_product_attention", attend, "AutocastCPU")
-    RULES.impl("layer_norm", layer_norm, "AutocastCPU")
+def our_attention() -> AbstractContextManager:
+    """Around a forward of transformers under autocast on a CPU: its attention is `attend`. For any
+    other forward, at the same time or later, it is PyTorch's."""
+    return Attend() if torch.is_autocast_enabled("cpu") else nullcontext()
+
+
+class Attend(TorchFunctionMode):
+    def __torch_function__(self, op: Any, types: Any, args: Any = (), more: Any = None) -> Any:
+        return (attend if op is F.scaled_dot_product_attention else op)(*args, **(more or {}))

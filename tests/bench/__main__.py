@@ -11,44 +11,30 @@ prompts. The clock is CPU time, which other programs on the machine disturb less
 printed goes into docs/benchmarks.md.
 """
 import argparse
-import contextlib
-import importlib.metadata
 import os
 import platform
 import re
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.device import multiplies_in_bf16
-from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, if_installed, nano, real
-
-
-def table(name: str, subject: Subject, methods: list[str], dtypes: list[str]) -> None:
-    """Markdown, each line as soon as it is measured."""
-    say(f"| {name}: {machine()} | {subject.turns} steps together (quartiles of single ones) |",
-        "|---|---|", sep="\n")
-    for method, dtype in [(method, dtype) for method in methods for dtype in dtypes]:
-        ratio = if_installed(lambda which=(method, subject, dtype): against_trl(*which))
-        say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
+from nanouft.run.device import processor
+from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    processor = names[0] if names else platform.processor()
+    cpu = names[0] if names else platform.processor()
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    bf16 = "it multiplies in bf16" if multiplies_in_bf16() else "without products in bf16"
-    found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", bf16, "one thread",
-             f"{busy}{os.cpu_count()} cores"]
-    for name in ("torch", "transformers", "trl"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"{name} {importlib.metadata.version(name)}")
+    found = [cpu, processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
+    found += [f"{name} {version(name)}" for name in ("torch", "transformers", "trl")]
     return ", ".join([*found, time.strftime("%Y-%m-%d")])
 
 
@@ -66,8 +52,14 @@ def main(argv: list[str] | None = None) -> int:
         from tests.bench import gpu
         return gpu.main(flags.gpu, flags.init)
     torch.set_num_threads(1)
-    subject = real(flags.init) if flags.init else nano()
-    table(Path(flags.init or "NanoWorld's base").name, subject, flags.methods, flags.dtype)
+    here = machine()                                    # raises before any training without TRL
+    subject = Subject(flags.init, rows=8, turns=3) if flags.init else nano()
+    say(f"| {Path(flags.init or 'NanoWorld').name}: {here} | {subject.turns} steps together "
+        "(quartiles of single ones) |", "|---|---|", sep="\n")
+    for method in flags.methods:
+        for dtype in flags.dtype:                       # each line as soon as it is measured
+            ratio = against_trl(method, subject, dtype)
+            say(f"| {METHODS[method][0]}, {DTYPES[dtype][0]}: TRL's time / ours | {ratio} |")
     return 0
 
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
@@ -27,15 +26,13 @@ from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing import fast
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
-FAST = {"gradient_checkpointing": False}
 DTYPES: dict[str, tuple[str, str, dict]] = {    # how it is told, our precision, TRL's settings
-    "fp32": ("both in fp32", "fp32", FAST | {"bf16": False}),
-    "bf16": ("both in bf16", "bf16", FAST | {"bf16": True}),
+    "fp32": ("both in fp32", "fp32", {"bf16": False, "gradient_checkpointing": False}),
+    "bf16": ("both in bf16", "bf16", {"bf16": True, "gradient_checkpointing": False}),
     "defaults": ("defaults: ours fp32, TRL's bf16 with gradient checkpointing", "fp32", {})}
 METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of rows, TRL's settings
     "sft": ("optimizer step of SFT", "demos", {}),
@@ -69,37 +66,23 @@ def nano() -> Subject:
     return Subject(str(sft.folder), rows=32, turns=40)
 
 
-def real(folder: str) -> Subject:
-    return Subject(folder, rows=8, turns=3)
-
-
 def against_trl(name: str, subject: Subject, dtype: str) -> str:
     """The seconds of TRL's steps over ours, all together, and the quartiles of single steps. After
     each of theirs we make one of ours. Seconds are those of the processor, which other programs
     disturb less. dtype: a key of DTYPES."""
-    clock, our_long = [time.process_time()], fast.LONG
+    _, precision, settings = DTYPES[dtype]
+    clock = [time.process_time()]
 
     def after_their_step() -> None:
         clock.append(time.process_time())
-        with mock.patch.object(fast, "LONG", our_long):
-            next(ours)
+        next(ours)
         clock.append(time.process_time())
-    with (contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
-          mock.patch.object(fast, "LONG", 0)):      # TRL has PyTorch's own attention
-        _, precision, settings = DTYPES[dtype]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         ours = our_steps(name, subject, Device("cpu", precision))   # bars stay out of the table
         trl_steps(name, subject, settings, after_their_step)
     theirs, mine = np.diff(clock).reshape(-1, 2)[1:].T
     low, high = np.quantile(theirs / mine, [0.25, 0.75])
     return f"{theirs.sum() / mine.sum():.2f} ({low:.2f} to {high:.2f})"
-
-
-def if_installed(measure: Callable[[], str]) -> str:
-    """What it measures, or which library is missing."""
-    try:
-        return measure()
-    except ImportError as e:                        # transformers raises it without a name
-        return f"not measured: {f'{e.name} is not installed' if e.name else e}"
 
 
 def our_steps(name: str, subject: Subject, device: Device) -> Iterator[Step]:

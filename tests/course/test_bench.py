@@ -13,7 +13,6 @@ from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
 from nanouft.loop import Device
-from nanouft.plumbing import fast
 from tests.bench import __main__, beside_trl, gpu
 from tests.bench.beside_trl import Subject
 
@@ -105,18 +104,15 @@ def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monk
     source = beside_trl.our_steps("dpo", subject, CPU)
     assert [source.data[i].row.prompt for i in source.order.ravel()] == [
         row.prompt for row in subject.choose("pairs")] and source.order.shape == (3, 4)
-    rules = []                      # TRL's steps have PyTorch's own attention, ours has its border
-    monkeypatch.setattr(beside_trl, "trl_steps", lambda *told: [
-        rules.append(fast.LONG) or told[-1]() for _ in range(3)])
-    monkeypatch.setattr(beside_trl, "our_steps", lambda *_: (
-        rules.append(fast.LONG) for _ in range(3)))
+    monkeypatch.setattr(beside_trl, "trl_steps", lambda *told: [told[-1]() for _ in range(3)])
+    monkeypatch.setattr(beside_trl, "our_steps", lambda *_: iter(range(3)))
     monkeypatch.setattr(beside_trl.time, "process_time", lambda: next(seconds))
     assert beside_trl.against_trl("dpo", subject, "bf16").startswith("1.00 (")  # 3 + 2 over 1 + 4
-    assert rules == [0, fast.LONG] * 3
 
 
 def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     """Such as Windows."""
+    monkeypatch.setattr(__main__, "version", str)       # TRL need not be there
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
-    assert re.search(r"bf16, one thread, \d+ cores", __main__.machine())
+    assert re.search(r"one thread, \d+ cores", __main__.machine())
