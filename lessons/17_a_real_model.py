@@ -35,7 +35,7 @@ import draw
 import numpy as np
 
 from lessons.evidence import judge, plan
-from lessons.evidence.stats import student
+from nanouft.compare.stats import student
 
 
 def by_seed(run: str, question: str, model: int):
