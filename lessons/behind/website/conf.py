@@ -27,7 +27,7 @@ SCROLLS = {"<pre>": '<pre tabindex="0">',
 project = author = html_title = "nanouft"
 extensions = ["myst_parser", "sphinx_copybutton"]
 myst_enable_extensions, myst_heading_anchors = ["html_image"], 4
-html_theme = "furo"
+html_theme, pygments_dark_style = "furo", "github-dark"
 html_theme_options = {f"{side}_css_variables": {
     f"color-{name}": getattr(look, side) for name, look in COLOURS.items()}
     for side in ("light", "dark")}
