@@ -97,9 +97,9 @@ def test_a_lesson_is_run_again_when_anything_that_it_reads_has_changed(tmp_path,
     names = set()
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text("another")
+        (tmp_path / file).write_text("another", encoding="utf-8")
         lesson_page.code_now.cache_clear()
-        names.add(lesson_page.outputs_of(tmp_path / "lesson.py").name)
+        names.add(lesson_page.kept("lesson", tmp_path / "lesson.py").name)
     lesson_page.code_now.cache_clear()
     assert len(names) == len(files)
 

@@ -21,6 +21,7 @@ PAGES |= {f"lessons/{x.name}": f"lessons/{x.stem}.html" for x in LESSONS}
 COLOURS = {"background-primary": PAGE, "background-secondary": PANEL, "foreground-primary": INK,
            "foreground-secondary": SOFT, "foreground-muted": SOFT, "brand-primary": UP,
            "brand-content": UP, "brand-visited": UP, "code-background": PANEL}
+DRAWN = {"playground": "All losses, two at a time", "lake": "Frozen Lake"}
 SCROLLS = {"<pre>": '<pre tabindex="0">',
            '<div class="table-wrapper ': '<div tabindex="0" class="table-wrapper '}
 
@@ -31,10 +32,8 @@ html_theme, pygments_dark_style = "furo", "github-dark"
 html_theme_options = {f"{side}_css_variables": {
     f"color-{name}": getattr(look, side) for name, look in COLOURS.items()}
     for side in ("light", "dark")}
-html_static_path, templates_path = ["static"], ["templates"]
+html_static_path = ["static"]
 html_css_files, html_js_files = ["site.css"], [("guess.js", {"defer": "defer"})]
-html_sidebars = {"**": ["sidebar/brand.html", "sidebar/search.html", "sidebar/scroll-start.html",
-                        "drawn.html", "sidebar/navigation.html", "sidebar/scroll-end.html"]}
 html_copy_source = html_use_index = html_show_copyright = smartquotes = False
 
 
@@ -61,7 +60,8 @@ def link_files(app, doctree) -> None:
 
 
 def complete(app, name, template, context, doctree) -> None:
-    """A page's description is its first paragraph; what scrolls is reached by the keyboard."""
+    """A page's description is its first paragraph; what scrolls is reached by the keyboard, and the
+    contents have the drawn pages, too."""
     if doctree:                                     # the page of search has none
         texts = (x for x in doctree.findall(nodes.paragraph) if isinstance(x.parent, nodes.section))
         title = doctree.next_node(nodes.title)
@@ -71,9 +71,11 @@ def complete(app, name, template, context, doctree) -> None:
 <meta property="og:description" content="{about}">"""
         for old, new in SCROLLS.items():
             context["body"] = context["body"].replace(old, new)
-    context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
-        'role="heading"', 'role="heading" aria-level="2"')
-    context["drawn"] = [x for x in ("playground", "lake") if Path(app.outdir, x).exists()]
+    link = '<li class="toctree-l1"><a href="{}" class="reference">{}</a></li>'.format
+    drawn = [link(context["pathto"](f"{folder}/index.html", 1), title)
+             for folder, title in DRAWN.items() if Path(app.outdir, folder).exists()]
+    tree = context["furo_navigation_tree"].replace('role="heading"', 'role="heading" aria-level=2')
+    context["furo_navigation_tree"] = f"<ul>{''.join(drawn)}</ul>{tree}"
 
 
 def setup(app) -> None:

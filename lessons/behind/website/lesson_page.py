@@ -48,11 +48,6 @@ def keep(file: Path, text: str) -> None:
     write_text(file, text)
 
 
-def outputs_of(lesson: Path) -> Path:
-    """Where the notebook of a lesson with its outputs is kept."""
-    return kept(lesson.stem, lesson)
-
-
 def run(lesson: Path) -> str:
     """The notebook of a lesson with its outputs."""
     import jupytext
@@ -74,7 +69,7 @@ def write_page(lesson: Path, out: Path) -> None:
     import nbformat
 
     from lessons.behind.website.guess_form import with_forms  # reads torch
-    cells = nbformat.reads(read_text(outputs_of(lesson)), as_version=4).cells
+    cells = nbformat.reads(read_text(kept(lesson.stem, lesson)), as_version=4).cells
     parts = []
     for k, cell in enumerate(cells):
         if cell.cell_type == "markdown":

@@ -7,11 +7,9 @@
 All takes 10 to 15 minutes at first. A lesson is run once (lesson_page.py), so later the command
 takes seconds, until code that lessons use has changed. A lesson that was never run has no page.
 
-The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
-and the texts of docs/. All texts are gathered in out/source, from which Sphinx makes the pages, as
-conf.py says. A notebook has the cells of a lesson without outputs, a first cell, which finds the
-project or clones it from the --repository, and the exercises. All this belongs to the extra
-`pages`: pip install -e ".[pages]"
+The texts are gathered in out/source, from which Sphinx makes the site (conf.py). A notebook is the
+lesson without outputs, with a first cell, which finds the project or clones it from the
+--repository, and with the exercises. All this needs the extra `pages`: pip install -e ".[pages]"
 """
 import argparse
 import ast
@@ -23,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.behind.lesson_list import LESSONS, NUMBERS, exercises_of, number_of
-from lessons.behind.website.lesson_page import ROOT, keep, kept, outputs_of, run, write_page
+from lessons.behind.website.lesson_page import ROOT, keep, kept, run, write_page
 from nanouft.pictures import colours
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -123,7 +121,7 @@ def gather(source: Path) -> None:
     front = read_text(FRONT).replace("<!-- quick start -->", commands[1])
     write_text(source / "index.md", front.replace("../../../", ""))
     for lesson in LESSONS:
-        if outputs_of(lesson).exists():
+        if kept(lesson.stem, lesson).exists():
             write_page(lesson, source / "lessons")
 
 
@@ -152,10 +150,10 @@ def main(argv: list[str] | None = None) -> int:
     say(f"notebooks: {len(files)}, in {folder}")
     if args.notebooks:
         return 0
-    if todo := [x for x in files if not outputs_of(x).exists()]:
+    if todo := [x for x in files if not kept(x.stem, x).exists()]:
         say(f"Running {quantity(len(todo), 'lessons')}, each for up to a minute.")
     for file in progress(len(todo), "lessons", todo):
-        keep(outputs_of(file), run(file))
+        keep(kept(file.stem, file), run(file))
     if not args.lessons:
         write_drawn(OUT)
     gather(SOURCE)
