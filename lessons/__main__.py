@@ -2,6 +2,7 @@
 
     python -m lessons                   # your guesses, exercises and parts, and the next step
     python -m lessons check 06a         # one of the programs, with its own words
+    python -m lessons --help all        # every program
 """
 import sys
 
@@ -9,22 +10,28 @@ from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
-PROGRAMS = {
-    "check": ("lessons.behind.tasks.check", "are exercises, mine.py, papers and pieces right?"),
-    "grade": ("lessons.behind.tasks.grade", "a table for a class, and a file to hand back to each"),
-    "arena": ("lessons.behind.classroom.arena", "your own loss beside SFT and IFT"),
-    "exam": ("lessons.behind.classroom.exam", "an exam, or a quiz of earlier lessons, and answers"),
-    "pages": ("lessons.behind.website.pages", "lessons as pages and notebooks, in a small site"),
-    "methods": ("lessons.behind.website.methods_page", "writes the lists of methods and lessons"),
-    "evidence": ("lessons.evidence", "what was found, and every verdict"),
-    "bench": ("tests.bench", "seconds of a step beside TRL, and checks of a GPU"),
+PROGRAMS = {            # its module, and what it leaves behind
+    "check": ("lessons.behind.tasks.check", "your smallest wrong case, printed; no file"),
+    "grade": ("lessons.behind.tasks.grade", "a class's points, a file for each: out/class"),
+    "exam": ("lessons.behind.classroom.exam", "questions, and their answers: out/exam"),
+    "pages": ("lessons.behind.website.pages", "lessons, results, docs as a site: out/pages"),
+    "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
+    "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: arena.csv"),
+    "bench": ("tests.bench", "seconds of a step beside TRL, checks of a GPU"),
+    "methods": ("lessons.behind.website.methods_page", "the lists of methods and lessons"),
 }
+MORE = ("arena", "bench", "methods")            # what `--help all` lists too
 
 
-def show_programs() -> None:
-    say("\nPrograms; each explains itself with --help:")
-    for name, (_, does) in PROGRAMS.items():
-        say(f"  python -m lessons {name:<10}{does}")
+def show_programs(everything: bool) -> None:
+    say("What each leaves behind; --help behind it says more:\n",
+        "  python lessons/00_whole_game.py  a lesson: your guess, out/lessons/00.png", sep="\n")
+    for name, (_, leaves) in PROGRAMS.items():
+        if everything or name not in MORE:
+            say(f"  python -m lessons {name:<15}{leaves}")
+    say("\n`--change SWITCH` behind a lesson changes one thing in it.")
+    if not everything:
+        say(f"{len(MORE)} more programs: python -m lessons --help all")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,8 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     if not name:
         from lessons.behind.classroom.course_state import show_course  # nothing else reads torch
         show_course()
+        say()
     if name in ("", "-h", "--help"):
-        show_programs()
+        show_programs(rest == ["all"])
         return 0
     run_program(PROGRAMS[one_of("program", name, PROGRAMS)][0], rest)
     return 0

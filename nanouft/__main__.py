@@ -5,31 +5,38 @@ from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
-COMMANDS = {
-    "nanouft.data": "shows what a run would read of your rows",
-    "nanouft.train": "trains a model with any method",
-    "nanouft.trainer": "does that on several GPUs, by transformers' Trainer",
-    "nanouft.sample": "talks with a model, or asks several at once",
-    "nanouft.evaluate": "scores models on NanoWorld or on your rows",
-    "nanouft.compare": "which method is better? Several seeds, one verdict",
-    "nanouft.pushes": "shows how a method pushes each token of an answer",
-    "nanouft.reward": "trains a reward model on pairs of answers",
-    "nanouft.pretrain": "pretrains a base on NanoWorld",
-    "nanouft.simple": "trains with eight methods, on one page of code",
-    "nanouft.flat": "trains on your rows, in one plain loop to read",
-    "nanouft.playground": "writes a page on which any two methods learn",
-    "frozen_lake": "shows what SFT and IFT estimate, exactly",
+MENU = {                # what most people need, and what each leaves behind
+    "nanouft.train": "a trained model, curves and scores: out/METHOD",
+    "nanouft.compare": "which loss is better? A verdict: out/compare",
+    "nanouft.sample": "a chat with models, in the terminal; no file",
+    "nanouft.data": "what a run would read of your rows; no file",
+    "nanouft.evaluate": "scores of models with intervals; no file",
+    "nanouft.simple": "eight methods in one file to read; no file",
 }
+MORE = {                # what `--help all` lists too
+    "nanouft.playground": "a page where two methods learn: out/playground",
+    "frozen_lake": "what SFT and IFT estimate: out/frozen_lake",
+    "nanouft.pushes": "how a method pushes each token: out/pushes.png",
+    "nanouft.flat": "your rows in one plain loop: a model folder",
+    "nanouft.reward": "a reward model, from pairs: out/reward",
+    "nanouft.pretrain": "a base that has read NanoWorld alone: out/base",
+    "nanouft.trainer": "a model by several GPUs: --output_dir",
+}
+COMMANDS = MENU | MORE
 
 
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        say("Each command explains itself with --help:\n")
-        for module, does in COMMANDS.items():
-            say(f"  python -m {module:<20}{does}")
-        say("\nBegin with: python -m nanouft.train --objective ift\n"
-            "`nanouft train` is short for python -m nanouft.train, and so are the others.")
+        everything = rest == ["all"]
+        say("What each command leaves behind; --help behind it says more:\n")
+        for module, leaves in (COMMANDS if everything else MENU).items():
+            say(f"  python -m {module:<20}{leaves}")
+        say("\nBegin with: python -m nanouft.train --objective ift")
+        if not everything:
+            say(f"{len(MORE)} more commands: python -m nanouft --help all")
+        say("`nanouft train` is short for python -m nanouft.train, and so are the others.\n"
+            "In the folder of the repository: python -m lessons")
         return 0
     if name == "lessons":
         raise UserError("the lessons are not installed: they are in nanouft's repository; in its "

@@ -65,19 +65,19 @@ def test_the_lists_of_flags_name_flags():
 # ---- mistakes ------------------------------------------------------------------------------------
 REFUSED = {     # command line: a word that the message must hold
     "sample base --plain --prompt ''": "--plain",
-    "train --batchsize=3": "--batch-size",
     "train --objective sft --beta 1": "--beta",
-    "train --beta 1": "--beta",
     "train ift": "train has no ift",
     "train --objective sft --Batch-Siz 1": "--batch-s",
-    "train --objective DPOO": "dpo",
     "train --init gpt2": "gpt2",
-    "pushes --show 'sft --lamb 1'": "--lamb",
     "pushes --show 'ift \"'": "--show",
+    "sample start --n 0 --prompt a": "--n",
+    "reward --data one.jsonl --init start": "one.jsonl",
+    "train --device cpu:1": "--device",
+    "train --device cuda": "--device",
+    "train --objective DPOO": "dpo",
+    "pushes --show 'sft --lamb 1'": "--lamb",
     "train --variant relesed": "released",
-    "train --steps 1.5": "--steps",
     "train --lr nan": "--lr",
-    "train --data": "--data",
     "train --epochs 1 --steps 1": "--epochs",
     "train --init start --data none.jsonl": "No such file",
     "train --init start --rows 8 --batch-size 9": "--batch-size",
@@ -111,16 +111,11 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective poft --init start --data demos.jsonl": "--aligned",
     "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
     "train --init start --out run": "--out",
-    "train --resume nowhere": "nowhere",
-    "sample start --n 0 --prompt a": "--n",
     "pretrain --width 30": "--width",
     "reward --data demos.jsonl --init start": "needs pairs",
-    "reward --data one.jsonl --init start": "one.jsonl",
     "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
     "sample start --plain --system a --prompt b": "--system",
     "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
-    "train --device cpu:1": "--device",
-    "train --device cuda": "--device",
     "train --dtype fp16": "fp16",
     "evaluate start nowhere --data none.jsonl": "nowhere",
     "train --objective grpo --init start --data too_long.jsonl --reward r.py:wrong --max-new 60":
@@ -159,15 +154,13 @@ def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
 
 
 @pytest.mark.parametrize("both", [
-    "learning-rate --lr", "output-dir --out", "max-new-tokens --max-new",
-    "max-completion-length --max-new", "max-seq-length --max-length", "num-generations --samples",
-    "reward-funcs --reward", "dataset --data", "model --init", "max-steps --steps",
-    "num-train-epochs --epochs", "per-device-train-batch-size --batch-size", "lora-r --lora"])
+    "learning-rate --lr", "max-new-tokens --max-new", "max-seq-length --max-length",
+    "num-generations --samples", "max-steps --steps", "num-train-epochs --epochs",
+    "per-device-train-batch-size --batch-size"])
 def test_the_flag_that_is_named_for_another_programs_is_the_one_that_does_the_same(both):
     theirs, ours = both.split()
-    told = flags.elsewhere(theirs, [*(f.name.replace("_", "-") for f in fields(TrainFlags)),
-                                    "samples"])
-    assert re.search(r"--[\w-]+", told)[0] == ours
+    known = [*(f.name.replace("_", "-") for f in fields(TrainFlags)), "samples"]
+    assert re.search(r"--[\w-]+", flags.elsewhere(theirs, known))[0] == ours
 
 
 @pytest.mark.parametrize("line", ["--data demos.jsonl --items 9", "--data demos.jsonl --max-new 9"])

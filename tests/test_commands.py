@@ -33,22 +33,19 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective una --data scores.jsonl --plain --out b": '"beta": 0.091',
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3',
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1": "40 rows|20 left out (20: too l",
-    ONCE + "--objective kto --data mixed.jsonl --max-length 100 --plain --out m2": "20 left out",
     ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
         "15 to learn from, 30 held out, 4 left out (4: too long |-weight 6.5 |1: without the old",
     ONCE + "--objective sft --data even.jsonl --plain --out 'my run'": "nanouft.sample 'my run'",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to learn from, 1 held out",
     "data even.jsonl --init start --show 2": "27 to learn from, 3 held out|[[|[[",
     "data mixed.jsonl --init start --objective dpo": "20 left out (20: too long|rejected: ",
-    "data scores.jsonl --init start --max-length 90": "una",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",
     "evaluate start --items 2 --split val": "2 val prompts",
+    "evaluate start --data twice.jsonl": "(1 row)",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
-    "evaluate start --data too_long.jsonl": "0 compared",
     "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
-    "evaluate start --data twice.jsonl": "(1 row)",
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5": "start |score 0.|run |score",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3": "cut at 1 tok|cut at 1 tok"}
 
@@ -182,16 +179,14 @@ def test_sample_names_the_system_prompt_of_all_rows(here, capsys):
     """If it asks without one. A run alone is asked beside its start, which has the same one."""
     shutil.copytree("run", "asked")
     about, line = read_json(here / "run" / "run.json"), "sample asked --prompt Hi --max-new 2"
-    long = f'"{"Two lines " * 5}Two [...]" (it is whole in asked/run.json)'
     for system, told in (("You answer 'mails'.", shlex.quote("You answer 'mails'.")),
-                         ("Two\nlines " * 9, long), ("", "")):
+                         ("Two\nlines " * 9, "(it is whole in asked/run.json)"), ("", "")):
         write_json(here / "asked" / "run.json", about | {"system": system})
-        assert call(line) == 0
-        said = [x for x in capsys.readouterr().out.splitlines() if "system prompt" in x]
-        assert said == ["All rows of asked began with a system prompt; ask with it: --system "
-                        + told] * bool(told)
-        assert call(f"{line} --system Hi") == call(f"{line} --plain") == 0
-        assert "system prompt" not in capsys.readouterr().out
+        for more, times in (("", 1), ("--system Hi", 0), ("--plain", 0)):
+            assert call(f"{line} {more}") == 0
+            said = capsys.readouterr().out
+            assert said.count("began with a system prompt") == times * bool(told)
+            assert told in said or not times
         assert call("sample run asked asked --prompt Hi --max-new 2") == 0
         assert capsys.readouterr().out.count("began with a system prompt") == bool(told)
 

@@ -140,7 +140,7 @@ def test_precision_device_start_model_and_rows_are_in_a_runs_name(tmp_path):
     names = [name(x) for x in ("", "--dtype fp32", "--dtype bf16", "--rows 33", "--init start")]
     assert names[0] == names[1] and len({*names}) == 4
     file = start / "tokenizer.json"
-    file.write_text(file.read_text() + " ")
+    file.write_bytes(file.read_bytes() + b" ")
     assert name("--init start") not in names
 
 

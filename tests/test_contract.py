@@ -1,25 +1,16 @@
 """What an objective is: settings, facts and methods of one class; and an objective of your own."""
 import json
 import shlex
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
-from made import (
-    FORMS,
-    Form,
-    batch_of,
-    killed_in_step,
-    nano,
-    one_error,
-    push,
-    with_logps,
-)
+from made import FORMS, Form, batch_of, killed_in_step, nano, one_error, push, with_logps
 
 from nanouft import objectives, train
-from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.dpo import Pairs
@@ -45,7 +36,7 @@ RUN = ("--objective mine.py --aim 2 --init start --rows 32 --batch-size 8 --step
 @pytest.fixture
 def here(belongings, tmp_path, monkeypatch):
     """A folder with mine.py and a start model."""
-    (tmp_path / "start").symlink_to(belongings / "start")
+    shutil.copytree(belongings / "start", tmp_path / "start")
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -153,16 +144,6 @@ def test_hft_rounds_an_odd_half_down_and_up_in_turn(matrices, halves):
     assert [sum(name.startswith(f"h.{i}.") for name in names) for i in range(6)] == halves
 
 
-def test_hft_keeps_its_half_bit_for_bit(here):
-    """And no more when it is resumed (test_loop.py)."""
-    train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft").replace("--steps 4", "--steps 1"))
-               + ["whole", "--seed", "5"])
-    (before, _), (whole, _), (half, _) = map(start_model, ("start", "whole", "start"))
-    OBJECTIVES["hft"]().setup(half, 5)
-    for name, p in whole.named_parameters():
-        assert torch.equal(p, before.get_parameter(name)) == (name in frozen(half)), name
-
-
 # ---- an objective of your own --------------------------------------------------------------------
 def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(here, capsys):
     """To the same bytes: test_loop.py."""
@@ -208,7 +189,6 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
      "mine.py, line 9: AttributeError"),                # where it fails, not who called
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a real number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
-    (MINE.replace("relu() ** 2", "detach()"), "loss must return a real number that depends"),
     (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
      "the metric 'nats' must be a number or a tensor of shape (), and is a tensor of shape ("),
     (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "and is a str"),
@@ -217,11 +197,9 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (ON_POLICY + "batch.per_row['a'] = batch.per_row['reward'][:, None]\n        return batch, {}",
      "per_row['a'] must have shape ("),
     (ON_POLICY + "return batch", "credit must return a batch and a dictionary"),
-    (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
     *((MINE.replace("lr = 1e-4", fact), f"{fact}: it must be {wanted}") for fact, wanted in (
         ("scorer = 'graed'", "one of any, grade, none"), ("demo = 'all'", "one of own, any"))),
-    *((MINE.replace("1e-4", x), "it must be a number above 0") for x in (
-        "'1e-4'", "0", "float('nan')", "float('inf')")),
+    *((MINE.replace("1e-4", x), "it must be a number above 0") for x in ("'1'", "0", "1e999")),
     (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "loss must return a real number"),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
      "return batch.seqs['answer'].logp.sum(), {}", "depends on the log-probs"),
@@ -237,8 +215,8 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
 
 
 @pytest.mark.parametrize("encoding, head, why", [
-    ("utf-16", "", "mine.py: is UTF-16"), ("utf-16-le", "", "mine.py: is UTF-16"),
-    ("cp1252", "", "Windows-1252"), ("cp1252", "# coding: cp1252\n", ""), ("utf-8-sig", "", "")])
+    ("utf-16", "", "mine.py: is UTF-16"), ("cp1252", "", "Windows-1252"),
+    ("cp1252", "# coding: cp1252\n", ""), ("utf-8-sig", "", "")])
 def test_a_file_of_an_editor_of_windows_is_read_or_its_encoding_is_named(encoding, head, why, here,
                                                                           capsys):
     """As an objective, and as a reward."""
@@ -325,7 +303,6 @@ def test_a_metric_that_is_not_finite_is_null_and_ends_no_run(here, capsys):
 
 @pytest.mark.parametrize("line, flags, why", [
     ("beta: float = 0.2", "--beta 0", "--beta 0.0: must be above 0"),
-    ("beta: float = 0.2", "--beta -1", "--beta -1.0: must be above 0"),
     ("beta: float | None = None", "--beta -1", "--beta -1.0: must be above 0"),
     ("def check(self): pass", "--beta 0", "--beta 0.0: must be above 0"),
     ("beta: AnyNumber = 0.2", "--beta -1 --aim 2", "--aim 2.0: must be at least 0 and at most 1"),

@@ -4,10 +4,7 @@ import gzip
 import json
 import os
 import re
-import subprocess
-import sys
 from ast import literal_eval
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
@@ -22,19 +19,17 @@ from made import BYTES, LETTERS, NANO, write_jsonl
 from nanouft import evaluate, train
 from nanouft.data.__main__ import main as show
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.fields import FIELDS, NAMES, without_margin
+from nanouft.data.fields import FIELDS, NAMES
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout, never_held_out
 from nanouft.data.report import about_grades, report_use, unread_fields
-from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, reasons, without_oldest
+from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, without_oldest
 from nanouft.data.selection import CHOOSE, NoRows, each_prompt
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
 from nanouft.run.load import chosen_rows, load_rows
 from nanouft.run.settings import read_flags
-from nanouft.world import exact_scores
-from nanouft.world import rows as world_rows
 
 ROLES = {x[0]: x for x in "user assistant system tool developer masked wizard human gpt".split()}
 
@@ -83,7 +78,6 @@ prompt=a; response=b; score=0.25 -> u a > a b; score=0.25
 prompt=a; response="\n\n  if x:\n" -> u a > a   if x:
 instruction=Add.; input=1 2; output="3" -> u Add.<br><br>1 2 > a 3
 messages~s S|u a|a b|u c|a d -> s S|u a > a b|u c|a d
-conversations~h a|g b -> u a > a b
 system=S; conversations~h a|g b -> s S|u a > a b
 prompt~s S|u a|a b|u c; completion~a d -> s S|u a|a b|u c > a d
 messages~s S|a Welcome.|u a|a b|u c -> s S|a Welcome.|u a > a b; \
@@ -98,11 +92,8 @@ prompt={"role": "user", "content": "a"}; chosen={"from": "gpt", "value": "good"}
 rejected={"from": "gpt", "value": "bad"} -> u a + a good - a bad
 problem=a; solution=""; answer="4"; messages~u a|a It is 4 -> u a > a It is 4; answer, problem
 prompt=x; response=y; messages~u a|a b|u c|a d -> u a > a b|u c|a d; prompt, response
-messages~u a|a b; chosen=x; rejected=y -> u a + a x - a y; messages
 messages~u a|a b|a c; chosen=x; rejected=y -> u a + a x - a y; messages
-prompt=a ; completion= b; messages~u a|a b -> u a > a b; completion, prompt
 prompt=a; chosen~u a|a g; messages~u a|a g; rejected~u a|a b -> u a + a g - a b; messages, prompt
-prompt=Say it.; input=cow; output=vache -> u Say it.<br><br>cow > a vache
 messages~u a|a b; input= a -> u a > a b; input
 system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
@@ -121,26 +112,21 @@ ODD = '''
 prompt=" "; response=b -> no question
 messages~s S|a b -> no question
 prompt=null; chosen=a; rejected=b -> no question
-messages=[{"role": "user", "content": null}, {"role": "assistant", "content": "b"}] -> no question
 prompt=a; chosen=null; rejected=b -> no answer, or an empty one
 prompt=a; chosen=b; rejected=" " -> no answer, or an empty one
 prompt=a; response=b; label=null -> a grade is null
-prompt=a; response=b; label=NaN -> a grade is null
 chosen=a b; rejected=c d -> no question
-prompt=a; chosen=null; rejected=null; response=b; p=null; label=null -> a grade is null
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": false}] \
 -> every answer is marked
 prompt=a; label=1 -> no answer, or an empty one
 prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every answer is marked
 prompt=a; response=b; weight=0 -> every answer is marked
-prompt=a; response=b; train="False" -> every answer is marked
 prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25, not true or false, or 1 or 0
 prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" holds messages that became
 question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" holds messages that
 prompt=a; response=b; output=c -> line 2: two names of one field: "response" and "output"
 messages=[{"role": "user", "content": "a", "value": "b"}] -> line 2: "messages" holds two names of
 prompt=a; chosen=b; rejected=c; label=0 -> line 2: "label" does not judge chosen and rejected
-prompt=a; chosen=b; rejected=c; score=0.2 -> line 2: "score" does not judge chosen and rejected
 prompt=a; response=b; p=0.5 -> line 2: "p" does not judge response
 system~u S; prompt=a; response=b -> line 2: "system" is [{"role": "user", "content": "S"}], not a
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "reasoning",\
@@ -154,11 +140,8 @@ prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer
 prompt=a; response~u b -> line 2: |"response" does not begin with an answer
 messages~w a -> line 2: |"messages" holds the role "wizard"; known are system, user, assistant and
 messages=[{"role": "user", "content": 7}] -> line 2: |"messages" holds {"role": "user", "content": 7
-messages=[{"role": "user"}] -> line 2: |"messages" holds {"role": "user"}; a message is
-messages=[{"role": "user", "content": [{"type": "image"}]}] -> line 2: "messages" holds a part of
 system=S; messages~s S|u a|a b -> line 2: |are two system prompts
 prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
-prompt=a; response=b; label=bad -> line 2: "label" is "bad", not true or false
 prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1'''
 
 
@@ -233,28 +216,17 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
 
 
-TWICE = ['{"prompt": "a", "response": "b", "response": "c"}',
-         '{"prompt": "a", "response": "b", "train": false, "train": true}',
-         '{"prompt": "a", "response": "b", "meta": [[{"x": {"y": 1, "y": 1}}]]}',
-         '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", '
-         '"weight": 0, "weight": 1}]}']
-
-
-def test_a_name_that_comes_twice_in_an_object_is_refused(tmp_path):
-    """JSON would keep the last value; test_a_file_that_cannot_be_read has the CSV."""
+@pytest.mark.parametrize("name, line", [
+    ("response", '{"prompt": "a", "response": "b", "response": "c"}'),
+    ("y", '{"prompt": "a", "response": "b", "meta": [[{"x": {"y": 1, "y": 1}}]]}'),
+    ("weight", '{"messages": [{"role": "assistant", "content": "b", "weight": 0, "weight": 1}]}')])
+def test_a_name_that_comes_twice_in_an_object_is_refused(name, line, tmp_path):
+    """JSON would keep the last value; test_a_file_that_cannot_be_read has tables."""
     file, whole, good = tmp_path / "my.jsonl", tmp_path / "my.json", json.dumps(QA)
-    for name, line in zip(("response", "train", "y", "weight"), TWICE):
-        file.write_text(f"{good}\n{line}\n")
-        whole.write_text(f"[{good}, {line}]")
-        fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
-        fails(f'my.json: "{name}" is there twice', read, [str(whole)])
-    file.write_text("\n".join([good, *TWICE, TWICE[0]]))
-    fails('5 rows are refused (2: "response" is there twice', read, [str(file)])
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-    table = pyarrow.table([["a"], ["b"], ["c"]], names=["prompt", "response", "response"])
-    parquet.write_table(table, tmp_path / "x.parquet")
-    fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
+    file.write_text(f"{good}\n{line}\n")
+    whole.write_text(f"[{good}, {line}]")
+    fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
+    fails(f'my.json: "{name}" is there twice', read, [str(whole)])
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
@@ -266,6 +238,8 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
     rows, left_out = read_dataset([QA, item, {**item, "score": np.float64(1)}])
     assert [where for where, _ in left_out] == ["dataset, row 2"] and rows[0] == AB
     assert rows[1] == Row(T("u a|m x|u c"), T("a b"), score=1.0)
+    assert read_dataset([QA | {"score": Decimal("0.50")}])[0] == [replace(AB, score=0.5)]
+    fails('"label" is "Decimal 0.5", not true', read_dataset, [QA | {"label": Decimal("0.5")}])
     item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
             "embedding": np.ones(3), "more": torch.ones(2)}
     assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
@@ -274,13 +248,6 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
     fails("first such row has the fields 0, 1", read_dataset, pandas.DataFrame([["a", "b"]]))
     fails("holds train, test and no rows; give one of its splits", read_dataset,
           {"train": [QA], "test": [QA]})
-
-
-def test_a_decimal_is_a_number_and_no_truth():
-    rows, _ = read_dataset([QA | {"score": Decimal(x)} for x in ("0.5", "1.00")])
-    assert [r.score for r in rows] == [0.5, 1]
-    half = QA | {"label": Decimal("0.5")}               # as parquet has it
-    fails('"label" is "Decimal 0.5", not true', read_dataset, [half])
 
 
 def test_a_cell_of_a_csv_is_a_text(tmp_path):
@@ -302,7 +269,7 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
 
 @pytest.mark.parametrize("name, head, line", [
     ("x.jsonl", "", '{"prompt": "%s", "response": "b"}'), ("x.csv", "prompt,response", "%s,b"),
-    ("x.tsv", "prompt\tresponse", "%s\tb"), ("X.TSV", "prompt\tresponse", "%s\tb")])
+    ("X.TSV", "prompt\tresponse", "%s\tb")])
 def test_no_sign_within_a_text_ends_its_line(name, head, line, tmp_path):
     """Unicode has line ends that neither JSON nor a table knows."""
     text = "a\x85\u2028\u2029b" if name == "x.jsonl" else "a\v\f\x1c\x1d\x1e\x85\u2028\u2029b"
@@ -338,9 +305,8 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
 ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
 @pytest.mark.parametrize("name, content, words", [
     ("x.jsonl", b"", "there is no row to learn from"),
-    ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"), ("x.jsonl", b"[{}", "JSONDecode"),
+    ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"),
     ("b.CSV", b"prompt\na\nb,c\n", "line 3: has more cells than the first"),
-    ("b.CSV", b'a,b\n"c', "b.CSV, line 2: unexpected end of data; in a cell in quotation marks"),
     ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', "b.CSV, line 4: ',' expected after"),
     ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
     ("x.jsonl", ROW.encode("latin-1"), "x.jsonl, line 2: is no UTF-8 (perhaps Windows-1252"),
@@ -350,8 +316,7 @@ ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
     ("none.jsonl", None, "No such file"),
-    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack it if it is packed"),
-    ("x.jsonl", gzip.compress(ROW.encode(), mtime=2**31 - 1), "unpack it if it is packed")])
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack it if it is packed")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     file = str(tmp_path / name)
     if content is not None:
@@ -359,16 +324,7 @@ def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     assert fails(words, read, [file]).startswith(file)
 
 
-ASKS = """
-import sys
-asked = []
-sys.addaudithook(lambda event, args: asked.append(args) if event.startswith("socket.") else None)
-from nanouft.data.rows import read
-print(len(read(sys.argv[1:])[0]), asked)
-"""
-
-
-def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_path, monkeypatch):
+def test_parquet_is_read_as_json_is_and_the_hub_by_datasets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     items = [{"messages": M("s S|u a|a b|u c|a d")},
              {"chosen": M("u a|a good"), "rejected": M("u a|a bad")}]
@@ -377,11 +333,11 @@ def test_parquet_is_read_as_json_is_without_network_and_the_hub_by_datasets(tmp_
     for item, file in zip(items, files):
         datasets.Dataset.from_list([item]).to_parquet(file)
     rows, _ = read(files)
-    assert rows == [R("s S|u a > a b|u c|a d"), PAIR]
-    said = subprocess.run([sys.executable, "-c", ASKS, *files], check=True, text=True,
-                          stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
-                          env=os.environ | {"HF_HOME": str(tmp_path / "home")}).stdout
-    assert said == "2 []\n" and len(os.listdir(tmp_path / "d")) == 2, "no copy is left"
+    assert rows == [R("s S|u a > a b|u c|a d"), PAIR] and len(os.listdir(tmp_path / "d")) == 2
+    import pyarrow
+    from pyarrow import parquet
+    parquet.write_table(pyarrow.table([["a"]] * 2, ["response"] * 2), tmp_path / "x.parquet")
+    fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     fails("chosen: list<", read, [f"hub:{tmp_path / 'd'}"])         # columns of one file alone
 
@@ -448,10 +404,7 @@ def test_which_sequences_a_method_sees(kind):
 
 @pytest.mark.parametrize("kind, row, words", [
     ("pairs", R("u a + a b - a b "), "has 2 pairs (2: chosen and rejected are equal, as in "),
-    ("demos", replace(AB, label=0.0), "has 2 labelled answers (2: answers labelled bad or "
-                                      "scored below 1, which are no demonstrations, as in "),
     ("demos", replace(AB, score=0.5), "2 scored answers (2: answers labelled bad or scored below"),
-    ("demos", R("u a"), "has 2 prompts (2: no answer, or an empty one, as in "),
     ("scores", AB, "needs scores (prompt, response, score from 0 to 1); the data has 2 "
                    "demonstrations; unused fields: ticket (2 rows), thumb (2 rows)"),
     ("labels", AB, '"label": true for thumbs up or false for down) or pairs; ')])
@@ -515,12 +468,10 @@ GOOD, BAD = Row(label=1.0), Row(label=0.0)
 
 @pytest.mark.parametrize("rows, weights, line", [
     ([GOOD] * 12, None, "all 12 answers have the grade 1: nothing tells a better one"),
-    ([BAD] * 2, (1, 1), "all 2 answers have the grade 0: nothing tells a better one"),
     ([Row(score=0.5)] * 3, None, "all 3 answers have the grade 0.5: nothing tells a better one"),
     ([Row(score=0.5), Row(score=0.6)], None, ""), ([GOOD, BAD], (1, 1), ""),
     ([*[GOOD] * 11, BAD], None, ""), ([*[GOOD] * 11, BAD], (1, 11), ""),
     ([*[GOOD] * 11, BAD], (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
-    ([*[GOOD] * 33, BAD], (1, 2), "33 good answers and 1 bad one: --undesirable-weight 33 would "),
     ([*[BAD] * 11, GOOD], (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")
 ])
 def test_grades_that_tell_little_are_named(rows, weights, line):
@@ -732,13 +683,11 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
 
 @pytest.mark.parametrize("item, kinds, said", [
     (QA | {"label": True, "score_chosen": 9}, ["labels"], "score_chosen (1 row)"),
-    (QA | {"label": True, "score": 1.0}, ["demos"], ""),
     (QA | {"chosen": "b", "rejected": "c"}, ["demos"], "chosen (1 row), rejected (1 row)"),
     (QA | {"chosen": "b", "rejected": "c"}, ["pairs"], "response (1 row)"),
     (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"],
      "label (1 row), p (1 row)"),
     (QA | {"label": 1, "score": 1.0}, ["scores"], "label (1 row)"),
-    (QA | {"label": 1, "score": 1.0}, ["labels"], "score (1 row)"),
     ({"messages": M("u a|a b")}, ["prompts"], "answers in messages (1 row)"),
     (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
     ({"messages": M("u a|a b", vote=1, none=None)}, ["demos"], "messages[].vote (1 row)"),
@@ -794,18 +743,6 @@ def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, c
     assert (unread or "") in printed and ("does not read" in printed) == bool(unread)
     assert unread is not None or "thumb" not in printed
 
-
-@pytest.mark.parametrize("sign", ["\n", " ", '"', "[ {", "<|", "7", ":", "strftime_now('"])
-def test_what_reads_a_text_is_linear_in_its_signs(sign):
-    """300,000 of them, which take hours if a regex tries each beginning with each end."""
-    many = sign * (300_000 // len(sign))
-    for text in (many + "x", "[{" + many):
-        for field in ("prompt", "response", "label"):
-            with suppress(UserError):
-                read_dataset([QA | {field: text}])
-        assert without_margin(text, "assistant") in text
-        assert reasons([("x, line 1", text)])
-        exact_scores(world_rows("val", "demos", 9, 0), [text] * 9)
 
 # ---- nothing is lost without a line --------------------------------------------------------------
 PLACES = [{}, QA, QA | {"label": 1}, QA | {"score": 0.5}, PAIR_ITEM, QA | PAIR_ITEM,
@@ -915,11 +852,11 @@ def test_every_door_gives_what_the_file_gives(form, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("names, labels", [
-    (["good", "bad"], None), (["incorrect", "correct"], None), (["neg", "pos"], None),
-    (["0", "1"], [0, 1]), (["1", "0"], [1, 0]), (["False", "True"], [0, 1])])
+    (["incorrect", "correct"], None), (["0", "1"], [0, 1]), (["1", "0"], [1, 0])])
 def test_a_class_is_its_name_by_every_door(names, labels, tmp_path, monkeypatch):
     """Its number may mean the opposite: `datasets` sorts the names, so bad is 0 and correct, too.
-    Also where a csv has the numbers and its card the names."""
+    Also where a csv has the numbers and its card the names. A row without one has -1 there, which
+    Python takes for the last name."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     text, of_class = datasets.Value("string"), datasets.ClassLabel(names=names)
@@ -943,14 +880,7 @@ def test_a_class_is_its_name_by_every_door(names, labels, tmp_path, monkeypatch)
             continue
         rows, _ = ask()
         assert [r.label for r in rows] == labels
-
-
-def test_a_row_without_a_class_has_none_of_the_names(tmp_path):
-    """`datasets` writes -1 for it, which Python takes for the last name."""
-    datasets = pytest.importorskip("datasets")
-    text, of_class = datasets.Value("string"), datasets.ClassLabel(names=["0", "1"])
-    made = datasets.Dataset.from_list([QA | {"label": -1}], features=datasets.Features(
-        {"prompt": text, "response": text, "label": of_class}))
-    made.to_parquet(tmp_path / "my.parquet")
-    fails('row 1: "label" is -1, not true or false', read_dataset, made)
-    fails('row 1: "label" is -1, not true or false', read, [str(tmp_path / "my.parquet")])
+    none = made.from_list([QA | {"label": -1}], features=made.features)
+    none.to_parquet(tmp_path / "none.parquet")
+    fails('row 1: "label" is -1, not true or false', read_dataset, none)
+    fails('row 1: "label" is -1, not true', read, [str(tmp_path / "none.parquet")])

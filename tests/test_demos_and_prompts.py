@@ -1,5 +1,4 @@
 """Demonstrations beside sampled answers: which stand where, and what CHORD and HPT make of them."""
-import math
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from nanouft.rollout import Rollouts, Sampler, about_rewards, credit_rollout, sc
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"
-FILES = {name: str(HERE / f"{name}.py") for name in ("luffy", "srft", "grpo_beside")}    # of C17
 SKILLS = "rules,list,sum,truth"
 
 
@@ -35,7 +33,7 @@ def letters(rows, texts) -> list[float]:
 def source(name: str, mix: str = "4:12", score=letters, dtype: str = "fp32",
            **settings) -> Rollouts:
     """Steps of P prompts over NanoWorld's demonstrations and bare prompts, with a random policy."""
-    o = find(FILES.get(name, name))(samples=K, **settings)
+    o = find(name)(samples=K, **settings)
     rows = world.mixed_rows("train", ["demos", "prompts"], 16, 3, skills=SKILLS, mix=mix)
     encoded, _ = encode(o.choose(rows), NANO, 115)
     policy = GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=0)
@@ -118,8 +116,8 @@ def test_the_scorer_sees_a_demonstration_as_text():
     assert batch.per_row["demo"].sum() == P
     talk = (*say("assistant", "b"), *say("user", "c"), *say("assistant", "d"))
     demo = encode(demo_and_prompt_rows([Row(say("user", "a"), talk)])[:1], NANO, 115)[0][0]
-    told = score_demos([None, demo], lambda rows, texts: [float(text == "d") for text in texts])
-    assert told["demo_reward"].tolist() == [0, 1], "of a dialogue its last answer"
+    told = score_demos([None, demo], lambda rows, texts: [float(text == "d") / 2 for text in texts])
+    assert told["demo_reward"].tolist() == [0, 0.5], "of a dialogue its last answer"
 
 
 def test_without_a_demonstration_there_is_a_line():
@@ -163,52 +161,6 @@ def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
         assert told["imitated"] == pytest.approx(sum(of_prompts) / 3)
 
 
-def mean(x) -> float:
-    return sum(x) / len(x)
-
-
-def plain(o, batch: Batch) -> float:
-    """The loss of LUFFY or SRFT, from lists of numbers."""
-    s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
-
-    def tokens(of, x, i: int) -> list[float]:
-        return [float(v) for v, counts in zip(x[i].detach(), of.mask[i]) if counts]
-    explored, imitated, shown = 0.0, [], 0
-    for first in range(0, batch.n, K):
-        rewards = [float(row["reward"][i]) for i in range(first, first + K)]
-        nats = tokens(d, d.logp, first)
-        group = mean(rewards + [float(row["demo_reward"][first])] * bool(nats))
-        for i, r in zip(range(first, first + K), rewards):
-            uncertain = math.exp(mean(tokens(s, s.extra["entropy"], i)))
-            adv = r - group if o.name == "luffy" else o.rl * uncertain if r >= 1 else -1.0
-            explored -= sum(math.exp(now - old) * adv for now, old in
-                            zip(tokens(s, s.logp, i), tokens(s, s.sampled_logp, i)))
-        if nats:
-            adv = float(row["demo_reward"][first]) - group
-            explored -= sum(math.exp(x) / (math.exp(x) + o.gamma) * adv for x in nats)
-            shown += len(nats)
-            if o.name == "srft":
-                certain = math.exp(-mean(tokens(d, d.extra["entropy"], first)))
-                imitated += [-o.sft * certain * x for x in nats]
-    total = explored / (int(s.mask.sum()) + shown)
-    return total + (mean(imitated) if imitated else 0.0)
-
-
-@pytest.mark.parametrize("name, settings", [
-    ("luffy", {}), ("luffy", {"gamma": 0.5}), ("srft", {}), ("srft", {"sft": 0.2, "rl": 0.3})],
-    ids=str)
-def test_a_loss_is_that_of_plain_python_whole_or_in_parts_that_cut_groups(name, settings):
-    made = source(name, mix="12:4", score=lambda rows, texts: [
-        min(1, len({*text}) / 15) for text in texts], **settings)       # some are right
-    batch = moved(made)
-    assert 0 < (batch.per_row["reward"] == 1).sum() < batch.n
-    want = plain(made.objective, batch)
-    for parts in (1, 2, 5):
-        micro_batches = replace(batch, accumulate=parts).micro_batches()
-        total, _ = learn(made, made.sampler.policy, micro_batches)
-        assert float(total) == pytest.approx(want, rel=2e-5), parts
-
-
 # ---- what they are at the ends of their settings -------------------------------------------------
 def test_demonstrations_beside_prompts_neither_replace_nor_reorder_them():
     grpo, chord = source("grpo"), source("chord")
@@ -242,7 +194,7 @@ def test_rows_without_a_demonstration_are_not_read():
 
 
 def test_grpo_beside_demonstrations_is_grpo():
-    made = source("grpo_beside", beta=0.02)
+    made = source(str(HERE / "grpo_beside.py"), beta=0.02)
     batch = moved(made)
     grpo = OBJECTIVES["grpo"](samples=K, beta=0.02)
     assert batch.tokens["demo"]
@@ -260,13 +212,3 @@ def test_dropped_micro_batches_leave_the_gradient_of_the_last_one():
         (dropped, [batch]), (sft, [batch]))]
     same(gradients[0], gradients[1], 1e-6)
     same(gradients[2], gradients[3], 1e-6)
-
-
-def test_in_half_precision_the_first_ratio_is_one_and_demonstrations_have_log_probs():
-    made = source("hpt", mix="16:0", dtype="bf16")
-    batch = made(0)
-    with made.sampler.device.autocast():
-        made.objective.forward(made.sampler.policy, batch)
-    s, demo = batch.seqs["answer"], batch.seqs["demo"]
-    assert s.sampled_logp is None and demo.logp.dtype == torch.float32
-    assert torch.equal(demo.logp != 0, demo.mask > 0)

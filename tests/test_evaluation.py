@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import call
-from made import CPU, DATA, NANO, killed_in_step, nano, say
+from made import CPU, DATA, NANO, nano, say
 from test_plan import planned
 
 from nanouft import evaluate, world
@@ -15,7 +14,6 @@ from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.pictures import plots
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation, measure
 from nanouft.run.checkpoint import Log
@@ -25,7 +23,6 @@ from nanouft.run.evaluation import (
     pick_question,
     print_tasks,
     scores_answers,
-    show,
 )
 from nanouft.run.measure import Measurement, held_out_metrics
 from nanouft.run.plan import affordable
@@ -134,16 +131,6 @@ def test_models_that_order_all_answers_alike_have_no_interval_of_their_differenc
     assert "minus a: +0.000 [-" in said
 
 
-def test_whatever_is_wrong_with_an_answer_both_are_shown_in_80_columns(capsys):
-    """With all that is wrong with an answer of SmolLM2 no column was left for the answer."""
-    for why in ("", "not in order", "a word is missing, " * 9, "x" * 90):
-        answer = {"prompt": "Which?", "answer": "rat " * 30, "score": 0.1, "why": why,
-                  "ended": True}
-        show(answer, answer | {"ended": False, "unfinished": why})
-        lines = capsys.readouterr().out.splitlines()
-        assert max(map(len, lines)) <= 80 and "  before  rat rat" in lines[-2]
-
-
 def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
     """NaN is no JSON: jq and JavaScript refuse the file."""
     write_json(tmp_path / "eval.json", {"auc": 0.5, "low": float("nan"), "high": [float("inf")]})
@@ -152,25 +139,6 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
     log.write({"step": 1, "held_out": {"low": float("nan")}})
     assert "null" in (tmp_path / "metrics.jsonl").read_text()
-
-
-def test_a_resumed_run_tells_what_one_tells_that_was_not_stopped(here, monkeypatch, capsys):
-    """Its start is scored again, and comes out the same; so do eval.json and the last table."""
-    monkeypatch.setattr(plots, "draw_curves", lambda folder: None)
-    for whole, killed, more in (("dpo", (1, 3), "--data pairs.jsonl"),   # before and after a save
-                                ("sft", (3,), "--rows 12 --items 1")):
-        line = (f"train --objective {whole} {more} --init start --steps 4 --batch-size 4 "
-                "--save-every 2 --out ")
-        assert call(line + whole) == 0
-        table = capsys.readouterr().out.partition("before    after")[2].partition("\nSaved in")[0]
-        for step in killed:
-            half = f"{whole}{step}"
-            with killed_in_step(step):
-                assert call(line + half) == 130
-            assert call(f"train --resume {half}") == 0
-            assert table and table in capsys.readouterr().out
-            one, other = (here / name / "eval.json" for name in (whole, half))
-            assert one.read_bytes() == other.read_bytes() and not (here / half / "steps").exists()
 
 
 def test_an_interval_holds_the_truth_in_95_of_100_draws():
@@ -269,11 +237,3 @@ def test_wordings_of_one_fact_are_drawn_together():
                                zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
     assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
     assert (told["low"], told["high"]) == measure.bootstrap([2, 0, 0.5], [2, 1, 1])
-
-
-def test_questions_of_all_parts_of_a_file_are_answered():
-    """Not the first ones alone, which may be of one kind."""
-    rows = [Row(say("user", f"ask {i}"), where=f"x, line {i}") for i in range(20)]
-    cfg = evaluate.EvaluateFlags(data=["x"], items=4, max_new=2)
-    measured, *_ = evaluate.measure_answers("it", nano(), NANO, rows, cfg, CPU)
-    assert measured["greedy answers"].where == tuple(f"x, line {i}" for i in (0, 5, 10, 15))

@@ -1,12 +1,10 @@
 """What is kept of a run, and what is refused: a step is believed only if it is whole, a run goes on
-only with what it began with, and a folder of somebody else leads to the right bytes or to one line,
-while whatever lies beside it stays as it is. test_ends.py has all ways in which a run may end."""
+only with what it began with, and a damaged folder leads to the right bytes or to one line.
+test_ends.py has all ways in which a run may end."""
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 import torch
 from commands import dpo
 from made import NANO, killed_in_step, nano, one_error
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from nanouft import train
 from nanouft.data.batches import encode
@@ -28,19 +26,14 @@ from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.tensors import read_tensors, save_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
-from nanouft.run.folder import (
-    fingerprint,
-    is_scored,
-    new_folder,
-    read_lines,
-)
+from nanouft.run.folder import fingerprint, is_scored, new_folder, read_lines
 from nanouft.run.settings import read_flags
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
-posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="links, pipes and forks of POSIX")
 
 
 @pytest.fixture(scope="module")
@@ -59,35 +52,15 @@ def place(belongings, tmp_path_factory):
 
 @pytest.fixture
 def run(place, tmp_path, monkeypatch):
-    """The killed run, and beside it all that a link could lead to. No name is looked up."""
-    def looked_up(*args, **kw):
-        raise AssertionError(f"the network was asked for {args}")
-    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    monkeypatch.setattr(socket.socket, "connect", looked_up)
-    beside = tmp_path / "beside"
-    (beside / "folder").mkdir(parents=True)
-    (beside / "folder" / "kept.txt").write_text("kept")
-    shutil.copy(place / "pairs.jsonl", beside)
-    shutil.copytree(place / "half", beside / "a_run")
-    write_json(beside / "a_run" / "eval.json", {"before": {}, "after": {}})
-    shutil.copytree(place / "half", tmp_path / "run")
-    monkeypatch.chdir(beside)                           # where out/ would be made
-    return tmp_path / "run"
-
-
-def content(folder: Path, leave_out: Path | None = None) -> dict[str, bytes | str]:
-    """Everything in a folder, of which one part is left out."""
-    return {str(f): os.readlink(f) if f.is_symlink() else f.read_bytes() if f.is_file() else ""
-            for f in folder.rglob("*") if leave_out is None or leave_out not in (f, *f.parents)}
+    """A copy of the killed run."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(place / "half", tmp_path / "run")
 
 
 def resumed(run: Path, place: Path, capsys) -> tuple[int, str]:
-    """(exit code, what it said) of --resume. What lies beside the run folder stays as it is, and it
-    ends as the whole run did, or with one line."""
-    before = content(run.parent, leave_out=run)
+    """(exit code, what it said) of --resume, which ends as the whole run did, or with one line."""
     capsys.readouterr()
     code = command(train.main, ["--resume", str(run)])
-    assert content(run.parent, leave_out=run) == before, "what lies beside the run folder"
     if code:
         assert code == 2
         return code, one_error(capsys)
@@ -99,12 +72,6 @@ def resumed(run: Path, place: Path, capsys) -> tuple[int, str]:
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-DAMAGES = [Path.unlink, lambda file: file.write_bytes(b""),
-           lambda file: file.write_bytes(file.read_bytes()[:-9]),
-           lambda file: file.write_bytes(b"x" + file.read_bytes()),
-           lambda file: file.unlink() or file.mkdir()]
-
-
 def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, capsys):
     """Else it is said, and the run goes on after the step before it."""
     model = torch.nn.Linear(3, 2)
@@ -114,33 +81,24 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, caps
         optimizer.step()
         save_step(tmp_path, step, model, optimizer, SCALER)
     folder = tmp_path / "steps" / "2"
-    about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
-    weights = load_file(folder / "model.safetensors")
-    whole = {file: file.read_bytes() for file in folder.iterdir()}
+    whole = {file.name: file.read_bytes() for file in folder.iterdir()}
+    damaged = [(file, data) for file, x in whole.items() for data in (None, b"", x[:-9], b"x" + x)]
+    about = read_json(folder / "step.json")
+    damaged += [("step.json", json.dumps(about | change).encode()) for change in (
+        {"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3})]
+    for file, name in (("optimizer", "0.step"), ("optimizer", "0.exp_avg"), ("model", "bias")):
+        others = read_tensors(folder / f"{file}.safetensors")
+        x = others.pop(name)
+        damaged += [(f"{file}.safetensors", save(others | odd)) for odd in (
+            {}, {name: x * torch.nan}, {name: x.reshape(-1)[:1].repeat(3)}, {name: x.half()})]
 
     def loaded(model: torch.nn.Module) -> int:
         return load_step(tmp_path, model, torch.optim.AdamW(model.parameters()), SCALER)
-
-    def refused() -> None:
+    for file, data in damaged:
+        (folder / file).unlink() if data is None else (folder / file).write_bytes(data)
         assert loaded(model) == 1
         assert "steps/2: damaged" in capsys.readouterr().out.replace(os.sep, "/")
-        for file, data in whole.items():
-            file.rmdir() if file.is_dir() else file.unlink(missing_ok=True)
-            file.write_bytes(data)
-    for file in whole:
-        for damage in DAMAGES:
-            damage(file)
-            refused()
-    for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
-        write_json(folder / "step.json", about | change)
-        refused()
-    for all_of, name in ((tensors, "0.step"), (tensors, "0.exp_avg"), (weights, "bias")):
-        file = "model" if all_of is weights else "optimizer"
-        x, others = all_of[name], {key: x for key, x in all_of.items() if key != name}
-        for odd in ({}, {name: x * torch.nan}, {name: x.reshape(-1)[:1].repeat(3)},
-                    {name: x.half()}):
-            save_file(others | odd, folder / f"{file}.safetensors")
-            refused()
+        (folder / file).write_bytes(whole[file])
     assert len(whole) == 3 and loaded(model) == 2
     assert loaded(torch.nn.Linear(4, 2)) == 0, "its shapes are others"
     assert "the run begins again with its first step" in capsys.readouterr().out
@@ -312,30 +270,19 @@ def logged(log: Log, number: int, sums: dict) -> None:
                  1e-3, 5, 1000), {})
 
 
-@posix
-def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path):
+def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path, monkeypatch):
     """Never a half, in whose middle the next line would begin."""
-    import resource  # not on Windows
-
-    def full() -> None:
-        log = Log(tmp_path / "metrics.jsonl", 0, Device())
-        for number in (1, 2, 3):
-            logged(log, number, {"loss": 0.5})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
-        with pytest.raises(OSError, match="metrics.jsonl"):
-            log.flush()
-        assert [x["step"] for x in read_lines(log.file)] == [1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    def full(file, *how, **more):
+        file.write_text(file.read_text() + '{"step": 1, "lo')
+        raise OSError(28, "No space left on device")
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    for number in (1, 2):
+        logged(log, number, {"loss": 0.5})
+    with monkeypatch.context() as now, pytest.raises(OSError, match="metrics.jsonl"):
+        now.setattr(checkpoint, "open", full, raising=False)
         log.flush()
-        assert [x["step"] for x in read_lines(log.file)] == [1, 2, 3]
-    if not (number := os.fork()):
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        try:
-            full()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(number, 0)[1] == 0
+    log.flush()
+    assert [x["step"] for x in read_lines(log.file)] == [1, 2]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
@@ -389,39 +336,7 @@ def test_a_log_that_lacks_steps_is_told(place, tmp_path, capsys):
         assert [x["step"] for x in read_lines(log)] == [x for x in kept if x < 5]
 
 
-def test_held_out_figures_stay_in_the_log_of_a_run_that_goes_on(place, tmp_path):
-    with killed_in_step(4):
-        assert command(train.main, dpo(place, "--eval-every", "1", "--out", str(tmp_path / "run"))
-                       ) == 130
-    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
-    log = read_lines(tmp_path / "run" / "metrics.jsonl")
-    for what in ("loss", "held_out"):
-        assert [x["step"] for x in log if what in x] == [1, 2, 3, 4, 5]
-
-
-# ---- what stands in the place of a file or a folder ----------------------------------------------
-LEFT = ["curves.png", "eval.json.partial", "metrics.jsonl.partial", "config.json",
-        "model.safetensors"]                            # by a kill, of which nothing is read
-FILES = ["metrics.jsonl", "eval.json", "run.json", *LEFT]
-OF_STEP = [f"steps/4/{name}" for name in ("model.safetensors", "optimizer.safetensors",
-                                          "step.json")]
-
-
-def same_beside(path: Path) -> Path:
-    """What has the same content outside the run, where there is any: a link that would work."""
-    there = Path("a_run", str(path).rpartition("/run/")[2]).absolute()
-    return there if there.exists() else Path("folder", "kept.txt").absolute()
-
-
-@posix
-def test_what_shares_its_bytes_with_a_file_of_the_run_keeps_them(run, place, capsys):
-    """A hard link looks like a file; `resumed` sees what it leads to."""
-    for path in (run / name for name in FILES + OF_STEP):
-        remove(path)
-        path.hardlink_to(same_beside(path))
-    assert resumed(run, place, capsys)[0] == 0
-
-
+# ---- damaged files -------------------------------------------------------------------------------
 def test_a_damaged_text_is_one_line(run, place, capsys):
     for file, texts in {
             "run.json": ["", "[1]", "{}", '{"argv": 3}', "\xff"],
@@ -436,13 +351,17 @@ def test_a_damaged_text_is_one_line(run, place, capsys):
             shutil.copy(place / "half" / file, run)
 
 
-def test_a_picture_is_a_new_file(tmp_path):
-    """And what shares its bytes with the old one keeps them."""
+def test_a_file_is_replaced_and_never_written_over(tmp_path):
+    """So a kill leaves the old one whole."""
     plots = pytest.importorskip("nanouft.pictures.plots")
-    (tmp_path / "old").write_text("x")
-    os.link(tmp_path / "old", tmp_path / "curves.png")
-    plots.save(plots.Figure(), tmp_path / "curves.png")
-    assert (tmp_path / "old").read_text() == "x" and (tmp_path / "curves.png").stat().st_size > 99
+    for write in (lambda file: write_json(file, {}), lambda file: plots.save(plots.Figure(), file),
+                  lambda file: save_tensors(file, {"x": torch.ones(1)})):
+        file, old = tmp_path / "file.png", tmp_path / "old"
+        file.write_text("old")
+        remove(old)
+        old.hardlink_to(file)
+        write(file)
+        assert old.read_text() == "old" != file.read_bytes()[:3].decode("latin-1")
 
 
 # ---- one file does not stand for a state ---------------------------------------------------------

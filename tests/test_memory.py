@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from made import (
-    CPU,
-    NANO,
-    TINY,
-    same,
-)
+from made import CPU, NANO, TINY, same
 from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout

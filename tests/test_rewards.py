@@ -105,14 +105,12 @@ def g(prompts, **others):
 
 REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewards
     "sys.exit(0)": "odd.py, line 6: SystemExit: 0", "return 1 / 0": "line 6: ZeroDivision",
-    "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
-    "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
-    "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return '11'": "answers, not 11",
+    "return [None, 1.0]": "answers, not [None", "return [10**400, 0]": "answers, not [1000",
     "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
     "return [1]": "for each of the 2 answers, not [1]",
     "return torch.ones(2, 3)": "answers, not tensor([[1.",
-    "return [[0.25], [0.5]]": "answers, not [[0.25], [0.5]]",
-    "return []": "not []", "yield 0.25": "answers, not <generator",
+    "return [[0.25], [0.5]]": "answers, not [[0.25], [0.5]]", "yield 0.25": "not <generator",
     "return torch.tensor([0.25, 0.5])": "",
     "os.chdir('/'); return (0.25, 0.5)": "", "os.chdir('/'); return 1 / 0": "line 6: ZeroDivision",
     "def f(completions): return g(completions)\n\ndef g(x): return 1 / 0": "line 7: ZeroDivision",

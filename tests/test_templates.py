@@ -241,7 +241,7 @@ def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divide
 
 
 DIALOGUES = [
-    "u Zero? / a One.", "u  Zero? \n / a One. ", "s Be kind. / u Zero? / a One.",
+    "u  Zero? \n / a One. ", "s Be kind. / u Zero? / a One.",
     "s Be kind. / s Be long. / u Zero? / a One.",
     "u Zero? / a One. / s Be long. / u Two? / a Three.",
     "u Zero? / a One. / u Two? / a Three. / u Four? / a Five.",
@@ -264,10 +264,6 @@ CHANGED = {what: (CHATML.replace(old, new), words) for what, old, new, words in 
     ("lost: results", "messages", "messages if m['role'] != 'tool'", "\"1\" of the tool"),
     ("lost: system turns", "messages", "messages if m['role'] != 'system'",
      "\"Be kind.\" of the system"),
-    ("lost: all but the first", "messages", "messages if m['role'] != 'system' or m == messages[0]",
-     "\"Be long.\" of the system"),
-    ("lost: the first turn", "messages", "messages[1:]", "\"Be kind.\" of the system"),
-    ("lost: the order", "messages", "messages | reverse", "\"One.\" of the assistant"),
     ("lost: the order of two", "messages", "messages[1:2] + messages[:1] + messages[2:]",
      "\"Zero?\" of the user"),
     ("lost: what was said before", "messages", "messages | unique(attribute='content')",

@@ -65,11 +65,11 @@ def table() -> str:
 
 
 def by_subject() -> str:
-    """README's list."""
+    """README's list: each subject's first lesson, and the numbers of the others."""
     out = ["| subject | lessons |", "|---|---|"]
     for subject, names in SUBJECTS.items():
-        files = [HERE / f"{name}.py" for name in names.split()]
-        out.append(f"| **{subject}** | " + " · ".join(
-            f"[{head_of(file)[0].replace(' · ', ' ')}](lessons/{file.name})" for file in files)
-            + " |")
+        first, *rest = [HERE / f"{name}.py" for name in names.split()]
+        cells = [f"[{head_of(first)[0].replace(' · ', ' ')}](lessons/{first.name})",
+                 *map(number_of, rest)]
+        out.append(f"| **{subject}** | {' · '.join(cells)} |")
     return "\n".join(out) + "\n"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from nanouft.plumbing.files import remove
+from nanouft.plumbing.files import lock, remove
 
 EVERY = 0.2             # seconds between two looks at a lock
 
@@ -42,14 +42,7 @@ def turn(folder: Path, name: str, on: bool) -> bool:
     file = lock_file((folder / "lock").absolute())
     byte = int(hashlib.sha256(name.encode()).hexdigest()[:7], 16)
     try:
-        try:
-            import fcntl
-        except ImportError:                                     # Windows
-            import msvcrt
-            os.lseek(file, byte, os.SEEK_SET)
-            msvcrt.locking(file, msvcrt.LK_NBLCK if on else msvcrt.LK_UNLCK, 1)  # type: ignore
-        else:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB if on else fcntl.LOCK_UN, 1, byte)
+        lock(file, byte, on)
     except OSError:
         return False
     return True

@@ -23,7 +23,7 @@ def make_streams_safe() -> None:
     in a service, by os.devnull."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
     for stream in (sys.stdin, sys.stdout):
         with suppress(AttributeError, ValueError):      # no terminal: a notebook, a test
             stream.reconfigure(errors="replace")        # type: ignore[union-attr]

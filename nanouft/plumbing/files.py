@@ -107,6 +107,20 @@ def removed_unless_whole(partial: Path) -> Iterator[Path]:
         raise
 
 
+def lock(file: int, byte: int | None = None, on: bool = True) -> None:
+    """Lock an open file, or one byte of it, or free it. BlockingIOError, or PermissionError on
+    Windows, if another process holds it; another OSError on a drive without locks."""
+    try:
+        import fcntl
+    except ImportError:                                     # Windows has locks of bytes alone
+        import msvcrt
+        os.lseek(file, 2**30 if byte is None else byte, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK if on else msvcrt.LK_UNLCK, 1)  # type: ignore
+        return
+    how = fcntl.LOCK_EX | fcntl.LOCK_NB if on else fcntl.LOCK_UN
+    fcntl.flock(file, how) if byte is None else fcntl.lockf(file, how, 1, byte)
+
+
 def remove(path: Path) -> None:
     """Delete a folder, or whatever is in its place. Of a link, only the link is deleted."""
     if path.is_dir() and not path.is_symlink():

@@ -32,10 +32,16 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], **about: str) -> Non
         rename(partial, file)
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Copies of the tensors of a file, which could not be replaced or removed on Windows while
+    tensors of this process are mapped to it."""
+    return {name: x.clone() for name, x in load_file(file).items()}
+
+
 def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `file`. ValueError unless they have the wanted names, shapes and types, and
     are finite: an optimizer step over tensors of another size would write beyond their end."""
-    tensors = load_file(file)
+    tensors = read_tensors(file)
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)
         if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):

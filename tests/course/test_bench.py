@@ -15,7 +15,7 @@ from nanouft.gpt import MLP
 from nanouft.loop import Device
 from nanouft.plumbing import fast
 from tests.bench import __main__, beside_trl, gpu
-from tests.bench.beside_trl import Subject, if_installed
+from tests.bench.beside_trl import Subject
 
 CPU = Device("cpu", "bf16")
 ROOT = Path(__file__).parents[2]
@@ -115,28 +115,8 @@ def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monk
     assert rules == [0, fast.LONG] * 3
 
 
-def test_without_trl_the_line_says_so():
-    def without():
-        raise ModuleNotFoundError("No module named 'trl'", name="trl")
-    assert if_installed(without) == "not measured: trl is not installed"
-
-
 def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     """Such as Windows."""
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
     assert re.search(r"bf16, one thread, \d+ cores", __main__.machine())
-
-
-def test_readme_has_the_range_of_the_page_of_benchmarks():
-    """From the smallest to the largest median of the lines that compare a step with TRL's."""
-    page, readme = (" ".join((ROOT / name).read_text(encoding="utf-8").split())
-                    for name in ("docs/benchmarks.md", "README.md"))
-    lines = re.findall(r"step of (\w+)[^|]*, both in fp32: TRL's time / ours \| ([\d.]+)", page)
-    ranges = [[float(x) for name, x in lines if (name == "GRPO") == sampled]
-              for sampled in (False, True)]
-    step, sampled = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
-    assert re.search(rf"{re.escape(step)} .{{,40}}SFT.{{,30}}GRPO {re.escape(sampled)}", readme)
-    for kind in ("both in bf16", "defaults"):           # of a processor that multiplies in it
-        ratio = re.search(rf"{kind}[^|]*: TRL's time / ours \| ([\d.]+)", page)[1]
-        assert f"{float(ratio):.1f} times" in readme

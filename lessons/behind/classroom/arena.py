@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
     if not files:
         raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
-    CSV.open("a").close()                   # OSError now, and not after the work
+    CSV.open("ab").close()                   # OSError now, and not after the work
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
     lines = []

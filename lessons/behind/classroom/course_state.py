@@ -8,13 +8,15 @@ from lessons.course import Question, switches
 from nanouft.plumbing.printing import say
 
 TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
-LINE = f"{{:<{max(map(len, TITLES.values())) + 2}}}{{:<20}}{{:<20}}{{}}"
+LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:<15}}{{:<15}}{{}}"      # 80 columns
 
 
-def tasks_of(number: str) -> list[str]:
-    """The exercises of a lesson, and the parts of mine.py."""
-    return [name for name in tasks()
-            if number == (PARTS[name][0] if name in PARTS else lesson_of(name))]
+def tasks_of(number: str) -> str:
+    """"+02a mine 1/3": the exercises of a lesson, + if begun, and how many parts of mine.py are."""
+    exercises = [name for name in tasks() if name not in PARTS and lesson_of(name) == number]
+    parts = [begun(name) for name, (lesson, *_) in PARTS.items() if lesson == number]
+    return " ".join([*("+" * begun(name) + name for name in exercises),
+                     *([f"mine {sum(parts)}/{len(parts)}"] if parts else [])])
 
 
 def told(question: Question) -> str:
@@ -31,10 +33,9 @@ def show_course() -> None:
         say(*TITLES.values(), "\nYou guess, run a lesson, and compare. Begin with "
             f"python lessons/{LESSONS[0].name}", sep="\n")
         return
-    say(LINE.format("lesson", "guess: happened", "with its switch", "tasks; begun: +"))
+    say(LINE.format("lesson", "guess: result", "its switch", "begun: +"))
     for lesson, asked in questions.items():
-        names = (f"{'+' * begun(name)}{name}" for name in tasks_of(number_of(lesson)))
         say(LINE.format(TITLES[lesson], told(asked[0]), "; ".join(map(told, asked[1:])),
-                        " ".join(names)))
+                        tasks_of(number_of(lesson))))
     todo = next((lesson for lesson, asked in questions.items() if not asked[0].guess), None)
     say(f"\nNext: {f'python lessons/{todo.name}' if todo else 'python -m lessons arena'}")

@@ -223,7 +223,7 @@ def limit() -> None:
         return
     limits = {resource.RLIMIT_FSIZE: BYTES}
     with suppress(OSError):                             # Linux
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        mapped = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = mapped + GIGABYTES * 2**30
         if os.getpid() < 9:
             limits[resource.RLIMIT_NPROC] = PROCESSES

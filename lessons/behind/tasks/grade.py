@@ -42,7 +42,7 @@ from lessons.behind.tasks.submission import (
 from lessons.behind.tasks.task import HERE, KEYS, STUBS, Judge, Verdict, chosen, tasks
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import write_json, write_text
+from nanouft.plumbing.files import read_text, write_json, write_text
 from nanouft.plumbing.printing import progress, quantity, say, visible
 from nanouft.run.folder import locked
 
@@ -116,7 +116,7 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
 
 def grade_students(students: list[Student], folder: Path, which: list[str], out: Path) -> None:
     """Those without a mark that belongs to them; then the table of all."""
-    seed = (out / "seed.txt").read_text()
+    seed = read_text(out / "seed.txt")
     earlier = {name for student in students for name in student.marks}
     versions = {name: version(name, seed) for name in tasks() if name in {*earlier, *chosen(which)}}
     for student in students:

@@ -27,7 +27,7 @@ from nanouft import simple
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
-from nanouft.objectives import FAMILIES, OBJECTIVES
+from nanouft.objectives import FAMILIES, FIRST, OBJECTIVES
 from nanouft.playground.heads import (
     LETTERS,
     SHARED,
@@ -137,12 +137,16 @@ def push_table() -> str:
 
 
 def by_family() -> str:
-    """README's list: for each kind of rows its methods."""
+    """README's list: for each kind of rows the methods that lists show first, and a link to its
+    table of all."""
     out = ["| learns from | methods |", "|---|---|"]
-    for family, (title, about) in FAMILIES.items():
-        names = " · ".join(f"[{name}](nanouft/objectives/{name}.py)" for name in OBJECTIVES
-                           if OBJECTIVES[name]().family == family)
-        out.append(f"| **{title}**: {about[0].lower()}{about[1:]} | {names} |")
+    for family, (title, _) in FAMILIES.items():
+        names = [name for name in OBJECTIVES if OBJECTIVES[name]().family == family]
+        cells = [f"[{name}](nanouft/objectives/{name}.py)" for name in names if name in FIRST]
+        if len(cells) < len(names):
+            anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+            cells.append(f"[{len(names) - len(cells)} more](docs/methods.md#{anchor})")
+        out.append(f"| **{title}** | {' · '.join(cells)} |")
     return "\n".join(out) + "\n"
 
 

@@ -240,6 +240,32 @@ class Mine(Objective):
         gain = gain + (d.mask * p / (p + self.gamma)).sum(1) @ row["shown"]
         return -gain / sum(batch.tokens.values()), {}
 """,
+    "srft": """
+class Mine(Objective):
+    data = "demos + prompts"
+    samples: int = 4
+    sft: float = 0.5
+    rl: float = 0.1
+    gamma: float = 0.1
+    def credit(self, batch):
+        row, K = batch.per_row, self.samples
+        H, H_demo = ((s.mask * s.extra["entropy"]).sum(1) / s.mask.sum(1).clamp(min=1)
+                     for s in (batch.seqs["answer"], batch.seqs["demo"]))
+        row["own"] = torch.stack([self.rl * h.exp() if R >= 1 else -torch.ones_like(h)
+                                  for R, h in zip(row["reward"], H)])
+        row["copied"], row["shown"] = self.sft / H_demo.exp(), row["demo_reward"].clone()
+        for i in range(0, batch.n, K):
+            group = [*row["reward"][i:i + K]] + [row["demo_reward"][i]] * bool(row["demo"][i])
+            row["shown"][i] -= sum(group) / len(group)
+        return batch, {}
+    def loss(self, batch):
+        s, d, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
+        rho, p = (s.logp - s.sampled_logp).exp(), d.logp.exp()
+        gain = (s.mask * rho).sum(1) @ row["own"]
+        gain = gain + (d.mask * p / (p + self.gamma)).sum(1) @ row["shown"]
+        copied = (d.mask * d.logp).sum(1) @ row["copied"] / max(1, batch.tokens["demo"])
+        return -gain / sum(batch.tokens.values()) - copied, {}
+""",
 }
 OTHERWISE = '''                                 # all parts of mine.py
 def padded(chats, tok):
