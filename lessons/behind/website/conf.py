@@ -1,10 +1,10 @@
 """The site's settings, as Sphinx reads them; the texts are those that pages.py puts in one folder.
 
-furo has the search, the contents, the light and the dark side. No page asks anything of the
-network. What furo leaves open is here: where a link to a file without a page leads, a description
-for search engines, and a keyboard's way into what scrolls.
+furo has the search, the contents, light and dark. No page asks anything of the network. What furo
+leaves open is here: links to files without a page, descriptions, what scrolls by the keyboard.
 """
 import os
+import re
 from html import escape
 from pathlib import Path
 
@@ -22,8 +22,6 @@ COLOURS = {"background-primary": PAGE, "background-secondary": PANEL, "foregroun
            "foreground-secondary": SOFT, "foreground-muted": SOFT, "brand-primary": UP,
            "brand-content": UP, "brand-visited": UP, "code-background": PANEL}
 DRAWN = {"playground": "All losses, two at a time", "lake": "Frozen Lake"}
-SCROLLS = {"<pre>": '<pre tabindex="0">',
-           '<div class="table-wrapper ': '<div tabindex="0" class="table-wrapper '}
 
 project = author = html_title = "nanouft"
 extensions = ["myst_parser", "sphinx_copybutton"]
@@ -69,8 +67,8 @@ def complete(app, name, template, context, doctree) -> None:
         context["metatags"] += f"""<meta name="description" content="{about}">
 <meta property="og:title" content="{escape(title.astext())}">
 <meta property="og:description" content="{about}">"""
-        for old, new in SCROLLS.items():
-            context["body"] = context["body"].replace(old, new)
+        context["body"] = re.sub(r'<(?=pre>|div class="table-wrapper)(\w+)', r'<\1 tabindex="0"',
+                                 context["body"])
     link = '<li class="toctree-l1"><a href="{}" class="reference">{}</a></li>'.format
     drawn = [link(context["pathto"](f"{folder}/index.html", 1), title)
              for folder, title in DRAWN.items() if Path(app.outdir, folder).exists()]

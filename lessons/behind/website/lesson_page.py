@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import re
-from base64 import b64decode
 from functools import cache
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def run(lesson: Path) -> str:
 
 # ---- its page ------------------------------------------------------------------------------------
 def write_page(lesson: Path, out: Path) -> None:
-    """The Markdown of a lesson that was run, and its pictures beside it."""
+    """The Markdown of a lesson that was run."""
     import nbformat
 
     from lessons.behind.website.guess_form import with_forms  # reads torch
@@ -79,10 +78,7 @@ def write_page(lesson: Path, out: Path) -> None:
         printed, pictures = what_it_shows(cell)
         named = re.findall(r'lesson\.picture\(fig, "(.+?)"\)', cell.source)
         alt = ": ".join([f"Picture of lesson {head_of(lesson)[0]}", *named])
-        for n, picture in enumerate(pictures):
-            file = out / f"{lesson.stem}-{k}-{n}.png"
-            file.write_bytes(b64decode(picture))
-            printed += f"![{alt}]({file.name})\n\n"
+        printed += "".join(f"![{alt}](data:image/png;base64,{x.strip()})\n\n" for x in pictures)
         if printed:
             parts.append(folded(printed, bool(pictures), cells[k + 1:k + 2]))
     parts.insert(1, f'<a href="{lesson.stem}.ipynb" download>This lesson as a notebook</a>')

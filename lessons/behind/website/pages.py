@@ -30,10 +30,8 @@ from nanouft.plumbing.printing import progress, quantity, say
 
 OUT, SOURCE = Path("out/pages"), Path("out/source")         # SOURCE: the texts that Sphinx reads
 WEBSITE = Path(__file__).resolve().parent
-FRONT = WEBSITE / "front.md"
 HERE = WEBSITE.parents[1]
-NEEDS = ("jupytext", "nbclient", "ipykernel", "latex2mathml", "sphinx", "myst_parser", "furo",
-         "sphinx_copybutton")
+NEEDS = "jupytext nbclient ipykernel latex2mathml myst_parser furo sphinx_copybutton".split()
 TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md", "lessons/p*/*.md")
 EXTRAS = [str(HERE / "papers" / "extras" / "ts_dpo.py")]    # more methods for the page of losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
@@ -118,7 +116,7 @@ def gather(source: Path) -> None:
         shutil.copy(file, there)
     commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
                          read_text(ROOT / "README.md"), re.S | re.M)
-    front = read_text(FRONT).replace("<!-- quick start -->", commands[1])
+    front = read_text(WEBSITE / "front.md").replace("<!-- quick start -->", commands[1])
     write_text(source / "index.md", front.replace("../../../", ""))
     for lesson in LESSONS:
         if kept(lesson.stem, lesson).exists():
