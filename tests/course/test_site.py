@@ -1,6 +1,7 @@
 """The site of `python -m lessons pages`: links, navigation, accessibility, and what is kept.
 
-Lessons are not run here: every cell prints one line. The page of all losses has two methods."""
+Lessons are not run here: every cell prints one line and draws a dot. The page of all losses
+has two methods."""
 import ast
 import json
 import re
@@ -19,6 +20,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.playground.record import record
 
 REPOSITORY = "https://code.example/nanouft"
+DOT = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJg"
+       "gg==\n")
 SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/README.html",
          "lessons/02_which_tokens_count.html", "lessons/03_language_as_a_walk.html",
          "docs/README.html", "docs/data.html", "docs/results/README.html",
@@ -63,13 +66,14 @@ def site(tmp_path_factory):
 
 
 def executed(lesson: Path) -> str:
-    """The notebook of a lesson as if every cell had printed one line."""
+    """The notebook of a lesson as if every cell had printed one line and drawn a dot."""
     import jupytext
     import nbformat
     notebook = jupytext.read(lesson)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [nbformat.v4.new_output("stream", text="What happened: b, DPO.\n")]
+            cell.outputs = [nbformat.v4.new_output("stream", text="What happened: b, DPO.\n"),
+                            nbformat.v4.new_output("display_data", {"image/png": DOT})]
     return nbformat.writes(notebook)
 
 
@@ -136,7 +140,7 @@ def test_the_page_of_a_lesson(k, site):
     assert all(text.count(f'href="{x}"') >= 2 for x in near)
     assert f'href="{LESSONS[k].stem}.ipynb"' in text
     folds = re.findall(r"<details>.*?</details>\s*(?:</section>\s*)*", text, re.S)
-    printed = [x for x in folds if "<summary>What it prints" in x]
+    printed = [x for x in folds if "<summary>The picture" in x]
     assert printed and not [x for x in printed if x + "<p>" in text]
     assert text.count("What happened: b, DPO.") == len(printed)
     titles = [title for cell in json.loads(executed(LESSONS[k]))["cells"]

@@ -67,8 +67,8 @@ def complete(app, name, template, context, doctree) -> None:
         context["metatags"] += f"""<meta name="description" content="{about}">
 <meta property="og:title" content="{escape(title.astext())}">
 <meta property="og:description" content="{about}">"""
-        context["body"] = re.sub(r'<(?=pre>|div class="table-wrapper)(\w+)', r'<\1 tabindex="0"',
-                                 context["body"])
+        scrolls = r'<(?=pre>|p><img|div class="table-wrapper)(\w+)'
+        context["body"] = re.sub(scrolls, r'<\1 tabindex="0"', context["body"])
     link = '<li class="toctree-l1"><a href="{}" class="reference">{}</a></li>'.format
     drawn = [link(context["pathto"](f"{folder}/index.html", 1), title)
              for folder, title in DRAWN.items() if Path(app.outdir, folder).exists()]
