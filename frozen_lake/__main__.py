@@ -33,7 +33,6 @@ class LakeFlags:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(LakeFlags, argv, "python -m frozen_lake", __doc__)
-    cfg.check()
     # Here, so that --help does not wait for torch.
     import torch
 

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from nanouft import train
-from nanouft.data.batches import Encoded, RowSource, encode, example_lines
+from nanouft.data.batches import Encoded, RowSource, encode
+from nanouft.data.report import example_lines
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
@@ -35,12 +36,12 @@ from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.plumbing.share import shared
-from nanouft.rollout import about_rewards
 from nanouft.run import device as devices
 from nanouft.run import flags, folder, load
+from nanouft.run.evaluation import about_rewards
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.reference import FrozenModels
-from nanouft.run.settings import OURS, THEIRS, TrainFlags
+from nanouft.run.settings import TrainFlags
 
 # of transformers' arguments; None: nanouft.train's choice
 DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_train_epochs": None,
@@ -48,11 +49,19 @@ DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_tra
             "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95,
             "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
             "report_to": "none", "ddp_find_unused_parameters": False}
-# flag of nanouft.train -> what is said here
-FLAG_HERE = {**THEIRS, "objective": "the first word", "dtype": "--bf16 or --fp16",
-             "device": "--use_cpu or CUDA_VISIBLE_DEVICES",
-             **{name: f"{THEIRS[name]} * processes" for name in ("batch_size", "accumulate")}}
-LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"  # their errors
+# flags of nanouft.train that are here, too; and what is said here of others
+OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
+        "reward", "max_new")
+FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--max_steps",
+             "epochs": "--num_train_epochs", "seed": "--seed", "out": "--output_dir",
+             "batch_size": "--per_device_train_batch_size * processes",
+             "accumulate": "--gradient_accumulation_steps * processes",
+             "activation_checkpointing": "--gradient_checkpointing",
+             "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
+             "resume": "--resume_from_checkpoint", "objective": "the first word",
+             "dtype": "--bf16 or --fp16", "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
+# files whose errors are about what was given: their own words are the line
+LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"
 RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 # name in Plan.describe -> as it is called there
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
@@ -80,8 +89,6 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError("--resume_from_checkpoint: FSDP2 has written it, in shards or whole "
                             "(FULL_STATE_DICT), and one process without it cannot take it up; go "
                             "on with two or more, and the same --fsdp") from e
-        if "inline_container" in str(e):                # of torch.save
-            raise UserError("a checkpoint cannot be written; is the disk full?") from e
         if out_of_memory(e) or not re.search(LIBRARIES, file):
             raise
         whose = "the Hugging Face hub: " if re.search("httpx|huggingface_hub", file) else ""

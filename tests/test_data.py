@@ -18,13 +18,13 @@ from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
 from nanouft.data.__main__ import main as show
-from nanouft.data.batches import collate, encode, order
+from nanouft.data.batches import collate, encode, order, without_oldest
 from nanouft.data.fields import FIELDS, NAMES
 from nanouft.data.files import dataset_rows, items
-from nanouft.data.holdout import holdout, never_held_out
+from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, report_use, unread_fields
-from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset, without_oldest
-from nanouft.data.selection import CHOOSE, NoRows, each_prompt
+from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset
+from nanouft.data.selection import CHOOSE, NoRows, each_question
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
@@ -309,14 +309,14 @@ ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
     ("b.CSV", b"prompt\na\nb,c\n", "line 3: has more cells than the first"),
     ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', "b.CSV, line 4: ',' expected after"),
     ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
-    ("x.jsonl", ROW.encode("latin-1"), "x.jsonl, line 2: is no UTF-8 (perhaps Windows-1252"),
+    ("x.jsonl", ROW.encode("latin-1"), "x.jsonl, line 2: is no UTF-8"),
     ("x.csv", ROW.encode("utf-16"), "is UTF-16"), ("x.csv", ROW.encode("utf-16-le"), "is UTF-16"),
     ("x.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ("x.csv", b"PK\3\4\0\0", "save a spreadsheet as .csv"),
     ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line"),
     ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
     ("none.jsonl", None, "No such file"),
-    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack it if it is packed")])
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack what is packed")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     file = str(tmp_path / name)
     if content is not None:
@@ -482,9 +482,9 @@ def test_grades_that_tell_little_are_named(rows, weights, line):
 def test_which_questions_are_equal():
     """é is one letter or two; but a reward may read other fields, so they make another one."""
     accents = [R("u caf\u00e9"), R("u cafe\u0301")]
-    assert len(CHOOSE["prompts"](accents)) == len(each_prompt(accents)) == 1
+    assert len(CHOOSE["prompts"](accents)) == len(each_question(accents, by_fields=False)) == 1
     data = [R("u a", extra={"prompt": "a", "gold": x}) for x in (1, 2, 2)]
-    assert len(CHOOSE["prompts"](data)) == 2 and each_prompt(data) == data[:1]
+    assert len(CHOOSE["prompts"](data)) == 2 and each_question(data, by_fields=False) == data[:1]
 
 
 @pytest.mark.parametrize("forms", [("question {}", " Question\t  {}\n"),
@@ -504,9 +504,6 @@ def test_a_tenth_is_held_out_and_one_question_at_least_is_learned():
     assert holdout(some[:1]) == (some[:1], []) and holdout(some)[1][0] == some[49]
     greeted = [R(f"u {x}") for x in ("Hello", "hello ") * 20]
     assert not {*greeted} & {*holdout(some[:200] + greeted)[1]}, "40 are more than a tenth"
-    told = '40 rows begin with "hello": too many to be held out'
-    assert never_held_out(some[:200] + greeted) == told
-    assert not never_held_out(some[:200] + greeted[:22]), "a tenth of 222"
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------

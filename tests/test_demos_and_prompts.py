@@ -18,7 +18,8 @@ from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.plumbing.errors import UserError
-from nanouft.rollout import Rollouts, Sampler, about_rewards, credit_rollout, score_demos
+from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
+from nanouft.run.evaluation import about_rewards
 
 K, P = 3, 4
 HERE = Path(__file__).parents[1] / "lessons" / "evidence"

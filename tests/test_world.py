@@ -204,10 +204,7 @@ def test_every_place_of_a_run_has_random_numbers_of_its_own():
         assert len(coins) == 300 * 64
         rollouts = {seeds.rollout_seed(seed, r, chunk) for r in range(300) for chunk in range(64)}
         assert len(rollouts) == 300 * 64
-        assert len({seeds.kind_seed(seed, kind) for kind in range(4)}) == 4
-        assert seeds.kind_seed(seed, 0) == seed
-        assert seeds.document_seed(seed) != seeds.held_document_seed(seed)
-        numpy = [seeds.order_seed(seed), seeds.window_seed(seed), seeds.minibatch_seed(seed, 0, 0)]
+        numpy = [[seed, seeds.ORDER], [seed, seeds.WINDOW], [seed, 0, 0]]       # of a minibatch
         assert len({int(np.random.default_rng(s).integers(2**62)) for s in numpy}) == 3
     a, b = ({seeds.step_seed(s, step) for step in range(10_000)} for s in (0, 1))
     assert not a & b

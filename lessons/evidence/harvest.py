@@ -24,7 +24,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.data.rows import Row
-from nanouft.data.selection import each_prompt
+from nanouft.data.selection import each_question
 from nanouft.models.folders import start_model
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, in_range
@@ -141,8 +141,8 @@ def main(argv: list[str] | None = None) -> int:
     check_free(cfg.out)
     folder = Path(cfg.out)
     families = trained_families(cfg.skills)
-    questions = each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
-                                       skills=families))
+    questions = each_question(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
+                                         skills=families))
     found = sample_answers(cfg, questions)
     numbers = range(len(questions))
     if cfg.partly:                      # (C3b had them in the order in which they were sampled)

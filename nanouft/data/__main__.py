@@ -12,10 +12,9 @@ import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 
-from nanouft.data.batches import example_lines
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import made_of, unread_fields
+from nanouft.data.report import example_lines, made_of, unread_fields
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_model
@@ -46,7 +45,6 @@ class DataFlags:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = flags.parse(DataFlags, argv, "python -m nanouft.data", __doc__, "files")
-    cfg.check()
     model, tok = start_model(cfg.init)
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)

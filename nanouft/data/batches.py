@@ -8,11 +8,9 @@ A dialogue that is too long loses its oldest questions. No question and no answe
 the answer to another question that KTO borrows: nothing is trained on it.
 """
 import re
-import textwrap
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -20,19 +18,11 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import NOT_SET, Batch, Seqs
-from nanouft.data.rows import (
-    LeftOut,
-    Roles,
-    Row,
-    each_reason,
-    later_questions,
-    reasons,
-    without_oldest,
-)
-from nanouft.models.tokenizer import OneAnswerOnly, Tokenizer
+from nanouft.data.rows import Roles, Row, up_to_last_answer
+from nanouft.models.tokenizer import ANSWERS, OneAnswerOnly, Tokenizer, Turns
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import progress
-from nanouft.plumbing.seeds import order_seed, step_seed
+from nanouft.plumbing.printing import LeftOut, each_reason, progress, reasons
+from nanouft.plumbing.seeds import ORDER, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
 BORROWED = "mismatch"                   # role of an answer to another question, which is only read
@@ -198,34 +188,24 @@ def without(r: Row, n: int) -> Row:
     return r
 
 
-# ---- a row in print ------------------------------------------------------------------------------
-def with_brackets(t: Tokens, tok: Tokenizer) -> str:
-    """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
-    out = ""
-    for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
-        text = tok.decode([i for _, i in part])
-        text = text if len(text) <= 240 else f"{text[:110]} ... {text[-110:]}"
-        text = text.replace("\n", "\\n")
-        out += f"[[{text}]]" if counts else text
-    return out
+def later_questions(prompt: Turns, trained: Turns = ()) -> list[int]:
+    """Places of the second, third and later questions of a dialogue. Each has an answer before it,
+    and comes before the last trained answer."""
+    talk = prompt + up_to_last_answer(trained)
+    said = [i for i, turn in enumerate(talk) if turn.role != "system"]
+    return [i for before, i in zip(said, said[1:])
+            if talk[i].role == "user" and talk[before].role in ANSWERS]
 
 
-def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
-    """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
-    is the best and the worst, each below its grade."""
-    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
-    rows = [data[0]]
-    if name:
-        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
-        rows = [best] if best is worst else [best, worst]
-    out = []
-    for e in rows:
-        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != BORROWED}
-        out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
-        out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
-                              initial_indent="  ", subsequent_indent="  ")
-                for role, text in texts.items()]
-    return out
+def without_oldest(prompt: Turns, trained: Turns = (), n: int = 1) -> tuple[Turns, Turns]:
+    """A prompt and its trained turns without their n oldest questions and the turns that belong to
+    these. The next question begins the new prompt. System turns and the last question stay."""
+    talk, cut, later = prompt + trained, len(prompt), later_questions(prompt, trained)
+    start = later[min(n, len(later)) - 1] if later and n else 0
+    if start >= max(cut, 1):                            # trained answers leave
+        cut = next(i for i in range(start, len(talk)) if talk[i].role in ANSWERS)
+    left = [turn for i, turn in enumerate(talk[:cut]) if i >= start or turn.role == "system"]
+    return (*left,), talk[cut:]
 
 
 # ---- the order -----------------------------------------------------------------------------------
@@ -235,7 +215,7 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
     are sorted by length and cut into steps, and the steps are shuffled. So there is little padding,
     yet a batch is a random draw from its pool. A pool never reaches into the next epoch. Only the
     step in which an epoch ends may hold a row twice."""
-    rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
+    rng, n, done = np.random.default_rng([seed, ORDER]), len(lengths), 0
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
     out = np.empty((steps, batch_size), np.int64)
     while done < steps:

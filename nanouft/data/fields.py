@@ -1,6 +1,6 @@
 """The fields of a row: other spellings, types, and what each kind of method reads.
 
-    fields, empty = typed({"question": "Hi", "label": None}, ["labels"])
+    fields, empty = typed({"question": "Hi", "label": None}, Reads.of(["labels"]).fields)
     # {"prompt": (Turn("user", "Hi"),)}, {"label"}
 
 Three tables are the contract: NAMES, FIELDS and READ_FOR. `typed` is the one loop over the fields
@@ -9,7 +9,7 @@ of a row, and has the one line of error. rows.py makes a Row of what it gives.
 import json
 import re
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
@@ -31,7 +31,24 @@ READ_FOR: dict[str, dict[str, set[str]]] = {
     "prompts": {}}
 QUESTION = {"prompt", "messages", "system", "input"}
 PAIR = {"chosen", "rejected"}
+GRADES = {"label", "score", "p", "score_chosen", "score_rejected"}
 MARKS = {"weight", "train"}
+
+
+class Reads(NamedTuple):
+    """What some kinds of rows read of a file."""
+    kinds: Collection[str]
+    fields: set[str]                # by our names
+    grades: dict[str, set[str]]     # those of `fields` that judge a response, or a pair
+
+    @classmethod
+    def of(cls, kinds: Collection[str]) -> "Reads":
+        grades = {form: set[str]().union(*(READ_FOR[kind].get(form, ()) for kind in kinds))
+                  for form in ("response", "chosen")}
+        fields = QUESTION | PAIR | grades["response"] | grades["chosen"]    # pairs hold questions
+        if [*kinds] != ["prompts"]:                     # else the model samples its own answers
+            fields |= {"response", *MARKS}
+        return cls(kinds, fields, grades)
 
 # messages that became a text, as pandas writes them into a CSV
 AS_TEXT = re.compile(r"""\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:""")
@@ -151,16 +168,13 @@ def without_margin(text: str, role: str) -> str:
 
 
 # ---- the loop ------------------------------------------------------------------------------------
-def typed(item: Any, kinds: Collection[str]) -> tuple[dict[str, Any], set[str]]:
-    """(the fields that these kinds of rows read, by our names, each as its type; those that are
-    empty). UserError for a field of another type."""
+def typed(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
+    """(those of these fields that a row has, by our names, each as its type; those that are empty).
+    UserError for a field of another type."""
     if isinstance(item, UserError):                     # a line that is no JSON
         raise item
     if not isinstance(item, dict):
         raise UserError("is no JSON object")
-    reads = QUESTION | PAIR | grades_of(kinds)          # a pair may hold the question
-    if not samples_only(kinds):
-        reads |= {"response", *MARKS}
     some = {name: x for name, x in item.items() if NAMES.get(name, name) in reads}
     fields: dict[str, Any] = {}
     for ours, (name, value) in by_our_names(some, NAMES).items():
@@ -172,16 +186,6 @@ def typed(item: Any, kinds: Collection[str]) -> tuple[dict[str, Any], set[str]]:
         except Exception:                               # whatever another type does there
             raise UserError(f'"{name}" is {shown(value)}, not {wanted}') from None
     return fields, {NAMES.get(name, name) for name in some} - fields.keys()
-
-
-def grades_of(kinds: Collection[str], forms: Collection[str] = ("response", "chosen")) -> set[str]:
-    """The grades that these kinds of rows read in these forms of a row."""
-    return set[str]().union(*(READ_FOR[kind].get(form, ()) for kind in kinds for form in forms))
-
-
-def samples_only(kinds: Collection[str]) -> bool:
-    """True if no answer of a row is read: the model samples its own."""
-    return [*kinds] == ["prompts"]
 
 
 def by_our_names(item: dict, names: dict[str, str]) -> dict[str, tuple[str, Any]]:

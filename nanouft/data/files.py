@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -21,7 +20,6 @@ from nanouft.plumbing.files import check_lfs
 from nanouft.plumbing.printing import quantity, say
 
 Items = Iterator[tuple[str, Any]]
-PACKED = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"(\xb5/\xfd", b"%PDF-")
 MOST_FILES = 8                          # names in a line
 
 
@@ -45,20 +43,18 @@ def items(path: str) -> Items:
 
 def text_of_file(path: str) -> str:
     """The text of a file, with \\n alone between its lines. UserError for what is no text in UTF-8,
-    by its name."""
+    such as a spreadsheet or a packed file."""
     data = Path(path).read_bytes()
-    head = data[:400]
-    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or re.match(rb"([^\0]\0|\0[^\0]){2}", head):
-        raise UserError(f"{path}: is UTF-16; save it as UTF-8")
-    if head.startswith(PACKED) or b"\0" in head:
-        raise UserError(f"{path}: is no text; save a spreadsheet as .csv, or unpack it if it is "
-                        "packed")
+    at = data.find(b"\0", 0, 400)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        line = data.count(b"\n", 0, e.start) + 1
-        raise UserError(f"{path}, line {line}: is no UTF-8 (perhaps Windows-1252 or Latin-1); save "
-                        "it as UTF-8") from None
+        at = e.start
+    if at >= 0:
+        line = data.count(b"\n", 0, at) + 1
+        raise UserError(f"{path}, line {line}: is no UTF-8; save a spreadsheet as .csv, unpack "
+                        "what is packed, and save a text as UTF-8 (perhaps it is UTF-16, "
+                        "Windows-1252 or Latin-1)")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

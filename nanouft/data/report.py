@@ -4,12 +4,17 @@
     unread_fields(rows, ["demos"])          # "thumb (9 rows)"
     why_skipped(row, ["pairs"])             # "chosen and rejected are equal"
     report_use(sides, left_out, why, kinds)     # "20 rows read: 9 to learn from ..."
+    example_lines(encoded, tok)             # "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"
 """
+import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import groupby
 
-from nanouft.data.rows import NO_ANSWER, LeftOut, Row, is_demo, is_good, is_real_pair, reasons
-from nanouft.plumbing.printing import quantity
+from nanouft.data.batches import BORROWED, Encoded, Tokens
+from nanouft.data.rows import NO_ANSWER, Row, is_demo, is_good, is_real_pair
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.printing import LeftOut, quantity, reasons
 
 NOT_READ = "which this method does not read"
 UP = {"true", "1", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
@@ -132,3 +137,33 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
             f"--desirable-weight {weights[0] / ratio:.3g}")
     return (f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {even} would give "
             "both kinds the same weight")
+
+
+# ---- a row in print ------------------------------------------------------------------------------
+def with_brackets(t: Tokens, tok: Tokenizer) -> str:
+    """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
+    out = ""
+    for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
+        text = tok.decode([i for _, i in part])
+        text = text if len(text) <= 240 else f"{text[:110]} ... {text[-110:]}"
+        text = text.replace("\n", "\\n")
+        out += f"[[{text}]]" if counts else text
+    return out
+
+
+def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
+    """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
+    is the best and the worst, each below its grade."""
+    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
+    rows = [data[0]]
+    if name:
+        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
+        rows = [best] if best is worst else [best, worst]
+    out = []
+    for e in rows:
+        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != BORROWED}
+        out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
+        out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
+                              initial_indent="  ", subsequent_indent="  ")
+                for role, text in texts.items()]
+    return out

@@ -9,9 +9,9 @@ row.
 import json
 
 from nanouft.data.report import NOT_READ, describe, unread_fields, why_skipped
-from nanouft.data.rows import Roles, Row, comparable, is_demo, is_good, is_real_pair, reasons
-from nanouft.models.tokenizer import Turns
+from nanouft.data.rows import Roles, Row, comparable, is_demo, is_good, is_real_pair
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import reasons
 
 
 class NoRows(UserError):
@@ -79,20 +79,12 @@ def score_rows(data: list[Row]) -> list[Row]:
     return require(out, "scores (prompt, response, score from 0 to 1)", data, "scores")
 
 
-def each_prompt(data: list[Row]) -> list[Row]:
-    """The first row of each different prompt."""
-    first: dict[Turns, Row] = {}
-    for r in data:
-        first.setdefault(comparable(r.prompt), r)
-    return list(first.values())
-
-
-def each_question(data: list[Row]) -> list[Row]:
-    """The first row of each different question. A reward may read the other fields of a row
-    (Row.extra), so two rows with one prompt but different fields are two questions."""
+def each_question(data: list[Row], by_fields: bool = True) -> list[Row]:
+    """The first row of each different question. by_fields: a reward may read the other fields of a
+    row (Row.extra), so two rows with one prompt but different fields are two questions."""
     first: dict[tuple, Row] = {}
     for r in data:
-        fields = json.dumps(r.extra, sort_keys=True, default=str)
+        fields = json.dumps(r.extra, sort_keys=True, default=str) if by_fields else ""
         first.setdefault((comparable(r.prompt), fields), r)
     return list(first.values())
 

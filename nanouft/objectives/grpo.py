@@ -56,7 +56,7 @@ class GRPO(Objective):
     passes: Count = 1               # how often a rollout is used
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
-        """A whole rollout with per_row["advantage"], of the rewards of rollout.scores."""
+        """A whole rollout with per_row["advantage"]."""
         R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
         batch.per_row["advantage"] = standardise(R, self.scale).flatten()
         return batch, {}

@@ -26,13 +26,13 @@ from nanouft.gpt import GPT
 from nanouft.objective import Objective
 from nanouft.objectives.sft import nll
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.seeds import half_seed
+from nanouft.plumbing.seeds import HALF
 
 
 class HFT(Objective):
     def setup(self, model: GPT, seed: int) -> None:
         """Freeze half of the matrices of each layer."""
-        rng, layers = np.random.default_rng(half_seed(seed)), defaultdict(list)
+        rng, layers = np.random.default_rng([seed, HALF]), defaultdict(list)
         for name, p in model.named_parameters():
             if p.dim() > 1 and (layer := re.match(r".*?\.\d+\.", name)):     # "h.0.", "layers.0."
                 layers[layer[0]].append(p)

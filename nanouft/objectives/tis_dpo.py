@@ -25,7 +25,6 @@ from torch import Tensor
 from nanouft.batch import Batch, Seqs
 from nanouft.objective import FirstModels, Objective, Positive
 from nanouft.objectives.dpo import pair_metrics
-from nanouft.plumbing.errors import UserError
 
 
 class TISDPO(Objective):
@@ -36,12 +35,6 @@ class TISDPO(Objective):
                                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
     beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
-
-    def check(self) -> None:
-        super().check()
-        if self.estimates and len(self.estimates) != 2:
-            raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
-                            f"not {len(self.estimates)}")
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """d_t of every response token, in nats: log pi+ - log pi-."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from nanouft.plumbing.errors import UserError, notes, out_of_memory
+from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.printing import say
 
 LONGEST = 1000          # characters of an error; it may quote whole data
@@ -73,4 +73,4 @@ def line_of(e: BaseException, needs_less: str) -> str:
         return ""
     if len(line) > LONGEST:
         line = f"{line[:LONGEST - 200]} ... ({len(line):,} characters) ... {line[-200:]}"
-    return " ".join("; ".join([line, *notes(e)]).split("\n"))
+    return " ".join("; ".join([line, *getattr(e, "__notes__", [])]).split("\n"))

@@ -38,17 +38,6 @@ def out_of_memory(e: BaseException) -> bool:
     return bool(said) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
 
 
-def add_note(e: BaseException, text: str) -> None:
-    """Add a text to an error. It is printed after its line, or below its traceback (Python
-    3.11)."""
-    e.__notes__ = [*notes(e), text]             # type: ignore[attr-defined]
-
-
-def notes(e: BaseException) -> list[str]:
-    """The texts that `add_note` has added."""
-    return getattr(e, "__notes__", [])
-
-
 def flag(name: str) -> str:
     """The flag of a setting: "batch_size" -> "--batch-size"."""
     return "--" + name.replace("_", "-")

@@ -1,5 +1,6 @@
 """Printing: control characters written out, numbers with their nouns, and only files that exist."""
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -12,11 +13,30 @@ from tqdm import tqdm
 CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F),
            *range(0x2066, 0x206A)]
 ESCAPES = {c: f"\\x{c:02x}" if c < 256 else f"\\u{c:04x}" for c in CONTROL}
+LeftOut = list[tuple[str, str]]     # where a row is, why it is left out or what is changed of it
+MOST_TOLD = 8                       # reasons
 
 
 def quantity(n: int, things: str) -> str:
     """"1 row", "2,000 rows"."""
     return f"{n:,} {things.removesuffix('s') if n == 1 else things}"
+
+
+def reasons(left_out: LeftOut) -> str:
+    """In words: "3: no answer, as in my.jsonl, line 4; 1: too long, as in my.jsonl, line 9"."""
+    return "; ".join(each_reason(left_out))
+
+
+def each_reason(left_out: LeftOut) -> list[str]:
+    """The parts of `reasons`. Reasons that differ in a number are one; those after MOST_TOLD are
+    counted."""
+    groups: dict[str, LeftOut] = {}
+    for where, why in left_out:
+        groups.setdefault(re.sub(r"\d[\d.,]*", "", why), []).append((where, why))
+    told = [*groups.values()][:MOST_TOLD]
+    out = [f"{len(some):,}: {some[0][1]}, as in {Path(some[0][0]).name}" for some in told]
+    rest = len(left_out) - sum(map(len, told))
+    return [*out, f"{rest:,}: other reasons"] if rest else out
 
 
 def visible(text: str) -> str:

@@ -1,7 +1,12 @@
-"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite?"""
+"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite? And
+a model in another precision."""
+import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
+import torch.nn as nn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -49,3 +54,13 @@ def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if name := not_finite(tensors):
         raise ValueError(f"{file.name}: {name} is not finite")
     return tensors
+
+
+def in_precision(policy: Any, dtype: torch.dtype) -> Any:
+    """A model with its weights in `dtype`: itself, or a frozen copy, which reads half the bytes
+    per token. Buffers, such as RoPE's frequencies, stay as they are."""
+    if policy.wte.weight.dtype == dtype:
+        return policy
+    weights: dict[int, Any] = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False)
+                               for p in policy.parameters()}
+    return copy.deepcopy(policy, weights)           # no copy in its own precision is made

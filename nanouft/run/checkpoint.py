@@ -29,16 +29,8 @@ from tqdm import tqdm
 
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
-from nanouft.plumbing.errors import Diverged, UserError, add_note
-from nanouft.plumbing.files import (
-    as_json,
-    read_json,
-    remove,
-    removed_unless_whole,
-    rename,
-    write_json,
-    write_text,
-)
+from nanouft.plumbing import files
+from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.printing import progress, quantity, say
 from nanouft.plumbing.tensors import load_tensors, not_finite
 from nanouft.run.folder import read_lines
@@ -70,7 +62,7 @@ class Recorder:
         self.name = plan.objective.name
         self.updating = False                   # True while the optimizer takes a step
         self.waits = self.stopped = False       # signals wait for the end of a step; one has come
-        optimizer.register_step_pre_hook(lambda *_: self.begin_update())
+        optimizer.register_step_pre_hook(lambda *_: setattr(self, "updating", True))
 
     def steps_between_saves(self, save_every: int | None) -> int:
         """Steps between two saves, in whole rollouts; 0 means never. A rollout of several steps
@@ -79,9 +71,6 @@ class Recorder:
         if save_every is None:
             return 50 if self.stride == 1 else self.stride
         return math.ceil(save_every / self.stride) * self.stride
-
-    def begin_update(self) -> None:
-        self.updating = True
 
     @property
     def is_whole(self) -> bool:
@@ -127,7 +116,8 @@ class Recorder:
                     with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
                         self.save()
                 if self.saved:
-                    add_note(e, f"{self.folder} holds step {self.saved}; go on with: {goes_on}")
+                    told = f"{self.folder} holds step {self.saved}; go on with: {goes_on}"
+                    e.__notes__ = [told]        # type: ignore[attr-defined]  # printed after its line
                 raise
 
     def on_signal(self, number: int, frame: Any) -> None:
@@ -177,16 +167,16 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     steps = run / "steps"
     states = optimizer.state_dict()["state"]                # {number of a parameter: its moments}
     flat = {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
-    with removed_unless_whole(steps / "partial") as partial:
+    with files.removed_unless_whole(steps / "partial") as partial:
         partial.mkdir(parents=True)
         for name, tensors in (("model", trained_weights(model)), ("optimizer", flat)):
             save_file({k: x.cpu().contiguous() for k, x in tensors.items()},
                       partial / f"{name}.safetensors")
-        write_json(partial / "step.json", {"step": step, "updated": [*states],
-                                           "scaler": scaler.state_dict()})
-        rename(partial, steps / str(step))
+        files.write_json(partial / "step.json", {"step": step, "updated": [*states],
+                                                 "scaler": scaler.state_dict()})
+        files.rename(partial, steps / str(step))
     for old in whole_steps(run)[:-2]:
-        remove(steps / str(old))
+        files.remove(steps / str(old))
 
 
 def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
@@ -196,7 +186,7 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
     for step in reversed(whole_steps(run)):
         folder = run / "steps" / str(step)
         try:
-            about = read_json(folder / "step.json", scaler=dict)
+            about = files.read_json(folder / "step.json", scaler=dict)
             if about.get("step") != step:
                 raise ValueError(f"step.json is of step {about.get('step')}")
             weights = load_tensors(folder / "model.safetensors", trained_weights(model))
@@ -252,7 +242,7 @@ class Log:
         if lost := {*range(1, start + 1)} - {x["step"] for x in kept if "loss" in x}:
             say(f"{file}: lacks {quantity(len(lost), 'steps')} of the {start:,} that this run has "
                 "taken; its weights are whole, its curves will not be")
-        write_text(file, "".join(json.dumps(x) + "\n" for x in kept))
+        files.write_text(file, "".join(json.dumps(x) + "\n" for x in kept))
         self.waiting: list[tuple[Step, dict]] = []
         self.named: set[str] = set()        # metrics that were not finite
         self.tokens, self.clock = 0, time.perf_counter()
@@ -293,7 +283,7 @@ class Log:
         end = os.path.getsize(self.file)
         try:
             with open(self.file, "a", encoding="utf-8") as f:
-                f.write(json.dumps(as_json(line)) + "\n")
+                f.write(json.dumps(files.as_json(line)) + "\n")
         except OSError as e:
             os.truncate(self.file, end)
             e.filename = str(self.file)

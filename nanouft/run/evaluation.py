@@ -14,7 +14,7 @@ import numpy as np
 
 from nanouft import __version__, world
 from nanouft.data.rows import Row
-from nanouft.data.selection import each_prompt
+from nanouft.data.selection import each_question
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -120,7 +120,8 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     if score:
         rows, longest = [e.row for e in held_out], plan.max_new
     else:
-        rows, longest = each_prompt([e.row for e in held_out])[:SHOWN], ANSWER
+        questions = each_question([e.row for e in held_out], by_fields=False)
+        rows, longest = questions[:SHOWN], ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest, what=f"{who} answers")
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
@@ -160,6 +161,14 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
     else:
         for both in list(zip(before.answers, after.answers))[:SHOWN]:
             show(*both)
+
+
+def about_rewards(log: list[dict]) -> str:
+    """A line if nothing but rounding errors moved the model in any step of a run's log; else ""."""
+    if max((line["grad_norm"] or 0 for line in log if "loss" in line), default=1) > 1e-5:
+        return ""
+    return ("in every step all answers to a question had the same reward, so nothing was learned: "
+            "reward what the model does only sometimes")
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:

@@ -79,9 +79,6 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start it with torchrun --nproc_per_node "
                         f"{args.n_gpu}, or show it one GPU (CUDA_VISIBLE_DEVICES=0)")
-    first = objective.first_models
-    if first and not getattr(objective, first.setting):
-        raise UserError(f"{first.setting} must name the folders of other models: {first.what}")
     check_parts(objective, args)
     check_rows(model, objective, rows)
     if objective.on_policy:
@@ -89,12 +86,7 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
 
 
 def check_rows(model: GPT, objective: Objective, rows: list[Encoded]) -> None:
-    """UserError unless these rows can be read."""
-    if not rows:
-        raise UserError("there is no row to learn from")
-    if other := next((e for e in rows if not isinstance(e, Encoded)), None):
-        raise UserError(f"a row is a {type(other).__name__}, not tokens: call nanouft.data.batches."
-                        "encode(objective.choose(rows), tok, n_ctx)")
+    """UserError unless these rows fit, and have the log-probs of the start model."""
     if longest := next((e for e in rows if e.length > model.cfg.n_ctx + 1), None):
         raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
                         f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")
@@ -157,10 +149,7 @@ class Trainer(transformers.Trainer):
         if args.fsdp or self.is_fsdp_enabled:
             self.check_shards()
         self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
-        if not objective.on_policy:
-            self.read_some("data", data)
         if held:
-            self.read_some("held", held)
             self.whole = replace(collate(held, range(len(held)), pad),
                                  across=self.accelerator.reduce)
             processes = self.args.world_size
@@ -185,21 +174,6 @@ class Trainer(transformers.Trainer):
             # transformers looks for the best checkpoint before these are written
             raise UserError("load_best_model_at_end: needs checkpoints in one piece; say "
                             "fsdp_state_dict_type: FULL_STATE_DICT in accelerate's configuration")
-
-    @torch.no_grad()
-    def read_some(self, name: str, rows: list[Encoded]) -> None:
-        """UserError if the objective cannot read the first two rows: they are of another kind, or
-        have not gone through FrozenModels.prepare."""
-        try:
-            batch = collate(rows, range(min(2, len(rows))), self.pad)
-            batch = batch.to(self.model.wte.weight.device)
-            with self.compute_loss_context_manager():
-                self.objective.forward(self.model, batch)
-                self.objective.loss(batch)
-        except (KeyError, AttributeError, TypeError) as e:
-            raise UserError(
-                f"{name}: {self.objective.name} cannot read these rows ({type(e).__name__}: {e}); "
-                "they come from objective.choose, encode and FrozenModels.prepare") from e
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """A value head (PPO) learns faster, as by loop.make_optimizer."""

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 from nanouft import world
 from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.files import items
-from nanouft.data.holdout import holdout, never_held_out
+from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, describe, report_use, unread_fields
-from nanouft.data.rows import LeftOut, Row, parse, read
+from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
@@ -35,7 +35,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, remove
-from nanouft.plumbing.printing import if_in_checkout, quantity, say
+from nanouft.plumbing.printing import LeftOut, if_in_checkout, quantity, say
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, hash_of_code, locked
@@ -97,8 +97,6 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     if objective.on_policy and not fields_read:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        if text := never_held_out(rows):
-            say(f"{text} (--eval-data FILE gives other rows)")
         return Rows(*holdout(rows), left_out, to_name)
     held_out, more = read(cfg.eval_data, kinds)
     return Rows(rows, held_out, left_out + more, to_name)
@@ -171,9 +169,12 @@ def count_readers(found: list[tuple[str, Any]],
                   source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
     """({methods: how many rows they read}, {why: methods that refuse them}), of items as
     `files.items` gives them."""
+    methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default
+    for name, cls in OBJECTIVES.items():
+        methods.setdefault((*cls().kinds(),), []).append(name)
     counts: dict[tuple[str, ...], int] = {}
     refused: dict[str, list[str]] = {}
-    for kinds, names in methods_by_kinds().items():
+    for kinds, names in methods.items():
         try:
             rows = OBJECTIVES[names[0]]().choose(parse(found, kinds, source)[0])
         except NoRows:
@@ -183,14 +184,6 @@ def count_readers(found: list[tuple[str, Any]],
             continue
         counts[tuple(names)] = len({r.where for r in rows})
     return counts, refused
-
-
-def methods_by_kinds() -> dict[tuple[str, ...], list[str]]:
-    """{("labels",): ["kto"], ...}: the methods that learn from each kind of rows, by default."""
-    methods: dict[tuple[str, ...], list[str]] = {}
-    for name, cls in OBJECTIVES.items():
-        methods.setdefault((*cls().kinds(),), []).append(name)
-    return methods
 
 
 # ---- models that must be trained before a method -------------------------------------------------

@@ -6,8 +6,6 @@
     python -m nanouft.train --help all                  # every flag
 """
 import dataclasses
-import math
-import os
 import re
 import shlex
 import sys
@@ -22,21 +20,12 @@ from nanouft.objectives import FAMILIES, OBJECTIVES, find, registry_name
 from nanouft.plumbing.errors import UserError, flag, in_range
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
-from nanouft.run.flags import Parser, add_flags, as_flags, fill
+from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.folder import MAY_CHANGE_ON_RESUME
 
 WORLD_FLAGS = {"rows", "noise", "skills", "mix", "items"}
 HARMLESS = {"items", "max_new"}                 # where they are not read, a line is enough
 CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
-# flags that nanouft.trainer has, too; and those that have transformers' name there
-OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
-        "reward", "max_new")
-THEIRS = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--max_steps",
-          "epochs": "--num_train_epochs", "batch_size": "--per_device_train_batch_size",
-          "accumulate": "--gradient_accumulation_steps", "out": "--output_dir",
-          "activation_checkpointing": "--gradient_checkpointing", "seed": "--seed",
-          "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
-          "resume": "--resume_from_checkpoint"}
 SHOWN_BY_HELP = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward",
                  "device", "out", "resume"}
 
@@ -142,29 +131,6 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, TrainFlags,
     cfg, objective = fill(TrainFlags, values), fill(cls, values)
     cfg.check(objective, given)
     return objective, cfg, given
-
-
-def one_process(argv: list[str], objective: Objective, cfg: TrainFlags, given: set[str]) -> None:
-    """UserError if there are several processes. It has the command that does the same there."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    if processes == 1:
-        return
-    values = vars(cfg) | vars(objective)
-    if cfg.batch_size:                      # of all processes, and of all parts of a step
-        values["batch_size"] = math.ceil(cfg.batch_size / (processes * cfg.accumulate))
-    ours = {name: x for name, x in values.items()
-            if name in given and (name in OURS or name in vars(objective))}
-    words = [named_objective(argv) or "ift", *as_flags(ours)]
-    for name in (name for name in THEIRS if name in given):
-        never = values[name] == 0 and name in ("save_every", "eval_every")
-        words += ([f"--{name[:4]}_strategy", "no"] if never else
-                  [*THEIRS[name].split(), str(values[name])])
-    words += [f"--{cfg.dtype}"] if cfg.dtype in ("bf16", "fp16") else []
-    unread = ", ".join(sorted(map(flag, given - {*ours, *THEIRS, "dtype"})))
-    raise UserError(
-        "train is one process; give torchrun --nproc_per_node "
-        f"{os.environ.get('LOCAL_WORLD_SIZE', processes)} -m nanouft.trainer {shlex.join(words)}"
-        + (f" (without {unread})" if unread else ""))
 
 
 def named_objective(argv: list[str]) -> str:

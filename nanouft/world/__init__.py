@@ -24,7 +24,6 @@ from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
-from nanouft.plumbing.seeds import kind_seed
 
 from .answers import GROUP_A, GROUP_B, HELD_OUT, TASKS, right_answer, score, task_of
 from .facts import SPLITS, WORLD
@@ -34,6 +33,7 @@ __all__ = ["TASKS", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLIT
            "as_answer", "corrupt", "exact_scores", "task_of", "mixed_rows", "name_tasks",
            "right_answer", "rows", "score", "parse_skills"]
 
+OTHER_KIND = 10_000_000             # added to the seed: rows of a second kind ask other prompts
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                         # 1,020 training rows; rules_new counts outside training only
     "rules": 170, "rules_new": 100, "list": 70, "sum": 150, "sort": 90, "reverse": 90,
@@ -114,7 +114,7 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
     for k, (kind, tasks) in enumerate(zip(kinds, parse_skills(skills, len(kinds)))):
         spoilt = noise if kind == "demos" else 0.0
-        some = rows(split, kind, counts[str(k)], kind_seed(seed, k), spoilt, tasks)
+        some = rows(split, kind, counts[str(k)], seed + OTHER_KIND * k, spoilt, tasks)
         bare = kind == "prompts" and "demos" in kinds
         out += [replace(r, answer=None) for r in some] if bare else some
     return out

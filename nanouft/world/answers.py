@@ -122,7 +122,7 @@ def score_list(fields: Fields, answer: str) -> float:
     return (sum(checks) if items else closed) / 5
 
 
-# ---- sum, sort, reverse: one pass over the input -------------------------------------------------
+# ---- sum: one pass over the input ----------------------------------------------------------------
 def solve_sum(fields: Fields) -> str:
     """"9 3 5" -> "9 and 3 is 12 and 5 is 17"."""
     first, *rest = map(int, fields["words"].split())
@@ -131,16 +131,6 @@ def solve_sum(fields: Fields) -> str:
         total += number
         text += f" and {number} is {total}"
     return text
-
-
-def solve_sort(fields: Fields) -> str:
-    """"pig bee saw" -> "bee pig saw"."""
-    return " ".join(sorted(fields["words"].split()))
-
-
-def solve_reverse(fields: Fields) -> str:
-    """"pig bee saw" -> "saw bee pig"."""
-    return " ".join(reversed(fields["words"].split()))
 
 
 # ---- sentences about creatures, written and read back --------------------------------------------
@@ -175,7 +165,8 @@ def read_question(prompt: str) -> Pair | None:
 
 # ---- any prompt: read, solved, scored ------------------------------------------------------------
 SOLVERS = {"rules": solve_rules, "rules_new": solve_rules, "list": solve_list, "sum": solve_sum,
-           "sort": solve_sort, "reverse": solve_reverse}
+           "sort": lambda fields: " ".join(sorted(fields["words"].split())),
+           "reverse": lambda fields: " ".join(reversed(fields["words"].split()))}
 WORDINGS = {
     "rules": ("Copy {words}. {rules}",),
     "list": ("Name {number} {plural} but not {avoid}. End on {close}.",

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from lessons.behind.lesson_list import NUMBERS, head_of
 from lessons.behind.tasks.call import plain, shown
-from lessons.behind.tasks.task import STUBS, Draw, tasks
+from lessons.behind.tasks.task import STUBS, Draw, lesson_of, tasks
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, load, one_of
 from nanouft.plumbing.files import read_text, write_text
@@ -42,7 +42,7 @@ def on_paper(name: str, seed: int) -> Question:
     cases = [task.draw(Draw(f"{seed} {k}")) for k in range(7)]
     case = sorted(cases, key=lambda case: len(task.show(case)))[1]
     text = getdoc(getattr(load(STUBS / task.file), task.name)) or ""
-    return Question(name if name in NUMBERS else name[:2],
+    return Question(lesson_of(name),
                     f"What does this call give?\n\n{task.show(case)}\n{indent(text, '    ')}",
                     shown(plain(task.right(*case))))
 

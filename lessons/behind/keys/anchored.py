@@ -1,7 +1,4 @@
-"""The right program of anchored.md.
-
-    python -m nanouft.train --objective lessons/behind/keys/anchored.py
-"""
+"""The right program of anchored.md, and common mistakes."""
 import copy
 
 import torch

@@ -1,7 +1,4 @@
-"""The right program of eaft.md.
-
-    python -m nanouft.train --objective lessons/behind/keys/eaft.py
-"""
+"""The right program of eaft.md, and common mistakes."""
 import math
 
 import torch

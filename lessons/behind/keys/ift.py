@@ -1,15 +1,7 @@
 """The right function of piece ift, and common mistakes."""
 from lessons.behind.tasks.task import Task
-from lessons.papers.pieces.runs import (
-    LOSSES,
-    MASK,
-    end_path,
-    loss_and_slopes,
-    released,
-    trained,
-    undivided,
-    weights_of,
-)
+from lessons.papers.pieces import runs
+from lessons.papers.pieces.runs import weights_of
 
 STEPS, LEARNED = 32, 0.3        # of the run; nats of <|end|> that it may leave
 OFF = "has the distance from the released loss, divided or not:"
@@ -37,7 +29,7 @@ def of_a_call(gives, losses, mask):
 
 
 def off(loss, losses, mask):
-    v, divided = undivided(losses, mask).sum(1), released(losses, mask)
+    v, divided = runs.undivided(losses, mask).sum(1), runs.released(losses, mask)
     return min((loss - x).abs().max().item()
                for x in (divided, divided * v / mask.sum(1), divided * v))
 
@@ -46,12 +38,13 @@ def of_the_run(gives, steps):
     """It must be a run of IFT: SFT learns to stop as well, and is no repair."""
     loss, path = gives
     allowed, nats = f"at most {LEARNED} nats", path[-1]
-    return {OFF: off(loss, LOSSES, MASK),
+    return {OFF: off(loss, runs.LOSSES, runs.MASK),
             "leaves <|end|> with": allowed if nats <= LEARNED else f"{nats:.2f} nats"}
 
 
 def outcome(repaired):
-    for name, path in (("yours", end_path(repaired, STEPS)), ("released", end_path(released))):
+    for name, loss in (("yours", repaired), ("released", runs.released)):
+        path = runs.end_path(loss, STEPS)
         yield f"{name:<9}loss of <|end|> every four steps: " + " ".join(f"{x:.2f}" for x in path)
 
 
@@ -65,8 +58,8 @@ TASKS = {
          "constants, and not the losses that they multiply."),
         (" / mask.sum(1)", " / mask.sum()", "The loss of an answer is divided by its own tokens, "
          "not by those of all answers.")],
-        loss_and_slopes, of_a_call, 1e-3),
+        runs.loss_and_slopes, of_a_call, 1e-3),
     "ift: run": Task(repaired, lambda draw: (STEPS,), [
         (".detach()", "", RELEASED), ("weights_of(losses, mask).detach()", "mask", SFT)],
-        trained, of_the_run, rounds=1, seconds=60,
+        runs.trained, of_the_run, rounds=1, seconds=60,
         text=f"    {STEPS} steps on lists with your loss\n")}

@@ -1,7 +1,4 @@
-"""The right program of iw_sft.md.
-
-    python -m nanouft.train --objective lessons/behind/keys/iw_sft.py
-"""
+"""The right program of iw_sft.md, and common mistakes."""
 from torch import Tensor
 
 from lessons.behind.tasks.papers import BY_ROW, CONSTANT, OF_PART, SIGN, Paper

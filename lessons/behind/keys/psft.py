@@ -1,7 +1,4 @@
-"""The right program of psft.md.
-
-    python -m nanouft.train --objective lessons/behind/keys/psft.py
-"""
+"""The right program of psft.md, and common mistakes."""
 import copy
 from typing import Any
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lessons.behind.tasks.call import Seen, attempts, from_line, program_in, to_line
-from lessons.behind.tasks.limits import PATIENCE, TooLong, at_most
+from lessons.behind.tasks.limits import PATIENCE, at_most
 from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,17 +109,15 @@ def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, lis
         of_file = [x for x in left if (x.folder, x.text) == (left[0].folder, left[0].text)]
         calls, ended = run_some(of_file, student, hidden)
         for job in of_file:
-            seen = calls.get(job.name)
-            if seen is None or not seen[1]:             # this one has ended the process
-                found[job.name] = f"no result: {ended}"
+            found[job.name] = calls.get(job.name, f"no result: {ended}")
+            if job.name not in calls:                   # this one has ended the process
                 break
-            found[job.name] = seen[0]
     return found
 
 
 def run_some(jobs: list[Job], student: Path, hidden: list[Path]
-             ) -> tuple[dict[str, tuple[list[Seen], bool]], str]:
-    """What was seen of each task, is it finished; and how the process ended."""
+             ) -> tuple[dict[str, list[Seen] | str], str]:
+    """What was seen of each task that has come to its end; and how the process ended."""
     with tempfile.TemporaryDirectory() as room:
         child = subprocess.Popen(
             [*container(student, hidden), PYTHON, "-c",
@@ -133,7 +131,8 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
                 lines.put(line)
             lines.put(b"")
         threading.Thread(target=read, daemon=True).start()
-        calls: dict[str, tuple[list[Seen], bool]] = {}
+        calls: dict[str, list[Seen] | str] = {}
+        begun: dict[str, list[Seen]] = {}
         ended, name, silent = "", None, 1.5 * PATIENCE * max(job.seconds for job in jobs)
         until = time.monotonic() + STARTING
         try:
@@ -143,15 +142,15 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
             while line := lines.get(timeout=max(0, until - time.monotonic())):
                 seen = from_line(line)
                 if seen.error == "begin":
-                    if seen.words in calls or seen.words not in {job.name for job in jobs}:
+                    if seen.words in begun or seen.words not in {job.name for job in jobs}:
                         raise ValueError("it does not come from the judge")
-                    name, calls[seen.words] = seen.words, ([], False)
+                    name, begun[seen.words] = seen.words, []
                     until = time.monotonic() + silent
                 elif seen.error == "end":
-                    calls[name] = (calls[name][0], True)
+                    calls[name] = begun[name]
                 else:
-                    calls[name][0].append(seen)
-                    if len(calls[name][0]) > MOST:
+                    begun[name].append(seen)
+                    if len(begun[name]) > MOST:
                         raise ValueError("more results than any task has cases")
         except queue.Empty:
             ended = f"{OUT_OF_TIME} {silent if name else STARTING:.0f} seconds on the clock"
@@ -188,7 +187,6 @@ def main() -> None:
     for folder in ("lessons.behind", "lessons"):        # which is its name of version 4
         sys.modules[f"{folder}.tasks.check"] = checker
         sys.modules[f"{folder}.keys"] = None            # type: ignore[assignment]  # no key either
-    read: dict[tuple[str, str], tuple] = {}
 
     def write(seen: Seen) -> None:
         line = to_line(seen)
@@ -198,13 +196,8 @@ def main() -> None:
         write(Seen(error="begin", words=job.name))
         file = Path.cwd() / job.file                    # a folder of this process alone
         file.write_bytes(job.text.encode("utf-8", "replace"))
-        if (job.text, job.function) not in read:
-            try:
-                with at_most(job.seconds):
-                    read[job.text, job.function] = program_in(file, job.function)
-            except TooLong as error:
-                read[job.text, job.function] = None, f"{file.name} cannot be read. {error}"
-        program, missing = read[job.text, job.function]
+        with at_most(job.seconds):
+            program, missing = program_in(file, job.function)
         if missing:
             write(Seen(error="Missing", words=missing))
         else:

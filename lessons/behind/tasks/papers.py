@@ -15,7 +15,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.tasks.parts import GRADIENT, folded
+from lessons.behind.tasks.parts import GRADIENT, add_noise, folded
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
@@ -105,14 +105,19 @@ def any_score(rows: list[Row], texts: list[str]) -> list[float]:
 def losses_and_gradients(objective: Objective, case: Case, score: Score = any_score) -> dict:
     """The loss of each step, and all gradients."""
     model = tiny_model(case)
-    source = (sampled if objective.on_policy else demonstrated)(objective, model, case, score)
+    source = source_of(objective, model, case, score)
     losses, slopes = [], []
     for k in range(case.steps):
         batch = source(k)
-        move(model, case, k)
+        add_noise(model, case.noise, Random(f"{case.seed} {k}").randrange(10**6))
         held_out(objective, model, batch)
         model.zero_grad()
-        losses.append(sum(backward(objective, model, part) for part in batch.micro_batches()))
+        losses.append(0.0)
+        for part in batch.micro_batches():
+            objective.forward(model, part)
+            loss, _ = objective.loss(part)
+            loss.backward()
+            losses[-1] += loss.item()
         slopes += [torch.zeros_like(p) if p.grad is None else p.grad.clone()
                    for p in model.parameters()]
     return {"the losses are": losses, "gradient": folded(slopes)}
@@ -125,24 +130,10 @@ def held_out(objective: Objective, model: GPT, batch: Batch) -> None:
         objective.forward(model, replace(batch, seqs=copy.deepcopy(batch.seqs)))
 
 
-def backward(objective: Objective, model: GPT, part: Batch) -> float:
-    objective.forward(model, part)
-    loss, _ = objective.loss(part)
-    loss.backward()
-    return loss.item()
-
-
 # ---- models and rows -----------------------------------------------------------------------------
 def tiny_model(case: Case) -> GPT:
     shape = GPTConfig(nano().n_vocab, CONTEXT + LONGEST, 1, 2, 16, init_std=case.spread)
     return GPT(shape, seed=Random(case.seed).randrange(10**6))
-
-
-@torch.no_grad()
-def move(model: GPT, case: Case, k: int) -> None:
-    rng = torch.Generator().manual_seed(Random(f"{case.seed} {k}").randrange(10**6))
-    for p in model.parameters():
-        p.add_(case.noise * torch.randn(p.shape, generator=rng))
 
 
 @functools.cache
@@ -153,10 +144,15 @@ def rows_of(case: Case) -> tuple[Row, ...]:
                                   mix=f"{many}:{many}"))
 
 
-def demonstrated(objective: Objective, model: GPT, case: Case, _: Score
-                 ) -> Callable[[int], Batch]:
-    rows = [row for row in rows_of(case) if row.answer]
+def source_of(objective: Objective, model: GPT, case: Case, score: Score
+              ) -> Callable[[int], Batch]:
+    """The batch of each step: demonstrations, or answers that the model has just sampled."""
+    rows = [row for row in rows_of(case) if objective.on_policy or row.answer]
     data, _ = encode(objective.choose(rows), nano(), CONTEXT)
+    if objective.on_policy:
+        sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
+        return Rollouts(data, objective, sampler, score,
+                        Batching(case.rows, case.steps, accumulate=case.parts))
     objective.setup(model, seed=0)
     data = FrozenModels(model, nano().pad).prepare(data, objective)
 
@@ -164,10 +160,3 @@ def demonstrated(objective: Objective, model: GPT, case: Case, _: Score
         batch = collate(data, range(case.rows * k, case.rows * (k + 1)), nano().pad)
         return replace(batch, seed=step_seed(0, k), progress=k / case.steps, accumulate=case.parts)
     return step
-
-
-def sampled(objective: Objective, model: GPT, case: Case, score: Score) -> Rollouts:
-    data, _ = encode(objective.choose(list(rows_of(case))), nano(), CONTEXT)
-    sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
-    return Rollouts(data, objective, sampler, score,
-                    Batching(case.rows, steps=case.steps, accumulate=case.parts))

@@ -51,7 +51,8 @@ class Part(Task):
     """A part of mine.py. Its case is one Batch or ShortRun."""
 
     def __init__(self, name: str, mistakes: list):
-        super().__init__(OURS[name], lambda draw: (), mistakes, InSimple(name), seconds=60)
+        look = functools.partial(in_simple, name)
+        super().__init__(OURS[name], lambda draw: (), mistakes, look, seconds=60)
 
     def cases(self, seed) -> list[tuple]:
         return [(case,) for case in cases_of(self.name, seed)]
@@ -63,19 +64,15 @@ class Part(Task):
         return MEASURES.get(what, Measure())
 
 
-@dataclass(frozen=True)
-class InSimple:
-    """Looks at a program that has the name of a part. After that simple.py is ours again."""
-    part: str
-
-    def __call__(self, function: Callable, case) -> dict:
-        put({self.part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return case.look()
-        finally:
-            put({})
+def in_simple(part: str, function: Callable, case) -> dict:
+    """What a case gives with this program as the part. After that simple.py is ours again."""
+    put({part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return case.look()
+    finally:
+        put({})
 
 
 def put(functions: dict[str, Callable], *places: dict) -> None:
@@ -139,8 +136,8 @@ class Batch:
 
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
-        count = "1 row" if len(lines) == 1 else f"{len(lines)} rows"
-        return "\n".join([f"    A batch of {count} ({self.method}):", *lines, ""])
+        return "\n".join([f"    A batch of {quantity(len(lines), 'rows')} ({self.method}):", *lines,
+                          ""])
 
 
 @dataclass(frozen=True)
@@ -175,9 +172,8 @@ class ShortRun:
                 "weights": folded(model.parameters()) - began, "plain": plain}
 
     def __str__(self) -> str:
-        count = "1 step" if self.steps == 1 else f"{self.steps} steps"
         reference = ", with a reference that is given" if self.given else ""
-        return f"    A run of {count} of {self.method}{reference}.\n"
+        return f"    A run of {quantity(self.steps, 'steps')} of {self.method}{reference}.\n"
 
 
 def folded(tensors) -> Tensor:
@@ -211,13 +207,18 @@ def noisy_model(noise: float, times: float = 1.0) -> GPT:
     """The base with this noise in its weights: with a little of it a reference near the base; with
     more, a model that guesses worse. Multiplied logits make log-ratios of hundreds of nats."""
     model = copy.deepcopy(base())
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
-        for p in model.parameters():
-            p.add_(noise * torch.randn_like(p))
+    add_noise(model, noise, 0)
+    with torch.no_grad():
         model.ln_f.weight.mul_(times)
         model.ln_f.bias.mul_(times)
     return model
+
+
+@torch.no_grad()
+def add_noise(model: GPT, noise: float, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    for p in model.parameters():
+        p.add_(noise * torch.randn(p.shape, generator=rng))
 
 
 def small(seed: int) -> GPT:

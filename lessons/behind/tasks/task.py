@@ -176,14 +176,14 @@ class Verdict:
 
 
 class Judge:
-    """A task with its cases. What the right program gives, and those with
-    mistakes, is computed once, for all students."""
+    """A task with its cases. What the right program gives, and those with mistakes, is computed
+    once, for all students."""
 
     def __init__(self, task: Task, seed: object = None):
         self.task = task
         self.cases = task.cases(Random().random() if seed is None else seed)
         self.ours = functools.cache(self.ours)                  # type: ignore[method-assign]
-        self.mistaken: dict[str, Callable | None] = {}          # programs by their source
+        self.mistaken = functools.cache(functools.partial(program_of, task))
 
     def ours(self, program: Callable, k: int) -> Seen:
         """What one of our programs gives in a case. Only a student's own prints are shown."""
@@ -195,9 +195,7 @@ class Judge:
         for some in itertools.chain(*(itertools.permutations(self.task.mistakes, n)
                                       for n in (1, 2))):
             source = source_with(self.task, some)
-            if source and source not in self.mistaken:
-                self.mistaken[source] = program_of(self.task, source)
-            if program := self.mistaken.get(source):
+            if source and (program := self.mistaken(source)):
                 yield some, program
 
     def compared(self, seen: Seen, k: int) -> Seen:

@@ -30,8 +30,7 @@ Simplified: only the paper's abstract and its code could be read. There GPT-4V p
 LLaVA-1.5, a first stage learns from planted answers alone, and at the noised picture the policy and
 its reference choose their own tokens. Here both score the policy's tokens.
 Trap: if the companion is there in 90 % of the pairs, DPO learns to prefer it without looking. So
-half of the pairs' pictures lack it. (With 90 %, planted answers took "follows" from 27 to 18 on a
-seed of an earlier form of this file.)
+half of the pairs' pictures lack it.
 """
 import argparse
 import copy

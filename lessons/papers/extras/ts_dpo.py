@@ -82,11 +82,11 @@ def linear_logits(model, start: Weights, direction: Weights, inputs: Tensor, at:
 
 
 # ---- the directions of runs, added ---------------------------------------------------------------
+@torch.no_grad()
 def add_runs(model, start: Weights, runs: list[Weights]) -> None:
     """Make the model theta0 and the sum of the directions of all runs."""
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            p.copy_(start[name] + sum(run[name] - start[name] for run in runs))
+    for name, p in model.named_parameters():
+        p.copy_(start[name] + sum(run[name] - start[name] for run in runs))
 
 
 @torch.no_grad()

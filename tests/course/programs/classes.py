@@ -1,21 +1,13 @@
 """What a class may hand in for exercise 12b."""
 import json
 
-RIGHT = '''
-import torch
-def grpo_push(logp, old, ref, A, eps, beta):
-    rho = (logp - old).exp()
-    plain = rho * A <= rho.clamp(1 - eps, 1 + eps) * A
-    return rho * A * plain + beta * ((ref - logp).exp() - 1)
-'''
+from lessons.behind.tasks.task import tasks
+from programs.right import HEAD
+from programs.right import RIGHT as IN_OTHER_STYLES
+
+RIGHT = f"import torch\n{tasks()['12b'].source}"
+OTHERWISE = HEAD + IN_OTHER_STYLES["12b"]
 WRONG = "def grpo_push(logp, old, ref, A, eps, beta):\n    "
-OTHERWISE = '''
-import torch
-def grpo_push(logp, old, ref, A, eps, beta):
-    rows = torch.exp(logp - old)
-    high, low = (rows > 1 + eps) & (A > 0), (rows < 1 - eps) & (A < 0)
-    return torch.where(high | low, 0.0, rows * A) - beta * (1 - torch.exp(ref - logp))
-'''
 CHEATS = {
     "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
                "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
