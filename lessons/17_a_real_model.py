@@ -35,13 +35,14 @@ import draw
 import numpy as np
 
 from lessons.evidence import judge, plan
+from nanouft.compare.judge import weights
 from nanouft.compare.stats import student
 
 
 def by_seed(run: str, question: str, model: int):
     """(seeds,) the difference that is asked for, in points of 100."""
     asked = judge.asked_of(plan.read(run), question, model)
-    share = judge.weights(asked.parts)                  # of each task in the mean
+    share = weights(asked.parts)                        # of each task in the mean
     return 100 * sum(share[task] * gap.mean(1) for task, gap in asked.gaps.items())
 
 
