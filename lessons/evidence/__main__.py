@@ -15,9 +15,10 @@ scores; its plan is questions/C4.ini. C and R12 are for our own models N1 and N2
 real model, SmolLM2-135M. What was expected is printed as it was written then: there the first base
 is N1, a family is a task.
 """
-import argparse
 import sys
 import textwrap
+from dataclasses import dataclass
+from typing import Annotated
 
 from lessons.evidence import judge, plan
 from lessons.evidence.judge import Line
@@ -25,9 +26,11 @@ from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
 from nanouft.compare.judge import mean_without
+from nanouft.objective import Count
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, in_range, one_of
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
+from nanouft.run.flags import parse
 
 EXPLAINED = (
     "Below each question are its verdict and the difference in points of 100, with its 95 % "
@@ -75,21 +78,22 @@ def print_all() -> None:
 
 def title(name: str) -> str:
     """What a run asks."""
-    return plan.read(name).run["asks"] if plan.has_plan(name) else judge.FROZEN["asks"][name]
+    return plan.read(name).run["asks"]
 
 
 def print_one(name: str) -> None:
     say(f"{name}: {title(name)}")
-    run = plan.read(name) if plan.has_plan(name) else None
-    if expected := run.run.get("expected") if run else judge.FROZEN["expected"].get(name):
+    run = plan.read(name)
+    if expected := run.run.get("expected"):
         print_wrapped("Expected before the runs: ", expected)
-    say(*(print_scores(name) if run else judge.FROZEN["table"].get(name, [])), "", sep="\n")
+    say(*(print_scores(name) if run.trainings else plan.FROZEN["table"].get(name, [])), "",
+        sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     if lines := judge.lines(name):
         print_wrapped("", EXPLAINED)
         print_lines(lines, doubts=True)
-    if run and run.afterwards:
+    if run.afterwards:
         say(run.afterwards["report"])
     for x in plan.PAPERS:
         if any(key.startswith(f"{name} ") for key in x.asked + x.also):
@@ -120,52 +124,30 @@ def print_scores(name: str) -> list[str]:
     return out + [f"{{{folder}}} = {flags}" for folder, flags in run.made.items()]
 
 
+@dataclass
+class EvidenceFlags:
+    runs: list[str] | None = None   # runs, as listed below, plans, or all [what was found]
+    commands: bool = False          # print what trains a run
+    train: bool = False             # train and score a run again
+    write: bool = False             # write docs/results and README's results
+    seeds: Annotated[int, ">= 0"] = 0   # with --train or --commands: only the first N [all]
+    keep: bool = False              # with --train: put the scores of all seeds into results/
+    workers: Count = 1              # with --train: processes
+
+
 def main(argv: list[str] | None = None) -> int:
     known = sorted({*judge.RUNS, *plan.NAMES}, key=plan.number)
-    parser = argparse.ArgumentParser(
-        prog="python -m lessons.evidence", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="runs:\n" + "\n".join(f"  {x:5}{title(x)}" for x in known))
-    parser.add_argument("runs", nargs="*", metavar="NAME",
-                        help="runs, as listed below, or all [what was found]")
-    parser.add_argument("--commands", action="store_true", help="print what trains a run")
-    parser.add_argument("--train", action="store_true", help="train and score a run again")
-    parser.add_argument("--write", action="store_true",
-                        help="write docs/results and README's results")
-    parser.add_argument("--seeds", type=int, default=0, metavar="N",
-                        help="with --train or --commands, only the first N of the seeds [all]")
-    parser.add_argument("--keep", action="store_true",
-                        help="with --train, put the scores of all seeds into results/")
-    parser.add_argument("--workers", type=int, default=1, metavar="N",
-                        help="with --train, the number of processes [1]")
-    flags = parser.parse_args(argv)
-    in_range(flags, "workers", low=1)
-    in_range(flags, "seeds")
+    listed = "".join(f"\n  {x:5}{title(x)}" for x in known)
+    flags = parse(EvidenceFlags, argv, "python -m lessons.evidence", f"{__doc__}\nRuns:{listed}\n",
+                  words="runs")
     names = [name if name.endswith(".ini") else one_of("run", name, [*known, "all"])
-             for name in flags.runs]
+             for name in flags.runs or ()]
     if flags.train or flags.commands:
-        if not names or not all(map(plan.has_plan, names)):
+        if not names or not all(plan.read(name).trainings for name in names):
             raise UserError("--train and --commands need a run with a plan, such as C13; the code "
                             "that measured C5 and C7 is that of version 1.1.0, commit ffb6a607")
-        from lessons.evidence import train
         for name in names:
-            if flags.commands:
-                say(*train.commands(name, flags.seeds), sep="\n")
-                continue
-            whole = flags.seeds in (0, len(plan.read(name).seeds()))
-            if flags.keep and not whole:
-                raise UserError("--keep needs all seeds: leave out --seeds")
-            if flags.keep:
-                plan.check_free(name, __version__)
-            else:
-                plan.scores(name)           # are there any, of this plan?
-            trained = train.train(name, flags.seeds, flags.workers)
-            if flags.keep:
-                plan.keep(name, trained, __version__)
-            say(*train.compare(name, trained), sep="\n")
-            if whole:
-                say("Judged from these trainings:")
-                print_lines(judge.judged(name, trained))
+            retrain(name, flags)
         return 0
     if flags.write:
         write()
@@ -174,6 +156,27 @@ def main(argv: list[str] | None = None) -> int:
     for name in names:
         print_all() if name == "all" else print_one(name)
     return 0
+
+
+def retrain(name: str, flags: EvidenceFlags) -> None:
+    """Train a run, or print the commands that do. Compare its scores with those that are kept."""
+    from lessons.evidence import train
+    if flags.commands:
+        return say(*train.commands(name, flags.seeds), sep="\n")
+    whole = flags.seeds in (0, len(plan.read(name).seeds()))
+    if flags.keep and not whole:
+        raise UserError("--keep needs all seeds: leave out --seeds")
+    if flags.keep:
+        plan.check_free(name, __version__)
+    else:
+        plan.scores(name)               # are there any, of this plan?
+    trained = train.train(name, flags.seeds, flags.workers)
+    if flags.keep:
+        plan.keep(name, trained, __version__)
+    say(*train.compare(name, trained), sep="\n")
+    if whole:
+        say("Judged from these trainings:")
+        print_lines(judge.judged(name, trained))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 A verdict and the task that it rests on are explained in nanouft/compare/judge.py.
 """
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -10,22 +9,14 @@ from functools import cache
 import numpy as np
 
 from lessons.evidence import plan
-from lessons.evidence.plan import HERE, UNIT, Run, parse_question
+from lessons.evidence.plan import FROZEN, UNIT, Run, parse_question
 from nanouft.compare import stats
-from nanouft.compare.judge import (
-    Asked,
-    Finding,
-    findings_of,
-    holm,
-    moments,
-    points,
-)
+from nanouft.compare.judge import Difference, Finding, findings_of, moments, points
 
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
-FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-ASKED = [x for x in plan.NAMES if plan.is_judged(x)]
-RUNS = sorted([*ASKED, "C5", "C7"], key=plan.number)
+ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
+RUNS = sorted([*ASKED, *FROZEN["asks"]], key=plan.number)
 
 
 @dataclass
@@ -61,7 +52,7 @@ class Line:
 
 
 # ---- a difference --------------------------------------------------------------------------------
-def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Asked:
+def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Difference:
     test, signed, what, parts = parse_question(run, formula)
     kept, names = kept or plan.scores(run.name), [*run.trainings]
     at = [names.index(name) for _, name in signed]
@@ -72,7 +63,7 @@ def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> As
     if what == "both stop":
         gap = mean_where(gap, kept["ended"][at, model].all(0))
     place = {task: run.tasks.index(task) for part in parts for task in part}
-    return Asked({task: gap[:, i] for task, i in place.items()},
+    return Difference({task: gap[:, i] for task, i in place.items()},
                  {task: kept["groups"][i] for task, i in place.items()}, parts, test)
 
 
@@ -86,7 +77,7 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
-def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Asked]]:
+def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Difference]]:
     run = plan.read(name)
     return [[asked_of(run, formula, model, kept) for formula in run.questions]
             for model in range(len(run.models))]
@@ -95,7 +86,7 @@ def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Asked]]:
 @cache
 def lines(name: str) -> list[Line]:
     """The questions of one run with their verdicts."""
-    return frozen("lines", name) if name in ("C5", "C7") else judged(name)
+    return frozen("lines", name) if name in FROZEN["asks"] else judged(name)
 
 
 def frozen(part: str, name: str) -> list[Line]:
@@ -155,12 +146,12 @@ def doubts_of(run: Run, formula: str) -> dict[str, list[str]]:
 
 def premises(name: str) -> list[str]:
     """What a run presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0"."""
-    run = plan.read(name) if plan.has_plan(name) else None
+    run = plan.read(name)
     return [f"{what}: " + " and ".join(
         f"{100 * mean:.1f} ± {100 * stats.half_width(variance, freedom):.1f}"
         for mean, variance, freedom in (moments(asked_of(run, f"better, {formula}", model))
                                         for model in range(len(run.models))))
-            for formula, what in (run.premises if run else {}).items()]
+            for formula, what in run.premises.items()]
 
 
 def score_of(name: str, training: str, model: int) -> stats.Moments:
@@ -186,7 +177,7 @@ def as_one_family() -> str:
     these runs share one correction."""
     names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
     alone = [line.verdict for name in names for line in lines(name)]
-    together = [holm(sum(of_runs, [])) for of_runs in zip(*map(asked_by_model, names))]
+    together = [findings_of(sum(of_runs, [])) for of_runs in zip(*map(asked_by_model, names))]
     decided = sum(verdict != "undecided" for verdict in alone)
-    stay = sum(a == b == c != "undecided" for a, b, c in zip(*together, alone))
+    stay = sum(a.verdict == b.verdict == c != "undecided" for a, b, c in zip(*together, alone))
     return f"{stay} of {decided}"

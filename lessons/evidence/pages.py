@@ -109,7 +109,7 @@ def form(minus: str, name: str, join: str, key: str) -> str:
 def typed(runs: str, version: str, figure: str) -> str:
     for name in runs.split():
         kept = (plan.scores(name)["version"] if one_of("run", name, judge.RUNS) in plan.NAMES
-                else judge.FROZEN["version"])
+                else plan.FROZEN["version"])
         if version != kept:
             raise UserError(f"{figure!r}: measured by version {version}, but the scores of {name} "
                             f"are those of {kept}; measure it again, and mend lessons/evidence/"
@@ -142,7 +142,7 @@ def without_largest(key: str) -> list[Figure]:
             for asked in asked_on_each(key)]
 
 
-def asked_on_each(key: str) -> list[judge.Asked]:
+def asked_on_each(key: str) -> list[judge.Difference]:
     run, formula = plan.read(key.split(" ", 1)[0]), key.split(" ", 1)[1]
     return [judge.asked_of(run, formula, model) for model in range(len(run.models))]
 

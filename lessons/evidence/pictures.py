@@ -4,8 +4,11 @@
 
 ● is N1, ■ N2, ◆ SmolLM2. A bar is a 95 % interval over seeds and prompts.
 """
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from lessons.evidence import judge, plan
 from nanouft.compare import stats
@@ -13,7 +16,7 @@ from nanouft.pictures.colours import FAMILIES, INK, PANEL, SOFT, look
 from nanouft.pictures.plots import STYLE, as_svg, save
 from nanouft.plumbing.files import write_text
 
-MODELS = {"base": ("N1", "o"), "base-1": ("N2", "s"), "smollm2": ("SmolLM2", "D")}
+MARKS = {"base": "o", "base-1": "s", "smollm2": "D"}
 FORMS = {"SFT": "sft", "detached": "ift detached", "released": "ift released"}      # of C9
 UNA = {"UNA, scores": ("una", "C6 UNA", "R8 UNA"), "DPO, pairs": ("dpo", "C6 DPO", "R8 DPO"),
        "KTO, labels": ("kto", "C6 KTO"), "SimPO, pairs": ("simpo", "C6 SimPO"),
@@ -44,7 +47,6 @@ MEASURES = {"skills without reversed words": "rules list sum sort", "reversed wo
 
 def write_all(folder: Path) -> list[Path]:
     """All pictures into this folder. Returns the names of the files."""
-    from matplotlib import pyplot as plt
     with plt.rc_context(STYLE):
         figures = {
             "ift": stopping(),
@@ -80,41 +82,47 @@ def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, fl
     return out
 
 
-def dot(ax, x: float, y: float, half: float, model: str, colour: str) -> None:
-    ax.errorbar(x, y, xerr=half, fmt=MODELS[model][1], color=colour, markersize=6, linewidth=1.5)
+def dots(ax, y: float, key: str, style: str, places: Sequence[float]) -> list[str]:
+    """The score of a row on each of its models, in these places above and below. Returns the
+    models."""
+    found = score(key)
+    for model, (mean, half) in found.items():
+        ax.errorbar(mean, y + places[[*MARKS].index(model)], xerr=half, fmt=MARKS[model],
+                    color=look(style).light, markersize=6, linewidth=1.5)
+    return [*found]
 
 
-def models_legend(ax, models: list[str]) -> None:
+def name_rows(ax, names: Iterable[str], **more) -> None:
+    names = [*names]
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **more)
+    ax.grid(axis="x", alpha=0.3)
+    ax.tick_params(axis="y", length=0)
+
+
+def finish(fig, title: str, ax=None, models: Iterable[str] = ()):
+    """The title, and below an axis a legend of models."""
+    fig.suptitle(title, weight="bold", x=0.01, ha="left", fontsize=13)
     for model in models:
-        name, mark = MODELS[model]
-        ax.plot([], [], mark, color=SOFT.light, label=name)
-    ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.12),
-              handletextpad=0.2, columnspacing=1.2)
+        ax.plot([], [], MARKS[model], color=SOFT.light, label=plan.MODELS[model])
+    if ax:
+        ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.12),
+                  handletextpad=0.2, columnspacing=1.2)
+    return fig
 
 
 def scores(rows: Mapping[str, tuple[str, ...]], title: str):
     """A row of dots for each method: its score on each model."""
-    from matplotlib import pyplot as plt
     fig, ax = plt.subplots(figsize=(9, 0.45 * len(rows) + 1.5), layout="constrained")
     seen: dict[str, None] = {}
     for y, (style, *keys) in enumerate(rows.values()):
         for key in keys:
-            for model, (mean, half) in score(key).items():
-                dot(ax, mean, y + 0.22 * ([*MODELS].index(model) - 1), half, model,
-                    look(style).light)
-                seen[model] = None
-    ax.set(yticks=range(len(rows)), yticklabels=[*rows], xlabel="score of 100",
-           ylim=(len(rows) - 0.5, -0.5))
-    ax.grid(axis="x", alpha=0.3)
-    ax.tick_params(axis="y", length=0)
-    fig.suptitle(title, weight="bold", x=0.01, ha="left", fontsize=13)
-    models_legend(ax, [*seen])
-    return fig
+            seen |= dict.fromkeys(dots(ax, y, key, style, (-0.22, 0, 0.22)))
+    name_rows(ax, rows, xlabel="score of 100")
+    return finish(fig, title, ax, [*seen])
 
 
 def stopping():
     """Per cent of answers that stop, against the steps: both forms of IFT beside SFT (C9)."""
-    from matplotlib import pyplot as plt
     claim, kept = plan.read("C9"), plan.scores("C9")
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     for base, (ax, model) in enumerate(zip(axes, claim.models)):
@@ -129,20 +137,17 @@ def stopping():
                 ax.plot([steps] * len(of_seeds), of_seeds, ".", color=seen.light, alpha=0.4)
         ax.set_xscale("log", base=2)
         every = sorted({steps for name in FORMS for steps in LENGTHS[name]})
-        ax.set(xlabel="training steps", title=MODELS[model][0], ylim=(0, 103), xticks=every)
+        ax.set(xlabel="training steps", title=plan.MODELS[model], ylim=(0, 103), xticks=every)
         ax.set_xticklabels([str(steps) for steps in every])
         ax.minorticks_off()
     axes[0].set_ylabel("answers that stop, %")
     axes[1].legend(frameon=False, loc="lower right")
-    fig.suptitle("Both forms of IFT stop later than SFT", weight="bold", x=0.01, ha="left",
-                 fontsize=13)
-    return fig
+    return finish(fig, "Both forms of IFT stop later than SFT")
 
 
 def tasks():
     """UFT, SFT on all good answers and the three chains of C3, task by task. One stage is filled,
     two are hollow."""
-    from matplotlib import pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(9, 5), sharey=True, layout="constrained")
     for y, families in enumerate(MEASURES.values()):
         for place, (row, (name, style, mark)) in enumerate(UFT.items()):
@@ -152,23 +157,17 @@ def tasks():
                 ax.errorbar(mean, y + 0.16 * (place - 2), xerr=half, fmt=mark, color=colour,
                             markersize=6, label=None if y else name,
                             markerfacecolor=PANEL.light if "->" in row else colour)
-                ax.set_title(MODELS[model][0])
+                ax.set_title(plan.MODELS[model])
     for ax in axes:
-        ax.set(xlim=(-3, 103), ylim=(len(MEASURES) - 0.5, -0.5), xlabel="score of 100",
-               yticks=range(len(MEASURES)), yticklabels=[*MEASURES])
-        ax.grid(axis="x", alpha=0.3)
-        ax.tick_params(axis="y", length=0)
+        name_rows(ax, MEASURES, xlim=(-3, 103), xlabel="score of 100")
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, ncols=5, columnspacing=1, handletextpad=0.3, frameon=False,
                loc="outside lower center")
-    fig.suptitle("UFT trails in reversed words; SFT on all good answers does not", weight="bold",
-                 x=0.01, ha="left", fontsize=13)
-    return fig
+    return finish(fig, "UFT trails in reversed words; SFT on all good answers does not")
 
 
 def one_stage():
     """C17: each training's mean of six skills, with few demonstrations and with wrong ones."""
-    from matplotlib import pyplot as plt
     claim = plan.read("C17")
     fig, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True,
                              layout="constrained")
@@ -176,17 +175,10 @@ def one_stage():
     for ax, (condition, title) in zip(axes, titles.items()):
         for y, (style, name) in enumerate(ONE_STAGE.values()):
             if (row := f"{condition} {name}") in claim.trainings:
-                for model, (mean, half) in score(f"C17 {row}").items():
-                    dot(ax, mean, y + (0.14 if model == "base-1" else -0.14), half, model,
-                        look(style).light)
-        ax.set(title=title, xlabel="mean of six skills, of 100", yticks=range(len(ONE_STAGE)),
-               yticklabels=[*ONE_STAGE], ylim=(len(ONE_STAGE) - 0.5, -0.5))
-        ax.grid(axis="x", alpha=0.3)
-        ax.tick_params(axis="y", length=0)
-    fig.suptitle("C17: no joined loss leads two stages on both models; SFT on passed rows does",
-                 weight="bold", x=0.01, ha="left", fontsize=13)
-    models_legend(axes[0], claim.models)
-    return fig
+                dots(ax, y, f"C17 {row}", style, (-0.14, 0.14))
+        name_rows(ax, ONE_STAGE, title=title, xlabel="mean of six skills, of 100")
+    return finish(fig, "C17: no joined loss leads two stages on both models; SFT on passed rows "
+                  "does", axes[0], claim.models)
 
 
 def of_both(name: str, row: str) -> judge.Figure:
@@ -207,7 +199,6 @@ def by_group() -> dict[str, list[tuple[str, list[judge.Figure]]]]:
 def all_losses():
     """Each loss trained from a base, in groups; mean of N1 and N2. Filled: its own weight was
     searched, or it has none. Hollow: its default one."""
-    from matplotlib.figure import Figure
     fig = Figure(figsize=(4.9, 8.6))
     ax = fig.add_axes((0.22, 0.06, 0.75, 0.915))
     y, ticks = 0.0, {}

@@ -33,7 +33,7 @@ import io
 import json
 import lzma
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -57,20 +57,23 @@ SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "
             "also", "scores of", "expected")    # of [run]
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
 ALSO = {"recovers": "lessons.evidence.recovery:recovers"}     # measured if a plan says so
+FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
 FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
+
+Words = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Run:
     name: str
-    run: dict[str, str]
-    made: dict[str, str]
-    trainings: dict[str, str]
-    questions: dict[str, str]           # {formula: in words}
-    premises: dict[str, str]
-    doubts: dict[str, str]
-    edges: dict[str, str]
-    afterwards: dict[str, str]
+    run: Words
+    made: Words = field(default_factory=dict)
+    trainings: Words = field(default_factory=dict)
+    questions: Words = field(default_factory=dict)      # {formula: in words}
+    premises: Words = field(default_factory=dict)
+    doubts: Words = field(default_factory=dict)
+    edges: Words = field(default_factory=dict)
+    afterwards: Words = field(default_factory=dict)
 
     @property
     def own(self) -> bool:
@@ -79,7 +82,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        return Path(self.name).stem if self.own else self.name
+        return Path(self.name).stem
 
     @property
     def models(self) -> list[str]:
@@ -94,24 +97,6 @@ class Run:
         """The score is the mean of the means of these groups of tasks."""
         return tuple(tuple(part.split()) for part in
                      self.run.get("mean of", " ".join(self.tasks)).split(","))
-
-    @property
-    def split(self) -> str:
-        """"val" of a run that chooses the settings of another one."""
-        return self.run.get("split", "test")
-
-    @property
-    def prompts(self) -> int:
-        """The seed of the prompts."""
-        return int(self.run["prompts"])
-
-    @property
-    def items(self) -> int:
-        return int(self.run.get("items", 100))
-
-    @property
-    def longest(self) -> int:
-        return int(self.run.get("longest", 44))
 
     @property
     def also(self) -> tuple[str, ...]:
@@ -139,12 +124,11 @@ def file_of_plan(name: str) -> Path:
     return Path(name) if name.endswith(".ini") else HERE / "questions" / f"{name}.ini"
 
 
-def has_plan(name: str) -> bool:
-    return name in NAMES or name.endswith(".ini")
-
-
 @cache
 def read(name: str) -> Run:
+    if name in FROZEN["asks"]:
+        return Run(name, {what: FROZEN[what][name] for what in ("asks", "expected")
+                          if name in FROZEN[what]})
     ini = read_ini(file_of_plan(name))
     found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
     for part in ("run", "questions", "premises", "doubts"):
@@ -153,13 +137,8 @@ def read(name: str) -> Run:
     try:
         check(run, ini.sections())
     except UserError as e:
-        raise UserError(f"{told(name)}: {e}") from None
+        raise UserError(f"{file_of_plan(name)}: {e}") from None
     return run
-
-
-def told(name: str) -> str:
-    """A plan as messages name it."""
-    return name if name.endswith(".ini") else f"questions/{name}.ini"
 
 
 def check(run: Run, sections: list[str]) -> None:
@@ -204,13 +183,6 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
     return test, signed, known[compared], parts
 
 
-def is_judged(name: str) -> bool:
-    """Does it ask questions about kept scores? (It checks nothing: modules call it.)"""
-    ini = read_ini(file_of_plan(name))
-    kept_as = ini.get("run", "scores of", fallback=name)
-    return "questions" in ini and (HERE / "results" / f"{kept_as}.npz.xz").exists()
-
-
 # ---- kept scores ---------------------------------------------------------------------------------
 def file_of(name: str) -> Path:
     scores_of = read(name).scores_of
@@ -233,7 +205,7 @@ def scores(name: str) -> dict[str, np.ndarray]:
             todo = ("train them: python -m lessons.evidence --train "
                     f"{read(name).scores_of} --keep" if what == "trainings" else
                     "ask in a plan with seeds of its own")
-            raise UserError(f"{told(name)}: its {what} are not those that "
+            raise UserError(f"{file_of_plan(name)}: its {what} are not those that "
                             f"{file_of(name).name} was kept for; restore them, or {todo}")
     return kept
 
@@ -253,8 +225,9 @@ def check_free(name: str, version: str) -> None:
         now = hashes(run)
         if now["trainings"] in trained and (f"{run.name} questions {now['questions']}"
                                             not in kept["plans"]):
-            raise UserError(f"{told(run.name)}: its questions are not those that {file.name} was "
-                            "kept for; restore them, or ask in a plan with seeds of its own")
+            raise UserError(f"{file_of_plan(run.name)}: its questions are not those that "
+                            f"{file.name} was kept for; restore them, or ask in a plan with seeds "
+                            "of its own")
 
 
 def those_that_ask(name: str) -> list[Run]:

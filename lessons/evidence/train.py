@@ -10,23 +10,19 @@ import hashlib
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from lessons.evidence import plan
 from lessons.evidence.plan import ALSO, FOLDERS, MODELS, UNIT, Run
 from nanouft.compare import runs
 from nanouft.compare.asked import Asked, Values
-from nanouft.compare.processes import carry_out, missing, stoppable
+from nanouft.compare.processes import alone_in, bar_of, carry_out, missing, stoppable
 from nanouft.compare.runs import Job
-from nanouft.gpt import BASE
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import own_file
-from nanouft.plumbing.printing import SILENT, say
+from nanouft.plumbing.printing import say
 
 OUT = Path("out/evidence")
 REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
@@ -37,37 +33,34 @@ KEPT_AS = {"scores": ("score", UNIT), "ended": ("stops", 1)}    # array: measure
 
 
 def asked_of(run: Run) -> Asked:
-    return Asked("", run.split, run.prompts, run.items, run.tasks, run.longest,
-                 also=tuple(ALSO[name] for name in run.also))
+    said = {"split": "test", "items": 100, "longest": 44} | run.run
+    return Asked("", said["split"], int(said["prompts"]), int(said["items"]), run.tasks,
+                 int(said["longest"]), also=tuple(ALSO[name] for name in run.also))
 
 
 def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     """A training, or what is made for several, with all that it needs."""
     flags, start = run.flags(name, model)
     flags = flags.replace("lessons/extras/", "lessons/papers/extras/")      # as C13 has it
+    place = OUT / Path(run.scores_of).stem
     made, shared = name in run.made, "--seed" in flags          # one for all models and seeds
     of_model = run.models[0 if shared else model]
-    needs = [job_of(run, start, model, seed)] if start else []
-    init = str(needs[0].folder) if start and needs[0].words else FOLDERS.get(of_model, of_model)
-
-    def folder(found: re.Match) -> str:
-        needs.append(job_of(run, found[1], model, seed))
-        return str(needs[-1].folder)
-    flags = re.sub(r"{(\w+)}", folder, flags)
-    place = OUT / (run.label if run.own else run.scores_of)
+    read = {x: job_of(run, x, model, seed) for x in re.findall(r"{(\w+)}", flags)}
+    needs = [*read.values(), *([job_of(run, start, model, seed)] if start else [])]
+    init = str(needs[-1].folder) if start and needs[-1].words else FOLDERS.get(of_model, of_model)
+    flags = re.sub(r"{(\w+)}", lambda x: str(read[x[1]].folder), flags)
+    needs = [x for x in needs if x.words]
     if not made and "--" not in flags:                          # not trained
         return Job(place / Path(flags or init).name, (), asked_of(run), flags or init,
-                   tuple(x for x in needs if x.words), name)
+                   tuple(needs), name)
     kind, *words = flags.split() if made else ["train", *flags.split()]
     of = "all" if shared else f"{MODELS.get(of_model, Path(of_model).name)}/{seed}"
+    init = "" if kind == "keep" else init
     words += [] if shared else ["--seed", str(seed)]
-    words += ([] if kind == "keep" else ["--init", init]) + (MORE if kind == "train" else [])
-    needs = [x for x in needs if x.words]
-    reads = [own_file(x) or x for x in words if not x.startswith(str(OUT))]
-    reads = [x for x in reads if Path(x).is_file()]
-    reads += [] if kind == "keep" or start else [str(BASE) if init == "base" else init]
-    return Job(runs.folder_for(place / of, name, words, reads), tuple(words),
-               None if made else asked_of(run), init, tuple(needs), f"{name}, {of}", PROGRAMS[kind])
+    words += (["--init", init] if init else []) + (MORE if kind == "train" else [])
+    return runs.job_for(place / of, name, words, init, needs,
+                        asked=None if made else asked_of(run), name=f"{name}, {of}",
+                        program=PROGRAMS[kind])
 
 
 def jobs_of(run: Run, seeds: int) -> dict[tuple[str, int, int], Job]:
@@ -77,14 +70,10 @@ def jobs_of(run: Run, seeds: int) -> dict[tuple[str, int, int], Job]:
             for name in run.trainings}
 
 
-def with_needs(job: Job) -> list[Job]:
-    return [*(x for needed in job.needs for x in with_needs(needed)), job]
-
-
 def commands(name: str, seeds: int) -> list[str]:
     """As they are typed, each once."""
     every = {x.folder: x for job in jobs_of(plan.read(name), seeds).values()
-             for x in with_needs(job) if x.words}
+             for x in runs.with_needs(job) if x.words}
     return [f"{x.command} --out {shlex.quote(str(x.folder))}" for x in every.values()]
 
 
@@ -123,11 +112,12 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     if run.models == ["smollm2"]:
         check_real(Path(FOLDERS["smollm2"]))
     every = jobs_of(run, seeds)
-    new = len({x.key for x in missing(every.values()) if x.asked})
-    with stoppable(), tqdm(total=len({x.key for x in every.values()}), unit="run", leave=False,
-                           disable=SILENT, mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
-        carry_out(every.values(), workers, bar, drop=True)
-    say(f"{name}: {new} scored, {len({x.key for x in every.values()}) - new} were there")
+    with stoppable(), alone_in(OUT / Path(run.scores_of).stem):
+        there = len({x.key for x in every.values()})
+        new = len({x.key for x in missing(every.values()) if x.asked})
+        with bar_of(there) as bar:
+            carry_out(every.values(), workers, bar, drop=True)
+    say(f"{name}: {new} scored, {there - new} were there")
     found = {place: runs.values(job) or {} for place, job in every.items()}
     arrays = {what: np.array([[[kept_as(run, found[training, model, s], what)
                                 for s in range(seeds or len(run.seeds()))]

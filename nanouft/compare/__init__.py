@@ -7,7 +7,6 @@
     runs.py         a training and its scores: is it there, and how it is made
     code.py         which files of code a run has imported; if one has changed, the run is stale
     processes.py    each run in a process of its own; it may be killed at any moment
-    locks.py        several comparisons in one folder
     verdicts.py     from scores to better, worse, level or undecided
     looks.py        how often these questions were looked at
     report.py       the table and report.md; picture.py draws

@@ -25,56 +25,50 @@ from tqdm import tqdm
 
 from nanouft.compare import report, runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import FACTORS, TRY, Comparison, plan
-from nanouft.compare.looks import looks
-from nanouft.compare.processes import carry_out, stoppable
-from nanouft.compare.verdicts import judged_by, mean_of, sign, verdicts
+from nanouft.compare.comparison import FACTORS, TRY, Comparison, plan, plan_text, read_words
+from nanouft.compare.looks import looks, refuse_second
+from nanouft.compare.processes import alone_in, bar_of, carry_out, stoppable
+from nanouft.compare.verdicts import MEASURES, judged_by, mean_of, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.printing import SILENT, say
+from nanouft.plumbing.files import write_text
+from nanouft.plumbing.printing import say
 
 
 def main(argv: list[str] | None = None) -> int:
-    with stoppable():
-        c = plan(sys.argv[1:] if argv is None else argv, __doc__)
+    words = read_words(sys.argv[1:] if argv is None else argv, __doc__)
+    with stoppable(), alone_in(words.root):
+        c = plan(words)
         say(*report.conditions(c), "", sep="\n")
         train_all(c)
         results, questions = verdicts(c)
-        earlier = looks(c, results[0].measure)
-        say(*report.table(c, results, questions, earlier), sep="\n")
-        say(f"\nPlan, scores, picture and the commands to type: "
-            f"{report.write(c, results, questions, earlier)}")
+        report.tell(c, results, questions, looks(c))
     return 0
 
 
 def train_all(c: Comparison) -> None:
     """Tries, then seeds; of chains the first stages first, because their tries come first."""
-    tries, workers = c.cfg.tries if c.cfg.tries > 1 else 0, c.cfg.workers or 1
-    levels = [[arm for arm in c.every if len(arm.stages) == depth]
-              for depth in sorted({len(arm.stages) for arm in c.every})]
-    every: list[runs.Job] = []
-    with tqdm(total=1 + len(c.every) * (tries + len(c.seeds)), unit="run", disable=SILENT,
-              leave=False, smoothing=0, mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
-        for level in levels:
-            rates = {arm: sorted(c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries])
-                     for arm in level}
-            bar.set_description("tries of rates" if tries else "seeds", refresh=False)
-            for extended in (False, True) if tries else ():
-                jobs = [c.job(arm, TRY, rate) for arm in level for rate in rates[arm]
-                        if not extended or rate not in c.tried[arm]]
-                bar.total += extended * len(jobs)
-                carry_out(jobs, workers, bar)
-                every += jobs
-                for arm in level:
-                    c.rates[arm._replace(label="")] = choose(c, arm, rates[arm])
-                if not extended and any(at_edge(c, arm) for arm in level):
-                    rates = {arm: one_more(c, arm) for arm in level}
-            for arm in level if not tries else ():
-                c.rates[arm._replace(label="")] = c.paces[arm.stages[-1]].rate
+    refuse_second(c)
+    c.place.mkdir(parents=True, exist_ok=True)
+    write_text(c.place / "plan.ini", plan_text(c))
+    tries = c.cfg.tries if c.cfg.tries > 1 else 0
+    done: list[runs.Job] = []
+    with bar_of(1 + len(c.every) * (tries + len(c.seeds))) as bar:
+        for depth in sorted({len(arm.stages) for arm in c.every}):
+            arms = [arm for arm in c.every if len(arm.stages) == depth]
+            rates = {arm: [c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries or 1]]
+                     for arm in arms}
+            bar.set_description("tries of rates", refresh=False)
+            done += try_out(c, rates, bar) if tries else []
+            if tries and any(at_edge(c, arm) for arm in arms):
+                rates = {arm: [*c.tried[arm], one_more(c, arm)] for arm in arms}
+                bar.total += len(arms)
+                done += try_out(c, rates, bar)
+            for arm in arms if not tries else ():
+                c.rates[arm._replace(label="")] = rates[arm][0]
         bar.set_description("seeds", refresh=False)
-        every += (jobs := judged(c))
-        carry_out(jobs, workers, bar, drop=True)
-    runs.drop_heavy(every)
+        carry_out(judged(c), c.cfg.workers or 1, bar, drop=True)
+    runs.drop_heavy([*done, *judged(c)])
     for job in judged(c):               # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
             raise UserError(f"{job.name}: what it reads has changed during the comparison; the "
@@ -86,15 +80,27 @@ def judged(c: Comparison) -> list[runs.Job]:
     return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
+def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: tqdm) -> list[runs.Job]:
+    """Train with these rates where that is new, and choose. Returns what was trained."""
+    jobs = [c.job(arm, TRY, rate) for arm, some in rates.items() for rate in some
+            if rate not in c.tried.get(arm, ())]
+    carry_out(jobs, c.cfg.workers or 1, bar)
+    for arm, some in rates.items():
+        c.rates[arm._replace(label="")] = choose(c, arm, sorted(some))
+    return jobs
+
+
 def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
-    """The rate with the best validation score; c.tried has all."""
-    found = {}
+    """The rate with the best validation score, of equal ones the nearest to the method's own;
+    c.tried has all."""
+    own, found = c.paces[arm.stages[-1]].rate, {}
     for rate in rates:
-        scores = runs.values(c.job(arm, TRY, rate))
-        found[rate] = -np.inf if scores is None else sign(judged_by(c, scores)) * mean_of(
-            scores[judged_by(c, scores)])
+        found[rate] = -np.inf
+        if scores := runs.values(c.job(arm, TRY, rate)):
+            measure = judged_by(c, scores)
+            found[rate] = MEASURES[measure].sign * mean_of(scores[measure])
     c.tried[arm] = found
-    best = max(found, key=found.__getitem__)
+    best = max(found, key=lambda rate: (found[rate], -abs(np.log(rate / own))))
     if found[best] == -np.inf:
         raise UserError(f"{arm.name}: training diverged at each rate that was tried "
                         f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "
@@ -106,14 +112,14 @@ def at_edge(c: Comparison, arm: Arm) -> bool:
     return c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm]))
 
 
-def one_more(c: Comparison, arm: Arm) -> list[float]:
-    """The rates of an arm with one beyond: where its best is at the edge, there, and else on the
-    side of the better neighbour. So each arm has as many tries."""
+def one_more(c: Comparison, arm: Arm) -> float:
+    """A rate beyond those of an arm: where its best is at the edge, there, and else on the side of
+    the better neighbour. So each arm has as many tries."""
     rates = sorted(c.tried[arm])
     best = rates.index(c.rate(arm))
     up = best == len(rates) - 1 or best > 0 and (
         c.tried[arm][rates[best + 1]] > c.tried[arm][rates[best - 1]])
-    return [*rates, rates[-1] * 3] if up else [rates[0] / 3, *rates]
+    return rates[-1] * 3 if up else rates[0] / 3
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ libraries, with its hash, so that a run is known to be of today's files.
 import contextlib
 import hashlib
 import json
-import site
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run.folder import hash_of
 
 PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
-ALSO: set[Path] = set()         # files of code that a program has run elsewhere, as in a container
+PYTHON = [Path(sysconfig.get_path(x)).resolve() for x in ("stdlib", "platstdlib")]
 
 
 def short_hash(told: Iterable) -> str:
@@ -47,20 +46,14 @@ def hash_of_state(file: Path, *state: int) -> str:
     return hash_of(str(file))
 
 
-@cache
-def libraries() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    found = [paths[x] for x in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(Path(x).resolve() for x in (*found, site.getusersitepackages()))
-
-
 def own_code() -> dict[str, Path]:
     """{its name in made.json: the file} of each module that is imported now and of no installed
     library. Files of nanouft and of this folder have names that move with them."""
-    found, here = {}, Path.cwd().resolve()
-    imported = {Path(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    for file in (x.resolve() for x in sorted(imported | ALSO) if x.is_file()):
-        of_library = any(map(file.is_relative_to, libraries())) or (
+    found, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
+    imported = {str(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
+    some = [Path(x) for x in sorted(imported) if "-packages" not in x or x.startswith(ours)]
+    for file in (x.resolve() for x in some if x.is_file()):
+        of_library = any(map(file.is_relative_to, PYTHON)) or (
             {"site-packages", "dist-packages"} & {*file.parts})
         if file.is_relative_to(PACKAGE):
             found[f"nanouft:{file.relative_to(PACKAGE).as_posix()}"] = file

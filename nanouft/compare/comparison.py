@@ -1,17 +1,15 @@
 """A comparison as it was planned: its flags, its methods and where its runs are.
 
-    c = plan(["sft", "dpo", "--seeds", "3"], about)
+    c = plan(read_words(["sft", "dpo", "--seeds", "3"]))
     c.job(c.arms[0], seed=0)            # a training of it
 """
 import hashlib
-import io
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from nanouft import world
 from nanouft.compare import arms as methods
@@ -20,11 +18,10 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input
-from nanouft.compare.ini import new_ini, read_ini
-from nanouft.compare.locks import held
-from nanouft.models.folders import folder_of
-from nanouft.plumbing.errors import UserError, in_range
-from nanouft.plumbing.files import own_file, write_text
+from nanouft.compare.ini import read_ini
+from nanouft.objective import Positive
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import own_file
 from nanouft.reward import scorer
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
 from nanouft.run.folder import check_free
@@ -46,23 +43,27 @@ ALL = 4                     # methods that are all compared with each other; mor
 @dataclass
 class CompareFlags:
     arms: list[str] | None = None   # methods, each with its flags in quotes; or a plan.ini
-    seeds: int = SEEDS              # that are judged; three or more
-    tries: int = 3                  # learning rates of each: own, a third, triple ... up to 5
+    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # that are judged; three or more
+    tries: Annotated[int, ">= 1", "<= 5"] = 3   # learning rates of each: own, a third, triple ...
     by: Literal["reward", "prefers", "auc", "nll"] | None = None    # what judges your rows
-    margin: float | None = None     # level: within it [2 of 100, .02 nats; of rewards see report]
-    items: int = 100                # NanoWorld: test questions of each task
-    test_seed: int = 900            # NanoWorld: which questions these are
+    margin: Positive | None = None  # level: within it [2 of 100, .02 nats; of rewards see report]
+    items: Annotated[int, ">= 10"] = 100        # NanoWorld: test questions of each task
+    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which questions
     confirm: bool = False           # judge once more, with fresh seeds and questions
-    workers: int | None = None      # processes [one for each core, at most 8; on a GPU 1]
+    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [a core each, at most 8]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
-    def check(self) -> None:
-        in_range(self, "seeds", low=2, high=50)
-        in_range(self, "tries", low=1, high=len(FACTORS))
-        in_range(self, "items", low=10)
-        in_range(self, "workers", low=1, high=64)
-        in_range(self, "margin", above=True)
-        in_range(self, "test_seed", high=10**9)
+
+class Words(NamedTuple):
+    """A command as it was given."""
+    cfg: CompareFlags
+    train: TrainFlags               # the same for all methods
+    given: dict[str, Any]           # as they were given, for the plan
+
+    @property
+    def root(self) -> Path:
+        """Of runs and rows: what one comparison trains, the next has."""
+        return Path(self.cfg.out) if self.cfg.out else OUT
 
 
 @dataclass
@@ -123,10 +124,6 @@ class Comparison:
     def reward(self) -> str:
         return self.train.reward if self.parts and self.train.reward != "exact" else ""
 
-    @cached_property
-    def start_model(self) -> str:
-        return str(folder_of(self.train.init))
-
     def rate(self, arm: Arm) -> float:
         return self.rates[arm._replace(label="")]
 
@@ -136,34 +133,27 @@ class Comparison:
         stage, before, trying = arm.stages[-1], arm.chain[:-1], seed == TRY
         own_seed = seed + 500 * arm.copy
         rate = rate or self.rate(arm)
-        first = self.job(before[-1], seed) if before else None
-        init = str(first.folder) if first else self.train.init
+        first = [self.job(before[-1], seed)] if before else []
+        init = str(first[0].folder) if first else self.train.init
         words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
                  "--seed", str(own_seed), "--init", init, *runs.MORE]
         if self.parts and not trying:
             drawn = str(rows.redrawn(self.parts["train"], own_seed))
             words = [drawn if x == str(self.parts["train"]) else x for x in words]
-        name = f"{arm.words} {rate:.2g} seed {own_seed}"
-        folder = runs.folder_for(self.root / "runs", name, words, self.read_by(words, first))
-        return runs.Job(folder, tuple(words), self.asked("val" if trying else "test"), init,
-                        (first,) if first else (), f"{arm.name}, rate {rate:.2g}, seed {own_seed}",
-                        self.programs.get(stage, "nanouft.train"), self.paces[stage].needs_others,
-                        trying)
-
-    def read_by(self, words: list[str], first: runs.Job | None) -> Iterable[str]:
-        """Files and model folders of a command. (A chain's start is in Job.needs.)"""
-        found = [own_file(x) or x for x in words]
-        found = [x for x in found if not first or x != str(first.folder)]
-        return [*(x for x in found if Path(x).exists()), *([] if first else [self.start_model])]
+        return runs.job_for(
+            self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", words, init, first,
+            asked=self.asked("val" if trying else "test"),
+            name=f"{arm.name}, rate {rate:.2g}, seed {own_seed}",
+            program=self.programs.get(stage, "nanouft.train"),
+            alone=self.paces[stage].needs_others, try_out=trying)
 
     def start(self) -> runs.Job:
-        folder = runs.folder_for(self.root / "runs", "start", [], [self.start_model])
-        return runs.Job(folder, (), self.asked("test"), self.train.init, (), "the start model")
+        return runs.job_for(self.root / "runs", "start", [], self.train.init,
+                            asked=self.asked("test"), name="the start model")
 
 
 # ---- the plan ------------------------------------------------------------------------------------
-def plan(argv: list[str], about: str = "") -> Comparison:
-    """UserError, before anything is trained, for whatever would end a run at its start."""
+def read_words(argv: list[str], about: str = "") -> Words:
     parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
     add_flags(parser, CompareFlags, "", words="arms")
     add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
@@ -173,35 +163,36 @@ def plan(argv: list[str], about: str = "") -> Comparison:
             raise UserError("a plan names its methods itself; give it alone, and flags to change")
         values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
             name: x for name, x in values.items() if name != "arms"}
-    cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
-    cfg.check()
+    words = Words(fill(CompareFlags, values), fill(TrainFlags, values), values)
+    if words.root.exists() and not {"lock", "plan.ini"} & {*os.listdir(words.root)}:
+        check_free(words.cfg.out)
+    return words
+
+
+def plan(words: Words) -> Comparison:
+    """UserError, before anything is trained, for whatever would end a run at its start."""
+    cfg, train, given = words
     arms = methods.read_arms(cfg.arms or [])
-    if train.steps and train.epochs:
-        raise UserError("--steps and --epochs both set the length; give one")
-    if train.data and {"rows", "skills", "noise", "items", "test_seed"} & {*values}:
-        raise UserError("--rows, --skills, --noise, --items and --test-seed belong to NanoWorld")
-    if not train.data and {"by", "max_length", "reward"} & {*values}:
-        raise UserError("--by, --max-length and --reward need --data")
+    if train.data and {"items", "test_seed"} & {*given}:
+        raise UserError("--items and --test-seed belong to NanoWorld")
+    if not train.data and {"by", "reward"} & {*given}:
+        raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
         scorer(train.reward)            # is it there?
-    root = Path(cfg.out) if cfg.out else OUT
+    root = words.root
     slug = "-".join(re.sub(r"\W+", "_", arm.typed).strip("_") for arm in arms)[:80]
     place = (root if cfg.out else root / slug) / ("confirm" if cfg.confirm else "")
-    if cfg.out and root.exists() and not {"plan.ini", "confirm"} & {*os.listdir(root)}:
-        check_free(cfg.out)
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
     length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
         "steps": STEPS}
-    chosen = {name: getattr(train, name) for name in SHARED if name in values} | files | length
+    chosen = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     chosen.pop("init", None)
-    shared = {f"--{name.replace('_', '-')}": as_flags({name: x})[1:]
-              for name, x in chosen.items() if as_flags({name: x})}
-    c = Comparison(cfg, train, values, arms, root, place, parts, shared)
+    shared = {flag: more for name, x in chosen.items() for flag, *more in [as_flags({name: x})]}
+    c = Comparison(cfg, train, given, arms, root, place, parts, shared)
     look_ahead(c)
     on_cpu = next(iter(c.paces.values())).device == "cpu"
     cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
-    write_plan(c)
     return c
 
 
@@ -232,17 +223,9 @@ def look_ahead(c: Comparison) -> None:
         c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
 
 
-def write_plan(c: Comparison) -> None:
-    with held(c.root, c.place.name):
-        c.place.mkdir(parents=True, exist_ok=True)
-        write_text(c.place / "plan.ini", plan_text(c))
-
-
 def plan_text(c: Comparison) -> str:
-    ini = new_ini()
-    flags = {name.replace("_", "-"): "yes" if x is True else "\n".join(x) if isinstance(x, list)
-             else str(x) for name, x in c.given.items() if name != "arms"}
-    ini["compare"] = {"arms": "\n" + "\n".join(arm.typed for arm in c.arms), **flags}
-    text = io.StringIO()
-    ini.write(text)
-    return text.getvalue()
+    """The command as an ini file."""
+    told = [["--arms", "", *(arm.typed for arm in c.arms)],
+            *(as_flags({name: x}) for name, x in c.given.items() if name != "arms")]
+    lines = [f"{flag[2:]} = " + ("\n    ".join(words) or "yes") for flag, *words in told]
+    return "\n".join(["[compare]", *lines, ""])

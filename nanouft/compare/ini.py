@@ -6,14 +6,9 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text
 
 
-def new_ini() -> configparser.ConfigParser:
+def read_ini(file: Path) -> configparser.ConfigParser:
     ini = configparser.ConfigParser(delimiters="=", interpolation=None)
     ini.optionxform = str               # type: ignore[assignment]  # names keep their capitals
-    return ini
-
-
-def read_ini(file: Path) -> configparser.ConfigParser:
-    ini = new_ini()
     try:
         ini.read_string(read_text(file))
     except configparser.Error as e:

@@ -17,8 +17,8 @@ from nanouft.compare import stats
 Parts = tuple[tuple[str, ...], ...]
 
 
-class Asked(NamedTuple):
-    """The difference that a question asks for, on one model, task by task."""
+class Difference(NamedTuple):
+    """What a question asks for, on one model, task by task."""
     gaps: dict[str, np.ndarray]         # (seeds, prompts) of each task
     groups: dict[str, np.ndarray]       # (prompts,) one number for prompts that ask the same fact
     parts: Parts                        # the mean is that of the means of the parts
@@ -43,26 +43,26 @@ def weights(parts: Parts, without: str = "") -> dict[str, float]:
     return {task: 1 / len(left) / len(part) for part in left for task in part}
 
 
-def moments(asked: Asked, share: dict[str, float] | None = None) -> stats.Moments:
+def moments(asked: Difference, share: dict[str, float] | None = None) -> stats.Moments:
     """Mean, variance, degrees of freedom of the tasks' sum with these shares [of the parts]."""
     share = share or weights(asked.parts)
     return stats.moments([asked.gaps[task] * of_task for task, of_task in share.items()],
                          [asked.groups[task] for task in share], asked.redrawn)
 
 
-def mean_without(asked: Asked, task: str) -> float:
+def mean_without(asked: Difference, task: str) -> float:
     return sum(share * asked.gaps[name].mean()
                for name, share in weights(asked.parts, task).items())
 
 
-def largest(asked: Asked) -> str:
+def largest(asked: Difference) -> str:
     """The task that adds most in the direction of the mean."""
     adds = {task: share * asked.gaps[task].mean() for task, share in weights(asked.parts).items()}
     direction = np.sign(sum(adds.values()))
     return max(adds, key=lambda task: direction * adds[task])
 
 
-def rests_on_largest(asked: Asked, verdict: str) -> bool:
+def rests_on_largest(asked: Difference, verdict: str) -> bool:
     task, tasks = largest(asked), len(asked.gaps)
     if verdict == "undecided" or tasks == 1:
         return False
@@ -76,23 +76,17 @@ def rests_on_largest(asked: Asked, verdict: str) -> bool:
     return beyond or limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2
 
 
-def findings_of(questions: list[Asked]) -> list[Finding]:
+def findings_of(questions: list[Difference]) -> list[Finding]:
     """What came of all questions of a run, on one model."""
-    out = []
-    for asked, verdict in zip(questions, holm(questions)):
-        mean, variance, freedom = moments(asked)
+    out, found = [], [(*moments(asked), asked.test) for asked in questions]
+    for asked, (mean, variance, freedom, _), (_, verdict) in zip(questions, found,
+                                                                 stats.decide(found)):
         out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
         if len(asked.gaps) > 1:
             task = largest(asked)
             out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
                                        rests=rests_on_largest(asked, verdict))
     return out
-
-
-def holm(questions: list[Asked]) -> list[str]:
-    """The verdicts of questions that share one correction."""
-    return [said for _, said in stats.decide([(*moments(asked), asked.test)
-                                              for asked in questions])]
 
 
 def points(mean: float, half: float) -> str:

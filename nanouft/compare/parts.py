@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from nanouft.compare.locks import held
 from nanouft.data.files import items
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import LeftOut, parse, reasons
@@ -56,7 +55,11 @@ def cut(files: list[str], out: Path) -> dict[str, Path]:
                            if where not in unread and part_of.get(where, "train") == part)
              for part in DOES}
     folder = out / f"rows-{hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]}"
-    return {part: write_once(folder / f"{part}.jsonl", text) for part, text in lines.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, text in lines.items():
+        if not (folder / f"{part}.jsonl").exists():
+            write_text(folder / f"{part}.jsonl", text)
+    return {part: folder / f"{part}.jsonl" for part in lines}
 
 
 def redrawn(train: Path, seed: int) -> Path:
@@ -69,14 +72,6 @@ def redrawn(train: Path, seed: int) -> Path:
     row_of = dict(found)
     groups = [*by_question(found, str(train))[0].values()]
     drawn = np.random.default_rng([seed, 19]).integers(0, len(groups), len(groups))
-    text = "".join(json.dumps(row_of[where], default=str) + "\n"
-                   for i in sorted(drawn) for where in groups[i])
-    return write_once(file, text)
-
-
-def write_once(file: Path, text: str) -> Path:
-    """Another comparison may write the same now."""
-    with held(file.parent, file.name):
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            write_text(file, text)
+    write_text(file, "".join(json.dumps(row_of[where], default=str) + "\n"
+                             for i in sorted(drawn) for where in groups[i]))
     return file

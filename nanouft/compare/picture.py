@@ -3,7 +3,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nanouft.compare.verdicts import Question, Result, sign
+from nanouft.compare.verdicts import MEASURES, Question, Result
 from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, Look, look
 from nanouft.pictures.plots import STYLE, as_svg
 
@@ -12,10 +12,11 @@ LONGEST = 22                    # letters of a name
 COLOURS = {"better": UP, "worse": DOWN}
 
 
-def picture(results: list[Result], questions: list[Question], measure: str, scale: float) -> str:
+def picture(results: list[Result], questions: list[Question]) -> str:
     """SVG for light and dark pages."""
     looks = [look(x.arm.stages[-1][0] if x.arm else "base") for x in results]
-    way = sign(results[0].measure) * scale
+    measure = MEASURES[results[0].measure]
+    scale, way = measure.scale, measure.sign * measure.scale
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         fig = Figure(figsize=(WIDTH, 1.5 + ROW * (len(results) + 1.5 * len(questions))),
                      layout="constrained")
@@ -35,7 +36,7 @@ def picture(results: list[Result], questions: list[Question], measure: str, scal
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
         below.axvline(0, color=SOFT.light, linewidth=1)
-        name_rows(above, [short(x.name) for x in results], measure)
+        name_rows(above, [short(x.name) for x in results], measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
                   "difference")
         return as_svg(fig, "Scores and differences",
@@ -50,6 +51,7 @@ def name_rows(ax: Axes, names: list[str], title: str) -> None:
     ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.8))
     ax.set_yticklabels(names, color=INK.light)
     ax.set_title(title, loc="left", fontsize=11, color=INK.light)
+    ax.locator_params(axis="x", nbins=5)
     ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(SOFT.light)

@@ -1,25 +1,31 @@
 """Each run in a process of its own: it imports what its loss needs and nothing of another's, and it
 may end without harm to the rest.
 
+    alone_in(folder)                    # waits while another comparison works there
     carry_out(jobs, 2, bar)             # two at once; those that are done are not made again
 
-Whoever starts it may be stopped or killed at any moment. A worker ends when its parent does.
+Whoever starts it may be stopped or killed at any moment. A worker ends when its parent does, so
+what is half done in a folder that nobody else works in belongs to nobody.
 """
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from nanouft.compare.locks import sweep
 from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import remove
+from nanouft.plumbing.printing import SILENT, say
+from nanouft.run.folder import locked
 
 BEGAN = time.time()
 AGAIN = "what is done is kept, and the same command goes on"
@@ -67,6 +73,29 @@ def end(pid: int) -> None:
 
 
 # ---- in the parent -------------------------------------------------------------------------------
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """One comparison at a time works in a folder; the next one waits for its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as at_end:
+        for waited in itertools.count():
+            try:
+                at_end.enter_context(locked(folder, "lock"))
+                break
+            except UserError:
+                if not waited:
+                    say(f"{folder}: another comparison works there; this one waits for its end")
+                time.sleep(1)
+        yield
+
+
+def sweep(places: Iterable[Path]) -> None:
+    """Remove what a killed process has left of a folder or of scores."""
+    for place in places:
+        for left in [*place.glob("*.partial"), *place.glob("*/*.partial")]:
+            remove(left)
+
+
 def missing(jobs: Iterable[Job]) -> list[Job]:
     """What is to be done, each job behind those that it needs."""
     todo: dict[tuple, Job] = {}
@@ -81,6 +110,11 @@ def missing(jobs: Iterable[Job]) -> list[Job]:
     return [*todo.values()]
 
 
+def bar_of(total: int) -> tqdm:
+    return tqdm(total=total, unit="run", disable=SILENT, leave=False, smoothing=0,
+                mininterval=0.5 if sys.stderr.isatty() else 30)
+
+
 def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) -> None:
     """All jobs. UserError of the first that fails, in one line. Whatever happens, no worker goes
     on after it, and what they have begun is removed. drop: remove heavy weights of which nothing
@@ -91,14 +125,10 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
     bar.total += len(todo) - len({job.key for job in jobs})        # those that are there
     bar.refresh()
     places = {job.folder.parent for job in todo}
-    for place in places:
-        if place.exists():
-            sweep(place)
+    sweep(places)
     try:
         while todo or running:
-            busy = {job.key for job in [*todo, *(job for job, *_ in running.values())]}
-            ready = [job for job in todo if not busy & {x.key for x in job.needs}]
-            for job in ready[:workers - len(running)]:
+            for job in ready(todo, [job for job, *_ in running.values()])[:workers - len(running)]:
                 todo.remove(job)
                 process, answer = start(job)
                 running[process.sentinel] = job, process, answer
@@ -114,18 +144,29 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
         for _, process, _ in running.values():
             end(process.pid)
             process.join()
-        for place in places:
-            if place.exists():
-                sweep(place)
+        sweep(places)
+
+
+def ready(todo: list[Job], running: list[Job]) -> list[Job]:
+    """Those that read nothing which is still to be made. Of jobs that train other models first
+    one goes at a time: they may train the same."""
+    missing = {job.key for job in [*todo, *running]}
+    found: list[Job] = []
+    for job in todo:
+        first = job.alone and any(x.alone for x in [*running, *found])
+        if not first and not missing & {x.key for x in job.needs}:
+            found.append(job)
+    return found
 
 
 def start(job: Job) -> tuple[Any, connection.Connection]:
     """A process that has begun with a job, and where it will say how that went. On Linux it comes
-    from a server that has imported torch once, and nothing else of yours."""
+    from a server that has imported torch once (and torch._dynamo, as AdamW does), and nothing of
+    yours."""
     context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(["nanouft.compare.processes", "nanouft.train",
-                                        "nanouft.evaluate"])
+                                        "nanouft.evaluate", "torch._dynamo"])
     answer, theirs = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(job, BEGAN, theirs), daemon=True)
     process.start()
@@ -153,9 +194,6 @@ def stoppable() -> Iterator[None]:
     """SIGTERM does what Ctrl-C does."""
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {x: signal.signal(x, stop) for x in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -1,6 +1,6 @@
 """One training and its scores: what a run depends on, is it there, and how it is made.
 
-    job = Job(folder, words, Asked("", "test", 900, 100, tasks), init="base")
+    job = job_for(place, "sft seed 0", words, "base", asked=Asked("", "test", 900, 100, tasks))
     is_done(job)                        # made and scored, by the code and from the files of today
     do(job, since)                      # both, in a process of its own (processes.py)
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
@@ -10,13 +10,13 @@ precision, versions, the file of a loss of one's own. What such a file imports i
 has run. So made.json in the folder lists every Python file that the process had imported outside of
 the installed libraries, nanouft's own too, with its hash. If one has changed, the run is made anew.
 """
-import contextlib
 import json
 import os
 import re
 import shlex
 import time
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +27,15 @@ import torch
 from nanouft import __version__
 from nanouft.compare.asked import Asked, Values, measure
 from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
-from nanouft.compare.locks import held
+from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
-from nanouft.plumbing.files import read_json, removed_unless_whole, rename, write_json
+from nanouft.plumbing.files import (
+    own_file,
+    read_json,
+    removed_unless_whole,
+    rename,
+    write_json,
+)
 
 MADE = "made.json"
 MORE = "--plain --items 0 --save-every 0 --threads 1".split()
@@ -39,8 +45,8 @@ KEPT = 40_000_000               # bytes: heavier weights are removed when they h
 class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
-    words: tuple[str, ...]      # of the program; none: the start model is only scored
-    asked: Asked | None         # None: it is read by other jobs alone
+    words: tuple[str, ...] = ()     # of the program; none: the start model is only scored
+    asked: Asked | None = None  # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
@@ -62,10 +68,28 @@ class Job(NamedTuple):
         return f"python -m {self.program.split(':')[0]} {shlex.join(self.words)}"
 
 
-def folder_for(place: Path, name: str, words: Sequence[str], reads: Iterable[str]) -> Path:
-    """The folder of a run: a plain name, and a hash of its command and of all that it reads."""
+@cache
+def start_folder(init: str) -> str:
+    """Where a start model lies. The hub is asked once."""
+    return str(folder_of(init)) if init == "base" or init.startswith("hub:") else init
+
+
+def job_for(place: Path, label: str, words: Sequence[str], init: str, needs: Sequence[Job] = (),
+            **more: Any) -> Job:
+    """A job whose folder has a plain name with a hash of its command and of all that it reads: the
+    start model, files and model folders. (What other jobs make is in their names.)"""
+    made = tuple(str(x.folder) for x in needs)
+    reads = [own_file(x) or x for x in words if not x.startswith(made)]
+    reads = [x for x in reads if Path(x).exists() and x != init]
     told = [__version__, torch.__version__, *words, *map(hash_of_input, reads)]
-    return place / f"{re.sub('[^.a-zA-Z0-9]+', '_', name)[:60].strip('_')}-{short_hash(told)}"
+    told += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
+    name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(told)}"
+    return Job(place / name, tuple(words), init=init, needs=tuple(needs), **more)
+
+
+def with_needs(job: Job) -> list[Job]:
+    """What it reads, made first, and itself."""
+    return [*(x for needed in job.needs for x in with_needs(needed)), job]
 
 
 # ---- is it there? --------------------------------------------------------------------------------
@@ -116,20 +140,13 @@ def what_is_left(folder: Path) -> str:
 
 # ---- in a process of its own ---------------------------------------------------------------------
 def do(job: Job, since: float) -> None:
-    """Train, if the folder is missing or stale; score, if the scores are. Another comparison that
-    does the same now is waited for. since: when the comparison began."""
+    """Train, if the folder is missing or stale; score, if the scores are. since: when the
+    comparison began."""
     began = time.time()
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
-    with held(job.folder.parent, job.folder.name):
-        usable = is_usable(job)
-        if is_done(job) and usable:
-            return
-        if not usable:
-            with held(job.folder.parent, "alone") if job.alone else contextlib.nullcontext():
-                make(job, since, began)
-        if job.asked is not None and not made(job.folder).get("diverged"):
-            job.folder.mkdir(exist_ok=True)
-            write_scores(job, since, began)
+    if not is_usable(job):
+        make(job, since, began)
+    if not is_done(job):
+        write_scores(job, since, began)
 
 
 def make(job: Job, since: float, began: float) -> None:
@@ -161,6 +178,7 @@ def cost(folder: Path) -> dict[str, float]:
 
 def write_scores(job: Job, since: float, began: float) -> None:
     assert job.asked
+    job.folder.mkdir(parents=True, exist_ok=True)
     found = measure(job.asked, str(job.folder) if job.words else job.init)
     said = {"files": hashes(since, began), "of": weights_of(job)}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}

@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 
 MARGIN = 0.02       # of "not inferior" and "as good": two points
+OF_FILE = 4 / 3     # luck of a file of rows, as variance, in that of a draw of it; so simulated
 LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN),
           "within 3": (-0.03, 0.03)}            # C13, C14: three points
 
@@ -29,8 +30,9 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray], redrawn: bool = Fa
     groups    per family one array (prompts,) of numbers; prompts that share a number ask for the
               same fact, so they count as one draw
     redrawn   did each seed train on rows drawn anew, with replacement, from one file? The luck of
-              the file itself is in all of them: it is as large as that of a draw (the bootstrap's
-              idea), and does not shrink with more seeds
+              the file itself is in all of them: it is about as large as that of a draw (the
+              bootstrap's idea), and does not shrink with more seeds. A third more is taken:
+              where shares come near 0 or 1, draws of a lucky file differ less
     """
     seeds = len(gaps[0])
     mean = sum(gap.mean() for gap in gaps)
@@ -48,12 +50,12 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray], redrawn: bool = Fa
         residual = (gap - gap.mean(0) - gap.mean(1, keepdims=True) + gap.mean()) @ member
         in_both += scale * (residual ** 2).sum() / (seeds - 1) / seeds
     if redrawn:
-        over_seeds += of_seed
+        over_seeds += OF_FILE * of_seed
     variance = max(over_seeds, over_prompts, in_both, over_seeds + over_prompts - in_both)
     # Satterthwaite's degrees of freedom: few where the seeds differ, many where only the prompts do
     freedom = (seeds - 1) * max(1.0, (variance / over_seeds) ** 2) if over_seeds else math.inf
     if redrawn:             # few seeds that agree by chance would hide the luck of the file
-        freedom = min(freedom, 2 * (seeds - 1))
+        freedom = seeds - 1
     return mean, variance, freedom
 
 

@@ -14,14 +14,38 @@ from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
 from nanouft.compare.asked import Values
 from nanouft.compare.comparison import ALL, Comparison
-from nanouft.compare.judge import Asked, largest, moments, rests_on_largest
+from nanouft.compare.judge import Difference, largest, moments, rests_on_largest
 from nanouft.plumbing.errors import UserError
 
-ORDER = ("reward", "score", "prefers", "auc", "nll")        # what judges, if it is measured
 MARGIN = 0.02           # two points of 100, or .02 nats per token
 OF_SPREAD = 0.1         # of rewards: this part of their standard deviation at the start
-SHARES = ("score", "prefers", "auc")                        # from 0 to 1
 MANY = 5                # seeds; with fewer a verdict hangs on each of them by chance
+
+
+class Measure(NamedTuple):
+    title: str
+    unit: str = ""
+    sign: int = 1                       # -1: less is better
+    trained: str = ""                   # which losses train it directly
+
+    @property
+    def scale(self) -> int:
+        """A share is printed as points of 100."""
+        return 100 if self.unit == "points" else 1
+
+    def text(self, x: float, sign: str = "") -> str:
+        return f"{self.scale * x:{sign}.{1 if self.scale == 100 else 3}f}"
+
+
+MEASURES = {                            # the first that there is judges, here and in tries
+    "reward": Measure("reward"),
+    "score": Measure("score of 100", "points"),
+    "prefers": Measure("pairs won, %", "points", trained="losses of pairs train what judges here, "
+                       "the share of pairs won; a reward (--reward) would judge answers"),
+    "auc": Measure("AUC of 100", "points"),
+    "nll": Measure("nats per token", "nats", -1, "sft and its relatives train what judges here, "
+                   "the loss of demonstrations; a reward (--reward) would judge answers"),
+    "stops": Measure("stop, %", "points")}
 
 
 class Result(NamedTuple):
@@ -35,9 +59,12 @@ class Result(NamedTuple):
     cost: dict[str, float] = {}
 
     @property
+    def asked(self) -> Difference:
+        return Difference(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
+
+    @property
     def moments(self) -> stats.Moments:
-        return moments(Asked(self.scores, self.groups, (tuple(self.groups),), "better",
-                             self.redrawn))
+        return moments(self.asked)
 
     @property
     def half(self) -> float:
@@ -56,19 +83,20 @@ class Question(NamedTuple):
     of: int                             # questions that share the 5 %
     margin: float
 
-    def asked(self, without: int | None = None) -> Asked:
+    def asked(self, without: int | None = None) -> Difference:
         """What `a` scores more than `b` (of a loss: less), seed by seed, question by question."""
-        way = sign(self.a.measure)
-        gaps = {part: way * (x - self.b.scores[part]) for part, x in self.a.scores.items()}
+        gaps = {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
+                for part, x in self.a.scores.items()}
         if without is not None:
             gaps = {part: np.delete(gap, without, 0) for part, gap in gaps.items()}
-        return Asked(gaps, self.a.groups, (tuple(gaps),), "better", self.a.redrawn)
+        return self.a.asked._replace(gaps=gaps)
 
     def interval(self, without: int | None = None) -> tuple[float, float]:
         """(mean, half of the interval that decides); above 0 is better."""
         mean, variance, freedom = moments(self.asked(without))
-        least = least_variance(self.a.groups) if self.a.measure in SHARES else 0.0
-        return float(mean), stats.half_width(max(variance, least), freedom, looks=self.of)
+        if MEASURES[self.a.measure].unit == "points":
+            variance = max(variance, least_variance(self.a.groups))
+        return float(mean), stats.half_width(variance, freedom, looks=self.of)
 
     @property
     def verdict(self) -> str:
@@ -76,7 +104,7 @@ class Question(NamedTuple):
 
     def hangs_on(self) -> list[int]:
         """Numbers of the seeds without which a lead is undecided; not asked of a few seeds."""
-        seeds = len(next(iter(self.a.scores.values())))
+        seeds = len(self.a.of_seeds())
         if self.verdict not in ("better", "worse") or seeds < MANY:
             return []
         return [seed for seed in range(seeds)
@@ -84,11 +112,8 @@ class Question(NamedTuple):
 
     def rests_on(self) -> str:
         """The one task that makes a lead; "" if there is none."""
-        if self.verdict not in ("better", "worse"):
-            return ""
-        asked = self.asked()
-        said = "holds" if self.verdict == "better" else "does not hold"
-        return largest(asked) if rests_on_largest(asked, said) else ""
+        said = {"better": "holds", "worse": "does not hold"}.get(self.verdict, "undecided")
+        return largest(self.asked()) if rests_on_largest(self.asked(), said) else ""
 
 
 def least_variance(groups: dict[str, np.ndarray]) -> float:
@@ -103,16 +128,12 @@ def word(mean: float, half: float, margin: float) -> str:
     return "undecided" if abs(mean) <= half else "better" if mean > 0 else "worse"
 
 
-def sign(measure: str) -> int:
-    return -1 if measure == "nll" else 1
-
-
 def judged_by(c: Comparison, scores: Values) -> str:
     """The measure that judges, here and in tries."""
     if c.cfg.by and c.cfg.by not in scores:
         raise UserError(f"--by {c.cfg.by}: these rows give "
                         f"{', '.join(x for x in scores if ' ' not in x)}")
-    return c.cfg.by or next(x for x in ORDER if x in scores)
+    return c.cfg.by or next(x for x in MEASURES if x in scores)
 
 
 def mean_of(parts: dict[str, np.ndarray]) -> float:
@@ -124,40 +145,37 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     assert start.asked
     first = runs.values(start) or {}
     measure = judged_by(c, first)
-    groups = start.asked.groups() if not c.parts else {
-        part: first[f"{measure} groups"][part] for part in first[measure]}
-    results = [result(c, None, [first] * len(c.seeds), groups, measure)]
+    groups = first[f"{measure} groups"] if c.parts else start.asked.groups()
+    results = [result("start model", [first] * len(c.seeds), groups, measure)]
     for arm in c.arms:
         found = [x for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
-        results.append(result(c, arm, found, groups, measure))
+        results.append(result(arm.name, found, groups, measure)._replace(
+            arm=arm, redrawn=bool(c.parts), cost=cost(c, arm)))
     arms = results[1:]
     pairs = [(a, b) for i, b in enumerate(arms) for a in arms[i + 1:]
              if (a.arm == c.asks if c.asks else len(arms) <= ALL or i == 0)]
-    margin = margin_of(c, measure, first)
+    margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
+    if c.cfg.margin:
+        margin = c.cfg.margin / MEASURES[measure].scale
     return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
 
 
-def margin_of(c: Comparison, measure: str, first: Values) -> float:
-    scale = 100 if measure in SHARES else 1
-    if c.cfg.margin:
-        return c.cfg.margin / scale
-    return OF_SPREAD * float(first[measure]["rows"].std()) if measure == "reward" else MARGIN
-
-
-def result(c: Comparison, arm: Arm | None, found: list[Values], groups: dict,
-           measure: str) -> Result:
+def result(name: str, found: list[Values], groups: dict, measure: str) -> Result:
     scores = {part: np.array([x[measure][part] for x in found]) for part in groups}
     others = {what: float(np.mean([mean_of(x[what]) for x in found])) for what in found[0]
               if what != measure and " " not in what}
-    if arm is None:
-        return Result("start model", scores, groups, measure, others)
-    cost = dict.fromkeys(("steps", "answers", "seconds"), 0.0)
+    return Result(name, scores, groups, measure, others)
+
+
+def cost(c: Comparison, arm: Arm) -> dict[str, float]:
+    """Steps, answers read and CPU seconds of all stages, the mean over seeds."""
+    total = dict.fromkeys(("steps", "answers", "seconds"), 0.0)
     for part in arm.chain:
         pace = c.paces[part.stages[-1]]
         for seed in c.seeds:
             spent = runs.made(c.job(part, seed).folder)
-            cost["steps"] += spent.get("steps", pace.steps) / len(c.seeds)
-            cost["answers"] += pace.answers / len(c.seeds) * spent.get(
-                "rows", pace.steps * pace.batch_size)
-            cost["seconds"] += spent["seconds"] / len(c.seeds)
-    return Result(arm.name, scores, groups, measure, others, arm, bool(c.parts), cost)
+            read = pace.answers * spent.get("rows", pace.steps * pace.batch_size)
+            for what, x in (("steps", spent.get("steps", pace.steps)), ("answers", read),
+                            ("seconds", spent["seconds"])):
+                total[what] += x / len(c.seeds)
+    return total

@@ -107,18 +107,17 @@ def removed_unless_whole(partial: Path) -> Iterator[Path]:
         raise
 
 
-def lock(file: int, byte: int | None = None, on: bool = True) -> None:
-    """Lock an open file, or one byte of it, or free it. BlockingIOError, or PermissionError on
-    Windows, if another process holds it; another OSError on a drive without locks."""
+def lock(file: int) -> None:
+    """Lock an open file. BlockingIOError, or PermissionError on Windows, if another process holds
+    it; another OSError on a drive without locks."""
     try:
         import fcntl
-    except ImportError:                                     # Windows has locks of bytes alone
+    except ImportError:                     # Windows has locks of bytes: of one behind all text
         import msvcrt
-        os.lseek(file, 2**30 if byte is None else byte, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_NBLCK if on else msvcrt.LK_UNLCK, 1)  # type: ignore
-        return
-    how = fcntl.LOCK_EX | fcntl.LOCK_NB if on else fcntl.LOCK_UN
-    fcntl.flock(file, how) if byte is None else fcntl.lockf(file, how, 1, byte)
+        os.lseek(file, 2**30, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)                # type: ignore
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def remove(path: Path) -> None:

@@ -498,14 +498,18 @@ class Mine(Objective):
     ("def loss", "def choose", "choose may not be changed here"),
     ("heavy: float = 3.0", 'data = "pairs"', "data may not be changed here"),
     ("class Mine", "class One(Objective):\n    pass\n\nclass Mine", "holds 2 classes"),
+    ("class Mine", "import helper\n\nclass Mine", r"imports helper\.py; an entry is one file"),
     ("return", "return (", "cannot be read")])
 def test_an_entry_writes_its_loss_alone(part, instead, told):
     file = Path("mine.py")
     file.write_text(ENTRY, encoding="utf-8-sig")                # as Windows' Notepad saves it
     arena.check_entry(file)
+    Path("helper.py").touch()
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
         arena.check_entry(file)
+    with pytest.raises(UserError, match="dft is a method of nanouft"):
+        arena.check_entry(Path("dft.py"))
 
 
 def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):

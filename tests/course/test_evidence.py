@@ -165,11 +165,11 @@ def test_a_verdict_that_hangs_on_one_seed_is_called_fragile():
         assert bool(pages.fragile(text)) == ("{fragile}" in text), file.name
 
 
-def made_of(effects: dict[str, float], parts=None) -> judge.Asked:
+def made_of(effects: dict[str, float], parts=None) -> judge.Difference:
     """Five seeds and 100 prompts of each family, with these differences."""
     rng = np.random.default_rng(1)
     gaps = {name: effect + rng.normal(0, 0.2, (5, 100)) for name, effect in effects.items()}
-    return judge.Asked(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
+    return judge.Difference(gaps, dict.fromkeys(gaps, np.arange(100)), parts or (tuple(gaps),),
                        "better")
 
 
@@ -199,7 +199,7 @@ def test_a_family_that_goes_leaves_its_share_to_its_part():
         (sum(means[x] for x in "abc") / 3 + means["e"] + means["f"]) / 3)
 
 
-def redrawn(asked: judge.Asked, effect: float, rng: np.random.Generator) -> judge.Asked:
+def redrawn(asked: judge.Difference, effect: float, rng: np.random.Generator) -> judge.Difference:
     """Seeds and groups of prompts drawn again, with replacement, with this effect in every family.
     Each drawn group is a draw of its own."""
     seeds = rng.integers(0, 5, 5)
@@ -240,11 +240,12 @@ def test_what_a_plan_makes(name):
     run = plan.read(name)
     if name in judge.RUNS:
         assert plan.scores(name)["scores"].shape == (
-            len(run.trainings), len(run.models), len(run.seeds()), len(run.tasks), run.items)
+            len(run.trainings), len(run.models), len(run.seeds()), len(run.tasks),
+            train.asked_of(run).items)
     assert not {*run.made} & {*run.trainings}
     made: dict = {}
     for (training, *_), job in train.jobs_of(run, 0).items():
-        for x in train.with_needs(job):
+        for x in runs.with_needs(job):
             assert not x.words or made.setdefault(x.folder, x.words) == x.words
             needed = {word.removesuffix(".jsonl").rpartition("/")[0] if word.endswith(".jsonl")
                       else word for word in x.words if word.startswith(str(train.OUT))}
@@ -260,10 +261,12 @@ def test_tries_have_validation_prompts_and_no_questions():
     def without_rate(flags: str) -> str:
         return re.sub(r" --lr \S+", "", flags)
     for run in map(plan.read, plan.NAMES):
-        assert (run.split == "val") == (not run.questions)
-        if run.split == "val":
+        tries = train.asked_of(run).split == "val"
+        assert tries == (not run.questions)
+        if tries:
             asked = plan.read(run.name.rstrip("st"))
-            assert not {*run.seeds()} & {*asked.seeds()} and run.prompts != asked.prompts
+            assert not {*run.seeds()} & {*asked.seeds()}
+            assert run.run["prompts"] != asked.run["prompts"]
             starts = {"", *(flags.partition("<- ")[2] for flags in run.trainings.values())}
             tries = Counter(without_rate(flags) for name, flags in run.trainings.items()
                             if flags and name not in starts)
@@ -451,47 +454,28 @@ def test_the_control_reads_another_word_of_the_answer_where_the_guess_is_wrong(m
 
 
 # ---- its trainings -------------------------------------------------------------------------------
-@pytest.fixture
-def small_plan(own_plan, tmp_path, monkeypatch):
-    """C8 with trainings of a moment, made in a folder of its own. Returns own_plan."""
-    own_plan("800 to 804", "800 to 800")
-    own_plan("prompts = 4", "prompts = 4\nitems = 2")
+def test_what_another_plan_left_is_not_taken_for_this_ones(own_plan):
+    """Whatever it reads in its turn, and whatever is asked: it is in the names of folder or scores.
+    What the same plan left is there."""
     own_plan("SFT = --objective sft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
              "SFT = --objective sft --rows 8 --steps 1\nbase =")
     own_plan("DFT = --objective dft --rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3",
              "DFT = --objective sft --data {right}/demos.jsonl --steps 1")
     own_plan("[trainings]", "[made]\nright = keep --rows 8 --passed\n\n[trainings]")
-    monkeypatch.setattr(train, "OUT", tmp_path / "out")
-    train.train("C8", 0, 1)
-    return own_plan
 
-
-def test_what_another_plan_left_is_not_taken_for_this_ones(small_plan, capsys):
-    """Whatever it reads in its turn, and whatever is asked; what the same plan left is there."""
-    def again() -> tuple[str, np.ndarray]:
-        found = train.train("C8", 0, 1)["scores"]
-        return capsys.readouterr().out.strip().partition("C8: ")[2], found
-    kept = again()
-    assert kept[0] == "0 scored, 3 were there"
-    for old, new, scored in (
+    def scored() -> list[Path]:
+        return [train.job_of(plan.read("C8"), x, 0, 800).scored for x in ("SFT", "base", "DFT")]
+    kept = scored()
+    for old, new, changed in (
             ("sft --rows 8 --steps 1", "sft --rows 8 --steps 2", 1),
             ("keep --rows 8", "keep --rows 9", 1),                      # DFT reads what is kept
-            ("prompts = 4", "prompts = 5", 3), ("items = 2", "items = 3", 3),
-            ("items = 2", "items = 2\nlongest = 20", 3),
+            ("prompts = 4", "prompts = 5", 3), ("prompts = 4", "prompts = 4\nitems = 3", 3),
+            ("prompts = 4", "prompts = 4\nlongest = 20", 3),
             ("rules rules_new unknown", "rules_new rules unknown", 3)):
-        small_plan(old, new)
-        assert again()[0] == f"{scored} scored, {3 - scored} were there", new
-        small_plan(new, old)
-    assert again()[0] == kept[0] and np.array_equal(again()[1], kept[1])
-    assert all(Path(words.split()[-1]).is_dir() for words in train.commands("C8", 0))
-
-
-def test_a_training_that_fails_is_named_and_leaves_nothing(small_plan, tmp_path):
-    small_plan("keep --rows 8", "keep --rows 8 --share 7")
-    told = "^right, N1/800: .*--share.*python -m lessons.evidence.keep"
-    with pytest.raises(UserError, match=told):
-        train.train("C8", 0, 1)
-    assert not [*(tmp_path / "out").rglob("*.partial")]
+        own_plan(old, new)
+        assert sum(x != y for x, y in zip(scored(), kept)) == changed, new
+        own_plan(new, old)
+    assert scored() == kept
 
 
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
@@ -537,6 +521,9 @@ def test_a_plan_of_ones_own_is_trained_kept_beside_it_and_judged(tmp_path, monke
         command.main(["plans/my.ini"])
     command.main(["--train", "plans/my.ini", "--keep", "--workers", "2"])
     assert "plans/my.ini: 6 scored, 0 were there" in capsys.readouterr().out
+    command.main(["--train", "plans/my.ini", "--keep"])
+    assert "plans/my.ini: 0 scored, 6 were there" in capsys.readouterr().out
+    assert all(Path(x.split()[-1]).is_dir() for x in train.commands("plans/my.ini", 0))
     assert {x.name for x in Path("plans").iterdir()} == {"my.ini", "my.npz.xz"}
     command.main(["plans/my.ini"])
     line, = judge.lines("plans/my.ini")

@@ -90,10 +90,9 @@ def test_a_number_that_makes_no_sense_is_one_line(words, capsys):
     assert out == "" and "--steps" in told
 
 
-def test_a_guess_for_the_arena_is_a_number(capsys):
-    with pytest.raises(SystemExit):
+def test_a_guess_for_the_arena_is_a_number():
+    with pytest.raises(UserError, match="invalid number value: 'nan'"):
         arena.main(["--guess", "nan"])
-    assert "invalid number value: 'nan'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -12,31 +12,32 @@ Your file runs in a container where there is one. Only the weights that it train
 this program scores them. Two entries with the same score, lead and interval are probably one loss
 under two names. What a cheat can still do stands in docs/teaching.md.
 """
-import argparse
 import ast
 import csv
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lessons.behind.tasks.child import PYTHON, ROOT, container
 from nanouft.compare import __main__ as compare
-from nanouft.compare import code, report
+from nanouft.compare import report
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import plan
+from nanouft.compare.comparison import plan, read_words
 from nanouft.compare.looks import looks
-from nanouft.compare.processes import stoppable
+from nanouft.compare.processes import alone_in, stoppable
 from nanouft.compare.verdicts import verdicts
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano
+from nanouft.objectives import NAMES
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, read_text, remove
 from nanouft.plumbing.printing import say
-from nanouft.run.flags import number
+from nanouft.run.flags import as_flags, parse
 
 CSV = Path("arena.csv")                 # a line for each entry
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
@@ -62,10 +63,19 @@ TASKS = {
 def check_entry(file: Path) -> None:
     """UserError unless the file has one class that writes its `loss` and changes nothing else. It
     is read, not run."""
+    if file.stem in NAMES:
+        raise UserError(f"{file}: {file.stem} is a method of nanouft; give the file another name")
     try:
         tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
+    for node in ast.walk(tree):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [
+            x.name for x in node.names] if isinstance(node, ast.Import) else []
+        for beside in {file.parent / f"{name.partition('.')[0]}.py" for name in names}:
+            if beside.is_file():
+                raise UserError(f"{file}, line {node.lineno}: imports {beside.name}; an entry is "
+                                "one file")
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if len(classes) != 1:
         raise UserError(f"{file}: holds {len(classes)} classes; an entry is one")
@@ -78,25 +88,10 @@ def check_entry(file: Path) -> None:
                             "writes loss, its settings, and helpers whose names begin with _")
 
 
-def neighbours(file: Path) -> set[Path]:
-    """The files beside an entry that it imports, and what these import."""
-    found, todo = set(), [file]
-    while todo:
-        file = todo.pop()
-        found.add(file)
-        for node in ast.walk(ast.parse(read_text(file))):
-            names = [x.name for x in node.names] if isinstance(node, ast.Import) else [
-                node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            beside = {file.parent / f"{name.partition('.')[0]}.py" for name in names}
-            todo += [x for x in beside - found if x.is_file()]
-    return found
-
-
 def in_container(words: list[str]) -> None:
     """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
     that this program writes; what it prints is never believed."""
     out = Path(words[-1])
-    code.ALSO |= neighbours(Path(words[1]))
     room = (out / "room").resolve()
     room.mkdir()
     entry = Path(words[1]).resolve()
@@ -120,60 +115,57 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
     """Train and judge an entry beside the others, and print it. Returns its line of csv. Looks are
     counted at the questions that everybody knows, not at secret ones."""
     check_entry(file)
-    c = plan([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
-              str(900 if seed is None else seed), "--out", "out/arena", *workers])
-    stage, first = (str(file),), c.arms[0].stages[0]
-    c.asks = Arm((stage,), entry.replace("/", "."))
-    c.arms.append(c.asks)
-    c.place = c.root / c.asks.name
-    c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
-    c.programs[stage] = "lessons.behind.classroom.arena:in_container"
-    with stoppable():
+    words = read_words([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
+                        str(900 if seed is None else seed), "--out", "out/arena", *workers])
+    with stoppable(), alone_in(words.root):
+        c = plan(words)
+        stage, first = (str(file),), c.arms[0].stages[0]
+        c.asks = Arm((stage,), entry.replace("/", "."))
+        c.arms.append(c.asks)
+        c.place = c.root / c.asks.name
+        c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
+        c.programs[stage] = "lessons.behind.classroom.arena:in_container"
         compare.train_all(c)
-    results, questions = verdicts(c)
-    earlier = looks(c, results[0].measure) if seed is None else []
-    say(*report.table(c, results, questions, earlier), sep="\n")
-    say(f"Each task, picture and commands: {report.write(c, results, questions, earlier)}")
+        results, questions = verdicts(c)
+        report.tell(c, results, questions, looks(c) if seed is None else [])
     mean, half = questions[0].interval()
     return {"entry": entry, "score": round(100 * results[-1].moments[0], 1),
             "lead": round(100 * mean, 1), "half": round(100 * half, 1),
             "verdict": questions[0].verdict, "rate": f"{c.rate(c.asks):.2g}"}
 
 
+@dataclass
+class ArenaFlags:
+    entries: list[str] | None = None    # files with a loss, or folders of such files
+    task: Literal["stop", "wrong"] = "stop"
+    guess: float | None = None          # by how many points you lead the first method beside yours
+    test_seed: int | None = None        # draws other test questions; the lecturer keeps it secret
+    workers: int | None = None          # processes [one for each core]
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons arena", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py",
-                        help="files with a loss, or folders of such files")
-    parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
-    parser.add_argument("--guess", type=number(float), metavar="POINTS",
-                        help="by how many points you expect to lead the first method beside yours")
-    parser.add_argument("--test-seed", type=int,
-                        help="a seed that draws other test prompts; the lecturer keeps it secret")
-    parser.add_argument("--workers", help="processes [one for each core]")
-    cfg = parser.parse_args(argv)
-    task = TASKS[one_of("task", cfg.task, TASKS)]
-    if not cfg.entries:
+    cfg = parse(ArenaFlags, argv, "python -m lessons arena", __doc__, words="entries")
+    task, entries = TASKS[cfg.task], [Path(x) for x in cfg.entries or ()]
+    if not entries:
         for name, each in TASKS.items():
             say(f"{name:8}{each.about}", f"        beside you: {'; '.join(each.beside)}", sep="\n")
         return 0
     if cfg.test_seed is None and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead "
                         f"{task.beside[0]} (0: equal, -3: worse)")
-    files = [x for given in cfg.entries
+    files = [x for given in entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
     if not files:
-        raise UserError(f"{', '.join(map(str, cfg.entries))}: no file ending in .py is there")
-    CSV.open("ab").close()                   # OSError now, and not after the work
-    root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
-                               for x in cfg.entries])
+        raise UserError(f"{', '.join(map(str, entries))}: no file ending in .py is there")
+    CSV.open("ab").close()                  # OSError now, and not after the work
+    root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent) for x in entries])
     lines = []
     for file in files:
         line = {"entry": Path(os.path.relpath(file, root)).with_suffix("").as_posix(),
                 "task": cfg.task, "guess": cfg.guess}
         try:
             line |= enter(line["entry"], file, task, cfg.test_seed,
-                          ["--workers", cfg.workers] if cfg.workers else [])
+                          as_flags({"workers": cfg.workers}))
         except UserError as e:
             say(e)
             line |= {"score": 0, "verdict": str(e)}
