@@ -1,7 +1,7 @@
 """The guesses of a lesson, on its page: controls in place of "write down".
 
 A question with letters gets a button for each of them, one with a number a field with its limits.
-The script fold/guess.js keeps a guess in the browser, and shows it at the fold that has the answer.
+static/guess.js keeps a guess in the browser, and shows it at the fold that has the answer.
 """
 import re
 from pathlib import Path

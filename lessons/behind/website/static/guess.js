@@ -43,3 +43,7 @@ for (const form of document.querySelectorAll("form.guess")) {
   });
   form.addEventListener("submit", (event) => event.preventDefault());
 }
+
+// furo gives its two landmarks no names.
+document.querySelector(".sidebar-drawer").ariaLabel = "All pages";
+document.querySelector(".toc-drawer").ariaLabel = "On this page";
