@@ -26,7 +26,6 @@ from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
 from nanouft.compare.judge import mean_without
-from nanouft.objective import Count
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
@@ -132,7 +131,7 @@ class EvidenceFlags:
     write: bool = False             # write docs/results and README's results
     seeds: Annotated[int, ">= 0"] = 0   # with --train or --commands: only the first N [all]
     keep: bool = False              # with --train: put the scores of all seeds into results/
-    workers: Count = 1              # with --train: processes
+    workers: Annotated[int, ">= 1"] = 1     # with --train: processes
 
 
 def main(argv: list[str] | None = None) -> int:
