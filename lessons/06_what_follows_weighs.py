@@ -240,7 +240,7 @@ lesson.compare(ending["IFT released"], "%")
 # ## Exercise
 # **In your own program.** This lesson unlocks the part `ift_loss`. When
 # `python -m lessons check mine` calls it right, `python -m lessons check mine --run ift`
-# trains the base with your functions and prints the score of 900 questions before and after.
+# trains the base with your functions and shows what it says before and after.
 #
 # ## Two questions
 # 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?

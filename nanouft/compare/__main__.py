@@ -31,7 +31,7 @@ from nanouft.compare.processes import alone_in, bar_of, carry_out, stoppable
 from nanouft.compare.verdicts import MEASURES, judged_by, mean_of, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import write_text
+from nanouft.plumbing.files import own_file, write_text
 from nanouft.plumbing.printing import say
 
 
@@ -56,6 +56,7 @@ def train_all(c: Comparison) -> None:
     with bar_of(1 + len(c.every) * (tries + len(c.seeds))) as bar:
         for depth in sorted({len(arm.stages) for arm in c.every}):
             arms = [arm for arm in c.every if len(arm.stages) == depth]
+            arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
             rates = {arm: [c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries or 1]]
                      for arm in arms}
             bar.set_description("tries of rates", refresh=False)

@@ -54,7 +54,8 @@ def conditions(c: Comparison) -> list[str]:
     else:
         what = (f"NanoWorld: {quantity(asked.items * len(asked.tasks), 'test questions')} of "
                 f"{quantity(len(asked.tasks), 'tasks')}, seed {asked.seed}")
-    tried = (f"{tries} learning rates of each are tried with one seed" if tries > 1 else
+    tried = (f"{tries} learning rates of each are tried with one seed, "
+             "and one more if the best is at the edge" if tries > 1 else
              "No rate is searched")
     text = (f"{what}. Start model {c.train.init}, on {paces[0].device} in {paces[0].dtype}. Each "
             f"stage: {between(x.steps for x in paces)} steps of "

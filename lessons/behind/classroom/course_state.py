@@ -8,7 +8,7 @@ from lessons.course import Question, switches
 from nanouft.plumbing.printing import say
 
 TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
-LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:<15}}{{:<15}}{{}}"      # 80 columns
+LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:<16}}{{:<14}}{{}}"      # 80 columns
 
 
 def tasks_of(number: str) -> str:

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
     if flags.run:
         mine = {name: right[name] for name in parts.PARTS if name in right}
-        say(f"A run of {flags.run} with your {', '.join(mine) or 'no part'}, and ours for the rest")
+        say(f"A run of {flags.run} with {len(mine)} of {len(parts.PARTS)} parts yours")
         parts.run(flags.run, mine)
     return int(bool(missing))
 
