@@ -88,7 +88,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --data demos.jsonl --objective sft --max-length 0": "--max-length",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
         "--max-new",
-    "sample base --prompt Hello --seed 99999999999": "--seed",
+    "sample base --prompt Hello --seed -1": "--seed",
     "train --eval-data demos.jsonl": "--eval-data",
     "evaluate start --reward r.py:length": "--reward",
     "evaluate start --split train": "--split",
