@@ -163,13 +163,6 @@ def test_the_flag_that_is_named_for_another_programs_is_the_one_that_does_the_sa
     assert re.search(r"--[\w-]+", flags.elsewhere(theirs, known))[0] == ours
 
 
-@pytest.mark.parametrize("line", ["--data demos.jsonl --items 9", "--data demos.jsonl --max-new 9"])
-def test_what_a_run_does_not_read_of_its_figures_is_a_note(line, here, capsys):
-    run = f"train --objective sft --init start --steps 1 --plain {line} --out note-"
-    assert call(run + line.split()[2]) == 0
-    assert f"{line.split()[2]}: " in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("name, line", [
     ("transformers", "train --lora 2 --out new"), ("datasets", "data hub:me/mine"),
     ("pyarrow.parquet", "data x.parquet"), ("huggingface_hub", "sample hub:me/mine")])

@@ -24,8 +24,7 @@ from nanouft.plumbing.ranges import Natural, check_ranges
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.folder import MAY_CHANGE_ON_RESUME
 
-WORLD_FLAGS = {"rows", "noise", "skills", "mix", "items"}
-HARMLESS = {"items", "max_new"}                 # where they are not read, a line is enough
+WORLD_FLAGS = {"rows", "noise", "skills", "mix"}
 CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHOWN_BY_HELP = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward",
                  "device", "out", "resume"}
@@ -74,21 +73,17 @@ class TrainFlags:
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
-        for is_idle, names, why in (        # flags that this run would not read
-                (self.data, WORLD_FLAGS - ({"items"} if self.items == 0 else set()),
-                 "belongs to NanoWorld"),
+        for is_idle, names, why in (        # flags by which this run would not be another
+                (self.data, WORLD_FLAGS, "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
-                (not samples and self.reward == "exact", {"reward", "max_new"},
+                (not samples and self.reward == "exact", {"reward"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
                 (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
                  "its own; their reward at each step is in metrics.jsonl"),
                 ("demos" not in kinds, {"noise"},
                  f"spoils demonstrations, and {objective.name} reads none")):
-            if idle := given & names if is_idle else set():
-                told = f"{flag(min(idle - HARMLESS or idle))}: {why}"
-                if idle - HARMLESS:
-                    raise UserError(told)
-                say(f"{told}; it is not read")
+            if is_idle and given & names:
+                raise UserError(f"{flag(min(given & names))}: {why}")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -160,7 +155,7 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: values[name] for name in MAY_CHANGE_ON_RESUME & values.keys()}
     cfg = dataclasses.replace(cfg, resume=folder, **changed)
-    cfg.check(objective, given - HARMLESS)          # that was said of the line that began it
+    cfg.check(objective, given)
     return objective, cfg, given
 
 
