@@ -102,7 +102,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective grpo --eval-every 5": "--eval-every",
     "train --objective rloo --init start --data demos.jsonl": "--reward",
     "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
-    "train --objective rloo --init start --rows 4 --reward r.py": "--reward",
+    "train --objective rloo --init start --rows 4 --reward r.py": "r.py: no model folder",
     "train --objective rloo --init start --rows 4 --batch-size 2 --reward r.py:wrong --out w1":
         "r.py, line 4|ZeroDivisionError",
     "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --out w2":
@@ -113,7 +113,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --init start --out run": "--out",
     "pretrain --width 30": "--width",
     "reward --data demos.jsonl --init start": "needs pairs",
-    "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
+    "train --data one.jsonl --init start --objective sft --batch-size 2": "to learn from is 1 row",
     "sample start --plain --system a --prompt b": "--system",
     "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
     "train --dtype fp16": "fp16",
