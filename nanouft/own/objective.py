@@ -135,16 +135,6 @@ def count_rows(batch: Batch) -> int:
     return len(next(iter(batch.seqs.values())).inputs)
 
 
-def in_words(x: Any) -> str:
-    """"(a tensor of shape (2,), a dict)"."""
-    if isinstance(x, tuple):
-        return f"({', '.join(map(in_words, x))})"
-    if isinstance(x, Tensor):
-        free = "" if x.requires_grad or x.shape else " without gradient"
-        return f"a tensor of shape {tuple(x.shape)}{free}"
-    return f"a {type(x).__name__}"
-
-
 def wrong_result(out: Any, method: str, on_policy: bool) -> str:
     """What is wrong with that which `loss` or `credit` returned; "" if all is well."""
     first, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
@@ -154,17 +144,17 @@ def wrong_result(out: Any, method: str, on_policy: bool) -> str:
             and (first.requires_grad or not torch.is_grad_enabled())
         wanted = "a real number that depends on the log-probs, as a tensor of shape (),"
     if not (right and isinstance(metrics, dict)):
-        return (f"{method} must return {wanted} and a dictionary of metrics; it returned "
-                f"{in_words(out)}")
+        return (f"{method} must return {wanted} and a dictionary of metrics, not "
+                f"{str(out)[:80]}")
     for name, x in metrics.items():
         if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
-            return (f"the metric {name!r} must be a number or a tensor of shape (), and is "
-                    f"{in_words(x)}")
+            return (f"the metric {name!r} must be a number or a tensor of shape (), not "
+                    f"{str(x)[:80]}")
     rows = count_rows(first) if isinstance(first, Batch) and first.seqs else 0
     for name, x in first.per_row.items() if rows else ():       # type: ignore[union-attr]
         if x.shape != (rows,):
             return (f"credit: per_row[{name!r}] must have shape ({rows},), a number for each "
-                    f"answer, and is {in_words(x)}")
+                    f"answer, and has {tuple(x.shape)}")
     taken = metrics.keys() & (OF_RUN | (OF_SAMPLES if on_policy else set()))
     return "" if not taken else (f"every run logs a number called {min(taken)!r} of its own; give "
                                  "the metric another name")
