@@ -2,7 +2,7 @@
 
     python -m nanouft.train --objective mine.py --data my.jsonl     # mine.py:Name if it has several
 
-The file is executed, like that of a reward function. It gets copies of rows and batches, so it may
+The file is executed, like that of a reward function. Its `choose` gets copies of rows, so it may
 change them. A mistake in it becomes a UserError of one line, now or in training.
 """
 import copy
@@ -28,7 +28,6 @@ from nanouft.plumbing.errors import UserError, load, locate_errors
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
 
-COPIED = "choose", "prepare", "credit"              # what they are given is copied
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
@@ -54,7 +53,7 @@ def class_in(name: str) -> type[Objective]:
         raise UserError(f"--objective {file}: {why}")
     for method, function in inspect.getmembers(cls, inspect.isfunction):
         of_file = method[0] != "_" and function.__module__ == module.__name__
-        if of_file or method in COPIED + CHECKED and function is not getattr(Objective, method):
+        if of_file or method in ("choose", *CHECKED) and function is not getattr(Objective, method):
             setattr(cls, method, guarded(function, method, file))
     return cls
 
@@ -77,15 +76,15 @@ def what_is_wrong(cls: type[Objective]) -> str:
 
 
 def guarded(function: Callable, method: str, file: str) -> Callable:
-    """The function of a method with additions. It gets a copy of rows or a batch that others still
-    need. Its errors name their line, and what `loss` or `credit` returns is checked. Gradients stay
-    on or off as they were before the call. In the first step a look is taken at `loss`, unless the
-    object cannot be copied, as with an open file, or the loss fails on fewer rows."""
+    """The function of a method with additions. `choose` gets copies of the rows, which may be chosen
+    from again. Errors name their line, and what `loss` or `credit` returns is checked. Gradients
+    stay on or off as they were before the call. In the first step a look is taken at `loss`, unless
+    the object cannot be copied, as with an open file, or the loss fails on fewer rows."""
     looked = method != "loss"
 
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
-        if method in COPIED:
+        if method == "choose":
             given = copy.deepcopy(given[:1]) + given[1:]
         nonlocal looked
         new = None
