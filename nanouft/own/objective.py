@@ -76,10 +76,11 @@ def what_is_wrong(cls: type[Objective]) -> str:
 
 
 def guarded(function: Callable, method: str, file: str) -> Callable:
-    """The function of a method with additions. `choose` gets copies of the rows, which may be chosen
-    from again. Errors name their line, and what `loss` or `credit` returns is checked. Gradients
-    stay on or off as they were before the call. In the first step a look is taken at `loss`, unless
-    the object cannot be copied, as with an open file, or the loss fails on fewer rows."""
+    """The function of a method with additions. `choose` gets copies of the rows, which may be
+    chosen from again. Errors name their line, and what `loss` or `credit` returns is checked.
+    Gradients stay on or off as they were before the call. In the first step a look is taken at
+    `loss`, unless the object cannot be copied, as with an open file, or the loss fails on fewer
+    rows."""
     looked = method != "loss"
 
     @functools.wraps(function)
