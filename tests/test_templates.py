@@ -79,9 +79,6 @@ def test_a_text_that_is_to_go_on_has_no_end_behind_it(tmp_path):
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
     assert tok.t.encode("a")[-1] == tok.t.eos_token_id
     assert tok.decode(tok.text_ids("the dova")) == "<s>the dova"
-    assert tok.decode(tok.text_ids("the</s>")) == "<s>the</s>", "typed"
-    tok.t.backend_tokenizer.post_processor = None
-    assert tok.decode(tok.text_ids("the</s>")) == "the</s>"
 
 
 def test_half_of_a_character_is_read_as_by_the_shipped_tokenizer(tmp_path):

@@ -138,12 +138,10 @@ class HFTokenizer(Tokenizer):
         return ids
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text as transformers reads it, control tokens included, but without an appended
-        end token, because the text will go on."""
+        """Ids of a text as transformers reads it, control tokens included, but without an end token
+        behind it, because the text will go on."""
         ids = self.t.encode(whole(text))
-        own = self.t.encode(whole(text), add_special_tokens=False)
-        appends = ids[-1:] == [self.t.eos_token_id] and ids[len(ids) - 1 - len(own):-1] == own
-        return ids[:-1] if appends else ids
+        return ids[:-1] if ids[-1:] == [self.t.eos_token_id] else ids
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
