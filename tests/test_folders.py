@@ -226,12 +226,6 @@ def test_another_torch_or_processor_is_named_when_a_run_goes_on(run, capsys):
         assert said == list(wrote.items())
 
 
-def test_a_name_with_half_of_a_character_is_read_as_it_was_written(tmp_path):
-    """Such as a file of rows whose name is no UTF-8: --resume looks for it again."""
-    write_json(tmp_path / "run.json", {"argv": ["--data", "a\udce9\ud83d.jsonl"]})
-    assert read_json(tmp_path / "run.json")["argv"][1] == "a\udce9\ud83d.jsonl"
-
-
 @pytest.mark.parametrize("flag", ["--accumulate 2", "--activation-checkpointing", "--threads 1",
                                   "--save-every 3"])
 def test_what_changes_memory_or_saves_alone_may_change_when_a_run_goes_on(flag, tmp_path):
