@@ -94,7 +94,7 @@ REFUSED = {     # command line: a word that the message must hold
     "evaluate start --split train": "--split",
     "train --skills sums": "--skills",
     "train --mix 1:1": "--mix",
-    "train --objective dpo --max-new 9 --reward exact": "--reward",
+    "train --objective dpo --data pairs.jsonl --reward r.py:f": "--reward",
     "train --objective kto --noise 0.1": "--noise",
     "train --objective grpo --eval-every 5": "--eval-every",
     "train --objective rloo --init start --data demos.jsonl": "--reward",

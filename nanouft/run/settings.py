@@ -76,7 +76,7 @@ class TrainFlags:
         for is_idle, names, why in (        # flags by which this run would not be another
                 (self.data, WORLD_FLAGS, "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
-                (not samples and self.reward == "exact", {"reward"},
+                (not samples, {"reward"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
                 (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
                  "its own; their reward at each step is in metrics.jsonl"),
