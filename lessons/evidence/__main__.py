@@ -26,10 +26,10 @@ from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft import __version__
 from nanouft.compare.judge import mean_without
-from nanouft.objective import Count
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 
 EXPLAINED = (
@@ -130,9 +130,9 @@ class EvidenceFlags:
     commands: bool = False          # print what trains a run
     train: bool = False             # train and score a run again
     write: bool = False             # write docs/results and README's results
-    seeds: Annotated[int, ">= 0"] = 0   # with --train or --commands: only the first N [all]
+    seeds: Natural = 0              # with --train or --commands: only the first N [all]
     keep: bool = False              # with --train: put the scores of all seeds into results/
-    workers: Count = 1              # with --train: processes
+    workers: Annotated[int, ">= 1"] = 1     # with --train: processes
 
 
 def main(argv: list[str] | None = None) -> int:
