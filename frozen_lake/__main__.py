@@ -13,10 +13,10 @@ from lies where the policy goes. The paper does not give map, width, learning ra
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from nanouft.pictures.colours import write_page
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import parse
 
@@ -24,11 +24,8 @@ from nanouft.run.flags import parse
 @dataclass
 class LakeFlags:
     map: str = "twoway5"            # the lake: twoway5, default4, default8 or a text file
-    seeds: int = 20                 # networks with different seeds, for the intervals of the table
+    seeds: Annotated[int, ">= 2"] = 20  # networks, for the table's intervals
     out: str = "out/frozen_lake"    # folder of the page
-
-    def check(self) -> None:
-        in_range(self, "seeds", low=2, high=10_000)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -88,21 +88,18 @@ REFUSED = {     # command line: a word that the message must hold
     "train --data demos.jsonl --objective sft --max-length 0": "--max-length",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
         "--max-new",
-    "sample base --prompt Hello --seed 99999999999": "--seed",
+    "sample base --prompt Hello --seed -1": "--seed",
     "train --eval-data demos.jsonl": "--eval-data",
     "evaluate start --reward r.py:length": "--reward",
     "evaluate start --split train": "--split",
-    "evaluate start --items 0": "--items",
-    "evaluate start --data demos.jsonl --split val": "--split",
-    "evaluate start --data demos.jsonl --items 3 --reward r.py:length": "--items",
     "train --skills sums": "--skills",
     "train --mix 1:1": "--mix",
-    "train --objective dpo --max-new 9 --reward exact": "--reward",
+    "train --objective dpo --data pairs.jsonl --reward r.py:f": "--reward",
     "train --objective kto --noise 0.1": "--noise",
     "train --objective grpo --eval-every 5": "--eval-every",
     "train --objective rloo --init start --data demos.jsonl": "--reward",
     "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
-    "train --objective rloo --init start --rows 4 --reward r.py": "--reward",
+    "train --objective rloo --init start --rows 4 --reward r.py": "r.py: no model folder",
     "train --objective rloo --init start --rows 4 --batch-size 2 --reward r.py:wrong --out w1":
         "r.py, line 4|ZeroDivisionError",
     "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --out w2":
@@ -113,7 +110,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --init start --out run": "--out",
     "pretrain --width 30": "--width",
     "reward --data demos.jsonl --init start": "needs pairs",
-    "train --data one.jsonl --init start --objective sft --batch-size 2": "there is only 1 row to",
+    "train --data one.jsonl --init start --objective sft --batch-size 2": "to learn from is 1 row",
     "sample start --plain --system a --prompt b": "--system",
     "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
     "train --dtype fp16": "fp16",
@@ -161,13 +158,6 @@ def test_the_flag_that_is_named_for_another_programs_is_the_one_that_does_the_sa
     theirs, ours = both.split()
     known = [*(f.name.replace("_", "-") for f in fields(TrainFlags)), "samples"]
     assert re.search(r"--[\w-]+", flags.elsewhere(theirs, known))[0] == ours
-
-
-@pytest.mark.parametrize("line", ["--data demos.jsonl --items 9", "--data demos.jsonl --max-new 9"])
-def test_what_a_run_does_not_read_of_its_figures_is_a_note(line, here, capsys):
-    run = f"train --objective sft --init start --steps 1 --plain {line} --out note-"
-    assert call(run + line.split()[2]) == 0
-    assert f"{line.split()[2]}: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, line", [

@@ -1,8 +1,6 @@
 """What is held at once: by a pass without gradient no more for a large vocabulary, many rows or
 long answers; all bytes count that PyTorch allocates on the CPU, until it
 gives them back."""
-import hashlib
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +18,6 @@ from nanouft.loop import Device
 from nanouft.plumbing import fast
 from nanouft.rollout import Sampler
 from nanouft.run import reference
-from nanouft.run.folder import hash_of
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
@@ -86,16 +83,6 @@ def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
     held = sum(p.nbytes for p in model.parameters())
     sampler = Sampler(model, model, NANO, 9, Device("cpu", "bf16"))
     assert peak(lambda: sampler.sample([], 0, 0)) < 0.6 * held
-
-
-def test_a_hash_reads_a_file_in_pieces(tmp_path):
-    with open(tmp_path / "large", "wb") as file:
-        file.truncate(2**26 + 1)
-    tracemalloc.start()
-    found = hash_of(str(tmp_path / "large"))
-    assert tracemalloc.get_traced_memory()[1] < 2**26
-    tracemalloc.stop()
-    assert found == hashlib.sha256(bytes(2**26 + 1)).hexdigest()[:16]
 
 
 # ---- training ------------------------------------------------------------------------------------

@@ -204,16 +204,6 @@ def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
     assert made_first("--rows", "50", "--seed", "3", "--noise", "0.4", method="poft") == []
 
 
-def test_first_models_are_not_made_again_for_a_run_in_less_memory_but_if_one_was_stopped(here):
-    """At its very start: it had no run.json yet."""
-    line = ["--rows", "44"]
-    first, _ = made_first(*line)
-    assert made_first(*line, "--accumulate", "2", "--activation-checkpointing") == []
-    folder = Path(first[first.index("--out") + 1])
-    (folder / "model.safetensors").rename(folder / "run.json.partial")
-    assert made_first(*line) == [first]
-
-
 # Flags of a run that its first models have of their own, or that change no weight.
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads",
        "save_every", "eval_every", "reward", "max_new", "items", "plain", "out",

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from commands import call, no_pictures
-from made import DATA, NANO, Form, batch_of, one_error
+from made import DATA, NANO, one_error
 
 from nanouft import reward
-from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -164,20 +163,6 @@ class Mine(Objective):
         rows.clear()
         return chosen
 
-    def prepare(self, data, models, seed):
-        for e in data:
-            e.per_row["sure"] = 1.0
-            e.seqs["answer"].ids[:] = 0
-        data.clear()
-        return data
-
-    def credit(self, batch):
-        batch.seqs["answer"].inputs.zero_()
-        batch.per_row["reward"].zero_()
-        batch.tokens.clear()
-        batch.seqs.clear()
-        return batch, {}
-
     def loss(self, batch):
         return -batch.seqs["answer"].logp.sum(), {}
 '''
@@ -196,8 +181,8 @@ def test_a_reward_may_change_all_that_it_gets(tmp_path):
     assert str(row.extra) == before and answers == ["a b", "a b"]
 
 
-def test_an_objective_may_change_all_that_it_gets(tmp_path):
-    """choose, prepare and credit change the list of rows, their fields, and numbers in place."""
+def test_an_objective_may_change_the_rows_among_which_it_chooses(tmp_path):
+    """The list, and their fields: they are chosen from again if some are too long."""
     (tmp_path / "mine.py").write_text(MINE)
     mine = find(str(tmp_path / "mine.py"))()
     rows = [replace(r, score=None, label=None, extra={"tests": [i]}) for i, r in enumerate(DATA)]
@@ -205,16 +190,6 @@ def test_an_objective_may_change_all_that_it_gets(tmp_path):
     chosen = mine.choose(rows)
     assert rows == before and [(r.extra, r.roles) for r in rows] == [
         (r.extra, r.roles) for r in before] and len(chosen) == len(rows)
-    encoded, _ = encode(find("sft")().choose(rows), NANO, 64)
-    ids = [e.seqs["answer"].ids.copy() for e in encoded]
-    mine.prepare(encoded, None, 0)
-    assert all((e.seqs["answer"].ids == x).all() and "sure" not in e.per_row
-               for e, x in zip(encoded, ids, strict=True))
-    batch = batch_of(Form("grpo"))
-    was = copy.deepcopy(batch)
-    mine.credit(batch)
-    assert batch.tokens == was.tokens and batch.per_row["reward"].equal(was.per_row["reward"])
-    assert batch.seqs["answer"].inputs.equal(was.seqs["answer"].inputs)
 
 
 def test_processes_share_all_things_in_turn_and_the_first_one_has_a_single_thing(monkeypatch):

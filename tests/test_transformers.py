@@ -294,7 +294,6 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("qwen2", {"tokenizer.json": None, TOKENS: None}, "has no tokenizer"),
     ("qwen2", {CONFIG: None, "adapter_config.json": {"base_model_name_or_path": "their/base"}},
      "is an adapter of their/base; give the merged model"),
-    ("llama", {WEIGHTS: {"lm_head.weight": None}}, "(1 in all); if the embedding is its head"),
     ("qwen2", {CONFIG: {"tie_word_embeddings": None}}, "lack lm_head.weight"),
     ("qwen2", {WEIGHTS: {"base_model.model.norm.weight": torch.ones(32)}},
      "no place for the weights base_model.model.norm.weight"),

@@ -29,6 +29,7 @@ from nanouft.compare.judge import mean_without
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 
 EXPLAINED = (
@@ -129,7 +130,7 @@ class EvidenceFlags:
     commands: bool = False          # print what trains a run
     train: bool = False             # train and score a run again
     write: bool = False             # write docs/results and README's results
-    seeds: Annotated[int, ">= 0"] = 0   # with --train or --commands: only the first N [all]
+    seeds: Natural = 0              # with --train or --commands: only the first N [all]
     keep: bool = False              # with --train: put the scores of all seeds into results/
     workers: Annotated[int, ">= 1"] = 1     # with --train: processes
 

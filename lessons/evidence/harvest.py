@@ -19,6 +19,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -26,14 +27,17 @@ from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_question
 from nanouft.models.folders import start_model
+from nanouft.objective import Count, Share
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, in_range
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import Natural
 from nanouft.run.evaluation import answer_rows
 from nanouft.run.flags import parse
 from nanouft.run.folder import check_free
 
 TOGETHER = 256                  # answers that are decoded together
+Together = Annotated[int, ">= 1", f"<= {TOGETHER}"]
 OTHER_PROMPTS = 50_000_000      # added to the seed: never the prompts that train draws
 PARTLY = (0.2, 0.8)             # --partly: what the best answer of a prompt scores
 
@@ -41,19 +45,13 @@ PARTLY = (0.2, 0.8)             # --partly: what the best answer of a prompt sco
 @dataclass
 class HarvestFlags:
     init: str = "base"              # the model that answers
-    prompts: int = 1020             # how many prompts
+    prompts: Count = 1020           # how many prompts
     skills: str = "all"             # their families: A, B, all or names with commas
-    samples: int = 8                # answers to a prompt
-    good: float | None = None       # score of a good answer [the mean of its prompt's answers]
+    samples: Together = 8           # answers to a prompt
+    good: Share | None = None       # score of a good answer [the mean of its prompt's answers]
     partly: bool = False            # only prompts without a right answer; see a.jsonl
-    seed: int = 0                   # draws prompts and answers
+    seed: Natural = 0               # draws prompts and answers
     out: str = "out/harvest"        # folder of the files
-
-    def check(self) -> None:
-        in_range(self, "prompts", low=1)
-        in_range(self, "samples", low=1, high=TOGETHER)
-        in_range(self, "good", high=1)
-        in_range(self, "seed", high=10**9)
 
 
 def trained_families(words: str) -> tuple[str, ...]:
@@ -137,7 +135,6 @@ def write(file: Path, rows: list[dict]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(HarvestFlags, argv, "python -m lessons.evidence.harvest", __doc__)
-    cfg.check()
     check_free(cfg.out)
     folder = Path(cfg.out)
     families = trained_families(cfg.skills)

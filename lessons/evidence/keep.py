@@ -11,6 +11,7 @@ out. --passed keeps the rows instead to which NanoWorld's scorer gives full mark
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from lessons.evidence.harvest import trained_families, write
 from nanouft import world
@@ -18,8 +19,10 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.data.selection import demo_rows
 from nanouft.models.folders import start_model
+from nanouft.objective import Count, Share
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, in_range
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 from nanouft.run.folder import check_free
 from nanouft.run.reference import FrozenModels
@@ -28,20 +31,16 @@ from nanouft.run.reference import FrozenModels
 @dataclass
 class KeepFlags:
     aligned: str = ""               # folder of the model that knows such answers
-    share: float = 0.8              # of the rows that stay
+    share: Annotated[float, "> 0", "<= 1"] = 0.8    # of the rows that stay
     data: list[str] | None = None   # your demonstrations [NanoWorld's]
-    rows: int = 1020                # NanoWorld demonstrations
+    rows: Count = 1020              # NanoWorld demonstrations
     skills: str = "all"             # their families: A, B, all or names with commas
-    noise: float = 0.0              # share of them that is wrong
+    noise: Share = 0.0              # share of them that is wrong
     passed: bool = False            # keep those with full marks instead, by NanoWorld's scorer
-    seed: int = 0                   # draws them
+    seed: Natural = 0               # draws them
     out: str = "out/kept"           # folder of demos.jsonl
 
     def check(self) -> None:
-        in_range(self, "share", above=True, high=1)
-        in_range(self, "rows", low=1)
-        in_range(self, "noise", high=1)
-        in_range(self, "seed", high=10**9)
         if self.passed and (self.data or self.aligned):
             raise UserError("--passed goes without --data and --aligned: NanoWorld's scorer knows "
                             "its own rows alone")
@@ -71,7 +70,6 @@ def right_demos(rows: list[Row]) -> list[Row]:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(KeepFlags, argv, "python -m lessons.evidence.keep", __doc__)
-    cfg.check()
     check_free(cfg.out)
     folder = Path(cfg.out)
     families = trained_families(cfg.skills)

@@ -18,9 +18,10 @@ from nanouft.data.report import example_lines, made_of, unread_fields
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_model
+from nanouft.objective import Count
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, in_range
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
 from nanouft.run.load import Rows, count_readers, encode_rows
@@ -34,11 +35,10 @@ class DataFlags:
     files: list[str] | None = None  # your rows, such as my.jsonl, my.csv or hub:owner/name
     objective: str = ""             # a method, as in train [one that reads most rows]
     init: str = "base"              # a model, whose chat template writes the rows
-    max_length: int | None = None   # longest row in tokens [the context of the model]
-    show: int = 3                   # rows to show
+    max_length: Count | None = None # longest row in tokens [the context of the model]
+    show: Count = 3                 # rows to show
 
     def check(self) -> None:
-        in_range(self, "max_length", "show", low=1)
         if not self.files:
             raise UserError("name a file of rows, as in python -m nanouft.data my.jsonl")
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.objective import Positive
 from nanouft.objectives.dpo import Pairs
-from nanouft.plumbing.errors import in_range
+from nanouft.plumbing.errors import UserError
 
 BelowLog2 = Annotated[float, "> 0", "<= 0.69"]      # from log 2 on tau is tau_min
 
@@ -41,7 +41,8 @@ class AdaDPO(Pairs):
 
     def check(self) -> None:
         super().check()
-        in_range(self, "tau_min", above=True, high=self.tau_max)
+        if self.tau_min > self.tau_max:
+            raise UserError(f"--tau-min {self.tau_min}: must be at most --tau-max")
 
     def each(self, i_w: Tensor, i_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
         z = i_w - i_l

@@ -2,7 +2,7 @@
 
     python -m nanouft.train --objective mine.py --data my.jsonl     # mine.py:Name if it has several
 
-The file is executed, like that of a reward function. It gets copies of rows and batches, so it may
+The file is executed, like that of a reward function. Its `choose` gets copies of rows, so it may
 change them. A mistake in it becomes a UserError of one line, now or in training.
 """
 import copy
@@ -28,7 +28,6 @@ from nanouft.plumbing.errors import UserError, load, locate_errors
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
 
-COPIED = "choose", "prepare", "credit"              # what they are given is copied
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
@@ -54,7 +53,7 @@ def class_in(name: str) -> type[Objective]:
         raise UserError(f"--objective {file}: {why}")
     for method, function in inspect.getmembers(cls, inspect.isfunction):
         of_file = method[0] != "_" and function.__module__ == module.__name__
-        if of_file or method in COPIED + CHECKED and function is not getattr(Objective, method):
+        if of_file or method in ("choose", *CHECKED) and function is not getattr(Objective, method):
             setattr(cls, method, guarded(function, method, file))
     return cls
 
@@ -77,15 +76,16 @@ def what_is_wrong(cls: type[Objective]) -> str:
 
 
 def guarded(function: Callable, method: str, file: str) -> Callable:
-    """The function of a method with additions. It gets a copy of rows or a batch that others still
-    need. Its errors name their line, and what `loss` or `credit` returns is checked. Gradients stay
-    on or off as they were before the call. In the first step a look is taken at `loss`, unless the
-    object cannot be copied, as with an open file, or the loss fails on fewer rows."""
+    """The function of a method with additions. `choose` gets copies of the rows, which may be
+    chosen from again. Errors name their line, and what `loss` or `credit` returns is checked.
+    Gradients stay on or off as they were before the call. In the first step a look is taken at
+    `loss`, unless the object cannot be copied, as with an open file, or the loss fails on fewer
+    rows."""
     looked = method != "loss"
 
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
-        if method in COPIED:
+        if method == "choose":
             given = copy.deepcopy(given[:1]) + given[1:]
         nonlocal looked
         new = None
@@ -135,16 +135,6 @@ def count_rows(batch: Batch) -> int:
     return len(next(iter(batch.seqs.values())).inputs)
 
 
-def in_words(x: Any) -> str:
-    """"(a tensor of shape (2,), a dict)"."""
-    if isinstance(x, tuple):
-        return f"({', '.join(map(in_words, x))})"
-    if isinstance(x, Tensor):
-        free = "" if x.requires_grad or x.shape else " without gradient"
-        return f"a tensor of shape {tuple(x.shape)}{free}"
-    return f"a {type(x).__name__}"
-
-
 def wrong_result(out: Any, method: str, on_policy: bool) -> str:
     """What is wrong with that which `loss` or `credit` returned; "" if all is well."""
     first, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
@@ -154,17 +144,17 @@ def wrong_result(out: Any, method: str, on_policy: bool) -> str:
             and (first.requires_grad or not torch.is_grad_enabled())
         wanted = "a real number that depends on the log-probs, as a tensor of shape (),"
     if not (right and isinstance(metrics, dict)):
-        return (f"{method} must return {wanted} and a dictionary of metrics; it returned "
-                f"{in_words(out)}")
+        return (f"{method} must return {wanted} and a dictionary of metrics, not "
+                f"{str(out)[:80]}")
     for name, x in metrics.items():
         if not (x.shape == () if isinstance(x, Tensor) else isinstance(x, Real)):
-            return (f"the metric {name!r} must be a number or a tensor of shape (), and is "
-                    f"{in_words(x)}")
+            return (f"the metric {name!r} must be a number or a tensor of shape (), not "
+                    f"{str(x)[:80]}")
     rows = count_rows(first) if isinstance(first, Batch) and first.seqs else 0
     for name, x in first.per_row.items() if rows else ():       # type: ignore[union-attr]
         if x.shape != (rows,):
             return (f"credit: per_row[{name!r}] must have shape ({rows},), a number for each "
-                    f"answer, and is {in_words(x)}")
+                    f"answer, and has {tuple(x.shape)}")
     taken = metrics.keys() & (OF_RUN | (OF_SAMPLES if on_policy else set()))
     return "" if not taken else (f"every run logs a number called {min(taken)!r} of its own; give "
                                  "the metric another name")

@@ -1,12 +1,10 @@
 """Errors for the person at the keyboard: what is wrong, where, what to do, in one line.
 
     raise UserError("my.jsonl, line 3: no prompt")
-    in_range(objective, "beta", above=True)                     # "--beta 0.0: must be above 0"
     one_of("command", "trian", ["train", "sample"])             # "... did you mean train?"
 """
 import difflib
 import errno
-import math
 import re
 import sys
 import traceback
@@ -41,16 +39,6 @@ def out_of_memory(e: BaseException) -> bool:
 def flag(name: str) -> str:
     """The flag of a setting: "batch_size" -> "--batch-size"."""
     return "--" + name.replace("_", "-")
-
-
-def in_range(record: object, *names: str, low: float = 0, high: float = math.inf,
-             above: bool = False) -> None:
-    """UserError unless these fields are from `low` (or above it) to `high`; None passes."""
-    for name in names:
-        value = getattr(record, name, None)
-        if value is not None and not (low < value <= high or value == low and not above):
-            raise UserError(f"{flag(name)} {value}: must be {'above' if above else 'at least'} "
-                            f"{low}" + (f" and at most {high:,}" if high < math.inf else ""))
 
 
 def one_of(what: str, word: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from nanouft.plumbing.errors import UserError, flag
 
 SIGNS = {">": ("above", operator.gt), ">=": ("at least", operator.ge),
          "<": ("below", operator.lt), "<=": ("at most", operator.le)}
+Natural = typing.Annotated[int, ">= 0"]          # others are in nanouft/objective.py
 END = re.compile(r"(>|>=|<|<=) (-?\d+(?:\.\d+)?)")
 
 

@@ -31,7 +31,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError
-from nanouft.plumbing.printing import progress, quantity, say
+from nanouft.plumbing.printing import progress, say
 from nanouft.plumbing.tensors import load_tensors, not_finite
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import Plan
@@ -239,9 +239,6 @@ class Log:
     def __init__(self, file: Path, start: int, device: Device):
         self.file, self.device = file, device
         kept = [x for x in read_lines(file) if x["step"] <= start] if start else []
-        if lost := {*range(1, start + 1)} - {x["step"] for x in kept if "loss" in x}:
-            say(f"{file}: lacks {quantity(len(lost), 'steps')} of the {start:,} that this run has "
-                "taken; its weights are whole, its curves will not be")
         files.write_text(file, "".join(json.dumps(x) + "\n" for x in kept))
         self.waiting: list[tuple[Step, dict]] = []
         self.named: set[str] = set()        # metrics that were not finite

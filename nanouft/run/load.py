@@ -190,7 +190,6 @@ def count_readers(found: list[tuple[str, Any]],
 # flags that they take from the run, about its rows and its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
              "lora", "dtype", "accumulate", "activation_checkpointing")
-OF_MEMORY = INHERITED[-2:]              # these change a model by rounding only
 
 
 def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
@@ -204,7 +203,6 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
                         "know such answers; they are made only for NanoWorld")
     changed = {name: getattr(cfg, name) for name in INHERITED if first.inherits
                and getattr(cfg, name) != getattr(TrainFlags, name)}
-    memory = as_flags({name: changed.pop(name) for name in OF_MEMORY if name in changed})
     folders = []
     for own_flags in first.flags:
         argv = [*shlex.split(own_flags), *as_flags(changed)]
@@ -212,7 +210,7 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
         told = [argv, *map(hash_of, files), hash_of_code()]
         key = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
         folder = Path("out/.first", f"{first.setting}-{key}")
-        argv += [*memory, "--plain", "--save-every", "0", "--out", str(folder)]
+        argv += ["--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
             if (folder / "run.json").exists():
                 with locked(folder):            # UserError if a run trains there now

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from nanouft import world
-from nanouft.objective import Objective
+from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, registry_name
-from nanouft.plumbing.errors import UserError, flag, in_range
+from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import Natural, check_ranges
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.folder import MAY_CHANGE_ON_RESUME
 
-WORLD_FLAGS = {"rows", "noise", "skills", "mix", "items"}
-HARMLESS = {"items", "max_new"}                 # where they are not read, a line is enough
+WORLD_FLAGS = {"rows", "noise", "skills", "mix"}
 CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
 SHOWN_BY_HELP = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward",
                  "device", "out", "resume"}
@@ -34,42 +34,36 @@ SHOWN_BY_HELP = {"data", "max_length", "init", "steps", "batch_size", "lr", "lor
 class TrainFlags:
     data: list[str] | None = None   # your rows: prompt and response, messages ... [NanoWorld]
     eval_data: list[str] | None = None  # files of rows to hold out [a tenth of --data]
-    max_length: int | None = None   # longest row in tokens, not counting the last [the context]
+    max_length: Count | None = None     # longest row in tokens, not counting the last [the context]
     init: str = "base"                  # start model: a run, a model folder or hub:owner/name
-    rows: int = 1020                    # NanoWorld rows to train on
+    rows: Count = 1020                  # NanoWorld rows to train on
     skills: str = "all"     # NanoWorld tasks: A (skills), B (honesty), all, or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
-    noise: float = 0.0                  # share of NanoWorld's demonstrations to make wrong, 0 to 1
-    steps: int | None = None            # optimizer steps [chosen to suit the rows, and printed]
-    epochs: float | None = None         # passes over the data, in place of --steps
-    batch_size: int | None = None       # rows (or prompts) per step [32; with --data often 8 or 4]
-    accumulate: int = 1                 # micro-batches of a step: the same gradient in less memory
+    noise: Share = 0.0                  # share of NanoWorld's demonstrations to make wrong, 0 to 1
+    steps: Count | None = None          # optimizer steps [chosen to suit the rows, and printed]
+    epochs: Positive | None = None      # passes over the data, in place of --steps
+    batch_size: Count | None = None     # rows (or prompts) per step [32; with --data often 8 or 4]
+    accumulate: Count = 1               # micro-batches of a step: the same gradient in less memory
     activation_checkpointing: bool = False      # save memory by computing activations twice
-    lr: float | None = None             # peak learning rate [suits method, model and rows]
-    warmup: float = 0.1                 # share of the steps in which the learning rate rises
-    lora: int = 0                       # rank of LoRA; 0 trains all weights
-    seed: int = 0                       # seed of the rows, their order and all sampling
+    lr: Positive | None = None          # peak learning rate [suits method, model and rows]
+    warmup: Share = 0.1                 # share of the steps in which the learning rate rises
+    lora: Natural = 0                   # rank of LoRA; 0 trains all weights
+    seed: Natural = 0                   # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
     compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
-    threads: int | None = None          # CPU threads [PyTorch's choice]
-    save_every: int | None = None       # steps between saves; 0: never [50 or more, or a rollout]
-    eval_every: int = 0                 # steps between held-out losses, for the curves [0]
+    threads: Count | None = None        # CPU threads [PyTorch's choice]
+    save_every: Natural | None = None   # steps between saves; 0: never [50 or more, or a rollout]
+    eval_every: Natural = 0             # steps between held-out losses, for the curves [0]
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
-    max_new: int | None = None          # longest answer, in tokens [44; with --data 256]
-    items: int = 100                    # NanoWorld prompts per task in the table; 0 leaves it out
+    max_new: Count | None = None        # longest answer, in tokens [44; with --data 256]
+    items: Natural = 100                # NanoWorld prompts per task in the table; 0 leaves it out
     plain: bool = False                 # only train: no evaluation, no curves
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 
     def check(self, objective: Objective, given: set[str]) -> None:
-        in_range(self, "accumulate", "max_new", "steps", "batch_size", low=1)
-        in_range(self, "rows", low=1, high=10**6)
-        in_range(self, "max_length", low=2)
-        in_range(self, "threads", low=1, high=256)
-        in_range(self, "lora", "save_every", "eval_every", "seed", "items", high=10**9)
-        in_range(self, "noise", "warmup", high=1)
-        in_range(self, "lr", "epochs", above=True)
+        check_ranges(self)
         objective.check()
         kinds, samples = objective.kinds(), objective.on_policy
         if self.steps is not None and self.epochs is not None:
@@ -79,21 +73,17 @@ class TrainFlags:
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
-        for is_idle, names, why in (        # flags that this run would not read
-                (self.data, WORLD_FLAGS - ({"items"} if self.items == 0 else set()),
-                 "belongs to NanoWorld"),
+        for is_idle, names, why in (        # flags by which this run would not be another
+                (self.data, WORLD_FLAGS, "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
-                (not samples and self.reward == "exact", {"reward", "max_new"},
+                (not samples, {"reward"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
                 (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
                  "its own; their reward at each step is in metrics.jsonl"),
                 ("demos" not in kinds, {"noise"},
                  f"spoils demonstrations, and {objective.name} reads none")):
-            if idle := given & names if is_idle else set():
-                told = f"{flag(min(idle - HARMLESS or idle))}: {why}"
-                if idle - HARMLESS:
-                    raise UserError(told)
-                say(f"{told}; it is not read")
+            if is_idle and given & names:
+                raise UserError(f"{flag(min(given & names))}: {why}")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -165,7 +155,7 @@ def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, Train
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: values[name] for name in MAY_CHANGE_ON_RESUME & values.keys()}
     cfg = dataclasses.replace(cfg, resume=folder, **changed)
-    cfg.check(objective, given - HARMLESS)          # that was said of the line that began it
+    cfg.check(objective, given)
     return objective, cfg, given
 
 
