@@ -62,6 +62,20 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
         assert tok.prompt_ids(say("tool", "1")) == tok.prompt_ids(say("user", "1"))
 
 
+def test_an_answer_without_an_end_token_ends_with_the_token_of_the_next_question(tmp_path):
+    """If that token begins questions alone; one that begins every turn says nothing."""
+    tok = tokenizer(tmp_path, (
+        "{%- for m in messages -%}{{- ('<s>' if m['role'] == 'user' else '<|im_start|>') + "
+        "'\\n' + m['content'] -}}{%- endfor -%}{%- if add_generation_prompt -%}"
+        "{{- '<|im_start|>\\n' -}}{%- endif -%}"))
+    ask, more = dialogue("u ask"), dialogue("a Four. / u ask / a Five.")
+    ids, mask = tok.chat(ask, more)
+    assert trained_text(tok, ids, mask) == "Four.<s>Five.<s>"
+    assert tok.decode(ids) == "<s>\nask<|im_start|>\nFour.<s>\nask<|im_start|>\nFive.<s>"
+    assert tok.decode(tok.prompt_ids(ask + more[:2])).endswith("Four.<s>\nask<|im_start|>\n")
+    assert tok.decode([tok.end]) == "<s>"
+
+
 def test_the_indentation_of_an_answer_is_trained(tmp_path):
     """A token of a line feed and spaces would reach into the prompt, which a model reads alone."""
     tok = tokenizer(tmp_path, CHATML)

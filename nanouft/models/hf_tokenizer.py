@@ -86,6 +86,7 @@ class HFTokenizer(Tokenizer):
             t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
             t.eos_token, t.pad_token = END, PAD
         special = {*t.all_special_ids, *t.added_tokens_decoder}
+        self.next_turn = ""             # written after answers by a template without end token
         self.control = re.compile("(?!)")               # finds nothing: `_ends` asks plain words
         try:
             ends = self._ends(special)
@@ -111,9 +112,19 @@ class HFTokenizer(Tokenizer):
                       f"ends with {t.convert_ids_to_tokens(self.end)}")
 
     def _ends(self, special: set[int]) -> list[int]:
-        """Control tokens after an answer."""
-        text = self._text((Turn("user", "ask"), Turn("assistant", "zebra")))
-        return [i for i in self.rendered_ids(text.rpartition("zebra")[2]) if i in special]
+        """Control tokens after an answer. If there is none (GLM), the token that begins the next
+        question ends an answer, unless it begins every turn."""
+        talk = (Turn("user", "ask"), Turn("assistant", "zebra"))
+        text = self._text(talk)
+        ends = [i for i in self.rendered_ids(text.rpartition("zebra")[2]) if i in special]
+        if not ends:
+            goes_on = self._text((*talk, Turn("user", "lynx"))).removeprefix(text)
+            first = [i for i in self.rendered_ids(goes_on.partition("lynx")[0]) if i in special][:1]
+            begins = self.rendered_ids(text.partition("ask")[2].partition("zebra")[0])
+            if first and first[0] not in begins:
+                ends, self.next_turn = first, self.decode(first)
+                self._text.cache_clear()
+        return ends
 
     @property
     def n_vocab(self) -> int:
@@ -156,9 +167,11 @@ class HFTokenizer(Tokenizer):
                 for role, text in turns]
         more = {} if thinks is None else {"enable_thinking": thinks}
         try:
-            return self.t.apply_chat_template(said, add_generation_prompt=waits, tokenize=False,
+            text = self.t.apply_chat_template(said, add_generation_prompt=waits, tokenize=False,
                                               chat_template=THAT_DAY + self.t.get_chat_template(),
                                               date_string=DAY, **more)
+            answered = turns and turns[-1].role in ANSWERS and not waits
+            return text + self.next_turn if answered else text
         except Exception as e:                          # a template may raise anything
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120] or type(e).__name__})") from None
