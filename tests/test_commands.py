@@ -43,8 +43,6 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",
     "evaluate start --items 2 --split val": "2 val prompts",
     "evaluate start --data twice.jsonl": "(1 row)",
-    "evaluate start --items 0 --data thumbs.jsonl":
-        "1: without the oldest turns|nll|auc per token|19 rows read: 15 compared, 4 left out",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
     "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
@@ -142,6 +140,16 @@ def test_the_last_steps_of_pretraining_reach_all_positions_with_half_of_their_ro
 
 
 # ---- evaluate ------------------------------------------------------------------------------------
+def test_evaluate_says_once_what_is_true_of_a_row_of_two_kinds(here, capsys):
+    """A good answer is a demonstration and a graded answer."""
+    assert call("evaluate start run --items 0 --data thumbs.jsonl") == 0
+    out = capsys.readouterr().out
+    for name in ("start", "run"):
+        assert out.count(f"{name}: 1: without the oldest turns") == 1
+    for said in ("nll", "auc per token", "19 rows read: 15 compared, 4 left out"):
+        assert out.count(said) == 2
+
+
 def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
     """Without a file they are to a hundred questions of each task."""
     asked, real = [], evaluate.answer_rows
@@ -171,7 +179,8 @@ def test_sample_names_the_system_prompt_of_all_rows(here, capsys):
     """If it asks without one. A run alone is asked beside its start, which has the same one."""
     shutil.copytree("run", "asked")
     about, line = read_json(here / "run" / "run.json"), "sample asked --prompt Hi --max-new 2"
-    for system, told in (("You answer 'mails'.", shlex.quote("You answer 'mails'.")), ("", "")):
+    for system, told in (("You answer 'mails'.", shlex.quote("You answer 'mails'.")),
+                         ("Two\nlines " * 9, "(it is whole in asked/run.json)"), ("", "")):
         write_json(here / "asked" / "run.json", about | {"system": system})
         for more, times in (("", 1), ("--system Hi", 0), ("--plain", 0)):
             assert call(f"{line} {more}") == 0
