@@ -3,12 +3,14 @@ comparison that was stopped, killed or run twice has the figures of one that was
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -39,6 +41,7 @@ class Mine(Pairs):
 SLOW = """
 import os, time
 from pathlib import Path
+from types import ModuleType
 from nanouft.objectives.sft import SFT
 
 class Slow(SFT):
@@ -99,7 +102,8 @@ def test_what_is_there_is_not_trained_again_and_what_has_changed_is(capsys):
     dpo, mine = (next(RUNS.glob(f"{x}*seed_1-*/model.safetensors")) for x in ("dpo", "mine"))
     assert dpo.read_bytes() == mine.read_bytes()
     before = trained()
-    plan = "out/compare/dpo-mine_py/plan.ini"
+    folder = planned(f"dpo mine.py {SMALL}").place
+    plan = str(folder / "plan.ini")
     assert call(plan) == 0 and trained() == before
     for file, text in (("helper.py", "SCALE = -1\n"), ("mine.py", f"{MINE}# more")):
         sys.modules.pop("helper", None)
@@ -108,10 +112,44 @@ def test_what_is_there_is_not_trained_again_and_what_has_changed_is(capsys):
         changed = {name for name, when in trained().items() if before.get(name) != when}
         assert len(changed) == 2 and all(x.startswith("mine.py") for x in changed)
         before = trained()
-    folder = Path("out/compare/dpo-mine_py")
     assert "prefers-color-scheme" in (folder / "picture.svg").read_text()
     assert dpo.read_bytes() != next(
         x for x in RUNS.glob("mine*seed_1-*/model.safetensors")).read_bytes()
+
+
+def test_a_helper_has_the_name_by_which_it_was_imported(monkeypatch):
+    """A link that leads elsewhere is another helper, and a folder may be called as one likes."""
+    place = Path("my-packages")
+    place.mkdir()
+    shutil.move("helper.py", place / "real.py")
+    (place / "helper.py").symlink_to("real.py")
+    monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
+    sys.modules["helper"].__file__ = str(place / "helper.py")
+    assert "my-packages/helper.py" in code.own_code()
+
+
+def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
+    def edit_before_the_seeds(jobs, workers, bar, drop=False):
+        if drop:
+            Path("helper.py").write_text("SCALE = 2\n")
+            sys.modules.pop("helper", None)
+        make_here(jobs, workers, bar)
+    monkeypatch.setattr(compare, "carry_out", edit_before_the_seeds)
+    with pytest.raises(UserError, match="mine.*, seed 100: what it reads has changed"):
+        compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
+
+
+def test_what_training_says_of_a_loss_of_ones_own_is_a_note(in_process, capsys):
+    Path("mean.py").write_text("""from nanouft.objectives.sft import SFT
+
+class Mean(SFT):
+    lr = 1e-4
+
+    def loss(self, batch):
+        return super().loss(batch)[0] * batch.n / len(batch.seqs["answer"].inputs), {}
+""")
+    call(f"sft mean.py {SMALL}")
+    assert capsys.readouterr().out.count("two halves") == 1
 
 
 def test_a_run_knows_nanoufts_own_files_that_it_has_imported():
@@ -258,9 +296,9 @@ def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told)
     Path("bad.py").write_text("from nanouft.objectives.sft import SFT\n\n\nclass Bad(SFT):\n"
                               f"    lr = 1e-4\n    def loss(self, batch):\n        {line}\n")
     with pytest.raises(UserError, match=told) as e:
-        call(f"sft bad.py {SMALL.replace('--tries 1', '--tries 2')} --workers 1")
+        call(f"sft mine.py bad.py {SMALL.replace('--tries 1', '--tries 2')} --workers 1")
     assert "python -m nanouft.train --objective bad.py" in str(e.value)
-    assert "\n" not in str(e.value) and any(x.startswith("sft") for x in trained())
+    assert "\n" not in str(e.value) and any(x.startswith("mine.py") for x in trained())
     assert not [*Path("out").rglob("*.partial")]
 
 
@@ -432,8 +470,10 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
     assert confirmed.asked("test").seed != planned(words).asked("test").seed
     assert earlier(f"{words} --confirm") == 0
     before = trained()
-    with pytest.raises(UserError, match="has judged"):
-        earlier(f"{words.replace('--seeds 2', '--seeds 3')} --confirm")
+    for again in (words.replace("--seeds 2", "--seeds 3"), f"{words} --items 11",
+                  f"dpo sft {SMALL} --items 12"):
+        with pytest.raises(UserError, match="has judged"):
+            earlier(f"{again} --confirm")
     assert trained() == before                                  # refused before it trains
 
 
@@ -443,7 +483,7 @@ def test_a_plan_repeats_the_command_elsewhere(tmp_path, monkeypatch, capsys):
     makes the weights that were judged."""
     words = "sft mine.py sft+mine.py --data pairs.jsonl --tries 1 --seeds 2 --steps 1 --device cpu"
     assert call(words) == 0
-    first = Path("out/compare/sft-mine_py-sft_mine_py").resolve()
+    first = planned(words).place.resolve()
     assert "--steps 2" in (told := capsys.readouterr().out) and "sft+mine.py - sft" in told
     there = tmp_path / "there"
     there.mkdir()

@@ -70,7 +70,7 @@ def train_all(c: Comparison) -> None:
         bar.set_description("seeds", refresh=False)
         carry_out(judged(c), c.cfg.workers or 1, bar, drop=True)
     runs.drop_heavy([*done, *judged(c)])
-    for job in judged(c):               # asked anew: a file may have changed since it was trained
+    for job in [*done, *judged(c)]:     # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
             raise UserError(f"{job.name}: what it reads has changed during the comparison; the "
                             "same command makes it anew")

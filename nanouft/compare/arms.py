@@ -18,6 +18,7 @@ from nanouft.run.settings import read_flags
 
 Stage = tuple[str, ...]         # a method and its flags, as words
 OUTSIDE = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
+           "--rows": "--rows", "--skills": "--skills", "--noise": "--noise",
            "--device": "--device", "--dtype": "--dtype", "--seed": "--seeds N",
            "--resume": "the same command again"}
 NAMED = re.compile(r"\s*([^\W\d][\w.-]*)=(?=\S)")

@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     seed: int = 0               # drawn with this seed,
     items: int = 100            # so many of each
     tasks: tuple[str, ...] = ()     # of these tasks
-    longest: int = 44           # tokens of an answer
+    longest: int = 44           # tokens of an answer; 0: as many as evaluate reads
     reward: str = ""            # with rows, what scores answers to them
     device: str = "cpu"
     dtype: str = "fp32"
@@ -70,7 +70,8 @@ def measure(asked: Asked, name: str) -> Values:
     rows, _ = read([asked.data], ["demos", "pairs", "labels"])
     found, *_ = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if asked.reward:
-        flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward)
+        flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward,
+                                       max_new=asked.longest or None)
         found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)[0]
     of_question = dict(zip((r.where for r in rows), question_keys(rows)))
     keys = sorted({*of_question.values()})

@@ -51,13 +51,13 @@ def own_code() -> dict[str, Path]:
     library. Files of nanouft and of this folder have names that move with them."""
     found, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
     imported = {str(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    some = [Path(x) for x in sorted(imported) if "-packages" not in x or x.startswith(ours)]
-    for file in (x.resolve() for x in some if x.is_file()):
-        of_library = any(map(file.is_relative_to, PYTHON)) or (
-            {"site-packages", "dist-packages"} & {*file.parts})
-        if file.is_relative_to(PACKAGE):
-            found[f"nanouft:{file.relative_to(PACKAGE).as_posix()}"] = file
-        elif not of_library:
+    some = {Path(x).absolute() for x in sorted(imported) if x.startswith(ours)
+            or not {"site-packages", "dist-packages"} & {*Path(x).parts}}
+    for file in (x for x in some if x.is_file()):
+        real = file.resolve()           # of a link the content counts, wherever it leads
+        if real.is_relative_to(PACKAGE):
+            found[f"nanouft:{real.relative_to(PACKAGE).as_posix()}"] = real
+        elif not any(map(real.is_relative_to, PYTHON)):
             inside = file.is_relative_to(here)
             found[(file.relative_to(here) if inside else file).as_posix()] = file
     return found

@@ -17,7 +17,7 @@ from nanouft.compare import parts as rows
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
-from nanouft.compare.code import hash_of_input
+from nanouft.compare.code import hash_of_input, short_hash
 from nanouft.compare.ini import read_ini
 from nanouft.objective import Positive
 from nanouft.plumbing.errors import UserError
@@ -95,8 +95,8 @@ class Comparison:
     def fresh(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
-        told = [(arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
-                             if own_file(stage[0])]) for arm in self.arms]
+        told = sorted((arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
+                             if own_file(stage[0])]) for arm in self.arms)
         number = int(hashlib.sha256(repr(told).encode()).hexdigest()[:4], 16)
         return self.cfg.confirm * 1000 * (number + 1)
 
@@ -110,7 +110,8 @@ class Comparison:
         if part == "test" and self.cfg.confirm and self.parts:
             part = "confirm"
         if self.parts:
-            return here._replace(data=str(self.parts[part]), reward=self.reward)
+            return here._replace(data=str(self.parts[part]), reward=self.reward,
+                                 longest=self.train.max_new or 0)
         tasks = tuple(dict.fromkeys(
             x for group in world.parse_skills(self.train.skills, 1) for x in group))
         if self.train.skills == "all":
@@ -180,8 +181,7 @@ def plan(words: Words) -> Comparison:
     if train.data and train.reward != "exact":
         scorer(train.reward)            # is it there?
     root = words.root
-    slug = "-".join(re.sub(r"\W+", "_", arm.typed).strip("_") for arm in arms)[:80]
-    place = (root if cfg.out else root / slug) / ("confirm" if cfg.confirm else "")
+    place = (root if cfg.out else root / slug(arms, given)) / ("confirm" if cfg.confirm else "")
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
     length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
@@ -194,6 +194,16 @@ def plan(words: Words) -> Comparison:
     on_cpu = next(iter(c.paces.values())).device == "cpu"
     cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
     return c
+
+
+def slug(arms: list[Arm], given: dict[str, Any]) -> str:
+    """The name of a comparison's folder; with flags it has a hash of them, so that no report takes
+    the place of another's."""
+    typed = "-".join(arm.typed for arm in arms)
+    plain = re.sub(r"[^\w.-]+", "_", typed)[:80].strip("_.")
+    flags = [[name, x] for name, x in sorted(given.items())
+             if name not in ("arms", "seeds", "workers", "confirm")]
+    return plain if plain == typed and not flags else f"{plain}-{short_hash([typed, *flags])}"
 
 
 def read_plan(file: str) -> list[str]:

@@ -33,10 +33,12 @@ def read_looks(file: Path) -> list[Look]:
 
 
 def refuse_second(c: Comparison) -> None:
-    """UserError if --confirm has judged these methods with another number of seeds. Its first seed
-    is theirs alone."""
+    """UserError if --confirm has judged these methods with other questions, or another number of
+    seeds. Its first seed is theirs alone."""
     for x in read_looks(c.root / "looks.jsonl") if c.cfg.confirm else ():
-        if x.questions == questions_of(c) and x.seeds[0] == c.fresh and x.seeds[1] != c.cfg.seeds:
+        same = x.questions == questions_of(c)
+        if x.seeds[0] == c.fresh and (same or not c.parts) and (
+                not same or x.seeds[1] != c.cfg.seeds):
             raise UserError(f"--confirm has judged these methods once, with {x.seeds[1]} seeds; "
                             f"the report is in {c.place}")
 

@@ -185,8 +185,8 @@ def check(job: Job, process: Any, answer: connection.Connection) -> None:
     finally:
         answer.close()
     if said:
-        raise UserError(f"{job.name or job.folder.name}: {said} (to see more: {job.command}); "
-                        f"{AGAIN}")
+        more = f" (to see more: {job.command})" if job.words else ""
+        raise UserError(f"{job.name or job.folder.name}: {said}{more}; {AGAIN}")
 
 
 @contextmanager

@@ -57,11 +57,12 @@ def conditions(c: Comparison) -> list[str]:
     tried = (f"{tries} learning rates of each are tried with one seed, "
              "and one more if the best is at the edge" if tries > 1 else
              "No rate is searched")
+    copies = ", those of a second name 500 more," if any(arm.copy for arm in c.arms) else ""
     text = (f"{what}. Start model {c.train.init}, on {paces[0].device} in {paces[0].dtype}. Each "
             f"stage: {between(x.steps for x in paces)} steps of "
             f"{between(x.batch_size for x in paces)} rows, from "
             f"{between(x.rows for x in paces)} that it can read. {tried}; then seeds "
-            f"{c.seeds[0]} to {c.seeds[-1]} are judged.")
+            f"{c.seeds[0]} to {c.seeds[-1]}{copies} are judged.")
     return textwrap.wrap(text, 80)
 
 
@@ -113,6 +114,8 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
                         f"{len(tried)} tried; a {side[1]} one may be better (--tries 5, or another "
                         "--lr in its quotes)")
     told += unequal_work(results)
+    told += [text for arm in c.every
+             for text in runs.made(c.job(arm, c.seeds[0]).folder).get("told", ())]
     told += [x for x in [MEASURES[results[0].measure].trained] if x]
     told += [f"{arm.name} trains on the reward that judges here" for arm in c.arms
              if any("--reward" in c.words[stage] for stage in arm.stages)]

@@ -10,6 +10,8 @@ precision, versions, the file of a loss of one's own. What such a file imports i
 has run. So made.json in the folder lists every Python file that the process had imported outside of
 the installed libraries, nanouft's own too, with its hash. If one has changed, the run is made anew.
 """
+import contextlib
+import io
 import json
 import os
 import re
@@ -152,15 +154,20 @@ def do(job: Job, since: float) -> None:
 def make(job: Job, since: float, began: float) -> None:
     """The folder of a run, whole or not at all."""
     module, _, function = job.program.partition(":")
-    start, record = sum(os.times()[:4]), {}         # of this process and of those that it starts
+    start = sum(os.times()[:4])             # of this process and of those that it starts
+    record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
         partial.mkdir(parents=True)
         try:
-            getattr(import_module(module), function or "main")([*job.words, "--out", str(partial)])
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                getattr(import_module(module), function or "main")(
+                    [*job.words, "--out", str(partial)])
+            record["told"] = [line for line in said.getvalue().splitlines()
+                              if line.startswith(tuple(f"{x}:" for x in job.words if own_file(x)))]
         except Diverged as e:
             if not job.try_out:
                 raise
-            record = {"diverged": str(e)}
+            record["diverged"] = str(e)
         seconds = sum(os.times()[:4]) - start
         write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
