@@ -83,43 +83,19 @@ def test_the_smallest_case_of_a_part_has_one_row(name):
 
 
 ALLOWED = {         # by the texts: what a key lists, and no program of EDGES (test_judge.py) needs
-    "00a": lambda w, l: (w == l, len(w) < len(l), w[0] != l[0], len({*w}) < len(w)),
-    "01a": lambda q, k, v: (q.shape[1] == k.shape[1], q.shape[1] < k.shape[1],
-                            q.shape[2] != v.shape[2]),
-    "02a": lambda tokens: [re.search(shape, " ".join(tokens)) for shape in (
-        "user end", "assistant end yo", "end assistant end", "user user", "end$", "user$",
-        "assistant$", "end user hi")],
-    "03a": lambda p, r: (len(p) == 1, len(p) > 2, len({*r.tolist()}) < len(r)),
-    "04a": lambda inputs, mask, likeliest: (mask[0, 0] == 0, mask[0, -1] == 0, mask.all(),
-                                            "1, 0, 1" in f"{mask.tolist()}"),
-    "05a": lambda p, step, best, ice, start, T: (T == 1, best.sum(1).max() > 1,
-                                                 best.sum(1).min() < 1),
-    "06a": lambda losses, mask, gamma, divided: (
-        mask.all(), mask[0, 0] == 0, mask[0, -1] == 0, gamma == 1, not divided,
-        losses[mask > 0].min() == 0),
-    "07a": lambda now, ref, beta: (now.shape[1] == 1, beta == 0.1, beta > 0.1,
-                                   (now[1] - now[0]).max() > 800, (now[0] - now[1]).max() > 800),
-    "08a": lambda share, beta, gamma: (share < 0.1, beta > 1, gamma == 0),
-    "09a": lambda score: [score == 1],
-    "10a": lambda r, r_bar, wrong, k: (k == len(r) - 1, not wrong.any(), wrong.mean() > 0.6),
-    "11a": lambda n, likes, scores: (n == 1, len(likes) == 1, min(likes) < 0,
-                                     len({*scores}) < len(scores),
-                                     likes[0] == max(likes) > likes[-1]),
-    "12a": lambda method, R: (R.std(1).min() == 0, len(R) == 1, len(R) > 1, R.shape[1] == 2,
-                              R.shape[1] > 2, ((R > 0) & (R < 1)).any(),
-                              *(method == x for x in ("REINFORCE", "RLOO", "online UNA"))),
+    "00a": lambda w, l: (w == l, len(w) < len(l)),
+    "02a": lambda tokens: [x in " ".join(tokens) for x in ("end assistant end", "end user hi")],
+    "03a": lambda p, r: [len(p) == 1],
+    "04a": lambda inputs, mask, likeliest: [mask.all()],
+    "05a": lambda p, step, best, ice, start, T: (T == 1, best.sum(1).max() > 1),
+    "10a": lambda r, r_bar, wrong, k: [not wrong.any()],
+    "11a": lambda n, likes, scores: [len(likes) == 1],
     "12b": lambda logp, old, ref, A, eps, beta: (
-        (A == 0).any(), ((logp - old > eps) & (A > 0)).any(), ((logp - old > eps) & (A < 0)).any(),
-        ((old - logp > 2 * eps) & (A > 0)).any(), ((old - logp > 2 * eps) & (A < 0)).any(),
-        (ref > logp).any(), (ref < logp).any(), (old == logp).any()),
-    "14a": lambda d, sd, t: (d < 0, KNOWN["14a"].right(d, sd, t) is None, len(t) == 1,
+        (A == 0).any(), ((logp - old > eps) & (A < 0)).any()),
+    "14a": lambda d, sd, t: (d < 0, KNOWN["14a"].right(d, sd, t) is None,
                              KNOWN["14a"].right(d, sd, t) == 2),
-    "15a": lambda R, V, gamma, lam: (R.shape[1] > 2, gamma == 0, gamma == 1, lam == 0, lam == 1,
-                                     0 < gamma < 1, 0 < lam < 1, R[:, 0].any()),
-    "16a": lambda s, delta, long, short: (delta < 0, delta > 0, s < 0.5, long == short,
-                                          long < short),
-    "17a": lambda share, gamma: [gamma == 1],
-    "18a": lambda scores, lengths, shown, gate: (shown == 0, gate == 0, 0 < min(scores) < 1)}
+    "15a": lambda R, V, gamma, lam: (gamma == 0, lam == 0, lam == 1),
+    "16a": lambda s, delta, long, short: [delta < 0]}
 
 
 @pytest.mark.parametrize("name", ALLOWED)
