@@ -49,7 +49,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run.reference import FrozenModels
 
 ROOT = HERE.parent
-N = r"\d\db?"                                      # a lesson's number
 ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switches(file))]
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
@@ -104,23 +103,6 @@ def test_a_lesson_has_its_parts(lesson):
     assert questions and len(re.findall(r"^\d\. ", questions[1], re.M)) == 2
     for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
         assert (ROOT / file).exists(), f"the text names {file}"
-
-
-def read_first(lesson: Path) -> set[str]:
-    """The lessons that "read NN first" names, and those that these name in turn."""
-    named = re.search(rf"\bread ({N}(?:(?:,| and) {N})*) first", lesson_list.head_of(lesson)[1])
-    direct = set(re.findall(N, named[1])) if named else set()
-    return direct.union(*(read_first(NUMBERS[number]) for number in direct))
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
-def test_a_lesson_builds_only_on_lessons_that_it_says_to_read_first(lesson):
-    """An earlier "lesson NN" is among them; a later one is a look ahead and needs no reading."""
-    text = " ".join(re.sub(r"^ *# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M).split())
-    lists = re.findall(rf"\b[Ll]essons? ({N}(?:(?:,| and| to| or) {N})*)", text)
-    earlier = {number for x in lists for number in re.findall(N, x)
-               if number < number_of(lesson)}
-    assert earlier <= read_first(lesson), f"{lesson.name} builds on {earlier - read_first(lesson)}"
 
 
 def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path, monkeypatch):
