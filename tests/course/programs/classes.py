@@ -9,16 +9,10 @@ RIGHT = f"import torch\n{tasks()['12b'].source}"
 OTHERWISE = HEAD + IN_OTHER_STYLES["12b"]
 WRONG = "def grpo_push(logp, old, ref, A, eps, beta):\n    "
 CHEATS = {
-    "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
-               "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
     "judge": "import sys\nfor name in [x for x in sys.modules if x.startswith('lessons.')]:\n"
              "    for what in ('Judge', 'verdict', 'compared', 'differ', 'new_mark'):\n"
              "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
              + WRONG + "return 0.0",
-    "draws": "import torch\nfrom lessons.behind.tasks.task import Draw\n"
-             "Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
-             "Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
-             + WRONG + "return logp.sum()",
     "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
               "    except OSError:\n        pass\nos._exit(0)",
     "objects": "import torch\nclass Any(torch.Tensor):\n    __eq__ = lambda *x: True\n"
