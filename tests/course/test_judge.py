@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
-from programs.wrong import OWN_STYLE, TWO
+from programs.wrong import OWN_STYLE
 
 from lessons.behind.tasks import call, check, papers, parts
 from lessons.behind.tasks.call import attempts
@@ -387,16 +387,15 @@ def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path
         parts.put({})
 
 
-def test_of_two_mistakes_at_once_most_are_named_and_none_by_another_name(tmp_path):
-    both = 0
-    for name, words, program in TWO:
-        said = told(name, HEAD + program, tmp_path)
-        assert "Right in " in said, f"not refused: {program}"
-        sentences = [sentence for *_, sentence in KNOWN[name].mistakes if sentence in said]
-        for sentence in sentences:
-            assert any(word in sentence for word in words), f"another mistake: {sentence}"
-        both += all(any(word in x for x in sentences) for word in words)
-    assert both > len(TWO) / 2
+def test_two_mistakes_at_once_are_both_named():
+    """Of each exercise the first two that go together."""
+    tried = 0
+    for judge in (Judge(KNOWN[name], 5) for name in EXERCISES):
+        some, program = next((x for x in judge.programs() if len(x[0]) == 2), ((), None))
+        told = judge.of(program).told if some else ""
+        assert all(sentence in told for *_, sentence in some), told
+        tried += bool(some)
+    assert tried > len(EXERCISES) / 2
 
 
 @pytest.mark.parametrize("name, words", OWN_STYLE)
@@ -488,10 +487,7 @@ def test_the_code_to_mend_is_not_named_before_the_letters_are_right(tmp_path, ca
 
 PRINTS = {
     "02a": "def response_mask(*x):\n    print('mine')\n    return []",
-    "sft_loss": "def sft_loss(*x):\n    print('mine')\n    return 0.0",
-    "iw_sft": "class Mine(Objective):\n    temp: float = 1.0\n    cap: float = 16.0\n"
-              "    def loss(self, batch):\n        print('mine')\n"
-              "        return batch.seqs['answer'].logp.sum(), {}"}
+    "sft_loss": "def sft_loss(*x):\n    print('mine')\n    return 0.0"}
 
 
 def test_who_stops_the_check_of_all_is_told_of_no_mistake(tmp_path, capsys, monkeypatch):
