@@ -1,4 +1,5 @@
-"""Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, and pictures.
+"""Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, the law that every
+page obeys, and pictures.
 
     page, faults = opened(browser, file, width=390, dark=True)
     cd tests/course
@@ -76,6 +77,54 @@ def small(page) -> list[str]:
             const box = x.getBoundingClientRect();
             return box.height && (box.height < 40 || box.width < 40); })
         .map((x) => x.textContent.trim())""")
+
+
+def axe(page) -> list[str]:
+    """What axe-core finds on a page: "color-contrast (serious): <p ...>"."""
+    library = pytest.importorskip("axe_playwright_python.sync_playwright",
+                                  reason="no axe-core here: accessibility is NOT tested")
+    found = library.Axe().run(page).response["violations"]
+    return [f"{x['id']} ({x['impact']}): {x['nodes'][0]['html'][:200]}" for x in found]
+
+
+def missed(page) -> list[str]:
+    """The controls that Tab does not reach in the order of the page. Of a group of radio buttons,
+    and of one whose arrows walk it, Tab reaches one."""
+    many = page.evaluate("""() => {
+        window.tabStops = [...document.querySelectorAll(
+            "a[href], button, input, select, summary, [tabindex]")].filter((x) =>
+            x.checkVisibility() && !(x.type === "radio" && !x.checked)
+            && !(x.tabIndex < 0 && x.closest("[role=group]")));
+        tabStops[0].focus();
+        return tabStops.length; }""")
+    out = []
+    for k in range(many):
+        if page.evaluate("(k) => tabStops[k] !== document.activeElement", k):
+            out.append(page.evaluate("(k) => tabStops[k].outerHTML", k))
+        page.keyboard.press("Tab")
+    return out
+
+
+def law(browser, file: Path, *presses: str, widths: tuple[int, ...] = (320, 700, 900)) -> None:
+    """Everybody can read a page and work it, before and after each press: axe-core finds nothing,
+    nothing scrolls sideways but code and tables in themselves, no control is too small, Tab
+    reaches all of them, and the page has no error and asks for nothing."""
+    for width, dark in ((1280, False), (390, True)):
+        page, faults = opened(browser, file, width=width, dark=dark)
+        for press in (None, *presses):
+            if press:
+                page.click(press)
+            assert not missed(page), (width, press)
+            page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
+            assert not axe(page), (width, press)
+            for wide in (*widths, width):
+                page.set_viewport_size({"width": wide, "height": 800})
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), wide
+                assert not small(page), wide
+            page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = false; })"
+                          )
+        assert not faults
+        page.close()
 
 
 def words(page) -> list[str]:
