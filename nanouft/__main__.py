@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         say("What each command leaves behind; --help behind it says more:\n")
         for module, leaves in (COMMANDS if everything else MENU).items():
             say(f"  python -m {module:<20}{leaves}")
-        say("\nBegin with: python -m nanouft.train --objective ift")
+        say("\nBegin with: python -m nanouft.train --objective ift\n"
+            "All methods: python -m nanouft.train --objective list")
         if not everything:
             say(f"{len(MORE)} more commands: python -m nanouft --help all")
         say("`nanouft train` is short for python -m nanouft.train, and so are the others.\n"

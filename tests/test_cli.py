@@ -18,6 +18,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import HF, UserError, flag
 from nanouft.plumbing.printing import progress, visible
 from nanouft.run import flags, load, settings
+from nanouft.run.flags import comments
 from nanouft.run.settings import TrainFlags
 
 COMMANDS = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags, DataFlags,
@@ -39,6 +40,7 @@ def test_the_help_of_every_method_explains_each_flag_with_its_default_in_80_colu
     for kind, told in [(TrainFlags, help_of(train.main, "all")),
                        *((OBJECTIVES[name], shown[name]) for name in OBJECTIVES)]:
         for f in fields(kind):
+            assert comments(kind).get(f.name), f"{kind.__name__}: {f.name} has no # help behind it"
             said = f" {flag(f.name)} "
             if f.default not in (None, False, ""):
                 said += rf"[^[]*\[{re.escape(str(f.default))}\]"

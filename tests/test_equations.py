@@ -159,6 +159,8 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
             return reduction(word, s, getattr(o, "samples", 1))
         if word.endswith(("[i]", "[j]")):
             return read(word[:-3]) if word.endswith("[i]") else read(word[:-3]).T
+        if word in line.formulas:           # of the head itself, before columns of the rows
+            return value(line.formulas[word], read)
         if word in told:
             return told[word]
         if word in formulas:
@@ -204,7 +206,8 @@ def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
                                                        allow_unused=True, materialize_grads=True)]
                   for loss in (value(line.loss, known(line, batch, o, role)).mean(),
                                o.loss(batch)[0]))
-    same(ours[0], told[0], 1e-9, "The equation is not the loss of the code: change the wrong one.")
+    same(ours[0], told[0], 1e-9,
+         f"L = {line.loss} is not the loss of the code: change the wrong one.")
     for x, y in zip(ours[1:], told[1:]):
         same(x, y, 1e-9, HELD["sg(" in text])
 
