@@ -115,11 +115,6 @@ def test_in_a_clone_of_the_project_only_the_exercises_count():
     assert len(student_of().texts) == 3
 
 
-def test_what_is_only_imported_from_the_project_gets_no_point(graded):
-    hand_in("ann", "from nanouft.simple import *\n", "mine.py")
-    assert table("token_logp")["ann"]["points"] == "0"
-
-
 def test_a_notebook_may_hold_every_task_that_is_a_function():
     """A piece asks twice about one function."""
     for name in (name for name, task in tasks().items() if task.name):
@@ -137,7 +132,7 @@ def test_a_cell_means_what_it_means_in_its_notebook(cells):
     assert space["half"](7, 4) == 3 and definition(text, "half") and not student.not_read
 
 
-def test_notebooks_of_the_project_count_and_their_helpers_do_not():
+def test_notebooks_of_the_project_count_and_their_helpers_and_what_is_imported_do_not():
     """07, 09 and 15 have helpers with the names of other tasks."""
     pytest.importorskip("jupytext")
     for name in ("07a", "09a", "15a"):
@@ -146,10 +141,11 @@ def test_notebooks_of_the_project_count_and_their_helpers_do_not():
         body = json.dumps("import math\n" + tasks()[name].source.partition("\n")[2])[1:-1]
         file.write_text(file.read_text("utf-8").replace("raise NotImplementedError", body))
     assert student_of().program("dpo_loss") is student_of().program("una_loss") is None
-    mine = hand_in("ann", Path(parts.simple.__file__).read_text("utf-8"), "mine.py")
-    assert student_of().program("dpo_loss")[0] == mine
+    hand_in("ann", Path(parts.simple.__file__).read_text("utf-8"), "mine.py")
     hand_in("bob", notebook("def response_mask(tokens=[][1]):\n    return 1"), "my work.ipynb")
-    assert table("02", "07", "09", "12", "15")["ann"]["points"] == "4"
+    hand_in("bob", "from nanouft.simple import *\n", "mine.py")
+    found = table("02", "07", "09", "12", "15", "dpo_loss")
+    assert (found["ann"]["points"], found["bob"]["points"]) == ("5", "0")
     assert "my work.ipynb stops when it is loaded: IndexError" in Path("out/bob.md").read_text()
 
 
@@ -391,14 +387,10 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
 
 
 @POSIX
-def test_limits_are_told_apart(of_class):
+def test_limits_are_told_apart_and_a_process_that_a_file_ends_costs_one_task(of_class):
+    """Another one goes on with the next. A file imports its neighbours."""
     for name, (_, words) in ENDS.items():
         assert words in of_class[name][1]["output"], name
-
-
-@POSIX
-def test_a_file_imports_its_neighbours_and_a_process_that_it_ends_costs_one_task(of_class):
-    """Another one goes on with the next."""
     scores = {name: [mark["score"] for mark in marks] for name, marks in of_class.items()}
     assert {name for name, x in scores.items() if sum(x)} == {"ends 12a", "neighbours"}
     assert scores["ends 12a"] == scores["neighbours"] == [0, 1]
@@ -652,7 +644,6 @@ def test_a_seed_draws_questions_of_earlier_lessons_and_they_hold_no_answer(befor
 
 def test_more_questions_than_there_are_and_no_lesson_are_refused(capsys):
     assert {x.lesson for x in exam.exam(0, 60)} == {*NUMBERS}
-    assert {x.lesson for x in exam.exam(0, 6, "09", ["00", "07", "09"])} == {"00", "07"}
     for flags, words in (("--before 02", "1 to 6 before lesson 02"), ("--before 9", "mean 09?"),
                          ("--questions 99", "1 to 60"), ("--questions 0 --lessons 00", "1 to 3")):
         assert command(exam.main, flags.split()) == 2 and words in capsys.readouterr().err

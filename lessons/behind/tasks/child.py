@@ -83,7 +83,7 @@ def tried(program: str) -> str:
 def packages() -> list[Path]:
     """The folders of sys.path, such as those that a .pth or PYTHONPATH names: but not where the
     command was typed, and none around or inside of the project, except for Python's own."""
-    there = dict.fromkeys(Path(x).resolve() for x in sys.path if x)
+    there = [Path(x).resolve() for x in sys.path if x]
     return [x for x in there if x.is_dir() and x != Path.cwd() and not ROOT.is_relative_to(x)
             and (not x.is_relative_to(ROOT) or any(map(x.is_relative_to, PREFIXES)))]
 
