@@ -33,6 +33,7 @@ from lessons.behind.tasks import call, child, grade, parts
 from lessons.behind.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.behind.tasks.submission import Student, definition, job_for
 from lessons.behind.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
+from lessons.behind.website import pages
 from nanouft import train
 from nanouft.gpt import BASE
 from nanouft.plumbing.entry import command
@@ -114,11 +115,6 @@ def test_in_a_clone_of_the_project_only_the_exercises_count():
     assert len(student_of().texts) == 3
 
 
-def test_what_is_only_imported_from_the_project_gets_no_point(graded):
-    hand_in("ann", "from nanouft.simple import *\n", "mine.py")
-    assert table("token_logp")["ann"]["points"] == "0"
-
-
 def test_a_notebook_may_hold_every_task_that_is_a_function():
     """A piece asks twice about one function."""
     for name in (name for name, task in tasks().items() if task.name):
@@ -134,6 +130,23 @@ def test_a_cell_means_what_it_means_in_its_notebook(cells):
     (text,) = student.texts.values()
     exec(text, space)
     assert space["half"](7, 4) == 3 and definition(text, "half") and not student.not_read
+
+
+def test_notebooks_of_the_project_count_and_their_helpers_and_what_is_imported_do_not():
+    """07, 09 and 15 have helpers with the names of other tasks."""
+    pytest.importorskip("jupytext")
+    for name in ("07a", "09a", "15a"):
+        pages.write_notebook(NUMBERS[name[:2]], hand_in("ann", KEY).parent, "")
+        file = Path("all/ann", NUMBERS[name[:2]].with_suffix(".ipynb").name)
+        body = json.dumps("import math\n" + tasks()[name].source.partition("\n")[2])[1:-1]
+        file.write_text(file.read_text("utf-8").replace("raise NotImplementedError", body))
+    assert student_of().program("dpo_loss") is student_of().program("una_loss") is None
+    hand_in("ann", Path(parts.simple.__file__).read_text("utf-8"), "mine.py")
+    hand_in("bob", notebook("def response_mask(tokens=[][1]):\n    return 1"), "my work.ipynb")
+    hand_in("bob", "from nanouft.simple import *\n", "mine.py")
+    found = table("02", "07", "09", "12", "15", "dpo_loss")
+    assert (found["ann"]["points"], found["bob"]["points"]) == ("5", "0")
+    assert "my work.ipynb stops when it is loaded: IndexError" in Path("out/bob.md").read_text()
 
 
 @pytest.mark.parametrize("body, begun", [
@@ -165,10 +178,13 @@ def test_a_file_that_cannot_be_read_and_a_link_are_named(graded):
     hand_in("ada", "{", "ex12.ipynb")
     Path("all/ada/ex12.py").symlink_to(hand_in("bob", KEY).resolve())
     Path("all/ada/week2").symlink_to(Path("all/bob").resolve(), target_is_directory=True)
+    for file in ("work.zip", "ex08.py.txt"):
+        hand_in("ada", KEY, file)
     hand_in("ada", notebook("def grpo_push(logp:\n    return 1", KEY_OF_03), "work.ipynb")
     ada = table("ex12", "03")["ada"]
     assert (ada["12a"], ada["12b"], ada["03a"]) == ("not handed in", "not handed in", "1")
-    for words in ("ex12.ipynb (", "ex12.py (", "week2 (", "work.ipynb (cell 'def grpo_push"):
+    for words in ("work.zip (OSError('unpack it", "ex08.py.txt (", "ex12.ipynb (",
+                  "ex12.py (", "week2 (", "work.ipynb (cell 'def grpo_push"):
         assert words in ada["not read"], words
 
 
@@ -371,14 +387,10 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
 
 
 @POSIX
-def test_limits_are_told_apart(of_class):
+def test_limits_are_told_apart_and_a_process_that_a_file_ends_costs_one_task(of_class):
+    """Another one goes on with the next. A file imports its neighbours."""
     for name, (_, words) in ENDS.items():
         assert words in of_class[name][1]["output"], name
-
-
-@POSIX
-def test_a_file_imports_its_neighbours_and_a_process_that_it_ends_costs_one_task(of_class):
-    """Another one goes on with the next."""
     scores = {name: [mark["score"] for mark in marks] for name, marks in of_class.items()}
     assert {name for name, x in scores.items() if sum(x)} == {"ends 12a", "neighbours"}
     assert scores["ends 12a"] == scores["neighbours"] == [0, 1]
@@ -460,7 +472,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from lessons.behind.tasks.child import PYTHON, ROOT, words
-leaves = [PYTHON, "-c", "import nanouft, lessons; open('left', 'w')"]
+leaves = [PYTHON, "-c", "import nanouft, lessons, away; open('left', 'w')"]
 for around in "./ä b", "/var/tmp", "/dev/shm":
     for student in map(Path, (".", "./ä b", "/", "/tmp", ROOT, ROOT / "lessons/exercises")):
         with TemporaryDirectory(dir=around) as room:
@@ -472,9 +484,10 @@ for around in "./ä b", "/var/tmp", "/dev/shm":
 
 
 @SHUT_IN
-def test_student_project_python_and_what_is_left_may_lie_anywhere():
+def test_student_project_python_and_what_is_left_may_lie_anywhere(monkeypatch):
     """In each other, too, and .venv may be a link: what lies deeper is mounted later."""
-    Path("ä b").mkdir()
+    Path("ä b/more/away").mkdir(parents=True)       # packages of a .pth, or of PYTHONPATH
+    monkeypatch.syspath_prepend(Path("ä b/more").resolve())
     Path("ä b/.venv").symlink_to(sys.prefix)
     python = Path("ä b/.venv", *Path(sys.executable).parts[-2:]).absolute()
     done = subprocess.run([python, "-c", ANYWHERE], capture_output=True, text=True,
@@ -512,7 +525,7 @@ def test_an_entry_writes_its_loss_alone(part, instead, told):
         arena.check_entry(Path("dft.py"))
 
 
-def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
+def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, capsys):
     """After each entry its line is in the file: whoever interrupts a class loses one of them."""
     seen = []
 
@@ -526,7 +539,9 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch):
         assert arena.main([words, "--guess", "0"]) == 0
         lines = Path("arena.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in lines] == ["entry", *names]
+    monkeypatch.setenv("PATH", "/nowhere")
     arena.main(["all/ada/mine.py", "--test-seed", "0"])
+    assert "without a container (bubblewrap is missing)" in capsys.readouterr().out
     assert seen[:2] == [(0, None), (1, None)] and seen[-1] == (0, 0)
 
 
@@ -575,12 +590,10 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
     assert sum(map(int, re.findall(r"\| (\d+) \|$", part_of("Ten weeks"), re.M))) == 100
 
 
-def test_the_losses_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
-    named = re.findall(r"lessons arena (\S+/\S+\.py) --task (\w+)", PAGE)
-    assert named
-    for file, task in named:
-        arena.check_entry(ROOT / file)
-        assert task in arena.TASKS
+def test_the_loss_of_ours_that_the_page_enters_in_the_arena_may_be_entered():
+    ((file, name, task),) = re.findall(r"copy `(\S+)` to (\S+), .* arena \2 --task (\w+)", PAGE)
+    arena.check_entry(shutil.copy(ROOT / file, Path(name)))
+    assert task in arena.TASKS
 
 
 def test_the_limits_of_an_exercise_are_those_of_the_check():
@@ -626,10 +639,11 @@ def test_a_seed_draws_questions_of_earlier_lessons_and_they_hold_no_answer(befor
     for _, question, answer in drawn:
         assert question in said and question in asked and answer in right
         assert question.startswith("What does this call give?") or answer not in said + asked
+        assert not re.search(r"Difficulty|you\s+are\s+done", question)
 
 
 def test_more_questions_than_there_are_and_no_lesson_are_refused(capsys):
     assert {x.lesson for x in exam.exam(0, 60)} == {*NUMBERS}
     for flags, words in (("--before 02", "1 to 6 before lesson 02"), ("--before 9", "mean 09?"),
-                         ("--questions 99", "1 to 60"), ("--questions 0", "1 to 60")):
+                         ("--questions 99", "1 to 60"), ("--questions 0 --lessons 00", "1 to 3")):
         assert command(exam.main, flags.split()) == 2 and words in capsys.readouterr().err

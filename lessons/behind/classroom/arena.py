@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lessons.behind.tasks.child import PYTHON, ROOT, container
+from lessons.behind.tasks.child import PYTHON, container, environment, no_container
+from lessons.behind.tasks.submission import warn_without_container
 from nanouft.compare import __main__ as compare
 from nanouft.compare import report
 from nanouft.compare.arms import Arm
@@ -100,7 +101,8 @@ def in_container(words: list[str]) -> None:
         try:
             subprocess.run([*jail, PYTHON, "-m", "nanouft.train", words[0], str(entry),
                             *words[2:-1], str(room / "run")], cwd=room, stdout=said, stderr=said,
-                           timeout=WAITING, env=os.environ | {"PYTHONPATH": str(ROOT)})
+                           timeout=WAITING, env=os.environ | {
+                               "PYTHONPATH": environment()["PYTHONPATH"]})
         except subprocess.TimeoutExpired:
             ended = f"it had not ended after {WAITING} seconds"
     if not (room / "run" / "model.safetensors").is_file():
@@ -157,6 +159,8 @@ def main(argv: list[str] | None = None) -> int:
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
     if not files:
         raise UserError(f"{', '.join(map(str, entries))}: no file ending in .py is there")
+    if no_container():
+        warn_without_container()
     CSV.open("ab").close()                  # OSError now, and not after the work
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent) for x in entries])
     lines = []

@@ -88,7 +88,8 @@ def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
     except UserError as error:
         return None, str(error)
     except (Exception, SystemExit, TooLong) as error:           # a typing mistake, for example
-        return None, f"{file.name} cannot be read. {error_line(error, str(file))}"
+        why = "cannot be read." if isinstance(error, SyntaxError) else "stops when it is loaded:"
+        return None, f"{file.name} {why} {error_line(error, str(file))}"
     finally:                                                    # a constant of ours stays ours
         vars(simple).update(ours)
         simple.METHODS.update(methods)

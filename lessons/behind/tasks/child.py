@@ -30,6 +30,7 @@ from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link
+PREFIXES = PYTHON.parents[1], Path(sys.base_prefix), PYTHON.resolve().parents[1]
 STARTING = 900                      # seconds on the clock until the first task begins
 OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
@@ -51,6 +52,7 @@ class Job:
     look: object
     cases: list
     seconds: int
+    called: str = ""                # by the student: "my work.ipynb"
 
 
 def container(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
@@ -78,12 +80,20 @@ def tried(program: str) -> str:
     return said if done.returncode else ""
 
 
+def packages() -> list[Path]:
+    """The folders of sys.path, such as those that a .pth or PYTHONPATH names: but not where the
+    command was typed, and none around or inside of the project, except for Python's own."""
+    there = [Path(x).resolve() for x in sys.path if x]
+    return [x for x in there if x.is_dir() and x != Path.cwd() and not ROOT.is_relative_to(x)
+            and (not x.is_relative_to(ROOT) or any(map(x.is_relative_to, PREFIXES)))]
+
+
 def words(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
     """It sees what Python and the project need, and the student's folder. What lies deeper is
     mounted later: each of these folders may lie in any other, or in /tmp or /dev."""
-    python = PYTHON.parents[1], Path(sys.base_prefix), PYTHON.resolve().parents[1]
     empty = [("--tmpfs", x) for x in (*HAS_KEYS, *hidden) if x.is_dir()]
-    seen = [("--ro-bind", x, x) for x in (*python, ROOT / "nanouft", ROOT / "lessons", student)]
+    seen = [("--ro-bind", x, x) for x in (*PREFIXES, *packages(), ROOT / "nanouft",
+                                          ROOT / "lessons", student)]
     seen += [("--ro-bind-try", Path(x), Path(x)) for x in OF_SYSTEM]
     seen += [("--bind", room, room)] if room else []
     made = [("--dev", Path("/dev")), ("--proc", Path("/proc")),
@@ -99,8 +109,8 @@ def words(student: Path, hidden: list[Path], room: Path | None = None) -> list[s
 def environment() -> dict[str, str]:
     """No token and no password of the teacher's own is among these."""
     return {x: os.environ[x] for x in NEEDED if x in os.environ} | {
-        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONDONTWRITEBYTECODE": "1"}
+        "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *packages()])), "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, list[Seen] | str]:
@@ -199,7 +209,7 @@ def main() -> None:
         with at_most(job.seconds):
             program, missing = program_in(file, job.function)
         if missing:
-            write(Seen(error="Missing", words=missing))
+            write(Seen(error="Missing", words=missing.replace(job.file, job.called)))
         else:
             for seen in attempts(job.look, program, job.cases, str(file), job.seconds):
                 write(seen)

@@ -20,11 +20,12 @@ import csv
 import inspect
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
 import torch
+from tqdm import tqdm
 
 from lessons.behind.tasks.call import Seen
 from lessons.behind.tasks.child import OUT_OF_TIME, ROOT, no_container, run_all
@@ -32,6 +33,7 @@ from lessons.behind.tasks.submission import (
     FREE,
     NOT_HANDED_IN,
     NOT_READ,
+    UNREADY,
     Student,
     all_files,
     hashed,
@@ -80,7 +82,7 @@ def files_read(students: list[Student]) -> dict[Path, str]:
     read = [*ROOT.glob("nanouft/**/*"), *ROOT.glob("lessons/**/*"), *ROOT.glob("*.py"),
             *ROOT.glob("*/__init__.py"),
             *(file for student in students for file in all_files(student.folder))]
-    return {x: hashed(x.read_bytes()) for x in read if x.is_file()}
+    return {x: hashed(x.read_bytes()) for x in read if x.is_file() and x.suffix not in UNREADY}
 
 
 def refuse_if_changed(before: dict[Path, str], now: dict[Path, str], student: Student) -> None:
@@ -125,15 +127,15 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
     judges = {name: Judge(tasks()[name], seed) for name in names
               if any(name in student.unmarked() for student in students)}
 
-    def run(student: Student, left: list[str]) -> dict[str, list[Seen] | str]:
-        jobs = [job_for(name, judges[name], *student.programs[name]) for name in left]
+    def run(student: Student) -> dict[str, list[Seen] | str]:
+        jobs = [job_for(name, judges[name], *student.programs[name])
+                for name in student.unmarked()]
         return run_all(jobs, student.folder.resolve(), [folder.resolve(), out.resolve()])
     sys.dont_write_bytecode = True              # or the caches would change by our own imports
     before, pool = files_read(students), ThreadPoolExecutor(os.cpu_count())
     try:
-        waiting = {pool.submit(run, student, student.unmarked()): student for student in students}
-        for done in progress(len(students), "grading", as_completed(waiting)):
-            student, found = waiting[done], done.result()
+        for student, found in progress(len(students), "grading", zip(
+                students, pool.map(run, students))):
             refuse_if_changed(before, files_read(students), student)
             for name, seen in found.items():
                 student.marks[name] = new_mark(judges[name], name, seen, student.belongs[name])
@@ -166,7 +168,7 @@ def write_results(out: Path, student: Student, names: list[str]) -> None:
         x["output"].splitlines()) + "\n" for x in marks)
     write_text(out / f"{student.name}.md", f"# {one_line(student.name)}: {line}\n{text}")
     write_json(out / f"{student.name}.json", {"score": total, "output": line, "tests": marks})
-    say(f"{one_line(student.name):<24} {one_line(line)}")
+    say(f"{one_line(student.name):<24} {one_line(line)}", write=tqdm.write)
 
 
 def write_table(out: Path, students: list[Student], names: list[str]) -> None:

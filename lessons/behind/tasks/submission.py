@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 from lessons.behind.tasks.child import ROOT, Job, no_container
@@ -16,18 +17,20 @@ LARGEST = 2**22                     # bytes of a file
 DEFINED = (ast.FunctionDef, ast.ClassDef)
 BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 PLAIN = "float int range list tuple dict set sum max min len torch.tensor".split()
+UNREADY = tuple(".zip .rar .7z .tar .gz .tgz .py.txt .ipynb.txt".split())
 FOR_NOTEBOOK = re.compile(r"\s*(\w+\s*=\s*)?[%!?].*|\s*[\w.]+\?+\s*")
 NOT_HANDED_IN, FREE, NOT_READ = "not handed in", "without a container", "not read"
 
 
 def all_files(student: Path) -> list[Path]:
-    """Programs, notebooks and folders that are links, those that lie least deep first."""
+    """Programs, notebooks, archives and folders that are links, those that lie least deep first."""
     found = []
     for folder, inside, here in os.walk(student):
         inside[:] = sorted(x for x in inside if x[0] != "."
                            and not Path(folder, x, "pyvenv.cfg").exists())
         found += [Path(folder, x) for x in inside if Path(folder, x).is_symlink()]
-        found += [Path(folder, x) for x in sorted(here) if x.lower().endswith((".py", ".ipynb"))]
+        found += [Path(folder, x) for x in sorted(here)
+                  if x.lower().endswith((".py", ".ipynb", *UNREADY))]
     return sorted(found, key=lambda x: (len(x.parts), x.suffix))
 
 
@@ -47,16 +50,19 @@ def is_ours(file: Path) -> bool:
 
 def text_of(file: Path) -> tuple[str, list[str]]:
     """Of a notebook: imports, definitions and constants; and cells that Python cannot read."""
+    if file.name.lower().endswith(UNREADY):
+        raise OSError("unpack it, or name it .py or .ipynb")
     if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
         raise OSError("a link, no plain file, or too large")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     if file.suffix.lower() == ".py":
         return text, []
-    kept, unread = [], []
+    kept, unread = ["from __future__ import annotations"], []       # none of which fails
     for cell in json.loads(text)["cells"]:
         code = "".join(cell["source"] if cell["cell_type"] == "code" else "")
         try:
-            kept += [as_definition(x) for x in parsed(code).body if is_kept(x)]
+            kept += [as_definition(x) for x in parsed(code).body
+                     if is_kept(x) and getattr(x, "module", "") != "__future__"]
         except BROKEN:
             unread.append(f"cell {code.strip()[:30]!r}")
     return "\n".join(kept), unread
@@ -88,12 +94,15 @@ def is_kept(x: ast.stmt) -> bool:
 
 
 def as_definition(x: ast.stmt) -> str:
-    """As text: half = lambda x: x / 2 is a definition, too."""
-    if isinstance(x, ast.Assign) and isinstance(x.value, ast.Lambda):
-        given, body = ast.unparse(x.value.args), ast.unparse(x.value.body)
-        if isinstance(x.targets[0], ast.Name) and len(x.targets) == 1:
-            return f"def {x.targets[0].id}({given}):\n    return {body}"
-    return ast.unparse(x)
+    """As text: half = lambda x: x / 2 is a definition, too. What fails and is no task, such as an
+    import from Colab or from lessons/, does nothing."""
+    match x:
+        case ast.Assign([ast.Name(name)], ast.Lambda(given, body)):
+            return f"def {name}({ast.unparse(given)}):\n    return {ast.unparse(body)}"
+    bare = isinstance(x, ast.FunctionDef) and (
+        not (x.decorator_list or x.args.defaults) or x.name in {y.name for y in tasks().values()})
+    nothing = ast.ExceptHandler(ast.Name("Exception"), None, [ast.Pass()])
+    return ast.unparse(x if bare else ast.Try([x], [nothing], [], []))
 
 
 def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
@@ -171,13 +180,18 @@ class Student:
                 yield str(file.relative_to(self.folder)), file.read_bytes()
 
     def program(self, name: str) -> tuple[Path, str] | None:
-        """The file for a task, and its text: the first that has begun it, else the first."""
+        """The file for a task, and its text: the first that has begun it, else the first. mine.py
+        comes first, and last a lesson's own helper of this name, with other arguments."""
         task, found = tasks()[name], []
+        part, asked = task.file == "mine.py", [*signature(task.right).parameters]
         for file, text in self.texts.items():
-            made = definition(text, task.name)
-            if file.name == task.file or (file.suffix.lower() == ".ipynb" and task.name and made):
-                found.append((made is None, len(found), file, text))
-        return min(found)[2:] if found else None
+            made, own = definition(text, task.name), file.name == task.file
+            given = [x.arg for x in made.args.args] if isinstance(made, ast.FunctionDef) else asked
+            last = not own and (part or given != asked)
+            if own or (file.suffix.lower() == ".ipynb" and task.name and made
+                       and (given == asked or not part)):
+                found.append((made is None, last, len(found), file, text))
+        return min(found)[3:] if found else None
 
     def find(self, versions: dict[str, str]) -> None:
         """The programs for these tasks, and what the mark of each belongs to."""
@@ -227,4 +241,4 @@ def warn_without_container() -> None:
 def job_for(name: str, judge: Judge, file: Path, text: str) -> Job:
     task = judge.task
     return Job(name, task.name, task.file, file.parent.resolve(), text, task.look, judge.cases,
-               task.seconds)
+               task.seconds, file.name)

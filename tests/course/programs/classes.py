@@ -19,7 +19,7 @@ CHEATS = {
                + WRONG + "return torch.zeros(()).as_subclass(Any)"}
 ENDS = {        # and the words that are told
     "loop": (WRONG + "while True: pass", "line 2: while True: pass"),
-    "loop at import": ("while True: pass\n" + WRONG + "pass", "cannot be read. TooLong"),
+    "loop at import": ("while True: pass\n" + WRONG + "pass", "stops when it is loaded: TooLong"),
     "sleep": ("import time\n" + WRONG + "time.sleep(999)", "seconds on the clock"),
     "memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "allocate memory"),
     "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3)")}
@@ -66,9 +66,9 @@ CELLS = [       # of notebooks with the same function
     ["%time\nONE: float = 1.0", "THIRD = float(1) / 3\ntorch.where?", "loss = train()",
      HALF + "(x\n            % n) * ONE + NINE - 27 * THIRD", "NINE = 9\n!ls"],
     ["files = !ls\nif files:\n    %cd ..\n" + HALF + "x % n"],
-    ["half = lambda x, n: list([x % n])[0]"],
-    ["table = {1: lambda x, n: x % n}\n" + HALF + "table[1](x, n)"],
-    ["import math\nLOG = math.log(1)\n" + HALF + "x % n + LOG"],
+    ["X = 1", "from __future__ import annotations\nhalf = lambda x, n: list([x % n])[0]"],
+    ["def f(x=lesson): 1", "table = {1: lambda x, n: x % n}\n" + HALF + "table[1](x, n)"],
+    ["import math, google.colab\nclass A(Lesson): 1\nLOG = math.log(1)\n" + HALF + "x % n + LOG"],
     ["try:\n    import math as m\nexcept ImportError:\n    m = None\n" + HALF + "m.fmod(x, n)"]]
 
 
