@@ -259,7 +259,7 @@ def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, m
     twice = [start(words, 0, tmp_path / "twice") for _ in range(2)]         # at once in one folder
     assert [x.wait(300) for x in twice] == [0, 0]
     for file in ("scores.csv", "picture.svg", "plan.ini"):
-        one, other = (x / "out/compare/sft-slow_py" / file for x in (tmp_path, there))
+        one, other = (x / planned(words).place / file for x in (tmp_path, there))
         assert one.read_text() == other.read_text()
     runs_of = {x.name for x in (there / RUNS).iterdir()}
     assert runs_of == {x.name for x in (tmp_path / RUNS).iterdir()}

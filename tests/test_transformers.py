@@ -511,7 +511,7 @@ def test_a_saved_folder_has_the_names_of_transformers_4(rope, folders, tmp_path)
 
 def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(folders, monkeypatch):
     monkeypatch.setattr("transformers.__version__", "4.57.6")
-    with pytest.raises(UserError, match="transformers 5.6 or newer, and 4.57.6 is installed"):
+    with pytest.raises(UserError, match="transformers 5.18 or newer, and 4.57.6 is installed"):
         start_model(folders["qwen2"])
 
 

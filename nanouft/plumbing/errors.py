@@ -63,8 +63,8 @@ def library(name: str, what: str) -> Any:
         found = import_module(name)
     except ImportError as e:                            # one that is there may lack another
         raise UserError(f"{what} needs {name} ({e}): pip install {HF}") from None
-    if name == "transformers" and tuple(map(int, found.__version__.split(".")[:2])) < (5, 6):
-        raise UserError(f"{what} needs transformers 5.6 or newer, and {found.__version__} is "
+    if name == "transformers" and tuple(map(int, found.__version__.split(".")[:2])) < (5, 18):
+        raise UserError(f"{what} needs transformers 5.18 or newer, and {found.__version__} is "
                         "installed: pip install -U transformers")
     return found
 
