@@ -55,10 +55,14 @@ def run(lesson: Path) -> str:
     notebook = jupytext.read(lesson)
     path = os.pathsep.join(map(str, [ROOT, ROOT / "lessons"]))
     logging.getLogger("traitlets").setLevel(logging.ERROR)      # how it speaks to the kernel
-    quiet = ["--IPKernelApp.log_level=ERROR"]
-    NotebookClient(notebook, timeout=600, kernel_name="python3", extra_arguments=quiet,
-                   resources={"metadata": {"path": str(ROOT)}}
-                   ).execute(env=os.environ | {"PYTHONPATH": path})
+    quiet = ["--IPKernelApp.log_level=CRITICAL"]
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", extra_arguments=quiet,
+                            resources={"metadata": {"path": str(ROOT)}})
+    try:
+        client.execute(env=os.environ | {"PYTHONPATH": path})
+    except AssertionError:              # at Ctrl-C nbclient ends its kernel, and then misses it
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise KeyboardInterrupt("lessons that have run are kept") from None
     return nbformat.writes(notebook)
 
 
