@@ -150,7 +150,8 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
     name = line.name.split()[0]
     formulas = SHARED | line.formulas
     s = batch.seqs.get(role) or next(iter(batch.seqs.values()))
-    told = given(name, batch, o, s, role)
+    told = {word: x for word, x in given(name, batch, o, s, role).items()
+            if word not in line.formulas}           # the head's own letters come before columns
 
     def read(word: str) -> Tensor:
         if word.startswith("NLL"):
@@ -159,8 +160,6 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
             return reduction(word, s, getattr(o, "samples", 1))
         if word.endswith(("[i]", "[j]")):
             return read(word[:-3]) if word.endswith("[i]") else read(word[:-3]).T
-        if word in line.formulas:           # of the head itself, before columns of the rows
-            return value(line.formulas[word], read)
         if word in told:
             return told[word]
         if word in formulas:

@@ -39,7 +39,7 @@ class TrainFlags:
     rows: Count = 1020                  # NanoWorld rows to train on
     skills: str = "all"     # NanoWorld tasks: A (skills), B (honesty), all, or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
-    noise: Share = 0.0                  # share of NanoWorld's demonstrations to make wrong, 0 to 1
+    noise: Share = 0.0                  # share of NanoWorld's demonstrations to make wrong
     steps: Count | None = None          # optimizer steps [chosen to suit the rows, and printed]
     epochs: Positive | None = None      # passes over the data, in place of --steps
     batch_size: Count | None = None     # rows (or prompts) per step [32; with --data often 8 or 4]

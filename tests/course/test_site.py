@@ -11,7 +11,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import opened
+from browser import axe, opened
 
 from lessons.behind.lesson_list import LESSONS, number_of
 from lessons.behind.website import lesson_page, pages
@@ -199,14 +199,6 @@ def test_every_page_has_the_drawn_pages_a_description_and_a_title_of_its_own(sit
 
 
 # ---- in a browser --------------------------------------------------------------------------------
-def axe(page) -> list[str]:
-    """What axe-core finds on a page: "color-contrast (serious): <p ...>"."""
-    sync_playwright = pytest.importorskip("axe_playwright_python.sync_playwright",
-                                          reason="no axe-core here: accessibility is NOT tested")
-    found = sync_playwright.Axe().run(page).response["violations"]
-    return [f"{x['id']} ({x['impact']}): {x['nodes'][0]['html'][:200]}" for x in found]
-
-
 @pytest.mark.parametrize("here", SHOWN)
 def test_a_page_can_be_read_by_everybody(here, site, browser):
     """axe-core finds nothing, nothing scrolls sideways but code and tables in themselves, and no
