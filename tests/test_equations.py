@@ -234,3 +234,10 @@ def test_another_meaning_of_a_letter_that_all_heads_share_is_shown():
     own = "    r = beta (1 - exp(-A))\n    L = -log sigmoid( r_w - r_l )"
     assert equations("mine", own)[0].formulas == {"r": "beta (1 - exp(-A))"}
     assert not equations("mine", own.replace("beta (1 - exp(-A))", SHARED["r"]))[0].formulas
+
+
+def test_a_letter_that_the_head_explains_is_no_column_of_the_rows():
+    """Rows have a column p, too; a head with p = ... was read with it."""
+    o = OBJECTIVES["dpo"]()
+    batch, line = step("dpo", o), replace(LINES["dpo"], formulas={"p": "beta"})
+    assert "p" in batch.per_row and float(known(line, batch, o, "answer")("p")) == o.beta
