@@ -46,11 +46,10 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## One loop for all methods
-# The questions come from **NanoWorld**, a small made-up world. A program of a few lines can score
-# any answer there. Text is cut into **tokens**, here words or pieces of words. **Special tokens**
-# such as `<|user|>` and `<|end|>` say who speaks and where an answer ends. We train the model to
-# answer and not to ask, so a **mask** has a 1 for each token of the answer and a 0 for each of the
-# question.
+# The questions come from **NanoWorld**, a small made-up world, where a program can score any
+# answer. Text is cut into **tokens**, here words or pieces of words. **Special tokens** such as
+# `<|user|>` and `<|end|>` say who speaks and where an answer ends. We train the model to answer and
+# not to ask, so a **mask** has a 1 for each token of the answer and a 0 for each of the question.
 #
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows. Every loss of this course
@@ -113,10 +112,9 @@ models = {
 
 # %% [markdown]
 # ## The same questions to all five
-# All five models now answer 60 questions on which none of them was trained. The cell prints one
-# question with its five answers, then how many words of each model are right and how many of its
-# answers stop. An answer **stops** if the model says the token `<|end|>` before any other special
-# token, such as the `<|user|>` with which it begins another question.
+# All five models answer 60 questions on which none of them was trained. An answer **stops** if the
+# model says the token `<|end|>` before any other special token, such as the `<|user|>` with which
+# it begins another question.
 
 # %%
 from nanouft.run.evaluation import answer_rows
@@ -130,9 +128,7 @@ print(question)
 for name, model in models.items():
     answers = answer_rows(model, tok, tests)
     texts = [tok.decode(answer.ids).strip() for answer in answers]
-    scores = [world.score(row.prompt[0].text, text.split("<|")[0])
-              for row, text in zip(tests, texts)]
-    words[name] = 100 * sum(scores) / len(tests)
+    words[name] = 100 * world.exact_scores(tests, [x.split("<|")[0] for x in texts]).mean()
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(tests)
     print(f"  {name:<16}{texts[SHOWN]}{'<|end|>' if answers[SHOWN].ended else ''}")
 for name in models:
@@ -145,12 +141,12 @@ for name in models:
 # pair. At the full rate all stop. Why does DPO need so large a rate for a token that it always saw?
 #
 # ## What a loss does to each token
-# What does one training step do to an answer? A loss can only make its tokens more or less likely,
-# and its gradient says how hard it does so. We call this number the **push** on token $t$:
+# A loss can only make the tokens of an answer more or less likely, and its gradient says how hard
+# it does so. We call this number the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
-# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and $N$ is
-# the number of tokens of the right answer. All pushes of a picture are multiplied by $N$, so that
-# each push of SFT is 1. A positive push makes the token more likely.
+# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it. $N$ is the
+# number of tokens of the right answer: multiplying by it makes each push of SFT 1. A positive push
+# makes the token more likely.
 #
 # The next cell draws the pushes in the base, before the first step, on a right answer to the
 # question above. As its worse answer DPO gets the same words without the last one, because the base
@@ -195,9 +191,8 @@ lesson.picture(fig, "pushes")
 # Whatever makes `<|end|>` more likely at one of them makes it more likely at the other. So what the
 # two pushes do to the weights nearly cancels.
 #
-# The next cell tests this with one small step of plain gradient descent on this pair. It makes the
-# step twice from the base: first with DPO's push on the `<|end|>` of the better answer alone, then
-# with all pushes of DPO.
+# The next cell tests this with one small step of plain gradient descent on this pair, taken twice
+# from the base: with DPO's push on the `<|end|>` of the better answer alone, and with all pushes.
 
 # %%
 def ends(model) -> list[float]:
@@ -237,8 +232,7 @@ if not CHANGE:
 # Pushed up after the better answer alone, `<|end|>` gains 0.013 nats there. It gains nearly as much
 # after the worse answer, where nothing pushed it. With all pushes of DPO it gains only 0.002 where
 # it is pushed up, because the push down takes most of it back. After the worse answer it falls, and
-# the last word takes its place. This word is the difference between the two answers, and DPO
-# teaches it.
+# the last word takes its place: it is the difference between the two answers, and DPO teaches it.
 
 # %%
 fig, ax = draw.panels()
@@ -260,11 +254,11 @@ else:
 
 # %% [markdown]
 # ## Change one thing
-# This explanation sounds convincing, but so does another one: at 1.5e-5, an eighth of the others'
-# rate, DPO simply learned less of everything. `CHANGE = "end"` tests the first at this rate: the
-# loss no longer counts the `<|end|>` of the worse answer, so nothing takes back the push on that of
-# the better one. Write down what either explanation predicts. With the whole loss 32 % of the
-# answers stop at this rate; how many per cent stop now? Write down a number from 0 to 100.
+# Another explanation sounds as convincing: at 1.5e-5, an eighth of the others' rate, DPO simply
+# learned less of everything. `CHANGE = "end"` tests the first at this rate: the loss no longer
+# counts the `<|end|>` of the worse answer, so nothing takes back the push on that of the better
+# one. What does either explanation predict? With the whole loss 32 % of the answers stop at this
+# rate; how many per cent stop now? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
@@ -277,19 +271,16 @@ else:
 #
 # </details>
 #
-# One warning for the lessons to come: a push belongs to one token of one answer in one step. SFT
-# and IFT push very differently here, yet their models score nearly the same on these lists. Pushes
-# suggest what a method may do to a model. Only the model's answers show what it did.
+# A push belongs to one token of one answer in one step. SFT and IFT push very differently here, yet
+# their models score nearly the same on these lists. Pushes suggest what a method may do to a model.
+# Only the model's answers show what it did.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex00.py`. `python -m lessons check 00` says whether it is right,
-# and if not, what it does instead.
+# - **00a** `net_push(chosen, rejected)` of `lessons/exercises/ex00.py`: which pushes of DPO are
+#   left once equal tokens after equal tokens have cancelled? `python -m lessons check 00` says
+#   whether yours is right, and if not, what it does instead.
 #
-# - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal
-#   tokens have cancelled?
-#
-# **In your own program.** Nothing to write yet: you begin in lesson 02. This lesson only unlocks
-# the part `train`, a loop like the one above.
+# **In your own program**, which begins in lesson 02, the part `train` is a loop like the one above.
 #
 # ## Two questions
 # 1. A token has a push of +1. What does this say about the token, and what does it not say about

@@ -8,8 +8,8 @@
 #
 # A model that writes is like somebody who walks. It stands in a **state**, the text so far. There
 # it names the next token, its **action**. The action leads to a new state, the same text with that
-# token at its end, and the walk goes on. This view is called a **Markov decision process**. The
-# papers on IFT, DPO and reinforcement learning are written in its terms.
+# token at its end. This view is called a **Markov decision process**, and the papers on IFT, DPO
+# and reinforcement learning are written in its terms.
 #
 # There are far too many texts to look at one by one. On a frozen lake with 17 cells of ice one can
 # look at every state and ask what a model has learned to do in it.
@@ -43,10 +43,9 @@ CHANGE = lesson.change
 # numbers for each cell, and a softmax turns these into probabilities. As in a language model, all
 # states share its weights, so a step in one of them also changes what it does elsewhere.
 #
-# We train twenty policies side by side. They differ only in the small random numbers with which
-# they begin, so no result depends on one lucky start. A move always leads where its arrow points.
-# (The lake of that name in Gymnasium is slippery unless one says otherwise: there two moves in
-# three go sideways.)
+# We train twenty policies side by side, which differ only in the small random numbers with which
+# they begin. A move always leads where its arrow points. (In Gymnasium's lake of that name two
+# moves in three go sideways unless one says otherwise.)
 
 # %%
 import draw
@@ -68,8 +67,8 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # %% [markdown]
 # ## Two ways to learn
 # Nearly all methods of this course make some actions more likely and others less. They differ in
-# three things: in **which states** they do it, with **which actions**, and **how hard**. This
-# lesson is about the first.
+# **which states** they do it, with **which actions**, and **how hard**. This lesson is about the
+# first.
 #
 # SFT takes the states and the actions of the demonstrator. Its loss is the one of lesson 02, with
 # cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
@@ -131,8 +130,8 @@ assert torch.allclose(slopes, p[0].diag() - p[0][:, None] * p[0]), "the slopes o
 trained = {"imitates": train("imitates", imitate), "walks by itself": train("walks", walk)}
 
 # %% [markdown]
-# Now we put every policy on every cell of ice in turn. It takes its most likely arrow until it
-# meets the goal, a hole, or the limit of 100 moves.
+# We put every policy on every cell of ice in turn. It takes its most likely arrow until it meets
+# the goal, a hole, or the limit of 100 moves.
 
 # %%
 arrives = {}                    # name -> (N,S) 1 if the policy arrives from that cell, else 0
@@ -155,12 +154,11 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # led all over the ice, so they could learn there. Yet from these cells they arrive in only 36 % of
 # the cases. As they find the path, other cells count less and less, and the weights go on changing.
 #
-# For language this matters because a model that answers by itself does not stay on the demonstrated
-# path for long. After one word that the demonstrator would not have written, it stands in a state
-# that no demonstration has ever shown. The papers call this gap between training and use **exposure
-# bias**. Because of it mistakes can pile up (Ross and Bagnell 2010). SFT looks at the model on the
-# demonstrated path alone, so the paper on IFT holds that it overestimates the model. Lesson 05
-# tests this.
+# A model that answers by itself does not stay on the demonstrated path for long either. After one
+# word that the demonstrator would not have written, it stands in a state that no demonstration has
+# ever shown. The papers call this gap between training and use **exposure bias**. Because of it
+# mistakes can pile up (Ross and Bagnell 2010). SFT looks at the model on the demonstrated path
+# alone, so the paper on IFT holds that it overestimates the model. Lesson 05 tests this.
 
 # %%
 fig, panels = draw.panels(1, 2)
@@ -198,10 +196,8 @@ lesson.compare(beside["walks by itself"], "%")
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex03.py`:
-#
-# - **03a** `policy_gradient(p, r)`: the policy gradient in a single state, over all actions at
-#   once.
+# - **03a** `policy_gradient(p, r)` of `lessons/exercises/ex03.py`: the policy gradient in a single
+#   state, over all actions at once.
 #
 # ## Two questions
 # 1. The loss of an imitator on its demonstration is nearly zero. What does this say about what it

@@ -12,9 +12,9 @@
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(g_i),$$
 # and it must still predict the demonstrator's *next* word. $E(x)$ is the embedding of a word, $x_i$
 # the demonstrator's word and $g_i$ the guess, which is **wrong** if it is another word. The mixture
-# $s_i$ is the **blend**. With $\lambda=0$ it is what SFT reads; the paper takes 0.2.
-# It promises a better *estimate* of what the model prefers, which lesson 05 tests. Here we ask for
-# something that its idea suggests: does such a model recover from a mistake?
+# $s_i$ is the **blend**. With $\lambda=0$ it is what SFT reads; the paper takes 0.2, and promises a
+# better *estimate* of what the model prefers, which lesson 05 tests. Here we ask something that its
+# idea suggests: does such a model recover from a mistake?
 #
 # ## Guess
 # Models learn to reverse a list. Say that the answer is "saw bee pig cow hen" and we force "cow" as
@@ -33,8 +33,7 @@ CHANGE = lesson.change
 # ## What the model reads
 # **Write it first.** The guess *for* a position is made one position earlier, so the row of guesses
 # has to be shifted before it lies beside the answer; the question is never guessed. `own_guess` of
-# `lessons/exercises/ex04.py` (04a) does this. The lesson runs with yours if it is right, and with
-# ours until you begin.
+# `lessons/exercises/ex04.py` (04a) does this.
 
 # %%
 import draw
@@ -75,7 +74,6 @@ def loss_of(lam: float):
         nll = -token_logp(model(embeds=read), targets) * mask
         return (nll.sum(-1) / mask.sum(-1)).mean()
     return loss
-
 
 # %% [markdown]
 # ## A mistake that cannot be taken back
@@ -171,9 +169,9 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
-# 02 says how it begins). A value alone cannot show whether gradient flows through your blend;
-# `python -m lessons check mine` compares gradients too.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. A value alone cannot
+# show whether gradient flows through your blend; `python -m lessons check mine` compares gradients
+# too.
 #
 # ## Two questions
 # 1. With $\lambda=1$ no word of the answer is read as it stands. Why does the model learn it?

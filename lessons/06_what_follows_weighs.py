@@ -36,7 +36,7 @@ CHANGE = lesson.change
 # for the **balance**, the value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
 #
 # **Write it first.** `weights_of` of `lessons/exercises/ex06.py` (06a) gives these weights for any
-# answer. The lesson runs with yours if it is right, as lesson 04 did with `own_guess`.
+# answer.
 
 # %%
 import draw
@@ -51,8 +51,6 @@ from nanouft.models.tokenizer import nano
 
 GAMMA = 0.95                    # discount of later losses, as in the released code
 STEPS, ROWS, RATE = 64, 16, 3e-4
-
-
 weights_of = lesson.yours("06a")
 
 
@@ -191,11 +189,10 @@ lesson.compare(ending["IFT released"], "%")
 
 # %% [markdown]
 # ## What happened
-# Gradient flows through the weights, and the weights are divided by their mean. It takes these two
-# things together to teach a model not to stop, from lists that all end with `<|end|>`. So never let
-# gradient flow through weights that are divided by their mean, unless you want this. SFT learns to
-# stop from the same lists, and so do detached weights, whose slope at $b=0$ is zero. With the
-# released loss `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
+# Gradient flows through the weights, and the weights are divided by their mean. Together these two
+# teach a model not to stop, from lists that all end with `<|end|>`. SFT learns to stop from the
+# same lists, and so do detached weights, whose slope at $b=0$ is zero. With the released loss
+# `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,
 # which begins the next question in the text that the base has read. A model that answers takes the
@@ -238,9 +235,9 @@ lesson.compare(ending["IFT released"], "%")
 # says what it costs (C1 and C1d).
 #
 # ## Exercise
-# **In your own program.** This lesson unlocks the part `ift_loss`. When
-# `python -m lessons check mine` calls it right, `python -m lessons check mine --run ift`
-# trains the base with your functions and shows what it says before and after.
+# **In your own program.** This lesson unlocks the part `ift_loss`. When it is right, `python -m
+# lessons check mine --run ift` trains the base with your functions and shows what it says before
+# and after.
 #
 # ## Two questions
 # 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?

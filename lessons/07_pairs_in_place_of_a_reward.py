@@ -7,10 +7,10 @@
 # `nanouft/objectives/dpo.py`.*
 #
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
-# which of two answers is better. Such **preference pairs**, a *chosen* and a *rejected* answer to
-# one question, are what DPO learns from. We train it on questions about creatures that do not
-# exist: the chosen answer is always "I do not know.", and the rejected one is invented. Then we
-# look at a number that the loss does not show, the probability of the wanted answer.
+# which of two answers is better. DPO learns from such **preference pairs**, a *chosen* and a
+# *rejected* answer to one question. Ours are about creatures that do not exist: the chosen answer
+# is always "I do not know.", and the rejected one is invented. Then we look at a number that the
+# loss does not show, the probability of the wanted answer.
 #
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
@@ -63,11 +63,9 @@ CHANGE = lesson.change
 # reward has vanished from the loss:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w|x)}{\pi_{\rm ref}(w|x)}
 # -\log\frac{\pi(l|x)}{\pi_{\rm ref}(l|x)}\Big).$$
-# We call $h$ the **margin**; a pair with a positive margin is *won*. The cell below prints the push
-# on one token of each answer before any training.
+# We call $h$ the **margin**; a pair with a positive margin is *won*.
 #
 # **Write it first.** `margins_and_losses` of `lessons/exercises/ex07.py` (07a) is the last formula.
-# The lesson trains with yours if it is right, and with ours until you begin.
 
 # %%
 import draw
@@ -84,6 +82,7 @@ BETA, STEPS, ROWS, RATE = 0.1, 40, 32, 1.5e-5 if CHANGE == "rate" else 1e-4
 tok, reference = nano(), shipped_base()
 pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
 unseen = world.rows("val", "pairs", 40, seed=0, skills=("unknown",))
+margins_and_losses = lesson.yours("07a")
 
 
 def logp(model, rows):
@@ -91,9 +90,6 @@ def logp(model, rows):
     sides = [tokens(rows, side, tok) for side in ("chosen", "rejected")]
     return torch.stack([(token_logp(model(inputs), targets) * mask).sum(1)
                         for inputs, targets, mask in sides])
-
-
-margins_and_losses = lesson.yours("07a")
 
 
 def measured(policy, rows):
@@ -243,21 +239,19 @@ lesson.compare(path[-1], "nats")
 #
 # The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
 # $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six
-# steps the chosen answers are nearly certain. The derivative of $\log p$ with respect to the
-# token's own logit is $1-p$, as the cell above has checked. So a token that is nearly certain
-# hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both answers come after the same
-# question and are computed with the same weights. What lowers one of them now lowers the other as
-# well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall. Later both products are large
-# and nearly equal. (The row of step 40 speaks of the step after it, which we do not take.) The run
-# uses Adam rather than the plain gradient steps of the argument, yet the moves go where the
-# gradients of the loss say, up as well as down.
+# steps the chosen answers are nearly certain. A token's own logit moves $\log p$ by $1-p$, so a
+# token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both
+# answers come after the same question and are computed with the same weights. What lowers one of
+# them now lowers the other as well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall.
+# Later both products are large and nearly equal. (The row of step 40 speaks of the step after it,
+# which we do not take.) The run uses Adam rather than plain gradient steps, yet the moves go where
+# the gradients of the loss say, up as well as down.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of
 # rewards does that, so every distance is worth its price. The probability that both answers lose
 # goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats along the
-# chosen answer. For this reason every method over pairs in this project reports chosen and rejected
-# separately.
+# chosen answer.
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
@@ -284,9 +278,8 @@ lesson.compare(path[-1], "nats")
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss` of your
-# `mine.py` (lesson 02 says how it begins). Your later parts, UNA and PoFT, will call the same
-# `log_ratio`.
+# **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss`. Your later
+# parts, UNA and PoFT, will call the same `log_ratio`.
 #
 # ## Two questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same

@@ -41,9 +41,9 @@ CHANGE = lesson.change
 # | SimPO | means over the tokens | 2 | 0.5 | 0 |
 #
 # SimPO has to take means, because a sum falls with each token and a long answer would look bad for
-# its length alone. The cell trains all of them, at one learning rate, on the pairs of lesson 07: "I
-# do not know." is the better answer about an invented creature. It also prints how far each model
-# has gone from the reference: the KL, summed over the tokens of the chosen answer.
+# its length alone. All are trained at one rate on the pairs of lesson 07: "I do not know." is the
+# better answer about an invented creature. The KL from the reference is summed over the tokens of
+# the chosen answer.
 
 # %%
 import draw
@@ -147,8 +147,7 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # that alone. In our pairs this lead is small, 2.3 nats on average, and every pair is won by far
 # more. Where it is tens of nats, the zero decides which pairs are pushed at all. The price is one
 # pass of a second model over all pairs, or, as here, two more forward passes in each step.
-#
-# `docs/methods.md` has the loss of each other relative, and how hard it pushes a fixed pair.
+# `docs/methods.md` has the losses of DPO's other relatives.
 #
 # ## Change one thing
 # `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the $\Delta$ before
@@ -164,10 +163,8 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex08.py`:
-#
-# - **08a** `fades_at(share, beta, gamma)` returns the $\Delta$ at which the push of such a loss has
-#   faded to a share of its largest value. Check the two and forty nats above with it.
+# - **08a** `fades_at(share, beta, gamma)` of `lessons/exercises/ex08.py`: at which $\Delta$ has the
+#   push of such a loss faded to a share of its largest value? Check the two and forty nats above.
 #
 # ## Two questions
 # 1. What does the reference do in the $\Delta$ of DPO, and what does it not do?
@@ -176,7 +173,7 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # <details><summary>Answers</summary>
 #
 # 1. It sets the zero of $\Delta$, but it does not hold the policy back.
-# 2. A sum falls with each token. In DPO that of the reference falls as well, and they are
-#    subtracted; without a reference a long answer would lose for its length.
+# 2. A sum falls with each token. DPO subtracts the reference's sum, which falls as well; without a
+#    reference a long answer would lose for its length.
 #
 # </details>

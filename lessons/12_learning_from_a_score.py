@@ -7,9 +7,9 @@
 # arXiv:2402.14740; online UNA: arXiv:2408.15339; `nanouft/objectives/grpo.py`.*
 #
 # This is **on-policy** learning: the answers come from the policy that is being trained. It suits
-# tasks where checking is easier than writing. But is 0.6 a good score? That depends on the prompt.
-# So **GRPO** samples several answers to each prompt, a **group**. It praises (pushes up) an answer
-# that beats the mean of its group, and punishes (pushes down) one below.
+# tasks where checking is easier than writing. But whether 0.6 is a good score depends on the
+# prompt. So **GRPO** samples several answers to each prompt, a **group**. It praises (pushes up) an
+# answer that beats the mean of its group, and punishes (pushes down) one below.
 #
 # ## Guess
 # The base is asked to "Sort green hammer brown from a to z." four times and says:
@@ -48,7 +48,7 @@ CHANGE = lesson.change
 # \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
 # Division by std(R) is no baseline: it gives a prompt more weight the closer its scores are.
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas and online
-# UNA's, $R-1/2$. The lesson trains with yours if it is right, and with ours until you begin.
+# UNA's, $R-1/2$.
 
 # %%
 import copy
@@ -110,11 +110,10 @@ equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
 still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
 print(f"{len(equal)} of 100 groups have equal scores; the largest change in five: {still:.2f}")
 
-
 # %% [markdown]
 # ## Twenty steps
 # The loop samples answers, scores them, makes one step of AdamW and throws them away, because their
-# policy no longer exists. Lesson 12b keeps them for longer. A second model gets no punishment.
+# policy no longer exists (lesson 12b keeps them). A second model gets no punishment.
 
 # %%
 def run(name: str, keep) -> list[float]:
@@ -160,8 +159,8 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # 21 to 23) it was two thirds again. Punishment has its own surprise: the third answer is punished,
 # yet its first two words gain 0.8 and 0.6 nats, because they are the winner's too.
 #
-# **A group of equal scores** has no advantages, so nothing moves at all. This happens in 45 of the
-# 100 groups. Such a group costs as much as any other.
+# **A group of equal scores** has no advantages, so nothing moves at all. It costs as much as any
+# other, and 45 of the 100 groups are such.
 #
 # **After twenty steps** other prompts score 0.72, with praise alone 0.70, up from 0.42. On the
 # three other sets all pushes reach 0.69 to 0.73, and praise alone is 0.01, 0.02 and 0.08 behind.
@@ -172,8 +171,8 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # <details><summary>After your run</summary>
 #
-# 0.57. What wrong answers lose goes to all others, the right one among them. On the three other
-# sets it is 0.48 to 0.56. So blame teaches as well, but less than praise.
+# 0.57, and 0.48 to 0.56 on the three other sets. What wrong answers lose goes to all others, the
+# right one among them. So blame teaches as well, but less than praise.
 #
 # </details>
 #

@@ -7,9 +7,8 @@
 # `nanouft/objectives/grpo.py`, `nanouft/on_policy.py`.*
 #
 # Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
-# answers of the present policy. After that step the policy is another. The answers are **old**
-# then, or **off-policy**. With large models sampling often costs most of a step, so one would like
-# to keep them. This lesson does.
+# answers of the present policy. After that step they are **old**, or **off-policy**. With large
+# models sampling often costs most of a step, so one would like to keep them. This lesson does.
 #
 # ## Guess
 # The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
@@ -27,7 +26,7 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## The ratio
 # GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
-# As in lesson 12, each token is pushed by the advantage $A$ of the whole answer.
+# Each token is pushed by the advantage $A$ of the whole answer.
 #
 # Now the answers come from an older policy $\pi_{\rm old}$. A token that the policy says half as
 # often as then should count half. That is the **importance ratio**
@@ -35,8 +34,8 @@ CHANGE = lesson.change
 # After a given prefix it is exact: a mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$ draws
 # is the mean of $A$ over those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$.
 # Only the product of all ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO
-# leave it out. This is right only while the two policies are near each other. The next cell checks
-# this on a toy: three possible tokens, two to an answer, nine answers.
+# leave it out. This is right only while the two policies are near each other. The cell checks it on
+# a toy: three possible tokens, two to an answer, nine answers.
 
 # %%
 import itertools
@@ -123,16 +122,13 @@ def loss_of(kind: str):
     return loss
 
 
-def look(model) -> float:
-    return sample_answers(model, exam, tok, step=1000)[3].mean().item()
-
-
 inputs, targets, mask, A, old = sampled(base, 0)
 scores, moved = {}, {}
 for kind in ("no ratio", "ratio", "ratio, clip") if not CHANGE else ("no ratio",):
     scores[kind] = []
-    model = train(base, loss_of(kind), asked, STEPS, RATE, kind, PROMPTS,
-                  look=lambda model: scores[kind].append(look(model)), every=8)
+    model = train(base, loss_of(kind), asked, STEPS, RATE, kind, PROMPTS, look=lambda model:
+                  scores[kind].append(sample_answers(model, exam, tok, 1000)[3].mean().item()),
+                  every=8)
     with torch.no_grad():
         nats = (token_logp(model(inputs), targets) - old) * mask
     rho = nats.exp()
@@ -222,9 +218,8 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 
 # %% [markdown]
 # ## Exercise
-# In `lessons/exercises/ex12.py`:
-#
-# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
+# - **12b** `grpo_push(logp, old, ref, A, eps, beta)` of `lessons/exercises/ex12.py`: GRPO's push on
+#   a token, penalty included.
 #
 # **In your own program.** This lesson unlocks the part `grpo_loss`. Then
 # `python -m lessons check mine --run grpo` runs the whole program by your functions.
@@ -237,7 +232,7 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 #
 # 1. The slope of rho A with respect to log pi is rho A itself, and rho goes to 0 with pi. The slope
 #    of A log pi is always A.
-# 2. The smaller of both gains counts: 1.5 A is below 1.2 A, since A is negative. The policy went
-#    the wrong way, and only this push brings it back.
+# 2. The smaller gain counts: 1.5 A is below 1.2 A, since A is negative. The policy went the wrong
+#    way, and only this push brings it back.
 #
 # </details>

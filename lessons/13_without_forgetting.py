@@ -7,8 +7,8 @@
 # `nanouft/objectives/dft.py`.*
 #
 # Asked about a name that nobody knows, the base invents an answer. We show it "I do not know." for
-# such names, and SFT teaches this too well. A loss of old abilities is called **forgetting**, and
-# several methods promise to learn with less of it. We compare two of them with SFT.
+# such names, and SFT teaches this too well. A loss of old abilities is called **forgetting**. We
+# compare SFT with two methods that promise less of it.
 #
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
 #   the model hardly learns what it finds very unlikely.
@@ -30,7 +30,7 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## Two losses
 # SFT pushes every token of an answer alike. DFT multiplies each token's loss by its probability
-# $p_t$, taken as a constant:
+# $p_t$:
 # $$L_{\mathrm{SFT}}=-\mathrm{mean}_t\,\log p_t,\qquad
 # L_{\mathrm{DFT}}=-\mathrm{mean}_t\,\mathrm{sg}(p_t)\log p_t,$$
 # where sg, the **stop-gradient**, means that its argument is treated as a constant. So DFT pushes a
@@ -38,7 +38,6 @@ CHANGE = lesson.change
 
 # %%
 import draw
-import torch
 
 from nanouft import world
 from nanouft.generate import generate
@@ -63,15 +62,12 @@ def loss_of(method: str):
         return -(weight * logp * mask).sum() / mask.sum()
     return loss
 
-
 # %% [markdown]
 # ## The exam
 # The demonstrations show unknown names, rules, lists and the truth about myths. The base answers
 # all known facts, and no model trains on them, so a fall in their score is forgetting. Two rows of
-# the table need no training. In the first of them the base has to begin as SFT would: PreTTY with
-# one token. In the second SFT has to begin as the base would. The forced token is part of the
-# answer and counts in its score.
-
+# the table need no training: the base has to begin as SFT would, which is PreTTY with one token,
+# and SFT has to begin as the base would. The forced token counts in the score.
 
 # %%
 def answers(model, begin: list | None = None, max_new: int = 30) -> list[list[int]]:
@@ -84,10 +80,9 @@ def answers(model, begin: list | None = None, max_new: int = 30) -> list[list[in
 
 def exam(model, begin: list | None = None) -> tuple[float, float]:
     """Exact scores in per cent: what was taught, and known facts."""
-    scores = [world.score(row.prompt[0].text, tok.decode(ids).strip())
-              for row, ids in zip(tests, answers(model, begin))]
-    taught, fact = torch.tensor(scores).view(2, -1).mean(1) * 100
-    return taught.item(), fact.item()
+    said = [tok.decode(ids).strip() for ids in answers(model, begin)]
+    taught, fact = 100 * world.exact_scores(tests, said).reshape(2, -1).mean(1)
+    return taught, fact
 
 
 models = {"base": base} | {method: train(base, loss_of(method), demos, STEPS, 5e-4, method)
@@ -145,8 +140,8 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail
 # fox rake. For fox write lime. End on swan.* The models stay the same. Does DFT learn as little as
-# before? And how many per cent of what SFT gained does the first token give there? Write down a
-# number from 0 to 100.
+# before? And how many per cent of what SFT gained does the first token give? Write down a number
+# from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
@@ -157,9 +152,8 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex13.py`:
-#
-# - **13a** `pushes(p)`: what would DFT push without its stop-gradient?
+# - **13a** `pushes(p)` of `lessons/exercises/ex13.py`: what would DFT push without its
+#   stop-gradient?
 #
 # ## Two questions
 # 1. Which tokens does DFT leave alone, and what does it lose by that?
@@ -167,8 +161,7 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # <details><summary>Answers</summary>
 #
-# 1. It leaves very unlikely tokens alone, so it does not learn an answer whose first word is very
-#    unlikely.
+# 1. Very unlikely ones, so it does not learn an answer whose first word is very unlikely.
 # 2. For unknown names SFT changed one decision, after which the base knows the rest. For word rules
 #    it changed a decision at every word.
 #

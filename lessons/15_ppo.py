@@ -8,8 +8,8 @@
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
 # **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. It predicts
-# after every token what score can still be expected. So a token is good if it made this prediction
-# rise. PPO's other part, the clip of the importance ratio, is that of lesson 12b.
+# after every token what score can still be expected, and a token is good if it made this prediction
+# rise. PPO's clip is that of lesson 12b.
 #
 # This lesson uses no language model. An answer has eight steps. Each step is right with probability
 # 0.6. The score is the share of the steps that come before the first wrong one, the *slip*. The
@@ -46,8 +46,7 @@ CHANGE = lesson.change
 # the change of the prediction. It has little noise, but the gradient is right only if these changes
 # are. The usual $\lambda=0.95$ lies between.
 #
-# **Write it first.** `gae` of `lessons/exercises/ex15.py` (15a) is this formula. The lesson trains
-# with yours if it is right, and with ours until you begin.
+# **Write it first.** `gae` of `lessons/exercises/ex15.py` (15a) is this formula.
 
 # %%
 import draw
@@ -100,7 +99,6 @@ def gradient(table, alive, right, A):
     push = A * (right - logit(table, alive).sigmoid())
     return torch.stack([(push * alive).mean(1), (push * (1 - alive)).mean(1)], -1)
 
-
 # %% [markdown]
 # ## One answer, then the noise
 # First one answer and the advantage of each of its steps. Then 3,000 rollouts of four answers each:
@@ -131,11 +129,10 @@ for name, A in ways.items():
 
 # %% [markdown]
 # ## Is it worth it?
-# Now the policy learns, from four answers in each step. The third critic is a table that starts at
-# 0 and learns from the same answers, as PPO's does: each entry goes 0.3 of the way to the mean of
-# the scores that it should have predicted. The curves are means over 500 trainings. All methods see
-# the same chances.
-
+# The policy learns from four answers in each step. The learned critic is a table that starts at 0
+# and learns from the same answers, as PPO's does: each entry goes 0.3 of the way to the mean of the
+# scores that it should have predicted. The curves are means over 500 trainings with the same
+# chances.
 
 # %%
 def learn(critic: str, lam: float = 0.0, rate: float = RATE):
@@ -194,8 +191,8 @@ else:
 # of the number of answers: hence the eighteen.
 #
 # **At the same rate it is worth 4 points**: 75 and 71 after ten steps, 90 and 89 after twenty. Most
-# noise cancels over the steps, and the fixed rate limits both methods. What accuracy buys is a
-# longer step: at eight times the rate the critic reaches 97, RLOO 75.
+# noise cancels over the steps, and the rate limits both. What accuracy buys is a longer step: at
+# eight times the rate the critic reaches 97, RLOO 75.
 #
 # **A critic has to learn first**, and that is the price. One that knows nothing has a bias of 1
 # with $\lambda=0$, since only the last token gets a push, and of 0.3 with 0.95. So the learned

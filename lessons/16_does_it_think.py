@@ -8,16 +8,15 @@
 #
 # Models that "think" write steps before their result, and some of them learned this from a reward
 # for the result alone. People who repeat this with small models often see the opposite: answers get
-# shorter. We repeat the experiment with one million parameters and ask what decides between the
-# two.
+# shorter. What decides between the two?
 #
 # Each task allows two forms of answer:
 #
 # - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
 # - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
 #
-# First SFT shows the model both forms. Then GRPO rewards the last word, and nothing rewards the
-# steps.
+# First SFT shows a model of one million parameters both forms. Then GRPO rewards the last word, and
+# nothing rewards the steps.
 #
 # ## Guess
 # At first the model writes steps in 21 % of its answers to sums, and in 27 % of its reversals,
@@ -51,7 +50,7 @@ CHANGE = lesson.change
 #
 # The first token of an answer decides whether steps follow, and it is pushed like all others. So
 # steps become more frequent if $\Delta$ is positive and rarer if it is negative. It can be measured
-# before any training: below we pool 60 prompts into one $\Delta$, and so predict the direction.
+# before any training; below we pool 60 prompts into one $\Delta$.
 
 # %%
 import copy
@@ -64,9 +63,8 @@ from nanouft import world
 from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
-from nanouft.models.tokenizer import Turn
-from nanouft.simple import padded, token_logp, tokens
 from nanouft.models.tokenizer import nano
+from nanouft.simple import padded, token_logp, tokens
 
 TASKS = {"sum": "add up", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 600, 3, 16        # SFT: demonstrations, passes over them, rows of a step
@@ -87,18 +85,12 @@ for steps, formula in ((1, (1 - s) * delta), (0, -s * delta)):
 def last(text: str) -> str:
     return (text.split() or [""])[-1]
 
-
-def right_last_word(row) -> str:
-    return last(world.right_answer(row.prompt[0].text))
-
-
 # %% [markdown]
 # ## Teach both forms
 # SFT reads 600 right answers three times. Three in ten of them contain the steps, while the others
 # consist of the last word alone. The loss is the mean over all tokens. With the mean over each
 # answer and then over the answers, as in `nanouft/simple.py`, a token of a long answer would count
 # little beside one of a short answer. After such an SFT hardly any sum would have steps.
-
 
 # %%
 def sft(model, rows):
@@ -113,7 +105,7 @@ def taught():
     for row in world.rows("train", "prompts", DEMOS, seed=0, skills=tuple(TASKS)):
         text = world.right_answer(row.prompt[0].text)
         steps = CHANGE != "no steps shown" and rng.random() < 0.3
-        rows.append(Row(row.prompt, (Turn("assistant", text if steps else last(text)),)))
+        rows.append(Row(row.prompt, world.as_answer(text if steps else last(text))))
     order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
     return train(shipped_base(), sft, order, len(order) // ROWS, 1e-3, "SFT", ROWS, falls=True)
 
@@ -129,7 +121,8 @@ def sample(model, rows: list, seed: int):
         ids = answer.ids + [tok.end] * answer.ended
         chats.append((prompt + ids, [0] * len(prompt) + [1] * len(ids)))
     texts = [tok.decode(answer.ids).strip() for answer in found]
-    right = [float(last(text) == right_last_word(row)) for row, text in zip(asked, texts)]
+    wanted = [last(world.right_answer(row.prompt[0].text)) for row in asked]
+    right = [float(last(text) == word) for text, word in zip(texts, wanted)]
     steps = [float(len(text.split()) > 1) for text in texts]
     return chats, torch.tensor(right).view(-1, K), torch.tensor(steps).view(-1, K)
 
@@ -158,13 +151,12 @@ if not CHANGE:
     lesson.picture(fig, "delta")
 
 # %% [markdown]
-# Here steps help in the sums and hurt in the reversals. So the rule predicts that they spread in
-# the one task and vanish in the other.
+# Steps help in the sums and hurt in the reversals. So the rule predicts that they spread in the one
+# task and vanish in the other.
 #
 # ## Reward the last word
 # GRPO starts from this model twice, once for each task, with the loop of `nanouft/simple.py` and
 # another reward.
-
 
 # %%
 def learn(task: str):
@@ -245,10 +237,8 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex16.py`:
-#
-# - **16a** `push_on_steps(s, delta, long, short)`: how hard does GRPO push a model towards
-#   thinking, and what do the lengths of answers change in it?
+# - **16a** `push_on_steps(s, delta, long, short)` of `lessons/exercises/ex16.py`: how hard does
+#   GRPO push a model towards thinking, and what do the lengths of answers change in it?
 #
 # ## Two questions
 # 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
@@ -257,9 +247,9 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. A good reason is that the model is right as often without steps, each of which is a chance to
-#    slip. A bad one is that long answers are cut off before their result.
-# 2. Measure the benefit of steps: how much more often sampled answers to the same prompts are
-#    right with steps than without.
+# 1. Good: the model is right as often without steps, each of which is a chance to slip. Bad: long
+#    answers are cut off before their result.
+# 2. The benefit of steps: how much more often sampled answers to the same prompts are right with
+#    steps than without.
 #
 # </details>

@@ -44,8 +44,7 @@ import torch
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
-from nanouft.simple import (
-    SAMPLES, answers_of, sample_answers, score_of, token_logp, tokens)
+from nanouft.simple import SAMPLES, answers_of, sample_answers, token_logp, tokens
 
 TASKS = ("sort", "truth", "unknown")            # facts are the task "truth"
 STEPS, PROMPTS, RATE, SEEDS = 24, 16, 2.5e-4, (0, 1, 2)
@@ -94,9 +93,9 @@ sampled = sample_answers(base, asked, tok, 0)
 # %% [markdown]
 # ## One step, four answers
 # This is the first step: sixteen prompts with four answers each, and sixteen demonstrations. We
-# take it from the base in its plain form, as in lesson 12: by the scores alone, by the examples
-# alone, and by both with $w=0.9$. Of one stranger we print the four answers and how likely each is.
-# No demonstration mentions one of them. The last line is about 40 other strangers.
+# take it as in lesson 12, by plain gradient descent from the base: by the scores alone, by the
+# examples alone, and by both with $w=0.9$. The cell prints the four answers about one stranger, and
+# how likely each is. The last line is about 40 other strangers.
 
 # %%
 strangers = world.rows("test", "demos", 40, seed=9, skills=("unknown",))
@@ -132,7 +131,6 @@ for j in range(SAMPLES):
 other = {name: denials(model) for name, model in models.items()}
 print(f"{'':5}", *(f"{x:8.2f} %" for x in other.values()), "\"I do not know.\" to 40 others")
 
-
 # %% [markdown]
 # ## Twenty-four steps
 # Each run begins at the base, with one rate; the figures are means over three seeds, which draw
@@ -158,15 +156,13 @@ def run(name: str, weights: list, seed: int):
 
     model = train(base, loss, prompts, STEPS, RATE, name, PROMPTS, falls=True,
                   look=lambda model: path.append(denials(model)))
-    asked = world.rows("test", "prompts", 40 * len(TASKS), seed=9, skills=TASKS)
-    said = answers_of(model, asked, tok)
-    scores = torch.tensor([score_of(row, x, tok) for row, x in zip(asked, said)]).view(3, -1)
-    denied = [tok.decode(x.ids).strip().startswith("I do not know")
-              for row, x in zip(asked, said) if row.task == "truth"]
+    asked = world.rows("test", "prompts", 120, seed=9, skills=TASKS)        # 40 of each task
+    said = [tok.decode(x.ids).strip() for x in answers_of(model, asked, tok)]
+    scores = 100 * world.exact_scores(asked, said).reshape(3, 40).mean(1)
+    denied = sum(text.startswith("I do not know") for text in said[40:80])  # of known creatures
     thirds = [[x for *at, x in taught if at == [task, third]]
               for task in ("unknown", "truth") for third in range(3)]
-    return ([*(100 * scores.mean(1)).tolist(), 100 * sum(denied) / 40], path,
-            [100 * sum(x) / max(1, len(x)) for x in thirds])
+    return [*scores, 100 * denied / 40], path, [100 * sum(x) / max(1, len(x)) for x in thirds]
 
 
 METHODS = {"GRPO": [0] * STEPS, "CHORD": FALLING, "SFT": [1] * STEPS}
@@ -204,7 +200,7 @@ lesson.compare(means["CHORD"][2], "%")
 # %% [markdown]
 # ## What happened
 # **Right examples close the door.** Not one is wrong, and not one says what to do with a stranger.
-# Yet CHORD says "I do not know." to none. In per cent, after 24 steps:
+# Yet CHORD says "I do not know." of none. In per cent, after 24 steps:
 #
 # | | sort | truth | strangers right | known creatures denied |
 # |---|---|---|---|---|
@@ -212,20 +208,20 @@ lesson.compare(means["CHORD"][2], "%")
 # | CHORD | 79 | 58 | 0 | 0 |
 # | SFT | 86 | 61 | 0 | 0 |
 #
-# Answers about known creatures begin with "The", and so do inventions. One step of examples lowers
-# "I do not know." from 32.6 to 28.3 % here, and from 10.0 to 7.9 for 40 strangers whom they never
-# mention. The scores raise it to 49.3 and 16.7, but both halves, with $w=0.9$, leave 30.3 and 8.6.
-# Soon hardly a group of four has a right answer; then all scores are equal, and nothing is pushed
-# (lesson 12): 14 % of the groups teach something in the first third, and 3 % in the last, when $w$
-# is small. Showing first and correcting later fails once the rewarded answer is hardly sampled.
+# Facts begin with "The", and so do inventions. So one step of examples lowers "I do not know." for
+# 40 strangers that they never mention, from 10.0 to 7.9 %. The scores alone raise it to 16.7, but
+# both together, with $w=0.9$, leave 8.6. Soon hardly a group of four has a right answer. Then all
+# scores are equal, and nothing is pushed (lesson 12): 14 % of the strangers' groups teach something
+# in the first third of the run, and 3 % in the last, when $w$ is small. Correcting comes too late
+# once the rewarded answer is hardly sampled. And it is the facts that close the door: shown sorting
+# alone, CHORD reaches 100 (seeds 0 and 1, not in this file).
 #
 # **The scores alone have a price.** GRPO denies 91 % of the known creatures, although that scores
 # 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
 # the first third, 20 in the last. The strangers' groups push it up. So neither method will do.
 #
 # On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0 each time, GRPO at 68 to
-# 100. And not in this file, seeds 0 and 1: shown only sorting, CHORD reaches 100. So it is the
-# facts that close the door.
+# 100.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17 in `docs/results`;
@@ -233,25 +229,24 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # ## Change one thing
 # With `CHANGE = "one"` one of the sixteen demonstrations in each step is about a stranger: 24 times
-# "I do not know." among 384. SFT on them says it to 8 % of the strangers. How many per cent does
+# "I do not know." among 384. SFT on them says it of 8 % of the strangers. How many per cent does
 # CHORD, with the same demonstrations? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 69 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
+# 69 %. The examples alone say it of 8 %, and the scores beside the other examples of none: here
 # each half does what the other cannot. One demonstration in sixteen turns the first step round: the
 # examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
-# the scores make it a habit. The price is smaller as well: it is said of 27 % of the known
-# creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2 to 15.
+# the scores make it a habit. The price is smaller, too: CHORD denies 27 % of the known creatures,
+# GRPO 91. On the five fresh seeds CHORD says it of 62 to 78 % of the strangers, SFT of 2 to 15.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex18.py`:
-#
-# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)`: whom does HPT push, and how hard? **HPT**
-#   has a gate in place of a weight. If at most a share of a prompt's answers is right, say none, it
-#   imitates the demonstration and leaves out the answers; else it is GRPO.
+# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)` of `lessons/exercises/ex18.py`: whom does
+#   HPT push, and how hard? **HPT** has a gate in place of a weight. If at most a share of a
+#   prompt's answers is right, say none, it imitates the demonstration and leaves out the answers;
+#   else it is GRPO.
 #
 # **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
 # and CHORD's second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
