@@ -13,12 +13,11 @@
 # `bat cat cow pig<|user|> List two cities without Oslo, Rome or Bonn. End on mango.<|assistant|>
 # Delhi Paris mango<|end|>`
 #
-# The four animals are fine. But the base forgets the last word. Then it does not stop: it invents
-# the user's next question and answers that too. In the text that it has read, an answer was usually
+# The four animals are fine. But the base forgets the last word and does not stop: it invents the
+# user's next question and answers that too. In the text that it has read, an answer was usually
 # followed by the next question.
 #
-# Learning from answers, **fine-tuning**, is the subject of this course. Here you do it in three
-# ways:
+# This course is about learning from answers, **fine-tuning**. Here you do it in three ways:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
 #   every word counts the same.
@@ -53,10 +52,10 @@ CHANGE = lesson.change
 #
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows. Every loss of this course
-# is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT take a
-# few lines each in `nanouft/simple.py`, and DPO's is written out below. DPO asks how much the
-# log-probability of each answer has risen since training began. We call this the answer's gain. The
-# loss is small once the better answer has gained more than the worse one:
+# is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT are in
+# `nanouft/simple.py`, DPO's is written out below. It asks how much the log-probability of each
+# answer has risen since training began, its gain. The loss is small once the better answer has
+# gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
 # $\sigma$ turns a difference into a probability.
@@ -124,15 +123,14 @@ tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
 SHOWN = 45                      # the question that you see
 question = tests[SHOWN].prompt[0].text
 words, stop = {}, {}            # of each model, in per cent of the 60 answers
-print(question)
+print(f"{'':<16}right words  stop   {question}")
 for name, model in models.items():
     answers = answer_rows(model, tok, tests)
     texts = [tok.decode(answer.ids).strip() for answer in answers]
     words[name] = 100 * world.exact_scores(tests, [x.split("<|")[0] for x in texts]).mean()
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(tests)
-    print(f"  {name:<16}{texts[SHOWN]}{'<|end|>' if answers[SHOWN].ended else ''}")
-for name in models:
-    print(f"{name:<16}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
+    print(f"{name:<16}{words[name]:9.0f} % {stop[name]:3.0f} %   {texts[SHOWN]}"
+          f"{'<|end|>' if answers[SHOWN].ended else ''}")
 
 # %% [markdown]
 # The methods differ in one token. All of them teach the words: in the base 89 % are right, after
@@ -148,9 +146,8 @@ for name in models:
 # number of tokens of the right answer: multiplying by it makes each push of SFT 1. A positive push
 # makes the token more likely.
 #
-# The next cell draws the pushes in the base, before the first step, on a right answer to the
-# question above. As its worse answer DPO gets the same words without the last one, because the base
-# made this mistake.
+# The cell draws the pushes in the base on a right answer to the question above. As its worse answer
+# DPO gets the same words without the last one, because the base made this mistake.
 
 # %%
 from nanouft.pushes import token_pushes
@@ -179,9 +176,8 @@ lesson.picture(fig, "pushes")
 
 # %% [markdown]
 # SFT pushes each token up by the same amount. IFT gives "bee" a push of 1.85 and `<|end|>` one of
-# 0.25. Its weight is large at the beginning, where the base is still unsure of this word and of
-# those after it. It is small at the end, because no word follows there. Both push every token up,
-# `<|end|>` included.
+# 0.25. Its weight is large where the base is unsure of this word and of those after it, and small
+# at the end, because no word follows there. Both push every token up, `<|end|>` included.
 #
 # DPO pushes every token of the better answer up and every token of the worse answer down, by the
 # same amount. It is $N\beta/2=6\times0.1/2=0.30$: before training neither answer has gained
@@ -241,8 +237,6 @@ draw.bars(ax, {name: [words[name], stop[name]] for name in models},
           f"All learn the words; with DPO, at an eighth of the rate, {'' if CHANGE else 'only '}"
           f"{stop['DPO']:.0f} % stop", "%")
 lesson.picture(fig)
-
-# %%
 if not CHANGE:
     assert max(abs(a + b) for a in up for b in down) < 1e-4, "DPO pushes both by the same amount"
     assert of_ift[0] > 2 * of_ift[-1], "IFT pushes the first word harder than the end"
@@ -262,8 +256,7 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# Now 88 % of DPO's answers stop, instead of 32 %, at the same rate. So the push down does hold the
-# push up back, as the first explanation says.
+# Now 88 % of DPO's answers stop, at the same rate. So the push down does hold the push up back.
 #
 # The second is not wrong either, since at the full rate all answers stop. What the two pushes leave
 # works slowly, and a larger rate makes up for it. A comparison of methods at different rates
@@ -289,10 +282,9 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. One step pushes this token up, as hard as SFT would. What the model will answer after many
-#    steps, it does not say.
-# 2. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
-#    positions look alike, so the second push takes back most of what the first one gives. At DPO's
-#    small rate too little is left.
+# 1. One step pushes it up as hard as SFT would. What the model will answer after many steps, the
+#    push does not say.
+# 2. It is pushed up in one answer and down in the other. To the base both positions look alike, so
+#    the pushes nearly cancel, and at DPO's small rate too little is left.
 #
 # </details>

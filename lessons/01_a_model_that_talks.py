@@ -84,8 +84,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # later ones. `everywhere` is attention without the mask.
 #
 # `w` holds the weights under their names in GPT-2: `c_attn` makes queries, keys and values at once,
-# `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj` are $W_1$ and $W_2$. The last lines
-# compare the result with the project's own model.
+# `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj` are $W_1$ and $W_2$.
 
 # %%
 SIZES = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
@@ -173,9 +172,8 @@ runs = {"GPT": train(""), less: train(part)}
 
 # %% [markdown]
 # ## Both models talk, and both take an exam
-# To talk, a model is asked again and again, and reads what it has said so far. We draw each token
-# at random from its probabilities, but at a **temperature** of 0.5: likely tokens become even more
-# likely.
+# A model that talks reads what it has said so far. We draw each token at random from its
+# probabilities, but at a **temperature** of 0.5: likely tokens become even more likely.
 #
 # The exam asks for token 33 of the 64 rows that no model was trained on: once with the whole row in
 # view, as during training, and once with only the 32 tokens before it, because when a model talks
@@ -213,8 +211,7 @@ for name, (model, losses) in runs.items():
 # Without positions the loss is 1.98, only a little worse, because the mask gives the order away.
 # Position 2 sees two tokens and position 5 sees five, so what they collect differs, and the second
 # layer can use that. The exam's two numbers are equal for both models: neither ever looks at what
-# comes later. And both talk. In these lines the grammar of the whole model is right and that of the
-# other nearly so; both say that 7 and 4 is 20.
+# comes later. And both talk, with the right grammar or nearly so; both say that 7 and 4 is 20.
 #
 # A training loss says how well a model does what the loss asks for, with what it sees in training.
 # Whether it does what you want must be measured on its own answers, as the switch shows.
@@ -250,8 +247,6 @@ if CHANGE:
         draw.heat(ax, a, words, words, title, 1, number="")
         ax.set(xlabel="... at this token", ylabel="this position looks ...")
     lesson.picture(fig, "attention")
-
-# %%
 difference = abs(in_view["GPT"] - hidden["GPT"])
 assert difference < 1e-3, "with the mask, what comes later changes nothing"
 if CHANGE:
@@ -272,8 +267,8 @@ lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 #
 # It loses 5.43 nats, and 0.01 with the rest in view. It has learned to copy, and hardly any
 # language; the second picture shows the head that copies. When it talks there is nothing to copy:
-# it repeats the same few words. The whole model could never reach 0.07, because nobody can know
-# what a program will write next.
+# it repeats the same few words. The whole model could never reach 0.07: nobody can know what comes
+# next.
 #
 # </details>
 #

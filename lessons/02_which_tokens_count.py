@@ -166,13 +166,8 @@ draw.bars(ax, result, ["right words", "stops there"],
           f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.3g} % of the answers "
           "stop", "%", number="%.3g")
 lesson.picture(fig)
-
-# %%
-if not CHANGE:
-    assert result["SFT"][1] - stop > 40, "what does not count is not learned"
-    lesson.compare(stop, "%")
-else:
-    lesson.compare(result[labels[OTHER]][0], "%")
+assert CHANGE or result["SFT"][1] - stop > 40, "what does not count is not learned"
+lesson.compare(result[labels[OTHER]][0] if CHANGE else stop, "%")
 
 # %% [markdown]
 # ## Change one thing

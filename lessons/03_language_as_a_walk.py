@@ -70,7 +70,7 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # **which states** they do it, with **which actions**, and **how hard**. This lesson is about the
 # first.
 #
-# SFT takes the states and the actions of the demonstrator. Its loss is the one of lesson 02, with
+# SFT takes the states and the actions of the demonstrator. Its loss is that of lesson 02, with
 # cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
 #
 # The other policy takes states and actions from the walks that it might make, and is only told
@@ -134,12 +134,11 @@ trained = {"imitates": train("imitates", imitate), "walks by itself": train("wal
 # the goal, a hole, or the limit of 100 moves.
 
 # %%
-arrives = {}                    # name -> (N,S) 1 if the policy arrives from that cell, else 0
+arrives, beside = {}, {}        # (N,S) 1 if the policy arrives from that cell, else 0; per cent
 for name, (_, probs) in trained.items():
-    likeliest = F.one_hot(probs.argmax(-1), 4).double()
-    arrives[name] = success(lake, likeliest)
-    on_path, beside = (100 * arrives[name][:, part].mean().item() for part in (cells, off))
-    print(f"{name:<16}arrives from the path's cells {on_path:.0f} %, others {beside:.0f} %")
+    arrives[name] = success(lake, F.one_hot(probs.argmax(-1), 4).double())
+    on_path, beside[name] = (100 * arrives[name][:, part].mean().item() for part in (cells, off))
+    print(f"{name:<16}arrives from the path's cells {on_path:.0f} %, others {beside[name]:.0f} %")
 moved = (trained["imitates"][0] != trained["imitates"][1])[:, off].sum().item()
 print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside the path")
 
@@ -150,9 +149,9 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # But nothing made these changes right: the imitators arrive from 12 % of the other cells. Their
 # loss cannot reveal this. It is nearly zero, since it looks at the path's cells alone.
 #
-# The other policies were never shown a single right move. At first many of the walks that counted
-# led all over the ice, so they could learn there. Yet from these cells they arrive in only 36 % of
-# the cases. As they find the path, other cells count less and less, and the weights go on changing.
+# The other policies were never shown a right move. At first many of their walks led all over the
+# ice, so they could learn there. Yet from these cells they arrive in only 36 % of the cases. As
+# they find the path, other cells count less and less, and the weights go on changing.
 #
 # A model that answers by itself does not stay on the demonstrated path for long either. After one
 # word that the demonstrator would not have written, it stands in a state that no demonstration has
@@ -166,18 +165,13 @@ for ax, (name, from_cell) in zip(panels, arrives.items()):
     share = {cell: 100 * from_cell[:, cell].mean().item() for cell in lake.live}
     texts = {cell: f"{share[cell]:.0f}" for cell in lake.live}
     texts |= {cell: f"{texts[cell]}\n{ARROWS[move]}" for cell, move in path}
-    mean = sum(share[cell] for cell in off) / len(off)
-    draw.lake(ax, lake, texts, f"{name}: {mean:.0f} % beside the path", shades=share)
+    draw.lake(ax, lake, texts, f"{name}: {beside[name]:.0f} % beside the path", shades=share)
     ax.set_xlabel("% that arrive from this cell; arrows: the demonstration")
 lesson.picture(fig)
-
-# %%
 for name, from_cell in arrives.items():
     assert from_cell[:, cells].min() == 1, f"who {name} always arrives from the cells of the path"
-beside = {name: 100 * from_cell[:, off].mean().item() for name, from_cell in arrives.items()}
 assert beside["imitates"] < beside["walks by itself"], "who makes mistakes learns beside the path"
-if CHANGE:
-    assert moved == 0, "where the demonstrator never stood, imitation changes nothing"
+assert not CHANGE or moved == 0, "where the demonstrator never stood, imitation changes nothing"
 lesson.compare(beside["walks by itself"], "%")
 
 # %% [markdown]
@@ -190,8 +184,8 @@ lesson.compare(beside["walks by itself"], "%")
 #
 # From 100 %: what they learned while they made mistakes stays. In the network, later steps
 # overwrote it. Imitation has now changed 0 of 720 probabilities beside the path, so there its
-# policy does what its random numbers made it do before training. Shared weights carry knowledge
-# from one state to another, but nothing guarantees that it fits there.
+# policy does what its random numbers made it do. Shared weights carry knowledge from one state to
+# another, but nothing guarantees that it fits there.
 #
 # </details>
 #
@@ -207,9 +201,9 @@ lesson.compare(beside["walks by itself"], "%")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Nothing, as long as the policy is a table. In a network the other states change as well, but
-#    the loss does not say whether for the better.
-# 2. Early in training it visited them and learned there. A table keeps this, because other cells
-#    have numbers of their own. In a network later steps change the weights that all cells share.
+# 1. Nothing. In a table they do not change; in a network they do, and the loss does not say whether
+#    for the better.
+# 2. It learned there early in training, and each cell of a table has numbers of its own. In a
+#    network later steps change the weights that all cells share.
 #
 # </details>

@@ -121,8 +121,6 @@ for lam in LAMS:
     for what, ink, mark in zip(WHAT, draw.INKS, "os"):                  # each set of rows
         ax.plot([lam] * len(SETS), [x[what] for x in found[lam]], mark, color=ink, alpha=0.6)
 lesson.picture(fig)
-
-# %%
 for sft, most in zip(found[0.0], found[1.0]):
     assert most["recovers"] > sft["recovers"] + 15, "who reads mistakes recovers more often"
 assert CHANGE or mean[0.2]["recovers"] < mean[0.0]["recovers"] + 15, "a fifth buys little of that"

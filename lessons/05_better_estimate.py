@@ -138,8 +138,6 @@ right.set(title="... worse policy" if not CHANGE else "... and the policy",
 for ax in (left, right):
     ax.axhline(0, color="black", lw=1)
 lesson.picture(fig)
-
-# %%
 better = sum(x > 0 for x in ahead["lam 1"])
 assert min(error["SFT"]) > 0 and closer >= 9, "SFT says too much, and the blend is closer"
 assert CHANGE or better == 0, "and the better estimate makes the worse policy"

@@ -30,9 +30,9 @@ CHANGE = lesson.change
 # DPO wants a better model that stays near the one it began with, so we need a distance. Let $p$ and
 # $q$ be two lists of probabilities for the same next token. The **Kullback-Leibler divergence**,
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\log\frac{p(y)}{q(y)},$$
-# is the extra surprise of somebody who expects $q$ while the words come from $p$, in nats and on
-# average. It is 0 if both lists are equal and positive otherwise, and its two directions differ. It
-# is never negative; this is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at $x=1$,
+# is the mean extra surprise, in nats, of somebody who expects $q$ while the words come from $p$.
+# Its two directions differ. It is 0 if both lists are equal and positive otherwise (**Gibbs'
+# inequality**): since $\log x\le x-1$, and equal only at $x=1$,
 # $$-\mathrm{KL}(p\,\|\,q)=\sum_yp(y)\log\frac{q(y)}{p(y)}
 # \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
@@ -42,10 +42,10 @@ CHANGE = lesson.change
 # policy says what the reference would hardly have said.
 #
 # ## From pairs to a loss
-# Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge sees a better
-# answer $w$ and a worse one $l$. The chance that the judge prefers $w$ depends on the difference of
-# their rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of
-# **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
+# Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. The chance that a judge
+# prefers the better answer $w$ to the worse one $l$ depends on the difference of their rewards:
+# $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of **Bradley and
+# Terry**. If the rewards are equal, the judge tosses a coin.
 #
 # We want a high reward and a small distance. If $\beta$ is the price of the distance, the best
 # policy maximises
@@ -155,9 +155,8 @@ assert torch.allclose(objective, BETA * Z.log() - BETA * kl(p, best)), "the best
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
 # With many pairs a step follows the mean of $\sigma(-h)(g_w-g_l)$, so a pair that is clearly won
 # counts little. We train for 40 steps at a learning rate of 1e-4, near the full rate of lesson 00.
-# Before every second step we measure where a plain step would move $\log p(w)$, on pairs that are
-# not in the training data. Beside it we print the KL of policy and reference, summed over the
-# tokens of the chosen answer.
+# Before every second step we measure where a plain step would move $\log p(w)$, on unseen pairs,
+# and the KL of policy and reference, summed over the tokens of the chosen answer.
 
 # %%
 def gradient(x, policy):
@@ -230,12 +229,12 @@ lesson.compare(path[-1], "nats")
 
 # %% [markdown]
 # ## What happened
-# The loss sees only the difference of the two answers. After two steps every pair is won, and this
-# does not change any more. For six steps the chosen answer does become more likely, until it is
-# nearly certain. Then, at this rate, it falls to about -13 nats, while the margin keeps growing and
-# the loss looks better and better. Making both answers less likely is the easier way to a larger
-# difference. At the end only half of the twenty answers are right, and the others are nonsense. The
-# right ones are the likeliest word at each place; drawn at random they would hardly ever come.
+# The loss sees only the difference of the two answers. After two steps every pair is won, and stays
+# so. For six steps the chosen answer does become more likely, until it is nearly certain. Then, at
+# this rate, it falls to about -13 nats, while the margin keeps growing and the loss looks better
+# and better. Making both answers less likely is the easier way to a larger difference. At the end
+# only half of the twenty answers are right, and the others are nonsense. Even the right ones are
+# only the likeliest word at each place; drawn at random they would hardly ever come.
 #
 # The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
 # $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six
@@ -260,10 +259,9 @@ lesson.compare(path[-1], "nats")
 #
 # <details><summary>After your run</summary>
 #
-# It ends at -0.09: the right answer is nearly certain, the model says "I do not know.", and all
-# pairs are won as well. The loss allows the fall, but whether a run reaches it depends on rate
-# times steps. The pairs won do not tell the two runs apart, and the larger margin is that of the
-# worse model.
+# It ends at -0.09: the model says "I do not know.", and all pairs are won as well. The loss allows
+# the fall, but whether a run reaches it depends on rate times steps. The pairs won do not tell the
+# two runs apart, and the larger margin is that of the worse model.
 #
 # </details>
 #
@@ -289,8 +287,8 @@ lesson.compare(path[-1], "nats")
 #
 # <details><summary>Answers</summary>
 #
-# 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to
-#    $\beta\log Z(x)$. This term depends on the question only, so it cancels within a pair.
-# 2. Look at $\log p(\mathrm{chosen})$ and at $\log p(\mathrm{rejected})$, each by itself.
+# 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to $\beta\log
+#    Z(x)$, which depends on the question only, so it cancels within a pair.
+# 2. $\log p(\mathrm{chosen})$ and $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>

@@ -97,16 +97,15 @@ RUNS = {"DPO, beta 0.1": ("DPO", 0.1), "no reference, beta 0.1": ("none", 0.1),
         "DPO, beta 1": ("DPO", 1), "no reference, beta 1": ("none", 1), "CPO": ("CPO", 0.1),
         "SimPO": ("SimPO", 0.2 if CHANGE == "tenfold" else 2),
         "DPO, beta 0.1, loss x 10": ("DPO", 0.1, 10)}
-paths, far = {name: [] for name in RUNS}, {}
+paths = {name: [] for name in RUNS}
 print(f"{'log p(chosen)':<25} start     end    KL      right   {unseen[2].prompt[0].text}")
 for name, path in paths.items():
     model = train(base, loss_of(*RUNS[name]), pairs, STEPS, 1e-4, name,
                   look=lambda model: path.append(measure(model)[0]))
-    far[name] = measure(model)[1]
     says = [tok.decode(x.ids).strip() for x in answer_rows(model, tok, unseen, max_new=8)]
     right = says.count("I do not know.")
-    print(f"{name:<24}{path[0]:7.2f} {path[-1]:7.2f} {far[name]:5.1f} {right:5} of {len(says)}   "
-          f"{says[2]}")
+    print(f"{name:<24}{path[0]:7.2f} {path[-1]:7.2f} {measure(model)[1]:5.1f} {right:5} of "
+          f"{len(says)}   {says[2]}")
 
 # %%
 fig, ax = draw.panels()
@@ -114,8 +113,6 @@ draw.lines(ax, range(0, STEPS + 1, 4), {name: paths[name] for name in list(RUNS)
            "The leash holds without anything that it is tied to", "step",
            "log p(chosen) of unseen pairs, nats")
 lesson.picture(fig)
-
-# %%
 end = {name: path[-1] for name, path in paths.items()}
 for beta in (0.1, 1):
     with_it, without = (end[f"{name}, beta {beta}"] for name in ("DPO", "no reference"))
@@ -156,9 +153,8 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 #
 # <details><summary>After your run</summary>
 #
-# It ends at -13.34 instead of -1.28, and none of the 40 answers is right. After DPO 15 are,
-# although its chosen answers end as unlikely. A mean of log-probabilities does not tell what a
-# model says.
+# At -13.34, and none of the 40 answers is right. After DPO 15 are, although its chosen answers end
+# as unlikely. A mean of log-probabilities does not tell what a model says.
 #
 # </details>
 #

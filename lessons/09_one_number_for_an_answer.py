@@ -61,8 +61,8 @@ CHANGE = lesson.change
 # - `UNA alone` is the **control**: it shows what the scores teach by themselves.
 #
 # SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. Besides truth the
-# exam asks for the **skills** that the demonstrations taught, sums and sorting, and for `fact`,
-# facts that the base knows and that nobody trains on.
+# exam asks for the **skills** that were demonstrated and for `fact`, facts that the base knows and
+# that nobody trains on.
 
 # %%
 from dataclasses import replace
@@ -142,8 +142,6 @@ draw.dots(ax, {name: (skills[name], some["truth"]) for name, some in scores.item
           f"mixed ones {scores['UFT']['sum']:.0f} %", "skills, %", "truth, %",
           xlim=(0, 110), ylim=(0, 100))
 lesson.picture(fig)
-
-# %%
 facts = [scores[name]["fact"] for name in ("SFT, then UNA", "UFT", "UNA alone")]
 if not CHANGE:
     assert skills["SFT, then UNA"] < skills["SFT"] - 8, "with a small beta the second stage forgets"

@@ -141,12 +141,10 @@ for on, name, marker, colour in ((~wrong, "right answer", "o", draw.INKS[1]),
     ax.scatter(r[on], r_bar[on], marker=marker, color=colour, alpha=0.5, label=name)
 ax.axline((0, 0), slope=1, color=draw.INKS[1], lw=1.5)
 ax.axhline(r_bar.sort().values[WRONG], color=draw.INKS[1], ls="--", label="the filter's cut")
-ax.legend(frameon=False, loc="upper left")
+ax.legend(frameon=False, loc="center left")
 ax.set(title=f"Trust finds {percent_found(tau):.0f} % of the wrong answers",
        xlabel="mean log p, policy at the start", ylabel="mean log p, helper")
 lesson.picture(fig)
-
-# %%
 if not CHANGE:
     assert percent_found(tau) > max(70, percent_found(r) + 8), (
         "trust finds wrong answers that the loss does not")

@@ -48,7 +48,7 @@ from nanouft import world
 from nanouft.reward import RewardModel, pad_right, rewards
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.models.tokenizer import Turn, nano
+from nanouft.models.tokenizer import nano
 from nanouft.simple import sft_loss
 
 tok = nano()
@@ -124,11 +124,8 @@ rows = [row for row in asked for _ in range(SAMPLES)]
 answers = answer_rows(policy, tok, rows, temperature=1.0, seed=0, max_new=24)
 texts = [tok.decode(answer.ids).strip() for answer in answers]
 score = world.exact_scores(rows, texts).reshape(-1, SAMPLES)
-if CHANGE == "exact":
-    reward = score
-else:
-    said = [(Turn("assistant", text),) for text in texts]
-    reward = rewards_of([row.prompt for row in rows], said).reshape(-1, SAMPLES)
+reward = score if CHANGE else rewards_of(
+    [row.prompt for row in rows], [world.as_answer(text) for text in texts]).reshape(-1, SAMPLES)
 
 wanted = [world.right_answer(row.prompt[0].text).split() for row in rows]
 new_word = np.array([100.0 * bool(set(text.split()) - set(words))
@@ -159,15 +156,11 @@ draw.lines(right, steps, {"exact score": [by_skill[n].mean() for n in SIZES],
            f"... and the score goes from {start:.0f} to {end:.0f} %", "doublings of n", "%",
            ylim=(-3, 103))
 lesson.picture(fig)
-
-# %%
 rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))
 assert rises, "by its own measure the best of more answers is never worse"
-if CHANGE == "exact":
-    assert end > start + 10, "with the true score the same search helps"
+assert CHANGE or end < start - 10, "the learned reward rises, and the exact score falls"
+assert not CHANGE or end > start + 10, "with the true score the same search helps"
 lesson.compare(end, "points")
-if not CHANGE:
-    assert end < start - 10, "the learned reward rises, and the exact score falls"
 
 # %% [markdown]
 # ## What happened

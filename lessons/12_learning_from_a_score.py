@@ -142,8 +142,6 @@ draw.bars(left, {name: x[one] for name, x in chance.items()},
 draw.lines(right, range(0, STEPS + 1, 4), runs, "Twenty steps", "step",
            "mean score of 100 other prompts")
 lesson.picture(fig)
-
-# %%
 assert still == 0, "a group of equal scores moves nothing"
 assert CHANGE or min(runs["all four"][-1], runs[half][-1]) > runs[half][0] + 0.1, "scores suffice"
 assert wrong["praise alone"] < 0.85 * wrong["before"], "praise for one makes the others rarer"
@@ -154,10 +152,10 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # ## What happened
 # **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
 # answers share one softmax: raise *brown*, and *green* loses (lesson 03). Over 41 groups the wrong
-# answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to
-# 30.5 % with praise alone. So praise does two thirds of it, and on three other sets of rows (seeds
-# 21 to 23) it was two thirds again. Punishment has its own surprise: the third answer is punished,
-# yet its first two words gain 0.8 and 0.6 nats, because they are the winner's too.
+# answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to 30.5
+# % with praise alone. So praise does two thirds of it, as on three other sets of rows (seeds 21 to
+# 23). Punishment has its own surprise: the third answer is punished, yet its first two words gain
+# 0.8 and 0.6 nats, because they are the winner's too.
 #
 # **A group of equal scores** has no advantages, so nothing moves at all. It costs as much as any
 # other, and 45 of the 100 groups are such.
@@ -195,7 +193,7 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only then is the mean of b times the gradient of log pi zero, by the second formula.
+# 1. Only then is the mean of b times the gradient of log pi zero (second formula).
 # 2. The first formula is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that one, and after a step it is another.
 #

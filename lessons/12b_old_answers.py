@@ -147,8 +147,6 @@ draw.lines(ax, range(0, STEPS + 1, 8), scores, "Old answers without the ratio en
            if end < before else f"With fresh answers the same push reaches {end:.2f}",
            "step", "mean score", ylim=(0, 0.8))
 lesson.picture(fig)
-
-# %%
 lesson.compare(end)
 if not CHANGE:
     assert end < before, "old answers without the ratio end below the base"
@@ -162,8 +160,8 @@ else:
 # ## What happened
 # **Without the ratio** old answers teach at first and then do harm: after 24 steps the score is
 # 0.35, below the base's 0.42. A worse answer gets the same push in every step, however rare it has
-# become. After 24 steps its log-probability has fallen by 19 nats on average, and other answers
-# share words and weights with it. Fresh answers would no longer have contained it.
+# become. Its log-probability falls by 19 nats on average, and other answers share words and weights
+# with it. Fresh answers would no longer have contained it.
 #
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
 # its push fades by itself. It falls by 11 nats, and the score rises to 0.64.
@@ -180,9 +178,8 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# It reaches 0.70. The old answers did the harm, not the loss. With fresh answers every ratio is 1,
-# so ratio and clip would change nothing. The price is 24 times as many answers: 1,536 in place
-# of 64.
+# 0.70: the old answers did the harm, not the loss. With fresh answers every ratio is 1, so ratio
+# and clip would change nothing. The price is 24 times as many answers: 1,536 in place of 64.
 #
 # </details>
 #

@@ -78,11 +78,10 @@ def answers(model, begin: list | None = None, max_new: int = 30) -> list[list[in
     return [first + answer.ids for first, answer in zip(begin, found)]
 
 
-def exam(model, begin: list | None = None) -> tuple[float, float]:
-    """Exact scores in per cent: what was taught, and known facts."""
+def exam(model, begin: list | None = None):
+    """(2,) exact scores in per cent: what was taught, and known facts."""
     said = [tok.decode(ids).strip() for ids in answers(model, begin)]
-    taught, fact = 100 * world.exact_scores(tests, said).reshape(2, -1).mean(1)
-    return taught, fact
+    return 100 * world.exact_scores(tests, said).reshape(2, -1).mean(1)
 
 
 models = {"base": base} | {method: train(base, loss_of(method), demos, STEPS, 5e-4, method)
@@ -112,8 +111,6 @@ draw.bars(ax, {f"{title} (taught)": [taught for taught, _ in result.values()],
           f"One forced token gives {100 * given / gain:.0f} % of what SFT gained",
           "exact score, %", ylim=(0, 112))
 lesson.picture(fig)
-
-# %%
 lesson.compare(100 * given / gain, "%")
 if not CHANGE:
     assert given > 0.8 * gain, "one token carries what SFT taught about unknown names"
@@ -130,8 +127,8 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # **The loss** has the same cause. Known facts fall from 100 to 57 %, because the same token makes a
 # model that knows a fact say that it does not. If the fine-tuned model has to begin as the base
-# would, 98 % are right again, so in this run hardly any was lost. A falling score does not prove
-# that knowledge is gone. Before you speak of forgetting, look for the first token that differs.
+# would, 98 % are right again. A falling score does not prove that knowledge is gone: before you
+# speak of forgetting, look for the first token that differs.
 #
 # **DFT** kept 97 % of the facts because, at SFT's rate, it learned nothing about unknown names: its
 # score is 0. The base finds the first word of the right answer very unlikely, so DFT's push on it
@@ -145,9 +142,9 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # <details><summary>After your run</summary>
 #
-# One token gives 4 % of the gain, because here every word is a decision. And DFT reaches 70 % where
-# SFT reaches 78 %, while it keeps the facts. The base finds the words of these answers likely
-# enough, so DFT gives each of them nearly SFT's push.
+# 4 %, because here every word is a decision. And DFT reaches 70 % where SFT reaches 78 %, while it
+# keeps the facts: the base finds the words of these answers likely enough, so DFT gives each of
+# them nearly SFT's push.
 #
 # </details>
 #
@@ -162,7 +159,6 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # <details><summary>Answers</summary>
 #
 # 1. Very unlikely ones, so it does not learn an answer whose first word is very unlikely.
-# 2. For unknown names SFT changed one decision, after which the base knows the rest. For word rules
-#    it changed a decision at every word.
+# 2. For unknown names SFT changed one decision, for word rules one at every word.
 #
 # </details>

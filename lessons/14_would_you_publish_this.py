@@ -14,11 +14,11 @@
 # 10 points or brings 26. How much of that is chance?
 #
 # Every method of this project was trained at its default settings with five seeds, and so were
-# chains such as "SFT, then DPO": 38 recipes beside plain SFT in all. They differ from it in more
-# than the loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
-# demonstrations, their order and every random number. Each model was then scored on 900 test
-# questions. First you do what is often done: run one seed and take the winner. Then you look at
-# what the other four seeds say about it.
+# chains such as "SFT, then DPO": 38 recipes beside plain SFT. They differ from it in more than the
+# loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
+# demonstrations, their order and every random number. Each model was scored on 900 test questions.
+# First you do what is often done: run one seed and take the winner. Then you ask the other four
+# seeds.
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. How many per cent of this lead
@@ -90,8 +90,8 @@ print(f"on average {np.mean(first):+.2f} on one seed and {np.mean(again):+.2f} o
 # %% [markdown]
 # ## A rule that is fixed beforehand
 # On the same seed, two recipes get the same demonstrations in the same order, and lucky
-# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed; this removes
-# the shared luck. Then we compute the mean and a 95 % interval of these **paired** differences:
+# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which
+# removes the shared luck, and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # A claim such as "better than SFT" *holds* if the whole interval is above 0. It *does not hold* if
 # the whole interval is below, and otherwise it is *undecided*. Undecided means that five runs are
@@ -158,8 +158,6 @@ draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for na
                f"{len(apart)} of these five recipes differ from SFT"
                + (", each for the worse" if apart else ""))
 lesson.picture(fig)
-
-# %%
 assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT on every seed"
 before = differ(paired_lead)
 assert before == ["sftmix", "slic"], "two recipes differ from SFT"
@@ -174,8 +172,8 @@ else:
 # The best of many draws is usually a lucky one. The other seeds took no part in the choice, so of
 # 1.18 points 0.25 are left there, or 21 %. The more recipes one tries, the larger the winner's lead
 # becomes, and the less it means. On three of the five seeds the same recipe won, SFT followed by
-# distillation (`sft->distill`). So its lead is not all luck, and 0.1 to 0.5 points of it are left.
-# But nobody who ran one seed could have told the luck from the rest.
+# distillation (`sft->distill`), and 0.1 to 0.5 points of its lead are left. But nobody who ran one
+# seed could have told the luck from the rest.
 #
 # The same data also show clear differences, each at default settings. UFT is below SFT on every
 # seed. DPO from the base is far below: it also says "I do not know." to facts that the base knew,
@@ -221,7 +219,7 @@ else:
 # <details><summary>Answers</summary>
 #
 # 1. The best of many draws is usually a lucky one, and the other seeds took no part in the choice.
-# 2. The endpoint, the threshold with its rule, and the settings. These are chosen on validation
+# 2. The endpoint, the rule with its threshold, and the settings, which are chosen on validation
 #    questions with the same budget for each recipe.
 #
 # </details>

@@ -11,7 +11,7 @@
 # after every token what score can still be expected, and a token is good if it made this prediction
 # rise. PPO's clip is that of lesson 12b.
 #
-# This lesson uses no language model. An answer has eight steps. Each step is right with probability
+# In place of a language model we take a toy. An answer has eight steps, each right with probability
 # 0.6. The score is the share of the steps that come before the first wrong one, the *slip*. The
 # policy is a table with two numbers for each step: one for the case that there was no slip so far,
 # and one for the case that there was. After a slip it no longer matters what the policy does.
@@ -169,8 +169,6 @@ fig, ax = draw.panels()
 draw.lines(ax, range(STEPS + 1), {name: path.mean(1) for name, path in runs.items()},
            "What the policy makes of less noise", "step", "expected score", legend=True)
 lesson.picture(fig)
-
-# %%
 bias = max(found[f"critic, lambda {lam}"][1] for lam in (0, 0.95, 1))
 assert bias < 0.1, "a critic leaves no bias if its changes are right"
 if CHANGE:
@@ -234,7 +232,7 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. It needs a critic whose changes from token to token are right.
+# 1. A critic whose changes from token to token are right.
 # 2. Only then is $V_{t+1}-V_t$ the change that the token has made. With the state after it, the
 #    baseline would depend on the token and take its effect away.
 #

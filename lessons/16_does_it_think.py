@@ -193,8 +193,6 @@ draw.lines(ax, range(4, STEPS + 1, 4), means,
            "Steps spread for the sums and vanish for the reversals", "step of GRPO",
            "answers with steps, %", ylim=(-3, 103))
 lesson.picture(fig)
-
-# %%
 if CHANGE:
     lesson.compare(after["sum"][0], "%")
     assert max(x[0] for x in after.values()) < 10, "what is never said is never rewarded"
@@ -214,13 +212,13 @@ else:
 #
 # **Reversals.** With steps 60 % are right, but at once 82: the benefit is -22 points. The last word
 # is simply the first word of the question, and each extra word is one more chance to slip. So GRPO
-# takes the steps from 27 to 0 %, and 100 % are right in place of 76. Many people see this who try
-# it with small models, and it does not mean that anything is wrong with their code.
+# takes the steps from 27 to 0 %, and 100 % are right in place of 76. Many who try it with small
+# models see this, with code that is right.
 #
-# One model shows a mechanism and not a law, and other causes look the same. If `--max-new` cuts
-# long answers off before their result, they are never rewarded and vanish. And GRPO divides the
-# advantage of an answer by its number of tokens, so it pushes the first token of a long answer
-# less. Dr. GRPO divides all answers by the same constant.
+# Other causes look the same. If `--max-new` cuts long answers off before their result, they are
+# never rewarded and vanish. And GRPO divides the advantage of an answer by its number of tokens, so
+# it pushes the first token of a long answer less. Dr. GRPO divides all answers by the same
+# constant.
 #
 # ## Change one thing
 # With `CHANGE = "no steps shown"` no demonstration contains steps. Does GRPO find them for the
@@ -229,10 +227,10 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# Hardly any answer has steps, before or after. GRPO learns from the model's own answers, so it
-# cannot reward what the model never says. Only a demonstration can show that. Yet 23 % of the sums
-# are right in the end, and with steps 25, because here all demonstrations practise the result at
-# once. The benefit of steps is measured inside one model: it cannot compare two.
+# Hardly any, before or after. GRPO learns from the model's own answers, so it cannot reward what
+# the model never says. Only a demonstration can show that. Yet 23 % of the sums are right in the
+# end, and with steps 25, because here all demonstrations practise the result at once. The benefit
+# of steps is measured inside one model: it cannot compare two.
 #
 # </details>
 #

@@ -140,8 +140,6 @@ else:
     ax.set(title="Between sisters the sign travels, the number not (orange: outside N1's)",
            xlabel="difference on N1, points", ylabel="on N2")
 lesson.picture(fig)
-
-# %%
 if CHANGE:
     confirmed = sum(abs(mean) > half and mean * a > 0 for (a, _), mean, half in real.values())
     lean = sum(mean * a < 0 for (a, _), mean, half in real.values())

@@ -30,8 +30,8 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## The two halves
-# A policy gradient pushes each token of a sampled answer by its advantage. SFT fits into this form:
-# each shown token has the advantage 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT.
+# A policy gradient pushes each token of a sampled answer by its advantage. In SFT each shown token
+# has the advantage 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT.
 
 # %%
 import copy
@@ -185,8 +185,6 @@ draw.bars(right, {"strangers": [x[2] for x in means.values()],
                   "known creatures": [x[1] for x in means.values()]},
           list(means), "Score after 24 steps", "points", ylim=(0, 110))
 lesson.picture(fig)
-
-# %%
 assert other["before"] < other["scores"], "the scores raise what they have praised"
 assert min(unknown["GRPO"]) > 80, "the scores alone suffice for the strangers"
 if CHANGE:
