@@ -14,13 +14,11 @@
 # Delhi Paris mango<|end|>`
 #
 # The four animals are fine. But the base forgets the last word and does not stop: it invents the
-# user's next question and answers that too. In the text that it has read, an answer was usually
-# followed by the next question.
+# user's next question and answers that too, as in the text that it has read.
 #
 # This course is about learning from answers, **fine-tuning**. Here you do it in three ways:
 #
-# - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
-#   every word counts the same.
+# - **Supervised fine-tuning (SFT)** shows the model right answers. Every word counts the same.
 # - **Intuitive fine-tuning (IFT)** uses the same right answers. It gives a word more weight where
 #   the model gets it, or the words after it, wrong.
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
@@ -53,9 +51,8 @@ CHANGE = lesson.change
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows. Every loss of this course
 # is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT are in
-# `nanouft/simple.py`, DPO's is written out below. It asks how much the log-probability of each
-# answer has risen since training began, its gain. The loss is small once the better answer has
-# gained more than the worse one:
+# `nanouft/simple.py`, DPO's is below. It asks how much the log-probability of each answer has risen
+# since training began, its gain, and is small once the better answer has gained more:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
 # $\sigma$ turns a difference into a probability.
@@ -112,8 +109,7 @@ models = {
 # %% [markdown]
 # ## The same questions to all five
 # All five models answer 60 questions on which none of them was trained. An answer **stops** if the
-# model says the token `<|end|>` before any other special token, such as the `<|user|>` with which
-# it begins another question.
+# model says the token `<|end|>` before any other special token, such as `<|user|>`.
 
 # %%
 from nanouft.run.evaluation import answer_rows
@@ -140,11 +136,10 @@ for name, model in models.items():
 #
 # ## What a loss does to each token
 # A loss can only make the tokens of an answer more or less likely, and its gradient says how hard
-# it does so. We call this number the **push** on token $t$:
+# it does so. This is the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
-# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it. $N$ is the
-# number of tokens of the right answer: multiplying by it makes each push of SFT 1. A positive push
-# makes the token more likely.
+# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it. The right
+# answer has $N$ tokens, so each push of SFT is 1. A positive push makes the token more likely.
 #
 # The cell draws the pushes in the base on a right answer to the question above. As its worse answer
 # DPO gets the same words without the last one, because the base made this mistake.
@@ -259,8 +254,7 @@ else:
 # Now 88 % of DPO's answers stop, at the same rate. So the push down does hold the push up back.
 #
 # The second is not wrong either, since at the full rate all answers stop. What the two pushes leave
-# works slowly, and a larger rate makes up for it. A comparison of methods at different rates
-# compares the rates as well.
+# works slowly, and a larger rate makes up for it. Who compares methods compares their rates, too.
 #
 # </details>
 #
@@ -276,14 +270,12 @@ else:
 # **In your own program**, which begins in lesson 02, the part `train` is a loop like the one above.
 #
 # ## Two questions
-# 1. A token has a push of +1. What does this say about the token, and what does it not say about
-#    the trained model?
+# 1. A token has a push of +1. What does this tell you about the token, and about the trained model?
 # 2. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. One step pushes it up as hard as SFT would. What the model will answer after many steps, the
-#    push does not say.
+# 1. One step pushes it up as hard as SFT would. It does not say what the model will answer.
 # 2. It is pushed up in one answer and down in the other. To the base both positions look alike, so
 #    the pushes nearly cancel, and at DPO's small rate too little is left.
 #

@@ -76,8 +76,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # variance 1. The MLP goes to $4C$ numbers, through the curved function gelu, and back to $C$.
 #
 # The mask makes training both cheap and fair. Position $i$ cannot see token $i+1$ and has to
-# predict it, so a row of 64 tokens asks 64 questions in one forward pass. The loss is the mean of
-# $-\log p$ over all of them.
+# predict it, so a row of 64 tokens asks 64 questions in one pass. Their mean $-\log p$ is the loss.
 #
 # **Write it first.** `attention` of `lessons/exercises/ex01.py` (01a) is the formula for $y_i$ with
 # the mask. The lesson trains with yours if it is right, and with ours until you begin, as do all
@@ -176,8 +175,7 @@ runs = {"GPT": train(""), less: train(part)}
 # probabilities, but at a **temperature** of 0.5: likely tokens become even more likely.
 #
 # The exam asks for token 33 of the 64 rows that no model was trained on: once with the whole row in
-# view, as during training, and once with only the 32 tokens before it, because when a model talks
-# the rest is not yet written.
+# view, as in training, and once with only the 32 tokens before it, as when a model talks.
 
 # %%
 @torch.no_grad()
@@ -267,8 +265,8 @@ lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 #
 # It loses 5.43 nats, and 0.01 with the rest in view. It has learned to copy, and hardly any
 # language; the second picture shows the head that copies. When it talks there is nothing to copy:
-# it repeats the same few words. The whole model could never reach 0.07: nobody can know what comes
-# next.
+# it repeats the same few words. The whole model could never reach 0.07, because nobody can know
+# what a program will write next.
 #
 # </details>
 #

@@ -8,8 +8,7 @@
 # The base of lesson 00 repeats the numbers that it should add up, and then asks itself the next
 # question. SFT shows it right answers. The model reads all of a row and gives a probability to each
 # token, but not every token has to count towards the loss. The mask, a list of zeros and ones, says
-# which ones do. You will change it at `<|end|>` alone. The model still reads this token after every
-# right answer.
+# which ones do. You will change it at `<|end|>` alone, which the model still reads every time.
 #
 # ## Guess
 # With the usual mask all 40 of the new sums stop where they should. If `<|end|>` does not count
@@ -104,8 +103,7 @@ lesson.picture(fig, "masks")
 # Every token that counts is pushed up by the same amount, whether the model knows it already or
 # not. A token that does not count is not pushed at all.
 #
-# The cell below trains the base twice. From now on the loop of lesson 00 is `train` of
-# `lessons/course.py`.
+# The base is trained twice. From now on the loop of lesson 00 is `train` of `lessons/course.py`.
 
 # %%
 def loss_of(rule: str):
@@ -124,8 +122,7 @@ models = {"base": base} | {
 # %% [markdown]
 # ## What the models answer
 # **Right words** is the score of the answer, cut off after as many words as the right answer has,
-# so running on does not lower it. **Stops there** says in how many answers `<|end|>` follows
-# directly after that many words.
+# so running on does not lower it. **Stops there** says how often `<|end|>` follows at once.
 
 # %%
 def exam(name: str, model: GPT) -> list[float]:
@@ -155,8 +152,7 @@ result = {name: exam(name, model) for name, model in models.items()}
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
 # say it. In the second run the next token was another word wherever the loss asked, so the model
-# learned that an answer always goes on. One token in each answer decides whether anybody can use a
-# model.
+# learned that an answer always goes on. One token decides whether a model can be used.
 
 # %%
 fig, ax = draw.panels()
@@ -172,16 +168,15 @@ lesson.compare(result[labels[OTHER]][0] if CHANGE else stop, "%")
 # %% [markdown]
 # ## Change one thing
 # `CHANGE = "prompt"` counts the tokens of the question as well, as pretraining does. What part of
-# the push goes into the question of the row that is printed first? Then guess how many per cent of
-# the words the model gets right, where the usual mask gives 93 %. Write down a number from 0 to
-# 100.
+# the push goes into the question of the row that is printed first? And how many per cent of the
+# words are right, where the usual mask gives 93 %? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
 # 95 % of the words are right, and all answers stop, so this small world loses nothing. In the
 # printed row 10 of 20 pushes go into the question, but the questions of NanoWorld are short and all
-# alike. Where users write long questions and the answers are short, most of each step would teach
-# the model to imitate its users.
+# alike. Where questions are long and answers short, a step would mostly teach it to imitate its
+# users.
 #
 # </details>
 #

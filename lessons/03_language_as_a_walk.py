@@ -25,8 +25,8 @@
 # One policy imitates the shortest path, so it is taught right moves alone. Another counts all walks
 # that it could make, wrong turns too, and is only rewarded if it arrives. Both are small networks,
 # and both learn to reach the goal always from the start. From the nine cells of ice beside the path
-# the imitators arrive in 12 % of the cases. In how many per cent do the others? Write down a number
-# from 0 to 100.
+# the imitators arrive in 12 % of the cases. How often do the others, in per cent? Write down a
+# number from 0 to 100.
 
 # %%
 from course import Lesson, progress
@@ -66,9 +66,8 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 
 # %% [markdown]
 # ## Two ways to learn
-# Nearly all methods of this course make some actions more likely and others less. They differ in
-# **which states** they do it, with **which actions**, and **how hard**. This lesson is about the
-# first.
+# Most methods make some actions more likely and others less. They differ in **which states** they
+# do it, with **which actions**, and **how hard**. This lesson is about the first.
 #
 # SFT takes the states and the actions of the demonstrator. Its loss is that of lesson 02, with
 # cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
@@ -88,8 +87,7 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # Raise one $z$: its move becomes likelier, and every other loses in proportion to its chance:
 # $$\frac{\partial p_a}{\partial z_a}=p_a(1-p_a),\qquad
 # \frac{\partial p_a}{\partial z_b}=-p_a\,p_b\quad(b\ne a).$$
-# The optimizer, RMSprop, divides each gradient by its recent size. The cell checks both formulas on
-# random policies before it trains.
+# The optimizer, RMSprop, divides each gradient by its recent size. The cell checks both formulas.
 
 # %%
 def imitate(logits):
@@ -122,8 +120,6 @@ V = policy_value(lake, p)                                       # (S,)
 next_V = V.masked_fill(lake.terminal, 0)                        # in a hole and at the goal it is 0
 equation = (p * lake.R).sum(-1) + 0.99 * transitions(lake, p) @ next_V
 assert torch.allclose(V, equation), "the value of a cell follows from those of the next cells"
-sure = F.one_hot(p.argmax(-1), 4).double()                      # one arrow in each cell
-assert transitions(lake, sure).amax(-1).eq(1).all(), "a move always leads where its arrow points"
 slopes = torch.autograd.functional.jacobian(lambda z: z.softmax(-1), some[0])       # (4,4)
 assert torch.allclose(slopes, p[0].diag() - p[0][:, None] * p[0]), "the slopes of the softmax"
 
@@ -194,15 +190,13 @@ lesson.compare(beside["walks by itself"], "%")
 #   state, over all actions at once.
 #
 # ## Two questions
-# 1. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
-#    does in other states?
+# 1. The loss of an imitator on its demonstration is nearly zero. And in other states?
 # 2. The table that walked by itself still knows the way from cells that it no longer visits. Why
 #    does it, and why does the network not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Nothing. In a table they do not change; in a network they do, and the loss does not say whether
-#    for the better.
+# 1. Nothing. In a table they stay; in a network they change, for better or worse.
 # 2. It learned there early in training, and each cell of a table has numbers of its own. In a
 #    network later steps change the weights that all cells share.
 #

@@ -135,8 +135,7 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # **The paper's 0.2 buys nothing here:** 38 % recover, and 48 % with 0.5. Four fifths of the truth
 # are still the truth, so such a model may go on trusting what it reads.
 #
-# **The price** is paid alone, without a mistake: 98 % of the answers of SFT are right, and 88 % of
-# those with $\lambda=1$.
+# **The price** is paid alone, without a mistake: SFT has 98 % right, $\lambda=1$ has 88.
 #
 # The settings were chosen on other rows. On ten of ten sets of rows, these three and seven more,
 # $\lambda=1$ leads SFT by 31 to 51 points. It is one task and one base, trained until most answers
@@ -167,9 +166,8 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. A value alone cannot
-# show whether gradient flows through your blend; `python -m lessons check mine` compares gradients
-# too.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Whether gradient flows
+# through your blend a value cannot show; `python -m lessons check mine` compares gradients too.
 #
 # ## Two questions
 # 1. With $\lambda=1$ no word of the answer is read as it stands. Why does the model learn it?

@@ -146,11 +146,11 @@ lesson.compare(better)
 # %% [markdown]
 # ## What happened
 # **The paper is right about the estimate of this skill.** On lake 0 the habit pulls many policies
-# off the path at the sixth move. SFT asks about the seventh in the demonstrator's cell and says 92
-# %. IFT asks where the likeliest move would have led and says 24 %, and the truth is 48 %. So the
-# blend finds the exposure bias of lesson 03, and exaggerates it. Over all moves and lakes SFT is
-# off by 5.3 points, always upwards, and $\lambda=1$ by 3.4, up or down. The paper's $\lambda=0.2$
-# is off by 4.9, since four fifths of what it reads is SFT's cell.
+# off the path at the sixth move. SFT asks about the seventh in the demonstrator's cell and says
+# 92 %. IFT asks where the likeliest move would have led and says 24 %, and the truth is 48 %. So
+# the blend finds the exposure bias of lesson 03, and exaggerates it. Over all moves and lakes SFT
+# is off by 5.3 points, always upwards, and $\lambda=1$ by 3.4, up or down. The paper's
+# $\lambda=0.2$ is off by 4.9, since four fifths of what it reads is SFT's cell.
 #
 # **The better estimate makes the worse policy, on ten of ten lakes.** After ten updates policies
 # trained with $\lambda=1$ reach the goal less often, by 2 to 15 points. With 0.2 they are worse on

@@ -34,8 +34,7 @@ CHANGE = lesson.change
 # direction does $L$ push the two tokens? Autograd computes both derivatives. The cell also looks
 # for the **balance**, the value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
 #
-# **Write it first.** `weights_of` of `lessons/exercises/ex06.py` (06a) gives these weights for any
-# answer.
+# **Write it first.** `weights_of` of `lessons/exercises/ex06.py` (06a) gives these weights.
 
 # %%
 import draw
@@ -192,8 +191,8 @@ lesson.compare(ending["IFT released"], "%")
 # `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,
-# which begins the next question in the text that the base has read. The most likely token is taken,
-# so none of the lists ends.
+# which began the next question in the text that the base has read. The likeliest token wins, so no
+# list ends.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
@@ -203,8 +202,8 @@ lesson.compare(ending["IFT released"], "%")
 #
 # <details><summary>After your run</summary>
 #
-# The derivative is $+1.19$, or $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
-# down to 0, and all lists end.
+# The derivative is $+1.19$, or $\gamma a/2$, and only grows with $b$. So $b$ falls to 0: all lists
+# end.
 #
 # </details>
 #
@@ -231,13 +230,11 @@ lesson.compare(ending["IFT released"], "%")
 #
 # ## Exercise
 # **In your own program.** This lesson unlocks the part `ift_loss`. When it is right, `python -m
-# lessons check mine --run ift` trains the base with your functions and shows what it says before
-# and after.
+# lessons check mine --run ift` trains the base with your functions.
 #
 # ## Two questions
 # 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?
-# 2. All losses of an answer are doubled. What becomes of $L$, and what without the division by the
-#    mean?
+# 2. All losses of an answer are doubled. What becomes of $L$, with and without the division?
 #
 # <details><summary>Answers</summary>
 #

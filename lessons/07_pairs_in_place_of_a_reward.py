@@ -15,8 +15,7 @@
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
 # and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
-# training data. We go on to step 40. Where does $\log p(\mathrm{chosen})$ end? Write down a number
-# from -20 to 0.
+# training data. And after step 40? Write down a number from -20 to 0.
 
 # %%
 from course import Lesson, train
@@ -47,8 +46,8 @@ CHANGE = lesson.change
 # $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of **Bradley and
 # Terry**. If the rewards are equal, the judge tosses a coin.
 #
-# We want a high reward and a small distance. If $\beta$ is the price of the distance, the best
-# policy maximises
+# We want a high reward and a small distance. With the price $\beta$ of distance, the best policy
+# maximises
 # $$\mathbb E_{y\sim\pi}\,r(x,y)-\beta\,\mathrm{KL}(\pi\,\|\,\pi_{\rm ref}).$$
 # The best policy is known. It raises the reference where the reward is high,
 # $$\pi^*(y|x)=\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta}\,/\,Z(x),$$
@@ -249,13 +248,11 @@ lesson.compare(path[-1], "nats")
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of
 # rewards does that, so every distance is worth its price. The probability that both answers lose
-# goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats along the
-# chosen answer.
+# goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats.
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
-# small rate of 1.5e-5, all else equal. Where does $\log p(\mathrm{chosen})$ end? Write down a
-# number from -20 to 0.
+# small rate of 1.5e-5. Where does $\log p(\mathrm{chosen})$ end? Write down a number from -20 to 0.
 #
 # <details><summary>After your run</summary>
 #
@@ -266,8 +263,8 @@ lesson.compare(path[-1], "nats")
 # </details>
 #
 # ## Exercise
-# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of $g_w$, for which a small step of DPO
-# makes both answers less likely.
+# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of it, with which a step of DPO lowers
+# both.
 #
 # <details><summary>One of many</summary>
 #
@@ -280,10 +277,8 @@ lesson.compare(path[-1], "nats")
 # parts, UNA and PoFT, will call the same `log_ratio`.
 #
 # ## Two questions
-# 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same
-#    question?
-# 2. All pairs are won and the loss still goes down. Which two numbers do you look at before you
-#    believe in success?
+# 1. What stands in for the reward in DPO's loss, and why must both answers have the same question?
+# 2. All pairs are won and the loss still falls. Which two numbers do you ask before you believe it?
 #
 # <details><summary>Answers</summary>
 #

@@ -60,9 +60,8 @@ CHANGE = lesson.change
 # - `UFT, sorted` reads the same rows, first all demonstrations and then all scores.
 # - `UNA alone` is the **control**: it shows what the scores teach by themselves.
 #
-# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. Besides truth the
-# exam asks for the **skills** that were demonstrated and for `fact`, facts that the base knows and
-# that nobody trains on.
+# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. The exam also asks
+# for the demonstrated **skills** and for `fact`, facts that the base knows and nobody trains on.
 
 # %%
 from dataclasses import replace
@@ -176,9 +175,8 @@ else:
 #
 # **The control** tells what merging does not do. The scores alone bring truth from 20 to 45 %, as
 # much as two stages reach, in half of UFT's steps. A table without this row would let you believe
-# that merging teaches truth. All this is one base and one seed. With more seeds and with settings
-# chosen for each method, UFT ends with fewer skills than SFT followed by DPO (C3 in
-# `docs/results`).
+# that merging teaches truth. All this is one base and one seed. With more, and with settings chosen
+# for each method, UFT ends with fewer skills than SFT, then DPO (C3 in `docs/results`).
 #
 # ## Change one thing
 # With `CHANGE = "large beta"` $\beta$ is 3. Now the push fades within a nat, and two stages forget
@@ -196,8 +194,7 @@ else:
 # </details>
 #
 # ## Exercise
-# - **09a** `largest_push(score)` of `lessons/exercises/ex09.py`: where does the squared distance
-#   push an answer up hardest?
+# - **09a** `largest_push(score)` of `lessons/exercises/ex09.py`: where is this push largest?
 #
 # **In your own program.** This lesson unlocks the part `una_loss`. With one line more it is UFT:
 # `python -m lessons check mine --run uft` trains on demonstrations and scored answers in turn.

@@ -9,12 +9,10 @@
 # People make mistakes when they write demonstrations, and SFT imitates these as well.
 # **Preference-oriented fine-tuning** (PoFT) asks a second model, the **helper**, that has already
 # been trained to answer well. (The paper calls such a model aligned, and takes the mean over
-# several.) It asks how likely the helper finds an answer, and trains the policy to find it more
-# likely than that.
+# several.) It asks how likely the helper finds an answer; the policy should find it likelier.
 #
 # The effect is a weight on each demonstration. If the helper finds an answer less likely than the
-# policy does, the policy is already ahead, and the answer gets only a small push. Nobody ever says
-# which demonstrations are wrong.
+# policy does, the policy is already ahead, and the push is small. Nobody says which are wrong.
 #
 # ## Guess
 # The helper has read 600 other demonstrations, all right. On new questions SFT on our 600 reaches a
@@ -155,30 +153,30 @@ lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 # %% [markdown]
 # ## What happened
 # **Trust works.** In the picture nearly all answers below the diagonal are wrong: the helper likes
-# them less than the policy does. With this weight PoFT reaches a mean score of 71 %, where SFT on
-# the same rows reaches 58 %.
+# them less than the policy does. With this weight PoFT reaches a mean score of 71 %, SFT 58 %.
 #
 # **The price is a helper, and it can do more.** As a filter it brings SFT to 78 %, as far as
 # knowing the right answers (77 %). Trust is soft: 0.56 on average for right answers and 0.35 for
 # wrong ones, so a wrong answer is still pushed more than half as hard as a right one. The wrong
 # ones along the diagonal surprise both models, and only the filter's cut removes them. On two other
-# sets of rows, each with a helper of its own (not in this file), SFT has 58 and 48 %, PoFT 64 and
-# 64, the filter 79 and 81. A filter has to be told how many to remove. But told half of the right
-# number it still has 69, 70 and 77 % on the three sets, where PoFT has 71, 64 and 64 (C11 in
-# `docs/results` has more).
+# sets of rows, each with a helper of its own (not in this file), SFT has 57.7 and 47.5 %, PoFT 64.3
+# and 64.1, the filter 78.8 and 80.8. A filter has to be told how many to remove. But told half of
+# the right number it still has 69 to 77 % on the three sets, PoFT 64 to 71 (more in C11 of
+# `docs/results`).
 #
 # And the helper itself has 84 %, from 600 right answers and more steps. Whoever may use it needs no
 # PoFT. Its opinion is worth asking if the helper is too large to be used every day.
 #
 # ## Change one thing
 # `CHANGE = "noisy"` trains the helper on demonstrations that have the same kinds of mistakes. How
-# many per cent of the 240 answers with the lowest trust are wrong now? Write down a number from 0
-# to 100.
+# many per cent of the 240 with the lowest trust are wrong now? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# It is 54 %, and PoFT gains next to nothing over SFT. The second opinion only helps if the helper
-# has learned something that the policy does not know.
+# 54 %, and PoFT gains next to nothing: 60 % beside SFT's 58. The second opinion only helps if the
+# helper has learned something that the policy does not know. And a filter by this helper ends at
+# 49 %. On the two other sets it has 58.1 and 49.0 %, PoFT 60.0 and 52.1. So this is what the soft
+# weight buys: a bad helper does less harm.
 #
 # </details>
 #

@@ -34,8 +34,7 @@ CHANGE = lesson.change
 # reward has no zero point, and only differences between answers to one prompt count.
 #
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
-# learns from 480 pairs of a right and a wrong answer. Then, as is usual, we test it on 200 pairs
-# that it has not seen.
+# learns from 480 pairs of a right and a wrong answer. As is usual, we test it on 200 new pairs.
 
 # %%
 import math
@@ -87,8 +86,7 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 
 # %% [markdown]
 # ## Search
-# We draw 64 answers to each of 48 new prompts. For a smaller n we cut them into groups of n and
-# take the mean over the groups.
+# We draw 64 answers to each of 48 new prompts. For a smaller n we take the mean over groups of n.
 #
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats.
 # Let $u$ be the share of the policy's answers that the reward model likes less than a given one.
@@ -179,8 +177,7 @@ lesson.compare(end, "points")
 # `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
 # its start there: it looks for exactly those answers on which the model is wrong, and these are
 # rare among pairs. So test a reward model on each task, and keep a score that plays no part in the
-# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes of
-# reward model and of search.
+# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes.
 #
 # A policy that is trained on this reward is a search as well, so methods such as PPO add a KL
 # penalty. DPO leaves out the reward model and not the pairs, so it can learn the same mistake: in
@@ -197,8 +194,7 @@ lesson.compare(end, "points")
 # </details>
 #
 # ## Exercise
-# - **11a** `best_of_n(n, likes, scores)` of `lessons/exercises/ex11.py`: the exact score of the
-#   best of n by the reward.
+# - **11a** `best_of_n(n, likes, scores)` of `lessons/exercises/ex11.py`: how good is the best of n?
 #
 # ## Two questions
 # 1. How much KL does best-of-4 cost at most, and when is it less?
@@ -206,8 +202,7 @@ lesson.compare(end, "points")
 #
 # <details><summary>Answers</summary>
 #
-# 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
-#    sentence is no choice.
+# 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, which leaves no choice.
 # 2. Task by task it shows that `truth` and `fact` are judged no better than by a coin; pooled it
 #    hides that. It never shows what happens to `sort`.
 #

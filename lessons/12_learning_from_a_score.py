@@ -20,9 +20,8 @@
 #     green hammer brown, a mere copy                   score 0
 #
 # The copy has a chance of 17 %. One step of GRPO praises the first answer and punishes the other
-# three, and the copy falls to 2 %. Now take this step without any punishment: only the first
-# answer is pushed. What is the chance of the copy then, in per cent? Write down a number from 0 to
-# 100.
+# three, and the copy falls to 2 %. Now take this step without any punishment: only the first answer
+# is pushed. What is the chance of the copy, in per cent? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -152,10 +151,10 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # ## What happened
 # **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
 # answers share one softmax: raise *brown*, and *green* loses (lesson 03). Over 41 groups the wrong
-# answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to 30.5
-# % with praise alone. So praise does two thirds of it, as on three other sets of rows (seeds 21 to
-# 23). Punishment has its own surprise: the third answer is punished, yet its first two words gain
-# 0.8 and 0.6 nats, because they are the winner's too.
+# answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to
+# 30.5 % with praise alone. So praise does two thirds of it, as on three other sets of rows (seeds
+# 21 to 23). Punishment has its own surprise: the third answer is punished, yet its first two words
+# gain 0.8 and 0.6 nats, because they are the winner's too.
 #
 # **A group of equal scores** has no advantages, so nothing moves at all. It costs as much as any
 # other, and 45 of the 100 groups are such.

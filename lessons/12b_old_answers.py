@@ -168,13 +168,12 @@ else:
 #
 # **With the clip** worse answers fall by only 5 nats, and the score is 0.55. One rate and one batch
 # of 64 answers cannot show whether to clip. On two other batches the score fell again without the
-# ratio, and each ended below the run with it. But the figures moved by up to 0.2, and on one of
-# them the clip was ahead.
+# ratio, and each ended below the run with it. But the figures moved by up to 0.2, and once the clip
+# was ahead.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
-# is still $A\log\pi$, without ratio and clip. What is the score after 24 steps? Write down a number
-# from 0 to 1.
+# is still $A\log\pi$, without ratio and clip. And the score now? Write down a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
@@ -196,8 +195,7 @@ else:
 # $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its slope with
 # respect to $\log\pi$ is $1-e^d$, the 1 adds nothing on average, and the mean of
 # $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and RLOO take
-# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the gradient of the other KL. The cell
-# checks all this.
+# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the other KL. The cell checks all this.
 
 # %%
 p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
@@ -215,8 +213,7 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 
 # %% [markdown]
 # ## Exercise
-# - **12b** `grpo_push(logp, old, ref, A, eps, beta)` of `lessons/exercises/ex12.py`: GRPO's push on
-#   a token, penalty included.
+# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`, in `ex12.py` too: clip and penalty.
 #
 # **In your own program.** This lesson unlocks the part `grpo_loss`. Then
 # `python -m lessons check mine --run grpo` runs the whole program by your functions.
@@ -227,8 +224,7 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 #
 # <details><summary>Answers</summary>
 #
-# 1. The slope of rho A with respect to log pi is rho A itself, and rho goes to 0 with pi. The slope
-#    of A log pi is always A.
+# 1. By log pi the slope of rho A is rho A itself, and rho goes to 0 with pi. That of A log pi is A.
 # 2. The smaller gain counts: 1.5 A is below 1.2 A, since A is negative. The policy went the wrong
 #    way, and only this push brings it back.
 #

@@ -17,8 +17,8 @@
 #
 # ## Guess
 # The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
-# by itself. How many per cent of what SFT gained on unknown names does this give? Write down a
-# number from 0 to 100.
+# by itself. How many per cent of SFT's gain on unknown names does this give? Write down a number
+# from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -29,8 +29,7 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## Two losses
-# SFT pushes every token of an answer alike. DFT multiplies each token's loss by its probability
-# $p_t$:
+# SFT pushes every token of an answer alike, DFT by its probability $p_t$:
 # $$L_{\mathrm{SFT}}=-\mathrm{mean}_t\,\log p_t,\qquad
 # L_{\mathrm{DFT}}=-\mathrm{mean}_t\,\mathrm{sg}(p_t)\log p_t,$$
 # where sg, the **stop-gradient**, means that its argument is treated as a constant. So DFT pushes a
@@ -137,20 +136,18 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail
 # fox rake. For fox write lime. End on swan.* The models stay the same. Does DFT learn as little as
-# before? And how many per cent of what SFT gained does the first token give? Write down a number
-# from 0 to 100.
+# before? And how many per cent of SFT's gain does the first token give? Write down a number from 0
+# to 100.
 #
 # <details><summary>After your run</summary>
 #
 # 4 %, because here every word is a decision. And DFT reaches 70 % where SFT reaches 78 %, while it
-# keeps the facts: the base finds the words of these answers likely enough, so DFT gives each of
-# them nearly SFT's push.
+# keeps the facts: the base finds these words likely enough for nearly SFT's push on each.
 #
 # </details>
 #
 # ## Exercise
-# - **13a** `pushes(p)` of `lessons/exercises/ex13.py`: what would DFT push without its
-#   stop-gradient?
+# - **13a** `pushes(p)` of `lessons/exercises/ex13.py`: what would DFT push without stop-gradient?
 #
 # ## Two questions
 # 1. Which tokens does DFT leave alone, and what does it lose by that?

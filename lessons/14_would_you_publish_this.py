@@ -17,8 +17,7 @@
 # chains such as "SFT, then DPO": 38 recipes beside plain SFT. They differ from it in more than the
 # loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
 # demonstrations, their order and every random number. Each model was scored on 900 test questions.
-# First you do what is often done: run one seed and take the winner. Then you ask the other four
-# seeds.
+# First you do what is often done: take the winner of one seed. Then you ask the other four.
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. How many per cent of this lead
@@ -181,9 +180,6 @@ else:
 # all demonstrations are right and plentiful. And if all 38 recipes were exactly as good as SFT,
 # about two of them would still seem different by chance. The intervals are not corrected for that.
 #
-# `docs/results` judges the papers' claims in the same way, but on two base models, and with
-# intervals that cover other questions as well as other seeds.
-#
 # ## Change one thing
 # `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Of the five
 # recipes in the picture, the number that is shown to differ from SFT then ...
@@ -199,8 +195,7 @@ else:
 # </details>
 #
 # ## Exercise
-# - **14a** `seeds_needed(difference, sd, t)` of `lessons/exercises/ex14.py`: how many seeds would
-#   decide a difference?
+# - **14a** `seeds_needed(difference, sd, t)` of `lessons/exercises/ex14.py`: how many are enough?
 #
 # ## A loss of your own
 # Write a loss into a file of your own (`docs/python.md` shows one), and guess by how many points it

@@ -34,8 +34,8 @@ CHANGE = lesson.change
 # The push on a token may leave out rewards that came before it: they are a constant once the text
 # before it is given, and by lesson 12 a constant adds nothing on average. The later ones must stay.
 # Their sum is the **return** $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$ The discount $\gamma$
-# makes a reward count less the later it comes; where the only reward is that of the whole answer,
-# as here, it is usually 1.
+# makes a reward count less the later it comes; with one for the whole answer, as here, it is
+# usually 1.
 #
 # Let $V_t$ be the critic's prediction before token $t$, with 0 after the end. **GAE** adds up the
 # changes $\delta_t$ of the prediction:
@@ -131,8 +131,7 @@ for name, A in ways.items():
 # ## Is it worth it?
 # The policy learns from four answers in each step. The learned critic is a table that starts at 0
 # and learns from the same answers, as PPO's does: each entry goes 0.3 of the way to the mean of the
-# scores that it should have predicted. The curves are means over 500 trainings with the same
-# chances.
+# scores that it should have predicted. The curves are means over 500 trainings.
 
 # %%
 def learn(critic: str, lam: float = 0.0, rate: float = RATE):
@@ -201,8 +200,8 @@ else:
 #
 # ## Change one thing
 # With `CHANGE = "high"` the perfect critic says 0.5 too much before every token, where scores go
-# from 0 to 1. At $\lambda=0$, how large is the bias, as a fraction of the true gradient? Write down
-# a number from 0 to 1.
+# from 0 to 1. How large is the bias at $\lambda=0$, as a share of the true gradient? Write down a
+# number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #

