@@ -190,7 +190,7 @@ lesson.compare(beside["walks by itself"], "%")
 #   state, over all actions at once.
 #
 # ## Two questions
-# 1. The loss of an imitator on its demonstration is nearly zero. And in other states?
+# 1. An imitator's loss on its demonstration is nearly zero. What does this say about other states?
 # 2. The table that walked by itself still knows the way from cells that it no longer visits. Why
 #    does it, and why does the network not?
 #

@@ -7,9 +7,9 @@
 # `docs/results`.*
 #
 # How well does a model choose its words? SFT asks after each of the demonstrator's words, and these
-# are better than the model's own. The probability of that answer comes out exact. But whoever takes
-# it for the model's skill *overestimates*, says the paper, how well the model chooses where its own
-# words lead. The blend of lesson 04 mixes such words in and should say it better.
+# are better than the model's own. The probability of the demonstrator's answer comes out exact. But
+# whoever takes it for the model's skill *overestimates*, says the paper, how well the model chooses
+# where its own words lead. The blend of lesson 04 mixes such words in and should say it better.
 #
 # On a lake this can be computed. Twenty policies learn the shortest path by SFT, for two updates.
 # Then they walk alone: how often do they make a best move where they stand? SFT asks in the

@@ -187,8 +187,9 @@ lesson.compare(ending["IFT released"], "%")
 # ## What happened
 # Gradient flows through the weights, and the weights are divided by their mean. Together these two
 # teach a model not to stop, from lists that all end with `<|end|>`. SFT learns to stop from the
-# same lists, and so do detached weights, whose slope at $b=0$ is zero. With the released loss
-# `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
+# same lists, and so do detached weights, whose slope at $b=0$ is zero. So detach weights that are
+# divided by their mean. With the released loss `<|end|>` ends at 1.44 nats, where the slopes
+# predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,
 # which began the next question in the text that the base has read. The likeliest token wins, so no
@@ -229,8 +230,8 @@ lesson.compare(ending["IFT released"], "%")
 # says what it costs (C1 and C1d).
 #
 # ## Exercise
-# **In your own program.** This lesson unlocks the part `ift_loss`. When it is right, `python -m
-# lessons check mine --run ift` trains the base with your functions.
+# **In your own program.** This lesson unlocks the part `ift_loss`. Then
+# `python -m lessons check mine --run ift` trains the base with your functions.
 #
 # ## Two questions
 # 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?

@@ -15,7 +15,8 @@
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
 # and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
-# training data. And after step 40? Write down a number from -20 to 0.
+# training data. Where is $\log p(\mathrm{chosen})$ after step 40? Write down a number from -20 to
+# 0.
 
 # %%
 from course import Lesson, train
@@ -263,8 +264,8 @@ lesson.compare(path[-1], "nats")
 # </details>
 #
 # ## Exercise
-# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of it, with which a step of DPO lowers
-# both.
+# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of it, for which a step of DPO makes both
+# answers less likely.
 #
 # <details><summary>One of many</summary>
 #
@@ -282,8 +283,8 @@ lesson.compare(path[-1], "nats")
 #
 # <details><summary>Answers</summary>
 #
-# 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to $\beta\log
-#    Z(x)$, which depends on the question only, so it cancels within a pair.
+# 1. $\beta$ times the log-ratio of policy and reference. It is the reward up to a term in $Z(x)$,
+#    which depends on the question alone and cancels within a pair.
 # 2. $\log p(\mathrm{chosen})$ and $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>

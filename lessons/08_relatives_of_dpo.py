@@ -42,7 +42,7 @@ CHANGE = lesson.change
 #
 # SimPO has to take means, because a sum falls with each token and a long answer would look bad for
 # its length alone. All are trained at one rate on the pairs of lesson 07: "I do not know." is the
-# better answer about an invented creature. The KL is that along the chosen answer.
+# better answer about an invented creature. The KL from the reference is along the chosen answer.
 
 # %%
 import draw
@@ -125,7 +125,7 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # **The leash holds, and is tied to nothing.** With $\beta=1$ the chosen answer ends at -1.1 nats
 # without the reference, and at -0.9 with it; with $\beta=0.1$ at -12.8 and -13.3. Even the KL from
 # the reference, which such a loss never sees, is 7.8 and 7.1 in place of 62 and 63. Within a pair
-# the reference is an **offset** of $\Delta$. It says where $\Delta$ is zero. A constant holds
+# the reference is an **offset** of $\Delta$. It says where $\Delta$ is zero, and a constant holds
 # nothing back.
 #
 # On five other sets of pairs (seeds 1 to 5) the reference changes as little. With $\beta=1$ the

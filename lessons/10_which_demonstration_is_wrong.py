@@ -146,8 +146,8 @@ lesson.picture(fig)
 if not CHANGE:
     assert percent_found(tau) > max(70, percent_found(r) + 8), (
         "trust finds wrong answers that the loss does not")
-    means = [scores[name][3] for name in models]
-    assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
+    plain, trusting, filtered, *_ = (scores[name][3] for name in models)
+    assert plain < trusting < filtered + 3, "PoFT lies between SFT and SFT on filtered answers"
 lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 
 # %% [markdown]
@@ -194,7 +194,6 @@ lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 # <details><summary>Answers</summary>
 #
 # 1. A sum grows with the number of tokens, and that number depends on the tokenizer.
-# 2. The helper's opinion alone. PoFT's weight is the gradient of its own loss, so it needs no
-#    threshold and throws no answer away.
+# 2. The helper's opinion alone. PoFT needs no threshold, and a bad helper does less harm.
 #
 # </details>

@@ -6,8 +6,8 @@
 # *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; best-of-n and reward models:
 # Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*
 #
-# DPO goes from pairs directly to a policy. The older way first learns a **reward model** from the
-# pairs, which gives one number to each answer. Then it looks for answers with a high reward.
+# DPO goes from pairs directly to a policy. The older way first learns from the pairs a **reward
+# model**, which gives one number to each answer. Then it looks for answers with a high reward.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
 # reward. It is called **best-of-n**. The policy and the reward model stay the same, and only the
@@ -177,7 +177,8 @@ lesson.compare(end, "points")
 # `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
 # its start there: it looks for exactly those answers on which the model is wrong, and these are
 # rare among pairs. So test a reward model on each task, and keep a score that plays no part in the
-# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes.
+# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes of
+# reward model.
 #
 # A policy that is trained on this reward is a search as well, so methods such as PPO add a KL
 # penalty. DPO leaves out the reward model and not the pairs, so it can learn the same mistake: in

@@ -34,8 +34,8 @@ CHANGE = lesson.change
 # The push on a token may leave out rewards that came before it: they are a constant once the text
 # before it is given, and by lesson 12 a constant adds nothing on average. The later ones must stay.
 # Their sum is the **return** $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$ The discount $\gamma$
-# makes a reward count less the later it comes; with one for the whole answer, as here, it is
-# usually 1.
+# makes a reward count less the later it comes; with a single one at the end, as here, it is usually
+# 1.
 #
 # Let $V_t$ be the critic's prediction before token $t$, with 0 after the end. **GAE** adds up the
 # changes $\delta_t$ of the prediction:
