@@ -106,6 +106,9 @@ found = {name: [share[name] for share, _ in results] for name in results[0][0]}
 print(f"{'per cent, lake':<20}" + "".join(f"{seed:6}" for seed in range(10)))
 for name, some in found.items():
     print(f"{name:<20}" + "".join(f"{x:6.1f}" for x in some))
+by_move = results[0][1]
+for name, some in by_move.items():
+    print(f"lake 0, move by move: {name:<11}" + "".join(f"{x:4.0f}" for x in some))
 
 
 def minus(one: str, other: str) -> list[float]:
@@ -123,7 +126,6 @@ for name, points in ahead.items():
 
 # %%
 fig, (one, left, right) = draw.panels(1, 3)
-by_move = results[0][1]
 draw.lines(one, range(1, len(by_move["SFT"]) + 1), by_move, "Lake 0, move by move", "move",
            "chance of a best move, %", legend=True, ylim=(0, 103))
 dot = {"linestyle": "", "markersize": 13}

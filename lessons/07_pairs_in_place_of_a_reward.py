@@ -279,7 +279,7 @@ lesson.compare(path[-1], "nats")
 #
 # ## Two questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers have the same question?
-# 2. All pairs are won and the loss still falls. Which two numbers do you ask before you believe it?
+# 2. All pairs are won and the loss still falls. Which two numbers do you look at?
 #
 # <details><summary>Answers</summary>
 #
