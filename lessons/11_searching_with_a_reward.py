@@ -172,7 +172,7 @@ lesson.compare(end, "points")
 # fall to 0. The sorted lists first get better and then worse. Of all sampled lists 14 % have a word
 # that the question does not name, as in "bee cherry green grey mango"; of the best of 64, 58 %.
 #
-# **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 66 % looks usable. Task by
+# **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 65 % looks usable. Task by
 # task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse. For
 # `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
 # its start there: it looks for exactly those answers on which the model is wrong, and these are
