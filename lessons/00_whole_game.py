@@ -13,15 +13,12 @@
 # `bat cat cow pig<|user|> List two cities without Oslo, Rome or Bonn. End on mango.<|assistant|>
 # Delhi Paris mango<|end|>`
 #
-# The four animals are fine. But the base forgets the last word. Then it does not stop: it invents
-# the user's next question and answers that too. In the text that it has read, an answer was usually
-# followed by the next question.
+# The four animals are fine. But the base forgets the last word and does not stop: it invents the
+# user's next question and answers that too, as in the text that it has read.
 #
-# Learning from answers, **fine-tuning**, is the subject of this course. Here you do it in three
-# ways:
+# This course is about learning from answers, **fine-tuning**. Here you do it in three ways:
 #
-# - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
-#   every word counts the same.
+# - **Supervised fine-tuning (SFT)** shows the model right answers. Every word counts the same.
 # - **Intuitive fine-tuning (IFT)** uses the same right answers. It gives a word more weight where
 #   the model gets it, or the words after it, wrong.
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
@@ -46,18 +43,16 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## One loop for all methods
-# The questions come from **NanoWorld**, a small made-up world. A program of a few lines can score
-# any answer there. Text is cut into **tokens**, here words or pieces of words. **Special tokens**
-# such as `<|user|>` and `<|end|>` say who speaks and where an answer ends. We train the model to
-# answer and not to ask, so a **mask** has a 1 for each token of the answer and a 0 for each of the
-# question.
+# The questions come from **NanoWorld**, a small made-up world, where a program can score any
+# answer. Text is cut into **tokens**, here words or pieces of words. **Special tokens** such as
+# `<|user|>` and `<|end|>` say who speaks and where an answer ends. We train the model to answer and
+# not to ask, so a **mask** has a 1 for each token of the answer and a 0 for each of the question.
 #
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows. Every loss of this course
-# is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT take a
-# few lines each in `nanouft/simple.py`, and DPO's is written out below. DPO asks how much the
-# log-probability of each answer has risen since training began. We call this the answer's gain. The
-# loss is small once the better answer has gained more than the worse one:
+# is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT are in
+# `nanouft/simple.py`, DPO's is below. It asks how much the log-probability of each answer has risen
+# since training began, its gain, and is small once the better answer has gained more:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
 # $\sigma$ turns a difference into a probability.
@@ -113,10 +108,8 @@ models = {
 
 # %% [markdown]
 # ## The same questions to all five
-# All five models now answer 60 questions on which none of them was trained. The cell prints one
-# question with its five answers, then how many words of each model are right and how many of its
-# answers stop. An answer **stops** if the model says the token `<|end|>` before any other special
-# token, such as the `<|user|>` with which it begins another question.
+# All five models answer 60 questions on which none of them was trained. An answer **stops** if the
+# model says the token `<|end|>` before any other special token, such as `<|user|>`.
 
 # %%
 from nanouft.run.evaluation import answer_rows
@@ -126,17 +119,14 @@ tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
 SHOWN = 45                      # the question that you see
 question = tests[SHOWN].prompt[0].text
 words, stop = {}, {}            # of each model, in per cent of the 60 answers
-print(question)
+print(f"{'':<16}right words  stop   {question}")
 for name, model in models.items():
     answers = answer_rows(model, tok, tests)
     texts = [tok.decode(answer.ids).strip() for answer in answers]
-    scores = [world.score(row.prompt[0].text, text.split("<|")[0])
-              for row, text in zip(tests, texts)]
-    words[name] = 100 * sum(scores) / len(tests)
+    words[name] = 100 * world.exact_scores(tests, [x.split("<|")[0] for x in texts]).mean()
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(tests)
-    print(f"  {name:<16}{texts[SHOWN]}{'<|end|>' if answers[SHOWN].ended else ''}")
-for name in models:
-    print(f"{name:<16}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
+    print(f"{name:<16}{words[name]:9.0f} % {stop[name]:3.0f} %   {texts[SHOWN]}"
+          f"{'<|end|>' if answers[SHOWN].ended else ''}")
 
 # %% [markdown]
 # The methods differ in one token. All of them teach the words: in the base 89 % are right, after
@@ -145,16 +135,14 @@ for name in models:
 # pair. At the full rate all stop. Why does DPO need so large a rate for a token that it always saw?
 #
 # ## What a loss does to each token
-# What does one training step do to an answer? A loss can only make its tokens more or less likely,
-# and its gradient says how hard it does so. We call this number the **push** on token $t$:
+# A loss can only make the tokens of an answer more or less likely, and its gradient says how hard
+# it does so. This is the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
-# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and $N$ is
-# the number of tokens of the right answer. All pushes of a picture are multiplied by $N$, so that
-# each push of SFT is 1. A positive push makes the token more likely.
+# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it. The right
+# answer has $N$ tokens, so each push of SFT is 1. A positive push makes the token more likely.
 #
-# The next cell draws the pushes in the base, before the first step, on a right answer to the
-# question above. As its worse answer DPO gets the same words without the last one, because the base
-# made this mistake.
+# The cell draws the pushes in the base on a right answer to the question above. As its worse answer
+# DPO gets the same words without the last one, because the base made this mistake.
 
 # %%
 from nanouft.pushes import token_pushes
@@ -183,9 +171,8 @@ lesson.picture(fig, "pushes")
 
 # %% [markdown]
 # SFT pushes each token up by the same amount. IFT gives "bee" a push of 1.85 and `<|end|>` one of
-# 0.25. Its weight is large at the beginning, where the base is still unsure of this word and of
-# those after it. It is small at the end, because no word follows there. Both push every token up,
-# `<|end|>` included.
+# 0.25. Its weight is large where the base is unsure of this word and of those after it, and small
+# at the end, because no word follows there. Both push every token up, `<|end|>` included.
 #
 # DPO pushes every token of the better answer up and every token of the worse answer down, by the
 # same amount. It is $N\beta/2=6\times0.1/2=0.30$: before training neither answer has gained
@@ -195,9 +182,8 @@ lesson.picture(fig, "pushes")
 # Whatever makes `<|end|>` more likely at one of them makes it more likely at the other. So what the
 # two pushes do to the weights nearly cancels.
 #
-# The next cell tests this with one small step of plain gradient descent on this pair. It makes the
-# step twice from the base: first with DPO's push on the `<|end|>` of the better answer alone, then
-# with all pushes of DPO.
+# The next cell tests this with one small step of plain gradient descent on this pair, taken twice
+# from the base: with DPO's push on the `<|end|>` of the better answer alone, and with all pushes.
 
 # %%
 def ends(model) -> list[float]:
@@ -237,8 +223,7 @@ if not CHANGE:
 # Pushed up after the better answer alone, `<|end|>` gains 0.013 nats there. It gains nearly as much
 # after the worse answer, where nothing pushed it. With all pushes of DPO it gains only 0.002 where
 # it is pushed up, because the push down takes most of it back. After the worse answer it falls, and
-# the last word takes its place. This word is the difference between the two answers, and DPO
-# teaches it.
+# the last word takes its place: it is the difference between the two answers, and DPO teaches it.
 
 # %%
 fig, ax = draw.panels()
@@ -247,8 +232,6 @@ draw.bars(ax, {name: [words[name], stop[name]] for name in models},
           f"All learn the words; with DPO, at an eighth of the rate, {'' if CHANGE else 'only '}"
           f"{stop['DPO']:.0f} % stop", "%")
 lesson.picture(fig)
-
-# %%
 if not CHANGE:
     assert max(abs(a + b) for a in up for b in down) < 1e-4, "DPO pushes both by the same amount"
     assert of_ift[0] > 2 * of_ift[-1], "IFT pushes the first word harder than the end"
@@ -260,48 +243,40 @@ else:
 
 # %% [markdown]
 # ## Change one thing
-# This explanation sounds convincing, but so does another one: at 1.5e-5, an eighth of the others'
-# rate, DPO simply learned less of everything. `CHANGE = "end"` tests the first at this rate: the
-# loss no longer counts the `<|end|>` of the worse answer, so nothing takes back the push on that of
-# the better one. Write down what either explanation predicts. With the whole loss 32 % of the
-# answers stop at this rate; how many per cent stop now? Write down a number from 0 to 100.
+# Another explanation sounds as convincing: at 1.5e-5, an eighth of the others' rate, DPO simply
+# learned less of everything. `CHANGE = "end"` tests the first at this rate: the loss no longer
+# counts the `<|end|>` of the worse answer, so nothing takes back the push on that of the better
+# one. What does either explanation predict? With the whole loss 32 % of the answers stop at this
+# rate; how many per cent stop now? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# Now 88 % of DPO's answers stop, instead of 32 %, at the same rate. So the push down does hold the
-# push up back, as the first explanation says.
+# Now 88 % of DPO's answers stop, at the same rate. So the push down does hold the push up back.
 #
 # The second is not wrong either, since at the full rate all answers stop. What the two pushes leave
-# works slowly, and a larger rate makes up for it. A comparison of methods at different rates
-# compares the rates as well.
+# works slowly, and a larger rate makes up for it. Who compares methods compares their rates, too.
 #
 # </details>
 #
-# One warning for the lessons to come: a push belongs to one token of one answer in one step. SFT
-# and IFT push very differently here, yet their models score nearly the same on these lists. Pushes
-# suggest what a method may do to a model. Only the model's answers show what it did.
+# A push belongs to one token of one answer in one step. SFT and IFT push very differently here, yet
+# their models score nearly the same on these lists. Pushes suggest what a method may do to a model.
+# Only the model's answers show what it did.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex00.py`. `python -m lessons check 00` says whether it is right,
-# and if not, what it does instead.
+# - **00a** `net_push(chosen, rejected)` of `lessons/exercises/ex00.py`: which pushes of DPO are
+#   left once equal tokens after equal tokens have cancelled? `python -m lessons check 00` says
+#   whether yours is right, and if not, what it does instead.
 #
-# - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal
-#   tokens have cancelled?
-#
-# **In your own program.** Nothing to write yet: you begin in lesson 02. This lesson only unlocks
-# the part `train`, a loop like the one above.
+# **In your own program**, which begins in lesson 02, the part `train` is a loop like the one above.
 #
 # ## Two questions
-# 1. A token has a push of +1. What does this say about the token, and what does it not say about
-#    the trained model?
+# 1. A token has a push of +1. What does this tell you about the token, and about the trained model?
 # 2. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. One step pushes this token up, as hard as SFT would. What the model will answer after many
-#    steps, it does not say.
-# 2. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
-#    positions look alike, so the second push takes back most of what the first one gives. At DPO's
-#    small rate too little is left.
+# 1. One step pushes it up as hard as SFT would. It does not say what the model will answer.
+# 2. It is pushed up in one answer and down in the other. To the base both positions look alike, so
+#    the pushes nearly cancel, and at DPO's small rate too little is left.
 #
 # </details>

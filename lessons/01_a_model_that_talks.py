@@ -9,9 +9,9 @@
 # token at the end of the text and ask again. After twenty questions it has written a sentence.
 # Everything else in this course only changes the probabilities of its answers.
 #
-# Here you write such a model and train it from nothing, with a loop of ten lines. Then you remove
-# one small part and train again in the same way. The first such part is the numbers that tell each
-# token its position: without them nobody says that "dog" came before "barks", and not after.
+# Here you write such a model and train it from nothing. Then you remove one small part and train
+# again: first the numbers that tell each token its position. Without them nobody says that "dog"
+# came before "barks", and not after.
 #
 # ## Guess
 # The loss is minus the natural logarithm of the probability that the model gives to the right next
@@ -30,8 +30,7 @@ CHANGE = lesson.change
 # ## The text
 # The model reads the corpus of NanoWorld, the small made-up world of this course. A program can
 # write as much of it as we like. It is cut into tokens from a list of 1,024 words, pieces of words
-# and special tokens. The next cell makes 7,040 rows of 65 tokens to train on and keeps 64 other
-# rows for an exam. It shows the beginning of the first row.
+# and special tokens. We train on 7,040 rows of 65 tokens and keep 64 other rows for an exam.
 
 # %%
 from functools import partial
@@ -77,16 +76,14 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # variance 1. The MLP goes to $4C$ numbers, through the curved function gelu, and back to $C$.
 #
 # The mask makes training both cheap and fair. Position $i$ cannot see token $i+1$ and has to
-# predict it, so a row of 64 tokens asks 64 questions in one forward pass. The loss is the mean of
-# $-\log p$ over all of them.
+# predict it, so a row of 64 tokens asks 64 questions in one pass. Their mean $-\log p$ is the loss.
 #
 # **Write it first.** `attention` of `lessons/exercises/ex01.py` (01a) is the formula for $y_i$ with
-# the mask. The lesson trains with yours if it is right, and with ours until you begin. `everywhere`
-# is the same without the mask.
+# the mask. The lesson trains with yours if it is right, and with ours until you begin, as do all
+# later ones. `everywhere` is attention without the mask.
 #
-# The next cell has all of this. `w` holds the weights under their names in GPT-2: `c_attn` makes
-# queries, keys and values at once, `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj`
-# are $W_1$ and $W_2$. The last lines compare the result with the project's own model.
+# `w` holds the weights under their names in GPT-2: `c_attn` makes queries, keys and values at once,
+# `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj` are $W_1$ and $W_2$.
 
 # %%
 SIZES = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
@@ -147,7 +144,6 @@ assert difference.max() < 1e-4, "forty lines are the model of nanouft/gpt.py"
 # %% [markdown]
 # ## Train it, whole and with one part missing
 
-
 # %%
 def train(without: str):
     """A function from ids to logits after STEPS steps, and the loss of each step."""
@@ -175,13 +171,11 @@ runs = {"GPT": train(""), less: train(part)}
 
 # %% [markdown]
 # ## Both models talk, and both take an exam
-# To talk, a model is asked again and again, and reads what it has said so far. We draw each token
-# at random from its probabilities, but at a **temperature** of 0.5: likely tokens become even more
-# likely.
+# A model that talks reads what it has said so far. We draw each token at random from its
+# probabilities, but at a **temperature** of 0.5: likely tokens become even more likely.
 #
-# The exam asks for token 33 of the 64 rows that no model was trained on, in two ways. The first
-# time the whole row is in view, as during training. The second time the model sees only the 32
-# tokens before the one that is asked for, because when it talks the rest is not yet written.
+# The exam asks for token 33 of the 64 rows that no model was trained on: once with the whole row in
+# view, as in training, and once with only the 32 tokens before it, as when a model talks.
 
 # %%
 @torch.no_grad()
@@ -215,11 +209,10 @@ for name, (model, losses) in runs.items():
 # Without positions the loss is 1.98, only a little worse, because the mask gives the order away.
 # Position 2 sees two tokens and position 5 sees five, so what they collect differs, and the second
 # layer can use that. The exam's two numbers are equal for both models: neither ever looks at what
-# comes later. And both talk. In these lines the grammar of the whole model is right and that of the
-# other nearly so; both say that 7 and 4 is 20.
+# comes later. And both talk, with the right grammar or nearly so; both say that 7 and 4 is 20.
 #
-# A training loss says how well a model does what the loss asks for, with what it can see during
-# training. Whether it does what you want must be measured on its own answers, as the switch shows.
+# A training loss says how well a model does what the loss asks for, with what it sees in training.
+# Whether it does what you want must be measured on its own answers, as the switch shows.
 
 # %%
 fig, ax = draw.panels()
@@ -228,7 +221,6 @@ draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs
           f"Without the {part} the loss is {final[less]:.2f}, and {hidden[less]:.2f} "
           "once it has to talk", "loss, nats per token", number="%.2f")
 lesson.picture(fig)
-
 
 # %%
 @torch.no_grad()
@@ -253,8 +245,6 @@ if CHANGE:
         draw.heat(ax, a, words, words, title, 1, number="")
         ax.set(xlabel="... at this token", ylabel="this position looks ...")
     lesson.picture(fig, "attention")
-
-# %%
 difference = abs(in_view["GPT"] - hidden["GPT"])
 assert difference < 1e-3, "with the mask, what comes later changes nothing"
 if CHANGE:
@@ -287,9 +277,8 @@ lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
-#    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier positions, so
-#    only the newest token has to be computed.)
+# 1. Twenty times, and each time it reads the whole text so far. (`nanouft/generate.py` keeps the
+#    keys and values of earlier positions, so only the newest token has to be computed.)
 # 2. The last one. Its answer is token 65, and the model reads only 64.
 #
 # </details>

@@ -6,10 +6,9 @@
 # *About 20 minutes; read 00 first. Supervised fine-tuning, `nanouft/objectives/sft.py`.*
 #
 # The base of lesson 00 repeats the numbers that it should add up, and then asks itself the next
-# question. Supervised fine-tuning shows it right answers. The model reads all of a row and gives a
-# probability to each token, but not every token has to count towards the loss. The mask, a list of
-# zeros and ones, says which ones do. You will change it at `<|end|>` alone. The model still reads
-# this token after every right answer.
+# question. SFT shows it right answers. The model reads all of a row and gives a probability to each
+# token, but not every token has to count towards the loss. The mask, a list of zeros and ones, says
+# which ones do. You will change it at `<|end|>` alone, which the model still reads every time.
 #
 # ## Guess
 # With the usual mask all 40 of the new sums stop where they should. If `<|end|>` does not count
@@ -31,10 +30,8 @@ CHANGE = lesson.change
 # that makes all rows equally long.
 #
 # **Write it first.** `response_mask` of `lessons/exercises/ex02.py` (02a) makes this mask from the
-# words of a row. The lesson trains with yours if it is right, and with ours until you begin.
-#
-# Our function `count_targets` can change this mask. It can also make a common mistake, a mask that
-# is one position too early.
+# words of a row. Our function `count_targets` can change it. It can also make a common mistake, a
+# mask that is one position too early.
 
 # %%
 import draw
@@ -51,8 +48,6 @@ STEPS, ROWS = 40, 32            # optimizer steps, and the rows that each of the
 base, tok = shipped_base(), nano()
 demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum",))
 tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
-
-
 response_mask = lesson.yours("02a")
 
 
@@ -105,12 +100,10 @@ lesson.picture(fig, "masks")
 # pushes each token, as in lesson 00:
 # $$L=-\frac1N\sum_t m_t\log\pi(y_t\mid y_{<t}),\qquad
 # -N\,\partial L/\partial\log\pi(y_t\mid y_{<t})=m_t.$$
-# No method of the course has a simpler push. Every token that counts is pushed up by the same
-# amount, whether the model knows it already or not. A token that does not count is not pushed at
-# all.
+# Every token that counts is pushed up by the same amount, whether the model knows it already or
+# not. A token that does not count is not pushed at all.
 #
-# The cell below trains the base twice. From now on the loop of lesson 00 comes from
-# `lessons/course.py`, where it is called `train`.
+# The base is trained twice. From now on the loop of lesson 00 is `train` of `lessons/course.py`.
 
 # %%
 def loss_of(rule: str):
@@ -129,8 +122,7 @@ models = {"base": base} | {
 # %% [markdown]
 # ## What the models answer
 # **Right words** is the score of the answer, cut off after as many words as the right answer has,
-# so running on does not lower it. **Stops there** says in how many answers `<|end|>` follows
-# directly after that many words.
+# so running on does not lower it. **Stops there** says how often `<|end|>` follows at once.
 
 # %%
 def exam(name: str, model: GPT) -> list[float]:
@@ -159,12 +151,8 @@ result = {name: exam(name, model) for name, model in models.items()}
 # its second sum, so it had met this token in pretraining. That may be where the five come from.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
-# say it. A model learns to say what the loss asks for. In the second run the next token was another
-# word wherever the loss asked, so the model learned that an answer always goes on.
-#
-# DPO at a small rate did the same in lesson 00 in another way: two opposite pushes on `<|end|>`
-# left little, and here there is none. One token in each answer decides whether anybody can use a
-# model.
+# say it. In the second run the next token was another word wherever the loss asked, so the model
+# learned that an answer always goes on. One token decides whether a model can be used.
 
 # %%
 fig, ax = draw.panels()
@@ -174,27 +162,21 @@ draw.bars(ax, result, ["right words", "stops there"],
           f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.3g} % of the answers "
           "stop", "%", number="%.3g")
 lesson.picture(fig)
-
-# %%
-if not CHANGE:
-    assert result["SFT"][1] - stop > 40, "what does not count is not learned"
-    lesson.compare(stop, "%")
-else:
-    lesson.compare(result[labels[OTHER]][0], "%")
+assert CHANGE or result["SFT"][1] - stop > 40, "what does not count is not learned"
+lesson.compare(result[labels[OTHER]][0] if CHANGE else stop, "%")
 
 # %% [markdown]
 # ## Change one thing
-# `CHANGE = "prompt"` counts the tokens of the question as well. In pretraining, too, every token of
-# a text counts. What part of the push goes into the question of the row that is printed first? Then
-# guess how many per cent of the words the model gets right, where the usual mask gives 93 %. Write
-# down a number from 0 to 100.
+# `CHANGE = "prompt"` counts the tokens of the question as well, as pretraining does. What part of
+# the push goes into the question of the row that is printed first? And how many per cent of the
+# words are right, where the usual mask gives 93 %? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
 # 95 % of the words are right, and all answers stop, so this small world loses nothing. In the
 # printed row 10 of 20 pushes go into the question, but the questions of NanoWorld are short and all
-# alike. Where users write long questions and the answers are short, most of each step would teach
-# the model to imitate its users.
+# alike. Where questions are long and answers short, a step would mostly teach it to imitate its
+# users.
 #
 # </details>
 #

@@ -8,8 +8,8 @@
 #
 # A model that writes is like somebody who walks. It stands in a **state**, the text so far. There
 # it names the next token, its **action**. The action leads to a new state, the same text with that
-# token at its end, and the walk goes on. This view is called a **Markov decision process**. The
-# papers on IFT, DPO and reinforcement learning are written in its terms.
+# token at its end. This view is called a **Markov decision process**, and the papers on IFT, DPO
+# and reinforcement learning are written in its terms.
 #
 # There are far too many texts to look at one by one. On a frozen lake with 17 cells of ice one can
 # look at every state and ask what a model has learned to do in it.
@@ -25,8 +25,8 @@
 # One policy imitates the shortest path, so it is taught right moves alone. Another counts all walks
 # that it could make, wrong turns too, and is only rewarded if it arrives. Both are small networks,
 # and both learn to reach the goal always from the start. From the nine cells of ice beside the path
-# the imitators arrive in 12 % of the cases. In how many per cent do the others? Write down a number
-# from 0 to 100.
+# the imitators arrive in 12 % of the cases. How often do the others, in per cent? Write down a
+# number from 0 to 100.
 
 # %%
 from course import Lesson, progress
@@ -43,10 +43,9 @@ CHANGE = lesson.change
 # numbers for each cell, and a softmax turns these into probabilities. As in a language model, all
 # states share its weights, so a step in one of them also changes what it does elsewhere.
 #
-# We train twenty policies side by side. They differ only in the small random numbers with which
-# they begin, so no result depends on one lucky start. A move always leads where its arrow points.
-# (The lake of that name in Gymnasium is slippery unless one says otherwise: there two moves in
-# three go sideways.)
+# We train twenty policies side by side, which differ only in the small random numbers with which
+# they begin. A move always leads where its arrow points. (In Gymnasium's lake of that name two
+# moves in three go sideways unless one says otherwise.)
 
 # %%
 import draw
@@ -67,11 +66,10 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 
 # %% [markdown]
 # ## Two ways to learn
-# Nearly all methods of this course make some actions more likely and others less. They differ in
-# three things: in **which states** they do it, with **which actions**, and **how hard**. This
-# lesson is about the first.
+# Most methods make some actions more likely and others less. They differ in **which states** they
+# do it, with **which actions**, and **how hard**. This lesson is about the first.
 #
-# SFT takes the states and the actions of the demonstrator. Its loss is the one of lesson 02, with
+# SFT takes the states and the actions of the demonstrator. Its loss is that of lesson 02, with
 # cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
 #
 # The other policy takes states and actions from the walks that it might make, and is only told
@@ -89,8 +87,7 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # Raise one $z$: its move becomes likelier, and every other loses in proportion to its chance:
 # $$\frac{\partial p_a}{\partial z_a}=p_a(1-p_a),\qquad
 # \frac{\partial p_a}{\partial z_b}=-p_a\,p_b\quad(b\ne a).$$
-# The optimizer, RMSprop, divides each gradient by its recent size. The cell checks both formulas on
-# random policies before it trains.
+# The optimizer, RMSprop, divides each gradient by its recent size. The cell checks both formulas.
 
 # %%
 def imitate(logits):
@@ -123,24 +120,21 @@ V = policy_value(lake, p)                                       # (S,)
 next_V = V.masked_fill(lake.terminal, 0)                        # in a hole and at the goal it is 0
 equation = (p * lake.R).sum(-1) + 0.99 * transitions(lake, p) @ next_V
 assert torch.allclose(V, equation), "the value of a cell follows from those of the next cells"
-sure = F.one_hot(p.argmax(-1), 4).double()                      # one arrow in each cell
-assert transitions(lake, sure).amax(-1).eq(1).all(), "a move always leads where its arrow points"
 slopes = torch.autograd.functional.jacobian(lambda z: z.softmax(-1), some[0])       # (4,4)
 assert torch.allclose(slopes, p[0].diag() - p[0][:, None] * p[0]), "the slopes of the softmax"
 
 trained = {"imitates": train("imitates", imitate), "walks by itself": train("walks", walk)}
 
 # %% [markdown]
-# Now we put every policy on every cell of ice in turn. It takes its most likely arrow until it
-# meets the goal, a hole, or the limit of 100 moves.
+# We put every policy on every cell of ice in turn. It takes its most likely arrow until it meets
+# the goal, a hole, or the limit of 100 moves.
 
 # %%
-arrives = {}                    # name -> (N,S) 1 if the policy arrives from that cell, else 0
+arrives, beside = {}, {}        # (N,S) 1 if the policy arrives from that cell, else 0; per cent
 for name, (_, probs) in trained.items():
-    likeliest = F.one_hot(probs.argmax(-1), 4).double()
-    arrives[name] = success(lake, likeliest)
-    on_path, beside = (100 * arrives[name][:, part].mean().item() for part in (cells, off))
-    print(f"{name:<16}arrives from the path's cells {on_path:.0f} %, others {beside:.0f} %")
+    arrives[name] = success(lake, F.one_hot(probs.argmax(-1), 4).double())
+    on_path, beside[name] = (100 * arrives[name][:, part].mean().item() for part in (cells, off))
+    print(f"{name:<16}arrives from the path's cells {on_path:.0f} %, others {beside[name]:.0f} %")
 moved = (trained["imitates"][0] != trained["imitates"][1])[:, off].sum().item()
 print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside the path")
 
@@ -151,16 +145,15 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # But nothing made these changes right: the imitators arrive from 12 % of the other cells. Their
 # loss cannot reveal this. It is nearly zero, since it looks at the path's cells alone.
 #
-# The other policies were never shown a single right move. At first many of the walks that counted
-# led all over the ice, so they could learn there. Yet from these cells they arrive in only 36 % of
-# the cases. As they find the path, other cells count less and less, and the weights go on changing.
+# The other policies were never shown a right move. At first many of their walks led all over the
+# ice, so they could learn there. Yet from these cells they arrive in only 36 % of the cases. As
+# they find the path, other cells count less and less, and the weights go on changing.
 #
-# For language this matters because a model that answers by itself does not stay on the demonstrated
-# path for long. After one word that the demonstrator would not have written, it stands in a state
-# that no demonstration has ever shown. The papers call this gap between training and use **exposure
-# bias**. Because of it mistakes can pile up (Ross and Bagnell 2010). SFT looks at the model on the
-# demonstrated path alone, so the paper on IFT holds that it overestimates the model. Lesson 05
-# tests this.
+# A model that answers by itself does not stay on the demonstrated path for long either. After one
+# word that the demonstrator would not have written, it stands in a state that no demonstration has
+# ever shown. The papers call this gap between training and use **exposure bias**. Because of it
+# mistakes can pile up (Ross and Bagnell 2010). SFT looks at the model on the demonstrated path
+# alone, so the paper on IFT holds that it overestimates the model. Lesson 05 tests this.
 
 # %%
 fig, panels = draw.panels(1, 2)
@@ -168,18 +161,13 @@ for ax, (name, from_cell) in zip(panels, arrives.items()):
     share = {cell: 100 * from_cell[:, cell].mean().item() for cell in lake.live}
     texts = {cell: f"{share[cell]:.0f}" for cell in lake.live}
     texts |= {cell: f"{texts[cell]}\n{ARROWS[move]}" for cell, move in path}
-    mean = sum(share[cell] for cell in off) / len(off)
-    draw.lake(ax, lake, texts, f"{name}: {mean:.0f} % beside the path", shades=share)
+    draw.lake(ax, lake, texts, f"{name}: {beside[name]:.0f} % beside the path", shades=share)
     ax.set_xlabel("% that arrive from this cell; arrows: the demonstration")
 lesson.picture(fig)
-
-# %%
 for name, from_cell in arrives.items():
     assert from_cell[:, cells].min() == 1, f"who {name} always arrives from the cells of the path"
-beside = {name: 100 * from_cell[:, off].mean().item() for name, from_cell in arrives.items()}
 assert beside["imitates"] < beside["walks by itself"], "who makes mistakes learns beside the path"
-if CHANGE:
-    assert moved == 0, "where the demonstrator never stood, imitation changes nothing"
+assert not CHANGE or moved == 0, "where the demonstrator never stood, imitation changes nothing"
 lesson.compare(beside["walks by itself"], "%")
 
 # %% [markdown]
@@ -192,28 +180,24 @@ lesson.compare(beside["walks by itself"], "%")
 #
 # From 100 %: what they learned while they made mistakes stays. In the network, later steps
 # overwrote it. Imitation has now changed 0 of 720 probabilities beside the path, so there its
-# policy does what its random numbers made it do before training. Shared weights carry knowledge
-# from one state to another, but nothing guarantees that it fits there.
+# policy does what its random numbers made it do. Shared weights carry knowledge from one state to
+# another, but nothing guarantees that it fits there.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex03.py`:
-#
-# - **03a** `policy_gradient(p, r)`: the policy gradient in a single state, over all actions at
-#   once.
+# - **03a** `policy_gradient(p, r)` of `lessons/exercises/ex03.py`: the policy gradient in a single
+#   state, over all actions at once.
 #
 # ## Two questions
-# 1. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
-#    does in other states?
+# 1. An imitator's loss on its demonstration is nearly zero. What does this say about other states?
 # 2. The table that walked by itself still knows the way from cells that it no longer visits. Why
 #    does it, and why does the network not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Nothing, as long as the policy is a table. In a network the other states change as well, but
-#    the loss does not say whether for the better.
-# 2. Early in training it visited them and learned there. A table keeps this, because other cells
-#    have numbers of their own. In a network later steps change the weights that all cells share.
+# 1. Nothing. In a table they stay; in a network they change, for better or worse.
+# 2. It learned there early in training, and each cell of a table has numbers of its own. In a
+#    network later steps change the weights that all cells share.
 #
 # </details>

@@ -12,9 +12,9 @@
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(g_i),$$
 # and it must still predict the demonstrator's *next* word. $E(x)$ is the embedding of a word, $x_i$
 # the demonstrator's word and $g_i$ the guess, which is **wrong** if it is another word. The mixture
-# $s_i$ is the **blend**. With $\lambda=0$ it is what SFT reads; the paper takes 0.2.
-# It promises a better *estimate* of what the model prefers, which lesson 05 tests. Here we ask for
-# something that its idea suggests: does such a model recover from a mistake?
+# $s_i$ is the **blend**. With $\lambda=0$ it is what SFT reads; the paper takes 0.2, and promises a
+# better *estimate* of what the model prefers, which lesson 05 tests. Here we ask something that its
+# idea suggests: does such a model recover from a mistake?
 #
 # ## Guess
 # Models learn to reverse a list. Say that the answer is "saw bee pig cow hen" and we force "cow" as
@@ -33,8 +33,7 @@ CHANGE = lesson.change
 # ## What the model reads
 # **Write it first.** The guess *for* a position is made one position earlier, so the row of guesses
 # has to be shifted before it lies beside the answer; the question is never guessed. `own_guess` of
-# `lessons/exercises/ex04.py` (04a) does this. The lesson runs with yours if it is right, and with
-# ours until you begin.
+# `lessons/exercises/ex04.py` (04a) does this.
 
 # %%
 import draw
@@ -75,7 +74,6 @@ def loss_of(lam: float):
         nll = -token_logp(model(embeds=read), targets) * mask
         return (nll.sum(-1) / mask.sum(-1)).mean()
     return loss
-
 
 # %% [markdown]
 # ## A mistake that cannot be taken back
@@ -123,8 +121,6 @@ for lam in LAMS:
     for what, ink, mark in zip(WHAT, draw.INKS, "os"):                  # each set of rows
         ax.plot([lam] * len(SETS), [x[what] for x in found[lam]], mark, color=ink, alpha=0.6)
 lesson.picture(fig)
-
-# %%
 for sft, most in zip(found[0.0], found[1.0]):
     assert most["recovers"] > sft["recovers"] + 15, "who reads mistakes recovers more often"
 assert CHANGE or mean[0.2]["recovers"] < mean[0.0]["recovers"] + 15, "a fifth buys little of that"
@@ -139,8 +135,7 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # **The paper's 0.2 buys nothing here:** 38 % recover, and 48 % with 0.5. Four fifths of the truth
 # are still the truth, so such a model may go on trusting what it reads.
 #
-# **The price** is paid alone, without a mistake: 98 % of the answers of SFT are right, and 88 % of
-# those with $\lambda=1$.
+# **The price** is paid alone, without a mistake: SFT has 98 % right, $\lambda=1$ has 88.
 #
 # The settings were chosen on other rows. On ten of ten sets of rows, these three and seven more,
 # $\lambda=1$ leads SFT by 31 to 51 points. It is one task and one base, trained until most answers
@@ -171,9 +166,8 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
-# 02 says how it begins). A value alone cannot show whether gradient flows through your blend;
-# `python -m lessons check mine` compares gradients too.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Whether gradient flows
+# through your blend a value cannot show; `python -m lessons check mine` compares gradients too.
 #
 # ## Two questions
 # 1. With $\lambda=1$ no word of the answer is read as it stands. Why does the model learn it?

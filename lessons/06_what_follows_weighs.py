@@ -9,8 +9,7 @@
 # If the first word of an answer is wrong, the words after it go wrong as well; a slip in the last
 # word does no further harm. So the second idea of IFT gives a token more weight while it, or the
 # tokens *after* it, are badly predicted. The paper calls this **dynamic relation propagation**.
-# Training then changes weights and losses together. What does this do to `<|end|>`, the token that
-# ends an answer?
+# Training then changes weights and losses together. What does this do to `<|end|>`?
 #
 # ## Guess
 # The base ends almost none of its lists. SFT on perfect lists that all end with `<|end|>` teaches
@@ -35,8 +34,7 @@ CHANGE = lesson.change
 # direction does $L$ push the two tokens? Autograd computes both derivatives. The cell also looks
 # for the **balance**, the value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
 #
-# **Write it first.** `weights_of` of `lessons/exercises/ex06.py` (06a) gives these weights for any
-# answer. The lesson runs with yours if it is right, as lesson 04 did with `own_guess`.
+# **Write it first.** `weights_of` of `lessons/exercises/ex06.py` (06a) gives these weights.
 
 # %%
 import draw
@@ -51,8 +49,6 @@ from nanouft.models.tokenizer import nano
 
 GAMMA = 0.95                    # discount of later losses, as in the released code
 STEPS, ROWS, RATE = 64, 16, 3e-4
-
-
 weights_of = lesson.yours("06a")
 
 
@@ -103,9 +99,9 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # of lesson 04. `IFT released` is the loss above, from the code that the paper's authors released.
 # `IFT detached` treats the same weights as constants, as this project does and lesson 00 did.
 #
-# Then we predict, by the same search as for $b=0.92$, now on sixty real lists. We leave all other
-# losses as they are and look for the loss of `<|end|>` at which its mean derivative, its **slope**,
-# is zero. Training should leave `<|end|>` near this value.
+# Then we predict, by the same search as for $b=0.92$, now on sixty real lists: all other losses
+# stay as they are, and we look for the loss of `<|end|>` at which its mean derivative, its
+# **slope**, is zero. Training should leave `<|end|>` near this value.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -179,8 +175,6 @@ draw.lines(ax, range(0, STEPS + 1, 4), {name: path for name, (_, path) in runs.i
            f"The calculation predicted {predicted:.2f} nats for the <|end|> of released IFT",
            "step", "loss of <|end|>, nats", legend=True, ylim=(0, None))
 lesson.picture(fig)
-
-# %%
 if not CHANGE:
     assert abs(da - 1) + abs(db + 1) < 1e-4, "where <|end|> is learned, the slopes are +1 and -1"
     found = runs["IFT released"][1][-1]
@@ -191,15 +185,15 @@ lesson.compare(ending["IFT released"], "%")
 
 # %% [markdown]
 # ## What happened
-# Gradient flows through the weights, and the weights are divided by their mean. It takes these two
-# things together to teach a model not to stop, from lists that all end with `<|end|>`. So never let
-# gradient flow through weights that are divided by their mean, unless you want this. SFT learns to
-# stop from the same lists, and so do detached weights, whose slope at $b=0$ is zero. With the
-# released loss `<|end|>` ends at 1.44 nats, where the slopes predicted 1.40.
+# Gradient flows through the weights, and the weights are divided by their mean. Together these two
+# teach a model not to stop, from lists that all end with `<|end|>`. SFT learns to stop from the
+# same lists, and so do detached weights, whose slope at $b=0$ is zero. So detach weights that are
+# divided by their mean. With the released loss `<|end|>` ends at 1.44 nats, where the slopes
+# predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has a probability of 0.24. But most of the rest goes to `<|user|>`,
-# which begins the next question in the text that the base has read. A model that answers takes the
-# most likely token, so none of the lists ends.
+# which began the next question in the text that the base has read. The likeliest token wins, so no
+# list ends.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
@@ -209,49 +203,45 @@ lesson.compare(ending["IFT released"], "%")
 #
 # <details><summary>After your run</summary>
 #
-# The derivative is $+1.19$, or $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
-# down to 0, and all lists end.
+# The derivative is $+1.19$, or $\gamma a/2$, and only grows with $b$. So $b$ falls to 0: all lists
+# end.
 #
 # </details>
 #
 # ## From the paper to this loss
-# *Optional, for readers of the paper: no later lesson needs it.*
-#
-# Let $\ell_t$ be the loss of the $t$-th of $N$ words after the blended state of lesson 04.
+# *Optional, for readers of the paper.* Let $\ell_t$ be the loss of the $t$-th of $N$ words after
+# the blended state of lesson 04.
 #
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
 #    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. The code takes
 #    $\pi(x_t\mid s_t)$ in the blended state, another number, since a network is not linear.
-# 2. Eq. 19 multiplies these, $\prod_{t=1}^N\pi(x_t\mid s_t)$, and training should bring this to 1.
-# 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$: SFT on blended states.
-# 4. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
+# 2. Training should bring the product of these, Eq. 19, to 1. Minus its logarithm, Eq. 20, is
+#    $L=\sum_t\ell_t$: SFT on blended states.
+# 3. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
 #    loss of the **rest** of the answer from word $t$ on; the paper calls this a Bellman equation.
-#    The loss adds up all rests, $L=\sum_t R_t$.
+#    The loss adds up all rests, $L=\sum_t R_t=\sum_k k\,\ell_k$, so late words weigh more.
 #
-# The loss of word $k$ is in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh more.
 # Algorithm 1 does not follow from it. It multiplies each rest by the loss of its first word,
 # $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$, and in a short answer early words weigh more.
 # The released code departs from that in three ways: the discount $\gamma^{k-t}$ is inside the rest,
-# the weights are divided by their mean, and $L$ is a mean over words and then over answers, not a
-# sum. The gradient through the weights is no error: in issue 2 of the code's repository,
+# the weights are divided by their mean, and $L$ is a mean over words and then over answers. The
+# gradient through the weights is no error: in issue 2 of the code's repository,
 # TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. `docs/results`
 # says what it costs (C1 and C1d).
 #
 # ## Exercise
-# **In your own program.** This lesson unlocks the part `ift_loss`. When
-# `python -m lessons check mine` calls it right, `python -m lessons check mine --run ift`
-# trains the base with your functions and shows what it says before and after.
+# **In your own program.** This lesson unlocks the part `ift_loss`. Then
+# `python -m lessons check mine --run ift` trains the base with your functions.
 #
 # ## Two questions
 # 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?
-# 2. All losses of an answer are doubled. What becomes of $L$, and what without the division by the
-#    mean?
+# 2. All losses of an answer are doubled. What becomes of $L$, with and without the division?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Its weight is its own loss, nearly 0, so a small rise costs nearly nothing. But the rise takes
-#    weight from the hard word, and the total loss falls.
-# 2. It is doubled, because the weights keep their mean of 1. Without the division the weights are
-#    doubled too, and $L$ is multiplied by four.
+# 1. Its weight is its own loss, so a small rise costs nearly nothing. But it takes weight from the
+#    hard word, and the total loss falls.
+# 2. It is doubled, because the weights keep their mean of 1. Without the division they are doubled
+#    too, and $L$ is multiplied by four.
 #
 # </details>

@@ -7,16 +7,16 @@
 # `nanouft/objectives/dpo.py`.*
 #
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
-# which of two answers is better. Such **preference pairs**, a *chosen* and a *rejected* answer to
-# one question, are what DPO learns from. We train it on questions about creatures that do not
-# exist: the chosen answer is always "I do not know.", and the rejected one is invented. Then we
-# look at a number that the loss does not show, the probability of the wanted answer.
+# which of two answers is better. DPO learns from such **preference pairs**, a *chosen* and a
+# *rejected* answer to one question. Ours are about creatures that do not exist: the chosen answer
+# is always "I do not know.", and the rejected one is invented. Then we look at a number that the
+# loss does not show, the probability of the wanted answer.
 #
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
 # and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
-# training data. We go on to step 40. Where does $\log p(\mathrm{chosen})$ end? Write down a number
-# from -20 to 0.
+# training data. Where is $\log p(\mathrm{chosen})$ after step 40? Write down a number from -20 to
+# 0.
 
 # %%
 from course import Lesson, train
@@ -30,9 +30,9 @@ CHANGE = lesson.change
 # DPO wants a better model that stays near the one it began with, so we need a distance. Let $p$ and
 # $q$ be two lists of probabilities for the same next token. The **Kullback-Leibler divergence**,
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\log\frac{p(y)}{q(y)},$$
-# is the extra surprise of somebody who expects $q$ while the words come from $p$, in nats and on
-# average. It is 0 if both lists are equal and positive otherwise, and its two directions differ. It
-# is never negative; this is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at $x=1$,
+# is the mean extra surprise, in nats, of somebody who expects $q$ while the words come from $p$.
+# Its two directions differ. It is 0 if both lists are equal and positive otherwise (**Gibbs'
+# inequality**): since $\log x\le x-1$, and equal only at $x=1$,
 # $$-\mathrm{KL}(p\,\|\,q)=\sum_yp(y)\log\frac{q(y)}{p(y)}
 # \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
@@ -42,13 +42,13 @@ CHANGE = lesson.change
 # policy says what the reference would hardly have said.
 #
 # ## From pairs to a loss
-# Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge sees a better
-# answer $w$ and a worse one $l$. The chance that the judge prefers $w$ depends on the difference of
-# their rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of
-# **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
+# Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. The chance that a judge
+# prefers the better answer $w$ to the worse one $l$ depends on the difference of their rewards:
+# $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of **Bradley and
+# Terry**. If the rewards are equal, the judge tosses a coin.
 #
-# We want a high reward and a small distance. If $\beta$ is the price of the distance, the best
-# policy maximises
+# We want a high reward and a small distance. With the price $\beta$ of distance, the best policy
+# maximises
 # $$\mathbb E_{y\sim\pi}\,r(x,y)-\beta\,\mathrm{KL}(\pi\,\|\,\pi_{\rm ref}).$$
 # The best policy is known. It raises the reference where the reward is high,
 # $$\pi^*(y|x)=\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta}\,/\,Z(x),$$
@@ -63,11 +63,9 @@ CHANGE = lesson.change
 # reward has vanished from the loss:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w|x)}{\pi_{\rm ref}(w|x)}
 # -\log\frac{\pi(l|x)}{\pi_{\rm ref}(l|x)}\Big).$$
-# We call $h$ the **margin**; a pair with a positive margin is *won*. The cell below prints the push
-# on one token of each answer before any training.
+# We call $h$ the **margin**; a pair with a positive margin is *won*.
 #
 # **Write it first.** `margins_and_losses` of `lessons/exercises/ex07.py` (07a) is the last formula.
-# The lesson trains with yours if it is right, and with ours until you begin.
 
 # %%
 import draw
@@ -84,6 +82,7 @@ BETA, STEPS, ROWS, RATE = 0.1, 40, 32, 1.5e-5 if CHANGE == "rate" else 1e-4
 tok, reference = nano(), shipped_base()
 pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
 unseen = world.rows("val", "pairs", 40, seed=0, skills=("unknown",))
+margins_and_losses = lesson.yours("07a")
 
 
 def logp(model, rows):
@@ -91,9 +90,6 @@ def logp(model, rows):
     sides = [tokens(rows, side, tok) for side in ("chosen", "rejected")]
     return torch.stack([(token_logp(model(inputs), targets) * mask).sum(1)
                         for inputs, targets, mask in sides])
-
-
-margins_and_losses = lesson.yours("07a")
 
 
 def measured(policy, rows):
@@ -159,9 +155,8 @@ assert torch.allclose(objective, BETA * Z.log() - BETA * kl(p, best)), "the best
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
 # With many pairs a step follows the mean of $\sigma(-h)(g_w-g_l)$, so a pair that is clearly won
 # counts little. We train for 40 steps at a learning rate of 1e-4, near the full rate of lesson 00.
-# Before every second step we measure where a plain step would move $\log p(w)$, on pairs that are
-# not in the training data. Beside it we print the KL of policy and reference, summed over the
-# tokens of the chosen answer.
+# Before every second step we measure where a plain step would move $\log p(w)$, on unseen pairs,
+# and the KL of policy and reference, summed over the tokens of the chosen answer.
 
 # %%
 def gradient(x, policy):
@@ -234,48 +229,43 @@ lesson.compare(path[-1], "nats")
 
 # %% [markdown]
 # ## What happened
-# The loss sees only the difference of the two answers. After two steps every pair is won, and this
-# does not change any more. For six steps the chosen answer does become more likely, until it is
-# nearly certain. Then, at this rate, it falls to about -13 nats, while the margin keeps growing and
-# the loss looks better and better. Making both answers less likely is the easier way to a larger
-# difference. At the end only half of the twenty answers are right, and the others are nonsense. The
-# right ones are the likeliest word at each place; drawn at random they would hardly ever come.
+# The loss sees only the difference of the two answers. After two steps every pair is won, and stays
+# so. For six steps the chosen answer does become more likely, until it is nearly certain. Then, at
+# this rate, it falls to about -13 nats, while the margin keeps growing and the loss looks better
+# and better. Making both answers less likely is the easier way to a larger difference. At the end
+# only half of the twenty answers are right, and the others are nonsense. Even the right ones are
+# only the likeliest word at each place; drawn at random they would hardly ever come.
 #
 # The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
 # $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six
-# steps the chosen answers are nearly certain. The derivative of $\log p$ with respect to the
-# token's own logit is $1-p$, as the cell above has checked. So a token that is nearly certain
-# hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both answers come after the same
-# question and are computed with the same weights. What lowers one of them now lowers the other as
-# well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall. Later both products are large
-# and nearly equal. (The row of step 40 speaks of the step after it, which we do not take.) The run
-# uses Adam rather than the plain gradient steps of the argument, yet the moves go where the
-# gradients of the loss say, up as well as down.
+# steps the chosen answers are nearly certain. A token's own logit moves $\log p$ by $1-p$, so a
+# token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both
+# answers come after the same question and are computed with the same weights. What lowers one of
+# them now lowers the other as well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall.
+# Later both products are large and nearly equal. (The row of step 40 speaks of the step after it,
+# which we do not take.) The run uses Adam rather than plain gradient steps, yet the moves go where
+# the gradients of the loss say, up as well as down.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of
 # rewards does that, so every distance is worth its price. The probability that both answers lose
-# goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats along the
-# chosen answer. For this reason every method over pairs in this project reports chosen and rejected
-# separately.
+# goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats.
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
-# small rate of 1.5e-5, all else equal. Where does $\log p(\mathrm{chosen})$ end? Write down a
-# number from -20 to 0.
+# small rate of 1.5e-5. Where does $\log p(\mathrm{chosen})$ end? Write down a number from -20 to 0.
 #
 # <details><summary>After your run</summary>
 #
-# It ends at -0.09: the right answer is nearly certain, the model says "I do not know.", and all
-# pairs are won as well. The loss allows the fall, but whether a run reaches it depends on rate
-# times steps. The pairs won do not tell the two runs apart, and the larger margin is that of the
-# worse model.
+# It ends at -0.09: the model says "I do not know.", and all pairs are won as well. The loss allows
+# the fall, but whether a run reaches it depends on rate times steps. The pairs won do not tell the
+# two runs apart, and the larger margin is that of the worse model.
 #
 # </details>
 #
 # ## Exercise
-# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of $g_w$, for which a small step of DPO
-# makes both answers less likely.
+# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of it, for which a step of DPO makes both
+# answers less likely.
 #
 # <details><summary>One of many</summary>
 #
@@ -284,20 +274,17 @@ lesson.compare(path[-1], "nats")
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss` of your
-# `mine.py` (lesson 02 says how it begins). Your later parts, UNA and PoFT, will call the same
-# `log_ratio`.
+# **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss`. Your later
+# parts, UNA and PoFT, will call the same `log_ratio`.
 #
 # ## Two questions
-# 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same
-#    question?
-# 2. All pairs are won and the loss still goes down. Which two numbers do you look at before you
-#    believe in success?
+# 1. What stands in for the reward in DPO's loss, and why must both answers have the same question?
+# 2. All pairs are won and the loss still falls. Which two numbers do you look at?
 #
 # <details><summary>Answers</summary>
 #
-# 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to
-#    $\beta\log Z(x)$. This term depends on the question only, so it cancels within a pair.
-# 2. Look at $\log p(\mathrm{chosen})$ and at $\log p(\mathrm{rejected})$, each by itself.
+# 1. $\beta$ times the log-ratio of policy and reference. It is the reward up to a term in $Z(x)$,
+#    which depends on the question alone and cancels within a pair.
+# 2. $\log p(\mathrm{chosen})$ and $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>

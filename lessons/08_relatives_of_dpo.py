@@ -41,9 +41,8 @@ CHANGE = lesson.change
 # | SimPO | means over the tokens | 2 | 0.5 | 0 |
 #
 # SimPO has to take means, because a sum falls with each token and a long answer would look bad for
-# its length alone. The cell trains all of them, at one learning rate, on the pairs of lesson 07: "I
-# do not know." is the better answer about an invented creature. It also prints how far each model
-# has gone from the reference: the KL, summed over the tokens of the chosen answer.
+# its length alone. All are trained at one rate on the pairs of lesson 07: "I do not know." is the
+# better answer about an invented creature. The KL from the reference is along the chosen answer.
 
 # %%
 import draw
@@ -97,16 +96,15 @@ RUNS = {"DPO, beta 0.1": ("DPO", 0.1), "no reference, beta 0.1": ("none", 0.1),
         "DPO, beta 1": ("DPO", 1), "no reference, beta 1": ("none", 1), "CPO": ("CPO", 0.1),
         "SimPO": ("SimPO", 0.2 if CHANGE == "tenfold" else 2),
         "DPO, beta 0.1, loss x 10": ("DPO", 0.1, 10)}
-paths, far = {name: [] for name in RUNS}, {}
+paths = {name: [] for name in RUNS}
 print(f"{'log p(chosen)':<25} start     end    KL      right   {unseen[2].prompt[0].text}")
 for name, path in paths.items():
     model = train(base, loss_of(*RUNS[name]), pairs, STEPS, 1e-4, name,
                   look=lambda model: path.append(measure(model)[0]))
-    far[name] = measure(model)[1]
     says = [tok.decode(x.ids).strip() for x in answer_rows(model, tok, unseen, max_new=8)]
     right = says.count("I do not know.")
-    print(f"{name:<24}{path[0]:7.2f} {path[-1]:7.2f} {far[name]:5.1f} {right:5} of {len(says)}   "
-          f"{says[2]}")
+    print(f"{name:<24}{path[0]:7.2f} {path[-1]:7.2f} {measure(model)[1]:5.1f} {right:5} of "
+          f"{len(says)}   {says[2]}")
 
 # %%
 fig, ax = draw.panels()
@@ -114,8 +112,6 @@ draw.lines(ax, range(0, STEPS + 1, 4), {name: paths[name] for name in list(RUNS)
            "The leash holds without anything that it is tied to", "step",
            "log p(chosen) of unseen pairs, nats")
 lesson.picture(fig)
-
-# %%
 end = {name: path[-1] for name, path in paths.items()}
 for beta in (0.1, 1):
     with_it, without = (end[f"{name}, beta {beta}"] for name in ("DPO", "no reference"))
@@ -129,8 +125,8 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # **The leash holds, and is tied to nothing.** With $\beta=1$ the chosen answer ends at -1.1 nats
 # without the reference, and at -0.9 with it; with $\beta=0.1$ at -12.8 and -13.3. Even the KL from
 # the reference, which such a loss never sees, is 7.8 and 7.1 in place of 62 and 63. Within a pair
-# the reference is an **offset** of $\Delta$. It says where $\Delta$ is zero, and a constant that is
-# added to it holds nothing back.
+# the reference is an **offset** of $\Delta$. It says where $\Delta$ is zero, and a constant holds
+# nothing back.
 #
 # On five other sets of pairs (seeds 1 to 5) the reference changes as little. With $\beta=1$ the
 # chosen answer ends at -0.9 to -1.3 nats with it and at -0.9 to -1.4 without it, the KL at 7 to 8
@@ -147,8 +143,7 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # that alone. In our pairs this lead is small, 2.3 nats on average, and every pair is won by far
 # more. Where it is tens of nats, the zero decides which pairs are pushed at all. The price is one
 # pass of a second model over all pairs, or, as here, two more forward passes in each step.
-#
-# `docs/methods.md` has the loss of each other relative, and how hard it pushes a fixed pair.
+# `docs/methods.md` has the losses of DPO's other relatives.
 #
 # ## Change one thing
 # `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the $\Delta$ before
@@ -157,17 +152,14 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 #
 # <details><summary>After your run</summary>
 #
-# It ends at -13.34 instead of -1.28, and none of the 40 answers is right. After DPO 15 are,
-# although its chosen answers end as unlikely. A mean of log-probabilities does not tell what a
-# model says.
+# At -13.34, and none of the 40 answers is right. After DPO 15 are, although its chosen answers end
+# as unlikely. A mean of log-probabilities does not tell what a model says.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex08.py`:
-#
-# - **08a** `fades_at(share, beta, gamma)` returns the $\Delta$ at which the push of such a loss has
-#   faded to a share of its largest value. Check the two and forty nats above with it.
+# - **08a** `fades_at(share, beta, gamma)` of `lessons/exercises/ex08.py`: at which $\Delta$ has the
+#   push of such a loss faded to a share of its largest value? Check the two and forty nats above.
 #
 # ## Two questions
 # 1. What does the reference do in the $\Delta$ of DPO, and what does it not do?
@@ -176,7 +168,7 @@ lesson.compare(end["SimPO" if CHANGE else "no reference, beta 1"], "nats")
 # <details><summary>Answers</summary>
 #
 # 1. It sets the zero of $\Delta$, but it does not hold the policy back.
-# 2. A sum falls with each token. In DPO that of the reference falls as well, and they are
-#    subtracted; without a reference a long answer would lose for its length.
+# 2. A sum falls with each token. DPO subtracts the reference's sum, which falls as well; without a
+#    reference a long answer would lose for its length.
 #
 # </details>

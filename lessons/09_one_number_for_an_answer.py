@@ -8,9 +8,8 @@
 #
 # DPO wants two answers to the same question. But people mostly judge one answer at a time, with
 # stars, a thumb, or a score between 0 and 1. **UNA** (unified alignment) learns from that number
-# alone. **UFT** (unified fine-tuning) goes one step further: a demonstration is simply an answer
-# with the best score, 1. So imitation and alignment, usually two stages of training, become one
-# loss on one set of rows.
+# alone. **UFT** (unified fine-tuning) counts a demonstration as an answer with the best score, 1.
+# So imitation and alignment, usually two stages of training, become one loss on one set of rows.
 #
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. After two stages,
@@ -37,8 +36,8 @@ CHANGE = lesson.change
 # and UNA makes that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
 #
-# That has a price. The scores of several answers to one question may ask for probabilities that add
-# up to more or less than 1. Pairs ask only for their ratios, and a policy can always have those.
+# The price: the scores of several answers to one question may ask for probabilities that add up to
+# more or less than 1. Pairs ask only for their ratios, and a policy can always have those.
 #
 # **Why is a demonstration an answer of score 1?** The reference is fixed, and so $\nabla
 # i=\beta\,\nabla\log\pi(y|x)$. SFT makes an answer more likely, and so raises the policy's own
@@ -49,22 +48,20 @@ CHANGE = lesson.change
 #
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the
-# same and $\sigma(0)=1/2$. So a score of 1/2 teaches nothing, whatever the people who gave it meant
-# by it, until other answers have moved the policy.
+# same and $\sigma(0)=1/2$. So a score of 1/2 teaches nothing until other answers have moved the
+# policy, whatever the people who gave it meant by it.
 #
 # ## One stage or two?
-# Now the demonstrations show sums and sorting. The scores are about `truth` only, a fact that the
-# base has mostly read in the form of a popular myth. Five models are compared with the base:
+# The demonstrations show sums and sorting. The scores are about `truth` only, a fact that the base
+# has mostly read in the form of a popular myth. Five models are compared with the base:
 #
 # - `SFT` reads the demonstrations, and `SFT, then UNA` goes on from there with the scores.
 # - `UFT` reads both kinds of rows in one run, in turn, with twice as many steps.
 # - `UFT, sorted` reads the same rows, first all demonstrations and then all scores.
-# - `UNA alone` is the **control**. It reads no demonstration and so shows what the scores teach by
-#   themselves.
+# - `UNA alone` is the **control**: it shows what the scores teach by themselves.
 #
-# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. Besides truth the
-# exam asks for the **skills** that the demonstrations taught, sums and sorting, and for `fact`,
-# facts that the base knows and that nobody trains on.
+# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. The exam also asks
+# for the demonstrated **skills** and for `fact`, facts that the base knows and nobody trains on.
 
 # %%
 from dataclasses import replace
@@ -75,7 +72,7 @@ import torch
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.simple import log_ratio, score_of, sft_loss
+from nanouft.simple import log_ratio, sft_loss
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, BETA = 40, 16, 3.0 if CHANGE else 0.1
@@ -99,9 +96,8 @@ def una_loss(reference, beta: float):
 
 def exam(name: str, model) -> dict[str, float]:
     """The mean exact score of each task, in per cent; also printed."""
-    scores = [score_of(row, answer, tok)
-              for row, answer in zip(tests, answer_rows(model, tok, tests))]
-    means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
+    said = [tok.decode(answer.ids).strip() for answer in answer_rows(model, tok, tests)]
+    means = 100 * world.exact_scores(tests, said).reshape(4, 40).mean(1)
     print(f"{name:<13}", *(f"{task} {x:3.0f} % " for task, x in zip(TASKS, means)))
     return dict(zip(TASKS, means))
 
@@ -145,8 +141,6 @@ draw.dots(ax, {name: (skills[name], some["truth"]) for name, some in scores.item
           f"mixed ones {scores['UFT']['sum']:.0f} %", "skills, %", "truth, %",
           xlim=(0, 110), ylim=(0, 100))
 lesson.picture(fig)
-
-# %%
 facts = [scores[name]["fact"] for name in ("SFT, then UNA", "UFT", "UNA alone")]
 if not CHANGE:
     assert skills["SFT, then UNA"] < skills["SFT"] - 8, "with a small beta the second stage forgets"
@@ -181,9 +175,8 @@ else:
 #
 # **The control** tells what merging does not do. The scores alone bring truth from 20 to 45 %, as
 # much as two stages reach, in half of UFT's steps. A table without this row would let you believe
-# that merging teaches truth. All these figures come from one base and one seed. With more seeds and
-# with settings chosen for each method, UFT ends with fewer skills than SFT followed by DPO (C3 in
-# `docs/results`).
+# that merging teaches truth. All this is one base and one seed. With more, and with settings chosen
+# for each method, UFT ends with fewer skills than SFT, then DPO (C3 in `docs/results`).
 #
 # ## Change one thing
 # With `CHANGE = "large beta"` $\beta$ is 3. Now the push fades within a nat, and two stages forget
@@ -201,13 +194,10 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex09.py`:
+# - **09a** `largest_push(score)` of `lessons/exercises/ex09.py`: where is this push largest?
 #
-# - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
-#
-# **In your own program.** This lesson unlocks the part `una_loss` of your `mine.py` (lesson 02 says
-# how it begins). With one line more it is UFT: `python -m lessons check mine --run uft` trains
-# on demonstrations and scored answers in turn.
+# **In your own program.** This lesson unlocks the part `una_loss`. With one line more it is UFT:
+# `python -m lessons check mine --run uft` trains on demonstrations and scored answers in turn.
 #
 # ## Two questions
 # 1. Which control shows what mixing adds, and which shows what the scores add?
@@ -215,9 +205,8 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. The same loss on the same rows, sorted, shows what mixing adds. The scores alone show what the
-#    scores add.
-# 2. A pair says which of two answers to one question is better, and whatever depends on the
-#    question alone cancels. A number says how good an answer is, and it needs no second answer.
+# 1. The same loss on the same rows, sorted, and the scores alone.
+# 2. A pair compares, so whatever depends on the question alone cancels. A number says how good an
+#    answer is, and needs no second one.
 #
 # </details>

@@ -6,9 +6,8 @@
 # *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; best-of-n and reward models:
 # Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*
 #
-# DPO goes from pairs directly to a policy. The older way takes a detour. It first learns a **reward
-# model** from the pairs, a model that gives one number to each answer. Then it looks for answers
-# with a high reward.
+# DPO goes from pairs directly to a policy. The older way first learns from the pairs a **reward
+# model**, which gives one number to each answer. Then it looks for answers with a high reward.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
 # reward. It is called **best-of-n**. The policy and the reward model stay the same, and only the
@@ -35,8 +34,7 @@ CHANGE = lesson.change
 # reward has no zero point, and only differences between answers to one prompt count.
 #
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
-# learns from 480 pairs of a right and a wrong answer. We then test it on 200 pairs that it has not
-# seen. This is the usual way to find out whether a reward model is good.
+# learns from 480 pairs of a right and a wrong answer. As is usual, we test it on 200 new pairs.
 
 # %%
 import math
@@ -49,9 +47,8 @@ from nanouft import world
 from nanouft.reward import RewardModel, pad_right, rewards
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.models.tokenizer import Turn
-from nanouft.simple import sft_loss
 from nanouft.models.tokenizer import nano
+from nanouft.simple import sft_loss
 
 tok = nano()
 SKILLS = ("sort", "truth", "unknown", "fact")
@@ -89,8 +86,7 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 
 # %% [markdown]
 # ## Search
-# We draw 64 answers to each of 48 new prompts. For a smaller n we cut them into groups of n and
-# take the mean over the groups.
+# We draw 64 answers to each of 48 new prompts. For a smaller n we take the mean over groups of n.
 #
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats.
 # Let $u$ be the share of the policy's answers that the reward model likes less than a given one.
@@ -102,7 +98,6 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 # since the last integral is $-1/n$. For n = 64 this is 3.17 nats. If several answers have the same
 # reward it is less, because then the best of n is no choice among them. The cell checks both, the
 # second with a policy that has only two answers.
-
 
 # %%
 def best_of(n: int, reward: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -126,13 +121,9 @@ asked = world.rows("test", "prompts", 48, seed=0, skills=SKILLS)    # 12 of each
 rows = [row for row in asked for _ in range(SAMPLES)]
 answers = answer_rows(policy, tok, rows, temperature=1.0, seed=0, max_new=24)
 texts = [tok.decode(answer.ids).strip() for answer in answers]
-exact = [world.score(row.prompt[0].text, text) for row, text in zip(rows, texts)]
-score = np.array(exact).reshape(-1, SAMPLES)
-if CHANGE == "exact":
-    reward = score
-else:
-    said = [(Turn("assistant", text),) for text in texts]
-    reward = rewards_of([row.prompt for row in rows], said).reshape(-1, SAMPLES)
+score = world.exact_scores(rows, texts).reshape(-1, SAMPLES)
+reward = score if CHANGE else rewards_of(
+    [row.prompt for row in rows], [world.as_answer(text) for text in texts]).reshape(-1, SAMPLES)
 
 wanted = [world.right_answer(row.prompt[0].text).split() for row in rows]
 new_word = np.array([100.0 * bool(set(text.split()) - set(words))
@@ -163,20 +154,16 @@ draw.lines(right, steps, {"exact score": [by_skill[n].mean() for n in SIZES],
            f"... and the score goes from {start:.0f} to {end:.0f} %", "doublings of n", "%",
            ylim=(-3, 103))
 lesson.picture(fig)
-
-# %%
 rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))
 assert rises, "by its own measure the best of more answers is never worse"
-if CHANGE == "exact":
-    assert end > start + 10, "with the true score the same search helps"
+assert CHANGE or end < start - 10, "the learned reward rises, and the exact score falls"
+assert not CHANGE or end > start + 10, "with the true score the same search helps"
 lesson.compare(end, "points")
-if not CHANGE:
-    assert end < start - 10, "the learned reward rises, and the exact score falls"
 
 # %% [markdown]
 # ## What happened
-# Nothing in the reward model changed during the search. The search found answers that the model
-# likes and should not. So the reward rises and the exact score falls, from 65 to 35.
+# The search found answers that the reward model likes and should not. So the reward rises and the
+# exact score falls, from 65 to 35.
 #
 # In every pair about a name that nobody knows, "I do not know." is the better answer, and in no
 # pair is it the worse one. So the model learned that this sentence is good, and not that it is good
@@ -185,13 +172,13 @@ if not CHANGE:
 # fall to 0. The sorted lists first get better and then worse. Of all sampled lists 14 % have a word
 # that the question does not name, as in "bee cherry green grey mango"; of the best of 64, 58 %.
 #
-# **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 66 % looks usable. Task by
-# task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse, before
-# any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet the
-# search ends far below its start there. It looks for exactly those answers on which the model is
-# wrong, and these are rare among pairs. So test a reward model on each task. Beside it one needs a
-# score that plays no part in the search, or a person who reads the answers. Gao et al. measured
-# such a fall for many sizes of reward model and of search.
+# **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 65 % looks usable. Task by
+# task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse. For
+# `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
+# its start there: it looks for exactly those answers on which the model is wrong, and these are
+# rare among pairs. So test a reward model on each task, and keep a score that plays no part in the
+# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes of
+# reward model.
 #
 # A policy that is trained on this reward is a search as well, so methods such as PPO add a KL
 # penalty. DPO leaves out the reward model and not the pairs, so it can learn the same mistake: in
@@ -203,14 +190,12 @@ if not CHANGE:
 #
 # <details><summary>After your run</summary>
 #
-# It ends at 100 %, so the search itself was never the problem.
+# 100: the search itself was never the problem.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex11.py`:
-#
-# - **11a** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
+# - **11a** `best_of_n(n, likes, scores)` of `lessons/exercises/ex11.py`: how good is the best of n?
 #
 # ## Two questions
 # 1. How much KL does best-of-4 cost at most, and when is it less?
@@ -218,10 +203,8 @@ if not CHANGE:
 #
 # <details><summary>Answers</summary>
 #
-# 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
-#    sentence is no choice.
+# 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, which leaves no choice.
 # 2. Task by task it shows that `truth` and `fact` are judged no better than by a coin; pooled it
-#    hides that. It does not show what happens to `sort`, because the search looks for the answers
-#    on which the model is wrong, and these are rare among pairs.
+#    hides that. It never shows what happens to `sort`.
 #
 # </details>

@@ -7,9 +7,9 @@
 # arXiv:2402.14740; online UNA: arXiv:2408.15339; `nanouft/objectives/grpo.py`.*
 #
 # This is **on-policy** learning: the answers come from the policy that is being trained. It suits
-# tasks where checking is easier than writing. But is 0.6 a good score? That depends on the prompt.
-# So **GRPO** samples several answers to each prompt, a **group**. It praises (pushes up) an answer
-# that beats the mean of its group, and punishes (pushes down) one below.
+# tasks where checking is easier than writing. But whether 0.6 is a good score depends on the
+# prompt. So **GRPO** samples several answers to each prompt, a **group**. It praises (pushes up) an
+# answer that beats the mean of its group, and punishes (pushes down) one below.
 #
 # ## Guess
 # The base is asked to "Sort green hammer brown from a to z." four times and says:
@@ -20,9 +20,8 @@
 #     green hammer brown, a mere copy                   score 0
 #
 # The copy has a chance of 17 %. One step of GRPO praises the first answer and punishes the other
-# three, and the copy falls to 2 %. Now take this step without any punishment: only the first
-# answer is pushed. What is the chance of the copy then, in per cent? Write down a number from 0 to
-# 100.
+# three, and the copy falls to 2 %. Now take this step without any punishment: only the first answer
+# is pushed. What is the chance of the copy, in per cent? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -48,7 +47,7 @@ CHANGE = lesson.change
 # \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
 # Division by std(R) is no baseline: it gives a prompt more weight the closer its scores are.
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas and online
-# UNA's, $R-1/2$. The lesson trains with yours if it is right, and with ours until you begin.
+# UNA's, $R-1/2$.
 
 # %%
 import copy
@@ -110,11 +109,10 @@ equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
 still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
 print(f"{len(equal)} of 100 groups have equal scores; the largest change in five: {still:.2f}")
 
-
 # %% [markdown]
 # ## Twenty steps
 # The loop samples answers, scores them, makes one step of AdamW and throws them away, because their
-# policy no longer exists. Lesson 12b keeps them for longer. A second model gets no punishment.
+# policy no longer exists (lesson 12b keeps them). A second model gets no punishment.
 
 # %%
 def run(name: str, keep) -> list[float]:
@@ -143,8 +141,6 @@ draw.bars(left, {name: x[one] for name, x in chance.items()},
 draw.lines(right, range(0, STEPS + 1, 4), runs, "Twenty steps", "step",
            "mean score of 100 other prompts")
 lesson.picture(fig)
-
-# %%
 assert still == 0, "a group of equal scores moves nothing"
 assert CHANGE or min(runs["all four"][-1], runs[half][-1]) > runs[half][0] + 0.1, "scores suffice"
 assert wrong["praise alone"] < 0.85 * wrong["before"], "praise for one makes the others rarer"
@@ -156,12 +152,12 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
 # answers share one softmax: raise *brown*, and *green* loses (lesson 03). Over 41 groups the wrong
 # answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to
-# 30.5 % with praise alone. So praise does two thirds of it, and on three other sets of rows (seeds
-# 21 to 23) it was two thirds again. Punishment has its own surprise: the third answer is punished,
-# yet its first two words gain 0.8 and 0.6 nats, because they are the winner's too.
+# 30.5 % with praise alone. So praise does two thirds of it, as on three other sets of rows (seeds
+# 21 to 23). Punishment has its own surprise: the third answer is punished, yet its first two words
+# gain 0.8 and 0.6 nats, because they are the winner's too.
 #
-# **A group of equal scores** has no advantages, so nothing moves at all. This happens in 45 of the
-# 100 groups. Such a group costs as much as any other.
+# **A group of equal scores** has no advantages, so nothing moves at all. It costs as much as any
+# other, and 45 of the 100 groups are such.
 #
 # **After twenty steps** other prompts score 0.72, with praise alone 0.70, up from 0.42. On the
 # three other sets all pushes reach 0.69 to 0.73, and praise alone is 0.01, 0.02 and 0.08 behind.
@@ -172,8 +168,8 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # <details><summary>After your run</summary>
 #
-# 0.57. What wrong answers lose goes to all others, the right one among them. On the three other
-# sets it is 0.48 to 0.56. So blame teaches as well, but less than praise.
+# 0.57, and 0.48 to 0.56 on the three other sets. What wrong answers lose goes to all others, the
+# right one among them. So blame teaches as well, but less than praise.
 #
 # </details>
 #
@@ -196,7 +192,7 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only then is the mean of b times the gradient of log pi zero, by the second formula.
+# 1. Only then is the mean of b times the gradient of log pi zero (second formula).
 # 2. The first formula is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that one, and after a step it is another.
 #

@@ -7,9 +7,8 @@
 # `nanouft/objectives/grpo.py`, `nanouft/on_policy.py`.*
 #
 # Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
-# answers of the present policy. After that step the policy is another. The answers are **old**
-# then, or **off-policy**. With large models sampling often costs most of a step, so one would like
-# to keep them. This lesson does.
+# answers of the present policy. After that step they are **old**, or **off-policy**. With large
+# models sampling often costs most of a step, so one would like to keep them. This lesson does.
 #
 # ## Guess
 # The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
@@ -27,7 +26,7 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## The ratio
 # GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
-# As in lesson 12, each token is pushed by the advantage $A$ of the whole answer.
+# Each token is pushed by the advantage $A$ of the whole answer.
 #
 # Now the answers come from an older policy $\pi_{\rm old}$. A token that the policy says half as
 # often as then should count half. That is the **importance ratio**
@@ -35,8 +34,8 @@ CHANGE = lesson.change
 # After a given prefix it is exact: a mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$ draws
 # is the mean of $A$ over those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$.
 # Only the product of all ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO
-# leave it out. This is right only while the two policies are near each other. The next cell checks
-# this on a toy: three possible tokens, two to an answer, nine answers.
+# leave it out. This is right only while the two policies are near each other. The cell checks it on
+# a toy: three possible tokens, two to an answer, nine answers.
 
 # %%
 import itertools
@@ -123,16 +122,13 @@ def loss_of(kind: str):
     return loss
 
 
-def look(model) -> float:
-    return sample_answers(model, exam, tok, step=1000)[3].mean().item()
-
-
 inputs, targets, mask, A, old = sampled(base, 0)
 scores, moved = {}, {}
 for kind in ("no ratio", "ratio", "ratio, clip") if not CHANGE else ("no ratio",):
     scores[kind] = []
-    model = train(base, loss_of(kind), asked, STEPS, RATE, kind, PROMPTS,
-                  look=lambda model: scores[kind].append(look(model)), every=8)
+    model = train(base, loss_of(kind), asked, STEPS, RATE, kind, PROMPTS, look=lambda model:
+                  scores[kind].append(sample_answers(model, exam, tok, 1000)[3].mean().item()),
+                  every=8)
     with torch.no_grad():
         nats = (token_logp(model(inputs), targets) - old) * mask
     rho = nats.exp()
@@ -151,8 +147,6 @@ draw.lines(ax, range(0, STEPS + 1, 8), scores, "Old answers without the ratio en
            if end < before else f"With fresh answers the same push reaches {end:.2f}",
            "step", "mean score", ylim=(0, 0.8))
 lesson.picture(fig)
-
-# %%
 lesson.compare(end)
 if not CHANGE:
     assert end < before, "old answers without the ratio end below the base"
@@ -166,27 +160,25 @@ else:
 # ## What happened
 # **Without the ratio** old answers teach at first and then do harm: after 24 steps the score is
 # 0.35, below the base's 0.42. A worse answer gets the same push in every step, however rare it has
-# become. After 24 steps its log-probability has fallen by 19 nats on average, and other answers
-# share words and weights with it. Fresh answers would no longer have contained it.
+# become. Its log-probability falls by 19 nats on average, and other answers share words and weights
+# with it. Fresh answers would no longer have contained it.
 #
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
 # its push fades by itself. It falls by 11 nats, and the score rises to 0.64.
 #
 # **With the clip** worse answers fall by only 5 nats, and the score is 0.55. One rate and one batch
 # of 64 answers cannot show whether to clip. On two other batches the score fell again without the
-# ratio, and each ended below the run with it. But the figures moved by up to 0.2, and on one of
-# them the clip was ahead.
+# ratio, and each ended below the run with it. But the figures moved by up to 0.2, and once the clip
+# was ahead.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
-# is still $A\log\pi$, without ratio and clip. What is the score after 24 steps? Write down a number
-# from 0 to 1.
+# is still $A\log\pi$, without ratio and clip. And the score now? Write down a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# It reaches 0.70. The old answers did the harm, not the loss. With fresh answers every ratio is 1,
-# so ratio and clip would change nothing. The price is 24 times as many answers: 1,536 in place
-# of 64.
+# 0.70: the old answers did the harm, not the loss. With fresh answers every ratio is 1, so ratio
+# and clip would change nothing. The price is 24 times as many answers: 1,536 in place of 64.
 #
 # </details>
 #
@@ -203,8 +195,7 @@ else:
 # $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its slope with
 # respect to $\log\pi$ is $1-e^d$, the 1 adds nothing on average, and the mean of
 # $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and RLOO take
-# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the gradient of the other KL. The cell
-# checks all this.
+# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the other KL. The cell checks all this.
 
 # %%
 p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
@@ -222,9 +213,7 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 
 # %% [markdown]
 # ## Exercise
-# In `lessons/exercises/ex12.py`:
-#
-# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
+# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`, in `ex12.py` too: clip and penalty.
 #
 # **In your own program.** This lesson unlocks the part `grpo_loss`. Then
 # `python -m lessons check mine --run grpo` runs the whole program by your functions.
@@ -235,9 +224,8 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 #
 # <details><summary>Answers</summary>
 #
-# 1. The slope of rho A with respect to log pi is rho A itself, and rho goes to 0 with pi. The slope
-#    of A log pi is always A.
-# 2. The smaller of both gains counts: 1.5 A is below 1.2 A, since A is negative. The policy went
-#    the wrong way, and only this push brings it back.
+# 1. By log pi the slope of rho A is rho A itself, and rho goes to 0 with pi. That of A log pi is A.
+# 2. The smaller gain counts: 1.5 A is below 1.2 A, since A is negative. The policy went the wrong
+#    way, and only this push brings it back.
 #
 # </details>

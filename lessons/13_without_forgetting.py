@@ -7,8 +7,8 @@
 # `nanouft/objectives/dft.py`.*
 #
 # Asked about a name that nobody knows, the base invents an answer. We show it "I do not know." for
-# such names, and SFT teaches this too well. A loss of old abilities is called **forgetting**, and
-# several methods promise to learn with less of it. We compare two of them with SFT.
+# such names, and SFT teaches this too well. A loss of old abilities is called **forgetting**. We
+# compare SFT with two methods that promise less of it.
 #
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
 #   the model hardly learns what it finds very unlikely.
@@ -17,8 +17,8 @@
 #
 # ## Guess
 # The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
-# by itself. How many per cent of what SFT gained on unknown names does this give? Write down a
-# number from 0 to 100.
+# by itself. How many per cent of SFT's gain on unknown names does this give? Write down a number
+# from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -29,8 +29,7 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## Two losses
-# SFT pushes every token of an answer alike. DFT multiplies each token's loss by its probability
-# $p_t$, taken as a constant:
+# SFT pushes every token of an answer alike, DFT by its probability $p_t$:
 # $$L_{\mathrm{SFT}}=-\mathrm{mean}_t\,\log p_t,\qquad
 # L_{\mathrm{DFT}}=-\mathrm{mean}_t\,\mathrm{sg}(p_t)\log p_t,$$
 # where sg, the **stop-gradient**, means that its argument is treated as a constant. So DFT pushes a
@@ -38,7 +37,6 @@ CHANGE = lesson.change
 
 # %%
 import draw
-import torch
 
 from nanouft import world
 from nanouft.generate import generate
@@ -63,15 +61,12 @@ def loss_of(method: str):
         return -(weight * logp * mask).sum() / mask.sum()
     return loss
 
-
 # %% [markdown]
 # ## The exam
 # The demonstrations show unknown names, rules, lists and the truth about myths. The base answers
 # all known facts, and no model trains on them, so a fall in their score is forgetting. Two rows of
-# the table need no training. In the first of them the base has to begin as SFT would: PreTTY with
-# one token. In the second SFT has to begin as the base would. The forced token is part of the
-# answer and counts in its score.
-
+# the table need no training: the base has to begin as SFT would, which is PreTTY with one token,
+# and SFT has to begin as the base would. The forced token counts in the score.
 
 # %%
 def answers(model, begin: list | None = None, max_new: int = 30) -> list[list[int]]:
@@ -82,12 +77,10 @@ def answers(model, begin: list | None = None, max_new: int = 30) -> list[list[in
     return [first + answer.ids for first, answer in zip(begin, found)]
 
 
-def exam(model, begin: list | None = None) -> tuple[float, float]:
-    """Exact scores in per cent: what was taught, and known facts."""
-    scores = [world.score(row.prompt[0].text, tok.decode(ids).strip())
-              for row, ids in zip(tests, answers(model, begin))]
-    taught, fact = torch.tensor(scores).view(2, -1).mean(1) * 100
-    return taught.item(), fact.item()
+def exam(model, begin: list | None = None):
+    """(2,) exact scores in per cent: what was taught, and known facts."""
+    said = [tok.decode(ids).strip() for ids in answers(model, begin)]
+    return 100 * world.exact_scores(tests, said).reshape(2, -1).mean(1)
 
 
 models = {"base": base} | {method: train(base, loss_of(method), demos, STEPS, 5e-4, method)
@@ -117,8 +110,6 @@ draw.bars(ax, {f"{title} (taught)": [taught for taught, _ in result.values()],
           f"One forced token gives {100 * given / gain:.0f} % of what SFT gained",
           "exact score, %", ylim=(0, 112))
 lesson.picture(fig)
-
-# %%
 lesson.compare(100 * given / gain, "%")
 if not CHANGE:
     assert given > 0.8 * gain, "one token carries what SFT taught about unknown names"
@@ -135,8 +126,8 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # **The loss** has the same cause. Known facts fall from 100 to 57 %, because the same token makes a
 # model that knows a fact say that it does not. If the fine-tuned model has to begin as the base
-# would, 98 % are right again, so in this run hardly any was lost. A falling score does not prove
-# that knowledge is gone. Before you speak of forgetting, look for the first token that differs.
+# would, 98 % are right again. A falling score does not prove that knowledge is gone: before you
+# speak of forgetting, look for the first token that differs.
 #
 # **DFT** kept 97 % of the facts because, at SFT's rate, it learned nothing about unknown names: its
 # score is 0. The base finds the first word of the right answer very unlikely, so DFT's push on it
@@ -145,21 +136,18 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail
 # fox rake. For fox write lime. End on swan.* The models stay the same. Does DFT learn as little as
-# before? And how many per cent of what SFT gained does the first token give there? Write down a
-# number from 0 to 100.
+# before? And how many per cent of SFT's gain does the first token give? Write down a number from 0
+# to 100.
 #
 # <details><summary>After your run</summary>
 #
-# One token gives 4 % of the gain, because here every word is a decision. And DFT reaches 70 % where
-# SFT reaches 78 %, while it keeps the facts. The base finds the words of these answers likely
-# enough, so DFT gives each of them nearly SFT's push.
+# 4 %, because here every word is a decision. And DFT reaches 70 % where SFT reaches 78 %, while it
+# keeps the facts: the base finds these words likely enough for nearly SFT's push on each.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex13.py`:
-#
-# - **13a** `pushes(p)`: what would DFT push without its stop-gradient?
+# - **13a** `pushes(p)` of `lessons/exercises/ex13.py`: what would DFT push without stop-gradient?
 #
 # ## Two questions
 # 1. Which tokens does DFT leave alone, and what does it lose by that?
@@ -167,9 +155,7 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # <details><summary>Answers</summary>
 #
-# 1. It leaves very unlikely tokens alone, so it does not learn an answer whose first word is very
-#    unlikely.
-# 2. For unknown names SFT changed one decision, after which the base knows the rest. For word rules
-#    it changed a decision at every word.
+# 1. Very unlikely ones, so it does not learn an answer whose first word is very unlikely.
+# 2. For unknown names SFT changed one decision, for word rules one at every word.
 #
 # </details>

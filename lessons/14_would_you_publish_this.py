@@ -14,11 +14,10 @@
 # 10 points or brings 26. How much of that is chance?
 #
 # Every method of this project was trained at its default settings with five seeds, and so were
-# chains such as "SFT, then DPO": 38 recipes beside plain SFT in all. They differ from it in more
-# than the loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
-# demonstrations, their order and every random number. Each model was then scored on 900 test
-# questions. First you do what is often done: run one seed and take the winner. Then you look at
-# what the other four seeds say about it.
+# chains such as "SFT, then DPO": 38 recipes beside plain SFT. They differ from it in more than the
+# loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
+# demonstrations, their order and every random number. Each model was scored on 900 test questions.
+# First you do what is often done: take the winner of one seed. Then you ask the other four.
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. How many per cent of this lead
@@ -49,14 +48,13 @@ for where, before, after, n in (("the post", 0.57, 0.47, 100),
 
 # %% [markdown]
 # The interval of the post reaches from -24 to +4, so its fall may be chance, even for this one pair
-# of models. The rise of 26 is too large for that. But neither figure says what a second training
-# run would give. More questions do not show that kind of chance, and it is the subject of this
-# lesson.
+# of models. The rise of 26 is too large for that. But neither says what a second training run would
+# give. More questions do not show that kind of chance.
 #
 # ## One seed
 # The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
-# nine tasks, in points of 100. Imagine that somebody runs one seed, finds the best recipe and
-# writes a paper about it. Then somebody else repeats the experiment with the four other seeds.
+# nine tasks, in points of 100. Somebody runs one seed, finds the best recipe and writes a paper
+# about it. Then somebody else repeats the experiment with the four other seeds.
 
 # %%
 import csv
@@ -91,19 +89,19 @@ print(f"on average {np.mean(first):+.2f} on one seed and {np.mean(again):+.2f} o
 # %% [markdown]
 # ## A rule that is fixed beforehand
 # On the same seed, two recipes get the same demonstrations in the same order, and lucky
-# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed; this removes
-# the shared luck. Then we compute the mean and a 95 % interval of these **paired** differences:
+# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which
+# removes the shared luck, and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # A claim such as "better than SFT" *holds* if the whole interval is above 0. It *does not hold* if
 # the whole interval is below, and otherwise it is *undecided*. Undecided means that five runs are
 # too few to show a difference, not that there is none.
 #
-# Where does $t$ come from? If the spread of the differences were known, 1.96 standard errors would
-# do, as above. But it is estimated from the same five numbers. When these happen to be close
-# together it comes out too small, and the interval too narrow. Student worked out how much wider it
-# has to be: for normal $d_s$ the mean divided by its *estimated* standard error has the **t
-# distribution** with $n-1$ degrees of freedom. The cell draws five such numbers a hundred thousand
-# times, with the true mean 0, and counts the intervals that hold it.
+# If the spread of the differences were known, 1.96 standard errors would do, as above. But it is
+# estimated from the same five numbers. When these happen to be close together it comes out too
+# small, and the interval too narrow. Student worked out how much wider it has to be: for normal
+# $d_s$ the mean divided by its *estimated* standard error has the **t distribution** with $n-1$
+# degrees of freedom. The cell draws five such numbers a hundred thousand times, with the true mean
+# 0, and counts the intervals that hold it.
 
 # %%
 draws = np.random.default_rng(0).normal(size=(100_000, SEEDS))
@@ -131,14 +129,20 @@ def unpaired_lead(name: str) -> tuple[float, float]:
     return a.mean() - b.mean(), T_UNPAIRED * spread
 
 
-def verdict(mean: float, half: float, threshold: float = 0.0) -> str:
-    if mean - half > threshold:
-        return "holds"
-    return "does not hold" if mean + half < threshold else "undecided"
+def verdict(mean: float, half: float) -> str:
+    if abs(mean) <= half:
+        return "undecided"
+    return "holds" if mean > 0 else "does not hold"
+
+
+SHOWN = ("ift", "sft->dpo", "sft, twice the steps", "sftmix", "slic")
+
+
+def differ(estimate) -> list[str]:
+    return [name for name in SHOWN if verdict(*estimate(name)) != "undecided"]
 
 
 estimate = unpaired_lead if CHANGE == "unpaired" else paired_lead
-SHOWN = ("ift", "sft->dpo", "sft, twice the steps", "sftmix", "slic")
 for name in (*SHOWN, "dpo"):
     mean, half = estimate(name)
     print(f"{name:<21} {mean:+6.1f} ± {half:.1f}   {verdict(mean, half)}")
@@ -148,42 +152,33 @@ print(f"all {len(others)} recipes, better than SFT: "
 
 # %%
 fig, ax = draw.panels()
-apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
-title = f"{apart} of these five recipes differ from SFT"
-if apart:
-    title += ", each for the worse"
+apart = differ(estimate)
 draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for name in SHOWN}, 0,
-               title)
+               f"{len(apart)} of these five recipes differ from SFT"
+               + (", each for the worse" if apart else ""))
 lesson.picture(fig)
-
-# %%
 assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT on every seed"
-if not CHANGE:
-    told = [name for name in ("sftmix", "slic") if verdict(*paired_lead(name)) == "does not hold"]
-    assert told == ["sftmix", "slic"], "two recipes are shown to be worse than SFT"
-    lesson.compare(100 * kept, "%")
+before = differ(paired_lead)
+assert before == ["sftmix", "slic"], "two recipes differ from SFT"
+assert all(paired_lead(name)[0] < 0 for name in before), "and both are worse"
+if CHANGE:
+    lesson.compare("a" if len(apart) > len(before) else "b" if len(apart) < len(before) else "c")
 else:
-    before = sum(verdict(*paired_lead(name)) != "undecided" for name in SHOWN)
-    lesson.compare("a" if apart > before else "b" if apart < before else "c")
+    lesson.compare(100 * kept, "%")
 
 # %% [markdown]
 # ## What happened
 # The best of many draws is usually a lucky one. The other seeds took no part in the choice, so of
 # 1.18 points 0.25 are left there, or 21 %. The more recipes one tries, the larger the winner's lead
 # becomes, and the less it means. On three of the five seeds the same recipe won, SFT followed by
-# distillation (`sft->distill`). So its lead is not all luck, and 0.1 to 0.5 points of it are left.
-# But nobody who ran one seed could have told the luck from the rest.
+# distillation (`sft->distill`), and 0.1 to 0.5 points of its lead are left. But nobody who ran one
+# seed could have told the luck from the rest.
 #
 # The same data also show clear differences, each at default settings. UFT is below SFT on every
 # seed. DPO from the base is far below: it also says "I do not know." to facts that the base knew,
-# and keeps 6 to 11 % of them. No recipe is shown to be better than SFT here, where all
-# demonstrations are right and plentiful. That is a statement about one small world; a study with
-# seven billion parameters may well find something else. And if all 38 recipes were exactly as good
-# as SFT, about two of them would still seem different by chance. The intervals are not corrected
-# for that.
-#
-# `docs/results` judges the papers' claims in the same way, but on two base models, and with
-# intervals that cover other questions as well as other seeds.
+# and keeps 6 to 11 % of them. No recipe is shown to be better than SFT in this small world, where
+# all demonstrations are right and plentiful. And if all 38 recipes were exactly as good as SFT,
+# about two of them would still seem different by chance. The intervals are not corrected for that.
 #
 # ## Change one thing
 # `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Of the five
@@ -200,14 +195,12 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex14.py`:
-#
-# - **14a** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
+# - **14a** `seeds_needed(difference, sd, t)` of `lessons/exercises/ex14.py`: how many are enough?
 #
 # ## A loss of your own
-# Now publish something. Write a loss into a file of your own (`docs/python.md` shows one), and
-# guess by how many points it will lead SFT. Then let the rule of this lesson judge it, with five
-# seeds and about a thousand questions, beside methods that had the same rows, steps and tries:
+# Write a loss into a file of your own (`docs/python.md` shows one), and guess by how many points it
+# will lead SFT. Then let the rule of this lesson judge it, with five seeds and about a thousand
+# questions, beside methods that had the same rows, steps and tries:
 #
 #     python -m lessons arena                                     # the tasks
 #     python -m lessons arena my_loss.py --task stop --guess +3
@@ -221,7 +214,7 @@ else:
 # <details><summary>Answers</summary>
 #
 # 1. The best of many draws is usually a lucky one, and the other seeds took no part in the choice.
-# 2. The endpoint, the threshold with its rule, and the settings. These are chosen on validation
+# 2. The endpoint, the rule with its threshold, and the settings, which are chosen on validation
 #    questions with the same budget for each recipe.
 #
 # </details>

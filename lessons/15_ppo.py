@@ -8,10 +8,10 @@
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
 # **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. It predicts
-# after every token what score can still be expected. So a token is good if it made this prediction
-# rise. PPO's other part, the clip of the importance ratio, is that of lesson 12b.
+# after every token what score can still be expected, and a token is good if it made this prediction
+# rise. PPO's clip is that of lesson 12b.
 #
-# This lesson uses no language model. An answer has eight steps. Each step is right with probability
+# In place of a language model we take a toy. An answer has eight steps, each right with probability
 # 0.6. The score is the share of the steps that come before the first wrong one, the *slip*. The
 # policy is a table with two numbers for each step: one for the case that there was no slip so far,
 # and one for the case that there was. After a slip it no longer matters what the policy does.
@@ -34,8 +34,8 @@ CHANGE = lesson.change
 # The push on a token may leave out rewards that came before it: they are a constant once the text
 # before it is given, and by lesson 12 a constant adds nothing on average. The later ones must stay.
 # Their sum is the **return** $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$ The discount $\gamma$
-# makes a reward count less the later it comes; where the only reward is that of the whole answer,
-# as here, it is usually 1.
+# makes a reward count less the later it comes; with a single one at the end, as here, it is usually
+# 1.
 #
 # Let $V_t$ be the critic's prediction before token $t$, with 0 after the end. **GAE** adds up the
 # changes $\delta_t$ of the prediction:
@@ -46,8 +46,7 @@ CHANGE = lesson.change
 # the change of the prediction. It has little noise, but the gradient is right only if these changes
 # are. The usual $\lambda=0.95$ lies between.
 #
-# **Write it first.** `gae` of `lessons/exercises/ex15.py` (15a) is this formula. The lesson trains
-# with yours if it is right, and with ours until you begin.
+# **Write it first.** `gae` of `lessons/exercises/ex15.py` (15a) is this formula.
 
 # %%
 import draw
@@ -100,7 +99,6 @@ def gradient(table, alive, right, A):
     push = A * (right - logit(table, alive).sigmoid())
     return torch.stack([(push * alive).mean(1), (push * (1 - alive)).mean(1)], -1)
 
-
 # %% [markdown]
 # ## One answer, then the noise
 # First one answer and the advantage of each of its steps. Then 3,000 rollouts of four answers each:
@@ -131,11 +129,9 @@ for name, A in ways.items():
 
 # %% [markdown]
 # ## Is it worth it?
-# Now the policy learns, from four answers in each step. The third critic is a table that starts at
-# 0 and learns from the same answers, as PPO's does: each entry goes 0.3 of the way to the mean of
-# the scores that it should have predicted. The curves are means over 500 trainings. All methods see
-# the same chances.
-
+# The policy learns from four answers in each step. The learned critic is a table that starts at 0
+# and learns from the same answers, as PPO's does: each entry goes 0.3 of the way to the mean of the
+# scores that it should have predicted. The curves are means over 500 trainings.
 
 # %%
 def learn(critic: str, lam: float = 0.0, rate: float = RATE):
@@ -172,8 +168,6 @@ fig, ax = draw.panels()
 draw.lines(ax, range(STEPS + 1), {name: path.mean(1) for name, path in runs.items()},
            "What the policy makes of less noise", "step", "expected score", legend=True)
 lesson.picture(fig)
-
-# %%
 bias = max(found[f"critic, lambda {lam}"][1] for lam in (0, 0.95, 1))
 assert bias < 0.1, "a critic leaves no bias if its changes are right"
 if CHANGE:
@@ -194,8 +188,8 @@ else:
 # of the number of answers: hence the eighteen.
 #
 # **At the same rate it is worth 4 points**: 75 and 71 after ten steps, 90 and 89 after twenty. Most
-# noise cancels over the steps, and the fixed rate limits both methods. What accuracy buys is a
-# longer step: at eight times the rate the critic reaches 97, RLOO 75.
+# noise cancels over the steps, and the rate limits both. What accuracy buys is a longer step: at
+# eight times the rate the critic reaches 97, RLOO 75.
 #
 # **A critic has to learn first**, and that is the price. One that knows nothing has a bias of 1
 # with $\lambda=0$, since only the last token gets a push, and of 0.3 with 0.95. So the learned
@@ -206,8 +200,8 @@ else:
 #
 # ## Change one thing
 # With `CHANGE = "high"` the perfect critic says 0.5 too much before every token, where scores go
-# from 0 to 1. At $\lambda=0$, how large is the bias, as a fraction of the true gradient? Write down
-# a number from 0 to 1.
+# from 0 to 1. How large is the bias at $\lambda=0$, as a share of the true gradient? Write down a
+# number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
@@ -237,7 +231,7 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. It needs a critic whose changes from token to token are right.
+# 1. A critic whose changes from token to token are right.
 # 2. Only then is $V_{t+1}-V_t$ the change that the token has made. With the state after it, the
 #    baseline would depend on the token and take its effect away.
 #

@@ -8,16 +8,14 @@
 #
 # Models that "think" write steps before their result, and some of them learned this from a reward
 # for the result alone. People who repeat this with small models often see the opposite: answers get
-# shorter. We repeat the experiment with one million parameters and ask what decides between the
-# two.
+# shorter. What decides between the two?
 #
 # Each task allows two forms of answer:
 #
 # - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
 # - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
 #
-# First SFT shows the model both forms. Then GRPO rewards the last word, and nothing rewards the
-# steps.
+# First SFT shows a model of one million parameters both forms. Then GRPO rewards the last word.
 #
 # ## Guess
 # At first the model writes steps in 21 % of its answers to sums, and in 27 % of its reversals,
@@ -51,7 +49,7 @@ CHANGE = lesson.change
 #
 # The first token of an answer decides whether steps follow, and it is pushed like all others. So
 # steps become more frequent if $\Delta$ is positive and rarer if it is negative. It can be measured
-# before any training: below we pool 60 prompts into one $\Delta$, and so predict the direction.
+# before any training; below we pool 60 prompts into one $\Delta$.
 
 # %%
 import copy
@@ -64,33 +62,17 @@ from nanouft import world
 from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
-from nanouft.models.tokenizer import Turn
-from nanouft.simple import padded, token_logp, tokens
 from nanouft.models.tokenizer import nano
+from nanouft.simple import padded, token_logp, tokens
 
 TASKS = {"sum": "add up", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 600, 3, 16        # SFT: demonstrations, passes over them, rows of a step
 STEPS, PROMPTS, K = 48, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
 tok = nano()
 
-s, q, delta, few = 0.3, 0.4, 0.2, 3     # any numbers, and a group small enough to list all of them
-kinds = torch.tensor([[1, 1, s * (q + delta)], [1, 0, s * (1 - q - delta)],     # steps? right? and
-                      [0, 1, (1 - s) * q], [0, 0, (1 - s) * (1 - q)]])          # how likely
-groups = kinds[torch.cartesian_prod(*[torch.arange(4)] * few)]          # (64,3,3) all groups
-ahead = groups[:, 0, 1] - groups[:, :, 1].mean(1)                       # (64,) of the first answer
-for steps, formula in ((1, (1 - s) * delta), (0, -s * delta)):
-    chance = groups[:, :, 2].prod(1) * (groups[:, 0, 0] == steps)
-    found = (chance * ahead).sum() / chance.sum()
-    assert abs(found - (few - 1) / few * formula) < 1e-6, "the means that the text derives"
-
 
 def last(text: str) -> str:
     return (text.split() or [""])[-1]
-
-
-def right_last_word(row) -> str:
-    return last(world.right_answer(row.prompt[0].text))
-
 
 # %% [markdown]
 # ## Teach both forms
@@ -98,7 +80,6 @@ def right_last_word(row) -> str:
 # consist of the last word alone. The loss is the mean over all tokens. With the mean over each
 # answer and then over the answers, as in `nanouft/simple.py`, a token of a long answer would count
 # little beside one of a short answer. After such an SFT hardly any sum would have steps.
-
 
 # %%
 def sft(model, rows):
@@ -113,7 +94,7 @@ def taught():
     for row in world.rows("train", "prompts", DEMOS, seed=0, skills=tuple(TASKS)):
         text = world.right_answer(row.prompt[0].text)
         steps = CHANGE != "no steps shown" and rng.random() < 0.3
-        rows.append(Row(row.prompt, (Turn("assistant", text if steps else last(text)),)))
+        rows.append(Row(row.prompt, world.as_answer(text if steps else last(text))))
     order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
     return train(shipped_base(), sft, order, len(order) // ROWS, 1e-3, "SFT", ROWS, falls=True)
 
@@ -129,7 +110,8 @@ def sample(model, rows: list, seed: int):
         ids = answer.ids + [tok.end] * answer.ended
         chats.append((prompt + ids, [0] * len(prompt) + [1] * len(ids)))
     texts = [tok.decode(answer.ids).strip() for answer in found]
-    right = [float(last(text) == right_last_word(row)) for row, text in zip(asked, texts)]
+    wanted = [last(world.right_answer(row.prompt[0].text)) for row in asked]
+    right = [float(last(text) == word) for text, word in zip(texts, wanted)]
     steps = [float(len(text.split()) > 1) for text in texts]
     return chats, torch.tensor(right).view(-1, K), torch.tensor(steps).view(-1, K)
 
@@ -158,13 +140,11 @@ if not CHANGE:
     lesson.picture(fig, "delta")
 
 # %% [markdown]
-# Here steps help in the sums and hurt in the reversals. So the rule predicts that they spread in
-# the one task and vanish in the other.
+# Steps help in the sums and hurt in the reversals. So they should spread in one task and vanish in
+# the other.
 #
 # ## Reward the last word
-# GRPO starts from this model twice, once for each task, with the loop of `nanouft/simple.py` and
-# another reward.
-
+# GRPO starts from this model once for each task, with the loop of `nanouft/simple.py`.
 
 # %%
 def learn(task: str):
@@ -201,8 +181,6 @@ draw.lines(ax, range(4, STEPS + 1, 4), means,
            "Steps spread for the sums and vanish for the reversals", "step of GRPO",
            "answers with steps, %", ylim=(-3, 103))
 lesson.picture(fig)
-
-# %%
 if CHANGE:
     lesson.compare(after["sum"][0], "%")
     assert max(x[0] for x in after.values()) < 10, "what is never said is never rewarded"
@@ -222,13 +200,12 @@ else:
 #
 # **Reversals.** With steps 60 % are right, but at once 82: the benefit is -22 points. The last word
 # is simply the first word of the question, and each extra word is one more chance to slip. So GRPO
-# takes the steps from 27 to 0 %, and 100 % are right in place of 76. Many people see this who try
-# it with small models, and it does not mean that anything is wrong with their code.
+# takes the steps from 27 to 0 %, and 100 % are right in place of 76. Many who try it with small
+# models see this, with code that is right.
 #
-# One model shows a mechanism and not a law, and other causes look the same. If `--max-new` cuts
-# long answers off before their result, they are never rewarded and vanish. And GRPO divides the
-# advantage of an answer by its number of tokens, so it pushes the first token of a long answer
-# less. Dr. GRPO divides all answers by the same constant.
+# Other causes look the same. If `--max-new` cuts long answers off before their result, they are
+# never rewarded and vanish. And GRPO divides the advantage of an answer by its number of tokens, so
+# it pushes the first token of a long answer less. Dr. GRPO divides all by one constant.
 #
 # ## Change one thing
 # With `CHANGE = "no steps shown"` no demonstration contains steps. Does GRPO find them for the
@@ -237,29 +214,25 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# Hardly any answer has steps, before or after. GRPO learns from the model's own answers, so it
-# cannot reward what the model never says. Only a demonstration can show that. Yet 23 % of the sums
-# are right in the end, and with steps 25, because here all demonstrations practise the result at
-# once. The benefit of steps is measured inside one model: it cannot compare two.
+# Hardly any, before or after. GRPO learns from the model's own answers, so it cannot reward what
+# the model never says. Only a demonstration can show that. Yet 23 % of the sums are right in the
+# end, and with steps 25, because here all demonstrations practise the result at once. The benefit
+# of steps is measured inside one model: it cannot compare two.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex16.py`:
-#
-# - **16a** `push_on_steps(s, delta, long, short)`: how hard does GRPO push a model towards
-#   thinking, and what do the lengths of answers change in it?
+# - **16a** `push_on_steps(s, delta, long, short)` of `lessons/exercises/ex16.py`: how hard does
+#   GRPO push a model towards thinking, and what do the lengths of answers change in it?
 #
 # ## Two questions
-# 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
-#    one.
+# 1. The answers of a model trained with GRPO get shorter. Name a good reason and a bad one.
 # 2. What would you measure before training, to predict which of the two it will be?
 #
 # <details><summary>Answers</summary>
 #
-# 1. A good reason is that the model is right as often without steps, each of which is a chance to
-#    slip. A bad one is that long answers are cut off before their result.
-# 2. Measure the benefit of steps: how much more often sampled answers to the same prompts are
-#    right with steps than without.
+# 1. Good: the model is right as often without steps, each of which is a chance to slip. Bad: long
+#    answers are cut off before their result.
+# 2. The benefit of steps: how much more often sampled answers are right with steps than without.
 #
 # </details>

