@@ -58,42 +58,26 @@ def test_the_shipped_base_and_the_sizes():
 
 # ---- one door ------------------------------------------------------------------------------------
 def test_every_way_in_and_out_agrees(model):
-    logits = model(IDS)
+    """The head runs only where it is asked for."""
+    logits, hidden, embeds = (model(IDS, want=want) for want in ("logits", "hidden", "embeds"))
     assert logits.shape == (2, 8, 17)
-    embeds = model(IDS, want="embeds")
     same(embeds, model.wte.weight[IDS])                 # the rows of the table, without positions
-    same(model(embeds=embeds), logits)
-    hidden = model(IDS, want="hidden")
-    same(model(hidden=hidden), logits)
     same(hidden @ model.wte.weight.T, logits)           # the head is the input embedding
-    assert (model(IDS, want="argmax") == logits.argmax(-1)).all()
-    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]
-    for way in ({"ids": IDS}, {"embeds": embeds}, {"hidden": hidden}):
-        same(model(**way, want="logp", targets=IDS), logp)      # no shift inside
+    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]        # no shift inside
+    some = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
+    for on, at in ((torch.ones_like(some), None), (some, some.flatten().nonzero()[:, 0]),
+                   (torch.zeros_like(some), torch.arange(0))):
+        targets = IDS.masked_fill(~on, 10**6)           # what is not asked for is not read
+        for way in ({"ids": IDS}, {"embeds": embeds}, {"hidden": hidden}):
+            same(model(**way, at=at), logits if at is None else logits[on])
+            same(model(**way, want="argmax", at=at), logits.argmax(-1) * on)
+            same(model(**way, want="logp", targets=targets, at=at), logp * on)
     same(model(IDS, want="value"), torch.zeros(2, 8))
     model.value = torch.nn.Linear(16, 1).double()
     same(model(IDS, want="value"), model.value(hidden)[..., 0])
     for want in ("logitz", "logp"):                     # unknown; log-probs of nothing
         with pytest.raises(ValueError, match=want):
             model(IDS, want=want)
-
-
-def test_the_head_runs_only_where_it_is_asked_for(model):
-    mask = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
-    at = mask.flatten().nonzero()[:, 0]
-    same(model(IDS, at=at), model(IDS)[mask])
-    for want in ("argmax", "logp"):
-        every = model(IDS, want=want, targets=IDS).masked_fill(~mask, 0)
-        same(model(IDS, want=want, targets=IDS, at=at), every)
-    unread = IDS.masked_fill(~mask, 10 ** 6)
-    same(model(IDS, want="logp", targets=unread, at=at), every)
-    same(model(IDS, want="logp", targets=IDS, at=at[:0]), torch.zeros(2, 8))
-
-    def grads(**kw) -> dict:
-        model.zero_grad()
-        (model(IDS, want="logp", targets=IDS.roll(-1, 1), **kw) * mask).sum().backward()
-        return {name: p.grad.clone() for name, p in model.named_parameters()}
-    same(grads(at=at), grads())
 
 
 @pytest.mark.parametrize("padded", [False, True])
