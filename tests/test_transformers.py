@@ -270,12 +270,12 @@ OPENED = {      # others, which are the same model as the folder without the cha
     "a kernel": ("llama", {CONFIG: {"attn_implementation": KERNEL}}),
     "flash attention, experts": ("llama", {CONFIG: {
         "_attn_implementation": "flash_attention_2", "experts_implementation": "sonicmoe"}}),
-    "a kernel in a part": ("gemma3", {CONFIG: {"text_config": {"attn_implementation": KERNEL}}})}
+    "one that also sees pictures": ("gemma3", {})}
 
 
 def changed(source: str, folder: Path, changes: dict) -> str:
-    """A copy of a folder with these files changed: a new text, or new entries, which may be entries
-    of a part; None takes an entry or the file away."""
+    """A copy of a folder with these files changed: a new text, or new entries; None takes an entry
+    or the file away."""
     shutil.copytree(source, folder)
     for name, change in changes.items():
         file = folder / name
@@ -289,9 +289,7 @@ def changed(source: str, folder: Path, changes: dict) -> str:
             now = {key: w for key, w in (weights | change).items() if w is not None}
             save_file(now, file, metadata={"format": "pt"})
         else:
-            now = json.loads(file.read_text()) if file.exists() else {}
-            now |= {key: {**now[key], **x} if isinstance(now.get(key), dict) else x
-                    for key, x in change.items()}
+            now = (json.loads(file.read_text()) if file.exists() else {}) | change
             file.write_text(json.dumps({key: x for key, x in now.items() if x is not None}))
     return str(folder)
 
