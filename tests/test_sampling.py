@@ -151,23 +151,16 @@ def test_the_ratio_is_one_before_the_first_update(name):
     assert ("explained_variance" in made.stats) == (name == "ppo")
 
 
-class Louder(torch.nn.Module):
-    """Another network than the policy, as a compiled one is: its log-probs are higher by 1."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, *args, want="logits", **how):
-        return self.model(*args, want=want, **how) + (want == "logp")
-
-
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
     steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    net, device = Louder(made.sampler.policy), made.sampler.device
+    policy, device = made.sampler.policy, made.sampler.device
+
+    def net(*args, want="logits", **how):
+        """Another one than the policy, as if compiled: its log-probs are higher by 1."""
+        return policy(*args, want=want, **how) + (want == "logp")
     made.sampler = replace(made.sampler, compiled=net)
     made.batching = replace(made.batching, accumulate=micro_batches)
     for step in range(4):

@@ -57,20 +57,6 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_each_answer_with_its
     assert template or asked[0] == tok.t.bos_token_id, "our template begins as every text does"
 
 
-def test_an_answer_without_an_end_token_ends_with_the_token_of_the_next_question(tmp_path):
-    """If that token begins questions alone; one that begins every turn says nothing."""
-    tok = tokenizer(tmp_path, (
-        "{%- for m in messages -%}{{- ('<s>' if m['role'] == 'user' else '<|im_start|>') + "
-        "'\\n' + m['content'] -}}{%- endfor -%}{%- if add_generation_prompt -%}"
-        "{{- '<|im_start|>\\n' -}}{%- endif -%}"))
-    ask, more = dialogue("u ask"), dialogue("a Four. / u ask / a Five.")
-    ids, mask = tok.chat(ask, more)
-    assert trained_text(tok, ids, mask) == "Four.<s>Five.<s>"
-    assert tok.decode(ids) == "<s>\nask<|im_start|>\nFour.<s>\nask<|im_start|>\nFive.<s>"
-    assert tok.decode(tok.prompt_ids(ask + more[:2])).endswith("Four.<s>\nask<|im_start|>\n")
-    assert tok.decode([tok.end]) == "<s>"
-
-
 def test_the_indentation_of_an_answer_is_trained(tmp_path):
     """A token of a line feed and spaces would reach into the prompt, which a model reads alone."""
     tok = tokenizer(tmp_path, CHATML)
@@ -153,7 +139,11 @@ MODERN = {
         "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "
         "defined and not enable_thinking else '<think>\\n') " + END,
         ["Four.<|im_end|>Five.<|im_end|>"],
-        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"])}
+        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
+    "no end token, but one that begins questions alone": (
+        FOR + "{{- ('<s>' if m['role'] == 'user' else '<|im_start|>') + '\\n' + m['content'] -}}"
+        "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>\\n' " + END,
+        ["Four.<s>Five.<s>"], ["<think>\nhm</think>Four.<s><think>\nso</think>Five.<s>"])}
 
 
 @pytest.mark.parametrize("name", MODERN)
