@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from commands import call
 from made import TINY, nano, same, tiny
 
-from nanouft import evaluate, generate, reward
+from nanouft import reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.run import device, evaluation
+from nanouft.run import device
 from nanouft.run.device import CompiledBlocks, choose_device
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
@@ -209,21 +209,16 @@ def test_mixed_precision_keeps_no_copies_of_weights():
     ("cpu bf16", "--dtype auto", "fp32"), ("cuda fp16", "", "fp32"), (3, "", "fp32")])
 def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used, here, monkeypatch):
     """Where this machine has it (a CPU has no fp16), and its start model does too; or as asked."""
-    asked, trainings = [], []
+    asked, trainings, forward = [], [], GPT.forward
     write_json(here / "run" / "run.json", read_json(here / "run" / "run.json") | {
         "device": trained})
-
-    def told(module, name: str, place: int = 0) -> None:
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given, **how: asked.append(
-            given[place].wte.weight.dtype) or real(*given, **how))
-    told(evaluation, "generate")
-    told(generate, "generate")
-    told(evaluate, "logps", place=1)
-    assert call(f"sample run --prompt 'Say fig.' --max-new 2 {flags}") == 0
-    assert call(f"evaluate run --items 1 {flags}") == 0
-    assert call(f"evaluate run --data demos.jsonl --items 0 {flags}") == 0
-    assert asked == [DTYPES[used]] * 4, "the start model and the run, families, rows"
+    monkeypatch.setattr(GPT, "forward", lambda self, *given, **how: asked.append(
+        self.wte.weight.dtype) or forward(self, *given, **how))
+    for line in ("sample run --prompt 'Say fig.' --max-new 2", "evaluate run --items 1",
+                 "evaluate run --data demos.jsonl --items 0"):
+        assert call(f"{line} {flags}") == 0
+        assert {*asked} == {DTYPES[used]}
+        asked.clear()
     monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps:
                         trainings.append(more[-1].dtype) or real(*more))
     assert call(f"reward --init run --data pairs.jsonl --steps 1 --batch-size 2 {flags} --out "

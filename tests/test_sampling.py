@@ -191,10 +191,9 @@ def test_a_constant_reward_moves_no_weight(name):
 
 def test_the_stop_token_is_an_answer_token_like_any_other():
     """Of several the one that was said."""
-    def says(*said: int, stop: int | None = NANO.end) -> Answer:
-        ended = stop is not None
-        return Answer([*said], ended, [-float(k + 1) for k in range(len(said) + ended)], stop)
-    asked, some = source("rloo").prompts[:3], [says(5, 6, stop=4), says(7, 8, 9, stop=None), says()]
+    asked = source("rloo").prompts[:3]
+    some = [Answer([5, 6], True, [-1.0] * 3, stop=4), Answer([7, 8, 9], False, [-1.0] * 3),
+            Answer([], True, [-1.0], stop=NANO.end)]
     s = batch_of(asked, some, NANO).seqs["answer"]
     for i, (e, a) in enumerate(zip(asked, some)):
         said = a.ids + [a.stop] * a.ended
