@@ -24,7 +24,7 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
-from nanouft.models.folders import folder_of, save_model
+from nanouft.models.folders import save_model
 from nanouft.models.hf import HFModel, check, merged_weights
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast
@@ -247,7 +247,6 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("qwen2", {CONFIG: {"quantization_config": {"bits": 4}}}, "quantized; give the full ones"),
     ("qwen2", {WEIGHTS: {"model.norm.weight": torch.full((32,), torch.nan)}}, "is not finite"),
     ("gpt2", {WEIGHTS: "version https://git-lfs.github.com/spec/v1\n"}, "git lfs pull"),
-    ("bert", {}, "it looks at later tokens"),
     ("ours", {WEIGHTS: {f"{NORM}_scale": torch.ones(1)}}, "ln_f.weight_scale"),
     ("ours", {WEIGHTS: {NORM: None}}, "ln_f.weight"),
     ("ours", {WEIGHTS: {NORM: torch.full((32,), torch.nan)}}, "ln_f.weight is not finite"),
@@ -426,15 +425,6 @@ def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(fold
         start_model(folders["qwen2"])
 
 
-def test_of_the_hub_no_pickle_and_no_code_is_downloaded(folders, monkeypatch):
-    asked = {}
-    monkeypatch.setattr("huggingface_hub.snapshot_download",
-                        lambda name, allow_patterns: asked.update({name: allow_patterns})
-                        or folders["qwen2"])
-    assert folder_of("hub:me/model") == Path(folders["qwen2"])
-    assert not any(p.endswith((".bin", ".py", ".pt", "*")) for p in asked["me/model"])
-
-
 # ---- LoRA ----------------------------------------------------------------------------------------
 def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders, tmp_path):
     """So do the adapter and the folder as peft and transformers open them."""
@@ -462,11 +452,15 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
 
 
 def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):
-    """So it opens on other machines, and tells no path of this one."""
+    """So it opens on other machines, and tells no path of this one. No pickle and no code of the hub
+    is downloaded."""
     snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / "0123abcd"
     shutil.copytree(folders["qwen2"], snapshot)
-    monkeypatch.setattr("nanouft.models.folders.download", lambda name: snapshot)
+    asked: dict = {}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, allow_patterns:
+                        asked.update({name: allow_patterns}) or snapshot)
     model, tok = with_lora("hub:acme/tiny")
+    assert not any(x.endswith((".bin", ".py", ".pt", "*")) for x in asked["acme/tiny"])
     save_model(tmp_path / "run", model, tok)
     about = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert about["base_model_name_or_path"] == "acme/tiny"
