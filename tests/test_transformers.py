@@ -225,10 +225,6 @@ def drawn(rows: int) -> torch.Tensor:
     return 0.1 * torch.randn(rows, 32, generator=torch.Generator().manual_seed(0))
 
 
-def named(*names: str) -> list[dict]:
-    return [{"name": name, "template": CHATML} for name in names]
-
-
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer_config.json"
 NORM = "transformer.ln_f.weight"
 REFUSED = [     # folders as they are met: the kind, {file: change}, words of the refusal
@@ -263,7 +259,8 @@ OPENED = {      # others, which are the same model as the folder without the cha
         "additional_chat_templates/rag.jinja": CHATML}),
     "sampling in config.json, named templates": ("qwen2", {
         "generation_config.json": None, CONFIG: {"temperature": 0.7, "top_k": 40},
-        "chat_template.jinja": None, TOKENS: {"chat_template": named("default", "tool_use")}}),
+        "chat_template.jinja": None, TOKENS: {"chat_template": [
+            {"name": name, "template": CHATML} for name in ("default", "tool_use")]}}),
     "code": ("llama", {CONFIG: {"auto_map": AUTO}, TOKENS: {"auto_map": AUTO},
                        "custom_generate/generate.py": "raise SystemExit"}),
     "a kernel": ("llama", {CONFIG: {"attn_implementation": KERNEL}}),
@@ -452,8 +449,8 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
 
 
 def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):
-    """So it opens on other machines, and tells no path of this one. No pickle and no code of the hub
-    is downloaded."""
+    """So it opens on other machines, and tells no path of this one. No pickle and no code is
+    downloaded."""
     snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / "0123abcd"
     shutil.copytree(folders["qwen2"], snapshot)
     asked: dict = {}
