@@ -63,7 +63,8 @@ FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--ma
 # files whose errors are about what was given: their own words are the line
 LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"
 RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
-# name in Plan.describe -> as it is called there
+# what a run learns from, the same on any number of processes: name in Plan.describe -> as it is
+# called there
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
                  "code": "file of the method", "key": "data, start model or reward",
                  "steps": "number of steps", "batch_size": "number of rows in a step",
@@ -110,7 +111,8 @@ def run(argv: list[str]) -> Any:
     args.learning_rate, args.max_steps = plan.rate, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
-    learns = what_decides(plan.describe(model, tok, device, ["--objective", argv[0]]))
+    about = plan.describe(model, tok, device, ["--objective", argv[0]])
+    learns = {words: {**about["config"], **about}[name] for name, words in MUST_BE_EQUAL.items()}
     held_out = folder.fingerprint(model, plan.held_out)
     check_same([str(learns), held_out, *argv], cfg.accumulate)
     if args.resume_from_checkpoint:
@@ -132,11 +134,6 @@ def run(argv: list[str]) -> Any:
 def refuse_first_run(argv: list[str]) -> int:
     """In place of train.main, which makes the first models of a method."""
     raise UserError("that is a run of one process; start it first")
-
-
-def what_decides(about: dict) -> dict:
-    """What a run learns from, of Plan.describe; the same on any number of processes."""
-    return {words: ({**about["config"], **about})[name] for name, words in MUST_BE_EQUAL.items()}
 
 
 def check_same(told: list[str], parts: int) -> None:

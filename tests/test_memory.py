@@ -82,7 +82,7 @@ def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
     model = GPT(GPTConfig(5_000, 32, 2, 2, 128), seed=0)
     held = sum(p.nbytes for p in model.parameters())
     sampler = Sampler(model, model, NANO, 9, Device("cpu", "bf16"))
-    assert peak(lambda: sampler.sample([], 0, 0)) < 0.6 * held
+    assert 0.4 * held < peak(lambda: sampler.sample([], 0, 0)) < 0.6 * held
 
 
 # ---- training ------------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from commands import call
 from made import TINY, nano, same, tiny
 
-from nanouft import evaluate, generate, reward
+from nanouft import reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.run import device, evaluation
+from nanouft.run import device
 from nanouft.run.device import CompiledBlocks, choose_device
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
@@ -58,42 +58,26 @@ def test_the_shipped_base_and_the_sizes():
 
 # ---- one door ------------------------------------------------------------------------------------
 def test_every_way_in_and_out_agrees(model):
-    logits = model(IDS)
+    """The head runs only where it is asked for."""
+    logits, hidden, embeds = (model(IDS, want=want) for want in ("logits", "hidden", "embeds"))
     assert logits.shape == (2, 8, 17)
-    embeds = model(IDS, want="embeds")
     same(embeds, model.wte.weight[IDS])                 # the rows of the table, without positions
-    same(model(embeds=embeds), logits)
-    hidden = model(IDS, want="hidden")
-    same(model(hidden=hidden), logits)
     same(hidden @ model.wte.weight.T, logits)           # the head is the input embedding
-    assert (model(IDS, want="argmax") == logits.argmax(-1)).all()
-    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]
-    for way in ({"ids": IDS}, {"embeds": embeds}, {"hidden": hidden}):
-        same(model(**way, want="logp", targets=IDS), logp)      # no shift inside
+    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]        # no shift inside
+    some = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
+    for on, at in ((torch.ones_like(some), None), (some, some.flatten().nonzero()[:, 0]),
+                   (torch.zeros_like(some), torch.arange(0))):
+        targets = IDS.masked_fill(~on, 10**6)           # what is not asked for is not read
+        for way in ({"ids": IDS}, {"embeds": embeds}, {"hidden": hidden}):
+            same(model(**way, at=at), logits if at is None else logits[on])
+            same(model(**way, want="argmax", at=at), logits.argmax(-1) * on)
+            same(model(**way, want="logp", targets=targets, at=at), logp * on)
     same(model(IDS, want="value"), torch.zeros(2, 8))
     model.value = torch.nn.Linear(16, 1).double()
     same(model(IDS, want="value"), model.value(hidden)[..., 0])
     for want in ("logitz", "logp"):                     # unknown; log-probs of nothing
         with pytest.raises(ValueError, match=want):
             model(IDS, want=want)
-
-
-def test_the_head_runs_only_where_it_is_asked_for(model):
-    mask = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
-    at = mask.flatten().nonzero()[:, 0]
-    same(model(IDS, at=at), model(IDS)[mask])
-    for want in ("argmax", "logp"):
-        every = model(IDS, want=want, targets=IDS).masked_fill(~mask, 0)
-        same(model(IDS, want=want, targets=IDS, at=at), every)
-    unread = IDS.masked_fill(~mask, 10 ** 6)
-    same(model(IDS, want="logp", targets=unread, at=at), every)
-    same(model(IDS, want="logp", targets=IDS, at=at[:0]), torch.zeros(2, 8))
-
-    def grads(**kw) -> dict:
-        model.zero_grad()
-        (model(IDS, want="logp", targets=IDS.roll(-1, 1), **kw) * mask).sum().backward()
-        return {name: p.grad.clone() for name, p in model.named_parameters()}
-    same(grads(at=at), grads())
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -138,13 +122,11 @@ def test_new_tokens_begin_as_neither_likely_nor_unlikely():
 
 
 # ---- where it computes ---------------------------------------------------------------------------
-def test_threads_are_as_many_as_are_given():
-    before = torch.get_num_threads()
-    try:
-        choose_device("cpu", threads=before + 1)
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
+def test_threads_are_as_many_as_are_given(monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    choose_device("cpu", threads=3)
+    assert asked == [3]
 
 
 def test_without_a_compiler_it_is_one_line_that_names_the_flag():
@@ -225,21 +207,16 @@ def test_mixed_precision_keeps_no_copies_of_weights():
     ("cpu bf16", "--dtype auto", "fp32"), ("cuda fp16", "", "fp32"), (3, "", "fp32")])
 def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used, here, monkeypatch):
     """Where this machine has it (a CPU has no fp16), and its start model does too; or as asked."""
-    asked, trainings = [], []
+    asked, trainings, forward = [], [], GPT.forward
     write_json(here / "run" / "run.json", read_json(here / "run" / "run.json") | {
         "device": trained})
-
-    def told(module, name: str, place: int = 0) -> None:
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given, **how: asked.append(
-            given[place].wte.weight.dtype) or real(*given, **how))
-    told(evaluation, "generate")
-    told(generate, "generate")
-    told(evaluate, "logps", place=1)
-    assert call(f"sample run --prompt 'Say fig.' --max-new 2 {flags}") == 0
-    assert call(f"evaluate run --items 1 {flags}") == 0
-    assert call(f"evaluate run --data demos.jsonl --items 0 {flags}") == 0
-    assert asked == [DTYPES[used]] * 4, "the start model and the run, families, rows"
+    monkeypatch.setattr(GPT, "forward", lambda self, *given, **how: asked.append(
+        self.wte.weight.dtype) or forward(self, *given, **how))
+    for line in ("sample run --prompt 'Say fig.' --max-new 2", "evaluate run --items 1",
+                 "evaluate run --data demos.jsonl --items 0"):
+        assert call(f"{line} {flags}") == 0
+        assert {*asked} == {DTYPES[used]}
+        asked.clear()
     monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps:
                         trainings.append(more[-1].dtype) or real(*more))
     assert call(f"reward --init run --data pairs.jsonl --steps 1 --batch-size 2 {flags} --out "

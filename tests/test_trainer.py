@@ -361,27 +361,23 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
     return [*words, "--resume_from_checkpoint", "out/checkpoint-2"]
 
 
-@pytest.mark.parametrize("flags, why", [
+@pytest.mark.parametrize("change, why", [
     ("--rows 12", "data, start model"), ("--lora 2", "data, start model"), ("--max_steps 6",
      "steps"), ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
     ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
-    ("--resume_from_checkpoint out/checkpoint-4", "is the end")])
-def test_a_run_goes_on_only_with_what_it_learned_from(flags, why, goes_on, capsys):
-    """Whatever it was that changed is named."""
-    assert command(trainer.main, [*goes_on, *flags.split()]) == 2
-    assert why in one_error(capsys)
-
-
-@pytest.mark.parametrize("file, text, why", [
-    ("optimizer.pt", None, "has no optimizer"),         # transformers would begin a new one
-    ("pytorch_model_fsdp.bin", b"", "FULL_STATE_DICT"),
-    *(("optimizer.pt", x, "is damaged") for x in (b"", b"PK\3\4", b"\x80\x02cos\nsystem\n.")),
-    *(("trainer_state.json", x, "trainer_state.json") for x in (
+    ("--resume_from_checkpoint out/checkpoint-4", "is the end"),
+    (("optimizer.pt", None), "has no optimizer"),       # transformers would begin a new one
+    (("pytorch_model_fsdp.bin", b""), "FULL_STATE_DICT"),
+    *((("optimizer.pt", x), "is damaged") for x in (b"", b"PK\3\4", b"\x80\x02cos\nsystem\n.")),
+    *((("trainer_state.json", x), "trainer_state.json") for x in (
         b"", b"[1]", b"{}", b'{"global_step": "2"}', b'{"global_step": null}'))])
-def test_a_checkpoint_that_is_not_whole_is_refused(file, text, why, goes_on, capsys):
-    damaged = Path("out/checkpoint-2", file)
-    damaged.unlink() if text is None else damaged.write_bytes(text)
-    assert command(trainer.main, goes_on) == 2
+def test_a_run_goes_on_only_whole_and_with_what_it_learned_from(change, why, goes_on, capsys):
+    """Whatever it was that changed is named: a flag, or a file of the checkpoint."""
+    flags = change.split() if isinstance(change, str) else []
+    if not flags:
+        file, content = Path("out/checkpoint-2", change[0]), change[1]
+        file.unlink() if content is None else file.write_bytes(content)
+    assert command(trainer.main, [*goes_on, *flags]) == 2
     assert why in one_error(capsys)
 
 

@@ -39,9 +39,7 @@ KINDS = {       # config for so many ids, chat template, does its tokenizer begi
     "phi3": (lambda n: hf.Phi3Config(vocab_size=n, original_max_position_embeddings=32,
                                      pad_token_id=0, rope_parameters=LONG, **SMALL), CHATML, False),
     "gemma3": (lambda n: hf.Gemma3Config(text_config={"vocab_size": n, **SMALL}, vision_config={
-        **SMALL, "image_size": 16, "patch_size": 8}), CHATML, False),
-    "bert": (lambda n: hf.BertConfig(vocab_size=n, hidden_size=32, intermediate_size=48,
-                                     num_hidden_layers=2, num_attention_heads=2), CHATML, False)}
+        **SMALL, "image_size": 16, "patch_size": 8}), CHATML, False)}
 
 
 def save_tokenizer(folder: Path, template: str, begins: bool = True) -> int:
