@@ -13,6 +13,8 @@ from torch import Tensor
 
 from nanouft.plumbing.files import removed_unless_whole, rename
 
+NO_FLOATS = "quantized weights cannot be trained; give the full ones, in floats"
+
 
 def not_finite(weights: Mapping[str, Tensor]) -> str:
     return next((name for name, p in weights.items() if not p.isfinite().all()), "")
