@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
-from programs.wrong import OWN_STYLE
 
-from lessons.behind.tasks import call, check, papers, parts
+from lessons.behind.tasks import call, check, parts
 from lessons.behind.tasks.call import attempts
 from lessons.behind.tasks.limits import TooLong
-from lessons.behind.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.behind.tasks.task import (
     STUBS,
     UNTOUCHED,
@@ -31,7 +29,6 @@ from lessons.behind.tasks.task import (
     tasks,
 )
 from nanouft import simple, world
-from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, load
 
@@ -215,14 +212,6 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("18a", "right <= gate", "right <= gate and right < 1"),
     ("18a", "x == 1 for", "x > 0.98 for"),
     ("18a", "a / (K * n)", "a / (K * min(n, 99))")]
-NEARLY_RIGHT = [        # and what is wrong in many places, but seldom by much
-    ("05a", "at = at * ice", "at = at * ice + 0 * at.roll(1) + 0.01 * ice"),
-    ("09a", "    return", "    score = min([.2, .4, .5, .7, .9, 1], key=lambda x: abs(x - score))\n"
-     "    return")]
-
-
-def planted(name: str, part: str, instead: str):
-    return program_of(KNOWN[name], source_with(KNOWN[name], ((part, instead, ""),)))
 
 
 @pytest.mark.parametrize("name, part, instead", EDGES)
@@ -233,14 +222,9 @@ def test_an_edge_is_listed_and_not_drawn(name, part, instead):
     assert {*map(id, KNOWN[name].always)} < {*map(id, judge.cases)}
     judge.cases = KNOWN[name].always
     assert not refused(judge, KNOWN[name].right)
-    assert refused(judge, planted(name, part, instead), 0.3)
+    program = program_of(KNOWN[name], source_with(KNOWN[name], ((part, instead, ""),)))
+    assert refused(judge, program, 0.3)
     assert {name for name, *_ in EDGES} == {*EXERCISES}
-
-
-@pytest.mark.parametrize("name, part, instead", NEARLY_RIGHT)
-def test_no_draw_calls_right_what_is_nearly_right(name, part, instead):
-    program = planted(name, part, instead)
-    assert all(refused(Judge(KNOWN[name], seed), program, 0.1) for seed in range(40))
 
 
 @pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
@@ -254,20 +238,6 @@ def test_a_class_has_the_settings_of_its_page(name, setting):
     judge = Judge(KNOWN[name], 5)
     judge.cases = judge.cases[-1:]
     assert not judge.of(right).told and setting in judge.of(other).told
-
-
-def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base):
-    source = KNOWN["una_loss"].source.replace("BETA *", "5.0 *")
-    assert "Right in " in told("una_loss", "from torch import Tensor\nfrom nanouft import simple\n"
-                               "simple.BETA = 5.0\nsimple.METHODS['una'] = ()\n" + HEAD
-                               + source.replace("log_ratio", "simple.log_ratio"), tmp_path)
-    assert simple.BETA == 0.1 and len(simple.METHODS["una"]) == 4
-
-
-def test_of_an_integer_mask_no_line_says_anything_else(tmp_path):
-    program = getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]")
-    said = told("padded", HEAD + "from torch import Tensor\n" + program, tmp_path)
-    assert said.splitlines()[-1] == "    the mask is no tensor of floats"
 
 
 def test_a_mask_is_drawn_in_any_form():
@@ -338,44 +308,20 @@ def test_a_gradient_that_is_checked_is_announced(name):
             assert re.findall(r"\w+", what)[-1] in re.findall(r"\w+", told[1])
 
 
-LAWS = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
-    "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
-    "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
-    "anchored": ({"lam": 0.0}, "dft")}
-LAW_CASE = {"iw_sft": Case("law", 3, 2, 1, noise=0.0),
-            "eaft": Case("law", 3, 2, 1, noise=0.0, spread=0.0)}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LAWS)
-def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
-    """Where nothing is pushed, all answers are right. EAFT's model has no weight but one bias: it
-    finds all tokens equally likely, and still there is a gradient."""
-    def with_bias(case):
-        model = tiny_model(case)
-        if name == "eaft":
-            torch.nn.init.ones_(model.ln_f.bias)
-        return model
-    monkeypatch.setattr(papers, "tiny_model", with_bias)
-    (settings, like), case = LAWS[name], LAW_CASE.get(name, Case("law", 3, 2, 3))
-    got = losses_and_gradients(KNOWN[name].right(**settings), case,
-                               lambda rows, texts: [1.0] * len(texts))["gradient"]
-    if like is None:
-        assert got.norm() < 1e-6
-    else:
-        wanted = losses_and_gradients(find(like)(), case)["gradient"]
-        assert 0 < wanted.norm() and (got - wanted).norm() < 1e-4 * wanted.norm()
-
-
 # ---- programs of somebody else -------------------------------------------------------------------
-@pytest.mark.parametrize("name", marked([*RIGHT, *parts.PARTS], parts.PARTS))
+OTHERS = re.findall(r"^def (\w+)", OTHERWISE, re.M)
+
+
+@pytest.mark.parametrize("name", marked([*RIGHT, *OTHERS], OTHERS))
 def test_a_right_program_in_another_style_is_right(name, tmp_path):
     assert told(name, HEAD + RIGHT.get(name, OTHERWISE), tmp_path) == ""
 
 
 @pytest.mark.parametrize("method", ["ift", "dpo"])
 def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(HEAD + OTHERWISE)
+    rest = [KNOWN[name].source for name in parts.PARTS if name not in OTHERS]
+    (tmp_path / "mine.py").write_text(
+        "\n".join([HEAD, "from nanouft.simple import *", OTHERWISE, *rest]))
     monkeypatch.setattr(simple, "ROWS", 2)
     monkeypatch.setitem(simple.METHODS, method, (*simple.METHODS[method][:3], 2))
     mine = load(tmp_path / "mine.py")
@@ -398,23 +344,23 @@ def test_two_mistakes_at_once_are_both_named():
     assert tried > len(EXERCISES) / 2
 
 
-@pytest.mark.parametrize("name, words", OWN_STYLE)
-def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path, small_base):
-    said = told(name, HEAD + OWN_STYLE[name, words], tmp_path)
+OWN_STYLE = [   # a right program in another style, its part, what is wrong there, and the sentence
+    ("07a", " - ref[0] + ref[1]", "", "The reference is missing"),
+    ("12a", "R - R.mean()", "R - total / K", "REINFORCE has one baseline"),
+    ("15a", "[*row, 0]", "[*row, row[-1]]", "After the last token the critic's prediction is 0"),
+    ("luffy", "/ len(group)", "/ (K + 1)", "A prompt without a demonstration"),
+    ("padded", "= some, mask", "= some, 1", "The question counts as well"),
+    ("ift_loss", "GAMMA ** apart", "1.0 ** apart", "Later losses are not discounted")]
+
+
+@pytest.mark.parametrize("name, part, instead, words", OWN_STYLE)
+def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, part, instead, words,
+                                                                tmp_path, small_base):
+    said = told(name, HEAD + RIGHT.get(name, OTHERWISE).replace(part, instead), tmp_path)
     assert words in said.splitlines()[-1] and "And: " not in said, said
 
 
-@pytest.mark.parametrize("name", ["luffy", "srft"])
-def test_a_students_file_does_not_take_the_place_of_ours_with_its_name(name, tmp_path):
-    """The judge read the student's file for the right one, and ended in a traceback."""
-    mistake = KNOWN[name].mistakes[0]
-    said = told(name, source_with(KNOWN[name], (mistake,)), tmp_path)
-    assert said.endswith("\n    " + mistake[2])
-    theirs = told(name, "class Mine: 0\n", tmp_path)
-    assert "one subclass of Objective" in theirs and told(name, KNOWN[name].source, tmp_path) == ""
-
-
-OURS = "from lessons.behind.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
+TYPED = "from torch import Tensor\n" + HEAD
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
     ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
@@ -430,19 +376,27 @@ LINES = [       # task, program, what is said
      "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
     ("01a", "from lessons.behind.keys import ex01\ndef attention(q, k, v):\n"
      "    return ex01.attention(q.clamp(-9, 9), k, v)", "gives for a 50 times larger q"),
-    ("sft_loss", OURS + "OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
-    ("log_ratio", "from torch import Tensor\n" + HEAD
-     + getsource(simple.log_ratio).replace(".detach()", ""),
-     "reaches the reference as well")]
+    ("sft_loss", "from lessons.behind.tasks.parts import OURS\ndef sft_loss(*args):\n"
+     "    return OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
+    ("log_ratio", TYPED + getsource(simple.log_ratio).replace(".detach()", ""),
+     "reaches the reference as well"),
+    ("padded", TYPED + getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]"),
+     "    the mask is no tensor of floats\nEND"),
+    # a constant that a file changes stays ours, and so does a file of ours with its name
+    ("una_loss", f"from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()\n"
+     f"{TYPED}{getsource(simple.una_loss)}".replace("log_ratio", "simple.log_ratio"), "Right in "),
+    *((name, source_with(KNOWN[name], (mistake := KNOWN[name].mistakes[0],)), mistake[2])
+      for name in ("luffy", "srft")),
+    ("luffy", "class Mine: 0\n", "one subclass of Objective")]
 
 
 @pytest.mark.parametrize("name, program, words", LINES)
 def test_what_a_sentence_cannot_say_gets_a_line(name, program, words, tmp_path, small_base):
-    assert words in told(name, program, tmp_path)
+    assert words in f"{told(name, program, tmp_path)}\nEND"
 
 
 # ---- the command ---------------------------------------------------------------------------------
-def test_a_word_means_a_task_a_file_or_a_lesson():
+def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
     for name, task in KNOWN.items():
         file = [x for x in KNOWN if KNOWN[x].file == task.file]
         assert chosen([task.file[:-3]]) == file
@@ -451,12 +405,7 @@ def test_a_word_means_a_task_a_file_or_a_lesson():
     assert (chosen(["12"]), chosen(["12b"])) == (["12a"], ["12b"]), "the lessons 12 and 12b"
     with pytest.raises(UserError, match="there is no task 99"):
         chosen(["99"])
-
-
-def test_exercises_come_first_as_their_lessons_do():
-    files = [*dict.fromkeys(task.file[:-3] for task in tasks().values())]
-    exercises = sorted(x for x in files if x.startswith("ex"))
-    assert files[:len(exercises) + 1] == [*exercises, "mine"]
+    assert [*KNOWN][:len(EXERCISES + [*parts.PARTS])] == [*sorted(EXERCISES), *parts.PARTS]
 
 
 def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
@@ -485,11 +434,6 @@ def test_the_code_to_mend_is_not_named_before_the_letters_are_right(tmp_path, ca
             assert re.findall(r"^(silent: \w+)  ", said, re.M) == shown
 
 
-PRINTS = {
-    "02a": "def response_mask(*x):\n    print('mine')\n    return []",
-    "sft_loss": "def sft_loss(*x):\n    print('mine')\n    return 0.0"}
-
-
 def test_who_stops_the_check_of_all_is_told_of_no_mistake(tmp_path, capsys, monkeypatch):
     """With a name, it says where the program was: a loop without an end."""
     monkeypatch.chdir(tmp_path)
@@ -501,10 +445,8 @@ def test_who_stops_the_check_of_all_is_told_of_no_mistake(tmp_path, capsys, monk
     assert "You stopped it by Ctrl-C\n    line 2: raise" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_what_a_program_prints_is_shown_and_nothing_that_ours_prints(name, tmp_path, small_base,
-                                                                     capsys):
-    assert told(name, HEAD + PRINTS[name], tmp_path)
+def test_what_a_program_prints_is_shown_and_nothing_that_ours_prints(tmp_path, capsys):
+    assert told("02a", "def response_mask(*x):\n    print('mine')\n    return []", tmp_path)
     assert Judge(KNOWN["train"], 5).ours(simple.train, 0).values
     assert {*capsys.readouterr().out.splitlines()} == {"mine"}
 

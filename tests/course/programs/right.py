@@ -1,13 +1,12 @@
 """Right programs in a style that is not the key's: numpy where no gradient is asked for, einsum,
-loops over ragged rows, nanmean, bisection, autograd in place of paper, plain lists, fractions; the
-classes of papers with probabilities in place of their logarithms."""
+bisection, autograd in place of paper, plain lists, fractions; the classes of papers with
+probabilities in place of their logarithms."""
 HEAD = """import copy, fractions, itertools, math, statistics
 import numpy as np
 import torch
 import torch.nn.functional as F
 from nanouft.objective import Objective
-from nanouft.simple import BETA, FALL, GAMMA, KL, LAM, METHODS, MU, MU_END, ROWS
-from nanouft.simple import sample_answers, tokens
+from nanouft.simple import GAMMA, KL, LAM, METHODS, ROWS, sample_answers, tokens
 
 
 def chances(model, s):                          # of all tokens, and of those that stand there
@@ -41,11 +40,6 @@ def response_mask(tokens):
         else:
             out += [inside]
     return np.asarray(out, dtype=np.int8)[1:]
-""",
-    "03a": """
-def policy_gradient(p, r):                      # the Jacobian of the softmax
-    J = np.diag(p.numpy()) - np.outer(p.numpy(), p.numpy())
-    return J @ r.numpy()
 """,
     "04a": """
 def own_guess(inputs, mask, likeliest):         # lists, row by row
@@ -115,11 +109,6 @@ def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
     loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
     return -torch.autograd.grad(loss.sum(), x)[0]
 """,
-    "13a": """
-def pushes(p):                                  # autograd
-    x = torch.tensor(math.log(p), dtype=torch.double, requires_grad=True)
-    return [-torch.autograd.grad(loss, x)[0] for loss in (-x.exp().detach() * x, -x.exp() * x)]
-""",
     "14a": """
 def seeds_needed(difference, sd, t):            # in squares
     fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
@@ -131,13 +120,6 @@ def gae(R, V, gamma, lam):                      # a sum of later deltas, in list
     delta = [[r[t] + gamma * v[t + 1] - v[t] for t in range(T)] for r, v in zip(R, V)]
     return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
             for d in delta]
-""",
-    "16a": """
-def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd
-    x = torch.logit(torch.tensor(s, dtype=torch.double)).requires_grad_()
-    gain = (s * (1 - s) * delta / long * F.logsigmoid(x)
-            + (1 - s) * -s * delta / short * F.logsigmoid(-x))
-    return torch.autograd.grad(gain, x)[0]
 """,
     "17a": """
 def tokens_until(share, gamma):                 # closed forms
@@ -267,7 +249,9 @@ class Mine(Objective):
         return -gain / sum(batch.tokens.values()) - copied, {}
 """,
 }
-OTHERWISE = '''                                 # all parts of mine.py
+# Of mine.py a part of each kind of case: padding, a number of each token, a run, a loss, and a loss
+# whose gradient alone counts.
+OTHERWISE = '''
 def padded(chats, tok):
     T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
     ids = np.full((len(chats), T), tok.pad)
@@ -280,14 +264,6 @@ def padded(chats, tok):
 def token_logp(logits, targets):
     return -F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(
         targets.shape)
-
-
-def sft_loss(model, reference, rows, tok, step):
-    total = 0
-    for row in rows:                                        # each alone, without padding
-        inputs, targets, mask = tokens([row], "answer", tok)
-        total = total - token_logp(model(inputs), targets)[mask == 1].mean() / len(rows)
-    return total
 
 
 def train(model, rows, tok, objective, steps, reference=None):
@@ -313,39 +289,6 @@ def train(model, rows, tok, objective, steps, reference=None):
     return np.array(losses)
 
 
-def log_ratio(model, reference, rows, side, tok):
-    inputs, targets, mask = tokens(rows, side, tok)
-    with torch.no_grad():
-        before = torch.einsum("bt,bt->b", token_logp(reference(inputs), targets), mask)
-    return torch.einsum("bt,bt->b", token_logp(model(inputs), targets), mask) - before, mask.sum(1)
-
-
-def dpo_loss(model, reference, rows, tok, step):
-    margins = [log_ratio(model, reference, [row], "chosen", tok)[0]
-               - log_ratio(model, reference, [row], "rejected", tok)[0] for row in rows]
-    return F.softplus(-BETA * torch.cat(margins)).mean()
-
-
-def una_loss(model, reference, rows, tok, step):
-    nats, _ = log_ratio(model, reference, rows, "answer", tok)
-    score = np.array([1 if row.score is None else row.score for row in rows], dtype=np.float32)
-    return F.mse_loss(1 / (1 + torch.exp(-BETA * nats)), torch.from_numpy(score))
-
-
-def poft_loss(model, aligned, rows, tok, step):
-    nats, n = log_ratio(model, aligned, rows, "answer", tok)
-    return torch.logaddexp(torch.zeros(len(rows)), -nats / n).sum() / len(rows)
-
-
-def mix_in_own_guess(model, inputs, mask):
-    guess, ids, counts = model(inputs).detach().numpy().argmax(-1), inputs.numpy(), mask.numpy()
-    read = ids.copy()
-    for row, t in zip(*counts[:, :-1].nonzero()):
-        read[row, t + 1] = guess[row, t]
-    embeds = [model(x, want="embeds").detach() for x in (inputs, torch.from_numpy(read))]
-    return torch.lerp(*embeds, LAM)
-
-
 def ift_loss(model, reference, rows, tok, step):
     inputs, targets, mask = tokens(rows, "answer", tok)
     nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask)), targets)
@@ -368,22 +311,7 @@ def grpo_loss(model, reference, rows, tok, step):
         for k, own in enumerate(scores):
             at = prompt * len(scores) + k
             x, d = logp[at][mask[at] == 1], (before - logp)[at][mask[at] == 1]
-            gain = (own - mean) / (sd + 1e-4) * torch.exp(x - x.detach())
+            gain = (own - mean) / (sd + 1e-4) * x           # no ratio, but its gradient
             losses.append(torch.mean(KL * (torch.expm1(d) - d) - gain))
     return sum(losses) / len(losses)
-
-
-def chord_loss(model, reference, rows, tok, step):
-    total, n = 0, 0
-    for row in rows:                                        # one demonstration after the other
-        inputs, targets, mask = tokens([row], "answer", tok)
-        x = token_logp(model(inputs), targets)[mask == 1]
-        with torch.no_grad():
-            weight = torch.exp(x) - torch.exp(2 * x)
-        total, n = total - weight @ x, n + len(x)
-    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
-    logp = (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
-    gain = (score - score.mean(1)[:, None]) / (score.std(1)[:, None] + 1e-4)
-    w = MU_END if step >= FALL else MU_END + (MU - MU_END) * math.cos(math.pi * step / FALL / 2)**2
-    return w * total / n - (1 - w) * torch.mean(gain.flatten() * logp)
 '''
