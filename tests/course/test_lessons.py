@@ -9,6 +9,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -162,71 +163,55 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert len({Question(NUMBERS[n], c).file for n, c in ASKED}) == len(ASKED)
 
 
-def test_a_number_that_is_guessed_is_compared(folder, capsys):
-    """A letter is refused where a number is asked for, a number where a letter is or where it lies
-    outside the range."""
-    number, letter = course.Lesson("02"), course.Lesson("00")
-    assert number.question.valid("12.5") and letter.question.valid("c")
-    assert not any(map(number.question.valid, ("a", "", "nan", "inf", "-1", "101")))
-    assert not any(map(letter.question.valid, ("12", "e", "")))
-    number.question.keep("60")
-    number.compare(12.5, "%")
-    assert "Your guess: 60. What happened: 12.5 %, 47.5 away." in capsys.readouterr().out
-    assert number.question.file.read_text() == "guess 60\nhappened 12.5 %\n"
+ONCE = {"15.txt": "guess 1.5\nhappened 0.3 %\n"}
+HIGH = {"15-high.txt": "guess 0.5\nhappened 0.7 %\n"}
+WALK = [        # lesson and flags, in turn; what is said, or why not; what is kept
+    ("15", r" \(15a\) first, in lessons/exercises/ex15.py. Until you begin.*QUESTION.*"
+     "Guess first: python .*15_ppo.py --guess 100 .* none", {}),
+    ("15 --guess none", "Then change one thing: python .*15_ppo.py --change \"high\"\n", {}),
+    ("15 --guess 700", "a number from 0 to 100", {}),
+    ("15 --guess '1.5 %'", "Your guess: 1.5. What happened: 0.3 %, 1.2 away.", ONCE),
+    ("15", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
+    ("15 --guess 0.4", "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not.", ONCE),
+    ("15 --guess none", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
+    ("15 --change high --guess 0.5", "Your guess: 0.5. What happened: 0.7 %", ONCE | HIGH),
+    ("16 --change 'no steps shown'", "QUESTION.*--change \"no steps shown\" --guess", ONCE | HIGH)]
 
 
-def test_the_first_guess_and_what_followed_it_stay(folder, monkeypatch, capsys):
-    """A second run does not ask, a second --guess is told to be too late, and nothing is lost."""
-    assert start(monkeypatch, "--guess", "1.5 %").question.guess == "1.5"
-    kept = folder / "out/guesses/15.txt"
-    assert kept.read_text() == "guess 1.5\n"
-    left = typed(monkeypatch, "1")
-    course.Lesson("15").compare(0.5, "%")
-    course.Lesson("15").compare(0.7, "%")
-    again = start(monkeypatch, "--guess", "0.4")
-    assert left == ["1"] and kept.read_text() == "guess 1.5\nhappened 0.5 %\n"
-    assert "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not." in \
-        capsys.readouterr().out
+def test_a_walk_through_the_commands_of_a_lesson(folder, monkeypatch, capsys):
+    """Nobody sits at a terminal, so a run without a guess would tell the answer: none runs. The
+    first guess and what followed it stay."""
+    for k, (words, wanted, kept) in enumerate(WALK):
+        number, *flags = shlex.split(words)
+        monkeypatch.setattr(submission, "begun", lambda name, k=k: k > 0)
+        try:
+            lesson, why = start(monkeypatch, *flags, number=number), ""
+            lesson.compare(k / 10, "%")
+        except (UserError, SystemExit) as error:
+            why = str(error)
+        said = "".join(capsys.readouterr()) + why
+        asked = Question(NUMBERS[number], "no steps shown" if number == "16" else "").text
+        assert re.search(wanted, said.replace(asked, "QUESTION"), re.S), words
+        assert (k == 0) == ("first, in" in said)
+        assert {file.name: file.read_text() for file in course.GUESSES.glob("*")} == kept
     with pytest.raises(FileExistsError):
-        again.question.keep("1")
+        lesson.question.keep("1")
 
 
-def test_a_mistake_in_a_guess_or_a_switch_is_one_line(folder, monkeypatch, capsys):
-    with pytest.raises(SystemExit):
-        start(monkeypatch, "--guess", "700")
-    assert "a number from 0 to 100" in capsys.readouterr().err
+def test_a_mistake_or_ctrl_c_in_a_lesson_is_one_line(folder, monkeypatch, capsys):
     with pytest.raises(UserError, match="unknown CHANGE 'hihg'; did you mean high?") as fault:
         start(monkeypatch, change="hihg")
-    with pytest.raises(SystemExit) as end:                  # what Python does with it at the end
-        sys.excepthook(UserError, fault.value, None)
-    assert end.value.code == 2 and capsys.readouterr().err == f"error: {fault.value}\n"
-    with pytest.raises(SystemExit) as end:
-        sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert end.value.code == 130 and capsys.readouterr().err == "interrupted\n"
-
-
-def test_nobody_at_a_terminal_has_to_guess_first(folder, monkeypatch, capsys):
-    """A run without a guess would tell the answer: what to write first and the question are
-    printed, and no lesson runs."""
-    monkeypatch.setattr(submission, "begun", lambda name: False)
-    with pytest.raises(UserError, match=r"^Guess first: python .*15_ppo.py --guess 100 .* none"):
-        start(monkeypatch)
-    before, _, _ = capsys.readouterr().out.partition(Question(NUMBERS["15"]).text)
-    assert " (15a) first, in lessons/exercises/ex15.py. Until you begin" in before
-    monkeypatch.setattr(submission, "begun", lambda name: True)
-    assert start(monkeypatch, "--guess", "none").question.guess == ""
-    assert not course.GUESSES.exists()
-    start(monkeypatch, "--guess", "1.5")
-    capsys.readouterr()
-    assert start(monkeypatch).question.guess == "1.5"
-    start(monkeypatch, "--guess", "none")
-    assert not re.search("is not|first, in", capsys.readouterr().out)
+    for error, code, line in ((fault.value, 2, f"error: {fault.value}"),
+                              (KeyboardInterrupt(), 130, "interrupted")):
+        with pytest.raises(SystemExit) as end:              # what Python does with it at the end
+            sys.excepthook(type(error), error, None)
+        assert end.value.code == code and capsys.readouterr().err == f"{line}\n"
 
 
 @pytest.mark.parametrize("number, said, kept", [
     ("15", "about 1.5 points", "1.5"), ("15", "0 or 2\n.5", ".5"), ("15", "900\n1", "1"),
     ("07", "\N{MINUS SIGN}3 nats", "-3"), ("00", "I think (B), both", "b"), ("00", "a or b", ""),
-    ("15", "900\n900\n1", "")])
+    ("15", "900\n900\n1", ""), ("15", "-1\nnan", ""), ("15", "a\ninf", ""), ("00", "12\ne", "")])
 def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
         number, said, kept, folder, monkeypatch):
     """A terminal goes on without one. From a pipe that would tell the answer."""
@@ -236,20 +221,6 @@ def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
     shutil.rmtree(folder / "out", ignore_errors=True)
     typed(monkeypatch, *said.split("\n"), "")
     assert start(monkeypatch, number=number).question.guess == kept
-
-
-def test_the_switch_is_a_flag_or_a_line_of_the_file(folder, monkeypatch, capsys):
-    """It decides what is asked, and the next command names it."""
-    asked = Question(NUMBERS["15"], "high")
-    flagged = start(monkeypatch, "--change", "high", "--guess", f"{asked.high:g}")
-    assert flagged.change == "high" and flagged.question.text == asked.text
-    assert (folder / "out/guesses/15-high.txt").exists()
-    assert start(monkeypatch, "--guess", "none").change == ""
-    with pytest.raises(UserError, match=r'"no steps shown" --guess'):
-        start(monkeypatch, "--change", "no steps shown", number="16")
-    capsys.readouterr()
-    start(monkeypatch, "--guess", "none").compare(0.4)
-    assert 'python ' + str(NUMBERS["15"]) + ' --change "high"' in capsys.readouterr().out
 
 
 def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
@@ -329,32 +300,24 @@ def stub(folder, monkeypatch):
 @pytest.mark.parametrize("name", TYPED)
 def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_right_one(
         name, stub, capsys):
-    """In any style: lists and arrays that are right become tensors of our kind."""
+    """In any style: lists and arrays that are right become tensors of our kind. A wrong one ends
+    the lesson with its smallest case."""
     asked, case = tasks()[name], tasks()[name].always[-1]
-    unbegun = stub(name, (HERE / "exercises" / asked.file).read_text("utf-8"))
-    said = capsys.readouterr().out
-    assert unbegun is asked.right
-    assert f"with our {asked.name}; yours ({name}), in {asked.file}, is not begun\n" in said
+    assert stub(name, (HERE / "exercises" / asked.file).read_text("utf-8")) is asked.right
     own = stub(name, HEAD + PROGRAMS[name])
-    assert f"with your own {asked.name}\n" in capsys.readouterr().out
     got, ours = own(*case), as_tensor(asked.right(*case))
     assert isinstance(got, torch.Tensor) and got.shape == ours.shape
     assert name == "02a" or got.dtype == ours.dtype
-
-
-@pytest.mark.parametrize("name", TYPED)
-def test_a_wrong_function_ends_the_lesson_with_its_smallest_case(name, stub, capsys):
-    asked = tasks()[name]
-    part, instead, sentence = asked.mistakes[0]
-    wrong = asked.source.replace(part, instead)
-    with pytest.raises(UserError, match=rf"mend {asked.name} in {asked.file} .* nothing was train"):
-        stub(name, f"{HEAD}{wrong}")
+    mistake = asked.mistakes[0]
+    for wrong in (HEAD + task.source_with(asked, (mistake,)), f"def {asked.name}(:"):
+        with pytest.raises(UserError, match=f"mend {asked.name} in {asked.file} .* nothing was"):
+            stub(name, wrong)
     said = capsys.readouterr().out
-    assert f"{asked.name} ({name}), in {asked.file}, is wrong.\n    Right in " in said
-    assert sentence in said
-    with pytest.raises(UserError, match="mend"):
-        stub(name, f"def {asked.name}(:")
-    assert "cannot be read. SyntaxError" in capsys.readouterr().out
+    for words in (f"with our {asked.name}; yours ({name}), in {asked.file}, is not begun\n",
+                  f"with your own {asked.name}\n{asked.name} ({name}), in {asked.file}, is wrong.\n"
+                  "    Right in ", mistake[2], "cannot be read. SyntaxError"):
+        _, found, said = said.partition(words)
+        assert found, words
 
 
 def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monkeypatch, capsys):
@@ -403,14 +366,6 @@ def test_ours_is_read_after_the_readers_answer(folder, monkeypatch, capsys):
 
 
 # ---- runs ----------------------------------------------------------------------------------------
-def copied(folder: Path) -> dict[str, str]:
-    """The lessons in this folder, where their guesses and pictures go, and the environment in which
-    they run."""
-    shutil.copytree(HERE, folder / "lessons", ignore=shutil.ignore_patterns("__pycache__"))
-    path = os.pathsep.join(map(str, [folder, ROOT, folder / "lessons"]))
-    return os.environ | {"PYTHONPATH": path}
-
-
 def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
     """And is no lesson: SUBJECTS of lesson_list is the only list of these."""
     copy = Path(shutil.copy(NUMBERS["05"], folder / "05_a_copy.py")).resolve()
@@ -430,13 +385,14 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     lesson, right = NUMBERS[number], RIGHT[name]
     question = Question(lesson, change)
     guess = "a" if question.choices else f"{question.low:g}"
-    kept, env = tmp_path / question.file.relative_to(ROOT), copied(tmp_path)
+    kept, here = tmp_path / question.file.relative_to(ROOT), tmp_path / "lessons"
+    shutil.copytree(HERE, here, ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join(map(str, [tmp_path, ROOT, here]))
     kept.parent.mkdir(parents=True)
     kept.write_text(f"guess {guess}\n")
-    copy = str(tmp_path / "lessons" / lesson.name)
-    command = [sys.executable, copy, "--change", change]
+    command = [sys.executable, here / lesson.name, "--change", change]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600,
-                         env=env)
+                         env=os.environ | {"PYTHONPATH": path})
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     assert "contradicts" not in ran.stdout and f"Your guess: {guess}. " in ran.stdout
     happened = re.fullmatch(f"guess {guess}\nhappened (\\S+).*\n", kept.read_text())[1]

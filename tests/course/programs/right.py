@@ -1,6 +1,6 @@
 """Right programs in a style that is not the key's: numpy where no gradient is asked for, einsum,
-bisection, autograd in place of paper, plain lists, fractions; the classes of papers with
-probabilities in place of their logarithms."""
+autograd in place of paper, plain lists, fractions; the classes of papers with probabilities in
+place of their logarithms."""
 HEAD = """import copy, fractions, itertools, math, statistics
 import numpy as np
 import torch
@@ -67,13 +67,8 @@ def margins_and_losses(now, ref, beta):         # softplus
     return h, F.softplus(-h)
 """,
     "08a": """
-def fades_at(share, beta, gamma):               # bisection
-    low, high = -1e4, 1e4
-    for _ in range(200):
-        D = (low + high) / 2
-        x = min(700.0, beta * D - gamma)
-        low, high = (D, high) if 1 / (1 + math.exp(x)) > share else (low, D)
-    return D
+def fades_at(share, beta, gamma):               # from sigmoid(gamma - beta D) = share
+    return (gamma - torch.logit(torch.tensor(share, dtype=torch.double))) / beta
 """,
     "09a": """
 def largest_push(score):                        # a grid
@@ -81,12 +76,9 @@ def largest_push(score):                        # a grid
     return s[np.argmax((score - s) * s * (1 - s))]
 """,
     "10a": """
-def wrong_shares(r, r_bar, wrong, k):           # lists
-    rows = sorted((1 / (1 + math.exp(a - b)), w) for a, b, w in zip(*(
-        x.tolist() for x in (r, r_bar, wrong))))
-    kept = [w for _, w in rows[k:]]
-    return [sum(w for _, w in rows) / len(rows), sum(t * w for t, w in rows)
-            / sum(t for t, _ in rows), sum(kept) / len(kept)]
+def wrong_shares(r, r_bar, wrong, k):           # numpy
+    trust, wrong = 1 / (1 + np.exp((r - r_bar).double().numpy())), wrong.numpy()
+    return wrong.mean(), np.average(wrong, weights=trust), wrong[np.argsort(trust)[k:]].mean()
 """,
     "11a": """
 def best_of_n(n, likes, scores):                # by counting
@@ -122,25 +114,18 @@ def gae(R, V, gamma, lam):                      # a sum of later deltas, in list
             for d in delta]
 """,
     "17a": """
-def tokens_until(share, gamma):                 # closed forms
-    for N in range(2, 5000):
-        if gamma == 1:
-            weight = 2 / (N + 1)
-        else:
-            weight = N * (1 - gamma) / (N - gamma * (1 - gamma ** N) / (1 - gamma))
-        if weight < share:
-            return N
+def tokens_until(share, gamma):                 # all lengths at once
+    N = np.arange(1, 5000)
+    short = N[N < share * np.cumsum(np.cumsum(gamma ** (N - 1.0)))]
+    return short[0] if len(short) else None
 """,
     "18a": """
-def pushes_of_hpt(scores, lengths, shown, gate):    # by autograd
-    scores, K = torch.tensor(scores, dtype=torch.double), len(scores)
-    logp = [torch.zeros(n, dtype=torch.double, requires_grad=True) for n in [*lengths, shown or 1]]
-    A = (scores - scores.mean()) / (scores.std() + 1e-4)
-    loss = -sum(A[k] * logp[k].mean() for k in range(K)) / K
-    if shown > 0 and (scores == 1).double().mean() <= gate:
-        loss = -logp[K].mean()
-    slopes = torch.autograd.grad(loss, logp, allow_unused=True)
-    return [0.0 if slope is None else -slope[0].item() for slope in slopes]
+def pushes_of_hpt(scores, lengths, shown, gate):    # numpy
+    s = np.array(scores)
+    if shown > 0 and np.mean(s == 1) <= gate:
+        return np.append(0 * s, 1 / shown)
+    advantage = (s - s.mean()) / (s.std(ddof=1) + 1e-4)
+    return np.append(advantage / np.array(lengths) / len(s), 0)
 """,
     "psft": """
 class Mine(Objective):
@@ -269,21 +254,19 @@ def token_logp(logits, targets):
 def train(model, rows, tok, objective, steps, reference=None):
     loss_of, _, rate, _ = METHODS[objective]
     start = copy.deepcopy(model) if reference is None else reference
-    weights = list(model.parameters())
-    m, v = [torch.zeros_like(p) for p in weights], [torch.zeros_like(p) for p in weights]
-    up, losses = max(1, int(steps / 10 + 0.5)), []
-    for k in range(steps):                                  # AdamW by hand
+    weights, losses = list(model.parameters()), []
+    up = max(1, int(steps / 10 + 0.5))
+    adam = torch.optim.Adam(weights, rate, (0.9, 0.95))     # and the rate by a schedule
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: (k + 1) / up if k < up else (
+        1 + math.cos(math.pi * (k - up) / max(1, steps - up))) / 2)
+    for k in range(steps):
         loss = loss_of(model, start, rows[k * ROWS:][:ROWS], tok, k)
         slopes = torch.autograd.grad(loss, weights)
         norm = sum(g.square().sum() for g in slopes).sqrt().item()
-        share = (k - up) / max(1, steps - up)
-        now = rate * ((k + 1) / up if k < up else (1 + math.cos(math.pi * share)) / 2)
-        with torch.no_grad():
-            for p, g, a, b in zip(weights, slopes, m, v):
-                g = g / max(1.0, norm)
-                a.mul_(0.9).add_(0.1 * g)
-                b.mul_(0.95).add_(0.05 * g * g)
-                p -= now * a / (1 - 0.9 ** (k + 1)) / ((b / (1 - 0.95 ** (k + 1))).sqrt() + 1e-8)
+        for p, g in zip(weights, slopes):
+            p.grad = g / max(1.0, norm)
+        adam.step()
+        schedule.step()
         losses.append(loss.item())
         print("a line for each step")
     return np.array(losses)
