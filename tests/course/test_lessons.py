@@ -30,11 +30,7 @@ from test_equations import known, step
 from lessons import course
 from lessons.behind.classroom import course_state
 from lessons.behind.lesson_list import LESSONS, NUMBERS, number_of
-from lessons.behind.tasks import (
-    parts,  # noqa: F401 (it replaces how simple.py samples when it is read)
-    submission,
-    task,
-)
+from lessons.behind.tasks import submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
@@ -67,13 +63,6 @@ RIGHT = ANSWERS | WITH_SWITCH
 
 
 # ---- the text of a lesson ------------------------------------------------------------------------
-def text_of(lesson: Path) -> str:
-    """The Markdown of a lesson, without the signs of comments."""
-    cells = re.split(r"^# %%", lesson.read_text(encoding="utf-8"), flags=re.M)
-    notes = [cell for cell in cells if cell.startswith(" [markdown]")]
-    return re.sub(r"^# ?", "", "\n\n".join(notes), flags=re.M)
-
-
 def test_no_lesson_is_missing_in_the_list():
     assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
 
@@ -82,7 +71,8 @@ def test_no_lesson_is_missing_in_the_list():
 def test_a_lesson_has_its_parts(lesson):
     """A switch that the command line sets; what happens with it is folded away, once; questions
     that can be read on a terminal and take what is right; files that are there."""
-    text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
+    code = lesson.read_text(encoding="utf-8")
+    text = "".join(re.findall(r"^# ?(.*\n|\n)", code, re.M))
     assert re.search(r"^CHANGE = \"\" +# change one thing: ", code, re.M)
     assert "\nCHANGE = lesson.change\n" in code
     change = re.search(r"^## Change one thing\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
@@ -242,20 +232,16 @@ def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_pa
     assert (read["OUT"], read["GUESSES"]) == (out / "lessons", out / "guesses")
 
 
-def plant(folder, **texts):
-    (folder / "out/guesses").mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / f"out/guesses/{name[1:].replace('_', '-')}.txt").write_text(text)
-
-
 def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happened(
         folder, capsys, monkeypatch):
     monkeypatch.setattr(course_state, "begun", lambda name: False)
     course_state.show_course()
     file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
     assert ROOT / file == LESSONS[0]
-    plant(folder, _02="guess 40\nhappened 30 %\n", _03="guess 40\n",
-          _04_another="guess 60\nhappened 68 %")
+    course.GUESSES.mkdir(parents=True)
+    for name, text in {"02": "guess 40\nhappened 30 %\n", "03": "guess 40\n",
+                       "04-another": "guess 60\nhappened 68 %"}.items():
+        (course.GUESSES / f"{name}.txt").write_text(text)
     monkeypatch.setattr(course_state, "begun", lambda name: name in ("02a", "padded"))
     course_state.show_course()
     lines = capsys.readouterr().out.splitlines()
@@ -265,14 +251,11 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     assert rows["04"].endswith(" - 60: 68 % 04a mine 0/1")
     assert max(map(len, lines)) <= 80
     assert lines[-1] == f"Next: python lessons/{LESSONS[0].name}"
-
-
-def test_a_damaged_record_is_told_and_kept(folder):
-    for text in ("guess often\n", "", "20\n"):
-        plant(folder, _02=text)
+    for text in ("guess often\n", "", "20\n"):                 # damaged: told, and kept
+        (course.GUESSES / "02.txt").write_text(text)
         with pytest.raises(UserError, match="02.txt"):
             course_state.show_course()
-        assert (folder / "out/guesses/02.txt").read_text() == text
+        assert (course.GUESSES / "02.txt").read_text() == text
 
 
 def test_who_always_says_the_same_letter_is_mostly_wrong():
@@ -332,11 +315,11 @@ def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monk
         monkeypatch.setattr(main, "own_guess", space["own_guess"], raising=False)
         return stub("04a", "def own_guess(:")
     assert stub("04a", "def own_guess(:") is tasks()["04a"].right
-    assert "with our own_guess" in capsys.readouterr().out
     assert cell("def own_guess(*x):\n    raise NotImplementedError") is tasks()["04a"].right
-    assert "(04a), in the cell above, is not begun\n" in capsys.readouterr().out
     assert cell(PROGRAMS["04a"]) is not tasks()["04a"].right
-    assert "with your own own_guess" in capsys.readouterr().out
+    page, unbegun, right = re.findall("^with.*", capsys.readouterr().out, re.M)
+    assert "our own_guess" in page and "your own own_guess" in right
+    assert "(04a), in the cell above, is not begun" in unbegun
     with pytest.raises(UserError, match="mend own_guess in the cell above"):
         cell("def own_guess(inputs, mask, likeliest):\n    return likeliest")
     monkeypatch.setattr(main, "own_guess", tasks()["04a"].right)            # of a run before
