@@ -92,15 +92,6 @@ def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monk
 
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
-def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path, monkeypatch, capsys):
-    smallest = KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])     # as the seed draws it
-    monkeypatch.chdir(tmp_path)
-    Path("ex14.py").write_text(f"def {KNOWN['14a'].name}(*given):\n    return -1\n")
-    assert check.main("14a --folder . --seed 5".split()) == 1
-    said = capsys.readouterr().out
-    assert "Right in 0 of" in said and smallest in said
-
-
 @pytest.mark.parametrize("name", marked(KNOWN, SLOW))
 def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, small_base):
     task, judge = KNOWN[name], Judge(KNOWN[name], 5)
@@ -430,37 +421,39 @@ def test_the_code_to_mend_is_not_named_before_the_letters_are_right(tmp_path, ca
             assert re.findall(r"^(silent: \w+)  ", said, re.M) == shown
 
 
-def test_who_stops_the_check_of_all_is_told_of_no_mistake(tmp_path, capsys, monkeypatch):
-    """With a name, it says where the program was: a loop without an end."""
-    monkeypatch.chdir(tmp_path)
-    Path("ex02.py").write_text("def response_mask(*x):\n    raise KeyboardInterrupt\n")
-    with pytest.raises(KeyboardInterrupt):
-        check.main(["--folder", "."])
-    assert "wrong" not in capsys.readouterr().out
-    check.main(["02a", "--folder", "."])
-    assert "You stopped it by Ctrl-C\n    line 2: raise" in capsys.readouterr().out
-
-
 def test_what_a_program_prints_is_shown_and_nothing_that_ours_prints(tmp_path, capsys):
     assert told("02a", "def response_mask(*x):\n    print('mine')\n    return []", tmp_path)
     assert Judge(KNOWN["train"], 5).ours(simple.train, 0).values
     assert {*capsys.readouterr().out.splitlines()} == {"mine"}
 
 
+FILES = {       # of one folder
+    "ex02.py": "def response_mask(*x):\n    raise KeyboardInterrupt\n",
+    "ex12.py": "import os\nfrom neighbour_of_ex12 import advantages\n"
+               "def grpo_push(*x):\n    raise ValueError(os.getpid())\n",
+    "neighbour_of_ex12.py": KNOWN["12a"].source,
+    "ex14.py": "def seeds_needed(*given):\n    return -1\n"}
+ASKED = {       # words of the command, what is said: of many wrong cases the smallest is shown
+    "14a --seed 5": ["Right in 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
+    "02a": ["You stopped it by Ctrl-C\n    line 2: raise"],
+    "12a 12b 3": ["12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
+                  f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"]}
+
+
 def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_are_refused(
         tmp_path, capsys, monkeypatch):
-    """Before a line of them has run."""
-    (tmp_path / "neighbour_of_ex12.py").write_text(KNOWN["12a"].source)
-    (tmp_path / "ex12.py").write_text("import os\nfrom neighbour_of_ex12 import advantages\n"
-                                      "def grpo_push(*x):\n    raise ValueError(os.getpid())\n")
-    words = ["12a", "12b", "3", "--folder"]
-    assert command(check.main, [*words, str(tmp_path)]) == 2
+    """Before a line of them has run. Whoever stops the check of all is told of no mistake."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    assert command(check.main, ["12a", "--folder", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "go there and type --folder . (python -m lessons grade runs" in told.err
     assert "12a" not in told.out
     monkeypatch.chdir(tmp_path)
-    assert command(check.main, [*words, "."]) == 1
-    said = capsys.readouterr().out
-    for words in ("12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
-                  f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"):
-        assert words in said
+    for words, wanted in ASKED.items():
+        assert command(check.main, [*words.split(), "--folder", "."]) == 1
+        said = capsys.readouterr().out
+        assert all(x in said for x in wanted), said
+    with pytest.raises(KeyboardInterrupt):
+        check.main(["--folder", "."])
+    assert "wrong" not in capsys.readouterr().out
