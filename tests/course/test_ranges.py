@@ -5,7 +5,6 @@ import pytest
 from made import FORMS, Form, push, with_logps
 
 import frozen_lake.__main__ as lake
-from lessons.behind.classroom import arena
 from lessons.evidence.harvest import HarvestFlags
 from lessons.evidence.keep import KeepFlags
 from nanouft.evaluate import EvaluateFlags
@@ -78,11 +77,6 @@ def test_every_number_of_a_program_has_a_least_value(program):
     for name in numbers_of(program):
         with pytest.raises(UserError, match=f"^{flag(name)} -1: "):
             check_ranges(program(**{name: -1}))
-
-
-def test_a_guess_for_the_arena_is_a_number():
-    with pytest.raises(UserError, match="invalid number value: 'nan'"):
-        arena.main(["--guess", "nan"])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
