@@ -109,7 +109,8 @@ ROOM = {        # student: files (a text: of ex12.py), and what is in the line o
     # in a clone only the exercises: keys lie in it too, and methods with the name of a piece
     "clone": ({x.relative_to(ROOT): x.read_text("utf-8") for x in CLONED}
               | {"lessons/exercises/luffy.py": KEY, "psft.py": KEY},
-              {"points": "0", "luffy": "0", "psft": "0", "03a": NONE, "ift: loss": NONE}),
+              {"points": "0", "12b": "0", "luffy": "0", "psft": "0", "03a": NONE,
+               "ift: loss": NONE}),
     # so may a branch that is not written yet, and PyTorch does it too
     "raises": (RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"),
                {"12b": "0", "told": ["Right in 0 of", "NotImplementedError: "]}),

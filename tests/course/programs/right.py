@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from nanouft.objective import Objective
-from nanouft.simple import GAMMA, KL, LAM, METHODS, ROWS, sample_answers, tokens
+from nanouft.simple import GAMMA, KL, METHODS, ROWS, sample_answers, tokens
 
 
 def chances(model, s):                          # of all tokens, and of those that stand there
