@@ -343,7 +343,6 @@ LINES = [       # task, program, what is said
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
     ("02a", "def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "    It changes its arg"),
-    ("02a", "def response_mask(*x):\n    raise KeyboardInterrupt", "You stopped it by Ctrl-C\n"),
     ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
     ("02a", "from lessons.behind.keys import ex02\ndef response_mask(x):\n"
@@ -359,8 +358,9 @@ LINES = [       # task, program, what is said
     ("padded", TYPED + getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]"),
      "    the mask is no tensor of floats\nEND"),
     # a constant that a file changes stays ours, and so does a file of ours with its name
-    ("una_loss", f"from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()\n"
-     f"{TYPED}{getsource(simple.una_loss)}".replace("log_ratio", "simple.log_ratio"), "Right in "),
+    ("una_loss", TYPED + "from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()"
+     "\n" + getsource(simple.una_loss).replace("BETA", "5.0").replace("log_", "simple.log_"),
+     "the loss is "),
     *((name, source_with(KNOWN[name], (mistake := KNOWN[name].mistakes[0],)), mistake[2])
       for name in ("luffy", "srft")),
     ("luffy", "class Mine: 0\n", "one subclass of Objective")]
