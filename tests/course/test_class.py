@@ -98,7 +98,7 @@ NONE = "not handed in"
 CLONED = [STUBS / "ex12.py", *(x for folder in ("behind/keys", "evidence", "../nanouft/objectives")
                                for x in (ROOT / "lessons" / folder).resolve().glob("*.py"))]
 NEAR = ["EX02.PY", "Exercise 02.py", "ex02 (1).py", "ex02_final.py", "ex02v2.py", "ex2.py",
-        "my-mine.py", "zoe_ex02.py", "week2/Ex02.py"]
+        "my-mine.py", "zoe_ex02.py", str(Path("week2/Ex02.py"))]
 ROOM = {        # student: files (a text: of ex12.py), and what is in the line of the table
     "stub": ({"ex12.py": STUB} | {f"{x}/ex12.py": KEY for x in ("__MACOSX", "_old", ".git")},
              {"12b": "0", "told": ["## 12b: 0\n\n    not started"]}),
@@ -111,7 +111,7 @@ ROOM = {        # student: files (a text: of ex12.py), and what is in the line o
               | {"lessons/exercises/luffy.py": KEY, "psft.py": KEY},
               {"points": "0", "12b": "0", "luffy": "0", "psft": "0", "03a": NONE,
                "ift: loss": NONE}),
-    # so may a branch that is not written yet, and PyTorch does it too
+    # begun: a branch that is not written yet raises the error of a stub, and so does PyTorch
     "raises": (RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"),
                {"12b": "0", "told": ["Right in 0 of", "NotImplementedError: "]}),
     # deeper than Python's own tools can read
