@@ -15,7 +15,6 @@ import pytest
 import torch
 from programs.classes import (
     CELLS,
-    CHEATS,
     ENDS,
     HOSTILE,
     OTHERWISE,
@@ -31,7 +30,7 @@ from lessons.behind.classroom import arena, exam
 from lessons.behind.lesson_list import NUMBERS
 from lessons.behind.tasks import call, child, grade, parts
 from lessons.behind.tasks.call import Seen, attempt, from_line, program_in, to_line
-from lessons.behind.tasks.submission import Student, definition, job_for
+from lessons.behind.tasks.submission import Student, definition
 from lessons.behind.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
 from lessons.behind.website import pages
 from nanouft import train
@@ -70,51 +69,93 @@ def table(*which: str) -> dict[str, dict]:
     return {x["student"]: x for x in csv.DictReader(open("out/points.csv", encoding="utf-8"))}
 
 
+def without_a_process(jobs, student, hidden) -> dict[str, list[Seen]]:
+    found = {}
+    for job in jobs:
+        file = Path("here", student.name, job.file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(job.text)
+        program, missing = program_in(file, job.function)
+        found[job.name] = [Seen(error="Missing", words=missing) if missing else
+                           attempt(job.look, program, case, str(file)) for case in job.cases]
+    return found
+
+
 @pytest.fixture
 def graded(monkeypatch) -> list[tuple[str, str]]:
     """Students and tasks in turn, as they are graded: here, without a process."""
     found = []
 
     def run_all(jobs, student, hidden):
-        for job in jobs:
-            found.append((student.name, job.name))
-            file = Path("here", student.name, job.file)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(job.text)
-            program, missing = program_in(file, job.function)
-            yield job.name, [Seen(error="Missing", words=missing) if missing else
-                             attempt(job.look, program, case, str(file)) for case in job.cases]
-    monkeypatch.setattr(grade, "run_all", lambda *x: dict(run_all(*x)))
+        found.extend((student.name, job.name) for job in jobs)
+        return without_a_process(jobs, student, hidden)
+    monkeypatch.setattr(grade, "run_all", run_all)
     return found
 
 
+# ---- one class, graded once ----------------------------------------------------------------------
+NONE = "not handed in"
+CLONED = [STUBS / "ex12.py", *(x for folder in ("behind/keys", "evidence", "../nanouft/objectives")
+                               for x in (ROOT / "lessons" / folder).resolve().glob("*.py"))]
+NEAR = ["EX02.PY", "Exercise 02.py", "ex02 (1).py", "ex02_final.py", "ex02v2.py", "ex2.py",
+        "my-mine.py", "zoe_ex02.py", str(Path("week2/Ex02.py"))]
+ROOM = {        # student: files (a text: of ex12.py), and what is in the line of the table
+    "stub": ({"ex12.py": STUB} | {f"{x}/ex12.py": KEY for x in ("__MACOSX", "_old", ".git")},
+             {"12b": "0", "told": ["## 12b: 0\n\n    not started"]}),
+    "notebook": ({"ex12.py": STUB, "deep/er/my work.ipynb": notebook(
+        "%time\nimport torch", "raise SystemExit", "x = (", RIGHT, "f(3)")}, {"12b": "1"}),
+    "nearer": ({"deep/er/my work.ipynb": notebook(KEY), "exercises/ex12.py": WRONG + "return 0"},
+               {"12b": "0", "03a": NONE}),
+    # in a clone only the exercises: keys lie in it too, and methods with the name of a piece
+    "clone": ({x.relative_to(ROOT): x.read_text("utf-8") for x in CLONED}
+              | {"lessons/exercises/luffy.py": KEY, "psft.py": KEY},
+              {"points": "0", "12b": "0", "luffy": "0", "psft": "0", "03a": NONE,
+               "ift: loss": NONE}),
+    # begun: a branch that is not written yet raises the error of a stub, and so does PyTorch
+    "raises": (RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"),
+               {"12b": "0", "told": ["Right in 0 of", "NotImplementedError: "]}),
+    # deeper than Python's own tools can read
+    "sum": ("def advantages(method, R):\n    return " + "+".join("1" * 1200), {"points": "0"}),
+    "chain": (WRONG + "if beta == 0:\n        return 0\n" + "".join(
+        f"    elif beta == {k}:\n        return 0\n" for k in range(400)), {"points": "0"}),
+    "half": (KEY.replace(" * plain", ""), {"12b": "0.2"}),
+    "=HYPERLINK(1)": (KEY, {"student": "'=HYPERLINK(1)", "points": "2"}),
+    "near": (dict.fromkeys([*NEAR, *"ex02.py helper2.py text1.py determined.py ._ex02.py".split()],
+                           KEY),
+             {"not read": ", ".join(f"{x} (no task has a file of this name)" for x in NEAR)}),
+    "unread": ({"ex12.ipynb": "{", "work.zip": KEY, "ex08.py.txt": KEY, "work.ipynb": notebook(
+        "def grpo_push(logp:\n    return 1", KEY_OF_03)},
+        {"12a": NONE, "12b": NONE, "03a": "1", "not read": [
+            "work.zip (OSError('unpack it", "ex08.py.txt (", "ex12.ipynb (", "ex12.py (", "week2 (",
+            "work.ipynb (cell 'def grpo_push"]})}
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory) -> dict[str, dict]:
+    """{student: its line of the table, and the text to hand back}"""
+    with pytest.MonkeyPatch.context() as now:
+        now.chdir(tmp_path_factory.mktemp("room"))
+        now.setattr(grade, "run_all", without_a_process)
+        for student, (files, _) in ROOM.items():
+            for name, source in (files if isinstance(files, dict) else {"ex12.py": files}).items():
+                hand_in(student, source, name)
+        Path("all/unread/ex12.py").symlink_to(Path("all/half/ex12.py").resolve())
+        Path("all/unread/week2").symlink_to(Path("all/half").resolve(), target_is_directory=True)
+        Path("out").mkdir()
+        Path("out/seed.txt").write_text("1")
+        lines = table("03", "ex12", "ift", "luffy", "psft").values()
+        return {name: line | {"told": Path("out", f"{name}.md").read_text()}
+                for name, line in zip(sorted(ROOM), lines)}
+
+
+@pytest.mark.parametrize("student", ROOM)
+def test_a_student_gets_what_is_right_and_is_told_what_was_not_read(student, room):
+    for what, wanted in ROOM[student][1].items():
+        said = room[student][what]
+        assert said == wanted or isinstance(wanted, list) and all(x in said for x in wanted), what
+
+
 # ---- which program counts ------------------------------------------------------------------------
-def test_the_file_that_has_begun_counts():
-    def program(name: str = "12b"):
-        return student_of().program(name)
-    first = hand_in("ann", STUB)
-    for folder in ("__MACOSX", "_old", ".git"):
-        hand_in("ann", RIGHT, f"{folder}/ex12.py")
-    assert program()[0] == first
-    hand_in("ann", notebook("%time\nimport torch", "raise SystemExit", "x = (", RIGHT, "f(3)"),
-            "deep/er/my work.ipynb")
-    file, text = program()
-    assert file.suffix == ".ipynb" and "SystemExit" not in text and "f(3)" not in text
-    nearer = hand_in("ann", RIGHT, "exercises/ex12.py")
-    assert program()[0] == nearer and program("09a") is None
-
-
-def test_in_a_clone_of_the_project_only_the_exercises_count():
-    """Keys lie in it too, and methods that have the name of a piece."""
-    for file in (*KEYS.glob("*.py"), *(ROOT / "nanouft/objectives").glob("*.py"),
-                 *(ROOT / "lessons/evidence").glob("*.py"), STUBS / "ex12.py"):
-        hand_in("ann", file.read_text(encoding="utf-8"), file.relative_to(ROOT))
-    assert [*student_of().texts] == [Path("all/ann/lessons/exercises/ex12.py")]
-    hand_in("ann", KEY, "lessons/exercises/luffy.py")
-    hand_in("ann", KEY, "psft.py")
-    assert len(student_of().texts) == 3
-
-
 def test_a_notebook_may_hold_every_task_that_is_a_function():
     """A piece asks twice about one function."""
     for name in (name for name, task in tasks().items() if task.name):
@@ -132,7 +173,7 @@ def test_a_cell_means_what_it_means_in_its_notebook(cells):
     assert space["half"](7, 4) == 3 and definition(text, "half") and not student.not_read
 
 
-def test_notebooks_of_the_project_count_and_their_helpers_and_what_is_imported_do_not():
+def test_notebooks_of_the_project_count_and_their_helpers_and_what_is_imported_do_not(graded):
     """07, 09 and 15 have helpers with the names of other tasks."""
     pytest.importorskip("jupytext")
     for name in ("07a", "09a", "15a"):
@@ -142,11 +183,9 @@ def test_notebooks_of_the_project_count_and_their_helpers_and_what_is_imported_d
         file.write_text(file.read_text("utf-8").replace("raise NotImplementedError", body))
     assert student_of().program("dpo_loss") is student_of().program("una_loss") is None
     hand_in("ann", Path(parts.simple.__file__).read_text("utf-8"), "mine.py")
-    hand_in("bob", notebook("def response_mask(tokens=[][1]):\n    return 1"), "my work.ipynb")
     hand_in("bob", "from nanouft.simple import *\n", "mine.py")
     found = table("02", "07", "09", "12", "15", "dpo_loss")
     assert (found["ann"]["points"], found["bob"]["points"]) == ("5", "0")
-    assert "my work.ipynb stops when it is loaded: IndexError" in Path("out/bob.md").read_text()
 
 
 @pytest.mark.parametrize("body, begun", [
@@ -162,93 +201,46 @@ def test_a_stub_does_nothing_but_raise(body, begun):
     assert definition(function + again, "half").lineno > 1
 
 
-def test_a_program_that_has_begun_is_not_called_not_started(graded):
-    """PyTorch raises this error, too, and so may a branch that is not written yet."""
-    hand_in("torch", "import torch\ndef advantages(method, R):\n"
-            "    return torch.arange(3).softmax(0)\n")
-    hand_in("branch", RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"))
-    table("ex12")
-    for name in ("torch", "branch"):
-        text = Path("out", f"{name}.md").read_text()
-        assert "Right in " in text and "NotImplementedError: " in text, text
-
-
-# ---- what is not read is named -------------------------------------------------------------------
-def test_a_file_that_cannot_be_read_and_a_link_are_named(graded):
-    hand_in("ada", "{", "ex12.ipynb")
-    Path("all/ada/ex12.py").symlink_to(hand_in("bob", KEY).resolve())
-    Path("all/ada/week2").symlink_to(Path("all/bob").resolve(), target_is_directory=True)
-    for file in ("work.zip", "ex08.py.txt"):
-        hand_in("ada", KEY, file)
-    hand_in("ada", notebook("def grpo_push(logp:\n    return 1", KEY_OF_03), "work.ipynb")
-    ada = table("ex12", "03")["ada"]
-    assert (ada["12a"], ada["12b"], ada["03a"]) == ("not handed in", "not handed in", "1")
-    for words in ("work.zip (OSError('unpack it", "ex08.py.txt (", "ex12.ipynb (",
-                  "ex12.py (", "week2 (", "work.ipynb (cell 'def grpo_push"):
-        assert words in ada["not read"], words
-
-
-def test_a_name_that_is_nearly_that_of_a_task_is_named():
-    near = {"ex02_final.py", "ex2.py", "Exercise 02.py", "EX02.PY", "zoe_ex02.py", "ex02v2.py",
-            "my-mine.py", "ex02 (1).py", str(Path("week2/Ex02.py"))}
-    for file in (*near, "ex02.py", "helper2.py", "text1.py", "determined.py", "._ex02.py"):
-        hand_in("ann", KEY, file)
-    assert {*student_of().not_read} == {f"{x} (no task has a file of this name)" for x in near}
-
-
-def test_a_file_without_a_student_and_marks_that_are_lost_are_named(graded, capsys):
-    hand_in("ann", KEY)
-    hand_in("", KEY, "zoe_ex12.py")
-    Path("all/_max").mkdir()
-    Path("all/eve").symlink_to("ann")
-    table("ex12")
-    Path("out/ann.json").write_text('{"score": 2, "tes')
-    table("ex12")
-    said = capsys.readouterr().out
-    assert "a link, or a name that begins with _): _max, eve, zoe_ex12.py" in said
-    assert "ann.json: its marks are lost" in said
-
-
 # ---- a mark belongs to the bytes that it was given for -------------------------------------------
-@pytest.mark.parametrize("file, again", {
-    "all/ann/ex12.py": "ann", "all/ann/_lib/helper.py": "ann", "all/ann/pack/ex05.py": "ann",
-    "all/ann/ex06.py": "ann", "all/ann/ex07.py": "", "all/ann/notes.txt": "",
-    "keys/ex12.py": "ann bob", "keys/ex03.py": "", "out/seed.txt": "ann bob"}.items())
-def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(file, again, graded,
-                                                                           monkeypatch):
+AGAIN = [       # in turn, a file and what it gets more; whose exercises are graded then
+    ("all/ann/ex12.py", KEY, "ann12"), ("all/bob/ex12.py", KEY, "bob12"),
+    ("all/ann/ex03.py", KEY_OF_03, "ann03"), ("all/ann/ex12.py", "1\n", "ann12"),
+    ("all/ann/_lib/helper.py", "1\n", "ann03 ann12"), ("all/ann/ex06.py", "1\n", "ann03 ann12"),
+    ("all/ann/pack/ex05.py", "1\n", "ann03 ann12"), ("all/ann/ex07.py", "1\n", ""),
+    ("all/ann/notes.txt", "1\n", ""), ("keys/ex12.py", "1\n", "ann12 bob12"),
+    ("keys/ex09.py", "1\n", ""), ("out/seed.txt", "1", "ann03 ann12 bob12"),
+    ("out/ann.json", "and more", "ann03 ann12")]
+
+
+def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(graded, monkeypatch,
+                                                                           capsys):
+    """Also in a task of earlier weeks. All other marks stay, and nothing is left out in silence."""
     shutil.copytree(KEYS, "keys")
     monkeypatch.setattr(grade, "KEYS", Path("keys").resolve())
     hand_in("ann", "from _lib.helper import half\nfrom pack import (\n    ex05,\n)\n"
-            f"from ex06 import balance\n{KEY}")
+            "from ex06 import balance\n", "own.py")
     for name in ("_lib/helper.py", "pack/ex05.py", "ex06.py", "ex07.py", "notes.txt"):
         hand_in("ann", "half = 2\n", name)
-    hand_in("bob", OTHERWISE)
-    table("12b")
-    graded.clear()
-    table("12b")
-    assert not graded
-    with open(file, "a") as some:
-        some.write("1\n")
-    table("12b")
-    assert sorted(graded) == [(name, "12b") for name in again.split()]
-
-
-def test_the_marks_of_earlier_weeks_stay(graded):
-    """As long as they belong to the same bytes: what has changed since is graded again, too."""
-    hand_in("ann", KEY)
-    table("ex12")
-    graded.clear()
-    hand_in("ann", KEY_OF_03, "ex03.py")
-    found = table("03")["ann"]
-    assert (found["points"], found["12a"], found["12b"], found["03a"]) == ("3", "1", "1", "1")
-    assert graded == [("ann", "03a")]
+    for name in ("bob", "_max"):
+        Path("all", name).mkdir()
+    hand_in("", KEY, "zoe_ex12.py")
+    Path("all/eve").symlink_to("ann")
+    for k, (file, more, again) in enumerate(AGAIN):
+        graded.clear()
+        with open(file, "a") as some:
+            some.write(more)
+        found = table("ex12" if k < 2 else "03")
+        assert {f"{student}{name[:2]}" for student, name in graded} == {*again.split()}, file
+    assert [found["ann"][x] for x in ("points", "12a", "12b", "03a")] == ["3", "1", "1", "1"]
+    assert (found["bob"]["points"], found["bob"]["03a"]) == ("2", NONE)
     results = json.loads(Path("out/ann.json").read_text())
     assert [x["name"] for x in results["tests"]] == ["03a", "12a", "12b"] and results["score"] == 3
-    hand_in("ann", STUB)
-    assert table("03")["ann"]["points"] == "1"
-    assert "## 12a: 0\n\n    not started" in Path("out/ann.md").read_text()
-    hand_in("ann", KEY)
-    assert table("ex12")["ann"]["points"] == "3"
+    with locked(Path("out"), "seed.txt"):
+        assert command(grade.main, ["all", "--out", "out"]) == 2
+    said = "".join(capsys.readouterr())
+    for words in ("a link, or a name that begins with _): _max, eve, zoe_ex12.py",
+                  "ann.json: its marks are lost", "another process works there"):
+        assert words in said
 
 
 def test_a_process_that_was_ended_is_tried_again(monkeypatch):
@@ -261,32 +253,12 @@ def test_a_process_that_was_ended_is_tried_again(monkeypatch):
         assert ("it ended Python" in Path("out/ann.md").read_text()) == isinstance(said, str)
 
 
-def test_who_hands_in_late_has_a_mark(graded):
-    hand_in("ada", OTHERWISE)
-    Path("all/bob").mkdir()
-    found = table("12b")
-    assert (found["bob"]["12b"], found["bob"]["points"]) == ("not handed in", "0")
-    hand_in("bob", OTHERWISE)
-    assert [x["12b"] for x in table("12b").values()] == ["1", "1"]
-
-
 # ---- one student's files, and all others ---------------------------------------------------------
-def test_no_program_takes_the_table_from_a_class(graded, monkeypatch):
-    """Python's own tools give up where an expression or a chain of elif is nested too deep. What is
-    wrong has half of the share of its cases that is right."""
-    deep = "def advantages(method, R):\n    return " + "+".join("1" * 1200)
-    chain = WRONG + "if beta == 0:\n        return 0\n" + "".join(
-        f"    elif beta == {k}:\n        return 0\n" for k in range(400))
-    hand_in("ada", f"{deep}\n\n\n{chain}")
-    hand_in("bob", KEY.replace(" * plain", ""))
-    hand_in("=HYPERLINK(1)", KEY)
-    found = table("ex12")
-    assert found["ada"]["points"] == "0" and 0 < float(found["bob"]["12b"]) < 0.5
+def test_what_is_wrong_has_half_of_the_share_of_its_cases_that_is_right(monkeypatch):
     judge = Judge(tasks()["12b"], 0)
     for share, mark in ((0.19, 0), (0.2, 0.1), (0.39, 0.1), (1 - 1e-3, 0.4)):
         monkeypatch.setattr(Judge, "verdict", lambda self, seen, share=share: Verdict("no", share))
         assert grade.new_mark(judge, "12b", [], "")["score"] == mark
-    assert found["'=HYPERLINK(1)"]["points"] == "2"
     assert all(grade.one_line(f"{sign}1") == f"'{sign}1" for sign in "=+-@")
 
 
@@ -306,16 +278,14 @@ def test_what_comes_back_is_plain_data():
 
 def test_each_file_has_a_process_of_its_own(monkeypatch):
     """So a right program loses nothing by what another file of its student sets in PyTorch."""
-    hand_in("ann", "import torch\ntorch.set_grad_enabled(False)\n", "ex00.py")
-    hand_in("ann", KEY)
     seen = []
 
     def run_some(jobs, *more):
         seen.append([job.name for job in jobs])
         return {name: ([], True) for name in seen[-1]}, ""
     monkeypatch.setattr(child, "run_some", run_some)
-    child.run_all([job_for(name, Judge(tasks()[name], 1), *student_of().program(name))
-                   for name in ("00a", "12a", "12b")], Path("all/ann"), [])
+    child.run_all([child.Job(name, "", "", Path(), text, None, [], 1) for name, text in (
+        ("00a", "one file"), ("12a", "another"), ("12b", "another"))], Path(), [])
     assert seen == [["00a"], ["12a", "12b"]]
 
 
@@ -327,8 +297,7 @@ def test_what_a_program_writes_over_ends_the_command_without_a_table(file, grade
                                                                      capsys):
     """It might cost those who come after it all their points, or give them some."""
     for part in ("nanouft/simple.py", "lessons/behind/keys/ex12.py"):
-        Path("project", part).parent.mkdir(parents=True)
-        Path("project", part).write_text("right = 1\n")
+        hand_in("../project", "right = 1\n", part)
     for part in ("csv", "nanouft/__pycache__"):
         Path("project", part).mkdir()
     monkeypatch.setattr(grade, "ROOT", Path("project").resolve())
@@ -354,14 +323,6 @@ def test_a_process_that_ends_before_it_begins_is_no_wrong_program(monkeypatch, c
     assert not Path("out/points.csv").exists()
 
 
-def test_two_that_grade_into_one_folder_do_not_lose_marks(graded, capsys):
-    hand_in("ann", KEY)
-    table("ex12")
-    with locked(Path("out"), "seed.txt"):
-        assert command(grade.main, ["all", "--out", "out"]) == 2
-    assert "another process works there" in capsys.readouterr().err
-
-
 # ---- in processes of their own -------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def of_class(tmp_path_factory) -> dict[str, list[dict]]:
@@ -382,6 +343,7 @@ def of_class(tmp_path_factory) -> dict[str, list[dict]]:
         for name, source in {"ex12.py": "from ex03 import halve\nfrom helper import grpo_push\n",
                              "ex03.py": "halve = 2\n", "helper.py": RIGHT}.items():
             hand_in("neighbours", source, f"week 2/{name}")
+        hand_in("index", notebook("def grpo_push(logp=[][1]):\n    return 1"), "my work.ipynb")
         return {name: json.loads(Path("out", f"{name}.json").read_text())["tests"]
                 for name in table("ex12")}
 
@@ -391,6 +353,7 @@ def test_limits_are_told_apart_and_a_process_that_a_file_ends_costs_one_task(of_
     """Another one goes on with the next. A file imports its neighbours."""
     for name, (_, words) in ENDS.items():
         assert words in of_class[name][1]["output"], name
+    assert "my work.ipynb stops when it is loaded: Ind" in of_class["index"][1]["output"]
     scores = {name: [mark["score"] for mark in marks] for name, marks in of_class.items()}
     assert {name for name, x in scores.items() if sum(x)} == {"ends 12a", "neighbours"}
     assert scores["ends 12a"] == scores["neighbours"] == [0, 1]
@@ -401,40 +364,32 @@ def test_a_program_sees_nothing_that_it_does_not_need_and_changes_nothing(of_cla
     assert f"ValueError: {SEEN}\n" in of_class["spy"][1]["output"]
 
 
-def forged(program: str, monkeypatch) -> str:
-    """What is found of a process that writes its lines itself."""
+@pytest.mark.parametrize("lines", [
+    "say('begin', '12a')\nwhile True: say('', 1000 * 'x')",
+    "for k in '12':\n    say('begin', '12a')\n    say('Error' * (k == '1'), k)\nsay('end', '')"])
+def test_lines_that_a_process_writes_itself_are_no_result(lines, monkeypatch):
+    """One that writes for ever waits for the judge, slow here at the first line, whose memory it
+    would fill. One that begins twice does not take back what was wrong."""
+    said = Path("said").resolve()
     text = f"""
 import json, os
 def say(*x):
     os.write(1, json.dumps([{{}}, *x]).encode() + b"\\n")
-    open({str(Path("said").resolve())!r}, "a").write("x")
-{program}"""
+    open({str(said)!r}, "a").write("x")
+{lines}"""
     monkeypatch.setattr(child, "container", lambda *told: [sys.executable, "-c", text])
-    job = child.Job("12a", "", "ex12.py", Path.cwd(), "", None, [], 1)
-    return child.run_all([job], Path.cwd(), [])["12a"]
-
-
-def test_who_writes_for_ever_waits_for_the_judge(monkeypatch):
-    """Its lines would fill the teacher's memory."""
-    monkeypatch.setattr(child, "from_line",     # slow at the first one
+    monkeypatch.setattr(child, "from_line",
                         lambda line: time.sleep(len(line) < 100) or from_line(line))
-    found = forged("say('begin', '12a')\nwhile True: say('', 1000 * 'x')", monkeypatch)
-    assert "no result" in found
-    assert child.MOST <= len(Path("said").read_text()) < 4 * child.MOST
-
-
-def test_who_begins_twice_does_not_take_back_what_was_wrong(monkeypatch):
-    begins = "say('begin', '12a')\n"
-    found = forged(begins + "say('Error', 'wrong')\n" + begins + "say('', '')\nsay('end', '')",
-                   monkeypatch)
-    assert "no result" in found
+    job = child.Job("12a", "", "ex12.py", Path.cwd(), "", None, [], 1)
+    assert "no result" in child.run_all([job], Path.cwd(), [])["12a"]
+    assert "while" not in lines or child.MOST <= len(said.read_text()) < 4 * child.MOST
 
 
 @POSIX
 @pytest.mark.slow
 def test_nothing_that_a_program_does_gives_it_a_point_or_costs_another_one():
     """Without a container a program may end its judge, here this test."""
-    for name, source in (CHEATS | HOSTILE).items():
+    for name, source in HOSTILE.items():
         if name != "server" or not child.no_container():
             hand_in(name, source)
     hand_in("honest", RIGHT)
@@ -533,6 +488,8 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, 
         seen.append((Path("arena.csv").read_text().count("/mine"), seed))
         return {"score": 50, "lead": 1.0, "half": 0.5}
     monkeypatch.setattr(arena, "enter", enter)
+    with pytest.raises(UserError, match="invalid number value: 'nan'"):
+        arena.main(["all", "--guess", "nan"])
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
     for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):

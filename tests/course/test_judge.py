@@ -1,6 +1,5 @@
 """The judge of all tasks: a right program is right in any style, a listed mistake has its sentence,
 any other slip is refused, and what the stubs say holds."""
-import ast
 import os
 import re
 from collections.abc import Iterator
@@ -8,16 +7,15 @@ from dataclasses import replace
 from inspect import getsource
 from itertools import product, takewhile
 from pathlib import Path
+from tokenize import NUMBER, generate_tokens
 
 import pytest
 import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
-from programs.wrong import OWN_STYLE
 
-from lessons.behind.tasks import call, check, papers, parts
+from lessons.behind.tasks import call, check, parts
 from lessons.behind.tasks.call import attempts
 from lessons.behind.tasks.limits import TooLong
-from lessons.behind.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.behind.tasks.task import (
     STUBS,
     UNTOUCHED,
@@ -31,7 +29,6 @@ from lessons.behind.tasks.task import (
     tasks,
 )
 from nanouft import simple, world
-from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, load
 
@@ -95,15 +92,6 @@ def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monk
 
 
 # ---- the key, and its mistakes -------------------------------------------------------------------
-def test_of_many_wrong_cases_the_smallest_is_shown(tmp_path, monkeypatch, capsys):
-    smallest = KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])     # as the seed draws it
-    monkeypatch.chdir(tmp_path)
-    Path("ex14.py").write_text(f"def {KNOWN['14a'].name}(*given):\n    return -1\n")
-    assert check.main("14a --folder . --seed 5".split()) == 1
-    said = capsys.readouterr().out
-    assert "Right in 0 of" in said and smallest in said
-
-
 @pytest.mark.parametrize("name", marked(KNOWN, SLOW))
 def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, small_base):
     task, judge = KNOWN[name], Judge(KNOWN[name], 5)
@@ -132,28 +120,18 @@ def test_no_mistake_is_called_right_or_by_the_name_of_another_by_any_of_twelve_d
             assert judge.of(program).told.endswith("\n    " + mistake[2])
 
 
-OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
-         ast.Pow: ast.Mult, ast.USub: ast.UAdd, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
-         ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn,
-         ast.And: ast.Or, ast.Or: ast.And}
+OTHER = {"+": "-", "-": "+", "+=": "-=", "*": "/", "/": "*", "**": "*", "<": "<=", "<=": "<",
+         ">": ">=", ">=": ">", "==": "!=", "!=": "==", "in": "not in", "and": "or", "or": "and"}
 
 
 def slips(source: str) -> Iterator[str]:
     """The source with one operator, comparison or number changed, each of them in turn."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        for field, old in [*ast.iter_fields(node)]:
-            if type(old) in OTHER:
-                new = OTHER[type(old)]()
-            elif field == "ops" and type(old[0]) in OTHER:
-                new = [OTHER[type(old[0])]()]
-            elif field == "value" and type(old) in (int, float):
-                new = old + 1
-            else:
-                continue
-            setattr(node, field, new)
-            yield ast.unparse(tree)
-            setattr(node, field, old)
+    lines = source.splitlines(keepends=True)
+    for kind, text, (row, start), (_, end), line in generate_tokens(iter(lines).__next__):
+        new = f"({text} + 1)" if kind == NUMBER else OTHER.get(text)
+        if new:
+            changed = line[:start] + new + line[end:]
+            yield "".join([*lines[:row - 1], changed, *lines[row:]])
 
 
 @pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
@@ -215,14 +193,6 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("18a", "right <= gate", "right <= gate and right < 1"),
     ("18a", "x == 1 for", "x > 0.98 for"),
     ("18a", "a / (K * n)", "a / (K * min(n, 99))")]
-NEARLY_RIGHT = [        # and what is wrong in many places, but seldom by much
-    ("05a", "at = at * ice", "at = at * ice + 0 * at.roll(1) + 0.01 * ice"),
-    ("09a", "    return", "    score = min([.2, .4, .5, .7, .9, 1], key=lambda x: abs(x - score))\n"
-     "    return")]
-
-
-def planted(name: str, part: str, instead: str):
-    return program_of(KNOWN[name], source_with(KNOWN[name], ((part, instead, ""),)))
 
 
 @pytest.mark.parametrize("name, part, instead", EDGES)
@@ -233,14 +203,9 @@ def test_an_edge_is_listed_and_not_drawn(name, part, instead):
     assert {*map(id, KNOWN[name].always)} < {*map(id, judge.cases)}
     judge.cases = KNOWN[name].always
     assert not refused(judge, KNOWN[name].right)
-    assert refused(judge, planted(name, part, instead), 0.3)
+    program = program_of(KNOWN[name], source_with(KNOWN[name], ((part, instead, ""),)))
+    assert refused(judge, program, 0.3)
     assert {name for name, *_ in EDGES} == {*EXERCISES}
-
-
-@pytest.mark.parametrize("name, part, instead", NEARLY_RIGHT)
-def test_no_draw_calls_right_what_is_nearly_right(name, part, instead):
-    program = planted(name, part, instead)
-    assert all(refused(Judge(KNOWN[name], seed), program, 0.1) for seed in range(40))
 
 
 @pytest.mark.parametrize("name, setting", [(name, x) for name in PAPERS
@@ -254,20 +219,6 @@ def test_a_class_has_the_settings_of_its_page(name, setting):
     judge = Judge(KNOWN[name], 5)
     judge.cases = judge.cases[-1:]
     assert not judge.of(right).told and setting in judge.of(other).told
-
-
-def test_a_constant_of_ours_that_a_file_changes_stays_ours(tmp_path, small_base):
-    source = KNOWN["una_loss"].source.replace("BETA *", "5.0 *")
-    assert "Right in " in told("una_loss", "from torch import Tensor\nfrom nanouft import simple\n"
-                               "simple.BETA = 5.0\nsimple.METHODS['una'] = ()\n" + HEAD
-                               + source.replace("log_ratio", "simple.log_ratio"), tmp_path)
-    assert simple.BETA == 0.1 and len(simple.METHODS["una"]) == 4
-
-
-def test_of_an_integer_mask_no_line_says_anything_else(tmp_path):
-    program = getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]")
-    said = told("padded", HEAD + "from torch import Tensor\n" + program, tmp_path)
-    assert said.splitlines()[-1] == "    the mask is no tensor of floats"
 
 
 def test_a_mask_is_drawn_in_any_form():
@@ -325,57 +276,28 @@ def test_the_example_of_a_stub_is_right_and_is_tried(name, sentence, wanted):
 def test_a_gradient_that_is_checked_is_announced(name):
     """Else a right program in numpy is refused, and nobody can know why. The docstring names the
     arguments that it flows to."""
-    exercise, seen = KNOWN[name], {}
+    exercise = KNOWN[name]
     stub = getattr(load(STUBS / exercise.file), exercise.name)
-    for k in range(5):
-        seen |= {what: slope for what, slope in
-                 exercise.look(exercise.right, *exercise.draw(Draw(f"{k}"))).items()
-                 if "gradient" in what and (slope.any() or what not in seen)}
     told = re.search(r"[Gg]radient flows to ([^.]+)\.", stub.__doc__)
-    assert bool(told) == bool(seen), "it says so exactly if the key checks one"
-    for what, slope in seen.items():
-        if slope.any():
-            assert re.findall(r"\w+", what)[-1] in re.findall(r"\w+", told[1])
-
-
-LAWS = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
-    "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
-    "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
-    "anchored": ({"lam": 0.0}, "dft")}
-LAW_CASE = {"iw_sft": Case("law", 3, 2, 1, noise=0.0),
-            "eaft": Case("law", 3, 2, 1, noise=0.0, spread=0.0)}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LAWS)
-def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
-    """Where nothing is pushed, all answers are right. EAFT's model has no weight but one bias: it
-    finds all tokens equally likely, and still there is a gradient."""
-    def with_bias(case):
-        model = tiny_model(case)
-        if name == "eaft":
-            torch.nn.init.ones_(model.ln_f.bias)
-        return model
-    monkeypatch.setattr(papers, "tiny_model", with_bias)
-    (settings, like), case = LAWS[name], LAW_CASE.get(name, Case("law", 3, 2, 3))
-    got = losses_and_gradients(KNOWN[name].right(**settings), case,
-                               lambda rows, texts: [1.0] * len(texts))["gradient"]
-    if like is None:
-        assert got.norm() < 1e-6
-    else:
-        wanted = losses_and_gradients(find(like)(), case)["gradient"]
-        assert 0 < wanted.norm() and (got - wanted).norm() < 1e-4 * wanted.norm()
+    flows = {what.rstrip(":").split()[-1] for case in exercise.always
+             for what, slope in exercise.look(exercise.right, *case).items()
+             if "gradient" in what and slope.any()}
+    assert flows == {*re.findall(r"\w+", told[1] if told else "")} - {"and"}
 
 
 # ---- programs of somebody else -------------------------------------------------------------------
-@pytest.mark.parametrize("name", marked([*RIGHT, *parts.PARTS], parts.PARTS))
+OTHERS = re.findall(r"^def (\w+)", OTHERWISE, re.M)
+
+
+@pytest.mark.parametrize("name", marked([*RIGHT, *OTHERS], OTHERS))
 def test_a_right_program_in_another_style_is_right(name, tmp_path):
     assert told(name, HEAD + RIGHT.get(name, OTHERWISE), tmp_path) == ""
 
 
 @pytest.mark.parametrize("method", ["ift", "dpo"])
 def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(HEAD + OTHERWISE)
+    (tmp_path / "mine.py").write_text(
+        "\n".join(["from nanouft.simple import *", *(KNOWN[x].source for x in parts.PARTS)]))
     monkeypatch.setattr(simple, "ROWS", 2)
     monkeypatch.setitem(simple.METHODS, method, (*simple.METHODS[method][:3], 2))
     mine = load(tmp_path / "mine.py")
@@ -398,30 +320,29 @@ def test_two_mistakes_at_once_are_both_named():
     assert tried > len(EXERCISES) / 2
 
 
-@pytest.mark.parametrize("name, words", OWN_STYLE)
-def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path, small_base):
-    said = told(name, HEAD + OWN_STYLE[name, words], tmp_path)
+OWN_STYLE = [   # a right program in another style, its part, what is wrong there, and the sentence
+    ("07a", " - ref[0] + ref[1]", "", "The reference is missing"),
+    ("12a", "R - R.mean()", "R - total / K", "REINFORCE has one baseline"),
+    ("15a", "[*row, 0]", "[*row, row[-1]]", "After the last token the critic's prediction is 0"),
+    ("luffy", "/ len(group)", "/ (K + 1)", "A prompt without a demonstration"),
+    ("padded", "= some, mask", "= some, 1", "The question counts as well"),
+    ("ift_loss", "GAMMA ** apart", "1.0 ** apart", "Later losses are not discounted")]
+
+
+@pytest.mark.parametrize("name, part, instead, words", OWN_STYLE)
+def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, part, instead, words,
+                                                                tmp_path, small_base):
+    said = told(name, HEAD + RIGHT.get(name, OTHERWISE).replace(part, instead), tmp_path)
     assert words in said.splitlines()[-1] and "And: " not in said, said
 
 
-@pytest.mark.parametrize("name", ["luffy", "srft"])
-def test_a_students_file_does_not_take_the_place_of_ours_with_its_name(name, tmp_path):
-    """The judge read the student's file for the right one, and ended in a traceback."""
-    mistake = KNOWN[name].mistakes[0]
-    said = told(name, source_with(KNOWN[name], (mistake,)), tmp_path)
-    assert said.endswith("\n    " + mistake[2])
-    theirs = told(name, "class Mine: 0\n", tmp_path)
-    assert "one subclass of Objective" in theirs and told(name, KNOWN[name].source, tmp_path) == ""
-
-
-OURS = "from lessons.behind.tasks.parts import OURS\ndef sft_loss(*args):\n    return "
+TYPED = "from torch import Tensor\n" + HEAD
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
     ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
     ("02a", "def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "    It changes its arg"),
-    ("02a", "def response_mask(*x):\n    raise KeyboardInterrupt", "You stopped it by Ctrl-C\n"),
     ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
     ("02a", "from lessons.behind.keys import ex02\ndef response_mask(x):\n"
@@ -430,19 +351,28 @@ LINES = [       # task, program, what is said
      "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
     ("01a", "from lessons.behind.keys import ex01\ndef attention(q, k, v):\n"
      "    return ex01.attention(q.clamp(-9, 9), k, v)", "gives for a 50 times larger q"),
-    ("sft_loss", OURS + "OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
-    ("log_ratio", "from torch import Tensor\n" + HEAD
-     + getsource(simple.log_ratio).replace(".detach()", ""),
-     "reaches the reference as well")]
+    ("sft_loss", "from lessons.behind.tasks.parts import OURS\ndef sft_loss(*args):\n"
+     "    return OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
+    ("log_ratio", TYPED + getsource(simple.log_ratio).replace(".detach()", ""),
+     "reaches the reference as well"),
+    ("padded", TYPED + getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]"),
+     "    the mask is no tensor of floats\nEND"),
+    # a constant that a file changes stays ours, and so does a file of ours with its name
+    ("una_loss", TYPED + "from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()"
+     "\n" + getsource(simple.una_loss).replace("BETA", "5.0").replace("log_", "simple.log_"),
+     "the loss is "),
+    *((name, source_with(KNOWN[name], (mistake := KNOWN[name].mistakes[0],)), mistake[2])
+      for name in ("luffy", "srft")),
+    ("luffy", "class Mine: 0\n", "one subclass of Objective")]
 
 
 @pytest.mark.parametrize("name, program, words", LINES)
 def test_what_a_sentence_cannot_say_gets_a_line(name, program, words, tmp_path, small_base):
-    assert words in told(name, program, tmp_path)
+    assert words in f"{told(name, program, tmp_path)}\nEND"
 
 
 # ---- the command ---------------------------------------------------------------------------------
-def test_a_word_means_a_task_a_file_or_a_lesson():
+def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
     for name, task in KNOWN.items():
         file = [x for x in KNOWN if KNOWN[x].file == task.file]
         assert chosen([task.file[:-3]]) == file
@@ -451,12 +381,7 @@ def test_a_word_means_a_task_a_file_or_a_lesson():
     assert (chosen(["12"]), chosen(["12b"])) == (["12a"], ["12b"]), "the lessons 12 and 12b"
     with pytest.raises(UserError, match="there is no task 99"):
         chosen(["99"])
-
-
-def test_exercises_come_first_as_their_lessons_do():
-    files = [*dict.fromkeys(task.file[:-3] for task in tasks().values())]
-    exercises = sorted(x for x in files if x.startswith("ex"))
-    assert files[:len(exercises) + 1] == [*exercises, "mine"]
+    assert [*KNOWN][:len(EXERCISES + [*parts.PARTS])] == [*sorted(EXERCISES), *parts.PARTS]
 
 
 def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
@@ -485,44 +410,39 @@ def test_the_code_to_mend_is_not_named_before_the_letters_are_right(tmp_path, ca
             assert re.findall(r"^(silent: \w+)  ", said, re.M) == shown
 
 
-PRINTS = {
-    "02a": "def response_mask(*x):\n    print('mine')\n    return []",
-    "sft_loss": "def sft_loss(*x):\n    print('mine')\n    return 0.0"}
-
-
-def test_who_stops_the_check_of_all_is_told_of_no_mistake(tmp_path, capsys, monkeypatch):
-    """With a name, it says where the program was: a loop without an end."""
-    monkeypatch.chdir(tmp_path)
-    Path("ex02.py").write_text("def response_mask(*x):\n    raise KeyboardInterrupt\n")
-    with pytest.raises(KeyboardInterrupt):
-        check.main(["--folder", "."])
-    assert "wrong" not in capsys.readouterr().out
-    check.main(["02a", "--folder", "."])
-    assert "You stopped it by Ctrl-C\n    line 2: raise" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", PRINTS)
-def test_what_a_program_prints_is_shown_and_nothing_that_ours_prints(name, tmp_path, small_base,
-                                                                     capsys):
-    assert told(name, HEAD + PRINTS[name], tmp_path)
+def test_what_a_program_prints_is_shown_and_nothing_that_ours_prints(tmp_path, capsys):
+    assert told("02a", "def response_mask(*x):\n    print('mine')\n    return []", tmp_path)
     assert Judge(KNOWN["train"], 5).ours(simple.train, 0).values
     assert {*capsys.readouterr().out.splitlines()} == {"mine"}
 
 
+FILES = {       # of one folder
+    "ex02.py": "def response_mask(*x):\n    raise KeyboardInterrupt\n",
+    "ex12.py": "import os\nfrom neighbour_of_ex12 import advantages\n"
+               "def grpo_push(*x):\n    raise ValueError(os.getpid())\n",
+    "neighbour_of_ex12.py": KNOWN["12a"].source,
+    "ex14.py": "def seeds_needed(*given):\n    return -1\n"}
+ASKED = {       # words of the command, what is said: of many wrong cases the smallest is shown
+    "14a --seed 5": ["Right in 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
+    "02a": ["You stopped it by Ctrl-C\n    line 2: raise"],
+    "12a 12b 3": ["12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
+                  f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"]}
+
+
 def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_are_refused(
         tmp_path, capsys, monkeypatch):
-    """Before a line of them has run."""
-    (tmp_path / "neighbour_of_ex12.py").write_text(KNOWN["12a"].source)
-    (tmp_path / "ex12.py").write_text("import os\nfrom neighbour_of_ex12 import advantages\n"
-                                      "def grpo_push(*x):\n    raise ValueError(os.getpid())\n")
-    words = ["12a", "12b", "3", "--folder"]
-    assert command(check.main, [*words, str(tmp_path)]) == 2
+    """Before a line of them has run. Whoever stops the check of all is told of no mistake."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    assert command(check.main, ["12a", "--folder", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "go there and type --folder . (python -m lessons grade runs" in told.err
     assert "12a" not in told.out
     monkeypatch.chdir(tmp_path)
-    assert command(check.main, [*words, "."]) == 1
-    said = capsys.readouterr().out
-    for words in ("12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
-                  f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"):
-        assert words in said
+    for words, wanted in ASKED.items():
+        assert command(check.main, [*words.split(), "--folder", "."]) == 1
+        said = capsys.readouterr().out
+        assert all(x in said for x in wanted), said
+    with pytest.raises(KeyboardInterrupt):
+        check.main(["--folder", "."])
+    assert "wrong" not in capsys.readouterr().out

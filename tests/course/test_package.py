@@ -56,11 +56,9 @@ def test_the_source_archive_has_every_file_and_makes_the_wheel(tmp_path):
 
 def messages(tree: ast.AST) -> list[str]:
     """The strings of a file that are no docstrings."""
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree)
-                  if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-                  and ast.get_docstring(node) is not None}
+    docstrings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
     return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
-            and isinstance(node.value, str) and id(node) not in docstrings]
+            and isinstance(node.value, str) and node not in docstrings]
 
 
 def asked(tree: ast.AST) -> list[str]:

@@ -8,7 +8,7 @@ from programs.right import RIGHT as IN_OTHER_STYLES
 RIGHT = f"import torch\n{tasks()['12b'].source}"
 OTHERWISE = HEAD + IN_OTHER_STYLES["12b"]
 WRONG = "def grpo_push(logp, old, ref, A, eps, beta):\n    "
-CHEATS = {
+HOSTILE = {     # by which nobody gets a point, and nobody else loses one
     "judge": "import sys\nfor name in [x for x in sys.modules if x.startswith('lessons.')]:\n"
              "    for what in ('Judge', 'verdict', 'compared', 'differ', 'new_mark'):\n"
              "        setattr(sys.modules[name], what, lambda *x, **how: '')\n"
@@ -16,23 +16,21 @@ CHEATS = {
     "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
               "    except OSError:\n        pass\nos._exit(0)",
     "objects": "import torch\nclass Any(torch.Tensor):\n    __eq__ = lambda *x: True\n"
-               + WRONG + "return torch.zeros(()).as_subclass(Any)"}
+               + WRONG + "return torch.zeros(()).as_subclass(Any)",
+    "surrogate": WRONG + "raise ValueError('\\ud800')",
+    "deep": WRONG + "return " + "-" * 2500 + "1",
+    "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
+    "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
+    "key": "from lessons.behind.keys.ex12 import grpo_push",
+    "key by an old name": "from lessons.keys.ex12 import grpo_push",
+    "forged end": "import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, b'[{}, "
+                  "\"end\", \"\"]\\n')\n    except OSError:\n        pass\n" + WRONG + "return 0"}
 ENDS = {        # and the words that are told
     "loop": (WRONG + "while True: pass", "line 2: while True: pass"),
     "loop at import": ("while True: pass\n" + WRONG + "pass", "stops when it is loaded: TooLong"),
     "sleep": ("import time\n" + WRONG + "time.sleep(999)", "seconds on the clock"),
     "memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "allocate memory"),
     "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3)")}
-HOSTILE = {
-    "surrogate": WRONG + "raise ValueError('\\ud800')",
-    "deep": WRONG + "return " + "-" * 2500 + "1",
-    "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
-    "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
-    "key": "from lessons.behind.keys.ex12 import grpo_push",
-    "key by an old name": "from lessons.keys.ex12 import grpo_push"}
-HOSTILE["forged end"] = ("import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, "
-                         "b'[{}, \"end\", \"\"]\\n')\n    except OSError:\n        pass\n"
-                         + WRONG + "return 0")
 FLOOD = ("import os\n" + WRONG + "while True:\n        for fd in range(3, 30):\n            try:\n"
          "                os.write(fd, b'[{}, \"%s\", \"12b\"]\\n')\n            except OSError:\n"
          "                pass\n")

@@ -1,13 +1,12 @@
 """Right programs in a style that is not the key's: numpy where no gradient is asked for, einsum,
-loops over ragged rows, nanmean, bisection, autograd in place of paper, plain lists, fractions; the
-classes of papers with probabilities in place of their logarithms."""
+autograd in place of paper, plain lists, fractions; the classes of papers with probabilities in
+place of their logarithms."""
 HEAD = """import copy, fractions, itertools, math, statistics
 import numpy as np
 import torch
 import torch.nn.functional as F
 from nanouft.objective import Objective
-from nanouft.simple import BETA, FALL, GAMMA, KL, LAM, METHODS, MU, MU_END, ROWS
-from nanouft.simple import sample_answers, tokens
+from nanouft.simple import GAMMA, KL, METHODS, ROWS, sample_answers, tokens
 
 
 def chances(model, s):                          # of all tokens, and of those that stand there
@@ -42,11 +41,6 @@ def response_mask(tokens):
             out += [inside]
     return np.asarray(out, dtype=np.int8)[1:]
 """,
-    "03a": """
-def policy_gradient(p, r):                      # the Jacobian of the softmax
-    J = np.diag(p.numpy()) - np.outer(p.numpy(), p.numpy())
-    return J @ r.numpy()
-""",
     "04a": """
 def own_guess(inputs, mask, likeliest):         # lists, row by row
     return [[int(likeliest[b, i - 1] if i and mask[b, i - 1] else inputs[b, i])
@@ -73,13 +67,8 @@ def margins_and_losses(now, ref, beta):         # softplus
     return h, F.softplus(-h)
 """,
     "08a": """
-def fades_at(share, beta, gamma):               # bisection
-    low, high = -1e4, 1e4
-    for _ in range(200):
-        D = (low + high) / 2
-        x = min(700.0, beta * D - gamma)
-        low, high = (D, high) if 1 / (1 + math.exp(x)) > share else (low, D)
-    return D
+def fades_at(share, beta, gamma):               # from sigmoid(gamma - beta D) = share
+    return (gamma - torch.logit(torch.tensor(share, dtype=torch.double))) / beta
 """,
     "09a": """
 def largest_push(score):                        # a grid
@@ -87,12 +76,9 @@ def largest_push(score):                        # a grid
     return s[np.argmax((score - s) * s * (1 - s))]
 """,
     "10a": """
-def wrong_shares(r, r_bar, wrong, k):           # lists
-    rows = sorted((1 / (1 + math.exp(a - b)), w) for a, b, w in zip(*(
-        x.tolist() for x in (r, r_bar, wrong))))
-    kept = [w for _, w in rows[k:]]
-    return [sum(w for _, w in rows) / len(rows), sum(t * w for t, w in rows)
-            / sum(t for t, _ in rows), sum(kept) / len(kept)]
+def wrong_shares(r, r_bar, wrong, k):           # numpy
+    trust, wrong = 1 / (1 + np.exp((r - r_bar).double().numpy())), wrong.numpy()
+    return wrong.mean(), np.average(wrong, weights=trust), wrong[np.argsort(trust)[k:]].mean()
 """,
     "11a": """
 def best_of_n(n, likes, scores):                # by counting
@@ -115,11 +101,6 @@ def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
     loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
     return -torch.autograd.grad(loss.sum(), x)[0]
 """,
-    "13a": """
-def pushes(p):                                  # autograd
-    x = torch.tensor(math.log(p), dtype=torch.double, requires_grad=True)
-    return [-torch.autograd.grad(loss, x)[0] for loss in (-x.exp().detach() * x, -x.exp() * x)]
-""",
     "14a": """
 def seeds_needed(difference, sd, t):            # in squares
     fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
@@ -132,33 +113,19 @@ def gae(R, V, gamma, lam):                      # a sum of later deltas, in list
     return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
             for d in delta]
 """,
-    "16a": """
-def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd
-    x = torch.logit(torch.tensor(s, dtype=torch.double)).requires_grad_()
-    gain = (s * (1 - s) * delta / long * F.logsigmoid(x)
-            + (1 - s) * -s * delta / short * F.logsigmoid(-x))
-    return torch.autograd.grad(gain, x)[0]
-""",
     "17a": """
-def tokens_until(share, gamma):                 # closed forms
-    for N in range(2, 5000):
-        if gamma == 1:
-            weight = 2 / (N + 1)
-        else:
-            weight = N * (1 - gamma) / (N - gamma * (1 - gamma ** N) / (1 - gamma))
-        if weight < share:
-            return N
+def tokens_until(share, gamma):                 # all lengths at once
+    N = np.arange(1, 5000)
+    short = N[N < share * np.cumsum(np.cumsum(gamma ** (N - 1.0)))]
+    return short[0] if len(short) else None
 """,
     "18a": """
-def pushes_of_hpt(scores, lengths, shown, gate):    # by autograd
-    scores, K = torch.tensor(scores, dtype=torch.double), len(scores)
-    logp = [torch.zeros(n, dtype=torch.double, requires_grad=True) for n in [*lengths, shown or 1]]
-    A = (scores - scores.mean()) / (scores.std() + 1e-4)
-    loss = -sum(A[k] * logp[k].mean() for k in range(K)) / K
-    if shown > 0 and (scores == 1).double().mean() <= gate:
-        loss = -logp[K].mean()
-    slopes = torch.autograd.grad(loss, logp, allow_unused=True)
-    return [0.0 if slope is None else -slope[0].item() for slope in slopes]
+def pushes_of_hpt(scores, lengths, shown, gate):    # numpy
+    s = np.array(scores)
+    if shown > 0 and np.mean(s == 1) <= gate:
+        return np.append(0 * s, 1 / shown)
+    advantage = (s - s.mean()) / (s.std(ddof=1) + 1e-4)
+    return np.append(advantage / np.array(lengths) / len(s), 0)
 """,
     "psft": """
 class Mine(Objective):
@@ -267,7 +234,9 @@ class Mine(Objective):
         return -gain / sum(batch.tokens.values()) - copied, {}
 """,
 }
-OTHERWISE = '''                                 # all parts of mine.py
+# Of mine.py a part of each kind of case: padding, a number of each token, a run, a loss, and a loss
+# whose gradient alone counts.
+OTHERWISE = '''
 def padded(chats, tok):
     T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
     ids = np.full((len(chats), T), tok.pad)
@@ -282,68 +251,25 @@ def token_logp(logits, targets):
         targets.shape)
 
 
-def sft_loss(model, reference, rows, tok, step):
-    total = 0
-    for row in rows:                                        # each alone, without padding
-        inputs, targets, mask = tokens([row], "answer", tok)
-        total = total - token_logp(model(inputs), targets)[mask == 1].mean() / len(rows)
-    return total
-
-
 def train(model, rows, tok, objective, steps, reference=None):
     loss_of, _, rate, _ = METHODS[objective]
     start = copy.deepcopy(model) if reference is None else reference
-    weights = list(model.parameters())
-    m, v = [torch.zeros_like(p) for p in weights], [torch.zeros_like(p) for p in weights]
-    up, losses = max(1, int(steps / 10 + 0.5)), []
-    for k in range(steps):                                  # AdamW by hand
+    weights, losses = list(model.parameters()), []
+    up = max(1, int(steps / 10 + 0.5))
+    adam = torch.optim.Adam(weights, rate, (0.9, 0.95))     # and the rate by a schedule
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: (k + 1) / up if k < up else (
+        1 + math.cos(math.pi * (k - up) / max(1, steps - up))) / 2)
+    for k in range(steps):
         loss = loss_of(model, start, rows[k * ROWS:][:ROWS], tok, k)
         slopes = torch.autograd.grad(loss, weights)
         norm = sum(g.square().sum() for g in slopes).sqrt().item()
-        share = (k - up) / max(1, steps - up)
-        now = rate * ((k + 1) / up if k < up else (1 + math.cos(math.pi * share)) / 2)
-        with torch.no_grad():
-            for p, g, a, b in zip(weights, slopes, m, v):
-                g = g / max(1.0, norm)
-                a.mul_(0.9).add_(0.1 * g)
-                b.mul_(0.95).add_(0.05 * g * g)
-                p -= now * a / (1 - 0.9 ** (k + 1)) / ((b / (1 - 0.95 ** (k + 1))).sqrt() + 1e-8)
+        for p, g in zip(weights, slopes):
+            p.grad = g / max(1.0, norm)
+        adam.step()
+        schedule.step()
         losses.append(loss.item())
         print("a line for each step")
     return np.array(losses)
-
-
-def log_ratio(model, reference, rows, side, tok):
-    inputs, targets, mask = tokens(rows, side, tok)
-    with torch.no_grad():
-        before = torch.einsum("bt,bt->b", token_logp(reference(inputs), targets), mask)
-    return torch.einsum("bt,bt->b", token_logp(model(inputs), targets), mask) - before, mask.sum(1)
-
-
-def dpo_loss(model, reference, rows, tok, step):
-    margins = [log_ratio(model, reference, [row], "chosen", tok)[0]
-               - log_ratio(model, reference, [row], "rejected", tok)[0] for row in rows]
-    return F.softplus(-BETA * torch.cat(margins)).mean()
-
-
-def una_loss(model, reference, rows, tok, step):
-    nats, _ = log_ratio(model, reference, rows, "answer", tok)
-    score = np.array([1 if row.score is None else row.score for row in rows], dtype=np.float32)
-    return F.mse_loss(1 / (1 + torch.exp(-BETA * nats)), torch.from_numpy(score))
-
-
-def poft_loss(model, aligned, rows, tok, step):
-    nats, n = log_ratio(model, aligned, rows, "answer", tok)
-    return torch.logaddexp(torch.zeros(len(rows)), -nats / n).sum() / len(rows)
-
-
-def mix_in_own_guess(model, inputs, mask):
-    guess, ids, counts = model(inputs).detach().numpy().argmax(-1), inputs.numpy(), mask.numpy()
-    read = ids.copy()
-    for row, t in zip(*counts[:, :-1].nonzero()):
-        read[row, t + 1] = guess[row, t]
-    embeds = [model(x, want="embeds").detach() for x in (inputs, torch.from_numpy(read))]
-    return torch.lerp(*embeds, LAM)
 
 
 def ift_loss(model, reference, rows, tok, step):
@@ -368,22 +294,7 @@ def grpo_loss(model, reference, rows, tok, step):
         for k, own in enumerate(scores):
             at = prompt * len(scores) + k
             x, d = logp[at][mask[at] == 1], (before - logp)[at][mask[at] == 1]
-            gain = (own - mean) / (sd + 1e-4) * torch.exp(x - x.detach())
+            gain = (own - mean) / (sd + 1e-4) * x           # no ratio, but its gradient
             losses.append(torch.mean(KL * (torch.expm1(d) - d) - gain))
     return sum(losses) / len(losses)
-
-
-def chord_loss(model, reference, rows, tok, step):
-    total, n = 0, 0
-    for row in rows:                                        # one demonstration after the other
-        inputs, targets, mask = tokens([row], "answer", tok)
-        x = token_logp(model(inputs), targets)[mask == 1]
-        with torch.no_grad():
-            weight = torch.exp(x) - torch.exp(2 * x)
-        total, n = total - weight @ x, n + len(x)
-    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
-    logp = (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
-    gain = (score - score.mean(1)[:, None]) / (score.std(1)[:, None] + 1e-4)
-    w = MU_END if step >= FALL else MU_END + (MU - MU_END) * math.cos(math.pi * step / FALL / 2)**2
-    return w * total / n - (1 - w) * torch.mean(gain.flatten() * logp)
 '''
