@@ -289,26 +289,6 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
     assert seen == [["00a"], ["12a", "12b"]]
 
 
-@pytest.mark.parametrize("file", [
-    "project/nanouft/simple.py", "project/nanouft/torch.py", "project/lessons/behind/keys/ex12.py",
-    "project/nanouft/__pycache__/a.pyc", "project/sitecustomize.py", "project/csv/__init__.py",
-    "all/zoe/ex12.py"])
-def test_what_a_program_writes_over_ends_the_command_without_a_table(file, graded, monkeypatch,
-                                                                     capsys):
-    """It might cost those who come after it all their points, or give them some."""
-    for part in ("nanouft/simple.py", "lessons/behind/keys/ex12.py"):
-        hand_in("../project", "right = 1\n", part)
-    for part in ("csv", "nanouft/__pycache__"):
-        Path("project", part).mkdir()
-    monkeypatch.setattr(grade, "ROOT", Path("project").resolve())
-    hand_in("eve", f"open({str(Path(file).resolve())!r}, 'w').close()\n{KEY}")
-    hand_in("zoe", KEY)
-    assert command(grade.main, ["all", "ex12", "--out", "out"]) == 2
-    said = capsys.readouterr().err
-    assert f"{file} changed while the programs of " in said
-    assert "No table is written" in said and not Path("out/points.csv").exists()
-
-
 @POSIX
 def test_a_process_that_ends_before_it_begins_is_no_wrong_program(monkeypatch, capsys):
     """A full disk, or a PyTorch that cannot be read: what it says last is told."""

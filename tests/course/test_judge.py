@@ -13,9 +13,10 @@ import pytest
 import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
 
-from lessons.behind.tasks import call, check, parts
+from lessons.behind.tasks import call, check, papers, parts
 from lessons.behind.tasks.call import attempts
 from lessons.behind.tasks.limits import TooLong
+from lessons.behind.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.behind.tasks.task import (
     STUBS,
     UNTOUCHED,
@@ -29,6 +30,7 @@ from lessons.behind.tasks.task import (
     tasks,
 )
 from nanouft import simple, world
+from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, load
 
@@ -283,6 +285,35 @@ def test_a_gradient_that_is_checked_is_announced(name):
              for what, slope in exercise.look(exercise.right, *case).items()
              if "gradient" in what and slope.any()}
     assert flows == {*re.findall(r"\w+", told[1] if told else "")} - {"and"}
+
+
+LAWS = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
+    "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
+    "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
+    "anchored": ({"lam": 0.0}, "dft")}
+LAW_CASE = {"iw_sft": Case("law", 3, 2, 1, noise=0.0),
+            "eaft": Case("law", 3, 2, 1, noise=0.0, spread=0.0)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAWS)
+def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
+    """Where nothing is pushed, all answers are right. EAFT's model has no weight but one bias: it
+    finds all tokens equally likely, and still there is a gradient."""
+    def with_bias(case):
+        model = tiny_model(case)
+        if name == "eaft":
+            torch.nn.init.ones_(model.ln_f.bias)
+        return model
+    monkeypatch.setattr(papers, "tiny_model", with_bias)
+    (settings, like), case = LAWS[name], LAW_CASE.get(name, Case("law", 3, 2, 3))
+    got = losses_and_gradients(KNOWN[name].right(**settings), case,
+                               lambda rows, texts: [1.0] * len(texts))["gradient"]
+    if like is None:
+        assert got.norm() < 1e-6
+    else:
+        wanted = losses_and_gradients(find(like)(), case)["gradient"]
+        assert 0 < wanted.norm() and (got - wanted).norm() < 1e-4 * wanted.norm()
 
 
 # ---- programs of somebody else -------------------------------------------------------------------
