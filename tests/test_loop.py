@@ -21,14 +21,11 @@ from torch._dynamo.utils import counters
 
 from frozen_lake.learn import learn
 from frozen_lake.policies import Net
-from nanouft import flat, loop, rollout, simple, train, world
-from nanouft.batch import Batch, Seqs
+from nanouft import flat, loop, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
-from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -352,90 +349,70 @@ def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monke
 
 
 # ---- simple.py -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", [name for name in simple.METHODS if name != "chord"])
+@pytest.mark.parametrize("name", [x for x in simple.METHODS if x not in simple.SAMPLED])
 def test_simple_py_is_the_loop(name, place, monkeypatch):
-    """In double: what differs is not rounding. For GRPO the loop reads simple.py's answers, because
-    both round the log-probs of samples to fp32, after which a token may be drawn otherwise. Those
-    of the first step are compared. A tiny model never scores, so another score stands in. 15 steps
-    of SFT have a warm-up of two. Weights are compared together: AdamW gives one whose gradient is
-    rounding as large a step as any."""
-    n, rate = {"sft": 15, "grpo": 3}.get(name, 5), 2e-3
+    """In double: what differs is not rounding. 15 steps of SFT have a warm-up of two. Weights are
+    compared together: AdamW gives one whose gradient is rounding as large a step as any."""
+    n, rate, B = {"sft": 15}.get(name, 5), 2e-3, 6
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
-    monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
-    monkeypatch.setattr(simple, "ROWS", B := 6)
-    monkeypatch.setitem(loop.DTYPES, "fp32", torch.float64)      # Rollouts samples in double, too
+    monkeypatch.setattr(simple, "ROWS", B)
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
     o = OBJECTIVES[name](**settings.get(name, {}))
     by_simple, tok = start_model(str(place / "start"))
     model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
     with torch.no_grad():
         other.wpe.weight.mul_(2)                        # an aligned model is not the start model
-    by_kind = (world.rows("train", kind, n * B, 0) for kind in simple.METHODS[name][1])
+    by_kind = (world.rows("train", kind, n * B, 0) for kind in o.kinds())
     rows = [row for together in zip(*by_kind) for row in together][:n * B]
-    if o.on_policy:                                     # as a rollout sorts its prompts
-        rows = [row for i in range(0, n * B, B) for row in
-                sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
-    answers: list = []
-
-    def sampled(*args, **how):
-        said = generate(*args, **how)
-        if how["temperature"]:                          # not those of the mean score
-            answers.append(said)
-        return said
-
-    def sampled_again(*args, **how):
-        if len(answers) == n:
-            assert [a.ids for a in generate(*args, **how)] == [a.ids for a in answers[0]]
-        return answers.pop(0)
-    monkeypatch.setattr(simple, "generate", sampled)
-    monkeypatch.setattr(rollout, "generate", sampled_again)
     plain = simple.train(by_simple.double(), rows, tok, name, n, other if name == "poft" else None)
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
-    if o.on_policy:
-        source = Rollouts(encoded, o, Sampler(model, start, tok), lambda rows, texts: [
-            world.score("", text) for text in texts], Batching(B, n))
-    else:
-        models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
-        source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
+    models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
+    source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     update = loop.Update(optimizer, loop.warmup_cosine(rate, n, 0.1), clip=1.0)
     done = loop.steps(model, o, source, update, range(n))
-    rounding = 5e-6 if o.on_policy else 1e-6            # a rollout's advantages are in fp32
-    assert [float(s.sums["loss"]) for s in done] == pytest.approx(plain, abs=rounding)
+    assert [float(s.sums["loss"]) for s in done] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
     for weight, p in model.named_parameters():
         way, gap = (p - was[weight]).norm(), (p - theirs[weight]).norm()
         assert gap <= 0.005 * way, weight
 
 
-def test_simple_py_has_the_loss_of_chord(monkeypatch):
-    """Its gradient, at the top of the weight's fall, on the way and at its end. The loop has an
-    order of its own for demonstrations, so steps are compared and not a run."""
-    method = CHORD(weigh="phi", mu=simple.MU, mu_end=simple.MU_END, decay=simple.FALL / 20)
-    assert (method.samples, method.lr) == (simple.SAMPLES, simple.METHODS["chord"][2])
-    rows, model, tok = world.rows("train", "demos", 3, 0), shipped_base(), NANO
-    inputs, targets, mask, score = simple.sample_answers(model, rows, tok, 0)
-    monkeypatch.setattr(simple, "sample_answers", lambda *args: (inputs, targets, mask, score))
-    shown = [tok.chat(row.prompt, row.answer) if k == 0 else ([tok.pad] * 2, [0, 0])
-             for row in rows for k in range(simple.SAMPLES)]
-    seqs = {name: Seqs(i, t, m, (t != tok.pad).float()) for name, (i, t, m) in (
-        ("answer", (inputs, targets, mask)), ("demo", simple.padded(shown, tok)))}
-    batch, _ = method.credit(Batch.of(seqs, {"reward": score.flatten()}))
+@pytest.mark.parametrize("name, settings", [
+    ("grpo", {"beta": simple.KL}),
+    ("chord", {"weigh": "phi", "mu": simple.MU, "mu_end": simple.MU_END,
+               "decay": simple.FALL / 20})])
+def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeypatch):
+    """Their answers to prompts in the order of a rollout, and their gradients: CHORD's at the top
+    of the weight's fall, on the way and at its end."""
+    method, model, start, tok = OBJECTIVES[name](**settings), shipped_base(), nano(), NANO
+    rows = sorted(world.rows("train", "demos", 3, 0), key=lambda r: len(tok.prompt_ids(r.prompt)))
+    encoded, _ = encode(method.choose(rows), tok, model.cfg.n_ctx)
+    source = Rollouts(encoded, method, Sampler(model, start, tok), lambda rows, texts: [
+        world.score(r.prompt[0].text, x) for r, x in zip(rows, texts)], Batching(3, 1))
+    source.order = np.arange(3)[None]
+    batch = source.collect(0)
+    s = batch.seqs["answer"]
+    _, *sampled = told = simple.sample_answers(model, rows, tok, 0)
+    for x, y in zip((s.targets, s.mask, batch.per_row["reward"].view(3, -1)), sampled):
+        assert torch.equal(x, y)
+    monkeypatch.setattr(simple, "sample_answers", lambda *args: told)
     for step in (0, 4, 10, 17):
         batch.progress = step / 20
         method.forward(model, batch)
-        losses = (simple.chord_loss(model, model, rows, tok, step), method.loss(batch)[0])
+        by_simple = simple.METHODS[name][0](model, start, rows, tok, step)
         ours, theirs = (torch.cat([g.flatten() for g in torch.autograd.grad(
             loss, list(model.parameters()), allow_unused=True, materialize_grads=True)])
-            for loss in losses)
+            for loss in (by_simple, method.loss(batch)[0]))
         assert (ours - theirs).norm() < 1e-4 * theirs.norm(), step
 
 
 def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
     for name, (_, kinds, rate, _) in simple.METHODS.items():
         o = OBJECTIVES[name]()
-        assert name in ("grpo", "chord") or (kinds, rate) == (o.kinds(), o.lr), name
+        assert name == "grpo" or rate == o.lr, name
+        assert name in simple.SAMPLED or kinds == o.kinds(), name
 
 
 def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
