@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -218,11 +218,9 @@ def wait_for(what, seconds: float = 120) -> None:
 
 
 def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    with suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -496,12 +494,10 @@ def test_the_words_of_an_arm():
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
     ("sft dpo --data pairs.jsonl --reward r.py:f", "No such file"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
-    ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out full", "full: .*empty")])
+    ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out .", "empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
     write_jsonl(Path("few.jsonl"), PAIRS[:9])
     Path("pairs.ini").write_text("sft dpo")
-    Path("full").mkdir()
-    Path("full/mine.txt").touch()
     with pytest.raises((UserError, OSError), match=told):
         call(words)
     assert not RUNS.exists()

@@ -353,16 +353,17 @@ def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monke
 def test_simple_py_is_the_loop(name, place, monkeypatch):
     """In double: what differs is not rounding. 15 steps of SFT have a warm-up of two. Weights are
     compared together: AdamW gives one whose gradient is rounding as large a step as any."""
-    n, rate, B = {"sft": 15}.get(name, 5), 2e-3, 6
-    monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
+    (loss, kinds, own_rate, _), n, rate, B = simple.METHODS[name], {"sft": 15}.get(name, 5), 2e-3, 6
+    monkeypatch.setitem(simple.METHODS, name, (loss, kinds, rate, n))
     monkeypatch.setattr(simple, "ROWS", B)
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
     o = OBJECTIVES[name](**settings.get(name, {}))
+    assert (kinds, own_rate) == (o.kinds(), o.lr)
     by_simple, tok = start_model(str(place / "start"))
     model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
     with torch.no_grad():
         other.wpe.weight.mul_(2)                        # an aligned model is not the start model
-    by_kind = (world.rows("train", kind, n * B, 0) for kind in o.kinds())
+    by_kind = (world.rows("train", kind, n * B, 0) for kind in kinds)
     rows = [row for together in zip(*by_kind) for row in together][:n * B]
     plain = simple.train(by_simple.double(), rows, tok, name, n, other if name == "poft" else None)
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
@@ -386,7 +387,9 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
 def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeypatch):
     """Their answers to prompts in the order of a rollout, and their gradients: CHORD's at the top
     of the weight's fall, on the way and at its end."""
+    loss_of, _, rate, _ = simple.METHODS[name]
     method, model, start, tok = OBJECTIVES[name](**settings), shipped_base(), nano(), NANO
+    assert rate == method.lr or name == "grpo"
     rows = sorted(world.rows("train", "demos", 3, 0), key=lambda r: len(tok.prompt_ids(r.prompt)))
     encoded, _ = encode(method.choose(rows), tok, model.cfg.n_ctx)
     source = Rollouts(encoded, method, Sampler(model, start, tok), lambda rows, texts: [
@@ -401,18 +404,11 @@ def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeyp
     for step in (0, 4, 10, 17):
         batch.progress = step / 20
         method.forward(model, batch)
-        by_simple = simple.METHODS[name][0](model, start, rows, tok, step)
+        by_simple = loss_of(model, start, rows, tok, step)
         ours, theirs = (torch.cat([g.flatten() for g in torch.autograd.grad(
             loss, list(model.parameters()), allow_unused=True, materialize_grads=True)])
             for loss in (by_simple, method.loss(batch)[0]))
         assert (ours - theirs).norm() < 1e-4 * theirs.norm(), step
-
-
-def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
-    for name, (_, kinds, rate, _) in simple.METHODS.items():
-        o = OBJECTIVES[name]()
-        assert name == "grpo" or rate == o.lr, name
-        assert name in simple.SAMPLED or kinds == o.kinds(), name
 
 
 def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
