@@ -51,6 +51,7 @@ class Slow(SFT):
         time.sleep(float(os.environ.get("SECONDS", 0)))
         return super().loss(batch)
 """
+LENGTH = "def f(completions):\n    return [len(x) / 10 for x in completions]\n"
 PAIRS = [{"prompt": f"Say {x} {y}.", "chosen": f"{x} {y}", "rejected": f"{y}"}
          for x in "fig pig bee oak nut elm".split() for y in "ant owl fox hen cat dog".split()]
 SMALL = ("--skills list --rows 32 --steps 2 --batch-size 8 --items 10 --tries 1 --seeds 2 "
@@ -59,7 +60,7 @@ SCENE = ("sft mine.py sft+mine.py twin=sft --data pairs.jsonl --tries 1 --seeds 
          "--device cpu")
 RUNS = Path("out/compare/runs")
 FILES = {"mine.py": MINE, "helper.py": "SCALE = 1\n", "slow.py": SLOW,
-         "pairs.jsonl": "\n".join(map(json.dumps, PAIRS))}
+         "pairs.jsonl": "\n".join(map(json.dumps, PAIRS)), "r.py": LENGTH}
 
 
 def fill(place: Path) -> None:
@@ -312,18 +313,15 @@ def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
     ([{"prompt": x["prompt"], "response": x["chosen"]} for x in PAIRS], "sft dft", "", "nll"),
     ([{"prompt": x["prompt"], "response": x[side], "label": side == "chosen"} for x in PAIRS
       for side in ("chosen", "rejected")], "kto sft", "", "auc"),
-    (PAIRS, "sft grpo", "--reward r.py:length --max-new 8", "reward")])
+    (PAIRS, "sft grpo", "--reward r.py:f --max-new 8", "reward")])
 def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
     write_jsonl(Path("rows.jsonl"), rows)
-    Path("r.py").write_text("def length(completions, **more):\n"
-                            "    return [len(x) / 10 for x in completions]\n")
     c = planned(f"{arms} --data rows.jsonl --tries 1 --seeds 2 --steps 1 --device cpu {more}")
     compare.train_all(c)
     results, (question,) = verdicts.verdicts(c)
     assert results[0].measure == measure and question.margin > 0
-    n = len({r["prompt"] for r in rows})
-    assert len({*results[0].groups["rows"]}) == sum(
-        1 for _ in read([str(c.parts["test"])])[0]) / (len(rows) / n)
+    asked = {row.prompt for row in read([str(c.parts["test"])])[0]}
+    assert len({*results[0].groups["rows"]}) == len(asked)
 
 
 def test_rows_keep_their_part_where_others_come():
@@ -492,7 +490,7 @@ def test_the_words_of_an_arm():
     ("sft 'dpo --bta 1'", "did you mean --beta"), ("sft 'dpo --dtype=bf16'", "--dtype outside"),
     ("sft none.py", "No such file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
-    ("sft dpo --data pairs.jsonl --reward r.py:f", "No such file"),
+    ("sft dpo --data pairs.jsonl --reward no.py:f", "No such file"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out .", "empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
