@@ -433,24 +433,19 @@ def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
 
 
 def test_looks_are_counted_and_confirming_is_done_once(in_process):
-    def earlier(line: str) -> int:
+    words = f"sft dpo {SMALL}"
+    three = words.replace("--seeds 2", "--seeds 3")
+    for line, earlier in ((words, 0), (words, 0), (three, 1), (f"sft mine.py {SMALL}", 2),
+                          (words, 0), (f"{words} --confirm", 0)):       # it was the first
         c = planned(line)
         compare.train_all(c)
-        return len(looks(c))
-    words = f"sft dpo {SMALL}"
-    assert [earlier(words), earlier(words)] == [0, 0]           # the same look
-    assert earlier(words.replace("--seeds 2", "--seeds 3")) == 1
-    assert earlier(f"sft mine.py {SMALL}") == 2
-    assert earlier(words) == 0                                  # it was the first
-    confirmed = planned(f"{words} --confirm")
-    assert not {*confirmed.seeds} & {*range(comparison.TRY)}
-    assert confirmed.asked("test").seed != planned(words).asked("test").seed
-    assert earlier(f"{words} --confirm") == 0
+        assert len(looks(c)) == earlier, line
+    assert not {*c.seeds} & {*range(comparison.TRY)}
+    assert c.asked("test").seed != planned(words).asked("test").seed
     before = trained()
-    for again in (words.replace("--seeds 2", "--seeds 3"), f"{words} --items 11",
-                  f"dpo sft {SMALL} --items 12"):
+    for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
         with pytest.raises(UserError, match="has judged"):
-            earlier(f"{again} --confirm")
+            compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
 
 

@@ -353,7 +353,8 @@ def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monke
 def test_simple_py_is_the_loop(name, place, monkeypatch):
     """In double: what differs is not rounding. 15 steps of SFT have a warm-up of two. Weights are
     compared together: AdamW gives one whose gradient is rounding as large a step as any."""
-    (loss, kinds, own_rate, _), n, rate, B = simple.METHODS[name], {"sft": 15}.get(name, 5), 2e-3, 6
+    n, rate, B = {"sft": 15}.get(name, 5), 2e-3, 6
+    loss, kinds, own_rate, _ = simple.METHODS[name]
     monkeypatch.setitem(simple.METHODS, name, (loss, kinds, rate, n))
     monkeypatch.setattr(simple, "ROWS", B)
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
