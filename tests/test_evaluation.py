@@ -170,6 +170,7 @@ def read(where: str, counts: str) -> Measurement:
 @pytest.mark.parametrize("one, other, told", [
     (ranked(5, 1, 0, 2), ranked(50, 10, 0, 20), "the same in every row"),
     (ranked(5, 1, 0, 2), ranked(0, 1, 5, 2), "+0.000 [-"),
+    (ranked(5, 1, 0, 2), ranked(5, 1, 6, 2), "+0.500 ["),
     (read("abc", "231"), read("abc", "231"), "the same in every row"),
     (read("abc", "231"), read("abd", "231"), "not compared, because other rows fit"),
     (read("abc", "231"), read("abc", "211"), "")], ids=lambda x: x if isinstance(x, str) else "")
