@@ -1,7 +1,8 @@
 """What each method is: the equation in the head of its file, computed as it is printed there, has
 the loss of the code and its gradient.
 
-What comes from the code: PPO's whitened advantages and returns, and Ada-DPO's u (test_methods.py).
+What comes from the code: PPO's advantages and returns, and Ada-DPO's u (test_methods.py and
+test_values.py).
 """
 import itertools
 import math

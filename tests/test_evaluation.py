@@ -1,6 +1,5 @@
 """What is measured of a model before and after a run (nanouft/run/evaluation.py, measure.py)."""
 import json
-import re
 import statistics
 from dataclasses import replace
 
@@ -17,13 +16,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation, measure
 from nanouft.run.checkpoint import Log
-from nanouft.run.evaluation import (
-    Evaluation,
-    evaluate_run,
-    pick_question,
-    print_tasks,
-    scores_answers,
-)
+from nanouft.run.evaluation import Evaluation, evaluate_run, scores_answers
 from nanouft.run.measure import Measurement, held_out_metrics
 from nanouft.run.reference import FrozenModels, Numbers
 from nanouft.run.settings import read_flags
@@ -43,6 +36,12 @@ def test_what_an_answer_gained_is_measured_whether_the_loss_reads_the_start_mode
     assert told.get("accuracy", told.get("auc")) == 0.5, "nothing has moved, so all of them tie"
 
 
+def evaluated(line: str, rows: list[Row], score=lambda rows, texts: [0.5] * len(rows)):
+    """What a run with these flags would say of these rows."""
+    plan = planned(f"--data x --objective {line}", rows)
+    return evaluate_run(nano(), NANO, replace(plan, held_out=plan.train), CPU, score)
+
+
 @pytest.mark.parametrize("line", ["uft", "uft --feedback binary", "uft --feedback pair",
                                   "chord --reward r.py:f --max-new 4",
                                   "hpt --reward r.py:f --max-new 4"])
@@ -50,12 +49,10 @@ def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(l
     """That of `evaluate`, in a line of its own. UFT told the order alone, which is right after a
     few steps although no answer has changed."""
     objective, _, _ = read_flags(["--data", "x", "--objective", *line.split()])
-    rows, model = world.mixed_rows("val", objective.kinds(), 40, 0), nano()
-    plan = planned(f"--data x --objective {line}", rows)
-    plan = replace(plan, held_out=plan.train)
-    told = evaluate_run(model, NANO, plan, CPU, lambda rows, texts: [0.5] * len(rows))
-    wanted = evaluate.measure_kinds("", model, NANO, rows, CPU)[0]["demonstrations"].metrics
-    assert told.metrics["demos"] == pytest.approx(wanted) and 20 <= wanted["rows"] < len(plan.train)
+    rows = world.mixed_rows("val", objective.kinds(), 40, 0)
+    told = evaluated(line, rows)
+    wanted = evaluate.measure_kinds("", nano(), NANO, rows, CPU)[0]["demonstrations"].metrics
+    assert told.metrics["demos"] == pytest.approx(wanted) and wanted["rows"] >= 20
     evaluation.print_report(told, told, {})
     said = capsys.readouterr().out
     for of in (told.metrics["demos"], told.metrics["held_out"]):
@@ -66,7 +63,7 @@ def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(l
 def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, capsys):
     was, now = ({name: {"score": score, "ends": 1.0} for name, score in
                  (("sum", 0.9), ("sort", sort))} for sort in (0.5, 0.5 - lost))
-    print_tasks(was, now)
+    evaluation.print_tasks(was, now)
     said = capsys.readouterr().out
     assert ("it has unlearned something: sort -21 points" in said) == told == ("unlearned" in said)
 
@@ -77,8 +74,8 @@ def test_the_question_that_is_shown_gained_as_much_as_the_mean():
     before, after = (Evaluation({"families": {}}, [
         {"prompt": str(i), "answer": when * (i > 0), "score": when and score}
         for i, score in enumerate(scores)]) for when in (0, 1))
-    assert pick_question(before, after)["prompt"] == "2"
-    assert pick_question(before, before) == {}
+    assert evaluation.pick_question(before, after)["prompt"] == "2"
+    assert evaluation.pick_question(before, before) == {}
 
 
 @pytest.mark.parametrize("more, scored", [
@@ -97,10 +94,8 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
 @pytest.mark.parametrize("max_new", [3, 40])
 def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
     rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
-    plan = planned(f"--objective grpo --data x --reward r.py:f --max-new {max_new}", rows)
-    plan, asked = replace(plan, held_out=plan.train), []
-    told = evaluate_run(nano(), NANO, plan, CPU, lambda rows, texts: asked.append(texts) or [1, 2])
-    assert told.metrics["held_out"]["reward"] == 1.5 and len(asked[0]) == 2
+    told = evaluated(f"grpo --reward r.py:f --max-new {max_new}", rows, lambda rows, texts: [1, 2])
+    assert told.metrics["held_out"]["reward"] == 1.5
     assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
 
 
@@ -115,23 +110,8 @@ def test_the_answers_that_are_shown_are_to_different_questions():
     """Rows may have one question and several answers."""
     long = say("assistant", "the dova lives in a small green house and eats two red nuts " * 2)
     rows = [Row(say("user", f"Say {x}."), long) for x in "aaabbc"]
-    plan = planned("--objective sft --data x --batch-size 4 --steps 2", rows)
-    told = evaluate_run(nano(), NANO, replace(plan, held_out=plan.train), CPU, None)
+    told = evaluated("sft --batch-size 4 --steps 2", rows)
     assert [x["prompt"] for x in told.answers] == ["Say a.", "Say b."]
-
-
-def test_models_that_order_all_answers_alike_have_no_interval_of_their_difference(capsys):
-    first: dict = {}
-    for name, gain in (("a", [5, 1, 0, 2]), ("b", [50, 10, 0, 20]), ("c", [0, 1, 5, 2])):
-        found = measure.of_grades(np.array(gain), np.array([1.0, 0, 1, 0]))
-        evaluate.compare("graded", name, found, first)
-    for name in "ab":
-        found = Measurement({"prefers": 0.5}, np.array([1.0, 0.0]), np.ones(2))
-        evaluate.compare("pairs", name, found, first)
-    said = capsys.readouterr().out
-    assert said.count("auc per token 0.500") == 3 and said.count("minus a: ") == 3
-    assert said.count("minus a: the same in every row\n") == 2
-    assert "minus a: +0.000 [-" in said
 
 
 def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
@@ -179,19 +159,32 @@ def rows_of(*rows: dict[str, list[float]]) -> tuple[list[Encoded], Numbers]:
     return encoded, [{role: np.array(x) for role, x in row.items()} for row in rows]
 
 
-def test_models_are_compared_on_the_same_tokens_of_the_same_rows_alone(capsys):
-    """Where other rows fit into another context, the line says so; of models with other tokenizers,
-    nothing."""
+def ranked(*gains: float) -> Measurement:
+    return measure.of_grades(np.array(gains), np.array([1.0, 0, 1, 0]))
+
+
+def read(where: str, counts: str) -> Measurement:
+    return Measurement({"nll": 1.0}, np.ones(3), np.array([*counts], float), tuple(where))
+
+
+@pytest.mark.parametrize("one, other, told", [
+    (ranked(5, 1, 0, 2), ranked(50, 10, 0, 20), "the same in every row"),
+    (ranked(5, 1, 0, 2), ranked(0, 1, 5, 2), "+0.000 [-"),
+    (ranked(5, 1, 0, 2), ranked(5, 1, 6, 2), "+0.500 ["),
+    (read("abc", "231"), read("abc", "231"), "the same in every row"),
+    (read("abc", "231"), read("abd", "231"), "not compared, because other rows fit"),
+    (read("abc", "231"), read("abc", "211"), "")], ids=lambda x: x if isinstance(x, str) else "")
+def test_models_are_compared_on_the_same_tokens_of_the_same_rows_alone(one, other, told, capsys):
+    """Of models with other tokenizers the line says nothing."""
     compared: dict = {}
-    for name, where, counts in (("one", "abc", "231"), ("two", "abc", "231"),
-                                ("three", "abd", "231"), ("four", "abc", "211")):
-        found = Measurement({"nll": 1.0}, np.ones(3), np.array([*counts], float), tuple(where))
+    for name, found in (("one", one), ("other", other)):
         evaluate.compare("rows", name, found, compared)
-    assert re.findall(r"^rows +(\w+)|minus one: (the same|not compared)",
-                      capsys.readouterr().out, re.M) == [
-        ("one", ""), ("two", ""), ("", "the same"), ("three", ""), ("", "not compared"),
-        ("four", "")]
-    scores = ([{"score": score}] * 3 for score in (0.25, 0.75))     # of the first, of another
+    *_, said = capsys.readouterr().out.partition("minus one: ")
+    assert said.startswith(told) and bool(said) == bool(told)
+
+
+def test_the_difference_of_scores_is_that_of_the_second_model_from_the_first():
+    scores = ([{"score": score}] * 3 for score in (0.25, 0.75))
     assert evaluate.difference(*scores).startswith("+50.0 [+50.0, +50.0]")
 
 

@@ -1,5 +1,6 @@
 """A run is one run, however it is computed: interrupted and resumed, in less memory, compiled, in
 half precision, in the one loop of flat.py or written out once more in simple.py."""
+import itertools
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,47 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import (
-    CPU,
-    DATA,
-    NANO,
-    TINY,
-    Form,
-    batch_of,
-    in_step,
-    llama,
-    nano,
-    one_error,
-    tiny,
-    write_jsonl,
-)
+from made import CPU, DATA, NANO, Form, batch_of, in_step, llama, nano, one_error, tiny, write_jsonl
 from safetensors.torch import load_file
 from test_lake import TASK, TWOWAY
 from torch._dynamo.utils import counters
 
 from frozen_lake.learn import learn
 from frozen_lake.policies import Net
-from nanouft import flat, rollout, simple, train, world
-from nanouft.batch import Batch, Seqs
+from nanouft import flat, loop, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
-from nanouft.generate import generate
 from nanouft.gpt import shipped_base
-from nanouft.loop import (
-    DTYPES,
-    Device,
-    Update,
-    grad_scaler,
-    make_optimizer,
-    schedule_of_reward_model,
-    steps,
-    warmup_cosine,
-    warmup_linear,
-)
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.chord import CHORD
 from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import pace
 from nanouft.run.checkpoint import whole_steps
@@ -89,24 +64,20 @@ LESS = "--accumulate 3 --activation-checkpointing --save-every 2 --threads 1"
 
 
 @contextmanager
-def hooks() -> Iterator[list[str]]:
-    """Which hooks were called within this block, of any method; `setup` with the seed 0."""
-    seen: list[str] = []
+def hooks() -> Iterator[None]:
+    """Within this block `check` of a method is called, and `setup` with the seed 0."""
+    seen = set()
 
-    def watch(now: pytest.MonkeyPatch, cls: type, hook: str) -> None:
-        real = getattr(cls, hook)
-
+    def watched(real, hook: str):
         def called(self, *args, **named):
-            right = hook == "check" or [*args[1:], *named.values()] == [0]
-            seen.append(hook if right else f"{hook} with {args[1:]} {named}")
+            seen.add((hook, *args[1:], *named.values()))
             return real(self, *args, **named)
-        now.setattr(cls, hook, called)
+        return called
     with pytest.MonkeyPatch.context() as now:
-        for cls in OBJECTIVES.values():
-            watch(now, cls, "check")
-            watch(now, cls, "setup")
-        yield seen
-        assert {*seen} == {"check", "setup"}
+        for cls, hook in itertools.product(OBJECTIVES.values(), ("check", "setup")):
+            now.setattr(cls, hook, watched(getattr(cls, hook), hook))
+        yield
+        assert seen == {("check",), ("setup", 0)}
 
 
 def trained(place: Path, line: str, kind: str = "") -> list:
@@ -116,7 +87,7 @@ def trained(place: Path, line: str, kind: str = "") -> list:
     scalers: list = []
     compiler = torch.compile
 
-    def impatient(device: Device):
+    def impatient(device: loop.Device):
         scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2,
                                             enabled=device.dtype == "fp16"))
         return scalers[-1]
@@ -125,7 +96,7 @@ def trained(place: Path, line: str, kind: str = "") -> list:
         now.setattr(torch, "compile", lambda *a, **how: compiler(*a, **how | {"backend": "eager"}))
         now.setattr(train, "grad_scaler", impatient)
         if kind == "fp16":
-            now.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
+            now.setattr(train.devices, "choose_device", lambda *_: loop.Device("cpu", "fp16"))
         assert command(train.main, line.split()) == 0
     return scalers
 
@@ -228,14 +199,14 @@ def test_in_half_precision_it_is_nearly_the_same(dtype, name, place):
 
 def test_no_first_step_in_fp16_is_left_out(monkeypatch):
     """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
-    fp16, model, o = Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
+    fp16, model, o = loop.Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
     some, _ = encode(o.choose(world.rows("train", "pairs", 33, 0)), NANO, 512)
-    scaler = grad_scaler(fp16)
+    scaler = loop.grad_scaler(fp16)
     source = RowSource(FrozenModels(model, NANO.pad, fp16).prepare(some, o), Batching(8, 4),
                        NANO.pad)
-    update = Update(make_optimizer(model, o.lr, fused=True), clip=1.0, scaler=scaler)
-    assert len([*steps(model, o, source, update, range(4), fp16)]) == 4
-    assert scaler.get_scale() == grad_scaler(fp16).get_scale()
+    update = loop.Update(loop.make_optimizer(model, o.lr, fused=True), clip=1.0, scaler=scaler)
+    assert len([*loop.steps(model, o, source, update, range(4), fp16)]) == 4
+    assert scaler.get_scale() == loop.grad_scaler(fp16).get_scale()
 
 
 # ---- the contract of every method ----------------------------------------------------------------
@@ -263,23 +234,21 @@ def test_rollouts_the_playground_and_the_lake_call_every_hook_too():
         learn(TASK, Net(TWOWAY, 2), "dpo", 1)
 
 
-def test_ppo_has_a_critic_and_keeps_one_that_is_there():
-    model, mine = tiny(vocab_size=NANO.n_vocab), nano()
-    before = mine.value.weight.clone()
-    for one in (model, mine):
-        OBJECTIVES["ppo"]().setup(one, 0)
-    assert model.value.weight.shape == (1, model.cfg.n_embd) and not model.value.weight.any()
-    assert torch.equal(mine.value.weight, before) and before.any()
-
-
-def test_the_setup_of_every_method_changes_nothing_the_second_time():
-    for name in OBJECTIVES:
-        model, o, found = tiny(vocab_size=NANO.n_vocab), OBJECTIVES[name](), []
-        for _ in range(2):
-            o.setup(model, 3)
-            found.append([(key, p.requires_grad, p.tolist()) for key, p in
-                          model.named_parameters()])
-        assert found[0] == found[1], name
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_setup_adds_is_0_and_its_second_time_changes_nothing(name):
+    """PPO has a critic, and keeps one that is there."""
+    model, o = tiny(vocab_size=NANO.n_vocab), OBJECTIVES[name]()
+    before = {*model.state_dict()}
+    o.setup(model, 3)
+    assert not any(x.any() for key, x in model.state_dict().items() if key not in before)
+    assert (model.value is not None) == (name == "ppo")
+    kept = []
+    for _ in range(2):
+        for p in model.parameters():
+            p.data += 1 - len(kept)
+        kept.append([(key, p.requires_grad, p.tolist()) for key, p in model.named_parameters()])
+        o.setup(model, 3)
+    assert kept[0] == kept[1]
 
 
 # ---- one step ------------------------------------------------------------------------------------
@@ -287,80 +256,67 @@ def test_the_setup_of_every_method_changes_nothing_the_second_time():
                                           (5, 0.0, 1), (5, 1.0, 5)])
 def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, up):
     """In equal parts up to the peak, then half a cosine down to almost nothing."""
-    rates = [warmup_cosine(3.0, n, share)(number) for number in range(n)]
+    rates = [loop.warmup_cosine(3.0, n, share)(number) for number in range(n)]
     assert rates[:up] == pytest.approx([3.0 * (i + 1) / up for i in range(up)])
     assert rates[up:] == pytest.approx([1.5 * (1 + np.cos(np.pi * i / (n - up)))
                                         for i in range(n - up)])
 
 
 def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
-    base, judge = warmup_linear(3.0, 200), schedule_of_reward_model(3.0, 20)
+    base, judge = loop.warmup_linear(3.0, 200), loop.schedule_of_reward_model(3.0, 20)
     assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
     assert 0 < judge(0) < judge(1) < 3 and 0 < judge(19) < 0.1
 
 
-@pytest.mark.parametrize("clip", [{}, {"clip": 1.0}])
-def test_a_gradient_is_clipped_only_if_it_is_asked_for(clip, monkeypatch):
-    form, model = Form("sft"), nano()
-    before = [p.detach().clone() for p in model.parameters()]
-    loss = form.objective.loss
-    monkeypatch.setattr(form.objective, "loss", lambda batch: (1e6 * loss(batch)[0], {}))
-    update = Update(torch.optim.SGD(model.parameters(), lr=1.0), **clip)
-    step, = steps(model, form.objective, lambda number: batch_of(form), update, [0])
-    way = sum((p.detach() - q).square().sum() for p, q in zip(model.parameters(), before)).sqrt()
-    assert float(step.norm) > 1e4
-    assert float(way) == pytest.approx(1.0 if clip else float(step.norm), rel=1e-3)
+def stepped(name: str, optimizer, **how) -> tuple[loop.Step, dict[str, torch.Tensor]]:
+    """A step of a method on DATA, and how far it has moved each weight."""
+    form, model = Form(name), nano()
+    before = deepcopy(model.state_dict())
+    update = loop.Update(optimizer(model), **how)
+    step, = loop.steps(model, form.objective, lambda number: batch_of(form), update, [0])
+    return step, {name: p - before[name] for name, p in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip": 0.1}])
+def test_a_gradient_is_clipped_only_if_it_is_asked_for(clip):
+    step, moved = stepped("sft", lambda model: torch.optim.SGD(model.parameters(), lr=1.0), **clip)
+    way = torch.stack([x.norm() for x in moved.values()]).norm()
+    assert step.norm > 1
+    assert float(way) == pytest.approx(clip.get("clip", float(step.norm)), rel=1e-3)
 
 
 def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
-    form, model = Form("sft"), nano()
-    head, *rest = model.parameters()
-    optimizer = torch.optim.SGD([{"params": [head], "lr": 0.5}, {"params": rest}], lr=0.1)
-    for _ in steps(model, form.objective, lambda number: batch_of(form), Update(optimizer), [0]):
-        pass
-    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1]
+    _, moved = stepped("sft", lambda model: torch.optim.SGD([
+        {"params": [model.wte.weight], "lr": 0.0}, {"params": [model.wpe.weight]}], lr=0.1))
+    assert moved["wpe.weight"].any() and not moved["wte.weight"].any()
 
 
 def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too. What it leaves
     holds no graph in memory."""
-    form, model = Form("dpo"), nano()
-    batch = batch_of(form)
-    update = Update(make_optimizer(model, 1e-3, fused=True))
-    step, = steps(model, form.objective, lambda number: batch, update, [0])
-    some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
+    step, _ = stepped("dpo", lambda model: loop.make_optimizer(model, 1e-3, fused=True))
+    some, _ = encode(OBJECTIVES["dpo"]().choose(DATA), NANO, 64)
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
     assert step.tokens_read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
     assert not any(x.requires_grad for x in [*step.sums.values(), step.norm])
 
 
-def test_steps_on_rows_have_the_micro_batches_of_their_source_and_draw_their_own_numbers(
-        monkeypatch):
-    form, rows = Form("sft"), []
-    forward = form.objective.forward
-
-    def counted(model, batch):
-        rows.append(len(batch.seqs["answer"].inputs))
-        forward(model, batch)
-    monkeypatch.setattr(form.objective, "forward", counted)
-    some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
-    source, model = RowSource(some, Batching(batch_size=2, steps=2, accumulate=2), NANO.pad), nano()
-    update = Update(make_optimizer(model, 1e-3, fused=True))
-    list(steps(model, form.objective, source, update, [0]))
-    assert rows == [1, 1] and source(0).seed != source(1).seed
-
-
 def test_a_value_head_learns_thirty_times_as_fast():
-    form, model = Form("ppo"), nano()
-    before = deepcopy(model.state_dict())
-    optimizer = make_optimizer(model, 1e-3, fused=True)
-    update = Update(optimizer, schedule=lambda step: 1e-5)
-    for _ in steps(model, form.objective, lambda step: batch_of(form), update, [0]):
-        now = model.state_dict()
-    moved = {name: (now[name] - before[name]).abs().max().item() for name in before}
-    assert moved["value.weight"] == pytest.approx(30e-5, rel=0.01)
-    assert moved["wpe.weight"] == pytest.approx(1e-5, rel=0.01), "AdamW's first step is the rate"
+    _, moved = stepped("ppo", lambda model: loop.make_optimizer(model, 1e-3, fused=True),
+                       schedule=lambda step: 1e-5)
+    way = {name: float(x.abs().max()) for name, x in moved.items()}
+    assert way["value.weight"] == pytest.approx(30e-5, rel=0.01)
+    assert way["wpe.weight"] == pytest.approx(1e-5, rel=0.01), "AdamW's first step is the rate"
+
+
+def test_a_step_is_taken_in_the_micro_batches_of_its_source_and_each_draws_its_own_numbers():
+    o, model = OBJECTIVES["sft"](), nano()
+    some, _ = encode(o.choose(DATA), NANO, 64)
+    source = RowSource(some, Batching(batch_size=2, steps=2, accumulate=3), NANO.pad)
+    with pytest.raises(UserError, match="accumulate 3: a step has only 2 rows"):
+        next(loop.steps(model, o, source, loop.Update(loop.make_optimizer(model, 1e-3)), [0]))
+    assert source(0).seed != source(1).seed
 
 
 # ---- flat.py -------------------------------------------------------------------------------------
@@ -393,91 +349,67 @@ def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monke
 
 
 # ---- simple.py -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", [name for name in simple.METHODS if name != "chord"])
+@pytest.mark.parametrize("name", [x for x in simple.METHODS if x not in simple.SAMPLED])
 def test_simple_py_is_the_loop(name, place, monkeypatch):
-    """In double: what differs is not rounding. For GRPO the loop reads simple.py's answers, because
-    both round the log-probs of samples to fp32, after which a token may be drawn otherwise. Those
-    of the first step are compared. A tiny model never scores, so another score stands in. 15 steps
-    of SFT have a warm-up of two. Weights are compared together: AdamW gives one whose gradient is
-    rounding as large a step as any."""
-    n, rate = {"sft": 15, "grpo": 3}.get(name, 5), 2e-3
-    monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
-    monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
-    monkeypatch.setattr(simple, "ROWS", B := 6)
-    monkeypatch.setitem(DTYPES, "fp32", torch.float64)      # Rollouts samples in double, too
+    """In double: what differs is not rounding. 15 steps of SFT have a warm-up of two. Weights are
+    compared together: AdamW gives one whose gradient is rounding as large a step as any."""
+    n, rate, B = {"sft": 15}.get(name, 5), 2e-3, 6
+    loss, kinds, own_rate, _ = simple.METHODS[name]
+    monkeypatch.setitem(simple.METHODS, name, (loss, kinds, rate, n))
+    monkeypatch.setattr(simple, "ROWS", B)
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
     o = OBJECTIVES[name](**settings.get(name, {}))
+    assert (kinds, own_rate) == (o.kinds(), o.lr)
     by_simple, tok = start_model(str(place / "start"))
     model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
     with torch.no_grad():
         other.wpe.weight.mul_(2)                        # an aligned model is not the start model
-    kinds = ["demos"] if o.on_policy else o.kinds()
-    rows = [row for together in zip(*(world.rows("train", kind, n * B, 0)
-                                          for kind in kinds)) for row in together][:n * B]
-    if o.on_policy:                                     # as a rollout sorts its prompts
-        rows = [row for i in range(0, n * B, B) for row in
-                sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
-    answers: list = []
-
-    def sampled(*args, **how):
-        said = generate(*args, **how)
-        if how["temperature"]:                          # not those of the mean score
-            answers.append(said)
-        return said
-
-    def sampled_again(*args, **how):
-        if len(answers) == n:
-            assert [a.ids for a in generate(*args, **how)] == [a.ids for a in answers[0]]
-        return answers.pop(0)
-    monkeypatch.setattr(simple, "generate", sampled)
-    monkeypatch.setattr(rollout, "generate", sampled_again)
+    by_kind = (world.rows("train", kind, n * B, 0) for kind in kinds)
+    rows = [row for together in zip(*by_kind) for row in together][:n * B]
     plain = simple.train(by_simple.double(), rows, tok, name, n, other if name == "poft" else None)
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
-    if o.on_policy:
-        source = Rollouts(encoded, o, Sampler(model, start, tok), lambda rows, texts: [
-            world.score("", text) for text in texts], Batching(B, n))
-    else:
-        models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
-        source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
+    models = FrozenModels(start, tok.pad, CPU, lambda folder: (other, tok))
+    source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
-    loop = steps(model, o, source, update, range(n))
-    rounding = 5e-6 if o.on_policy else 1e-6            # a rollout's advantages are in fp32
-    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=rounding)
+    update = loop.Update(optimizer, loop.warmup_cosine(rate, n, 0.1), clip=1.0)
+    done = loop.steps(model, o, source, update, range(n))
+    assert [float(s.sums["loss"]) for s in done] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
     for weight, p in model.named_parameters():
         way, gap = (p - was[weight]).norm(), (p - theirs[weight]).norm()
         assert gap <= 0.005 * way, weight
 
 
-def test_simple_py_has_the_loss_of_chord(monkeypatch):
-    """Its gradient, at the top of the weight's fall, on the way and at its end. The loop has an
-    order of its own for demonstrations, so steps are compared and not a run."""
-    method = CHORD(weigh="phi", mu=simple.MU, mu_end=simple.MU_END, decay=simple.FALL / 20)
-    assert (method.samples, method.lr) == (simple.SAMPLES, simple.METHODS["chord"][2])
-    rows, model, tok = world.rows("train", "demos", 3, 0), shipped_base(), NANO
-    inputs, targets, mask, score = simple.sample_answers(model, rows, tok, 0)
-    monkeypatch.setattr(simple, "sample_answers", lambda *args: (inputs, targets, mask, score))
-    shown = [tok.chat(row.prompt, row.answer) if k == 0 else ([tok.pad] * 2, [0, 0])
-             for row in rows for k in range(simple.SAMPLES)]
-    seqs = {name: Seqs(i, t, m, (t != tok.pad).float()) for name, (i, t, m) in (
-        ("answer", (inputs, targets, mask)), ("demo", simple.padded(shown, tok)))}
-    batch, _ = method.credit(Batch.of(seqs, {"reward": score.flatten()}))
+@pytest.mark.parametrize("name, settings", [
+    ("grpo", {"beta": simple.KL}),
+    ("chord", {"weigh": "phi", "mu": simple.MU, "mu_end": simple.MU_END,
+               "decay": simple.FALL / 20})])
+def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeypatch):
+    """Their answers to prompts in the order of a rollout, and their gradients: CHORD's at the top
+    of the weight's fall, on the way and at its end."""
+    loss_of, _, rate, _ = simple.METHODS[name]
+    method, model, start, tok = OBJECTIVES[name](**settings), shipped_base(), nano(), NANO
+    assert rate == method.lr or name == "grpo"
+    rows = sorted(world.rows("train", "demos", 3, 0), key=lambda r: len(tok.prompt_ids(r.prompt)))
+    encoded, _ = encode(method.choose(rows), tok, model.cfg.n_ctx)
+    source = Rollouts(encoded, method, Sampler(model, start, tok), lambda rows, texts: [
+        world.score(r.prompt[0].text, x) for r, x in zip(rows, texts)], Batching(3, 1))
+    source.order = np.arange(3)[None]
+    batch = source.collect(0)
+    s = batch.seqs["answer"]
+    _, *sampled = told = simple.sample_answers(model, rows, tok, 0)
+    for x, y in zip((s.targets, s.mask, batch.per_row["reward"].view(3, -1)), sampled):
+        assert torch.equal(x, y)
+    monkeypatch.setattr(simple, "sample_answers", lambda *args: told)
     for step in (0, 4, 10, 17):
         batch.progress = step / 20
         method.forward(model, batch)
-        losses = (simple.chord_loss(model, model, rows, tok, step), method.loss(batch)[0])
+        by_simple = loss_of(model, start, rows, tok, step)
         ours, theirs = (torch.cat([g.flatten() for g in torch.autograd.grad(
             loss, list(model.parameters()), allow_unused=True, materialize_grads=True)])
-            for loss in losses)
+            for loss in (by_simple, method.loss(batch)[0]))
         assert (ours - theirs).norm() < 1e-4 * theirs.norm(), step
-
-
-def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
-    for name, (_, kinds, rate, _) in simple.METHODS.items():
-        o = OBJECTIVES[name]()
-        assert name in ("grpo", "chord") or (kinds, rate) == (o.kinds(), o.lr), name
 
 
 def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
@@ -487,16 +419,15 @@ def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
     model = shipped_base()
     simple.show_rows(model, rows, NANO)
     _, head, *lines = capsys.readouterr().out.splitlines()
-    cells = [line.split() for line in lines]
     assert head.split() == ["inputs", "targets", "mask", "p"] * 3
-    shown = torch.tensor([[float(line[4 * k + 3]) for line in cells] for k in range(3)])
-    for k, row in enumerate(rows):
-        inputs, targets, mask = zip(*(line[4 * k:4 * k + 3] for line in cells))
-        assert inputs[0] == "<|user|>" and inputs[1:] == targets[:-1]
-        counted = " ".join(word for word, counts in zip(targets, mask) if counts == "1")
-        assert counted.replace(" ", "") == row.answer[0].text.replace(" ", "") + "<|end|>"
+    cells = np.array([line.split() for line in lines]).reshape(len(lines), 3, 4)
+    inputs, targets, mask, shown = cells.T                                  # (rows, tokens) each
+    assert (inputs[:, 0] == "<|user|>").all() and (inputs[:, 1:] == targets[:, :-1]).all()
+    for row, words, counts in zip(rows, targets, mask):
+        assert "".join(words[counts == "1"]) == row.answer[0].text.replace(" ", "") + "<|end|>"
     ids, targets, _ = simple.tokens(rows, "answer", NANO)
-    assert torch.allclose(shown, simple.token_logp(model(ids), targets).exp(), atol=0.006)
+    p = simple.token_logp(model(ids), targets).exp()
+    assert torch.allclose(torch.tensor(shown.astype(float)).float(), p, atol=0.006)
 
 
 def test_simple_py_shows_what_grpo_reads_and_that_it_learns(capsys):

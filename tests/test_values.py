@@ -159,20 +159,17 @@ def record(names: list[str], file: Path = FILE) -> list[str]:
     """Record what is missing, or anew what these methods compute. Returns what was written. What
     is near its record stays as it is, so that another processor changes nothing."""
     text = file.read_text(encoding="utf-8")
-    known, written = json.loads(text), []
-    parts: dict[str, dict] = {part: {} for part in PARTS}
+    known, written, lines = json.loads(text), [], []
     for part, (compute, forms) in PARTS.items():
-        for key, form in zip(map(str, forms), forms):
-            old = known[part].get(key)
+        rows = {str(form): known[part].get(str(form)) for form in forms}
+        for form in forms:
+            old = rows[str(form)]
             if form.name in names or not names and old is None:
                 new = compute(form)
                 if old is None or new != near(old):
-                    old = new
-                    written.append(key)
-            if old is not None:
-                parts[part][key] = old
-    lines = (f'"{part}": {{\n' + ",\n".join(f" {json.dumps(key)}: {json.dumps(x)}"
-                                           for key, x in rows.items()) + "}"
-             for part, rows in parts.items())
+                    rows[str(form)] = new
+                    written.append(str(form))
+        told = (f" {json.dumps(key)}: {json.dumps(x)}" for key, x in rows.items() if x is not None)
+        lines.append(f'"{part}": {{\n' + ",\n".join(told) + "}")
     file.write_text(text.split('"defaults"')[0] + ",\n".join(lines) + "}\n", encoding="utf-8")
     return written
