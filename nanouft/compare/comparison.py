@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from nanouft import world
 from nanouft.compare import arms as methods
@@ -18,10 +18,9 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.ini import read_ini
 from nanouft.objective import Positive
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import own_file
+from nanouft.plumbing.files import own_file, read_ini
 from nanouft.reward import scorer
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
 from nanouft.run.folder import check_free
@@ -54,11 +53,12 @@ class CompareFlags:
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
-class Words(NamedTuple):
+@dataclass
+class Words:
     """A command as it was given."""
     cfg: CompareFlags
-    train: TrainFlags               # the same for all methods
-    given: dict[str, Any]           # as they were given, for the plan
+    train: TrainFlags                   # the same for all methods
+    given: dict[str, Any]               # flags as they were given, for the plan
 
     @property
     def root(self) -> Path:
@@ -67,13 +67,9 @@ class Words(NamedTuple):
 
 
 @dataclass
-class Comparison:
+class Comparison(Words):
     """All that was decided before training."""
-    cfg: CompareFlags
-    train: TrainFlags
-    given: dict[str, Any]               # flags as they were given, for the plan
     arms: list[Arm]
-    root: Path                          # of runs and rows: what one comparison trains, the next has
     place: Path                         # of plan and report
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
     shared: dict[str, list[str]]        # flags of all runs
@@ -172,7 +168,7 @@ def read_words(argv: list[str], about: str = "") -> Words:
 
 def plan(words: Words) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
-    cfg, train, given = words
+    cfg, train, given, root = words.cfg, words.train, words.given, words.root
     arms = methods.read_arms(cfg.arms or [])
     if train.data and {"items", "test_seed"} & {*given}:
         raise UserError("--items and --test-seed belong to NanoWorld")
@@ -180,7 +176,6 @@ def plan(words: Words) -> Comparison:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
         scorer(train.reward)            # is it there?
-    root = words.root
     place = (root if cfg.out else root / slug(arms, given)) / ("confirm" if cfg.confirm else "")
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
@@ -189,7 +184,7 @@ def plan(words: Words) -> Comparison:
     chosen = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     chosen.pop("init", None)
     shared = {flag: more for name, x in chosen.items() for flag, *more in [as_flags({name: x})]}
-    c = Comparison(cfg, train, given, arms, root, place, parts, shared)
+    c = Comparison(cfg, train, given, arms, place, parts, shared)
     look_ahead(c)
     on_cpu = next(iter(c.paces.values())).device == "cpu"
     cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)

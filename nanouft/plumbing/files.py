@@ -2,6 +2,7 @@
 
 A file is written under another name and renamed once, so a reader finds the old one or the new one.
 """
+import configparser
 import json
 import os
 import re
@@ -47,6 +48,17 @@ def parse_json(text: str, where: str, hint: str = "") -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{where}: no JSON ({e}){hint}") from None
+
+
+def read_ini(file: Path) -> configparser.ConfigParser:
+    """A plan: read_ini(file)["compare"]["arms"]. UserError if it is none."""
+    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
+    ini.optionxform = str               # type: ignore[assignment]  # names keep their capitals
+    try:
+        ini.read_string(read_text(file))
+    except configparser.Error as e:
+        raise UserError(f"{file}: is no plan ({' '.join(str(e).split())})") from None
+    return ini
 
 
 def read_json(file: Path, **kinds: type) -> dict:
