@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import example_lines, made_of, unread_fields
+from nanouft.data.report import describe, example_lines, unread_fields
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_model
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     say(f"{name}: {quantity(len(found), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
     with suppress(NoRows):                              # encode_rows says why there are none
-        say(f"\nWhat {objective.name} makes of them: {made_of(objective.choose(rows))}")
+        say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out, [] if objective.on_policy else rows)
     train, _ = encode_rows(as_run, objective, split, model, tok, 0)

@@ -23,29 +23,20 @@ HALVES = {f"{n / 2:g}" for n in range(21)}              # 0 to 10 stars
 
 
 def kinds_of(r: Row) -> list[str]:
-    """What a row holds, in words: ["demonstrations", "pairs"]."""
+    """What a row holds, or what a method that chose it makes of it: ["demonstrations", "pairs"]."""
+    holds = r.roles.keys() or {x for x in ("answer", "chosen") if getattr(r, x) is not None}
+    unread = () if r.roles else r.unread    # where a method that reads no grade leaves it
     kinds = []
-    if r.answer is not None:        # a method that reads no grade leaves it among the unread fields
-        kinds.append("scored answers" if r.score is not None or "score" in r.unread else
-                     "labelled answers" if r.label is not None or "label" in r.unread else
+    if {"answer", "demo"} & holds:
+        kinds.append("scored answers" if r.score is not None or "score" in unread else
+                     "labelled answers" if r.label is not None or "label" in unread else
                      "demonstrations")
-    if r.chosen is not None:
-        kinds.append("pairs")
-    return kinds or ["prompts"]
+    return kinds + ["pairs"] * ("chosen" in holds) or ["prompts"]
 
 
 def describe(data: list[Row]) -> str:
-    """What rows hold, in words: "2,000 demonstrations and 5 pairs"."""
+    """What rows hold, or a method makes of them: "2,000 demonstrations and 5 pairs"."""
     kinds = Counter(kind for r in data for kind in kinds_of(r))
-    return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
-
-
-def made_of(chosen: list[Row]) -> str:
-    """What a method makes of rows, in words: "50 pairs". chosen: the rows with its roles."""
-    kinds = Counter("pairs" if "chosen" in r.roles else "labelled answers" if r.label is not None
-                    else "scored answers" if r.score is not None else
-                    "demonstrations" if {"answer", "demo"} & r.roles.keys() else "prompts"
-                    for r in chosen)
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 

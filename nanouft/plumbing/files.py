@@ -61,16 +61,12 @@ def read_ini(file: Path) -> configparser.ConfigParser:
     return ini
 
 
-def read_json(file: Path, **kinds: type) -> dict:
-    """A JSON object. UserError if there is none, or if a field has another type than in `kinds`. A
-    field may be missing."""
+def read_json(file: Path) -> dict:
+    """A JSON object. UserError if there is none."""
     hint = f"; is {file.parent} the folder of a run?"
     value = parse_json(read_text(file, hint), str(file), hint)
     if not isinstance(value, dict):
         raise UserError(f"{file}: holds no JSON object")
-    for name, kind in kinds.items():
-        if not isinstance(value.get(name, kind()), kind):
-            raise UserError(f"{file}: {name} is {str(value[name])[:80]}, no {kind.__name__}")
     return value
 
 
