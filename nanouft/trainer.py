@@ -156,7 +156,7 @@ def check_resume(checkpoint: str, learns: dict) -> None:
             Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
         raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; take another")
     state = read_json(Path(checkpoint, "trainer_state.json"))
-    if "global_step" not in state:
+    if not isinstance(state.get("global_step"), int):
         raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json names no "
                         "step; take another")
     if state["global_step"] >= now["number of steps"]:

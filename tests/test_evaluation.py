@@ -54,7 +54,7 @@ def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(l
     plan = planned(f"--data x --objective {line}", rows)
     plan = replace(plan, held_out=plan.train)
     told = evaluate_run(model, NANO, plan, CPU, lambda rows, texts: [0.5] * len(rows))
-    wanted = evaluate.measure_kinds("", model, NANO, rows, CPU)[0]["demonstrations"].metrics
+    wanted = evaluate.measure_kinds("", model, NANO, rows, CPU)["demonstrations"].metrics
     assert told.metrics["demos"] == pytest.approx(wanted) and 20 <= wanted["rows"] < len(plan.train)
     evaluation.print_report(told, told, {})
     said = capsys.readouterr().out

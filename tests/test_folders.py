@@ -85,7 +85,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, caps
     damaged = [(file, data) for file, x in whole.items() for data in (None, b"", x[:-9], b"x" + x)]
     about = read_json(folder / "step.json")
     damaged += [("step.json", json.dumps(about | change).encode()) for change in (
-        {"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3})]
+        {"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]})]
     for file, name in (("optimizer", "0.step"), ("optimizer", "0.exp_avg"), ("model", "bias")):
         others = read_tensors(folder / f"{file}.safetensors")
         x = others.pop(name)

@@ -227,17 +227,17 @@ def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:
     return unread
 
 
-def add_unread(value: Any, name: str, unread: dict[str, list]) -> None:
-    """What no one reads of messages, and of the parts of their texts. name: the field that holds
-    them."""
+def add_unread(value: Any, name: str, unread: dict[str, list], parts: bool = False) -> None:
+    """What no one reads of messages, and of the parts of their texts (`parts`). name: the field
+    that holds them."""
     for m in value if isinstance(value, list) else [value]:
         if not isinstance(m, dict):
             continue
-        is_message = {"role", "from"} & m.keys()
+        is_message = not parts and {"role", "from"} & m.keys()
         read = {"role", *MARKS} if is_message else {"type", "text"}
         for key, x in m.items():
             ours = OF_MESSAGES.get(key, key)
             if is_message and ours == "content":
-                add_unread(x, f"{name}[].content", unread)
+                add_unread(x, f"{name}[].content", unread, parts=True)
             elif ours not in read and not is_empty(x):
                 unread.setdefault(f"{name}[].{key}", []).append(x)
