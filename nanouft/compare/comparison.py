@@ -108,10 +108,7 @@ class Comparison(Words):
         if self.parts:
             return here._replace(data=str(self.parts[part]), reward=self.reward,
                                  longest=self.train.max_new or 0)
-        tasks = tuple(dict.fromkeys(
-            x for group in world.parse_skills(self.train.skills, 1) for x in group))
-        if self.train.skills == "all":
-            tasks = tuple(world.TASKS)
+        tasks, = world.parse_skills(self.train.skills)
         if part == "val":
             return here._replace(split="val", seed=3, items=FEW, tasks=tasks)
         return here._replace(seed=self.fresh or self.cfg.test_seed, items=self.cfg.items,

@@ -1,11 +1,4 @@
-"""Sentences for the user about rows: what a file holds, what a run reads and leaves out.
-
-    describe(rows)                          # "2,000 demonstrations and 5 pairs"
-    unread_fields(rows, ["demos"])          # "thumb (9 rows)"
-    why_skipped(row, ["pairs"])             # "chosen and rejected are equal"
-    report_use(sides, left_out, why, kinds)     # "20 rows read: 9 to learn from ..."
-    example_lines(encoded, tok)             # "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"
-"""
+"""Sentences for the user about rows: what a file holds, what a run reads and leaves out."""
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -144,7 +137,7 @@ def with_brackets(t: Tokens, tok: Tokenizer) -> str:
 
 def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
     """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
-    is the best and the worst, each below its grade."""
+    is the best and the worst, each below its grade: "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"."""
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
     rows = [data[0]]
     if name:

@@ -27,7 +27,7 @@ from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from nanouft.pictures.colours import SOFT, line, look, push_colour
+from nanouft.pictures.colours import DOWN, SOFT, UP, line, look
 from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
@@ -152,7 +152,8 @@ def draw_pushes(strips: list[Strip], file: Path, note: str = "") -> Path:
             ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
         ax.plot([LEFT, LEFT + most * space], [zero, zero], color=SOFT.light, lw=1)
         for k, (token, weight) in enumerate(zip(tokens, weights)):
-            x, colour, way = LEFT + (k + 0.5) * space, push_colour(weight), -1 if weight < 0 else 1
+            x = LEFT + (k + 0.5) * space
+            colour, way = (DOWN.light, -1) if weight < 0 else (UP.light, 1)
             end = zero - UNIT * max(-LONGEST_BAR, min(LONGEST_BAR, weight))
             ax.bar(x, end - zero, 0.62 * space, bottom=zero, color=colour)
             ax.text(x, end - 0.03 * way, with_sign(weight), ha="center", fontsize=12, color=colour,

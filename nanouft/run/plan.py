@@ -132,7 +132,9 @@ def as_passes(rows: float) -> str:
 # ---- the held-out rows that a run scores ---------------------------------------------------------
 def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encoded],
                     steps: int, batch_size: int) -> list[Encoded]:
-    """The held-out rows that a run scores before and after; a long run scores more of them."""
+    """The held-out rows that a run scores before and after: all of a file that is named, else from
+    32 to 200, spread over the file. Scoring them may cost a tenth of the training, if a step costs
+    three forwards."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data:
@@ -142,13 +144,8 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
         return held_out
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
-        held_out = affordable(held_out, steps * batch_size * objective.samples, times)
+        trained = steps * batch_size * objective.samples
+        n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
+        held_out = [held_out[i * len(held_out) // n] for i in range(n)]
     say(f"held-out rows scored: {len(held_out):,}")
     return held_out
-
-
-def affordable(held_out: list[Encoded], trained: int, times: int) -> list[Encoded]:
-    """From 32 to 200 held-out rows, spread over the file. Scoring them `times` times may cost a
-    tenth of training on `trained` rows, if a step costs three forwards."""
-    n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
-    return [held_out[i * len(held_out) // n] for i in range(n)]

@@ -5,7 +5,23 @@ A generator (`ask_...`) writes a prompt from a template. A lazy answer is the co
 import random
 from collections.abc import Iterator
 
-from . import answers
+from .answers import (
+    GROUP_A,
+    HELD_OUT,
+    NUMBERS,
+    RULES,
+    SHOWN,
+    WORDINGS,
+    apply_rules,
+    question,
+    read,
+    read_rules,
+    right_answer,
+    score,
+    sentence,
+    solve_list,
+    task_of,
+)
 from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, bucket, other_word
 
 
@@ -17,28 +33,28 @@ def write_rules(rng: random.Random, names: frozenset[str]) -> str:
     new, first, last = rng.sample([w for w in ITEMS if w not in words], 3)
     blanks = {"start": {"x": first}, "end": {"x": last}, "leave": {"x": left_out},
               "swap": {"x": old, "y": new}}
-    order = rng.sample([rule for rule in answers.RULES if rule in names], len(names))
-    texts = [answers.RULES[rule].format(**blanks.get(rule, {})) for rule in order]
-    return answers.WORDINGS["rules"][0].format(words=" ".join(words), rules=" ".join(texts))
+    order = rng.sample([rule for rule in RULES if rule in names], len(names))
+    texts = [RULES[rule].format(**blanks.get(rule, {})) for rule in order]
+    return WORDINGS["rules"][0].format(words=" ".join(words), rules=" ".join(texts))
 
 
 def ask_rules(rng: random.Random, split: str) -> str:
     """A combination from training. Three in ten training prompts have a single rule."""
     if split == "train" and rng.random() < 0.3:
-        return write_rules(rng, frozenset([rng.choice(list(answers.RULES))]))
-    return write_rules(rng, rng.choice(answers.SHOWN))
+        return write_rules(rng, frozenset([rng.choice(list(RULES))]))
+    return write_rules(rng, rng.choice(SHOWN))
 
 
 def ask_rules_new(rng: random.Random, split: str) -> str:
     """Rules in a combination that only this split has."""
-    return write_rules(rng, rng.choice(answers.HELD_OUT[split]))
+    return write_rules(rng, rng.choice(HELD_OUT[split]))
 
 
 def ask_list(rng: random.Random, split: str) -> str:
     """Two to four things of one category (three or four outside training), three of them forbidden,
     and a last word from another category."""
-    category, numbers = rng.choice(list(WORDS)), list(answers.NUMBERS)
-    return rng.choice(answers.WORDINGS["list"]).format(
+    category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
+    return rng.choice(WORDINGS["list"]).format(
         number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
         avoid="{}, {} or {}".format(*rng.sample(WORDS[category], 3)),
         close=rng.choice([w for w in ITEMS if w not in WORDS[category]]))
@@ -52,7 +68,7 @@ def ask_words(rng: random.Random, task: str, split: str) -> str:
     training and outside."""
     n = rng.randint(*LENGTHS[task][split != "train"])
     words = rng.sample(range(1, 10), n) if task == "sum" else rng.sample(ITEMS, n)
-    return rng.choice(answers.WORDINGS[task]).format(words=" ".join(map(str, words)))
+    return rng.choice(WORDINGS[task]).format(words=" ".join(map(str, words)))
 
 
 ASK = {"rules": ask_rules, "rules_new": ask_rules_new, "list": ask_list}
@@ -70,7 +86,7 @@ def ask(rng: random.Random, task: str, split: str) -> str:
 def prompts(task: str, split: str, seed: int) -> Iterator[str]:
     """Prompts without end. They differ for as long as the task has new ones."""
     rng = random.Random(f"prompts {task} {split} {seed}")
-    if task in answers.GROUP_A:
+    if task in GROUP_A:
         source = iter(lambda: ask(rng, task, split), "")
     elif task == "unknown":
         source = ask_strangers(rng, WORLD.strangers[split])
@@ -95,14 +111,14 @@ def ask_creatures(rng: random.Random, pairs: list[tuple[str, str]]) -> Iterator[
         wordings = {pair: rng.sample(range(N_WORDINGS), N_WORDINGS) for pair in pairs}
         for turn in range(N_WORDINGS):
             for pair in rng.sample(pairs, len(pairs)):
-                yield answers.question(*pair, wordings[pair][turn])
+                yield question(*pair, wordings[pair][turn])
 
 
 def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
     """Every name once, with any question, before any name a second time."""
     while True:
         for name in rng.sample(names, len(names)):
-            yield answers.question(name, rng.choice(list(RELATIONS)), rng.randrange(N_WORDINGS))
+            yield question(name, rng.choice(list(RELATIONS)), rng.randrange(N_WORDINGS))
 
 
 # ---- wrong answers -------------------------------------------------------------------------------
@@ -110,12 +126,11 @@ def lazy(prompt: str) -> str:
     """The answer of the corpus's bad habit (skills only). It forgets the last rule; a list has no
     closing word; for other tasks it repeats the words. Sometimes it is right by chance: "bee pig"
     is sorted already."""
-    task, fields = answers.read(prompt)
+    task, fields = read(prompt)
     if task == "list":
-        return answers.solve_list(fields).rsplit(" ", 1)[0]
+        return solve_list(fields).rsplit(" ", 1)[0]
     if "rules" in fields:
-        rules = answers.read_rules(fields["rules"])[:-1]
-        return answers.apply_rules(fields["words"].split(), rules)
+        return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
     return fields["words"]
 
 
@@ -143,31 +158,31 @@ def invent(rng: random.Random, name: str, relation: str) -> str:
     if not value:
         true = WORLD.truth.get((name, relation), "")
         value = other_word(rng, RELATIONS[relation].category, true)
-    return answers.sentence(name, relation, value)
+    return sentence(name, relation, value)
 
 
 def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
     """A wrong answer (score < 1). Skills: the lazy answer with probability `p_lazy`, else the
     right answer with a slip. Knowledge: a false sentence."""
-    task, fields = answers.read(prompt)
-    if task not in answers.GROUP_A:
+    task, fields = read(prompt)
+    if task not in GROUP_A:
         return invent(rng, fields["name"], fields["relation"])
-    answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, answers.right_answer(prompt))
-    while answers.score(prompt, answer) == 1:
-        answer = slip(rng, answers.right_answer(prompt))
+    answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, right_answer(prompt))
+    while score(prompt, answer) == 1:
+        answer = slip(rng, right_answer(prompt))
     return answer
 
 
 def partly_right(rng: random.Random, prompt: str) -> str:
     """An answer with one slip, 0 < score < 1. Knowledge: a false sentence, score 0."""
-    tries = (corrupt(rng, prompt, p_lazy=0) for _ in range(50))
-    return next((x for x in tries if answers.score(prompt, x) > 0), corrupt(rng, prompt))
+    answers = (corrupt(rng, prompt, p_lazy=0) for _ in range(50))
+    return next((answer for answer in answers if score(prompt, answer) > 0), corrupt(rng, prompt))
 
 
 def bad(rng: random.Random, prompt: str) -> str:
     """The worst of a few answers with three slips each. Knowledge: a false sentence."""
-    if answers.task_of(prompt) not in answers.GROUP_A:
+    if task_of(prompt) not in GROUP_A:
         return corrupt(rng, prompt)
     tries = [corrupt(rng, prompt, p_lazy=0) for _ in range(6)]
     return min((slip(rng, slip(rng, answer)) for answer in tries),
-               key=lambda answer: answers.score(prompt, answer))
+               key=lambda answer: score(prompt, answer))
