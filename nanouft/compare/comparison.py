@@ -103,20 +103,16 @@ class Comparison(Words):
     def asked(self, part: str) -> Asked:
         pace = next(iter(self.paces.values()))
         here = Asked(device=pace.device, dtype=pace.dtype)
-        if part == "test" and self.cfg.confirm and self.parts:
-            part = "confirm"
         if self.parts:
-            return here._replace(data=str(self.parts[part]), reward=self.reward,
+            part = "confirm" if part == "test" and self.cfg.confirm else part
+            reward = self.train.reward if self.train.reward != "exact" else ""
+            return here._replace(data=str(self.parts[part]), reward=reward,
                                  longest=self.train.max_new or 0)
         tasks, = world.parse_skills(self.train.skills)
         if part == "val":
             return here._replace(split="val", seed=3, items=FEW, tasks=tasks)
         return here._replace(seed=self.fresh or self.cfg.test_seed, items=self.cfg.items,
                              tasks=tasks)
-
-    @property
-    def reward(self) -> str:
-        return self.train.reward if self.parts and self.train.reward != "exact" else ""
 
     def rate(self, arm: Arm) -> float:
         return self.rates[arm._replace(label="")]
