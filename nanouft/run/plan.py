@@ -40,18 +40,12 @@ class Plan:
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held_out: list[Encoded]     # held-out rows that are scored before and after
-    trained_questions: frozenset[str] = frozenset()     # keys of the questions of training rows
-    held_questions: frozenset[str] = frozenset()    # and of held-out rows
+    asked: frozenset[str] = frozenset()     # keys of the questions that it or its start learned
+    leak: str = ""              # "5 of 5 held-out questions are also trained on", or ""
 
     @property
     def batching(self) -> Batching:
         return Batching(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
-
-    @property
-    def leak(self) -> str:
-        """"5 of 5 held-out questions are also trained on", by this run or its start model; "" if
-        none is."""
-        return leak(self.held_questions, self.trained_questions | questions_of_run(self.cfg.init))
 
     @property
     def epochs(self) -> float:
@@ -94,7 +88,7 @@ class Plan:
                 "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
                 "code": hash_of(user_code) if user_code else None,
                 "files": [hash_of(file) for file in cfg.data or ()],
-                "asked": " ".join(sorted(self.trained_questions | questions_of_run(cfg.init))),
+                "asked": " ".join(sorted(self.asked)),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
                 "processor": processor() if device.kind == "cpu" else None}
 
@@ -108,13 +102,12 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
-    held_questions = questions(rows.held_out, held_out)
+    asked = questions(rows.train, train) | questions_of_run(cfg.init)
+    leaks = leak(questions(rows.held_out, held_out), asked)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
-    plan = Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out,
-                questions(rows.train, train), held_questions)
-    if plan.leak:
-        say(plan.leak)
-    return plan
+    if leaks:
+        say(leaks)
+    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out, asked, leaks)
 
 
 def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
