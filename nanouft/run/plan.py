@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from nanouft.data.batches import Batching, Encoded
+from nanouft.data.batches import Encoded
 from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW, longest_answer
@@ -42,10 +42,6 @@ class Plan:
     held_out: list[Encoded]     # held-out rows that are scored before and after
     asked: frozenset[str] = frozenset()     # keys of the questions that it or its start learned
     leak: str = ""              # "5 of 5 held-out questions are also trained on", or ""
-
-    @property
-    def batching(self) -> Batching:
-        return Batching(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
 
     @property
     def epochs(self) -> float:
