@@ -55,10 +55,7 @@ class Recorder:
         self.folder, self.stride, self.total = folder, source.stride, plan.steps
         self.done = self.saved = done           # steps taken, steps saved
         self.model, self.optimizer, self.scaler, self.source = model, optimizer, scaler, source
-        # in whole rollouts, because one of several steps cannot be saved in the middle; 0: never
-        every = (50 if self.stride == 1 else 1) if plan.cfg.save_every is None else (
-            plan.cfg.save_every)
-        self.save_every = math.ceil(every / self.stride) * self.stride
+        self.save_every = self.steps_between_saves(plan.cfg.save_every)
         # after a save of s seconds there is none for 9 s: writing takes at most a tenth of the time
         self.pause = 9 if plan.cfg.save_every is None else 0
         self.log = Log(folder / "metrics.jsonl", done, device)
@@ -66,6 +63,14 @@ class Recorder:
         self.updating = False                   # True while the optimizer takes a step
         self.waits = self.stopped = False       # signals wait for the end of a step; one has come
         optimizer.register_step_pre_hook(lambda *_: setattr(self, "updating", True))
+
+    def steps_between_saves(self, save_every: int | None) -> int:
+        """Steps between two saves, in whole rollouts; 0 means never. A rollout of several steps
+        cannot be saved in the middle, so by default each rollout is saved, if the pause allows
+        it."""
+        if save_every is None:
+            return 50 if self.stride == 1 else self.stride
+        return math.ceil(save_every / self.stride) * self.stride
 
     @property
     def is_whole(self) -> bool:
