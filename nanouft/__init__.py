@@ -21,7 +21,7 @@ What to open for one question:
     what a killed run keeps                 run/checkpoint.py
     what is computed in bf16                run/device.py, its first lines
     how a file becomes token ids            run/load.py, its first lines
-    how to write a loss of your own         objective.py
+    how to write a loss of your own         objective.py; own.py opens its file
 plumbing serves every program and has no machine learning in it.
 """
 from nanouft.plumbing.start import start_command

@@ -152,8 +152,8 @@ def check_resume(checkpoint: str, learns: dict) -> None:
     if lost := [name for name in ("optimizer", "scheduler") if not any(
             Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
         raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; take another")
-    state = read_json(Path(checkpoint, "trainer_state.json"), global_step=int)
-    if "global_step" not in state:
+    state = read_json(Path(checkpoint, "trainer_state.json"))
+    if not isinstance(state.get("global_step"), int):
         raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json names no "
                         "step; take another")
     if state["global_step"] >= now["number of steps"]:

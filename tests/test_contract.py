@@ -14,7 +14,7 @@ from nanouft import objectives, train
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.dpo import Pairs
-from nanouft.own.objective import OF_RUN, OF_SAMPLES
+from nanouft.own import OF_RUN, OF_SAMPLES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.pushes import parse_methods

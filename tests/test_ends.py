@@ -22,11 +22,10 @@ import resource  # not on Windows
 
 from commands import dpo, no_pictures
 
-from nanouft import train
+from nanouft import own, train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
-from nanouft.own import reward as own_reward
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.run import checkpoint
@@ -81,7 +80,7 @@ def killed_twice() -> None:
 def no_score(number: int) -> Ending:
     """A run asks its reward before training, in each rollout, and after training."""
     failing = fails(UserError("the judge did not answer"))
-    return at_call(own_reward, "locate_errors", number + 1, failing)    # first it reads the file
+    return at_call(own, "locate_errors", number + 1, failing)    # first it reads the file
 
 
 PLAIN, SAMPLED = "--objective dpo", (       # of which each rollout makes two steps

@@ -51,7 +51,7 @@ def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(l
     objective, _, _ = read_flags(["--data", "x", "--objective", *line.split()])
     rows = world.mixed_rows("val", objective.kinds(), 40, 0)
     told = evaluated(line, rows)
-    wanted = evaluate.measure_kinds("", nano(), NANO, rows, CPU)[0]["demonstrations"].metrics
+    wanted = evaluate.measure_kinds("", nano(), NANO, rows, CPU)["demonstrations"].metrics
     assert told.metrics["demos"] == pytest.approx(wanted) and wanted["rows"] >= 20
     evaluation.print_report(told, told, {})
     said = capsys.readouterr().out

@@ -85,7 +85,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, caps
     damaged = [(file, data) for file, x in whole.items() for data in (None, b"", x[:-9], b"x" + x)]
     about = read_json(folder / "step.json")
     damaged += [("step.json", json.dumps(about | change).encode()) for change in (
-        {"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3})]
+        {"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]})]
     for file, name in (("optimizer", "0.step"), ("optimizer", "0.exp_avg"), ("model", "bias")):
         others = read_tensors(folder / f"{file}.safetensors")
         x = others.pop(name)
@@ -318,8 +318,8 @@ def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path, monkey
 # ---- damaged files -------------------------------------------------------------------------------
 def test_a_damaged_text_is_one_line(run, place, capsys):
     for file, texts in {
-            "run.json": ["", "[1]", "{}", '{"argv": 3}', "\xff"],
-            "eval.json": ["", '{"after": 3}'],
+            "run.json": ["", "[1]", "{}", "\xff"],
+            "eval.json": [""],
             "metrics.jsonl": ["x"]}.items():
         for text in texts:
             (run / file).write_bytes(text.encode("latin-1") + b"\n")

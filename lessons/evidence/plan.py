@@ -40,10 +40,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanouft.compare.ini import read_ini
 from nanouft.compare.judge import Parts
 from nanouft.compare.stats import LIMITS
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.files import read_ini
 
 HERE = Path(__file__).parent
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")

@@ -19,7 +19,7 @@ from lessons.evidence import plan
 from lessons.evidence.plan import ALSO, FOLDERS, MODELS, UNIT, Run
 from nanouft.compare import runs
 from nanouft.compare.asked import Asked, Values
-from nanouft.compare.processes import alone_in, bar_of, carry_out, missing, stoppable
+from nanouft.compare.processes import alone_in, bar_of, carry_out, missing
 from nanouft.compare.runs import Job
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import say
@@ -112,7 +112,7 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     if run.models == ["smollm2"]:
         check_real(Path(FOLDERS["smollm2"]))
     every = jobs_of(run, seeds)
-    with stoppable(), alone_in(OUT / Path(run.scores_of).stem):
+    with alone_in(OUT / Path(run.scores_of).stem):
         there = len({x.key for x in every.values()})
         new = len({x.key for x in missing(every.values()) if x.asked})
         with bar_of(there) as bar:

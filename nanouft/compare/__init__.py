@@ -11,5 +11,5 @@
     looks.py        how often these questions were looked at
     report.py       the table and report.md; picture.py draws
 
-stats.py and judge.py have the intervals, for lessons/evidence, too; ini.py reads plans.
+stats.py and judge.py have the intervals, for lessons/evidence, too.
 """

@@ -27,7 +27,7 @@ from nanouft.compare import report, runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.comparison import FACTORS, TRY, Comparison, plan, plan_text, read_words
 from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import alone_in, bar_of, carry_out, stoppable
+from nanouft.compare.processes import alone_in, bar_of, carry_out
 from nanouft.compare.verdicts import MEASURES, judged_by, mean_of, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -37,7 +37,7 @@ from nanouft.plumbing.printing import say
 
 def main(argv: list[str] | None = None) -> int:
     words = read_words(sys.argv[1:] if argv is None else argv, __doc__)
-    with stoppable(), alone_in(words.root):
+    with alone_in(words.root):
         c = plan(words)
         say(*report.conditions(c), "", sep="\n")
         train_all(c)
@@ -61,7 +61,7 @@ def train_all(c: Comparison) -> None:
                      for arm in arms}
             bar.set_description("tries of rates", refresh=False)
             done += try_out(c, rates, bar) if tries else []
-            if tries and any(at_edge(c, arm) for arm in arms):
+            if tries and any(c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm])) for arm in arms):
                 rates = {arm: [*c.tried[arm], one_more(c, arm)] for arm in arms}
                 bar.total += len(arms)
                 done += try_out(c, rates, bar)
@@ -107,10 +107,6 @@ def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
                         f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "
                         f"more: {c.job(arm, TRY, best).command}")
     return best
-
-
-def at_edge(c: Comparison, arm: Arm) -> bool:
-    return c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm]))
 
 
 def one_more(c: Comparison, arm: Arm) -> float:

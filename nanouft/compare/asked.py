@@ -68,11 +68,11 @@ def measure(asked: Asked, name: str) -> Values:
             scores[function] = dict(zip(asked.tasks, numbers.reshape(len(asked.tasks), -1)))
         return scores
     rows, _ = read([asked.data], ["demos", "pairs", "labels"])
-    found, *_ = evaluate.measure_kinds("", model, tok, rows, on.exact())
+    found = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if asked.reward:
         flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward,
                                        max_new=asked.longest or None)
-        found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)[0]
+        found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)
     of_question = dict(zip((r.where for r in rows), question_keys(rows)))
     keys = sorted({*of_question.values()})
     out: Values = {}

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from nanouft import world
 from nanouft.compare import arms as methods
@@ -18,10 +18,9 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.ini import read_ini
 from nanouft.objective import Positive
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import own_file
+from nanouft.plumbing.files import own_file, read_ini
 from nanouft.reward import scorer
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
 from nanouft.run.folder import check_free
@@ -54,11 +53,12 @@ class CompareFlags:
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
-class Words(NamedTuple):
+@dataclass
+class Words:
     """A command as it was given."""
     cfg: CompareFlags
-    train: TrainFlags               # the same for all methods
-    given: dict[str, Any]           # as they were given, for the plan
+    train: TrainFlags                   # the same for all methods
+    given: dict[str, Any]               # flags as they were given, for the plan
 
     @property
     def root(self) -> Path:
@@ -67,13 +67,9 @@ class Words(NamedTuple):
 
 
 @dataclass
-class Comparison:
+class Comparison(Words):
     """All that was decided before training."""
-    cfg: CompareFlags
-    train: TrainFlags
-    given: dict[str, Any]               # flags as they were given, for the plan
     arms: list[Arm]
-    root: Path                          # of runs and rows: what one comparison trains, the next has
     place: Path                         # of plan and report
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
     shared: dict[str, list[str]]        # flags of all runs
@@ -107,23 +103,16 @@ class Comparison:
     def asked(self, part: str) -> Asked:
         pace = next(iter(self.paces.values()))
         here = Asked(device=pace.device, dtype=pace.dtype)
-        if part == "test" and self.cfg.confirm and self.parts:
-            part = "confirm"
         if self.parts:
-            return here._replace(data=str(self.parts[part]), reward=self.reward,
+            part = "confirm" if part == "test" and self.cfg.confirm else part
+            reward = self.train.reward if self.train.reward != "exact" else ""
+            return here._replace(data=str(self.parts[part]), reward=reward,
                                  longest=self.train.max_new or 0)
-        tasks = tuple(dict.fromkeys(
-            x for group in world.parse_skills(self.train.skills, 1) for x in group))
-        if self.train.skills == "all":
-            tasks = tuple(world.TASKS)
+        tasks, = world.parse_skills(self.train.skills)
         if part == "val":
             return here._replace(split="val", seed=3, items=FEW, tasks=tasks)
         return here._replace(seed=self.fresh or self.cfg.test_seed, items=self.cfg.items,
                              tasks=tasks)
-
-    @property
-    def reward(self) -> str:
-        return self.train.reward if self.parts and self.train.reward != "exact" else ""
 
     def rate(self, arm: Arm) -> float:
         return self.rates[arm._replace(label="")]
@@ -172,7 +161,7 @@ def read_words(argv: list[str], about: str = "") -> Words:
 
 def plan(words: Words) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
-    cfg, train, given = words
+    cfg, train, given, root = words.cfg, words.train, words.given, words.root
     arms = methods.read_arms(cfg.arms or [])
     if train.data and {"items", "test_seed"} & {*given}:
         raise UserError("--items and --test-seed belong to NanoWorld")
@@ -180,7 +169,6 @@ def plan(words: Words) -> Comparison:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
         scorer(train.reward)            # is it there?
-    root = words.root
     place = (root if cfg.out else root / slug(arms, given)) / ("confirm" if cfg.confirm else "")
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
@@ -189,7 +177,7 @@ def plan(words: Words) -> Comparison:
     chosen = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     chosen.pop("init", None)
     shared = {flag: more for name, x in chosen.items() for flag, *more in [as_flags({name: x})]}
-    c = Comparison(cfg, train, given, arms, root, place, parts, shared)
+    c = Comparison(cfg, train, given, arms, place, parts, shared)
     look_ahead(c)
     on_cpu = next(iter(c.paces.values())).device == "cpu"
     cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)

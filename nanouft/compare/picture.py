@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nanouft.compare.verdicts import MEASURES, Question, Result
-from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, Look, look
+from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, look
 from nanouft.pictures.plots import STYLE, as_svg
 
 WIDTH, ROW = 4.4, 0.36          # inches; a page of 400 pixels shows the letters at full size
@@ -39,8 +39,10 @@ def picture(results: list[Result], questions: list[Question]) -> str:
         name_rows(above, [short(x.name) for x in results], measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
                   "difference")
+        themes = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])
         return as_svg(fig, "Scores and differences",
-                      [[x.name, scale * x.moments[0]] for x in results], themes(looks))
+                      [[x.name, scale * x.moments[0]] for x in results],
+                      {f"c{i}": pair for i, pair in enumerate(themes)})
 
 
 def short(name: str) -> str:
@@ -55,8 +57,3 @@ def name_rows(ax: Axes, names: list[str], title: str) -> None:
     ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(SOFT.light)
-
-
-def themes(looks: list[Look]) -> dict[str, tuple[str, str]]:
-    found = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])
-    return {f"c{i}": pair for i, pair in enumerate(found)}

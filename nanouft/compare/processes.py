@@ -25,6 +25,7 @@ from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import SILENT, say
+from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import locked
 
 BEGAN = time.time()
@@ -75,9 +76,12 @@ def end(pid: int) -> None:
 # ---- in the parent -------------------------------------------------------------------------------
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """One comparison at a time works in a folder; the next one waits for its end."""
+    """One comparison at a time works in a folder; the next one waits for its end. SIGTERM does what
+    Ctrl-C does."""
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(AGAIN)
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as at_end:
+    with handle_signals(("SIGTERM", "SIGINT"), stop), ExitStack() as at_end:
         for waited in itertools.count():
             try:
                 at_end.enter_context(locked(folder, "lock"))
@@ -187,16 +191,3 @@ def check(job: Job, process: Any, answer: connection.Connection) -> None:
     if said:
         more = f" (to see more: {job.command})" if job.words else ""
         raise UserError(f"{job.name or job.folder.name}: {said}{more}; {AGAIN}")
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does."""
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt(AGAIN)
-    before = {x: signal.signal(x, stop) for x in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

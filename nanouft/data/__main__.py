@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import example_lines, made_of, unread_fields
+from nanouft.data.report import describe, example_lines
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_model
@@ -56,18 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     most = max([x for x in SHOWN if x in first] or first, key=lambda x: first[x])
     objective = asked or OBJECTIVES[most]()
     rows, left_out = parse(found, objective.kinds(), name)
-    of_reward = unread_fields(rows, objective.kinds()) if objective.on_policy else ""
     lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
              *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
     say(f"{name}: {quantity(len(found), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
     with suppress(NoRows):                              # encode_rows says why there are none
-        say(f"\nWhat {objective.name} makes of them: {made_of(objective.choose(rows))}")
+        say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
-    split = Rows(*holdout(rows), left_out, [] if objective.on_policy else rows)
+    split = Rows(*holdout(rows), left_out)
     train, _ = encode_rows(as_run, objective, split, model, tok, 0)
-    if of_reward:
-        say(f"fields that only a reward function of yours gets: {of_reward}")
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):
         say("Only the tokens in [[ ]] are trained on:")

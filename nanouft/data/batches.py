@@ -65,7 +65,7 @@ class EncodeReport:
 
     def lines(self) -> list[str]:
         """Printed lines about rows that are not used as they are in the file."""
-        return each_reason(self.notes)
+        return each_reason([*dict.fromkeys(self.notes)])    # a row may be encoded twice
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------

@@ -221,32 +221,23 @@ def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:
     unread: dict[str, list] = {}
     for name, value in item.items():
         if NAMES.get(name, name) in used:
-            unread |= unread_in_messages(value, name)
+            add_unread(value, name, unread)
         elif not is_empty(value):
             unread[str(name).strip() or repr(name)] = [value]
     return unread
 
 
-def unread_in_messages(value: Any, name: str) -> dict[str, list]:
-    """Of messages, and of the parts of their texts. name: the field that holds them."""
-    some = objects(value)
-    if not any({"role", "from"} & m.keys() for m in some):
-        return unread_keys(some, name, {"type", "text"})
-    parts = [part for m in some for part in objects(m.get("content") or m.get("value"))]
-    return unread_keys(some, name, {"role", "content", *MARKS}) | unread_keys(
-        parts, f"{name}[].content", {"type", "text"})
-
-
-def unread_keys(some: list[dict], name: str, read: set[str]) -> dict[str, list]:
-    unread: dict[str, list] = {}
-    for m in some:
+def add_unread(value: Any, name: str, unread: dict[str, list], parts: bool = False) -> None:
+    """What no one reads of messages, and of the parts of their texts (`parts`). name: the field
+    that holds them."""
+    for m in value if isinstance(value, list) else [value]:
+        if not isinstance(m, dict):
+            continue
+        is_message = not parts and {"role", "from"} & m.keys()
+        read = {"role", *MARKS} if is_message else {"type", "text"}
         for key, x in m.items():
-            if OF_MESSAGES.get(key, key) not in read and not is_empty(x):
+            ours = OF_MESSAGES.get(key, key)
+            if is_message and ours == "content":
+                add_unread(x, f"{name}[].content", unread, parts=True)
+            elif ours not in read and not is_empty(x):
                 unread.setdefault(f"{name}[].{key}", []).append(x)
-    return unread
-
-
-def objects(value: Any) -> list[dict]:
-    """The objects of a list, or one alone."""
-    some = value if isinstance(value, list) else [value]
-    return [x for x in some if isinstance(x, dict)]

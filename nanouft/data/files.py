@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -145,10 +145,8 @@ def parquet_rows(path: str) -> Items:
     with library("pyarrow.parquet", path).ParquetFile(path) as file:
         no_column_twice(path, file.schema_arrow.names)
         about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", "{}"))
-        names = class_names(about.get("info", {}).get("features") or {})
         rows = (item for batch in file.iter_batches(64) for item in batch.to_pylist())
-        yield from ((f"{path}, row {i}", with_class_names(item, names))
-                    for i, item in enumerate(rows, 1))
+        yield from with_class_names(rows, about.get("info", {}).get("features") or {}, path)
 
 
 def hub_rows(path: str) -> Items:
@@ -202,9 +200,7 @@ def dataset_rows(dataset: Any, name: str) -> Items:
     if hasattr(dataset, "iterrows"):
         dataset = dataset.to_dict("records")
     features = getattr(dataset, "features", None)
-    names = class_names(features.to_dict() if features else {})
-    yield from ((f"{name}, row {i}", with_class_names(plain(item), names))
-                for i, item in enumerate(dataset, 1))
+    yield from with_class_names(map(plain, dataset), features.to_dict() if features else {}, name)
 
 
 def plain(value: Any) -> Any:
@@ -217,14 +213,13 @@ def plain(value: Any) -> Any:
     return None if type(value).__name__ in ("NAType", "NaTType") else value
 
 
-def class_names(features: dict) -> dict[str, list[str]]:
-    """The names of classes: {"label": ["bad", "good"]}. Their numbers may mean the opposite."""
-    return {name: kind["names"] for name, kind in features.items()
-            if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}
-
-
-def with_class_names(item: Any, names: dict[str, list[str]]) -> Any:
-    if not isinstance(item, dict):
-        return item                                     # which is refused
-    return item | {name: known[item[name]] for name, known in names.items()
-                   if type(item.get(name)) is int and item[name] >= 0}
+def with_class_names(rows: Iterable, features: dict, source: str) -> Items:
+    """("SOURCE, row 3", row) of each. A class (ClassLabel) has its name in place of its number,
+    which may mean the opposite."""
+    names = {name: kind["names"] for name, kind in features.items()
+             if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}
+    for i, item in enumerate(rows, 1):
+        if isinstance(item, dict):                      # any other is refused
+            item = item | {name: known[item[name]] for name, known in names.items()
+                           if type(item.get(name)) is int and item[name] >= 0}
+        yield f"{source}, row {i}", item

@@ -1,8 +1,4 @@
-"""Hold out a tenth of the rows, by their questions.
-
-    train, held = holdout(rows)             # equal questions stay on one side
-    leak(held_questions, trained_questions)     # "5 of 5 held-out questions are also trained on"
-"""
+"""Hold out a tenth of the rows, by their questions; equal ones stay on one side."""
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable

@@ -1,11 +1,4 @@
-"""Sentences for the user about rows: what a file holds, what a run reads and leaves out.
-
-    describe(rows)                          # "2,000 demonstrations and 5 pairs"
-    unread_fields(rows, ["demos"])          # "thumb (9 rows)"
-    why_skipped(row, ["pairs"])             # "chosen and rejected are equal"
-    report_use(sides, left_out, why, kinds)     # "20 rows read: 9 to learn from ..."
-    example_lines(encoded, tok)             # "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"
-"""
+"""Sentences for the user about rows: what a file holds, what a run reads and leaves out."""
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -23,29 +16,20 @@ HALVES = {f"{n / 2:g}" for n in range(21)}              # 0 to 10 stars
 
 
 def kinds_of(r: Row) -> list[str]:
-    """What a row holds, in words: ["demonstrations", "pairs"]."""
+    """What a row holds, or what a method that chose it makes of it: ["demonstrations", "pairs"]."""
+    holds = r.roles.keys() or {x for x in ("answer", "chosen") if getattr(r, x) is not None}
+    unread = () if r.roles else r.unread    # where a method that reads no grade leaves it
     kinds = []
-    if r.answer is not None:        # a method that reads no grade leaves it among the unread fields
-        kinds.append("scored answers" if r.score is not None or "score" in r.unread else
-                     "labelled answers" if r.label is not None or "label" in r.unread else
+    if {"answer", "demo"} & holds:
+        kinds.append("scored answers" if r.score is not None or "score" in unread else
+                     "labelled answers" if r.label is not None or "label" in unread else
                      "demonstrations")
-    if r.chosen is not None:
-        kinds.append("pairs")
-    return kinds or ["prompts"]
+    return kinds + ["pairs"] * ("chosen" in holds) or ["prompts"]
 
 
 def describe(data: list[Row]) -> str:
-    """What rows hold, in words: "2,000 demonstrations and 5 pairs"."""
+    """What rows hold, or a method makes of them: "2,000 demonstrations and 5 pairs"."""
     kinds = Counter(kind for r in data for kind in kinds_of(r))
-    return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
-
-
-def made_of(chosen: list[Row]) -> str:
-    """What a method makes of rows, in words: "50 pairs". chosen: the rows with its roles."""
-    kinds = Counter("pairs" if "chosen" in r.roles else "labelled answers" if r.label is not None
-                    else "scored answers" if r.score is not None else
-                    "demonstrations" if {"answer", "demo"} & r.roles.keys() else "prompts"
-                    for r in chosen)
     return " and ".join(quantity(n, name) for name, n in kinds.items()) or "no rows"
 
 
@@ -153,7 +137,7 @@ def with_brackets(t: Tokens, tok: Tokenizer) -> str:
 
 def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
     """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
-    is the best and the worst, each below its grade."""
+    is the best and the worst, each below its grade: "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"."""
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
     rows = [data[0]]
     if name:

@@ -1,7 +1,7 @@
 """The registry: each file of this folder is a method.
 
     find("dpo")(beta=0.2)       # the class in dpo.py
-    find("mine.py")             # one of your own, in any file; own/objective.py checks it
+    find("mine.py")             # one of your own, in any file; own.py checks it
 
 objective.py says what an objective is. CONTRIBUTING.md says how to add one.
 
@@ -29,7 +29,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from nanouft.objective import Objective
-from nanouft.own.objective import class_in
+from nanouft.own import class_in
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import own_file
 

@@ -73,11 +73,6 @@ def look(name: str) -> Look:
     return of_family
 
 
-def push_colour(push: float) -> str:
-    """Blue if the push makes a token more likely, orange if less; on a light background."""
-    return UP.light if push >= 0 else DOWN.light
-
-
 def line(name: str) -> dict:
     """Keywords for matplotlib's `plot` of a method."""
     x = look(name)

@@ -27,7 +27,7 @@ from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from nanouft.pictures.colours import SOFT, line, look, push_colour
+from nanouft.pictures.colours import DOWN, SOFT, UP, line, look
 from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
@@ -58,8 +58,11 @@ def draw_curves(folder: Path) -> Path:
     fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     *left, right = fig.subplots(1, 1 + bool(held_out), squeeze=False)[0]
     for ax in left:
-        draw_held_out(ax, held_out, name,
-                      f"{figure} of {quantity(after['held_out']['rows'], 'held-out rows')}")
+        x, y = [*held_out], [*held_out.values()]
+        ax.plot(x, y, "s-", color=look(name).light, markerfacecolor="white", ms=8, lw=2.5)
+        ax.margins(0.08, 0.35)
+        rows = quantity(after["held_out"]["rows"], "held-out rows")
+        label(ax, f"{display_name(name)}: {figure} of {rows} {y[0]:.2f} → {y[-1]:.2f}")
     draw_steps(right, log, name, as_passes(run["passes"]))
     return save(fig, folder / "curves.png")
 
@@ -82,13 +85,8 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
     return figure, {0: old[figure], **between, last: new[figure]}
 
 
-def draw_held_out(ax: Axes, held_out: dict[int, float], name: str, what: str) -> None:
-    """The figure of held-out rows over the steps, with its first and last value."""
-    x, y = [*held_out], [*held_out.values()]
-    ax.set_title(f"{display_name(name)}: {what} {y[0]:.2f} → {y[-1]:.2f}", loc="left",
-                 weight="bold", fontsize=13)
-    ax.plot(x, y, "s-", color=look(name).light, markerfacecolor="white", ms=8, lw=2.5)
-    ax.margins(0.08, 0.35)
+def label(ax: Axes, text: str) -> None:
+    ax.set_title(text, loc="left", weight="bold", fontsize=13)
     ax.set_xlabel("step")
 
 
@@ -100,10 +98,8 @@ def draw_steps(ax: Axes, log: list[dict], name: str, passes: str) -> None:
     colour = look(name).light
     ax.plot(x, y, color=colour, alpha=0.25, lw=1)
     ax.plot(x, smooth(y), color=colour, lw=3)
-    ax.set_title(f"{display_name(name)}: {key} of a step, {passes}", loc="left", weight="bold",
-                 fontsize=13)
+    label(ax, f"{display_name(name)}: {key} of a step, {passes}")
     ax.locator_params(axis="x", integer=True)
-    ax.set_xlabel("step")
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
         ax.set_ylim(low, high if high > low else None)
@@ -152,7 +148,8 @@ def draw_pushes(strips: list[Strip], file: Path, note: str = "") -> Path:
             ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
         ax.plot([LEFT, LEFT + most * space], [zero, zero], color=SOFT.light, lw=1)
         for k, (token, weight) in enumerate(zip(tokens, weights)):
-            x, colour, way = LEFT + (k + 0.5) * space, push_colour(weight), -1 if weight < 0 else 1
+            x = LEFT + (k + 0.5) * space
+            colour, way = (DOWN.light, -1) if weight < 0 else (UP.light, 1)
             end = zero - UNIT * max(-LONGEST_BAR, min(LONGEST_BAR, weight))
             ax.bar(x, end - zero, 0.62 * space, bottom=zero, color=colour)
             ax.text(x, end - 0.03 * way, with_sign(weight), ha="center", fontsize=12, color=colour,

@@ -158,15 +158,6 @@ def ask_all(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
     return {"said": said, "chance": round(sum(chances) / len(chances), 3)}
 
 
-def measure_pushes(model: GPT, base: GPT, objective: Objective, row: Row,
-                   tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
-    """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
-    models = FrozenModels(base, tok.pad)
-    reference = models.reference_model(objective, lora=False) if objective.on_policy else base
-    return [(which, tokens, [round(x, 3) for x in push]) for which, tokens, push
-            in token_pushes(objective, row, model, tok, reference=reference)]
-
-
 def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
            also: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that the page reads, of these methods [all] and of those in the files `also`.
@@ -193,12 +184,15 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
             others = cls.first_models.stand_in(helper) if cls.first_models else {}
             objective = cls(**others, **form)
             objective.lr = rate
-            frames: list[list[Any]] = []                # answers, chance, pushes
+            reference = FrozenModels(base, tok.pad).reference_model(
+                objective, lora=False) if objective.on_policy else base
+            frames: list[list[Any]] = []                # answers, chance, pushes of the next step
             for model in taught(objective, base, tok):
                 seen = ask_all(model, questions, tok) if frames else at_start
-                strips = measure_pushes(model, base, objective, questions[0], tok)
+                strips = token_pushes(objective, questions[0], model, tok, reference)
                 frames.append([[texts.setdefault(text, len(texts)) for text in seen["said"]],
-                               seen["chance"], [push for *_, push in strips]])
+                               seen["chance"],
+                               [[round(x, 3) for x in push] for *_, push in strips]])
             method = methods.setdefault(key, about(name, cls, form, scores.get(name, {})) | {
                 "answers": [[ANSWERS.get(which, f"the role “{which}”"), tokens]
                             for which, tokens, _ in strips], "runs": {}})

@@ -2,6 +2,7 @@
 
 A file is written under another name and renamed once, so a reader finds the old one or the new one.
 """
+import configparser
 import json
 import os
 import re
@@ -49,16 +50,23 @@ def parse_json(text: str, where: str, hint: str = "") -> Any:
         raise UserError(f"{where}: no JSON ({e}){hint}") from None
 
 
-def read_json(file: Path, **kinds: type) -> dict:
-    """A JSON object. UserError if there is none, or if a field has another type than in `kinds`. A
-    field may be missing."""
+def read_ini(file: Path) -> configparser.ConfigParser:
+    """A plan: read_ini(file)["compare"]["arms"]. UserError if it is none."""
+    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
+    ini.optionxform = str               # type: ignore[assignment]  # names keep their capitals
+    try:
+        ini.read_string(read_text(file))
+    except configparser.Error as e:
+        raise UserError(f"{file}: is no plan ({' '.join(str(e).split())})") from None
+    return ini
+
+
+def read_json(file: Path) -> dict:
+    """A JSON object. UserError if there is none."""
     hint = f"; is {file.parent} the folder of a run?"
     value = parse_json(read_text(file, hint), str(file), hint)
     if not isinstance(value, dict):
         raise UserError(f"{file}: holds no JSON object")
-    for name, kind in kinds.items():
-        if not isinstance(value.get(name, kind()), kind):
-            raise UserError(f"{file}: {name} is {str(value[name])[:80]}, no {kind.__name__}")
     return value
 
 

@@ -186,7 +186,7 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
     for step in reversed(whole_steps(run)):
         folder = run / "steps" / str(step)
         try:
-            about = files.read_json(folder / "step.json", scaler=dict)
+            about = files.read_json(folder / "step.json")
             if about.get("step") != step:
                 raise ValueError(f"step.json is of step {about.get('step')}")
             weights = load_tensors(folder / "model.safetensors", trained_weights(model))

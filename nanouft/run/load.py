@@ -47,7 +47,6 @@ class Rows(NamedTuple):
     train: list[Row]
     held_out: list[Row]
     left_out: LeftOut           # rows of the files that cannot be read
-    to_name: list[Row] = []     # rows whose unread fields this run names
 
 
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
@@ -86,20 +85,18 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
-    fields_read = bool(own_file(cfg.reward))
-    to_name = [] if fields_read or objective.name not in NAMES else rows
     exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
     if cfg.init == "base":
         say("the shipped base has read only NanoWorld; for other text give another --init"
             f"{if_in_checkout('docs/data.md')}")
     if exact:
         rows = world.name_tasks(rows)
-    if objective.on_policy and not fields_read:
+    if objective.on_policy and not own_file(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        return Rows(*holdout(rows), left_out, to_name)
+        return Rows(*holdout(rows), left_out)
     held_out, more = read(cfg.eval_data, kinds)
-    return Rows(rows, held_out, left_out + more, to_name)
+    return Rows(rows, held_out, left_out + more)
 
 
 def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
@@ -160,8 +157,11 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
                         "one is; add rows, or name held-out ones by --eval-data") from None
-    if names := unread_fields(rows.to_name, objective.kinds(), chosen):
-        say(f"fields that this run does not read: {names}")
+    every = not cfg.data or own_file(cfg.reward) or objective.name not in NAMES     # may be read
+    if not every and (names := unread_fields(data, objective.kinds(), chosen)):
+        who = "only a reward function of yours gets" if objective.on_policy else (
+            "this run does not read")
+        say(f"fields that {who}: {names}")
     return chosen
 
 

@@ -138,15 +138,16 @@ def wins(margin: np.ndarray) -> np.ndarray:
     return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
 
 
-def measure_ends(answers: list[Answer], tok: Tokenizer) -> Measurement:
+def measure_ends(rows: list[Row], answers: list[Answer], tok: Tokenizer) -> Measurement:
     """The share of answers that stop, and their median length in tokens."""
     ended = np.array([stops(a, tok) for a in answers], float)
     lengths = float(np.median([len(a.ids) for a in answers]))
     return Measurement({"stops": float(ended.mean()), "median tokens": lengths}, ended,
-                       np.ones(len(ended)))
+                       np.ones(len(ended)), tuple(r.where for r in rows))
 
 
 def measure_rewards(rows: list[Row], texts: list[str], score: Score) -> Measurement:
     """The reward of one answer to each row."""
     reward = np.asarray(score(rows, texts), float)
-    return Measurement({"reward": float(reward.mean())}, reward, np.ones(len(reward)))
+    return Measurement({"reward": float(reward.mean())}, reward, np.ones(len(reward)),
+                       tuple(r.where for r in rows))

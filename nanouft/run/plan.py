@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from nanouft.data.batches import Batching, Encoded
+from nanouft.data.batches import Encoded
 from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW, longest_answer
@@ -40,18 +40,8 @@ class Plan:
     max_new: int                # longest sampled answer, in tokens
     train: list[Encoded]
     held_out: list[Encoded]     # held-out rows that are scored before and after
-    trained_questions: frozenset[str] = frozenset()     # keys of the questions of training rows
-    held_questions: frozenset[str] = frozenset()    # and of held-out rows
-
-    @property
-    def batching(self) -> Batching:
-        return Batching(self.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
-
-    @property
-    def leak(self) -> str:
-        """"5 of 5 held-out questions are also trained on", by this run or its start model; "" if
-        none is."""
-        return leak(self.held_questions, self.trained_questions | questions_of_run(self.cfg.init))
+    asked: frozenset[str] = frozenset()     # keys of the questions that it or its start learned
+    leak: str = ""              # "5 of 5 held-out questions are also trained on", or ""
 
     @property
     def epochs(self) -> float:
@@ -94,7 +84,7 @@ class Plan:
                 "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
                 "code": hash_of(user_code) if user_code else None,
                 "files": [hash_of(file) for file in cfg.data or ()],
-                "asked": " ".join(sorted(self.trained_questions | questions_of_run(cfg.init))),
+                "asked": " ".join(sorted(self.asked)),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
                 "processor": processor() if device.kind == "cpu" else None}
 
@@ -108,13 +98,12 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
-    held_questions = questions(rows.held_out, held_out)
+    asked = questions(rows.train, train) | questions_of_run(cfg.init)
+    leaks = leak(questions(rows.held_out, held_out), asked)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
-    plan = Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out,
-                questions(rows.train, train), held_questions)
-    if plan.leak:
-        say(plan.leak)
-    return plan
+    if leaks:
+        say(leaks)
+    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out, asked, leaks)
 
 
 def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
@@ -132,7 +121,9 @@ def as_passes(rows: float) -> str:
 # ---- the held-out rows that a run scores ---------------------------------------------------------
 def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encoded],
                     steps: int, batch_size: int) -> list[Encoded]:
-    """The held-out rows that a run scores before and after; a long run scores more of them."""
+    """The held-out rows that a run scores before and after: all of a file that is named, else from
+    32 to 200, spread over the file. Scoring them may cost a tenth of the training, if a step costs
+    three forwards."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data:
@@ -142,13 +133,8 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
         return held_out
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
-        held_out = affordable(held_out, steps * batch_size * objective.samples, times)
+        trained = steps * batch_size * objective.samples
+        n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
+        held_out = [held_out[i * len(held_out) // n] for i in range(n)]
     say(f"held-out rows scored: {len(held_out):,}")
     return held_out
-
-
-def affordable(held_out: list[Encoded], trained: int, times: int) -> list[Encoded]:
-    """From 32 to 200 held-out rows, spread over the file. Scoring them `times` times may cost a
-    tenth of training on `trained` rows, if a step costs three forwards."""
-    n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
-    return [held_out[i * len(held_out) // n] for i in range(n)]

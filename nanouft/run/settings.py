@@ -132,10 +132,10 @@ def named_objective(argv: list[str]) -> str:
 
 def command_of(folder: str) -> list[str]:
     """The words of the command line that began the run in `folder`."""
-    saved = read_json(Path(folder) / "run.json", argv=list)
+    saved = read_json(Path(folder) / "run.json")
     if "argv" not in saved:
         raise UserError(f"{folder}/run.json: names no command; start a new run")
-    return [*map(str, saved["argv"])]
+    return saved["argv"]
 
 
 def reopen(folder: str, argv: list[str], values: dict) -> tuple[Objective, TrainFlags, set[str]]:

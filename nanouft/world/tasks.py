@@ -20,7 +20,6 @@ from .answers import (
     score,
     sentence,
     solve_list,
-    task_of,
 )
 from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, bucket, other_word
 
@@ -180,9 +179,7 @@ def partly_right(rng: random.Random, prompt: str) -> str:
 
 
 def bad(rng: random.Random, prompt: str) -> str:
-    """The worst of a few answers with three slips each. Knowledge: a false sentence."""
-    if task_of(prompt) not in GROUP_A:
-        return corrupt(rng, prompt)
+    """The worst of a few answers with three slips each."""
     tries = [corrupt(rng, prompt, p_lazy=0) for _ in range(6)]
     return min((slip(rng, slip(rng, answer)) for answer in tries),
                key=lambda answer: score(prompt, answer))

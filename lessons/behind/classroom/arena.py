@@ -28,7 +28,7 @@ from nanouft.compare import report
 from nanouft.compare.arms import Arm
 from nanouft.compare.comparison import plan, read_words
 from nanouft.compare.looks import looks
-from nanouft.compare.processes import alone_in, stoppable
+from nanouft.compare.processes import alone_in
 from nanouft.compare.verdicts import verdicts
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
@@ -119,7 +119,7 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
     check_entry(file)
     words = read_words([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
                         str(900 if seed is None else seed), "--out", "out/arena", *workers])
-    with stoppable(), alone_in(words.root):
+    with alone_in(words.root):
         c = plan(words)
         stage, first = (str(file),), c.arms[0].stages[0]
         c.asks = Arm((stage,), entry.replace("/", "."))

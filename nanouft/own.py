@@ -1,47 +1,84 @@
-"""An objective of your own: one subclass of Objective in a file. `find` (objectives/) comes here.
+"""Code of your own, in a file: an objective, or a function as a reward.
 
     python -m nanouft.train --objective mine.py --data my.jsonl     # mine.py:Name if it has several
 
-The file is executed, like that of a reward function. Its `choose` gets copies of rows, so it may
-change them. A mistake in it becomes a UserError of one line, now or in training.
+`find` (objectives/) asks `class_in` for the subclass of Objective in such a file. Its `choose` gets
+copies of rows, so it may change them.
+
+    score = own_reward("my.py", "right")
+    score(rows, answers)                        # -> (n,) numbers
+
+    def right(prompts, completions, final, **others):       # my.py: lists of equal length
+        return [text.split()[-1:] == [word] for text, word in zip(completions, final)]
+
+A reward is called as TRL calls its reward functions: everything by name, all fields of the rows
+too, as texts where TRL has messages. It gets copies, so it may change them. The working folder is
+put back after a call.
+
+The file is executed, but no other code from outside. A mistake in it becomes a UserError of one
+line, now or in training.
 """
 import copy
 import functools
 import inspect
 import math
+import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from nanouft.batch import Batch
+from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, load, locate_errors
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
+from nanouft.rollout import Score
 
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
 OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
               "kl_answer", "entropy", "decode_gap"}
+LARGEST = 1e30                          # largest reward: a batch holds it in fp32
 
 
+@contextmanager
+def call_into(file: str, flag: str) -> Iterator[None]:
+    """What the code of a file raises names its line. The working folder is put back, or a later
+    relative path, such as that of --out, would lead elsewhere."""
+    here = os.getcwd()
+    with locate_errors(file, flag):
+        try:
+            yield
+        finally:
+            os.chdir(here)
+
+
+def module_of(file: str, flag: str, name: str = "") -> ModuleType:
+    """Execute a file, which may import its neighbours. name: of the module [own.NAME]."""
+    sys.path.insert(0, str(Path(file).resolve(strict=True).parent))
+    with call_into(file, flag):
+        return load(file, name)
+
+
+# ---- an objective --------------------------------------------------------------------------------
 def class_in(name: str) -> type[Objective]:
     """The subclass of Objective in mine.py, or that with the name in mine.py:Name. It is checked,
     and its methods are guarded."""
     file = own_file(name)
-    sys.path.insert(0, str(Path(file).resolve(strict=True).parent))     # it may import others
-    with locate_errors(file, "--objective"):
-        module = load(file)
+    module = module_of(file, "--objective")
     classes = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
                and issubclass(cls, Objective) and cls.__module__ == module.__name__}
     asked = [name.removeprefix(f"{file}:")] if name != file else list(classes)
@@ -158,3 +195,41 @@ def wrong_result(out: Any, method: str, on_policy: bool) -> str:
     taken = metrics.keys() & (OF_RUN | (OF_SAMPLES if on_policy else set()))
     return "" if not taken else (f"every run logs a number called {min(taken)!r} of its own; give "
                                  "the metric another name")
+
+
+# ---- a reward ------------------------------------------------------------------------------------
+def own_reward(file: str, function: str) -> Score:
+    """The function in a file as a reward. What it raises becomes a UserError with the line of the
+    file."""
+    module = module_of(file, "--reward", f"reward_{Path(file).stem}")
+    call = vars(module).get(function)
+    if not callable(call):
+        raise UserError(f"--reward {file}: there is no function {function!r}")
+    takes = inspect.signature(call).parameters
+    every = any(p.kind == p.VAR_KEYWORD for p in takes.values())
+    needed = [name for name, p in takes.items()
+              if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+    def score(rows: list[Row], answers: list[str]) -> np.ndarray:
+        names = {name for r in rows for name in r.extra if every or name in takes}
+        fields: dict[str, list] = {name: [copy.deepcopy(r.extra.get(name)) for r in rows]
+                                   for name in names}   # a copy for each answer to one prompt
+        fields |= {"prompts": [r.prompt[-1].text for r in rows], "completions": list(answers)}
+        wanted = {k: v for k, v in fields.items() if every or k in takes}
+        if missing := [name for name in needed if name not in fields]:
+            of_rows = ", ".join(sorted({name for r in rows for name in r.extra})) or "none"
+            raise UserError(f"--reward {file}:{function}: takes {', '.join(missing)}, but it only "
+                            "gets prompts and completions, both as texts, and the rows' fields "
+                            f"({of_rows}); TRL's other arguments are not known")
+        values, got = np.array([]), None
+        with call_into(file, "--reward"):
+            got = call(**wanted)
+        if isinstance(got, (list, tuple, np.ndarray, torch.Tensor)):
+            with suppress(Exception):       # values that are no numbers are refused below
+                values = np.array([float(x) for x in got], np.float64)
+        if len(values) != len(answers) or not (np.abs(values) <= LARGEST).all():
+            raise UserError(f"--reward {file}:{function}: must return a list of one finite number, "
+                            f"at most {LARGEST:g}, for each of the {len(answers):,} answers, not "
+                            f"{str(got)[:80]}")
+        return values
+    return score
