@@ -41,7 +41,7 @@ from nanouft.batch import Batch
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, load, locate_errors
+from nanouft.plumbing.errors import UserError, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
 from nanouft.rollout import Score
@@ -204,7 +204,8 @@ def own_reward(file: str, function: str) -> Score:
     module = module_of(file, "--reward", f"reward_{Path(file).stem}")
     call = vars(module).get(function)
     if not callable(call):
-        raise UserError(f"--reward {file}: there is no function {function!r}")
+        raise UserError(f"--reward {file}: there is no function {function!r}"
+                        f"{nearest(function, (x for x, y in vars(module).items() if callable(y)))}")
     takes = inspect.signature(call).parameters
     every = any(p.kind == p.VAR_KEYWORD for p in takes.values())
     needed = [name for name, p in takes.items()

@@ -136,6 +136,8 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
                 todo.remove(job)
                 process, answer = start(job)
                 running[process.sentinel] = job, process, answer
+            bar.set_postfix_str("; ".join(job.name for job, *_ in running.values()),
+                                refresh=sys.stderr.isatty())
             for sentinel in connection.wait([*running]):
                 job, process, answer = running.pop(sentinel)
                 check(job, process, answer)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import describe, example_lines
+from nanouft.data.report import about_lengths, describe, example_lines
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_model
@@ -45,10 +45,10 @@ class DataFlags:
 
 def main(argv: list[str] | None = None) -> int:
     cfg = flags.parse(DataFlags, argv, "python -m nanouft.data", __doc__, "files")
-    model, tok = start_model(cfg.init)
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
     found = [item for file in cfg.files for item in items(file)]
+    model, tok = start_model(cfg.init)
     counts, refused = count_readers(found, name)
     if not counts:
         raise UserError([*refused][0])
@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     train, _ = encode_rows(as_run, objective, split, model, tok, 0)
+    say(about_lengths(train))
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):
         say("Only the tokens in [[ ]] are trained on:")

@@ -123,6 +123,14 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
             "both kinds the same weight")
 
 
+def about_lengths(data: list[Encoded]) -> str:
+    """"tokens of a row: half up to 60, 95 % up to 110, the longest 1,874 (my.jsonl, line 21)"."""
+    by_length = sorted(data, key=lambda e: e.length)
+    half, most, longest = (by_length[int(share * (len(data) - 1))] for share in (0.5, 0.95, 1))
+    return (f"tokens of a row: half up to {half.length:,}, 95 % up to {most.length:,}, the longest "
+            f"{longest.length:,} ({longest.row.where})")
+
+
 # ---- a row in print ------------------------------------------------------------------------------
 def with_brackets(t: Tokens, tok: Tokenizer) -> str:
     """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""

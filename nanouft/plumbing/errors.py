@@ -52,7 +52,8 @@ def one_of(what: str, word: str, known: Iterable[str]) -> str:
 def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     """A hint with the known word most like this one, such as "; did you mean train?", or ""."""
     lowered = {x.lower(): x for x in known}
-    near = difflib.get_close_matches(word.lower(), lowered, 1)
+    near = [x for x in lowered if len(word) > 2 and x.startswith(word.lower())]
+    near += difflib.get_close_matches(word.lower(), lowered, 1)
     return f"; did you mean {before}{lowered[near[0]]}?" if near else ""
 
 
