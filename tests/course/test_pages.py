@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-import torch
 from browser import missing, opened
 from made import write_jsonl
 from PIL import Image
@@ -135,14 +134,13 @@ def test_the_picture_of_the_pushes_shows_what_a_trained_model_gets(tmp_path):
 
 
 # ---- the playground: what is recorded ------------------------------------------------------------
-FEW = ("sft", "ift", "dpo", "grpo")
 RATES = ["3e-5", "1e-4", "2.5e-4"]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """(what the page reads, of a few methods; the page)."""
-    data = record(FEW)
+    data = record(("sft", "ift", "dpo", "grpo"))
     return data, write_page(WEB, data, tmp_path_factory.mktemp("playground"))
 
 
@@ -217,29 +215,16 @@ def never(data) -> list[str]:
             if all(stops(data, name, rate) <= 4 for rate in RATES)]
 
 
-def test_the_record_of_dpo_is_that_of_its_equation(made):
-    """After the last step: the push on each token is ± beta sigmoid(-margin) N, against the model
-    before the first step; the chance is a plain mean over the questions."""
+def test_the_last_frame_is_of_the_model_after_all_steps_against_that_before_them(made):
+    """The push on each token of both answers; the chance is a plain mean over the questions."""
     (base, tok), dpo = start_model("base"), OBJECTIVES["dpo"]()
     *_, model = taught(dpo, base, tok)
-    rows = lists("val", QUESTIONS)
-
-    @torch.no_grad()
-    def logp(net, prompt, answer) -> torch.Tensor:
-        """(tokens of the answer,)"""
-        ids, counts = map(torch.tensor, tok.chat(prompt, answer))
-        every = net(ids[None, :-1])[0].log_softmax(-1)
-        return every[range(len(every)), ids[1:]][counts[1:] > 0]
-    shown = rows[0]
-    ours, first = ([logp(net, shown.prompt, x) for x in (shown.chosen, shown.rejected)]
-                   for net in (model, base))
-    ratios = [a.sum() - b.sum() for a, b in zip(ours, first)]
-    push = dpo.beta * torch.sigmoid(-dpo.beta * (ratios[0] - ratios[1])) * len(ours[0])
+    row, *_ = rows = lists("val", QUESTIONS)
     _, chance, told = made[0]["methods"]["dpo"]["runs"][rate_text(dpo.lr)][-1]
-    for side, sign, of in zip(told, (1, -1), ours, strict=True):
-        assert side == pytest.approx([sign * float(push)] * len(of), abs=6e-4)
-    last = [float(logp(model, row.prompt, row.chosen)[-1].exp()) for row in rows]
-    assert chance == pytest.approx(sum(last) / 8, abs=6e-4)
+    assert told == [pytest.approx(push, abs=6e-4) for *_, push in
+                    pushes.token_pushes(dpo, row, model, tok, reference=base)]
+    chances = [pushes.chance_to_end(model, tok, row) for row in rows]
+    assert chance == pytest.approx(np.mean(chances), abs=6e-4) and 0 < chance < 1
 
 
 HALF = '''"""{name}: half of SFT.
