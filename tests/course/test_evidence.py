@@ -174,41 +174,10 @@ def test_a_planted_family_is_found_and_no_other():
     for asked, verdict, rests in (
             (alone, "holds", True), (below, "does not hold", True), (alone, "undecided", False),
             (margin, "holds", False), (made_of(a=0.1, b=0.3, c=0.2, d=0.2), "holds", False),
+            (made_of(a=0.0, b=0.018, c=0.0, d=0.008), "holds", False),  # one of four, by chance
             (made_of(a=0.1, b=0.1, c=0.1, d=0.1), "holds", False)):
         assert rests_on_largest(asked, verdict) == rests
     assert largest(alone) == largest(below) == "b" and abs(mean_without(alone, "b")) < 0.02
-
-
-def redrawn(asked: judge.Difference, effect: float, rng: np.random.Generator) -> judge.Difference:
-    """Seeds and groups of prompts drawn again, with replacement, with this effect in every family.
-    Each drawn group is a draw of its own."""
-    seeds = rng.integers(0, 5, 5)
-    gaps, groups = {}, {}
-    for family, gap in asked.gaps.items():
-        members = [np.flatnonzero(asked.groups[family] == number)
-                   for number in np.unique(asked.groups[family])]
-        drawn = [members[i] for i in rng.integers(0, len(members), len(members))]
-        gaps[family] = (gap - gap.mean() + effect)[seeds][:, np.concatenate(drawn)]
-        groups[family] = np.repeat(np.arange(len(drawn)), list(map(len, drawn)))
-    return asked._replace(gaps=gaps, groups=groups)
-
-
-@pytest.mark.parametrize("name, question", [("C1", 0), ("C1", 1), ("C2", 1), ("C3", 0)])
-def test_a_verdict_seldom_seems_to_rest_on_one_family_where_all_gain_alike(name, question, fast):
-    """Kept scores of all three tests, drawn again with one effect in all families, 1.2 half-widths
-    on either side of each limit. Every verdict that rests on a family is false there."""
-    asked, rng = judge.asked_by_model(name)[0][question], np.random.default_rng(0)
-    decided = said = 0
-    _, variance, freedom = judge.moments(asked)
-    away = 1.2 * stats.half_width(variance, freedom)
-    for effect in [limit + side * away for limit in stats.LIMITS[asked.test]
-                   for side in (-1, 1)] * 10:
-        again = redrawn(asked, effect, rng)
-        mean, variance, freedom = judge.moments(again)
-        verdict = stats.verdict(mean, stats.half_width(variance, freedom), asked.test)
-        decided += verdict != "undecided"
-        said += rests_on_largest(again, verdict)
-    assert decided > 5 and said <= 0.06 * decided
 
 
 # ---- the plan ------------------------------------------------------------------------------------
