@@ -118,18 +118,16 @@ def law(browser, file: Path, *presses: str) -> None:
     nothing but files beside it."""
     for width, dark in ((1280, False), (390, True)):
         page, faults = opened(browser, file, width=width, dark=dark)
+        page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
         for press in (None, *presses):
             if press:
                 page.click(press)
             assert dark or not missed(page), press
-            page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
             assert not axe(page), (width, press)
             for wide in (320, 700, 900, width):
                 page.set_viewport_size({"width": wide, "height": 800})
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), wide
                 assert not small(page), wide
-            page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = false; })"
-                          )
         assert not [x for x in faults if not x.startswith("file:")]
         page.close()
 

@@ -50,23 +50,17 @@ def test_seeds_that_agree_leave_the_interval_to_the_prompts():
         (0.5, 1.5 / 16 * 3 / 2, math.inf))
 
 
-@pytest.fixture
-def fast(monkeypatch):
-    """Student's t of degrees of freedom with two digits, so that it is computed seldom."""
-    exact = stats.student
-    monkeypatch.setattr(stats, "student", lambda p, n: exact(p, float(f"{min(n, 1e4):.2g}")))
-
-
 @pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [
     (0.02, 0.0, 0.3), (0.02, 0.1, 0.3), (0.005, 0.2, 0.3), (0.05, 0.1, 0.1),
     (0.0, 0.0, 0.3), (0.0, 0.05, 0.3), (0.0, 0.1, 0.3)])
-def test_the_interval_covers_the_truth_in_simulation(seed_sd, prompt_sd, rest_sd, fast):
+def test_the_interval_covers_the_truth_in_simulation(seed_sd, prompt_sd, rest_sd, monkeypatch):
     """Five seeds, three families of 100 prompts of which two ask for one fact, true difference 0:
     95 %, give or take chance, and the mean scatters as much as its own variance says. Where all
     seeds are alike, it covers also in the third of the draws whose seeds agree most: the variance
     over seeds says too little there, but the interval is never narrower than prompts or answers
     make it."""
-    rng, draws, fact = np.random.default_rng(0), [], np.arange(100) // 2
+    rng, draws, fact, exact = np.random.default_rng(0), [], np.arange(100) // 2, stats.student
+    monkeypatch.setattr(stats, "student", lambda p, n: exact(p, float(f"{min(n, 1e4):.2g}")))
     for _ in range(300):
         seeds = rng.normal(0, seed_sd, (5, 1))
         gaps = [(seeds + rng.normal(0, prompt_sd, 50)[fact] + rng.normal(0, rest_sd, (5, 100))) / 3
