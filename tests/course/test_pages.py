@@ -48,7 +48,8 @@ def test_the_colours_of_every_method_can_be_read_and_its_mark_tells_it_apart(sid
 # ---- pictures ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("objective, figure", [("sft", "nll"), ("dpo", "accuracy"), ("ift", "nll")])
 def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, monkeypatch):
-    """A loss may have another unit. The titles tell rows and passes."""
+    """A loss may have another unit. The titles tell rows and passes; the running mean of a constant
+    is that constant."""
     drawn = []
     monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
     log = [{"step": n, "loss": 0.1, "grad_norm": 1} for n in range(1, 9)]
@@ -63,6 +64,7 @@ def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, mo
     assert axes[0].get_title("left").startswith(
         f"{objective.upper()}: {figure} of 4 held-out rows 0.50 → 0.75")
     assert "2 passes" in axes[-1].get_title("left")
+    assert axes[-1].lines[-1].get_ydata() == pytest.approx([0.1] * 8)
     told = [line for line in axes[0].lines if line.get_marker() == "s"]
     assert len(told) == 1 and told[0].get_xydata().tolist() == [[0, .5], [4, .7], [8, .75]]
     assert axes[0].get_ylim()[1] > 0.75
@@ -97,10 +99,6 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert plots.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
     hyphen = [("sft", "answer", ["-"], [1.0]), ("dpo", "answer", ["-"], [-0.5])]
     assert plots.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
-
-
-def test_the_running_mean_of_a_constant_is_that_constant():
-    assert plots.smooth(np.full(9, 2.5)) == pytest.approx([2.5] * 9)
 
 
 # ---- the pictures of docs/ -----------------------------------------------------------------------
