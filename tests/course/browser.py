@@ -48,9 +48,9 @@ def browser():
 
 
 def opened(browser, file: Path, width: int = 1280, height: int = 800, dark: bool = False,
-           calm: bool = True):
+           calm: bool = True, address: str = ""):
     """(the page in a tab of its own, a list of its errors, warnings and requests).
-    `calm`: the visitor asks for reduced motion."""
+    `calm`: the visitor asks for reduced motion; `address`: what follows the file, "#step=4"."""
     page = browser.new_page(viewport={"width": width, "height": height},
                             color_scheme="dark" if dark else "light",
                             reduced_motion="reduce" if calm else "no-preference")
@@ -58,8 +58,8 @@ def opened(browser, file: Path, width: int = 1280, height: int = 800, dark: bool
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text))
     page.on("request", lambda asked: faults.append(asked.url))
-    page.goto(file.resolve().as_uri())
-    faults.remove(page.url)                     # the page itself
+    page.goto(file.resolve().as_uri() + address)
+    faults.remove(file.resolve().as_uri())      # the page itself
     return page, faults
 
 

@@ -306,15 +306,6 @@ SHOWN = """() => {
       drawn: all("#verdict, #why, #map, #losses p, .bars", (x) => x.innerHTML).join() }; }"""
 
 
-def at(browser, file, address: str = ""):
-    """The page at an address such as "#step=4"."""
-    page, faults = opened(browser, file)
-    page.goto(file.resolve().as_uri() + address)
-    page.reload()
-    faults[:] = [x for x in faults if not x.startswith("file:")]
-    return page, faults
-
-
 def told(page, where: str = "verdict") -> str:
     """The verdict, or another part of the page, in one line."""
     return " ".join(page.inner_text(f"#{where}").split())
@@ -383,7 +374,7 @@ def test_page_picture_address_and_record_agree_after_a_walk(bet, made, browser):
     """Of controls in any order, by mouse and by key, after each of the bets. Back and Forward lead
     to the states before and after, a link opens the last one, and a broken address the first."""
     data, file = made
-    page, faults = at(browser, file, "#" + urlencode(FIRST))
+    page, faults = opened(browser, file, address="#" + urlencode(FIRST))
     assert page.evaluate("texts.map(stopped)") == [ends(text) for text in data["texts"]]
     assert page.evaluate("[winner(4, 5), winner(5, 4), winner(4, 4), winner(5, 5)]") == [
         "right", "left", "neither", "both"], "four of eight are not most"
@@ -467,7 +458,7 @@ def test_controls_used_while_the_steps_run(made, browser):
 
 
 def test_the_cause_of_a_difference_is_told_where_the_rate_is_one(made, browser):
-    page, faults = at(browser, made[1], "#step=4")
+    page, faults = opened(browser, made[1], address="#step=4")
     assert "pushes work against each other" in told(page, "why")
     page.click("#rate-2\\.5e-4")             # one answer of eight is no story
     assert "pushes" not in told(page, "why")
@@ -486,7 +477,7 @@ def test_the_cause_of_a_difference_is_told_where_the_rate_is_one(made, browser):
 def test_no_end_of_an_answer_is_cut(page_of, widths, request, browser):
     """No name of the map covers another, and nothing scrolls sideways."""
     for address in ("#step=4", "#left=ift-released&right=grpo&rate=own&step=4"):
-        page, _ = at(browser, request.getfixturevalue(page_of)[1], address)
+        page, _ = opened(browser, request.getfixturevalue(page_of)[1], address=address)
         for width in widths:
             page.set_viewport_size({"width": width, "height": 800})
             page.wait_for_function(REDRAWN)
@@ -503,7 +494,7 @@ def test_no_end_of_an_answer_is_cut(page_of, widths, request, browser):
 
 def test_on_the_map_arrows_walk_all_losses_and_a_key_chooses_one(made, browser):
     """For the side that was changed last."""
-    page, _ = at(browser, made[1], "#step=4")
+    page, _ = opened(browser, made[1], address="#step=4")
     page.select_option("#left", "ift")
     page.focus("#map-dpo")
     walked = []
