@@ -36,6 +36,8 @@ from nanouft.generate import Answer
 from nanouft.models.folders import start_model
 from nanouft.objectives.ift import IFT, own_guess
 from nanouft.plumbing.errors import UserError
+from nanouft.run.load import load_rows
+from nanouft.run.settings import read_flags
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -399,6 +401,20 @@ def test_a_plan_of_ones_own_is_trained_kept_beside_it_and_judged(tmp_path, monke
         every = train.jobs_of(plan.read(name), 0).values()
         assert sum(not runs.is_done(job) for job in every) == anew, new
     forget()
+
+
+def test_all_trainings_of_a_condition_read_the_same_demonstrations_and_questions():
+    """Of FEW in C17: those of GRPO ask what those of CHORD ask, SFT imitates the same."""
+    asked, shown, run = {}, {}, plan.read("C17")
+    for name in run.trainings:
+        if name.startswith("FEW") and "passed" not in name:
+            objective, cfg, _ = read_flags([*run.flags(name, 0)[0].split(), "--seed", "5"])
+            rows = objective.choose(load_rows(cfg, objective).train)
+            shown[name] = frozenset((row.prompt, row.answer) for row in rows
+                                    if {"demo", "answer"} & {*row.roles})
+            asked[name] = frozenset(row.prompt for row in rows if "prompt" in row.roles)
+    assert len({*shown.values()}) == 1 and len(shown) > 10
+    assert len({x for name, x in asked.items() if "SFT" not in name}) == 1
 
 
 def test_a_balanced_file_has_as_many_answers_below_half_a_score_as_others():
