@@ -37,19 +37,6 @@ def test_steps_that_are_compared_have_a_gradient():
     assert (gpu.learner("grpo", CPU, batches, small)[1](3)[:, 1] > 0.1).all()
 
 
-@pytest.mark.parametrize("fault", [1, 2], ids=["fp32", "bf16"])
-def test_other_numbers_than_the_cpus_are_a_look(fault, monkeypatch):
-    """The second or the third learner that the check makes is off."""
-    made, real = [], gpu.learner
-
-    def learner(*told):
-        made.append(real(*told))
-        off = 1.2 if len(made) - 1 == fault else 1
-        return made[-1][0], lambda k, go=made[-1][1]: go(k) * off
-    monkeypatch.setattr(gpu, "learner", learner)
-    assert not gpu.same_as_cpu("sft", CPU, small, rows=4)[0]
-
-
 def test_no_figure_in_fp32_is_made_in_tf32(monkeypatch):
     """On a card the choice of bf16 also chooses TF32, and that of fp32 ends it."""
     chosen, made = ["bf16"], []
@@ -66,7 +53,15 @@ def broken(self, x, old=MLP.forward):
     return old(self, x)
 
 
+def off_in_bf16(name, device, *more, old=gpu.learner):
+    model, go = old(name, device, *more)
+    return model, lambda k: go(k) * (1.2 if device.dtype == "bf16" else 1)
+
+
 @pytest.mark.parametrize("check, owner, name, fault", [
+    (lambda: gpu.same_as_cpu("sft", CPU, small, rows=4), gpu, "choose_device",
+     lambda where, dtype: Device(where, "bf16")),                       # its fp32 is none
+    (lambda: gpu.same_as_cpu("sft", CPU, small, rows=4), gpu, "learner", off_in_bf16),
     (lambda: gpu.scaler(CPU, small), torch.amp.GradScaler, "step",      # an overflow is learnt from
      lambda self, optimizer: optimizer.step()),
     (lambda: gpu.accumulate(CPU, small), Batch, "micro_batches",        # one is left out
@@ -74,7 +69,8 @@ def broken(self, x, old=MLP.forward):
     (lambda: gpu.resume(Device(), half=2), train.checkpoint, "load_step",       # it begins again,
      lambda *told: 0),                                                  # with the same losses
     pytest.param(lambda: gpu.compiled(Device(), small, "eager"), MLP, "forward", broken,
-                 marks=pytest.mark.slow)], ids=["scaler", "accumulate", "resume", "compile"])
+                 marks=pytest.mark.slow)],
+    ids=["fp32", "bf16", "scaler", "accumulate", "resume", "compile"])
 def test_a_check_is_ok_and_with_a_fault_it_is_a_look(check, owner, name, fault, monkeypatch):
     fine, told = check()
     assert fine, told

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import inside, law, missing, opened
+from browser import inside, missing, opened
 from test_lake import LAKES, near
 
 from frozen_lake.__main__ import main as lake_command
@@ -215,10 +215,6 @@ def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
             page.get_attribute("#plot0", "aria-label")
         page.locator("#move").evaluate("(x) => x.scrollIntoView({ block: 'end' })")
         assert inside(page, "#lake", "#mix", "#which", "#time", "#move")
-
-
-def test_everybody_can_read_and_work_the_page(written, browser):
-    law(browser, written, "#bet button")
 
 
 def test_the_picture_of_the_page_shows_the_page_of_today(written, browser):

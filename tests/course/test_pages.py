@@ -1,7 +1,6 @@
 """What is drawn: each method has a colour, a picture shows the figures of a run, and on the
 playground page, picture, address and record agree, whatever a visitor presses."""
 import itertools
-import json
 import random
 import re
 import subprocess
@@ -11,8 +10,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-import torch
-from browser import missing, opened, small
+from browser import missing, opened
 from made import write_jsonl
 from PIL import Image
 
@@ -27,41 +25,21 @@ from nanouft.playground.record import QUESTIONS, WEB, lists, rate_text, record, 
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json
 
-# Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
-SEEN = {"everybody": np.eye(3),
-        "deuteranopia": np.array([[.367322, .860646, -.227968], [.280085, .672501, .047413],
-                                  [-.011820, .042940, .968881]]),
-        "protanopia": np.array([[.152286, 1.052583, -.204868], [.114503, .786281, .099216],
-                                [-.003882, -.048116, 1.051998]])}
-TO_XYZ = np.array([[.4124, .3576, .1805], [.2126, .7152, .0722], [.0193, .1192, .9505]])
 
-
-def linear(colour: str) -> np.ndarray:
-    """(3,) light of red, green and blue, from "#rrggbb"."""
+def light(colour: str) -> float:
+    """How light "#rrggbb" is, from 0 to 1."""
     x = np.array([int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)])
-    return np.where(x <= .04045, x / 12.92, ((x + .055) / 1.055) ** 2.4)
-
-
-def lab(light: np.ndarray) -> np.ndarray:
-    """(3,) CIELAB."""
-    x = np.clip(TO_XYZ @ np.clip(light, 0, 1) / [.9505, 1, 1.089], 1e-9, None)
-    f = np.where(x > .008856, np.cbrt(x), 7.787 * x + 16 / 116)
-    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+    x = np.where(x <= .04045, x / 12.92, ((x + .055) / 1.055) ** 2.4)
+    return float(x @ [.2126, .7152, .0722])
 
 
 @pytest.mark.parametrize("side", ["light", "dark"])
-def test_the_colours_of_every_method_can_be_read_and_told_apart(side):
-    def of(look):
-        return linear(getattr(look, side))
+def test_the_colours_of_every_method_can_be_read_and_its_mark_tells_it_apart(side):
     methods = {k: x for k, x in colours.FAMILIES.items() if k not in ("base", "truth")}
     shown = [*methods.values(), colours.UP, colours.DOWN, colours.SOFT]
-    for look, paper in itertools.product(shown, (colours.PAGE, colours.PANEL)):
-        dim, bright = sorted(TO_XYZ[1] @ of(x) for x in (look, paper))
-        assert (bright + .05) / (dim + .05) > 4.5, look
-    for (a, x), (b, y) in itertools.combinations(methods.items(), 2):
-        for who, eye in SEEN.items():
-            far = np.linalg.norm(lab(eye @ of(x)) - lab(eye @ of(y)))
-            assert far > (8 if {a, b} == {"graded", "sampled"} else 16), (a, b, who)
+    for both in itertools.product(shown, (colours.PAGE, colours.PANEL)):
+        dim, bright = sorted(light(getattr(look, side)) for look in both)
+        assert (bright + .05) / (dim + .05) > 4.5, both
     assert len({look.mark for look in methods.values()}) == len(methods)
     assert all(getattr(colours.look(name), side) for name in OBJECTIVES)
     assert not colours.look("ift released").dashed and colours.look("ift").dashed
@@ -70,7 +48,8 @@ def test_the_colours_of_every_method_can_be_read_and_told_apart(side):
 # ---- pictures ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("objective, figure", [("sft", "nll"), ("dpo", "accuracy"), ("ift", "nll")])
 def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, monkeypatch):
-    """A loss may have another unit. The titles tell rows and passes."""
+    """A loss may have another unit. The titles tell rows and passes; the running mean of a constant
+    is that constant."""
     drawn = []
     monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
     log = [{"step": n, "loss": 0.1, "grad_norm": 1} for n in range(1, 9)]
@@ -85,6 +64,7 @@ def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, mo
     assert axes[0].get_title("left").startswith(
         f"{objective.upper()}: {figure} of 4 held-out rows 0.50 → 0.75")
     assert "2 passes" in axes[-1].get_title("left")
+    assert axes[-1].lines[-1].get_ydata() == pytest.approx([0.1] * 8)
     told = [line for line in axes[0].lines if line.get_marker() == "s"]
     assert len(told) == 1 and told[0].get_xydata().tolist() == [[0, .5], [4, .7], [8, .75]]
     assert axes[0].get_ylim()[1] > 0.75
@@ -121,32 +101,25 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert plots.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
-def test_the_running_mean_of_a_constant_is_that_constant():
-    assert plots.smooth(np.full(9, 2.5)) == pytest.approx([2.5] * 9)
-
-
 # ---- the pictures of docs/ -----------------------------------------------------------------------
 DOCS = methods_page.ROOT / "docs"
 
 
-def figures(file) -> dict:
-    if file.suffix == ".svg":
-        return json.loads(unescape(re.search("<desc>(.*?)</desc>", file.read_text("utf-8"))[1]))
-    return json.loads(Image.open(file).info["figures"])
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-\d+)?")
 
 
-def same(kept, now) -> bool:
-    """The same texts and numbers, up to what rounding on another CPU may change."""
-    if isinstance(kept, dict):
-        return kept.keys() == now.keys() and all(same(kept[key], now[key]) for key in kept)
-    if isinstance(kept, list):
-        return len(kept) == len(now) and all(map(same, kept, now))
-    return kept == now if isinstance(kept, str) else kept == pytest.approx(now, abs=0.021)
+def show_the_same(kept, now, off: float = 0.021) -> bool:
+    """Two pictures: the same words, and the same numbers up to what another CPU may round."""
+    texts = [unescape(re.search("<desc>(.*?)</desc>", file.read_text("utf-8"))[1])
+             if file.suffix == ".svg" else Image.open(file).info["figures"] for file in (kept, now)]
+    numbers = [[*map(float, NUMBER.findall(text))] for text in texts]
+    words = {NUMBER.sub("", text) for text in texts}
+    return len(words) == 1 and numbers[0] == pytest.approx(numbers[1], abs=off)
 
 
 def test_the_pictures_of_the_results_show_the_kept_scores(tmp_path):
     for file in pictures.write_all(tmp_path):
-        assert same(figures(DOCS / "results" / file.name), figures(file)), file.name
+        assert show_the_same(DOCS / "results" / file.name, file), file.name
 
 
 @pytest.mark.slow
@@ -155,24 +128,17 @@ def test_the_picture_of_the_pushes_shows_what_a_trained_model_gets(tmp_path):
     subprocess.run([sys.executable, "-m", "nanouft.train", "--objective", "ift", "--items", "1",
                     "--out", tmp_path / "ift"], check=True, capture_output=True)
     assert pushes.main(["--init", str(tmp_path / "ift"), "--out", str(tmp_path / "p.png")]) == 0
-    kept, now = (figures(file)["texts"] for file in (DOCS / "pushes.png", tmp_path / "p.png"))
-    assert [bare(x) for x in kept] == [bare(x) for x in now]
-
-
-def bare(text: str) -> str:
-    """A text with its numbers to one place: rounding on another CPU changes the second."""
-    return re.sub(r"\d+\.\d+", lambda x: f"{float(x[0]):.0f}", text)
+    assert show_the_same(DOCS / "pushes.png", tmp_path / "p.png", off=0.5)
 
 
 # ---- the playground: what is recorded ------------------------------------------------------------
-FEW = ("sft", "ift", "dpo", "grpo")
 RATES = ["3e-5", "1e-4", "2.5e-4"]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """(what the page reads, of a few methods; the page)."""
-    data = record(FEW)
+    data = record(("sft", "ift", "dpo", "grpo"))
     return data, write_page(WEB, data, tmp_path_factory.mktemp("playground"))
 
 
@@ -221,11 +187,6 @@ def test_the_picture_of_the_page_shows_the_page_of_today(made, browser):
     assert not missing(page, DOCS / "playground.png")
 
 
-def test_two_rates_never_share_a_name():
-    assert [rate_text(x) for x in (3e-5, 1e-4, 1.04e-4, 2.5e-4, 1e-3)] == [
-        "3e-5", "1e-4", "1.04e-4", "2.5e-4", "1e-3"]
-
-
 @pytest.mark.slow
 def test_every_method_is_on_the_page_and_the_page_is_small(whole):
     """And only one loss, which gets none at lower rates, gets no more than half of the answers."""
@@ -252,34 +213,19 @@ def never(data) -> list[str]:
             if all(stops(data, name, rate) <= 4 for rate in RATES)]
 
 
-def test_the_record_of_dpo_is_that_of_its_equation(made):
-    """After the last step: the push on each token is ± beta sigmoid(-margin) N, against the model
-    before the first step; the chance is a plain mean over the questions."""
+def test_the_last_frame_is_of_the_model_after_all_steps_against_that_before_them(made):
+    """The push on each token of both answers; the chance is a plain mean over the questions."""
     (base, tok), dpo = start_model("base"), OBJECTIVES["dpo"]()
     *_, model = taught(dpo, base, tok)
-    rows = lists("val", QUESTIONS)
-
-    @torch.no_grad()
-    def logp(net, prompt, answer) -> torch.Tensor:
-        """(tokens of the answer,)"""
-        ids, counts = map(torch.tensor, tok.chat(prompt, answer))
-        every = net(ids[None, :-1])[0].log_softmax(-1)
-        return every[range(len(every)), ids[1:]][counts[1:] > 0]
-    shown = rows[0]
-    ours, first = ([logp(net, shown.prompt, x) for x in (shown.chosen, shown.rejected)]
-                   for net in (model, base))
-    ratios = [a.sum() - b.sum() for a, b in zip(ours, first)]
-    push = dpo.beta * torch.sigmoid(-dpo.beta * (ratios[0] - ratios[1])) * len(ours[0])
+    row, *_ = rows = lists("val", QUESTIONS)
     _, chance, told = made[0]["methods"]["dpo"]["runs"][rate_text(dpo.lr)][-1]
-    for side, sign, of in zip(told, (1, -1), ours, strict=True):
-        assert side == pytest.approx([sign * float(push)] * len(of), abs=6e-4)
-    last = [float(logp(model, row.prompt, row.chosen)[-1].exp()) for row in rows]
-    assert chance == pytest.approx(sum(last) / 8, abs=6e-4)
+    assert told == [pytest.approx(push, abs=6e-4) for *_, push in
+                    pushes.token_pushes(dpo, row, model, tok, reference=base)]
+    chances = [pushes.chance_to_end(model, tok, row) for row in rows]
+    assert chance == pytest.approx(np.mean(chances), abs=6e-4) and 0 < chance < 1
 
 
-def own_method(file, name: str, head: str) -> str:
-    """Half of SFT's loss, as a file."""
-    file.write_text(f'''"""{name}: half of SFT.
+HALF = '''"""{name}: half of SFT.
 
 {head}"""
 from nanouft.objective import Objective
@@ -287,13 +233,14 @@ from nanouft.objectives.sft import nll
 
 
 class Mine(Objective):
+    lr = 1.04e-4
+
     def loss(self, batch):
         return 0.5 * nll(batch), {{}}
 
 
 Mine.__name__ = {name!r}
-''', encoding="utf-8")
-    return str(file)
+'''
 
 
 def test_a_method_of_your_own_is_on_the_page_and_its_names_are_text(tmp_path, browser):
@@ -301,9 +248,11 @@ def test_a_method_of_your_own_is_on_the_page_and_its_names_are_text(tmp_path, br
     class or a file, whatever it holds, is no markup and no script, and can be chosen."""
     evil = "<img src=x onerror=\"document.title='run'\">&amp;\""
     head = "    L = -1/2 mean log p_t\n    arXiv:1234.56789\n"
-    files = [own_method(tmp_path / f"{evil}.py".replace("/", ""), evil, "Nothing more.\n"),
-             own_method(tmp_path / "mine.py", "Mine", head)]
-    data = record(("sft",), (2.5e-4,), also=files)
+    files = [tmp_path / f"{evil}.py".replace("/", ""), tmp_path / "mine.py"]
+    for file, name, told_of in zip(files, (evil, "Mine"), ("Nothing more.\n", head)):
+        file.write_text(HALF.format(name=name, head=told_of), encoding="utf-8")
+    data = record(("sft",), (2.5e-4,), also=[*map(str, files)])
+    assert data["methods"]["mine"]["own"] == "1.04e-4"      # not 1e-4, which is another rate
     _, _, (push,) = data["methods"]["mine"]["runs"]["2.5e-4"][0]
     assert push == pytest.approx([0.5] * len(push), abs=1e-3)
     page, faults = opened(browser, write_page(WEB, data, tmp_path))
@@ -331,7 +280,7 @@ FIRST = {"left": "sft", "right": "dpo", "rate": "1e-4", "step": "0", "answers": 
 NUMBERS = "none one two three four five six seven eight".split()
 CONTROLS = {                                # what a visitor presses, and what it changes
     "#teach": {"step": "4"}, "#never button": {"right": "ift-released"}, "#whole": {},
-    "#step-0": {"step": "0"}, "#step-3": {"step": "3"}, "#rate-3e-5": {"rate": "3e-5"},
+    "#step-0": {"step": "0"}, "#step-1": {"step": "1"}, "#rate-3e-5": {"rate": "3e-5"},
     "#rate-2\\.5e-4": {"rate": "2.5e-4"}, "#rate-own": {"rate": "own"},
     "#left = ift-released": {"left": "ift-released"}, "#right = grpo": {"right": "grpo"},
     "#right = sft": {"right": "sft"}, "#map-ift text >> nth=1": {"last": "ift"},
@@ -351,18 +300,10 @@ SHOWN = """() => {
       losses: all("#losses > div", (x) => [words(x), [...x.querySelectorAll(".up")].map((up) =>
         words(up) !== "")]), verdict: words($("verdict")), last: words($("lastSide")),
       why: $("why").hidden ? [] : all("#byRate tr:has(td), #never button"),
+      wraps: getComputedStyle(document.querySelector(".said")).whiteSpace === "normal",
       map: all("#map [data-method]", (x) => [x.dataset.method, x.ariaLabel, x.ariaPressed,
-        ...place(x.children[1])]),
+        x.tabIndex, ...place(x.children[1])]),
       drawn: all("#verdict, #why, #map, #losses p, .bars", (x) => x.innerHTML).join() }; }"""
-
-
-def at(browser, file, address: str = ""):
-    """The page at an address such as "#step=4"."""
-    page, faults = opened(browser, file)
-    page.goto(file.resolve().as_uri() + address)
-    page.reload()
-    faults[:] = [x for x in faults if not x.startswith("file:")]
-    return page, faults
 
 
 def told(page, where: str = "verdict") -> str:
@@ -376,8 +317,9 @@ def focused(page) -> str:
         return x.dataset.bet || x.id || x.dataset.method || x.tagName.toLowerCase(); }""")
 
 
-def agrees(page, data, now: dict[str, str], last: str) -> None:
-    """Controls, address, answers, words and map show one state, and what the record has of it."""
+def agrees(page, data, now: dict[str, str], last: str, bet: str = "") -> None:
+    """Controls, address, answers, words and map show one state, and what the record has of it. The
+    bet is answered at its own rate only, and not before the first step."""
     seen, methods, rate, step = page.evaluate(SHOWN), data["methods"], now["rate"], int(now["step"])
     called = {name: x["called"] for name, x in methods.items()}
     names = [now["left"], now["right"]]
@@ -385,6 +327,7 @@ def agrees(page, data, now: dict[str, str], last: str) -> None:
     assert seen["state"] == now and seen["address"] == "#" + urlencode(now)
     whole = ["on"] if now["answers"] == "whole" else []
     assert seen["set"] == [rate, now["step"], *whole, *names] and seen["last"] == last
+    assert seen["wraps"] == bool(whole)
     assert not re.search("undefined|NaN|Infinity", seen["drawn"])
     for name, n, (count, ended, *said), (loss, ups) in zip(names, counts, seen["sides"],
                                                            seen["losses"]):
@@ -402,33 +345,45 @@ def agrees(page, data, now: dict[str, str], last: str) -> None:
         assert f"{NUMBERS[counts[0]]} of eight answers stop" in seen["verdict"]
         assert (f"and {NUMBERS[counts[1]]} with {called[names[1]]}" in seen["verdict"]
                 or names[0] == names[1])
+    most = [side for side, n in zip(("left", "right"), counts) if n > 4]
+    hit = most == {"both": ["left", "right"], "neither": []}.get(bet, [bet])
+    word = ("right so far" if hit else "not yet") if step < 4 else "right" if hit else "not so"
+    on = {"left": "SFT", "right": "DPO"}.get(bet, bet) + (f": {word}." if step else ".")
+    assert seen["verdict"].partition(" You bet on ")[2] == (
+        on if bet and [*names, rate] == ["sft", "dpo", "1e-4"] else "")
     # at all rates; and the losses that no rate helps
     rows = [f"{methods[x]['mark']} {called[x]}" + "".join(str(stops(data, x, y)) for y in RATES)
             for x in names]
     assert seen["why"] == ([*rows, *(called[x] for x in never(data) if x not in names)]
                            if step == 4 and names[0] != names[1] else [])
     # the map: its labels, and its marks in the order of stops: across, on a phone in rows
-    for name, label, pressed, *_ in seen["map"]:
+    for name, label, pressed, stop, *_ in seen["map"]:
         score = {start: f"{mean:.1f} ± {half:.1f}"
                  for start, (mean, half, _) in methods[name]["scores"].items()}
         assert label == f"{called[name]}: {stops(data, name, rate)} of 8 stop, " + (
             f"score {score['from the base model']}" if "from the base model" in score else
             f"compared with nothing, {score['after SFT']} after SFT" if score else "not scored")
-        assert pressed == str(name in names).lower()
+        assert (pressed, stop) == (str(name in names).lower(), 0 if name == now[last] else -1)
     wide = page.viewport_size["width"] > 390
     along = sorted((x if wide else -y, stops(data, name, rate)) for name, *_, x, y in seen["map"])
     assert [n for _, n in along] == sorted(n for _, n in along)
 
 
-def test_page_picture_address_and_record_agree_after_a_walk(made, browser):
-    """Of forty controls in any order. Back and Forward lead to the states before and after, a link
-    opens the last one, and a broken address the first."""
+@pytest.mark.parametrize("bet", ["left", "right", "both", "neither"])
+def test_page_picture_address_and_record_agree_after_a_walk(bet, made, browser):
+    """Of controls in any order, by mouse and by key, after each of the bets. Back and Forward lead
+    to the states before and after, a link opens the last one, and a broken address the first."""
     data, file = made
-    page, faults = at(browser, file, "#" + urlencode(FIRST))
+    page, faults = opened(browser, file, address="#" + urlencode(FIRST))
     assert page.evaluate("texts.map(stopped)") == [ends(text) for text in data["texts"]]
-    page.click("[data-bet=left]")
-    dice, last, places, here = random.Random(0), "right", [FIRST, FIRST | {"step": "4"}], 1
-    for control in dice.choices([*CONTROLS], k=40):
+    assert page.evaluate("[winner(4, 5), winner(5, 4), winner(4, 4), winner(5, 5)]") == [
+        "right", "left", "neither", "both"], "four of eight are not most"
+    assert not page.is_visible("#map")
+    page.click(f"[data-bet={bet}]")
+    assert not page.locator("[data-bet]").count() and focused(page) == "teach"
+    dice, last, places, here = random.Random(bet), "right", [FIRST, FIRST | {"step": "4"}], 1
+    agrees(page, data, places[here], last, bet)
+    for control in ["#step-1", *dice.choices([*CONTROLS], k=12)]:
         where, _, value = control.partition(" = ")
         if where in ("back", "forward"):
             there = here + (1 if where == "forward" else -1)
@@ -442,6 +397,8 @@ def test_page_picture_address_and_record_agree_after_a_walk(made, browser):
         elif value or page.locator(where).first.is_visible():
             if value:
                 page.select_option(where, value)
+            elif dice.random() < 0.5 and "map" not in where:
+                page.locator(where).first.press("Space")
             else:
                 page.locator(where).first.click()
             change = CONTROLS[control]
@@ -455,7 +412,7 @@ def test_page_picture_address_and_record_agree_after_a_walk(made, browser):
             if places[here] | change != places[here]:
                 places[here + 1:] = [places[here] | change]
                 here += 1
-        agrees(page, data, places[here], last)
+        agrees(page, data, places[here], last, bet)
     page.click("#step-4")
     page.reload()
     agrees(page, data, places[here] | {"step": "4"}, "right")
@@ -467,26 +424,6 @@ def test_page_picture_address_and_record_agree_after_a_walk(made, browser):
 
 
 # ---- the playground: single laws -----------------------------------------------------------------
-def test_each_bet_is_answered_at_its_own_rate_only(made, browser):
-    words = {"left": "SFT: right", "right": "DPO: not so", "both": "both: not so",
-             "neither": "neither: not so"}
-    for who, answer in words.items():
-        page, faults = opened(browser, made[1])
-        assert page.locator("[data-bet]").count() == 4 and not page.is_visible("#map")
-        page.click(f"[data-bet={who}]")
-        assert page.locator("[data-bet]").count() == 0 and page.is_visible("#map")
-        assert f"You bet on {answer}." in told(page) and focused(page) == "teach"
-        page.click("#step-1")
-        assert told(page).endswith(": right so far." if who == "neither" else ": not yet.")
-        page.click("#rate-3e-5")
-        assert "You bet" not in told(page)
-        page.click("#rate-1e-4")
-        assert "You bet" in told(page) and not faults
-        assert page.evaluate("[winner(4, 5), winner(5, 4), winner(4, 4), winner(5, 5)]") == [
-            "right", "left", "neither", "both"], "four of eight are not most"
-        page.close()
-
-
 def test_controls_used_while_the_steps_run(made, browser):
     """A bet begins the steps; the button begins them again, and never stops them. A rate or a loss
     goes on with the run, a step ends it, also the one that is shown, and Back leads to its
@@ -521,7 +458,7 @@ def test_controls_used_while_the_steps_run(made, browser):
 
 
 def test_the_cause_of_a_difference_is_told_where_the_rate_is_one(made, browser):
-    page, faults = at(browser, made[1], "#step=4")
+    page, faults = opened(browser, made[1], address="#step=4")
     assert "pushes work against each other" in told(page, "why")
     page.click("#rate-2\\.5e-4")             # one answer of eight is no story
     assert "pushes" not in told(page, "why")
@@ -537,16 +474,14 @@ def test_the_cause_of_a_difference_is_told_where_the_rate_is_one(made, browser):
     ("made", (320, 390, 700, 900, 1280)),
     pytest.param("whole", (320, 390, 700, 768, 900, 1024, 1280, 1920, 2560),
                  marks=pytest.mark.slow)])
-def test_nothing_scrolls_sideways_and_no_end_is_cut(page_of, widths, request, browser):
-    """With all folds open; and no name of the map covers another."""
+def test_no_end_of_an_answer_is_cut(page_of, widths, request, browser):
+    """No name of the map covers another, and nothing scrolls sideways."""
     for address in ("#step=4", "#left=ift-released&right=grpo&rate=own&step=4"):
-        page, faults = at(browser, request.getfixturevalue(page_of)[1], address)
-        page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
+        page, _ = opened(browser, request.getfixturevalue(page_of)[1], address=address)
         for width in widths:
             page.set_viewport_size({"width": width, "height": 800})
             page.wait_for_function(REDRAWN)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
-            assert not small(page), width
             assert page.locator(".answer:not(:has(> i)) .said").evaluate_all(
                 "(all) => all.every((x) => x.scrollWidth <= x.clientWidth + 1)"), width
             boxes = page.locator("#map [data-method] text:last-child").evaluate_all(
@@ -555,42 +490,21 @@ def test_nothing_scrolls_sideways_and_no_end_is_cut(page_of, widths, request, br
             for (ax, ay, aw, ah), (bx, by, bw, bh) in itertools.combinations(boxes, 2):
                 apart = ax + aw < bx + 1 or bx + bw < ax + 1 or abs(ay - by) > min(ah, bh) - 5
                 assert apart, f"two names cover each other at {width} pixels"
-        assert not faults
 
 
-def test_the_page_by_keyboard_alone(made, browser):
-    """Tab reaches every control, in the order of the page, and a key works it. On the map arrows
-    walk all losses, and a loss goes to the side that was changed last."""
-    page, faults = opened(browser, made[1])
-
-    def walk(n: int, key: str = "Tab") -> list[str]:
-        out = []
-        for _ in range(n):
-            page.keyboard.press(key)
-            out.append(focused(page))
-        return out
-
-    def press(where: str, key: str) -> dict[str, str]:
-        page.focus(where)
-        page.keyboard.press(key)
-        return page.evaluate("state()")
-    controls, folds = ["step-0", "whole", "left", "right"], ["summary"] * 3
-    bets = ["left", "right", "both", "neither"]
-    assert walk(13) == [*bets, "teach", "rate-1e-4", *controls, *folds]
-    assert press("[data-bet=neither]", "Enter")["step"] == "4"
-    assert "You bet on neither: not so." in told(page) and focused(page) == "teach"
-    assert walk(10) == ["rate-1e-4", "step-4", *controls[1:], "ift-released", "map-dpo", *folds]
-    page.focus("#map-dpo")
-    round_it = walk(5, "ArrowRight")
-    assert sorted(round_it) == sorted(f"map-{name}" for name in made[0]["methods"])
-    assert round_it[-1] == "map-dpo" and walk(1) == ["summary"]
+def test_on_the_map_arrows_walk_all_losses_and_a_key_chooses_one(made, browser):
+    """For the side that was changed last."""
+    page, _ = opened(browser, made[1], address="#step=4")
     page.select_option("#left", "ift")
+    page.focus("#map-dpo")
+    walked = []
+    for _ in made[0]["methods"]:
+        page.keyboard.press("ArrowRight")
+        walked.append(focused(page))
+    assert sorted(walked) == sorted(f"map-{name}" for name in made[0]["methods"])
+    assert walked[-1] == "map-dpo"
     for key, name in (("Enter", "grpo"), ("Space", "dpo")):
-        now = press(f"#map-{name}", key)
+        page.focus(f"#map-{name}")
+        page.keyboard.press(key)
+        now = page.evaluate("state()")
         assert (now["left"], now["right"], focused(page)) == (name, "dpo", "left")
-        assert page.get_attribute(f"#map-{name}", "tabindex") == "0"
-    assert press("#rate-1e-4", "ArrowRight")["rate"] == "2.5e-4"
-    assert press("#rate-2\\.5e-4", "ArrowRight")["rate"] == "own"
-    assert press("#step-4", "ArrowLeft")["step"] == "3"
-    assert press("#whole", "Space")["answers"] == "whole" and not faults
-    assert page.locator(".said").first.evaluate("(x) => getComputedStyle(x).whiteSpace") == "normal"

@@ -282,15 +282,6 @@ def test_every_system_can_hold_every_file():
     assert len(files) == len({x.lower() for x in files})
 
 
-def test_every_workflow_is_yaml():
-    """Else nothing of it runs, and nobody sees that."""
-    yaml = pytest.importorskip("yaml")
-    files = [*(ROOT / ".github" / "workflows").glob("*.yml")]
-    if not (ROOT / ".github").exists():
-        pytest.skip("a copy without its workflows")
-    assert files and all("jobs" in yaml.safe_load(x.read_text(encoding="utf-8")) for x in files)
-
-
 def test_no_text_names_the_place_where_it_was_written_or_a_registry():
     """nanouft is installed from its checkout; nobody holds its name in a registry."""
     words = re.compile(r"/work/|\.\./shared|/opt/env|/root/|pip install nanouft")
