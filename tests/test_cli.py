@@ -29,29 +29,25 @@ COMMANDS = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.Pushe
 def test_the_help_of_every_method_explains_each_flag_with_its_default_in_80_columns(capsys):
     def help_of(main, *argv: str) -> str:
         with pytest.raises(SystemExit) as end:
-            main([*argv, "--help"])
+            main([*argv])
         out = capsys.readouterr().out
-        assert end.value.code == 0 and max(map(len, out.splitlines())) <= 80, argv
-        return re.sub(r"\s+", " ", out)
+        assert end.value.code == 0
+        assert "list" in argv or max(map(len, out.splitlines())) <= 80, argv
+        return out
 
     for main in MAINS.values():
-        help_of(main)
-    shown = {name: help_of(train.main, "--objective", name) for name in OBJECTIVES}
-    for kind, told in [(TrainFlags, help_of(train.main, "all")),
+        help_of(main, "--help")
+    listed = help_of(train.main, "--objective", "list")
+    shown = {name: help_of(train.main, "--objective", name, "--help") for name in OBJECTIVES}
+    for kind, told in [(TrainFlags, help_of(train.main, "all", "--help")),
                        *((OBJECTIVES[name], shown[name]) for name in OBJECTIVES)]:
         for f in fields(kind):
             assert comments(kind).get(f.name), f"{kind.__name__}: {f.name} has no # help behind it"
             said = f" {flag(f.name)} "
             if f.default not in (None, False, ""):
                 said += rf"[^[]*\[{re.escape(str(f.default))}\]"
-            assert re.search(said, told), (kind, f.name)
-
-
-def test_the_list_names_every_method(capsys):
-    with pytest.raises(SystemExit):
-        train.main(["--objective", "list"])
-    told = "\n" + capsys.readouterr().out
-    assert all(told.count(f"\n  {name} ") == 1 for name in OBJECTIVES)
+            assert re.search(said, re.sub(r"\s+", " ", told)), (kind, f.name)
+    assert all(listed.count(f"\n  {name} ") == 1 for name in OBJECTIVES)
 
 
 def test_the_lists_of_flags_name_flags():
@@ -76,7 +72,7 @@ REFUSED = {     # command line: a word that the message must hold
     "reward --data one.jsonl --init start": "one.jsonl",
     "train --device cpu:1": "--device",
     "train --device cuda": "--device",
-    "train --objective DPOO": "dpo",
+    "train --objective DPOO": "dpo", "train --objective dpo.py": "give the file another name",
     "pushes --show 'sft --lamb 1'": "--lamb",
     "train --variant relesed": "released",
     "train --lr nan": "--lr",
@@ -143,9 +139,15 @@ def test_a_mistake_is_one_line(line, here, capsys):
     assert made <= {"w1", "w2"}, "nothing is made before the line is understood"
 
 
+SAME = dict(pair.split() for pair in (
+    "learning-rate --lr", "max-new-tokens --max-new", "max-seq-length --max-length",
+    "num-generations --samples", "max-steps --steps", "num-train-epochs --epochs",
+    "per-device-train-batch-size --batch-size"))
+
+
 @pytest.mark.parametrize("theirs", sorted(" ".join(flags.ELSEWHERE).split()))
 def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
-    """Spelt with - or _. The right name is a flag, and theirs is none."""
+    """Spelt with - or _. The right name is a flag, which does the same, and theirs is none."""
     said = next(said for words, said in flags.ELSEWHERE.items() if theirs in words.split())
     for word in (theirs, theirs.replace("-", "_")):
         assert command(train.main, ["--objective", "grpo", f"--{word}=1"]) == 2
@@ -153,16 +155,7 @@ def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
         assert f"grpo has no --{word}" in told and said in told
     grpo = {f.name for kind in (TrainFlags, OBJECTIVES["grpo"]) for f in fields(kind)}
     assert {*re.findall(r"--[\w-]+", said)} <= {*map(flag, grpo)}
-
-
-@pytest.mark.parametrize("both", [
-    "learning-rate --lr", "max-new-tokens --max-new", "max-seq-length --max-length",
-    "num-generations --samples", "max-steps --steps", "num-train-epochs --epochs",
-    "per-device-train-batch-size --batch-size"])
-def test_the_flag_that_is_named_for_another_programs_is_the_one_that_does_the_same(both):
-    theirs, ours = both.split()
-    known = [*(f.name.replace("_", "-") for f in fields(TrainFlags)), "samples"]
-    assert re.search(r"--[\w-]+", flags.elsewhere(theirs, known))[0] == ours
+    assert said.startswith(SAME.get(theirs, said))
 
 
 @pytest.mark.parametrize("name, line", [

@@ -170,16 +170,6 @@ def test_demonstrations_beside_prompts_neither_replace_nor_reorder_them():
         assert torch.equal(asked, beside)
 
 
-@pytest.mark.parametrize("name", ["chord", "hpt"])
-def test_a_step_without_any_demonstration_is_grpo(name):
-    made = source(name)
-    made.demos_of = lambda prompts, rollout: [None] * len(prompts)
-    batch = moved(made)
-    assert not batch.tokens["demo"]
-    grpo = OBJECTIVES["grpo"](samples=K, beta=0.0)
-    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 1e-6)
-
-
 def test_rows_without_a_demonstration_are_not_read():
     made, read = source("hpt"), []
     batch = made(0)
@@ -194,12 +184,16 @@ def test_rows_without_a_demonstration_are_not_read():
     assert read == [P * K + int(batch.per_row["demo"].sum())]
 
 
-def test_grpo_beside_demonstrations_is_grpo():
-    made = source(str(HERE / "grpo_beside.py"), beta=0.02)
+@pytest.mark.parametrize("name, settings", [
+    ("chord", {}), ("hpt", {}), (str(HERE / "grpo_beside.py"), {"beta": 0.02})])
+def test_without_demonstrations_or_beside_those_that_are_not_read_it_is_grpo(name, settings):
+    made = source(name, **settings)
+    if not settings:
+        made.demos_of = lambda prompts, rollout: [None] * len(prompts)
     batch = moved(made)
-    grpo = OBJECTIVES["grpo"](samples=K, beta=0.02)
-    assert batch.tokens["demo"]
-    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 0)
+    grpo = OBJECTIVES["grpo"](samples=K, **{"beta": 0.0} | settings)
+    assert bool(batch.tokens["demo"]) == bool(settings)
+    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 1e-6)
 
 
 def test_dropped_micro_batches_leave_the_gradient_of_the_last_one():
