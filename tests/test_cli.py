@@ -63,7 +63,6 @@ def test_the_lists_of_flags_name_flags():
 # ---- mistakes ------------------------------------------------------------------------------------
 REFUSED = {     # command line: a word that the message must hold
     "sample base --plain --prompt ''": "--plain",
-    "train --objective sft --beta 1": "--beta",
     "train ift": "train has no ift",
     "train --objective sft --Batch-Siz 1": "--batch-s",
     "train --init gpt2": "gpt2",

@@ -18,13 +18,12 @@ from nanouft import evaluate, pretrain, sample
 from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import start_model
 from nanouft.pictures import plots
-from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, read_text, write_json
 from nanouft.run.checkpoint import save_step
 from nanouft.run.folder import read_lines
 
 ONCE = "train --init start --steps 1 --batch-size 2 "
-SAID = {        # command line: what it prints, and writes to run.json, parted by |; !: not that
+SAID = {    # command line: what it prints and writes to run.json and README.md; |: then, !: not
     ONCE + "--objective grpo --rows 8 --items 3 --max-new 5 --minibatches 2 --out g":
         "reward 0.|rules_new|list|sum|sort|reverse|truth|unknown|fact|Saved in g|curves.png",
     ONCE + "--objective kto --data even.jsonl --out k": "label 1:|[[|label 0:|[[|Saved in k",
@@ -38,7 +37,12 @@ SAID = {        # command line: what it prints, and writes to run.json, parted b
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1": "40 rows|20 left out (20: too l",
     ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
         "15 to learn from, 30 held out, 4 left out (4: too long |-weight 6.5 |1: without the old",
-    ONCE + "--objective sft --data even.jsonl --plain --out 'my run'": "nanouft.sample 'my run'",
+    ONCE + "--objective sft --data even.jsonl --plain --out 'my run'":
+        "nanouft.sample 'my run'|--- library_name: transformers tags: [nanouft, sft] ---|"
+        "`sft` from start, on even.jsonl, for 1 step|not scored",
+    # in any case, but a run folder has its own name
+    "train --objective Sft --resume run": 'run is finished|"objective": "sft"|", "SFT", "--init',
+    "pushes --init run --show IFT 'Dpo --beta 1' --out p.png": "Dpo --beta 1: the chosen",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to learn from, 1 held out",
     "data even.jsonl --init start --show 2": "27 to learn from, 3 held out|[[|[[",
     "data mixed.jsonl --init start --objective dpo":
@@ -70,7 +74,8 @@ def test_what_a_command_prints(line, here, capsys):
     folder = here / shlex.split(line)[-1]
     assert ("train" in line) == (folder / "model.safetensors").exists()
     assert ("train" in line) == (folder / "eval.json").exists()
-    told = " ".join((out + (read_text(folder / "run.json") if "train" in line else "")).split())
+    files = ("run.json", "README.md") if "train" in line else ()
+    told = " ".join("".join([out, *(read_text(folder / name) for name in files)]).split())
     for words in SAID[line].split("|"):
         if words[0] == "!":
             assert words[1:] not in told, told
@@ -94,17 +99,6 @@ def test_a_run_leaves_a_folder_that_tells_everything(here):
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
 
 
-def test_a_method_may_be_written_in_any_case(here, capsys):
-    """In the run folder it has its own name, so that a resumed run finds it."""
-    about = read_json(here / "run" / "run.json")
-    assert about["argv"][1] == "SFT" and about["objective"] == "sft"
-    for name in ("sft", "Sft"):
-        assert call(f"train --objective {name} --resume run") == 0
-        assert "run is finished" in capsys.readouterr().out
-    assert call("pushes --init run --show IFT 'Dpo --beta 1' --out p.png") == 0
-    assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
-
-
 def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
     line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
     with monkeypatch.context() as now:
@@ -125,12 +119,6 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
     modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
              for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
-
-
-def test_a_run_leaves_a_model_card(here):
-    text = " ".join((here / "run" / "README.md").read_text().split())
-    assert text.startswith("--- library_name: transformers tags: [nanouft, sft] ---")
-    assert "`sft` from start, on demos.jsonl, for 2 steps" in text and "not scored" in text
 
 
 def test_pretrain_makes_a_base(here, monkeypatch, capsys):
@@ -169,15 +157,6 @@ def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens
     monkeypatch.setattr(evaluate, "score_tasks", lambda *told, who: pytest.fail(str(told[2:])))
     with pytest.raises(pytest.fail.Exception, match=r"\('test', 100\)"):
         call("evaluate start")
-
-
-def test_evaluate_skips_a_kind_without_rows_and_no_other_error(here, monkeypatch, capsys):
-    def refuse(rows):
-        raise UserError("line 3: another fault")
-    line = "evaluate start --items 0 --data demos.jsonl"
-    assert call(line) == 0 and "demonstrations" in capsys.readouterr().out
-    monkeypatch.setitem(evaluate.KINDS, "pairs", refuse)
-    assert call(line) == 2 and "line 3: another fault" in capsys.readouterr().err
 
 
 # ---- sample --------------------------------------------------------------------------------------

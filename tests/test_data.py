@@ -16,7 +16,7 @@ import torch
 from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
-from nanouft.data.batches import collate, encode, encode_what_fits, order, without_oldest
+from nanouft.data.batches import collate, encode, encode_what_fits, order
 from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout
@@ -455,20 +455,16 @@ def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
             assert (f" (1: {reason}, as in my.jsonl" in told) == (not reason.endswith(NOT_READ))
 
 
-GOOD, BAD = Row(label=1.0), Row(label=0.0)
-
-
-@pytest.mark.parametrize("rows, weights, line", [
-    ([GOOD] * 12, None, "all 12 answers have the grade 1: nothing tells a better one"),
-    ([Row(score=0.5)] * 3, None, "all 3 answers have the grade 0.5: nothing tells a better one"),
-    ([Row(score=0.5), Row(score=0.6)], None, ""), ([GOOD, BAD], (1, 1), ""),
-    ([*[GOOD] * 11, BAD], None, ""), ([*[GOOD] * 11, BAD], (1, 11), ""),
-    ([*[GOOD] * 11, BAD], (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
-    ([*[BAD] * 11, GOOD], (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")
-])
-def test_grades_that_tell_little_are_named(rows, weights, line):
-    told = about_grades(rows, weights)
+@pytest.mark.parametrize("good, bad, weights, line", [
+    (12, 0, None, "all 12 answers have the grade 1: nothing tells a better one"), (11, 1, None, ""),
+    (1, 1, (1, 1), ""), (11, 1, (1, 11), ""),
+    (11, 1, (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
+    (1, 11, (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")])
+def test_grades_that_tell_little_are_named(good, bad, weights, line):
+    told = about_grades([Row(label=1.0)] * good + [Row(label=0.0)] * bad, weights)
     assert told.startswith(line) and bool(line) == bool(told)
+    assert "have the grade 0.5" in about_grades([Row(score=0.5)] * 3)
+    assert not about_grades([Row(score=0.5), Row(score=0.6)])
 
 
 @pytest.mark.parametrize("forms", [("question {}", " Question\t  {}\n"),
@@ -517,6 +513,7 @@ SHORTER = [     # a role and its answer beside another; all that may be left of 
     ("answer", "mismatch", T("a " + "m" * 60),          # KTO's borrowed answer is cut
      [(ASKED, LONG), (T("s S|u bb"), LONG[2:]), (QUESTIONS[2], YES)]),
     ("chosen", "rejected", T("a no no no"), [(prompt, YES) for prompt in QUESTIONS]),
+    ("chosen", "rejected", YES, [(T("u a|m yo|s S|u c"), YES), (T("s S|u c"), YES)]),
     ("chosen", "rejected", YES, [(ASKED, LONG)]), ("prompt", "demo", YES, [(ASKED, ())])]
 
 
@@ -565,12 +562,6 @@ def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it
         assert e.length == 56 and len(report.notes) == 1, "one is 7 tokens"
         return tok.turns
     assert cost(2000) < 2.5 * cost(1000)
-    assert without_oldest(T("u a|a yo|s S|u c")) == (T("s S|u c"), ()), "an older system turn"
-    assert without_oldest(T("u a|m yo|u c")) == (T("u c"), ()), "an answer that is not trained on"
-    once = again = T("s S|u a"), T("a yo|u bb|a no|s S|u c|a y|u d|a yes|u e")
-    for n in range(1, 5):
-        again = without_oldest(*again)
-        assert without_oldest(*once, n) == again
 
 
 @pytest.mark.parametrize("question, answer, told", [
