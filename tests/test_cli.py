@@ -80,6 +80,7 @@ REFUSED = {     # command line: a word that the message must hold
         "accumulate 3",                                 # the pairs of its four answers each
     "train --objective rloo --init start --rows 4 --reward start": "--init",
     "train --objective poft --init start --data demos.jsonl": "--aligned",
+    "train --objective chord --init start --mix 0:1": "chord needs demonstrations",
     "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
     "reward --data demos.jsonl --init start": "needs pairs",
     "train --data one.jsonl --init start --objective sft --batch-size 2": "to learn from is 1 row",

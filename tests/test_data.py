@@ -415,12 +415,10 @@ USED = [        # each row, and what the methods of each kind read of it: one se
     (PAIR, {"demos": ["good"], "pairs": ["good bad"], "labels": ["good 1", "bad 0"]}),
     (replace(PAIR, scores=(0.9, 0.2)), {"demos": ["good"], "pairs": ["good bad"], "labels": [
         "good 1", "bad 0"], "scores": ["good 0.9", "bad 0.2"]}),
-    (R("u a + a b - a b "), {"demos": ["b"]}), (R("u a"), {}), (R("u a > a b|u c|a d"), {
-        "demos": ["b"]}), (R("u a > a b|u c|a d", label=1.0), {
-            "demos": ["b"], "labels": ["b 1"], "scores": ["b 1"]}),
+    (R("u a + a b - a b "), {"demos": ["b"]}), (R("u a"), {}),
+    (R("u a > a b|u c|a d"), {"demos": ["b"]}),
+    (R("u a > a b|u c|a d", label=1.0), {"demos": ["b"], "labels": ["b 1"], "scores": ["b 1"]}),
     (R("u a + a caf\u00e9 - a cafe\u0301"), {"demos": ["caf\u00e9"]})]              # é, e and ´
-
-
 BAD_ONES = "answers labelled bad or scored below 1, which are no demonstrations"
 EQUAL = "2: chosen and rejected are equal"
 

@@ -17,7 +17,6 @@ from nanouft.gpt import GPT
 from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
-from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
 from nanouft.run.evaluation import about_rewards
 
@@ -121,16 +120,6 @@ def test_the_scorer_sees_a_demonstration_as_text():
     assert told["demo_reward"].tolist() == [0, 0.5], "of a dialogue its last answer"
 
 
-def test_without_a_demonstration_there_is_a_line():
-    with pytest.raises(UserError, match="chord needs demonstrations; grpo learns from"):
-        source("chord", mix="0:1")
-
-
-def test_a_step_knows_how_far_the_run_is():
-    made = source("chord")
-    assert [made(number).progress for number in range(8)] == [number / 8 for number in range(8)]
-
-
 @pytest.mark.parametrize("said, name, score", [
     (True, "grpo", 1), (True, "rloo", "of question"), (True, "online_dpo", 0), (True, "hpt", 1),
     (True, "reinforce", 1), (False, "reinforce", "of question"), (False, "grpo", "of answer"),
@@ -164,10 +153,12 @@ def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
 
 # ---- what they are at the ends of their settings -------------------------------------------------
 def test_demonstrations_beside_prompts_neither_replace_nor_reorder_them():
+    """And a step knows how far the run is."""
     grpo, chord = source("grpo"), source("chord")
     for number in range(8):
-        asked, beside = (made(number).seqs["answer"].inputs for made in (grpo, chord))
-        assert torch.equal(asked, beside)
+        asked, beside = grpo(number), chord(number)
+        assert torch.equal(asked.seqs["answer"].inputs, beside.seqs["answer"].inputs)
+        assert beside.progress == number / 8
 
 
 def test_rows_without_a_demonstration_are_not_read(monkeypatch):
