@@ -49,10 +49,6 @@ def R(text: str, **more) -> Row:
     return Row(prompt, answer or None, *(x or None for x in pair), **more)
 
 
-def write(folder, *items) -> str:
-    return write_jsonl(folder / "my.jsonl", items)
-
-
 def letters(ids) -> str:
     return "".join(LETTERS.decode([int(i)]) for i in ids)
 
@@ -178,7 +174,7 @@ def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, kinds
     unread = more.pop() if more and "=" not in more[-1] else ""
     grades = {x.partition("=")[0]: literal_eval(x.partition("=")[2]) for x in more}
     want = R(text, **grades)
-    rows, left_out = read([write(tmp_path, item, item)], kinds)
+    rows, left_out = read([write_jsonl(tmp_path / "my.jsonl", [item, item])], kinds)
     assert rows == [want, want] and not left_out and rows[0].extra == item
     assert rows[1].where.endswith("my.jsonl, line 2")
     named = ", ".join(rows[1].unread) if len(kinds) > 1 else unread_fields(
@@ -201,7 +197,7 @@ AB, PAIR = R("u a > a b"), R("u a + a good - a bad")
     *lines_of(ODD), (7, "line 2: is no JSON object", None)])
 def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(
         item, said, kinds, tmp_path):
-    file = write(tmp_path, QA, item)
+    file = write_jsonl(tmp_path / "my.jsonl", [QA, item])
     if ": " not in said and "|" not in said:
         ((where, why),) = read([file])[1]
         assert where == f"{file}, line 2" and why.startswith(said) and read([file])[0] == [AB]
@@ -213,7 +209,8 @@ def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(
 @pytest.mark.parametrize("flags, left", [("demos", 1), ("labels", 1), ("scores", 0)])
 def test_an_answer_without_a_label_is_left_out_where_others_have_one(flags, left, tmp_path):
     """Its thumb may have another name. A pair and a prompt need none."""
-    file = write(tmp_path, QA | {"label": 1}, QA | {"thumb": "down"}, PAIR_ITEM, {"prompt": "a"})
+    file = write_jsonl(tmp_path / "my.jsonl", [
+        QA | {"label": 1}, QA | {"thumb": "down"}, PAIR_ITEM, {"prompt": "a"}])
     rows, left_out = read([file], [flags])
     assert len(rows) == 4 - left and [where for where, _ in left_out] == [f"{file}, line 2"] * left
     both = [write_jsonl(tmp_path / name, [item]) for name, item in (
@@ -225,7 +222,8 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     """Each reason with its first place; reasons that differ in a number are one, and after eight of
     them the other rows are counted alone."""
     scores = [QA | {"score": x} for x in (2, 3, 4.5)]
-    file = write(tmp_path, QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None})
+    file = write_jsonl(tmp_path / "my.jsonl", [
+        QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None}])
     told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
     assert '(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.js' in told
     assert told.endswith(", as in my.jsonl, line 4)")
@@ -311,14 +309,14 @@ def test_a_file_gives_its_rows_or_one_line(name, content, rows, words, tmp_path,
 
 
 @pytest.mark.parametrize("mark", ["weight", "train", "loss_mask"])
-def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
-    def trained(name: str, value) -> str:
-        talk = [*M("u a|a x|u y|a b", **{name: value}), *M("u c|a d")]
-        (row,), _ = read([write(tmp_path, {"messages": talk})])
+def test_a_mark_says_whether_an_answer_is_trained_on(mark):
+    def trained(value) -> str:
+        talk = [*M("u a|a x|u y|a b", **{mark: value}), *M("u c|a d")]
+        (row,), _ = read_dataset([{"messages": talk}])
         return letters(i for i, m in zip(*LETTERS.chat(row.prompt, row.answer)) if m)
-    assert [trained(mark, x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
-    assert [trained(mark, x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
-    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, mark, 0.5)
+    assert [trained(x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
+    assert [trained(x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
+    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, 0.5)
 
 
 # ---- doors: a file of a library, the hub, a Dataset in memory ------------------------------------

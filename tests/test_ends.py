@@ -2,7 +2,6 @@
 go on, and from there the run ends with the bytes of one that was never interrupted."""
 import gc
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -20,6 +19,7 @@ if not hasattr(os, "fork"):
 import resource  # not on Windows
 
 from commands import dpo, is_like, no_pictures
+from made import PROGRESS
 
 from nanouft import train
 from nanouft.models import folders
@@ -124,9 +124,6 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
 
 
 # ---- a run in a process of its own ---------------------------------------------------------------
-PROGRESS = re.compile(r"%\||: [\d,]+ of [\d,]+ after ")
-
-
 @pytest.fixture(scope="module")
 def place(belongings, tmp_path_factory):
     """A folder with a start model, pairs, and a whole run of each kind; we are in it."""
