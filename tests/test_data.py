@@ -406,7 +406,8 @@ def test_what_datasets_leaves_out_of_a_folder_of_yours_is_named(names, finds, le
 # ---- which rows stand together -------------------------------------------------------------------
 USED = [        # each row, and what the methods of each kind read of it: one sequence for each role
     (AB, {"demos": ["b"], "prompts": ["a"]}),
-    (replace(AB, label=0.0), {"labels": ["b 0"], "scores": ["b 0"]}),
+    (replace(AB, label=0.0, extra={"gold": 1}), {       # a reward may read gold
+        "labels": ["b 0"], "scores": ["b 0"], "prompts": ["a"]}),
     (replace(AB, label=1.0), {"demos": ["b"], "labels": ["b 1"], "scores": ["b 1"]}),
     (replace(AB, score=0.7), {"scores": ["b 0.7"]}),
     (replace(AB, score=1.0), {"demos": ["b"], "scores": ["b 1"]}),                  # full marks
@@ -415,7 +416,8 @@ USED = [        # each row, and what the methods of each kind read of it: one se
         "good 1", "bad 0"], "scores": ["good 0.9", "bad 0.2"]}),
     (R("u a + a b - a b "), {"demos": ["b"]}), (R("u a"), {}),
     (R("u a > a b|u c|a d"), {"demos": ["b"]}),
-    (R("u a > a b|u c|a d", label=1.0), {"demos": ["b"], "labels": ["b 1"], "scores": ["b 1"]}),
+    (R("u a > a b|u c|a d + a good - a bad", label=1.0), {"demos": ["b"], "pairs": ["good bad"],
+     "labels": ["b 1", "good 1", "bad 0"], "scores": ["b 1"]}),
     (R("u a + a caf\u00e9 - a cafe\u0301"), {"demos": ["caf\u00e9"]})]              # é, e and ´
 BAD_ONES = "answers labelled bad or scored below 1, which are no demonstrations"
 EQUAL = "2: chosen and rejected are equal"
@@ -423,11 +425,11 @@ EQUAL = "2: chosen and rejected are equal"
 
 @pytest.mark.parametrize("kind, why", [
     ("demos", [f"2: {BAD_ONES}", f"1: {NO_ANSWER}"]),
-    ("pairs", ["2: demonstrations, ", "3: labelled answers, ", "2: scored answers, ", EQUAL,
+    ("pairs", ["2: demonstrations, ", "2: labelled answers, ", "2: scored answers, ", EQUAL,
                f"1: {NO_ANSWER}"]),
     ("labels", ["2: demonstrations, ", "2: scored answers, ", EQUAL, f"1: {NO_ANSWER}"]),
     ("scores", ["2: demonstrations, ", "1: pairs, ", EQUAL, f"1: {NO_ANSWER}"]),
-    ("prompts", ["11: the same question as another row, as in my.jsonl, line 1"])])
+    ("prompts", ["10: the same question as another row, as in my.jsonl, line 2"])])
 def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
     """Also that one grade is of several answers."""
     data = [replace(row, where=f"a/my.jsonl, line {i}", unread={"ticket": [1]})
@@ -443,7 +445,8 @@ def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
     begin, reasons = line.split(f" left out (1: {NO_QUESTION}, as in my.jsonl, line 3; ")
     assert begin == f"14 rows read: {len(used)} to learn from, 1 held out, {13 - len(used)}"
     assert [x[:len(y)] for x, y in zip_longest(reasons.split("; "), why)] == why
-    assert bool(more) == (kind in ("demos", "labels", "scores"))
+    assert more == ["one grade for all answers of a dialogue: 1 row"] * (
+        kind in ("demos", "labels", "scores"))
     for row in data:
         if row.where not in used and kind != "prompts":
             told = fails("; unused fields: ticket (1 row)", CHOOSE[kind], [row])
