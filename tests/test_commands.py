@@ -48,9 +48,9 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
     "data mixed.jsonl --init start --objective dpo":
         "dpo makes of them: 40 pairs|20 left out (20: too long|rejected: ",
     "data demos.jsonl --init start --objective sft":
-        "sft makes of them: 10 demonstrations|does not read: gold (10 rows)|[[",
+        "sft makes of them: 10 demonstrations|!yours gets|does not read: gold (10 rows)|[[",
     "data demos.jsonl --init start --objective grpo":
-        "makes of them: 10 prompts|of yours gets: response (10 rows), gold (10|!not read|![[",
+        "makes of them: 10 prompts|!not read|of yours gets: response (10 rows), gold (10|![[",
     "data pairs.jsonl --init start --objective kto": "makes of them: 20 labelled answers|[[",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",

@@ -60,12 +60,6 @@ def test_each_question_is_asked_once_and_each_demonstration_is_kept():
     assert roles == [["demo", "prompt"], ["demo"], ["prompt"]]
 
 
-def test_prompts_of_nanoworld_beside_demonstrations_have_no_answer():
-    rows = world.mixed_rows("train", ["demos", "prompts"], 100, 0, mix="10:90")
-    assert [row.answer is not None for row in rows] == [True] * 10 + [False] * 90
-    assert rows[:10] == world.rows("train", "demos", 10, 0)
-
-
 def test_few_demonstrations_come_again_until_they_have_their_share():
     """All few of them equally often, up to the nearest number; none goes."""
     rows = demo_and_prompt_rows([Row(say("user", str(i)), say("assistant", "b") if i < 2 else None)
