@@ -149,10 +149,6 @@ ON_POLICY = HEAD + """class Mine(Objective):
 LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
 
 
-def pairs(body: str) -> str:
-    return f"{HEAD}class Mine(Pairs):\n    {body}\n"
-
-
 def ranged(setting: str) -> str:
     return ("from typing import Annotated\nfrom nanouft.objective import AnyNumber, Share\n"
             + MINE.replace("aim: float", f"{setting}\n    aim: Share"))
@@ -164,41 +160,40 @@ MISTAKES = [(text, "", why) for text, why in [
     (MINE + MINE[len(HEAD):].replace("Mine", "Other"), "it has Mine, Other; mine.py:NAME says"),
     (MINE.replace("aim: float", "aim"), "mine.py, line 5: TypeError: aim is no part"),
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
-    (MINE.replace("lr = 1e-4", "data = ['pairs']"), "one of demos, pairs, labels, scores, prompts"),
-    (MINE.replace("lr = 1e-4", "data = 'pair'"), "one of demos, pairs, labels, scores, prompts"),
-    (MINE.replace("lr = 1e-4", "data = 'demos + pairs'"), "need a `choose` of your own"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
-    (LOSS + "return self._part(batch)\n    def _part(self, batch):\n        return batch.all, {}",
-     "mine.py, line 9: AttributeError"),                # where it fails, not who called
-    (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a real number"),
-    (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "depends on the log-p"),
-    (LOSS + "x = batch.seqs['answer'].logp\n        return x.sum(), {'nats': x}",
-     "the metric 'nats' must be a number or a tensor of shape (), not tensor([["),
-    (LOSS + "return batch.seqs['answer'].logp.sum(), {'now': 'good'}", "shape (), not good"),
-    (LOSS + "return batch.seqs['answer'].logp.sum(1), {}", "of metrics, not (tensor(["),
-    (ON_POLICY + "return batch, {'all': batch.per_row['reward']}", "the metric 'all'"),
-    (ON_POLICY + "batch.per_row['a'] = batch.per_row['reward'][:, None]\n        return batch, {}",
-     "per_row['a'] must have shape ("),
-    (ON_POLICY + "return batch", "credit must return a batch and a dictionary"),
-    (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "'graed': it must be one of any, grade, none"),
-    (MINE.replace("lr = 1e-4", "demo = 'all'"), "demo = 'all': it must be one of own, any"),
-    (MINE.replace("1e-4", "'1'"), "number above 0"), (MINE.replace("1e-4", "0"), "number above 0"),
-    (MINE.replace("1e-4", "1e999"), "number above 0"),
-    (LOSS + "return batch.seqs['answer'].logp.sum() * 1j, {}", "loss must return a real number"),
+    (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss"),
+    (ranged("beta: Annotated[float, '>0'] = 1"), "beta: the range '>0' cannot be read"),
+    *((MINE.replace("lr = 1e-4", fact), why) for fact, why in (
+        ("data = ['pairs']", "one of demos, pairs, labels, scores, prompts"),
+        ("data = 'pair'", "one of demos, pairs, labels, scores, prompts"),
+        ("data = 'demos + pairs'", "need a `choose` of your own"),
+        ("scorer = 'graed'", "scorer = 'graed': it must be one of any, grade, none"),
+        ("demo = 'all'", "demo = 'all': it must be one of own, any"),
+        ("lr = '1'", "number above 0"), ("lr = 0", "number above 0"), ("lr = 1e999", "above 0"))),
+    *((f"{HEAD}class Mine(Pairs):\n    {body}\n", why) for body, why in (   # else without a word
+        ("beta = 0.5", ": a setting needs a type, `beta: float = ...`"),
+        ("refrence = 2", "refrence is no part of an objective; did you mean reference?"),
+        ("weight: float", "weight: a setting needs a default"),
+        ("def loss(self, batch, hp): ...", "(self, batch, hp): it must be loss(self, batch)"),
+        ("def check(): ...", "check(): it must be check("),
+        ("def losss(self, batch): ...", "objective; did you mean loss?"))),
+    *((f"{LOSS}x = batch.seqs['answer'].logp\n        return {out}", why) for out, why in (
+        ("x.sum()", "loss must return a real number"),
+        ("x.sum() * 1j, {}", "loss must return a real number"),
+        ("x.detach().sum(), {}", "depends on the log-p"),
+        ("x.sum(1), {}", "of metrics, not (tensor(["), ("x.sum(), {'lr': 9.0}", "called 'lr'"),
+        ("x.sum(), {'now': 'good'}", "shape (), not good"),
+        ("x.sum(), {'nats': x}", "'nats' must be a number or a tensor of shape (), not tensor("))),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
      "return batch.seqs['answer'].logp.sum(), {}", "depends on the log-probs"),
-    (LOSS + "return batch.seqs['answer'].logp.sum(), {'lr': 9.0}", "a number called 'lr'"),
-    (ON_POLICY + "return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'"),
-    (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss"),
-    # what would pass without a word
-    (pairs("beta = 0.5"), ": a setting needs a type, `beta: float = ...`"),
-    (pairs("refrence = 2"), "refrence is no part of an objective; did you mean reference?"),
-    (pairs("weight: float"), "weight: a setting needs a default"),
-    (pairs("def loss(self, batch, hp): ..."),
-     "loss(self, batch, hp): it must be loss(self, batch)"),
-    (pairs("def check(): ..."), "check(): it must be check("),
-    (pairs("def losss(self, batch): ..."), "objective; did you mean loss?"),
-    (ranged("beta: Annotated[float, '>0'] = 1"), "beta: the range '>0' cannot be read")]]
+    (LOSS + "return self._part(batch)\n    def _part(self, batch):\n        return batch.all, {}",
+     "mine.py, line 9: AttributeError"),                # where it fails, not who called
+    *((ON_POLICY + end, why) for end, why in (
+        ("return batch, {'all': batch.per_row['reward']}", "the metric 'all'"),
+        ("batch.per_row['a'] = batch.per_row['reward'][:, None]\n        return batch, {}",
+         "per_row['a'] must have shape ("),
+        ("return batch", "credit must return a batch and a dictionary"),
+        ("return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'")))]]
 MISTAKES += [   # a number declared anew keeps its range; a `check` without super loses none
     (ranged("beta: float = 0.2"), "--beta 0", "--beta 0.0: must be above 0"),
     (ranged("beta: float | None = None"), "--beta -1", "--beta -1.0: must be above 0"),
