@@ -56,10 +56,11 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",
     "evaluate start --items 2 --split val": "2 val prompts",
     "evaluate start --data twice.jsonl": "(1 row)",
-    "evaluate start --data rated.jsonl": "start prefers|1 compared",
+    "evaluate start --data rated.jsonl": "score_rejected (1 row)|start prefers|!graded|1 compared",
+    "evaluate start --data fair.jsonl": "!not read|start prefers|graded answers|(2 rows)",
     "evaluate start run --items 0 --data thumbs.jsonl":     # of a row of two kinds once
-        "start: 1: without the oldest|nll|auc per token|19 rows read: 15 compared, 4 left out|"
-        "run: 1: without the oldest|nll|auc per token|19 rows read: 15 compared|!: without the",
+        "start: 1: without the oldest|!start: 1|nll|auc per token|19 rows read: 15 compared, 4|"
+        "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
     "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
