@@ -3,7 +3,6 @@ the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
 import re
-import shlex
 from ast import literal_eval
 from dataclasses import replace
 from decimal import Decimal
@@ -627,27 +626,28 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
 
 
-def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(tmp_path, capsys):
+def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(
+        tmp_path, monkeypatch, capsys):
     """By this run, or by a run before it, whatever the files are called; so says evaluate."""
     some = [{"prompt": f"Say {i}.", "response": "fig"} for i in range(9)]
     some[8] = {"prompt": " say  8. ", "response": "bee"}
-    data, held, new = (write_jsonl(tmp_path / f"{i}.jsonl", rows) for i, rows in enumerate((
-        some, some[4:], [{"prompt": f"Eat {i}.", "response": "fig"} for i in range(3)])))
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("a", some), ("held", some[4:]), ("new", [
+            {"prompt": f"Eat {i}.", "response": "fig"} for i in range(3)])):
+        write_jsonl(tmp_path / name, rows)
     leak = "5 of 5 held-out questions are also trained on"
-    first, second, third = (str(tmp_path / name) for name in "abc")
 
     def says(run, line: str) -> str:
-        assert run([*shlex.split(line), "--device", "cpu"]) == 0
+        assert run([*line.split(), "--device", "cpu"]) == 0
         return capsys.readouterr().out
-    for out, line, told in ((first, f"--data {data} --eval-data {held}", True),
-                            (second, f"--init {first} --data {new} --eval-data {held}", True),
-                            (third, f"--init {first} --data {new}", False)):
-        out = says(train.main, f"--objective sft --steps 1 --batch-size 2 --save-every 0 --out "
-                               f"{out} {line}")
+    for line, told in (("first --data a --eval-data held", True),
+                       ("second --init first --data new --eval-data held", True),
+                       ("third --init first --data new", False)):
+        out = says(train.main, "--objective sft --steps 1 --batch-size 2 --out " + line)
         assert out.count(leak) == 2 * told and ("not trained on" in out) != told
-    for model in (first, second):
-        assert f"{model[-1]}: {leak}" in says(evaluate.main, f"{model} --data {held}")
-    assert leak[6:] not in says(evaluate.main, f"{first} --data {new}")
+    for model in ("first", "second"):
+        assert f"{model}: {leak}" in says(evaluate.main, f"{model} --data held")
+    assert leak[6:] not in says(evaluate.main, "first --data new")
 
 
 # ---- nothing is lost without a line --------------------------------------------------------------
