@@ -42,6 +42,8 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "held.jsonl": [{"prompt": "Sort b a.", "response": "a b", "score": 1},
                         {"prompt": "Name a colour.", "response": "red"}],
          "spaces.jsonl": [*DEMOS, {"prompt": "Say", "response": "a" + " " * 10**6 + "b"}],
+         "rated.jsonl": [PAIRS[0] | {"score_chosen": 8.5, "score_rejected": 3}],
+         "fair.jsonl": [PAIRS[0] | {"score_chosen": 0.9, "score_rejected": 0.2}], "dpo.py": "",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"}
@@ -86,6 +88,16 @@ def dpo(place: Path, *more: str, out: str = "run", steps: int = 5) -> list[str]:
             str(place / "pairs.jsonl"), "--batch-size", "4", "--steps", str(steps), "--save-every",
             "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu", "--out",
             str(place / out), *more]
+
+
+OF_RUN = "model.safetensors config.json tokenizer.json metrics.jsonl eval.json".split()
+
+
+def is_like(run: Path, whole: Path) -> None:
+    """It has the bytes of a run that was never interrupted, and nothing is left over."""
+    for file in OF_RUN:
+        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+    assert not [f.name for f in run.rglob("*") if f.name == "steps" or "partial" in f.name]
 
 
 @contextmanager

@@ -160,11 +160,12 @@ def write_jsonl(file: Path, rows) -> str:
     return str(file)
 
 
+PROGRESS = re.compile(r"%\||: [\d,]+ of [\d,]+ after ")    # a slow machine says how far it is
+
+
 def one_error(capsys) -> str:
-    """The one line on stderr, progress aside, with which a command ended. (A slow machine says
-    after two seconds how far it is.)"""
-    progress = re.compile(r"%\||: [\d,]+ of [\d,]+ after ")
-    err = [x for x in capsys.readouterr().err.splitlines() if x.strip() and not progress.search(x)]
+    """The one line on stderr, progress aside, with which a command ended."""
+    err = [x for x in capsys.readouterr().err.splitlines() if x.strip() and not PROGRESS.search(x)]
     assert len(err) == 1 and err[0].startswith("error: "), err
     return err[0]
 

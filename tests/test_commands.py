@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -18,31 +18,49 @@ from nanouft import evaluate, pretrain, sample
 from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import start_model
 from nanouft.pictures import plots
-from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, read_text, write_json
 from nanouft.run.checkpoint import save_step
 from nanouft.run.folder import read_lines
 
 ONCE = "train --init start --steps 1 --batch-size 2 "
-SAID = {        # command line: what it prints, and writes to run.json and eval.json, parted by |
+SAID = {    # command line: what it prints and writes to run.json and README.md; |: then, !: not
     ONCE + "--objective grpo --rows 8 --items 3 --max-new 5 --minibatches 2 --out g":
         "reward 0.|rules_new|list|sum|sort|reverse|truth|unknown|fact|Saved in g|curves.png",
     ONCE + "--objective kto --data even.jsonl --out k": "label 1:|[[|label 0:|[[|Saved in k",
-    ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e": "10 of 10",
+    ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
+        "fields that this run does not read: gold (10 rows)|10 of 10",
+    ONCE + "--objective rloo --data demos.jsonl --reward r.py:length --max-new 4 --plain --out r":
+        "!does not read",                               # it may read `gold`
     ONCE + "--objective hft --data demos.jsonl --plain --out h": "0.05M of 0.06M",
     ONCE + "--objective una --data scores.jsonl --plain --out b": '"beta": 0.091',
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3',
     ONCE + "--objective dpo --data mixed.jsonl --plain --out m1": "40 rows|20 left out (20: too l",
     ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
         "15 to learn from, 30 held out, 4 left out (4: too long |-weight 6.5 |1: without the old",
-    ONCE + "--objective sft --data even.jsonl --plain --out 'my run'": "nanouft.sample 'my run'",
+    ONCE + "--objective sft --data even.jsonl --plain --out 'my run'":
+        "nanouft.sample 'my run'|--- library_name: transformers tags: [nanouft, sft] ---|"
+        "`sft` from start, on even.jsonl, for 1 step|not scored",
+    # in any case, but a run folder has its own name
+    "train --objective Sft --resume run": 'run is finished|"objective": "sft"|", "SFT", "--init',
+    "pushes --init run --show IFT 'Dpo --beta 1' --out p.png": "Dpo --beta 1: the chosen",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to learn from, 1 held out",
     "data even.jsonl --init start --show 2": "27 to learn from, 3 held out|[[|[[",
-    "data mixed.jsonl --init start --objective dpo": "20 left out (20: too long|rejected: ",
+    "data mixed.jsonl --init start --objective dpo":
+        "dpo makes of them: 40 pairs|20 left out (20: too long|rejected: ",
+    "data demos.jsonl --init start --objective sft":
+        "sft makes of them: 10 demonstrations|!yours gets|does not read: gold (10 rows)|[[",
+    "data demos.jsonl --init start --objective grpo":
+        "makes of them: 10 prompts|!not read|of yours gets: response (10 rows), gold (10|![[",
+    "data pairs.jsonl --init start --objective kto": "makes of them: 20 labelled answers|[[",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",
     "evaluate start --items 2 --split val": "2 val prompts",
     "evaluate start --data twice.jsonl": "(1 row)",
+    "evaluate start --data rated.jsonl": "score_rejected (1 row)|start prefers|!graded|1 compared",
+    "evaluate start --data fair.jsonl": "!not read|start prefers|graded answers|(2 rows)",
+    "evaluate start run --items 0 --data thumbs.jsonl":     # of a row of two kinds once
+        "start: 1: without the oldest|!start: 1|nll|auc per token|19 rows read: 15 compared, 4|"
+        "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
     "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
@@ -57,10 +75,14 @@ def test_what_a_command_prints(line, here, capsys):
     folder = here / shlex.split(line)[-1]
     assert ("train" in line) == (folder / "model.safetensors").exists()
     assert ("train" in line) == (folder / "eval.json").exists()
-    told = " ".join((out + (read_text(folder / "run.json") if "train" in line else "")).split())
+    files = ("run.json", "README.md") if "train" in line else ()
+    told = " ".join("".join([out, *(read_text(folder / name) for name in files)]).split())
     for words in SAID[line].split("|"):
-        assert words in told, told
-        told = told.partition(words)[2]
+        if words[0] == "!":
+            assert words[1:] not in told, told
+        else:
+            assert words in told, told
+            told = told.partition(words)[2]
 
 
 # ---- train ---------------------------------------------------------------------------------------
@@ -76,17 +98,6 @@ def test_a_run_leaves_a_folder_that_tells_everything(here):
     assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
     assert [x["step"] for x in log if "held_out" in x] == [6, 12]
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
-
-
-def test_a_method_may_be_written_in_any_case(here, capsys):
-    """In the run folder it has its own name, so that a resumed run finds it."""
-    about = read_json(here / "run" / "run.json")
-    assert about["argv"][1] == "SFT" and about["objective"] == "sft"
-    for name in ("sft", "Sft"):
-        assert call(f"train --objective {name} --resume run") == 0
-        assert "run is finished" in capsys.readouterr().out
-    assert call("pushes --init run --show IFT 'Dpo --beta 1' --out p.png") == 0
-    assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
 
 def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
@@ -109,12 +120,6 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
     modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
              for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
-
-
-def test_a_run_leaves_a_model_card(here):
-    text = " ".join((here / "run" / "README.md").read_text().split())
-    assert text.startswith("--- library_name: transformers tags: [nanouft, sft] ---")
-    assert "`sft` from start, on demos.jsonl, for 2 steps" in text and "not scored" in text
 
 
 def test_pretrain_makes_a_base(here, monkeypatch, capsys):
@@ -140,16 +145,6 @@ def test_the_last_steps_of_pretraining_reach_all_positions_with_half_of_their_ro
 
 
 # ---- evaluate ------------------------------------------------------------------------------------
-def test_evaluate_says_once_what_is_true_of_a_row_of_two_kinds(here, capsys):
-    """A good answer is a demonstration and a graded answer."""
-    assert call("evaluate start run --items 0 --data thumbs.jsonl") == 0
-    out = capsys.readouterr().out
-    for name in ("start", "run"):
-        assert out.count(f"{name}: 1: without the oldest turns") == 1
-    for said in ("nll", "auc per token", "19 rows read: 15 compared, 4 left out"):
-        assert out.count(said) == 2
-
-
 def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens(here, monkeypatch):
     """Without a file they are to a hundred questions of each task."""
     asked, real = [], evaluate.answer_rows
@@ -163,15 +158,6 @@ def test_answers_of_evaluate_are_from_all_parts_of_the_file_and_end_at_64_tokens
     monkeypatch.setattr(evaluate, "score_tasks", lambda *told, who: pytest.fail(str(told[2:])))
     with pytest.raises(pytest.fail.Exception, match=r"\('test', 100\)"):
         call("evaluate start")
-
-
-def test_evaluate_skips_a_kind_without_rows_and_no_other_error(here, monkeypatch, capsys):
-    def refuse(rows):
-        raise UserError("line 3: another fault")
-    line = "evaluate start --items 0 --data demos.jsonl"
-    assert call(line) == 0 and "demonstrations" in capsys.readouterr().out
-    monkeypatch.setitem(evaluate.KINDS, "pairs", refuse)
-    assert call(line) == 2 and "line 3: another fault" in capsys.readouterr().err
 
 
 # ---- sample --------------------------------------------------------------------------------------
@@ -269,9 +255,6 @@ def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
 
 def test_a_run_in_a_thread(here):
     """As a page's button starts it: Python lets only the main thread hear signals."""
-    codes = []
     line = "train --objective sft --init start --data demos.jsonl --steps 1 --plain --out thread"
-    thread = threading.Thread(target=lambda: codes.append(call(line)))
-    thread.start()
-    thread.join()
-    assert codes == [0] and (here / "thread" / "model.safetensors").exists()
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(call, line).result() == 0

@@ -2,14 +2,12 @@
 the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
-import os
 import re
 from ast import literal_eval
 from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
-from itertools import product
-from pathlib import Path
+from itertools import product, zip_longest
 
 import numpy as np
 import pytest
@@ -17,19 +15,16 @@ import torch
 from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
-from nanouft.data.__main__ import main as show
-from nanouft.data.batches import collate, encode, order, without_oldest
-from nanouft.data.fields import FIELDS, NAMES
+from nanouft.data.batches import collate, encode, encode_what_fits, order
+from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import about_grades, report_use, unread_fields
-from nanouft.data.rows import NO_QUESTION, Row, read, read_dataset
-from nanouft.data.selection import CHOOSE, NoRows, each_question
+from nanouft.data.report import NOT_READ, about_grades, report_use, unread_fields, why_skipped
+from nanouft.data.rows import NO_ANSWER, NO_QUESTION, Row, read, read_dataset
+from nanouft.data.selection import CHOOSE, NoRows
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.plumbing.errors import UserError
-from nanouft.run.load import chosen_rows, load_rows
-from nanouft.run.settings import read_flags
 
 ROLES = {x[0]: x for x in "user assistant system tool developer masked wizard human gpt".split()}
 
@@ -53,10 +48,6 @@ def R(text: str, **more) -> Row:
     return Row(prompt, answer or None, *(x or None for x in pair), **more)
 
 
-def write(folder, *items) -> str:
-    return write_jsonl(folder / "my.jsonl", items)
-
-
 def letters(ids) -> str:
     return "".join(LETTERS.decode([int(i)]) for i in ids)
 
@@ -70,7 +61,8 @@ def fails(words: str, act, *told, **more) -> str:
 
 
 # ---- a row -> what is read -----------------------------------------------------------------------
-# field=value or field~dialogue -> prompt > answer, prompt + chosen - rejected; what is not read
+# field=value or field~dialogue -> prompt > answer, prompt + chosen - rejected; what is not read.
+# Some are read for one kind of method alone.
 READ = r'''
 prompt=Hi; response=" Ho " -> u Hi > a Ho
 question=Hi; answer=Ho; label=false -> u Hi > a Ho; label=0
@@ -107,7 +99,21 @@ system=[{"type": "text", "text": "S"}]; prompt=a; response=b -> s S|u a > a b
 weight=1; prompt=a; response=b -> u a > a b
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null}] -> u a
 messages~s S|u a|a b|u c|a  -> s S|u a|a b|u c
-prompt~u a; completion= -> u a'''
+prompt~u a; completion= -> u a
+prompts: prompt=a; response=; score=7 -> u a; score
+prompts: messages~u a|a b|u c|a  ; label=true -> u a|a b|u c; label
+prompts: messages~u a|a b -> u a > a b; answers in messages
+prompts: prompt=a; response=b; weight=0; thumb=null -> u a; response, weight
+labels: prompt=a; response=b; label=true; score_chosen=9 -> u a > a b; label=1; score_chosen
+demos: prompt=a; response=b; chosen=g; rejected=c -> u a > a b + a g - a c; chosen, rejected
+pairs: prompt=a; response=b; chosen=g; rejected=c -> u a > a b + a g - a c; response
+pairs: prompt=a; chosen=g; rejected=b; p=0.5; label=x; weight=1 -> u a + a g - a b; p=0.5; label, p
+scores: prompt=a; response=b; label=1; score=1.0 -> u a > a b; label=1; score=1; label
+demos: messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "vote": 1,\
+ "none": null}] -> u a > a b; messages[].vote
+pairs: prompt={"role": "user", "content": [{"type": "text", "text": "a", "cite": 3}]}; \
+chosen={"from": "gpt", "value": "g", "tool_calls": [1]}; rejected=c -> u a + a g - a c; \
+chosen[].tool_calls, prompt[].content[].cite'''
 ODD = '''
 prompt=" "; response=b -> no question
 messages~s S|a b -> no question
@@ -146,33 +152,37 @@ prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1'
 
 
 def lines_of(text: str):
-    """(what the table says, the row of a file, what comes of it) of each line of a table."""
+    """(the row of a file, what comes of it, the kinds that read it) of each line of a table."""
     for line in text.replace("\\\n", "").strip("\n").split("\n"):
         given, _, said = line.partition(" -> ")
+        kind, fields = re.match(r"(?:(\w+): )?(.*)", given).groups()
         item = {}
         for key, sign, value in (re.match(r"(\w+)([=~])(.*)", x).groups()
-                                 for x in given.split("; ")):
+                                 for x in fields.split("; ")):
             try:
                 item[key] = M(value) if sign == "~" else json.loads(value)
             except ValueError:
                 item[key] = value
-        yield pytest.param(item, said.replace("<br>", "\n"), id=given[:60])
+        yield pytest.param(item, said.replace("<br>", "\n"), [kind] if kind else [*READ_FOR],
+                           id=given[:60])
 
 
-@pytest.mark.parametrize("item, said", lines_of(READ))
-def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, tmp_path):
+@pytest.mark.parametrize("item, said, kinds", lines_of(READ))
+def test_a_row_is_read_and_no_answer_is_trained_behind_another(item, said, kinds, tmp_path):
     text, *more = said.split("; ")
     unread = more.pop() if more and "=" not in more[-1] else ""
     grades = {x.partition("=")[0]: literal_eval(x.partition("=")[2]) for x in more}
     want = R(text, **grades)
-    rows, left_out = read([write(tmp_path, item, item)])
+    rows, left_out = read([write_jsonl(tmp_path / "my.jsonl", [item, item])], kinds)
     assert rows == [want, want] and not left_out and rows[0].extra == item
     assert rows[1].where.endswith("my.jsonl, line 2")
-    assert ", ".join(sorted(rows[1].unread)) == unread
+    named = ", ".join(rows[1].unread) if len(kinds) > 1 else unread_fields(
+        rows, kinds, CHOOSE[kinds[0]](rows)).replace(" (2 rows)", "")
+    assert sorted(named.split(", ")) == unread.split(", ")
     (tmp_path / "my.json").write_text("\ufeff " + json.dumps([item], indent=1), encoding="utf-8")
-    (of_json,), _ = read([str(tmp_path / "my.json")])
+    (of_json,), _ = read([str(tmp_path / "my.json")], kinds)
     assert of_json == want and of_json.where.endswith("my.json, item 1")
-    (row,), _ = read_dataset([item])
+    (row,), _ = read_dataset([item], kinds)
     assert row == want and row.where == "dataset, row 1" and row.extra == item
     assert [r.prompt for r in CHOOSE["prompts"]([row])] == [want.prompt], "samples: no solution"
 
@@ -182,9 +192,11 @@ PAIR_ITEM = {"prompt": "a", "chosen": "good", "rejected": "bad"}
 AB, PAIR = R("u a > a b"), R("u a + a good - a bad")
 
 
-@pytest.mark.parametrize("item, said", [*lines_of(ODD), (7, "line 2: is no JSON object")])
-def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item, said, tmp_path):
-    file = write(tmp_path, QA, item)
+@pytest.mark.parametrize("item, said, kinds", [
+    *lines_of(ODD), (7, "line 2: is no JSON object", None)])
+def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(
+        item, said, kinds, tmp_path):
+    file = write_jsonl(tmp_path / "my.jsonl", [QA, item])
     if ": " not in said and "|" not in said:
         ((where, why),) = read([file])[1]
         assert where == f"{file}, line 2" and why.startswith(said) and read([file])[0] == [AB]
@@ -196,7 +208,8 @@ def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(item,
 @pytest.mark.parametrize("flags, left", [("demos", 1), ("labels", 1), ("scores", 0)])
 def test_an_answer_without_a_label_is_left_out_where_others_have_one(flags, left, tmp_path):
     """Its thumb may have another name. A pair and a prompt need none."""
-    file = write(tmp_path, QA | {"label": 1}, QA | {"thumb": "down"}, PAIR_ITEM, {"prompt": "a"})
+    file = write_jsonl(tmp_path / "my.jsonl", [
+        QA | {"label": 1}, QA | {"thumb": "down"}, PAIR_ITEM, {"prompt": "a"}])
     rows, left_out = read([file], [flags])
     assert len(rows) == 4 - left and [where for where, _ in left_out] == [f"{file}, line 2"] * left
     both = [write_jsonl(tmp_path / name, [item]) for name, item in (
@@ -208,25 +221,13 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     """Each reason with its first place; reasons that differ in a number are one, and after eight of
     them the other rows are counted alone."""
     scores = [QA | {"score": x} for x in (2, 3, 4.5)]
-    file = write(tmp_path, QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None})
+    file = write_jsonl(tmp_path / "my.jsonl", [
+        QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None}])
     told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
     assert '(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.js' in told
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30)]
     assert fails("29 rows are refused", read_dataset, many).endswith("row 8; 21: other reasons)")
-
-
-@pytest.mark.parametrize("name, line", [
-    ("response", '{"prompt": "a", "response": "b", "response": "c"}'),
-    ("y", '{"prompt": "a", "response": "b", "meta": [[{"x": {"y": 1, "y": 1}}]]}'),
-    ("weight", '{"messages": [{"role": "assistant", "content": "b", "weight": 0, "weight": 1}]}')])
-def test_a_name_that_comes_twice_in_an_object_is_refused(name, line, tmp_path):
-    """JSON would keep the last value; test_a_file_that_cannot_be_read has tables."""
-    file, whole, good = tmp_path / "my.jsonl", tmp_path / "my.json", json.dumps(QA)
-    file.write_text(f"{good}\n{line}\n")
-    whole.write_text(f"[{good}, {line}]")
-    fails(f'my.jsonl, line 2: "{name}" is there twice in one object', read, [str(file)])
-    fails(f'my.json: "{name}" is there twice', read, [str(whole)])
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
@@ -250,111 +251,140 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
           {"train": [QA], "test": [QA]})
 
 
-def test_a_cell_of_a_csv_is_a_text(tmp_path):
-    """Also null, N/A and 42; a blank one is as if missing, and only grades are numbers."""
-    (tmp_path / "[1].csv").write_text(
-        '\ufeffprompt, answer,label ,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\n'
-        ',e,1,\nf,g,,\n"h, i","j\nk",1,\n', encoding="utf-8")
-    rows, left_out = read(str(tmp_path / "[1].csv"))
-    assert [(r.prompt[0].text, r.answer[0].text, r.label, r.extra["gold"]) for r in rows] == [
-        ("a", "null", 1, "7"), ("b", "N/A", 0, "nan"), ("c", "42", 0, ""), ("h, i", "j\nk", 1, "")]
-    assert sorted(why[:8] for _, why in left_out) == ["a grade ", "no quest"]
-    (tmp_path / "x.csv").write_text(                    # as spreadsheets of half of Europe have it
-        "prompt;response;label;;\na;b, c;1.0;;\na;b;0.0;;;;\na;b;TRUE;7;\n")
-    rows, _ = read([str(tmp_path / "x.csv")])
-    assert [r.answer[0].text for r in rows] == ["b, c", "b", "b"]
-    assert [r.label for r in rows] == [1, 0, 1]
-    assert unread_fields(rows, ["labels"]) == "column 4 (1 row)"
+# ---- a file -> its rows, or the line that says why not -------------------------------------------
+ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
+SIGNS = "a\v\f\x1c\x1d\x1e\x85\u2028\u2029b"           # they end a line in Unicode alone
+TABLE = f'prompt\tresponse\nSay\t"Hello\nName\tAnna\nTake\tMilk"\nLast\t{SIGNS}\n'
+FILES = [       # its name, what it holds, its rows, what is said
+    # each cell is a text, but a grade is a number; a blank cell is as if missing
+    ("[1].csv", '\ufeffprompt, answer,label ,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\n'
+     ',e,1,\nf,g,,\n"h, i","j\nk",1,\n',
+     [R("u a > a null", label=1), R("u b > a N/A", label=0), R("u c > a 42", label=0),
+      R("u h, i > a j\nk", label=1)], "gold (2 rows)"),
+    # as spreadsheets of half of Europe have it
+    ("x.csv", "prompt;response;label;;\na;b, c;1.0;;\na;b;0.0;;;;\na;b;TRUE;7;\n",
+     [R("u a > a b, c", label=1), R("u a > a b", label=0), R("u a > a b", label=1)],
+     "column 4 (1 row)"),
+    ("x.jsonl", '{"prompt": "a\x85\u2028\u2029b"}\n{"prompt": "c"}',
+     [R("u a\x85\u2028\u2029b"), R("u c")], ""),
+    # a tsv is seldom quoted, so a mark may be a letter; in a csv such a cell may be right
+    ("x.csv", TABLE.replace("\t", ","), [R("u Say > a Hello\nName,Anna\nTake,Milk"),
+     R(f"u Last > a {SIGNS}")], "x.csv, line 2: quotation marks join lines"),
+    ("Y.TSV", TABLE.replace("Take\t", ""), [R("u Say > a Hello\nName\tAnna\nMilk"),
+     R(f"u Last > a {SIGNS}")], ""),
+    ("x.tsv", TABLE, None, "x.tsv, line 2: quotation marks join lines"),
+    ("z.tsv", 'a\tb\n"c\td"\n', None, "z.tsv, line 2: quotation marks join lines"),
+    ("x.jsonl", "", None, "there is no row to learn from"),
+    ("x.jsonl", '{"prompt": "a"', None, "x.jsonl, line 1: no JSON"),
+    ("b.CSV", "prompt\na\nb,c\n", None, "line 3: has more cells than the first"),
+    ("b.CSV", 'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', None, "b.CSV, line 4: ',' expected after"),
+    # json and csv would keep the last value
+    ("b.CSV", "prompt,answer,answer\na,b,c\n", None, 'two columns are called "answer"'),
+    ("x.jsonl", '{"prompt": "a"}\n{"prompt": "a", "meta": [[{"x": {"y": 1, "y": 1}}]]}', None,
+     'x.jsonl, line 2: "y" is there twice in one object'),
+    ("x.json", '[{"prompt": "a", "prompt": "b"}]', None, 'x.json: "prompt" is there twice'),
+    ("x.json", '{"prompt": "a",\n "output": "b"}', None, "write each row in one line"),
+    ("x.jsonl", ROW.encode("latin-1"), None, "x.jsonl, line 2: is no UTF-8"),
+    ("x.csv", ROW.encode("utf-16"), None, "is UTF-16"),
+    ("x.csv", ROW.encode("utf-16-le"), None, "is UTF-16"),
+    ("x.csv", "PK\3\4\0\0", None, "save a spreadsheet as .csv"),
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), None, "unpack what is packed"),
+    ("x.parquet", "version https://git-lfs.github.com/spec/v1\n", None, "git lfs pull"),
+    ("x.parquet", "PAR1", None,
+     "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow")]
 
 
-@pytest.mark.parametrize("name, head, line", [
-    ("x.jsonl", "", '{"prompt": "%s", "response": "b"}'), ("x.csv", "prompt,response", "%s,b"),
-    ("X.TSV", "prompt\tresponse", "%s\tb")])
-def test_no_sign_within_a_text_ends_its_line(name, head, line, tmp_path):
-    """Unicode has line ends that neither JSON nor a table knows."""
-    text = "a\x85\u2028\u2029b" if name == "x.jsonl" else "a\v\f\x1c\x1d\x1e\x85\u2028\u2029b"
-    (tmp_path / name).write_text("\n".join([head, line % text, line % "c"]), encoding="utf-8")
-    rows, _ = read([str(tmp_path / name)])
-    assert [r.prompt[0].text for r in rows] == [text, "c"]
-
-
-def test_lines_that_quotation_marks_join_are_rows_or_told(tmp_path, capsys):
-    """A tsv is seldom quoted, so a mark may be a letter; in a csv such a cell may be right."""
-    table = 'prompt\tresponse\nSay\t"Hello\nName\tAnna\nTake\tMilk"\nLast\tEnd\n'
-    for name, text in (("x.tsv", table), ("x.csv", table.replace("\t", ",")),
-                       ("y.tsv", table.replace("Take\t", "")), ("z.tsv", 'a\tb\n"c\td"\n')):
-        (tmp_path / name).write_text(text)
-    for name in ("x.tsv", "z.tsv"):
-        fails(f"{name}, line 2: quotation marks join lines", read, [str(tmp_path / name)])
-    assert len(read([str(tmp_path / "y.tsv")])[0]) == 2 and not capsys.readouterr().out
-    assert len(read([str(tmp_path / "x.csv")])[0]) == 2
-    assert "x.csv, line 2: quotation marks join lines" in capsys.readouterr().out
+@pytest.mark.parametrize("name, content, rows, words", FILES,
+                         ids=[f"{name}: {words}" for name, _, _, words in FILES])
+def test_a_file_gives_its_rows_or_one_line(name, content, rows, words, tmp_path, capsys):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if rows is None:
+        assert fails(words, read, [str(file)]).startswith(str(file))
+        return
+    found, _ = read(str(file))
+    told = capsys.readouterr().out + unread_fields(found, ["labels"])
+    assert found == rows and words in told and bool(words) == bool(told)
 
 
 @pytest.mark.parametrize("mark", ["weight", "train", "loss_mask"])
-def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
-    def trained(name: str, value) -> str:
-        talk = [*M("u a|a x|u y|a b", **{name: value}), *M("u c|a d")]
-        (row,), _ = read([write(tmp_path, {"messages": talk})])
+def test_a_mark_says_whether_an_answer_is_trained_on(mark):
+    def trained(value) -> str:
+        talk = [*M("u a|a x|u y|a b", **{mark: value}), *M("u c|a d")]
+        (row,), _ = read_dataset([{"messages": talk}])
         return letters(i for i, m in zip(*LETTERS.chat(row.prompt, row.answer)) if m)
-    assert [trained(mark, x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
-    assert [trained(mark, x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
-    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, mark, 0.5)
+    assert [trained(x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
+    assert [trained(x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
+    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, 0.5)
 
 
-ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
-@pytest.mark.parametrize("name, content, words", [
-    ("x.jsonl", b"", "there is no row to learn from"),
-    ("x.jsonl", b'{"prompt": "a"', "x.jsonl, line 1: no JSON"),
-    ("b.CSV", b"prompt\na\nb,c\n", "line 3: has more cells than the first"),
-    ("b.CSV", b'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', "b.CSV, line 4: ',' expected after"),
-    ("b.CSV", b"prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
-    ("x.jsonl", ROW.encode("latin-1"), "x.jsonl, line 2: is no UTF-8"),
-    ("x.csv", ROW.encode("utf-16"), "is UTF-16"), ("x.csv", ROW.encode("utf-16-le"), "is UTF-16"),
-    ("x.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    ("x.csv", b"PK\3\4\0\0", "save a spreadsheet as .csv"),
-    ("x.json", b'{"prompt": "a",\n "output": "b"}', "write each row in one line"),
-    ("x.parquet", b"PAR1", "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow"),
-    ("none.jsonl", None, "No such file"),
-    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), "unpack what is packed")])
-def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
-    file = str(tmp_path / name)
-    if content is not None:
-        Path(file).write_bytes(content)
-    assert fails(words, read, [file]).startswith(file)
+# ---- doors: a file of a library, the hub, a Dataset in memory ------------------------------------
+@pytest.fixture
+def datasets(tmp_path_factory, monkeypatch):
+    library = pytest.importorskip("datasets")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    return library
 
 
-def test_parquet_is_read_as_json_is_and_the_hub_by_datasets(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    items = [{"messages": M("s S|u a|a b|u c|a d")},
-             {"chosen": M("u a|a good"), "rejected": M("u a|a bad")}]
-    (tmp_path / "d").mkdir()
-    files = [str(tmp_path / "d" / x) for x in ("a[1].parquet", "b.parquet")]
-    for item, file in zip(items, files):
-        datasets.Dataset.from_list([item]).to_parquet(file)
-    rows, _ = read(files)
-    assert rows == [R("s S|u a > a b|u c|a d"), PAIR] and len(os.listdir(tmp_path / "d")) == 2
-    import pyarrow
-    from pyarrow import parquet
-    parquet.write_table(pyarrow.table([["a"]] * 2, ["response"] * 2), tmp_path / "x.parquet")
-    fails('two columns are called "response"', read, [str(tmp_path / "x.parquet")])
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    fails("chosen: list<", read, [f"hub:{tmp_path / 'd'}"])         # columns of one file alone
+def fields_by(doors, name: str) -> list[list]:
+    """What each door (its name, or a Dataset) gives of this field."""
+    return [[x[name] for _, x in (items(door) if isinstance(door, str) else dataset_rows(door, ""))]
+            for door in doors]
 
 
-def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    mine = str(tmp_path / "mine")
-    os.mkdir(mine)
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "parquet"])
+def test_every_door_gives_what_the_file_gives(form, tmp_path, datasets):
+    """Also "NA", of which a library would make null, and messages."""
+    words = ["NA", "None", "null", "nan", "-", 'a "b" c', "a, c\td"]
+    of_rows = [{"x": x} if form == "csv" else {"x": x, "messages": M("s S|u a|a b")} for x in words]
+    (tmp_path / "mine").mkdir()
+    file, made = tmp_path / "mine" / f"train.{form}", datasets.Dataset.from_list(of_rows)
+    {"json": lambda file: file.write_text(json.dumps(of_rows)), "csv": made.to_csv,
+     "jsonl": made.to_json, "parquet": made.to_parquet}[form](file)
+    doors = [str(file), f"hub:{tmp_path / 'mine'}:train[:9]", made]
+    assert fields_by(doors, "x") == [words] * 3
+    assert form == "csv" or fields_by(doors, "messages") == [[M("s S|u a|a b")] * 7] * 3
+    assert [*file.parent.iterdir()] == [file], "no copy of the library beside it"
+
+
+def test_a_class_is_its_name_by_every_door(tmp_path, datasets):
+    """Its number may mean the opposite: `datasets` sorts the names, so bad is 0 and correct, too.
+    Also where a csv has the numbers and its card the names. A row without one has -1 there, which
+    Python takes for the last name."""
+    names = ["incorrect", "correct"]
+    made = datasets.Dataset.from_list([{"label": i} for i in (0, 1, -1)], features=(
+        datasets.Features({"label": datasets.ClassLabel(names=names)})))
+    for form in ("table", "text"):
+        (tmp_path / form).mkdir()
+    made.to_parquet(tmp_path / "table" / "train.parquet")
+    made.to_csv(tmp_path / "text" / "train.csv")
+    (tmp_path / "text" / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n"
+        f"        names: {json.dumps(dict(enumerate(names)))}\n---\n")
+    assert fields_by([str(tmp_path / "table" / "train.parquet"), f"hub:{tmp_path / 'table'}",
+                      f"hub:{tmp_path / 'text'}", made], "label") == [[*names, -1]] * 4
+
+
+def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, datasets):
     for part in ("train", "test"):
-        write_jsonl(Path(mine, f"{part}.jsonl"), [{"prompt": f"{part} {i}"} for i in range(20)])
+        write_jsonl(tmp_path / f"{part}.jsonl", [{"prompt": f"{part} {i}"} for i in range(20)])
     for config, split in product((None, "default"), (
             "", "test", "test[:7]", "train[-3:]", "test[5:25%]+train[:9]")):
-        wanted = datasets.load_dataset(mine, config, split=split or "train")["prompt"]
-        rows, _ = read([":".join(["hub", mine, *filter(None, [config]), split])])
-        assert [r.prompt[0].text for r in rows] == [*wanted]
-    fails('Unknown split "no". Should be one of', read, [f"hub:{mine}:no"])
+        wanted = datasets.load_dataset(str(tmp_path), config, split=split or "train")["prompt"]
+        door = ":".join(["hub", str(tmp_path), *filter(None, [config]), split])
+        assert fields_by([door], "prompt") == [[*wanted]]
+    fails('Unknown split "no". Should be one of', read, [f"hub:{tmp_path}:no"])
+
+
+def test_what_a_library_cannot_read_is_one_line(tmp_path, datasets):
+    from pyarrow import parquet, table
+    for name, columns in (("twice", ["x", "x"]), ("a", ["chosen"]), ("b", ["rejected"])):
+        parquet.write_table(table([["a"]] * len(columns), columns), tmp_path / f"{name}.parquet")
+    fails('two columns are called "x"', read, [str(tmp_path / "twice.parquet")])
+    (tmp_path / "twice.parquet").unlink()
+    fails("rejected: string", read, [f"hub:{tmp_path}"])              # columns of one file alone
+    tmp_path = tmp_path.rename(f"{tmp_path}[1]")
+    fails("square brackets", read, [f"hub:{tmp_path}"])
 
 
 @pytest.mark.parametrize("names, finds, leaves", [
@@ -362,9 +392,7 @@ def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, monkeypatch):
     (["night-train.jsonl", "x/y.jsonl"], "night-train.jsonl", "x/y.jsonl"),
     (["a.jsonl", "a.jsonl.bak", ".b.jsonl"], "a.jsonl, a.jsonl.bak", "")])
 def test_what_datasets_leaves_out_of_a_folder_of_yours_is_named(names, finds, leaves, tmp_path,
-                                                                monkeypatch, capsys):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+                                                                datasets, capsys):
     for name in names:
         (tmp_path / "mine" / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "mine" / name).write_text(
@@ -372,14 +400,13 @@ def test_what_datasets_leaves_out_of_a_folder_of_yours_is_named(names, finds, le
     read([f"hub:{tmp_path / 'mine'}"])
     told = capsys.readouterr().out.strip().partition(" finds ")[2]
     assert told == finds + (f" and leaves out {leaves}" if leaves else "")
-    (tmp_path / "mine" / names[0]).rename(tmp_path / "mine" / "[1].tsv")
-    (tmp_path / "mine").rename(tmp_path / "mine[1]")
-    fails("square brackets", read, [f"hub:{tmp_path / 'mine[1]'}"])
 
 
 # ---- which rows stand together -------------------------------------------------------------------
 USED = [        # each row, and what the methods of each kind read of it: one sequence for each role
-    (AB, {"demos": ["b"]}), (replace(AB, label=0.0), {"labels": ["b 0"], "scores": ["b 0"]}),
+    (AB, {"demos": ["b"], "prompts": ["a"]}),
+    (replace(AB, label=0.0, extra={"gold": 1}), {       # a reward may read gold
+        "labels": ["b 0"], "scores": ["b 0"], "prompts": ["a"]}),
     (replace(AB, label=1.0), {"demos": ["b"], "labels": ["b 1"], "scores": ["b 1"]}),
     (replace(AB, score=0.7), {"scores": ["b 0.7"]}),
     (replace(AB, score=1.0), {"demos": ["b"], "scores": ["b 1"]}),                  # full marks
@@ -387,104 +414,55 @@ USED = [        # each row, and what the methods of each kind read of it: one se
     (replace(PAIR, scores=(0.9, 0.2)), {"demos": ["good"], "pairs": ["good bad"], "labels": [
         "good 1", "bad 0"], "scores": ["good 0.9", "bad 0.2"]}),
     (R("u a + a b - a b "), {"demos": ["b"]}), (R("u a"), {}),
+    (R("u a > a b|u c|a d"), {"demos": ["b"]}),
+    (R("u a > a b|u c|a d + a good - a bad", label=1.0), {"demos": ["b"], "pairs": ["good bad"],
+     "labels": ["b 1", "good 1", "bad 0"], "scores": ["b 1"]}),
     (R("u a + a caf\u00e9 - a cafe\u0301"), {"demos": ["caf\u00e9"]})]              # é, e and ´
-
-
-@pytest.mark.parametrize("kind", ["demos", "pairs", "labels", "scores"])
-def test_which_sequences_a_method_sees(kind):
-    rows = CHOOSE[kind]([row for row, _ in USED])
-    assert [" ".join([r.roles[x][1][0].text for x in r.roles] + [
-        f"{x:g}" for x in (r.score, r.label) if x is not None]) for r in rows] == [
-        x for _, of in USED for x in of.get(kind, [])]
-    for row, of in USED:
-        if kind not in of:
-            with pytest.raises(NoRows, match="this objective needs "):
-                CHOOSE[kind]([row])
-
-
-@pytest.mark.parametrize("kind, row, words", [
-    ("pairs", R("u a + a b - a b "), "has 2 pairs (2: chosen and rejected are equal, as in "),
-    ("demos", replace(AB, score=0.5), "2 scored answers (2: answers labelled bad or scored below"),
-    ("scores", AB, "needs scores (prompt, response, score from 0 to 1); the data has 2 "
-                   "demonstrations; unused fields: ticket (2 rows), thumb (2 rows)"),
-    ("labels", AB, '"label": true for thumbs up or false for down) or pairs; ')])
-def test_where_no_row_can_be_used_the_line_says_why(kind, row, words):
-    told = fails(words, CHOOSE[kind], [replace(row, where=f"a/my.jsonl, line {i}", unread={
-        "ticket": [1], "thumb": [2]}) for i in (1, 2)])
-    assert ("my.jsonl, line 1)" in told) == ("(2: " in words)
+BAD_ONES = "answers labelled bad or scored below 1, which are no demonstrations"
+EQUAL = "2: chosen and rejected are equal"
 
 
 @pytest.mark.parametrize("kind, why", [
-    ("demos", ["1: answers labelled bad or scored below 1, which are no demonstrations",
-               "1: no answer, or an empty one"]),
-    ("pairs", ["1: chosen and rejected are equal",
-               "1: labelled answers, which this method does not read",
-               "1: no answer, or an empty one"]),
-    ("prompts", ["3: the same question as another row"])])
-def test_every_row_is_accounted_for(kind, why):
-    data = [replace(row, where=str(i)) for i, row in enumerate(
-        (PAIR, replace(AB, label=0.0), R("u a"), R("u a + a b - a b ")))]
-    used = {r.where for r in CHOOSE[kind](data)}
-    left_out = [(f"{at}my.jsonl, line {i}", NO_QUESTION) for at, i in (("a/", 3), ("", 5))]
-    line = report_use({"to learn from": (data, used), "held out": (data[:1], {"0"})},
-                                left_out, {}, [kind])
-    begin, reasons = line.split(" left out (2: no question, as in my.jsonl, line 3; ")
-    assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
-    assert sorted(x.rpartition(", as in ")[0] for x in reasons[:-1].split("; ")) == why
+    ("demos", [f"2: {BAD_ONES}", f"1: {NO_ANSWER}"]),
+    ("pairs", ["2: demonstrations, ", "2: labelled answers, ", "2: scored answers, ", EQUAL,
+               f"1: {NO_ANSWER}"]),
+    ("labels", ["2: demonstrations, ", "2: scored answers, ", EQUAL, f"1: {NO_ANSWER}"]),
+    ("scores", ["2: demonstrations, ", "1: pairs, ", EQUAL, f"1: {NO_ANSWER}"]),
+    ("prompts", ["10: the same question as another row, as in my.jsonl, line 2"])])
+def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
+    """Also that one grade is of several answers."""
+    data = [replace(row, where=f"a/my.jsonl, line {i}", unread={"ticket": [1]})
+            for i, (row, _) in enumerate(USED)]
+    rows = CHOOSE[kind](data)
+    used = {r.where for r in rows}
+    assert [" ".join([(r.roles[x][1] or r.prompt)[0].text for x in r.roles] + [
+        f"{x:g}" for x in (r.score, r.label) if x is not None]) for r in rows] == [
+        x for _, of in USED for x in of.get(kind, [])]
+    line, *more = report_use(
+        {"to learn from": (data, used), "held out": (data[:1], {data[0].where})},
+        [("a/my.jsonl, line 3", NO_QUESTION)], {}, [kind]).split("\n")
+    begin, reasons = line.split(f" left out (1: {NO_QUESTION}, as in my.jsonl, line 3; ")
+    assert begin == f"14 rows read: {len(used)} to learn from, 1 held out, {13 - len(used)}"
+    assert [x[:len(y)] for x, y in zip_longest(reasons.split("; "), why)] == why
+    assert more == ["one grade for all answers of a dialogue: 1 row"] * (
+        kind in ("demos", "labels", "scores"))
+    for row in data:
+        if row.where not in used and kind != "prompts":
+            told = fails("; unused fields: ticket (1 row)", CHOOSE[kind], [row])
+            reason = why_skipped(row, [kind])
+            assert (f" (1: {reason}, as in my.jsonl" in told) == (not reason.endswith(NOT_READ))
 
 
-@pytest.mark.parametrize("grade, kinds, said", [
-    ({"label": True}, ["labels"], True), ({"score": 1}, ["demos"], True),
-    ({"label": True}, ["pairs"], False), ({}, ["demos"], False)])
-def test_of_a_grade_of_several_answers_the_run_says_so(grade, kinds, said):
-    talks = "u a|a b|u c|a d|u e", "u a|a b"
-    rows, _ = read_dataset([{"messages": M(x)} | grade for x in talks])
-    lines = report_use({"to learn from": (rows, {r.where for r in rows})}, [], {}, kinds)
-    assert lines.count("one grade for all answers of a dialogue") == said
-
-
-def test_a_question_with_an_empty_answer_is_a_question_if_answers_are_sampled():
-    """Also if the answer that is not there has a grade, or is the last of a dialogue. A method that
-    learns from answers leaves it out."""
-    for grade, item in product(({}, {"label": True}, {"score": 7}), (
-            {"prompt": "a", "response": ""}, {"messages": M("u a|a b|u c|a  ")})):
-        (row,), left_out = read_dataset([item | grade], ["prompts"])
-        assert row.answer is None and not left_out and row.prompt[-1].role == "user"
-        fails("no answer, or an empty one", lambda item=item: CHOOSE["demos"](
-            read_dataset([item], ["demos"])[0]))
-
-
-@pytest.mark.parametrize("best, scores, unread", [
-    (0.5, (0.5, 0.25), ""), (8.5, (), "score_chosen (1 row), score_rejected (1 row)")])
-def test_evaluate_reads_scores_of_a_pair_if_they_are_from_0_to_1(best, scores, unread, tmp_path):
-    """UltraFeedback's reach 10, and its pairs are compared all the same."""
-    rows, _ = evaluate.read_all([write(tmp_path, PAIR_ITEM | {
-        "score_chosen": best, "score_rejected": 0.25})])
-    assert rows == [replace(PAIR, scores=scores)] and unread_fields(rows, ["scores"]) == unread
-
-
-GOOD, BAD = Row(label=1.0), Row(label=0.0)
-
-
-@pytest.mark.parametrize("rows, weights, line", [
-    ([GOOD] * 12, None, "all 12 answers have the grade 1: nothing tells a better one"),
-    ([Row(score=0.5)] * 3, None, "all 3 answers have the grade 0.5: nothing tells a better one"),
-    ([Row(score=0.5), Row(score=0.6)], None, ""), ([GOOD, BAD], (1, 1), ""),
-    ([*[GOOD] * 11, BAD], None, ""), ([*[GOOD] * 11, BAD], (1, 11), ""),
-    ([*[GOOD] * 11, BAD], (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
-    ([*[BAD] * 11, GOOD], (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")
-])
-def test_grades_that_tell_little_are_named(rows, weights, line):
-    told = about_grades(rows, weights)
+@pytest.mark.parametrize("good, bad, weights, line", [
+    (12, 0, None, "all 12 answers have the grade 1: nothing tells a better one"), (11, 1, None, ""),
+    (1, 1, (1, 1), ""), (11, 1, (1, 11), ""),
+    (11, 1, (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
+    (1, 11, (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")])
+def test_grades_that_tell_little_are_named(good, bad, weights, line):
+    told = about_grades([Row(label=1.0)] * good + [Row(label=0.0)] * bad, weights)
     assert told.startswith(line) and bool(line) == bool(told)
-
-
-def test_which_questions_are_equal():
-    """é is one letter or two; but a reward may read other fields, so they make another one."""
-    accents = [R("u caf\u00e9"), R("u cafe\u0301")]
-    assert len(CHOOSE["prompts"](accents)) == len(each_question(accents, by_fields=False)) == 1
-    data = [R("u a", extra={"prompt": "a", "gold": x}) for x in (1, 2, 2)]
-    assert len(CHOOSE["prompts"](data)) == 2 and each_question(data, by_fields=False) == data[:1]
+    assert "have the grade 0.5" in about_grades([Row(score=0.5)] * 3)
+    assert not about_grades([Row(score=0.5), Row(score=0.6)])
 
 
 @pytest.mark.parametrize("forms", [("question {}", " Question\t  {}\n"),
@@ -511,10 +489,6 @@ def one(prompt: str, answer: str, **more) -> Row:
     return Row(roles={"answer": (T(prompt), T(answer))}, **more)
 
 
-def trained(tokens) -> str:
-    return letters(i for i, m in zip(tokens.ids, tokens.mask) if m)
-
-
 def test_mask_shift_and_padding_by_hand():
     rows, report = encode([one("u a", "a b"), one("u hi", "a yo")], LETTERS, 64)
     for e in rows:
@@ -531,58 +505,44 @@ def test_mask_shift_and_padding_by_hand():
     assert batch.take([1]).seqs["answer"].inputs.shape == (1, 6) and not report.why
 
 
-def test_a_row_that_does_not_fit_is_skipped_and_counted():
-    """Neither a question nor an answer is cut: 15 tokens are 14 inputs and as many targets."""
-    short, long = one("u a", "a yo"), one("u abcdefgh", "a yo")
-    assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
-    kept, report = encode([short, long, short], LETTERS, 13)
-    assert len(kept) == 2 and [*report.why.values()] == [
-        "too long (14 tokens where 13 fit; give a model with a longer context)"]
-    pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
-    assert len(encode([short, pair], LETTERS, 13)[0]) == 1, "a pair goes as a whole"
-    (prompt,), _ = encode([Row(roles={"prompt": (T("s S|u a"), ())})], LETTERS, 64)
-    assert not prompt.seqs["prompt"].mask.any()
-    fails("no row can be used: 1: too long", encode, [long], LETTERS, 13)
+ASKED, LONG, YES = T("s S|u a"), T("a yo|u bb|a no no|u c|a yes"), T("a yes")
+QUESTIONS = [T("s S|u a|a yo|u bb|a no no|u c"), T("s S|u bb|a no no|u c"), T("s S|u c")]
+SHORTER = [     # a role and its answer beside another; all that may be left of it, longest first
+    ("answer", "mismatch", T("a " + "m" * 60),          # KTO's borrowed answer is cut
+     [(ASKED, LONG), (T("s S|u bb"), LONG[2:]), (QUESTIONS[2], YES)]),
+    ("chosen", "rejected", T("a no no no"), [(prompt, YES) for prompt in QUESTIONS]),
+    ("chosen", "rejected", YES, [(T("u a|m yo|s S|u c"), YES), (T("s S|u c"), YES)]),
+    ("chosen", "rejected", YES, [(ASKED, LONG)]), ("prompt", "demo", YES, [(ASKED, ())])]
+
+
+@pytest.mark.parametrize("role, beside, other, left", SHORTER)
+def test_a_row_that_is_too_long_loses_as_few_of_its_oldest_questions_as_it_takes(role, beside,
+                                                                                 other, left):
+    """Never its last one, and no answer to it. What is still too long is skipped and counted."""
+    def chat(context, said) -> tuple[list, list]:
+        ids, mask = LETTERS.chat(context, said) if said else (LETTERS.prompt_ids(context), [])
+        end = n_ctx + 1 if said is other and beside == "mismatch" else None
+        return ids[:end], (mask or [0] * len(ids))[:end]
+    row = Row(left[0][0], roles={role: left[0], beside: (left[0][0], other)}, where="line 3")
+    for n_ctx in range(5, 40):
+        seqs = [{role: chat(*x), beside: chat(x[0], other)} for x in left]
+        longest = [max(len(ids) for ids, _ in of_both.values()) - 1 for of_both in seqs]
+        lost = sum(n > n_ctx for n in longest)
+        kept, report = encode_what_fits([row], LETTERS, n_ctx)
+        assert [{role: (t.ids.tolist(), t.mask.tolist()) for role, t in e.seqs.items()}
+                for e in kept] == seqs[lost:][:1]
+        assert [e.row.prompt for e in kept] == [prompt for prompt, _ in left[lost:][:1]]
+        assert [*report.why.values()] == [f"too long ({longest[-1]} tokens where {n_ctx} fit; give "
+                                          "a model with a longer context)"] * (not kept)
+        assert report.lines() == [f"1: without the oldest turns, to fit {n_ctx} tokens, as in "
+                                  "line 3"] * (0 < lost < len(left))
+
+
+def test_a_row_that_cannot_be_written_is_skipped_and_counted():
     odd = [one("w a", "a b", where=f"my.jsonl, line {i}") for i in (7, 8)]
-    kept, report = encode([odd[0], short], LETTERS, 13)
+    kept, report = encode([odd[0], one("u a", "a yo")], LETTERS, 13)
     assert len(kept) == 1 and report.why["my.jsonl, line 7"].startswith("refused: unknown role")
     fails("no row can be used: 2: refused: unknown role", encode, odd, LETTERS, 13)
-
-
-@pytest.mark.parametrize("n_ctx, question, left", [     # 39, 31 and 19 tokens
-    (38, "a", 3), (37, "bb", 2), (29, "c", 1), (17, "", 0)])
-def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_answer(
-        n_ctx, question, left):
-    """Older answers in the prompt of a pair, and those that are trained on; what KTO borrows stands
-    behind the question that is left. Two compared answers stay whole."""
-    asked, talk, other = T("s Be kind.|u a"), T("a yo|u bb|a no no|u c|a yes"), T("a m")
-    prompt, first_row = asked + talk[:-1], one("u q", "a r")
-    for roles, n in (({"answer": (asked, talk), "mismatch": (asked, other)}, left),
-                     ({"chosen": (prompt, talk[-1:]), "rejected": (prompt, other)}, 1)):
-        kept, report = encode([first_row, Row(roles=roles, where="my.jsonl, line 3")], LETTERS,
-                              n_ctx)
-        assert bool(report.why) == (not question) and bool(report.notes) == (0 < left < 3)
-        line = f"1: without the oldest turns, to fit {n_ctx} tokens, as in my.jsonl, line 3"
-        assert not left or report.lines() == [line] * (left < 3)
-        for e in kept[1:]:
-            assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3
-            assert trained(e.seqs.get("answer") or e.seqs["chosen"]) == "".join(
-                [" yo<|end|>", " no no<|end|>", " yes<|end|>"][-n:])
-            assert all(letters(t.ids).startswith(f"<|user|> Be kind.\n\n{question}<|assistant|>")
-                       for t in e.seqs.values())
-    pair = Row(roles={"chosen": (asked, talk), "rejected": (asked, other)})
-    assert bool(encode([first_row, pair], LETTERS, n_ctx)[1].why) == (n_ctx < 38)
-
-
-def test_a_row_loses_nothing_for_the_answer_that_it_borrows():
-    """That one is cut to the context; the row keeps its turns, and its own answer as it is."""
-    own = one("u a", "a yo|u bb|a no")
-    row = own.with_roles(own.roles | {"mismatch": (T("u a"), T("a " + "m" * 90))})
-    (e,), report = encode([row], LETTERS, 20)
-    assert trained(e.seqs["answer"]) == " yo<|end|> no<|end|>"
-    assert not report.why and not report.notes
-    assert letters(e.seqs["mismatch"].ids) == "<|user|> a<|assistant|> " + "m" * 16
-    assert e.seqs["mismatch"].mask.tolist() == [0] * 4 + [1] * 17
 
 
 def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it_takes():
@@ -600,31 +560,19 @@ def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it
         assert e.length == 56 and len(report.notes) == 1, "one is 7 tokens"
         return tok.turns
     assert cost(2000) < 2.5 * cost(1000)
-    assert without_oldest(T("u a|a yo|s S|u c")) == (T("s S|u c"), ()), "an older system turn"
-    assert without_oldest(T("u a|m yo|u c")) == (T("u c"), ()), "an answer that is not trained on"
-    once = again = T("s S|u a"), T("a yo|u bb|a no|s S|u c|a y|u d|a yes|u e")
-    for n in range(1, 5):
-        again = without_oldest(*again)
-        assert without_oldest(*once, n) == again
 
 
-def test_an_end_token_that_is_typed_is_named_once():
-    texts = ("b<|end|>", "b", "b</s>", "<|end|> b<|end|>")
-    rows = [Row((), (Turn("assistant", x),), where=x) for x in texts]
-    rows = [r.with_roles({"answer": (r.prompt, r.answer)}) for r in rows]
-    lines = encode(rows, LETTERS, 99)[1].lines()
-    assert sorted(x[:22] for x in lines) == ['1: "</s>" is typed int', '2: "<|end|>" is typed ']
-    row = replace(one("u a</s>", "a b", where="x"), prompt=T("u a</s>"))
-    assert encode([row], LETTERS, 99)[1].lines() == [
-        '1: "</s>" is typed into a question, where it is letters, as in x']
-
-
-def test_a_dialogue_that_is_written_as_one_text_is_told():
-    """All but its last turns would be a question, or the human's be learned."""
-    for text, told in (("b\n\nHuman: c\n\nAssistant: d", True), ("Human rights: b", False)):
-        row = Row(T("u a"), (Turn("assistant", text),), where="x")
-        row = row.with_roles({"answer": (row.prompt, row.answer)})
-        assert any('"Human:" is typed' in x for x in encode([row], LETTERS, 99)[1].lines()) == told
+@pytest.mark.parametrize("question, answer, told", [
+    ("a", "b<|end|>", '"<|end|>" is typed into an answer'), ("a</s>", "b", "a question, where it"),
+    ("a", "b</s>", '"</s>" is typed into an answer'), ("a", "Human rights: b", ""),
+    ("a", "b\n\nHuman: c\n\nAssistant: d", '"Human:" is typed'), ("Human: a", "b", "Human:")])
+def test_what_is_typed_into_a_text_is_told(question, answer, told):
+    """An end token is there twice or is letters. In a dialogue that is written as one text, the
+    human's turns are learned."""
+    row = Row((Turn("user", question),), (Turn("assistant", answer),), where="x")
+    row = row.with_roles({"answer": (row.prompt, row.answer)})
+    lines = encode([row], LETTERS, 99)[1].lines()
+    assert told in "".join(lines) and len(lines) == bool(told)
 
 
 def test_no_row_comes_again_before_all_others_have_come_and_a_step_has_like_lengths():
@@ -678,67 +626,28 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
 
 
-@pytest.mark.parametrize("item, kinds, said", [
-    (QA | {"label": True, "score_chosen": 9}, ["labels"], "score_chosen (1 row)"),
-    (QA | {"chosen": "b", "rejected": "c"}, ["demos"], "chosen (1 row), rejected (1 row)"),
-    (QA | {"chosen": "b", "rejected": "c"}, ["pairs"], "response (1 row)"),
-    (PAIR_ITEM | {"p": 0.5, "label": "x", "weight": 1}, ["pairs"],
-     "label (1 row), p (1 row)"),
-    (QA | {"label": 1, "score": 1.0}, ["scores"], "label (1 row)"),
-    ({"messages": M("u a|a b")}, ["prompts"], "answers in messages (1 row)"),
-    (QA | {"weight": 0, "thumb": None}, ["prompts"], "response (1 row), weight (1 row)"),
-    ({"messages": M("u a|a b", vote=1, none=None)}, ["demos"], "messages[].vote (1 row)"),
-    ({"prompt": {"role": "user", "content": [{"type": "text", "text": "a", "cite": 3}]},
-      "chosen": M("a b", tool_calls=[1]), "rejected": "c"}, ["pairs"],
-     "prompt[].content[].cite (1 row), chosen[].tool_calls (1 row)")])
-def test_a_field_that_this_method_does_not_read_is_named(item, kinds, said):
-    rows, _ = read_dataset([item], kinds)
-    assert unread_fields(rows, kinds, CHOOSE[kinds[0]](rows)) == said
-
-
-def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(tmp_path, capsys):
+def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(
+        tmp_path, monkeypatch, capsys):
     """By this run, or by a run before it, whatever the files are called; so says evaluate."""
     some = [{"prompt": f"Say {i}.", "response": "fig"} for i in range(9)]
     some[8] = {"prompt": " say  8. ", "response": "bee"}
-    data, held, new = (write_jsonl(tmp_path / f"{i}.jsonl", rows) for i, rows in enumerate((
-        some, some[4:], [{"prompt": f"Eat {i}.", "response": "fig"} for i in range(3)])))
-    short = ["--steps", "1", "--batch-size", "2", "--device", "cpu", "--save-every", "0"]
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("a", some), ("held", some[4:]), ("new", [
+            {"prompt": f"Eat {i}.", "response": "fig"} for i in range(3)])):
+        write_jsonl(tmp_path / name, rows)
     leak = "5 of 5 held-out questions are also trained on"
 
-    def says(run, *flags: str) -> str:
-        assert run([*flags, "--device", "cpu"]) == 0
+    def says(run, line: str) -> str:
+        assert run([*line.split(), "--device", "cpu"]) == 0
         return capsys.readouterr().out
-    first = ["--objective", "sft", *short, "--out", str(tmp_path / "first")]
-    out = says(train.main, *first, "--data", data, "--eval-data", held)
-    assert out.count(leak) == 2 and "not trained on" not in out
-    assert f"first: {leak}" in says(evaluate.main, str(tmp_path / "first"), "--data", held)
-    assert leak[6:] not in says(evaluate.main, str(tmp_path / "first"), "--data", new)
-    then = ["--objective", "sft", *short, "--init", str(tmp_path / "first"), "--data", new]
-    out = says(train.main, *then, "--eval-data", held, "--out", str(tmp_path / "second"))
-    assert out.count(leak) == 2 and "not trained on" not in out
-    assert f"second: {leak}" in says(evaluate.main, str(tmp_path / "second"), "--data", held)
-    out = says(train.main, *then, "--out", str(tmp_path / "third"))
-    assert leak[6:] not in out and "rows that were not trained on" in out
-
-
-# ---- fields that nothing reads -------------------------------------------------------------------
-@pytest.mark.parametrize("flags, unread", [
-    ("sft", "fields that this run does not read: prompt[].vote (9 rows), thumb (9 rows)\n"),
-    ("grpo --reward reward.py:length", ""), ("kto", None)])
-def test_a_run_names_the_fields_that_it_does_not_read(flags, unread, tmp_path, capsys):
-    """A thumb under a name of its own would train all answers as demonstrations. A reward of yours
-    sees every field. Where no row is left, the error names them, once."""
-    file = write(tmp_path, *[{"prompt": M(f"u Say {i}.", vote="up", none=None), "response": "fig",
-                              "thumb": "up"} for i in range(9)])
-    objective, cfg, _ = read_flags(["--objective", *flags.split(), "--data", file])
-    if unread is None:
-        fails("unused fields: prompt[].vote (9 rows), thumb (9 rows)",
-              lambda: chosen_rows(cfg, objective, load_rows(cfg, objective)))
-    else:
-        chosen_rows(cfg, objective, load_rows(cfg, objective))
-    printed = capsys.readouterr().out
-    assert (unread or "") in printed and ("does not read" in printed) == bool(unread)
-    assert unread is not None or "thumb" not in printed
+    for line, told in (("first --data a --eval-data held", True),
+                       ("second --init first --data new --eval-data held", True),
+                       ("third --init first --data new", False)):
+        out = says(train.main, "--objective sft --steps 1 --batch-size 2 --out " + line)
+        assert out.count(leak) == 2 * told and ("not trained on" in out) != told
+    for model in ("first", "second"):
+        assert f"{model}: {leak}" in says(evaluate.main, f"{model} --data held")
+    assert leak[6:] not in says(evaluate.main, "first --data new")
 
 
 # ---- nothing is lost without a line --------------------------------------------------------------
@@ -816,68 +725,3 @@ def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, c
     judged, _ = read_dataset([QA | {"mine": x, "label": True} for x in values])
     assert unread_fields(judged, ["demos"]) == f"mine {n})"
 
-
-@pytest.mark.parametrize("objective, made", [
-    ("sft", "4 demonstrations"), ("dpo", "3 pairs"), ("kto", "6 labelled answers"),
-    ("grpo", "4 prompts")])
-def test_the_command_speaks_of_what_the_method_makes(objective, made, tmp_path, capsys):
-    """A method that samples trains on no token of the rows, and its reward gets every field."""
-    pairs = [PAIR_ITEM | {"prompt": f"Say {i}."} for i in range(3)]
-    file = write(tmp_path, *[x | {"price": 7} for x in (*pairs, QA)])
-    assert show([file, "--objective", objective]) == 0
-    told = capsys.readouterr().out.partition(f"What {objective} makes of them: ")[2]
-    assert told.startswith(f"{made}\n") and "price (4 rows)" in told
-    assert ("does not read" in told) == ("[[" in told) == (objective != "grpo")
-
-
-WORDS = ["NA", "None", "null", "nan", "-", 'a "b" c', "a, c\td"]
-
-
-@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "parquet"])
-def test_every_door_gives_what_the_file_gives(form, tmp_path, monkeypatch):
-    """`hub:` and a Dataset in memory, whose library would make null of "NA"."""
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    item = {f"field {i}": text for i, text in enumerate(WORDS)}
-    (tmp_path / "mine").mkdir()
-    file, made = str(tmp_path / "mine" / f"train.{form}"), datasets.Dataset.from_list([item])
-    {"json": lambda: Path(file).write_text(json.dumps([item])), "csv": lambda: made.to_csv(file),
-     "jsonl": lambda: made.to_json(file), "parquet": lambda: made.to_parquet(file)}[form]()
-    found = [x for _, x in items(file)]
-    assert found[0] == item and [x for _, x in items(f"hub:{tmp_path / 'mine'}:train[:9]")] == found
-    assert [x for _, x in dataset_rows(made, "")] == found
-
-
-@pytest.mark.parametrize("names, labels", [
-    (["incorrect", "correct"], None), (["0", "1"], [0, 1]), (["1", "0"], [1, 0])])
-def test_a_class_is_its_name_by_every_door(names, labels, tmp_path, monkeypatch):
-    """Its number may mean the opposite: `datasets` sorts the names, so bad is 0 and correct, too.
-    Also where a csv has the numbers and its card the names. A row without one has -1 there, which
-    Python takes for the last name."""
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    text, of_class = datasets.Value("string"), datasets.ClassLabel(names=names)
-    made = datasets.Dataset.from_list(
-        [{"prompt": "ask", "response": "so", "label": i} for i in (0, 1)],
-        features=datasets.Features({"prompt": text, "response": text, "label": of_class}))
-    for form in ("table", "text"):
-        (tmp_path / form).mkdir()
-    made.to_parquet(tmp_path / "table" / "train.parquet")
-    made.to_csv(tmp_path / "text" / "train.csv")
-    (tmp_path / "text" / "README.md").write_text(
-        "---\ndataset_info:\n  features:\n  - {name: prompt, dtype: string}\n"
-        "  - {name: response, dtype: string}\n  - name: label\n    dtype:\n      class_label:\n"
-        f"        names: {json.dumps(dict(enumerate(names)))}\n---\n")
-    doors = [str(tmp_path / "table" / "train.parquet"), f"hub:{tmp_path / 'table'}",
-             f"hub:{tmp_path / 'text'}"]
-    for ask in (*(lambda door=door: read([door]) for door in doors), lambda: read_dataset(made)):
-        if labels is None:
-            with pytest.raises(UserError, match=f'"label" is "{names[0]}", not true or false'):
-                ask()
-            continue
-        rows, _ = ask()
-        assert [r.label for r in rows] == labels
-    none = made.from_list([QA | {"label": -1}], features=made.features)
-    none.to_parquet(tmp_path / "none.parquet")
-    fails('row 1: "label" is -1, not true or false', read_dataset, none)
-    fails('row 1: "label" is -1, not true', read, [str(tmp_path / "none.parquet")])

@@ -17,7 +17,6 @@ from nanouft.gpt import GPT
 from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
-from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
 from nanouft.run.evaluation import about_rewards
 
@@ -59,12 +58,6 @@ def test_each_question_is_asked_once_and_each_demonstration_is_kept():
             Row(other, say("assistant", "5"), score=0.0)]
     roles = [sorted(row.roles) for row in demo_and_prompt_rows(rows)]
     assert roles == [["demo", "prompt"], ["demo"], ["prompt"]]
-
-
-def test_prompts_of_nanoworld_beside_demonstrations_have_no_answer():
-    rows = world.mixed_rows("train", ["demos", "prompts"], 100, 0, mix="10:90")
-    assert [row.answer is not None for row in rows] == [True] * 10 + [False] * 90
-    assert rows[:10] == world.rows("train", "demos", 10, 0)
 
 
 def test_few_demonstrations_come_again_until_they_have_their_share():
@@ -121,16 +114,6 @@ def test_the_scorer_sees_a_demonstration_as_text():
     assert told["demo_reward"].tolist() == [0, 0.5], "of a dialogue its last answer"
 
 
-def test_without_a_demonstration_there_is_a_line():
-    with pytest.raises(UserError, match="chord needs demonstrations; grpo learns from"):
-        source("chord", mix="0:1")
-
-
-def test_a_step_knows_how_far_the_run_is():
-    made = source("chord")
-    assert [made(number).progress for number in range(8)] == [number / 8 for number in range(8)]
-
-
 @pytest.mark.parametrize("said, name, score", [
     (True, "grpo", 1), (True, "rloo", "of question"), (True, "online_dpo", 0), (True, "hpt", 1),
     (True, "reinforce", 1), (False, "reinforce", "of question"), (False, "grpo", "of answer"),
@@ -164,42 +147,34 @@ def test_hpt_imitates_a_prompt_that_is_failed_and_has_a_demonstration():
 
 # ---- what they are at the ends of their settings -------------------------------------------------
 def test_demonstrations_beside_prompts_neither_replace_nor_reorder_them():
+    """And a step knows how far the run is."""
     grpo, chord = source("grpo"), source("chord")
     for number in range(8):
-        asked, beside = (made(number).seqs["answer"].inputs for made in (grpo, chord))
-        assert torch.equal(asked, beside)
+        asked, beside = grpo(number), chord(number)
+        assert torch.equal(asked.seqs["answer"].inputs, beside.seqs["answer"].inputs)
+        assert beside.progress == number / 8
 
 
-@pytest.mark.parametrize("name", ["chord", "hpt"])
-def test_a_step_without_any_demonstration_is_grpo(name):
-    made = source(name)
-    made.demos_of = lambda prompts, rollout: [None] * len(prompts)
-    batch = moved(made)
-    assert not batch.tokens["demo"]
-    grpo = OBJECTIVES["grpo"](samples=K, beta=0.0)
-    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 1e-6)
-
-
-def test_rows_without_a_demonstration_are_not_read():
+def test_rows_without_a_demonstration_are_not_read(monkeypatch):
     made, read = source("hpt"), []
-    batch = made(0)
-    forward = GPT.forward
-
-    def counted(self, idx=None, *args, **how):
-        read.append(len(idx))
-        return forward(self, idx, *args, **how)
-    with pytest.MonkeyPatch.context() as now:
-        now.setattr(GPT, "forward", counted)
-        made.objective.forward(made.sampler.policy, batch)
+    batch, real = made(0), GPT.forward
+    monkeypatch.setattr(GPT, "forward", lambda self, idx=None, *args, **how: read.append(
+        len(idx)) or real(self, idx, *args, **how))
+    made.objective.forward(made.sampler.policy, batch)
     assert read == [P * K + int(batch.per_row["demo"].sum())]
 
 
-def test_grpo_beside_demonstrations_is_grpo():
-    made = source(str(HERE / "grpo_beside.py"), beta=0.02)
+@pytest.mark.parametrize("name, settings", [
+    ("chord", {}), ("hpt", {}), (str(HERE / "grpo_beside.py"), {"beta": 0.02})])
+def test_without_demonstrations_or_beside_those_that_are_not_read_it_is_grpo(name, settings):
+    made = source(name, **settings)
+    if not settings:
+        made.demos_of = lambda prompts, rollout: [None] * len(prompts)
     batch = moved(made)
-    grpo = OBJECTIVES["grpo"](samples=K, beta=0.02)
-    assert batch.tokens["demo"]
-    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(), 0)
+    grpo = OBJECTIVES["grpo"](samples=K, **{"beta": 0.0} | settings)
+    assert bool(batch.tokens["demo"]) == bool(settings)
+    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(),
+         0 if settings else 1e-6)
 
 
 def test_dropped_micro_batches_leave_the_gradient_of_the_last_one():

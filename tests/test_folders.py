@@ -6,15 +6,14 @@ import os
 import re
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import dpo
+from commands import OF_RUN, dpo, is_like
 from made import NANO, killed_in_step, nano, one_error
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load, save
 
 from nanouft import train
 from nanouft.data.batches import encode
@@ -30,7 +29,6 @@ from nanouft.plumbing.tensors import read_tensors, save_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import fingerprint, is_scored, new_folder, read_lines
-from nanouft.run.settings import read_flags
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -64,10 +62,7 @@ def resumed(run: Path, place: Path, capsys) -> tuple[int, str]:
     if code:
         assert code == 2
         return code, one_error(capsys)
-    for file in ("model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl"):
-        assert (run / file).read_bytes() == (place / "whole" / file).read_bytes(), file
-    assert "after" in read_json(run / "eval.json")
-    assert not [f.name for f in run.rglob("*") if f.name == "steps" or "partial" in f.name]
+    is_like(run, place / "whole")
     return code, capsys.readouterr().out
 
 
@@ -148,36 +143,16 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
     recorder = Recorder(tmp_path, plan, model, torch.optim.AdamW(model.parameters()), SCALER,
                         SimpleNamespace(stride=stride, stats={}), Device())
     assert len([*recorder.follow(steps())]) == 110 and saved == [*wanted]
-    last = [110] * (save_every != 0 and 110 % stride == 0)
-    for updating, more in ((True, []), (False, last)):          # a half-made step is never saved
-        recorder.updating = updating
-        with pytest.raises(RuntimeError), recorder.saved_if_it_ends_early("go on"):
-            raise RuntimeError
-        assert saved == [*wanted, *more]
+    with pytest.raises(RuntimeError), recorder.saved_if_it_ends_early("go on"):
+        raise RuntimeError
+    assert saved == [*wanted, *[110] * (save_every != 0 and 110 % stride == 0)]
 
 
 # ---- what a run goes on with ---------------------------------------------------------------------
-def test_a_run_goes_on_only_with_what_it_began_with(run, tmp_path, monkeypatch, capsys):
-    """And says so in one line, before a model reads its rows."""
-    monkeypatch.setattr(train, "source_of_steps", lambda *told: pytest.fail("rows were read"))
-    saved = read_json(run / "run.json")
-    for change, words in (
-            ({"key": "other"}, "the data, the start model or the reward has changed"),
-            ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
-            ({"config": {**saved["config"], "warmup": 0.7}}, "other config than this version"),
-            ({"steps": saved["steps"] + 1}, "other steps than this version")):
-        (run / "run.json").write_text(json.dumps(saved | change))
-        assert command(train.main, ["--resume", str(run)]) == 2
-        assert words in one_error(capsys)
-    (run / "run.json").write_text(json.dumps(saved))
-    for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
-        assert command(train.main, ["--resume", str(run), *more.split()]) == 2
-        assert f"{more.split()[0]} was another" in one_error(capsys)
-
-
-def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(place, tmp_path, capsys):
-    """Rows, held-out rows, the start model, the models that its method reads: another content under
-    the same name is another run."""
+def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch, capsys):
+    """Rows, held-out rows, the start model, the models that its method reads, settings: another
+    content under the same name is another run. One line says so before a model reads its rows.
+    Another torch or processor is named; flags of memory and of saving may change."""
     for name in ("pairs.jsonl", "held.jsonl"):
         shutil.copy(place / "pairs.jsonl", tmp_path / name)
     for name in ("start", "aligned"):
@@ -186,19 +161,33 @@ def test_a_run_goes_on_only_if_all_that_it_reads_is_as_it_was(place, tmp_path, c
         assert command(train.main, dpo(
             tmp_path, "--eval-data", str(tmp_path / "held.jsonl"), "--objective", "poft",
             "--aligned", str(tmp_path / "aligned"))) == 130
+    saved, changes = read_json(tmp_path / "run" / "run.json"), {}
     for name in ("pairs.jsonl", "held.jsonl", "start/model.safetensors",
                  "aligned/model.safetensors"):
-        file = tmp_path / name
-        was = file.read_bytes()
-        if file.suffix == ".jsonl":
-            file.write_bytes(was.replace(b"oak", b"elm"))
-        else:
-            save_file({key: w + 1 for key, w in load_file(file).items()}, file)
-        capsys.readouterr()
-        assert command(train.main, ["--resume", str(tmp_path / "run")]) == 2, name
-        assert "the data, the start model or the reward has changed" in one_error(capsys)
-        file.write_bytes(was)
-    assert command(train.main, ["--resume", str(tmp_path / "run")]) == 0
+        was = (tmp_path / name).read_bytes()
+        changes[name, "the data, the start model or the reward has changed"] = was.replace(
+            b"oak", b"elm") if "jsonl" in name else save({k: w + 1 for k, w in load(was).items()})
+    for name, x in (("hp", {**saved["hp"], "lam": 0.7}), ("steps", saved["steps"] + 1),
+                    ("config", {**saved["config"], "warmup": 0.7})):
+        changes["run/run.json", f"other {name} than"] = json.dumps(saved | {name: x}).encode()
+    resume, _ = ["--resume", str(tmp_path / "run")], capsys.readouterr()
+    with monkeypatch.context() as now:
+        now.setattr(train, "source_of_steps", lambda *told: pytest.fail("rows were read"))
+        for (name, words), content in changes.items():
+            was = (tmp_path / name).read_bytes()
+            (tmp_path / name).write_bytes(content)
+            assert command(train.main, resume) == 2, name
+            assert words in one_error(capsys)
+            (tmp_path / name).write_bytes(was)
+        for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
+            assert command(train.main, [*resume, *more.split()]) == 2
+            assert f"{more.split()[0]} was another" in one_error(capsys)
+    del saved["device"]                                 # as an older version, which wrote less
+    write_json(tmp_path / "run" / "run.json", saved | {"torch": "2.6", "processor": "vax"})
+    may_change = "--accumulate 2 --activation-checkpointing --threads 1 --save-every 3"
+    assert command(train.main, [*resume, *may_change.split()]) == 0
+    said = re.findall(r"(\w+) \S+ .*in place of (.*):", capsys.readouterr().out)
+    assert said == [("torch", "2.6"), ("processor", "vax")]
 
 
 def test_any_field_belongs_to_a_run():
@@ -211,28 +200,6 @@ def test_any_field_belongs_to_a_run():
     known, *masked = (("answer", (Turn(role, "b"), Turn("user", "c"), Turn("assistant", "d")))
                       for role in ("assistant", "masked"))
     assert key(*known, "x") != key(*masked[0], "x"), "what is only read is not what is trained on"
-
-
-def test_another_torch_or_processor_is_named_when_a_run_goes_on(run, capsys):
-    """Where its version wrote the processor down. The second time it only scores the run again."""
-    file = run / "run.json"
-    about = read_json(file)
-    older = {name: x for name, x in about.items() if name != "processor"}
-    for wrote in ({"torch": "2.6", "processor": "vax"}, {}):
-        write_json(file, older | {"torch": about["torch"]} | wrote)
-        (run / "eval.json").unlink(missing_ok=True)
-        assert command(train.main, ["--resume", str(run)]) == 0
-        said = re.findall(r"(\w+) \S+ .*in place of (.*):", capsys.readouterr().out)
-        assert said == list(wrote.items())
-
-
-@pytest.mark.parametrize("flag", ["--accumulate 2", "--activation-checkpointing", "--threads 1",
-                                  "--save-every 3"])
-def test_what_changes_memory_or_saves_alone_may_change_when_a_run_goes_on(flag, tmp_path):
-    (tmp_path / "run.json").write_text('{"argv": ["--objective", "sft"]}')
-    _, cfg, _ = read_flags(["--resume", str(tmp_path), *flag.split()])
-    _, wanted, _ = read_flags(["--objective", "sft", *flag.split()])
-    assert replace(cfg, resume=None) == wanted
 
 
 NAMED = ["--init hub:them/x", "--data pairs.jsonl hub:them/x:train", "--objective=r.py",
@@ -279,21 +246,15 @@ def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path, monk
     assert [x["step"] for x in read_lines(log.file)] == [1, 2]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    for value in (torch.inf, -torch.inf, torch.nan):
-        log = Log(tmp_path / "metrics.jsonl", 0, Device())
-        for number, loss in ((1, 0.5), (2, value)):
-            logged(log, number, {"loss": loss})
-        with pytest.raises(Diverged, match="loss is .* at step 2: the run diverged; lower --lr"):
-            log.flush()
-        assert [x["step"] for x in read_lines(log.file)] == [1], "what was whole"
-
-
-def test_a_metric_that_a_step_lacks_is_written_where_it_is_there(tmp_path):
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_the_log_has_the_metrics_of_each_step_and_ends_at_a_loss_that_is_not_finite(value,
+                                                                                    tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
-    for number, more in enumerate(({}, {"gain": 2.0}, {"other": 3}), 1):
-        logged(log, number, {"loss": number / 2, **more})
-    log.flush()
+    for number, sums in enumerate(({"loss": 0.5}, {"loss": 1.0, "gain": 2.0},
+                                   {"loss": 1.5, "other": 3}, {"loss": value}), 1):
+        logged(log, number, sums)
+    with pytest.raises(Diverged, match="loss is .* at step 4: the run diverged; lower --lr"):
+        log.flush()
     assert [(x["loss"], x["grad_norm"], x.get("gain"), x.get("other"))
             for x in read_lines(log.file)] == [
         (0.5, 1, None, None), (1, 1, 2, None), (1.5, 1, None, 3)]
@@ -344,43 +305,27 @@ def test_a_file_is_replaced_and_never_written_over(tmp_path):
 
 
 # ---- one file does not stand for a state ---------------------------------------------------------
-def test_scores_alone_do_not_make_a_run_complete(run, place, capsys):
-    """eval.json of another run, or of one that lost its weights on the way: the run goes on from
-    its checkpoint, and writes its own scores."""
-    both = {"before": {}, "after": {}}
-    log, weights = ((place / "whole" / name).read_bytes()
-                    for name in ("metrics.jsonl", "model.safetensors"))
-    short = (run / "metrics.jsonl").read_bytes()
-    for scores, steps, model in ((both, short, None), (both, short, weights), (both, log, None),
-                                 ({"before": {}}, log, weights), (both, log, weights[:-1000])):
-        write_json(run / "eval.json", scores | {"planted": 1})
-        (run / "metrics.jsonl").write_bytes(steps)
-        if model:
-            (run / "model.safetensors").write_bytes(model)
-        assert not is_scored(run)
-        if model == weights:
-            (run / "model.safetensors").unlink()
-    code, said = resumed(run, place, capsys)            # as a copy that was cut short
-    assert code == 0 and "going on after step 4" in said and "is finished" not in said
-    assert "planted" not in read_json(run / "eval.json")
-
-
-def test_old_scores_are_gone_as_soon_as_a_run_goes_on(run):
-    """Else a run that is killed once more, behind its last step, would seem to be scored."""
-    write_json(run / "eval.json", {"before": {}, "after": {}})
+def test_a_run_is_complete_only_with_its_scores_its_log_and_its_weights(run, place, capsys):
+    """Else it goes on from its checkpoint and writes its own scores. Old ones are gone at once, or
+    a second kill would make it seem complete. A complete one is finished by each --resume."""
+    weights, log = "model.safetensors", "metrics.jsonl"
+    whole = {name: (place / "whole" / name).read_bytes() for name in OF_RUN}
+    for name, content in ((log, (run / log).read_bytes()), ("eval.json", b'{"before": {}}'),
+                          (weights, whole[weights][:-1000]), (weights, b"")):
+        for file, x in (whole | {name: content}).items():
+            (run / file).write_bytes(x)
+        if not content:
+            (run / name).unlink()
+        assert not is_scored(run), name
     with killed_in_step(1):
         assert command(train.main, ["--resume", str(run)]) == 130
     assert not (run / "eval.json").exists()
-
-
-def test_a_run_that_is_scored_is_complete_without_a_step(run, place, capsys):
-    """Only its checkpoints were left over by the kill. It is finished by each --resume."""
-    for name in ("model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl",
-                 "eval.json"):
-        shutil.copy(place / "whole" / name, run)
+    _, said = resumed(run, place, capsys)
+    assert "going on after step 4" in said and "is finished" not in said
+    shutil.copytree(place / "half" / "steps", run / "steps")
     for _ in range(2):
-        code, said = resumed(run, place, capsys)
-        assert code == 0 and "that run is finished" in said and "step" not in said
+        _, said = resumed(run, place, capsys)
+        assert "that run is finished" in said and "step" not in said
 
 
 # ---- new folders ---------------------------------------------------------------------------------
@@ -399,19 +344,9 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, tmp_p
 
 
 # ---- model folders -------------------------------------------------------------------------------
-def test_a_folder_that_has_weights_has_all_of_a_model(tmp_path, monkeypatch):
-    """Wherever writing it was interrupted: by its weights a first model is known as made."""
-    real, model = folders.rename, nano()
-    for moved in range(4):                              # of five files
-        left = iter(range(moved))
-
-        def rename(*told):
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-            real(*told)
-        monkeypatch.setattr(folders, "rename", rename)
-        folder = tmp_path / str(moved)
-        folder.mkdir()
-        with pytest.raises(KeyboardInterrupt):
-            save_model(folder, model, NANO)
-        assert not (folder / "model.safetensors").exists() or start_model(str(folder))
+def test_the_weights_of_a_model_are_the_last_file_of_its_folder(tmp_path, monkeypatch):
+    """So that a kill before them leaves none: by its weights a first model is known as made."""
+    moved, real = [], folders.rename
+    monkeypatch.setattr(folders, "rename", lambda *told: moved.append(told[1].name) or real(*told))
+    save_model(tmp_path, nano(), NANO)
+    assert len(moved) == 4 and moved[-1] == "model.safetensors" and start_model(str(tmp_path))
