@@ -31,7 +31,7 @@ def random_policy(lake: Lake) -> torch.Tensor:
 @pytest.mark.parametrize("text, says", [
     ("", "no map"), ("SFX\nFFG", "row 1: unknown cell 'X'"), ("SFF\nFG", "row 2: 2 cells"),
     ("SFFS\nFFFG", "2 cells S"), ("SFFG\nFFFG", "2 cells G"), ("SHFG\nHHFF", "no path"),
-    ("SG\nFF", "one move"), (None, "unknown map '.*mine.txt'")])
+    ("SG\nFF", "one move"), (None, "unknown map")])
 def test_a_wrong_map_is_one_clear_line(tmp_path, text, says):
     file = tmp_path / "mine.txt"
     if text is not None:
