@@ -68,11 +68,13 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective DPOO": "dpo", "train --objective dpo.py": "give the file another name",
     "pushes --show 'sft --lamb 1'": "--lamb", "train --variant relesed": "released",
     "train --epochs 1 --steps 1": "--epochs",
-    "train --init start --data none.jsonl": "No such file",
+    "train --init nowhere --data none.jsonl": "No such file",
+    "sample base --temp 0": "did you mean --temperature",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
         "--max-new",
     "train --objective rloo --init start --data demos.jsonl": "--reward",
     "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
+    "train --objective rloo --init start --rows 4 --reward r.py:lengt": "did you mean length?",
     "train --objective rloo --init start --rows 4 --reward r.py": "r.py: no model folder",
     "train --objective rloo --init start --rows 4 --batch-size 2 --reward r.py:wrong --out w1":
         "r.py, line 4|ZeroDivisionError",

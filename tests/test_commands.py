@@ -44,7 +44,11 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
     "train --objective Sft --resume run": 'run is finished|"objective": "sft"|", "SFT", "--init',
     "pushes --init run --show IFT 'Dpo --beta 1' --out p.png": "Dpo --beta 1: the chosen",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to learn from, 1 held out",
-    "data even.jsonl --init start --show 2": "27 to learn from, 3 held out|[[|[[",
+    "data even.jsonl --init start --show 2":
+        "27 to learn from, 3 held out|half up to|the longest|(even.jsonl, line |[[|[[",
+    ONCE + "--objective sft --data even.jsonl --plain --dtype bf16 --out half": "Saved in half",
+    "sample half --prompt a --max-new 2": "computed in bf16; --dtype fp32 is exact|prompt: a",
+    "sample half --prompt a --max-new 2 --dtype fp32": "prompt: a|!bf16",
     "data mixed.jsonl --init start --objective dpo":
         "dpo makes of them: 40 pairs|20 left out (20: too long|rejected: ",
     "data demos.jsonl --init start --objective sft":
