@@ -139,7 +139,8 @@ for name, model in models.items():
 # it does so. This is the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it. The right
-# answer has $N$ tokens, so each push of SFT is 1. A positive push makes the token more likely.
+# answer has $N$ tokens, so each push of SFT is 1. A positive push tries to make the token more
+# likely; what it shares with other tokens decides whether it does (lesson 07).
 #
 # The cell draws the pushes in the base on a right answer to the question above. As its worse answer
 # DPO gets the same words without the last one, because the base made this mistake.
@@ -254,7 +255,8 @@ else:
 # Now 88 % of DPO's answers stop, at the same rate. So the push down does hold the push up back.
 #
 # The second is not wrong either, since at the full rate all answers stop. What the two pushes leave
-# works slowly, and a larger rate makes up for it. Who compares methods compares their rates, too.
+# works slowly, and a larger rate makes up for it. Whenever you compare two methods, try several
+# rates for each.
 #
 # </details>
 #

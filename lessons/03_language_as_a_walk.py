@@ -196,7 +196,8 @@ lesson.compare(beside["walks by itself"], "%")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Nothing. In a table they stay; in a network they change, for better or worse.
+# 1. Nothing. In a table they stay as they began; in a network they change, and nothing makes the
+#    changes right.
 # 2. It learned there early in training, and each cell of a table has numbers of its own. In a
 #    network later steps change the weights that all cells share.
 #

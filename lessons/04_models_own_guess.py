@@ -143,8 +143,9 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # ## Change one thing
 # Do the model's *own* mistakes teach this? With `CHANGE = "another"` each wrong guess is replaced
-# by any word of the right answer: about as many mistakes in the same places, but not the model's.
-# How many per cent recover now with lam 1? Write down a number from 0 to 100.
+# by any word of the right answer, now and then by the right one: somewhat fewer mistakes in the
+# same places, but not the model's. How many per cent recover now with lam 1? Write down a number
+# from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
@@ -166,8 +167,9 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Whether gradient flows
-# through your blend a value cannot show; `python -m lessons check mine` compares gradients too.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Equal values cannot
+# show whether gradient flows through your blend, so `python -m lessons check mine` compares
+# gradients too.
 #
 # ## Two questions
 # 1. With $\lambda=1$ no word of the answer is read as it stands. Why does the model learn it?

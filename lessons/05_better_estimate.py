@@ -6,15 +6,22 @@
 # *About 20 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
 # `docs/results`.*
 #
-# How well does a model choose its words? SFT asks after each of the demonstrator's words, and these
-# are better than the model's own. The probability of the demonstrator's answer comes out exact. But
-# whoever takes it for the model's skill *overestimates*, says the paper, how well the model chooses
-# where its own words lead. The blend of lesson 04 mixes such words in and should say it better.
+# How well does a model choose its words? SFT scores it only after the demonstrator's words. After
+# its own, says the paper, it chooses worse, so SFT *overestimates* it. The blend of lesson 04 mixes
+# the model's own words in, and should estimate it better.
 #
 # On a lake this can be computed. Twenty policies learn the shortest path by SFT, for two updates.
 # Then they walk alone: how often do they make a best move where they stand? SFT asks in the
-# demonstrator's cells and says too much, on all of ten random lakes. With $\lambda=1$ IFT asks in
-# the cells to which the policy's own guesses lead, and is closer to the truth, again on all ten.
+# demonstrator's cells, and IFT, with $\lambda=1$, in those to which the policy's own guesses lead.
+# Two moves of one lake, in per cent:
+#
+# | | SFT says | IFT says | the truth |
+# |---|---|---|---|
+# | move 6 | 33 | 33 | 45 |
+# | move 7 | 92 | 24 | 48 |
+#
+# Over all moves SFT says too much on all of ten random lakes, and IFT is closer to the truth, again
+# on all ten.
 #
 # ## Guess
 # Now train by the better estimate: twenty more policies learn from the blend with $\lambda=1$. On
@@ -156,13 +163,16 @@ lesson.compare(better)
 #
 # **The better estimate makes the worse policy, on ten of ten lakes.** After ten updates policies
 # trained with $\lambda=1$ reach the goal less often, by 2 to 15 points. With 0.2 they are worse on
-# eight of ten, by 1.6 points on average. On ten other lakes (seeds 10 to 19) the counts were ten
-# and five. The table and the picture show two reasons:
+# eight of ten, by 1.6 points on average. On ten other lakes (seeds 10 to 19) they were worse on ten
+# and on five. The table and the picture show two reasons:
 #
 # - Beside the path IFT teaches the demonstrator's next move, and near a hole that is often wrong.
 # - While its guesses are wrong it does not practise in the demonstrator's own cells. There its
 #   moves are best less often than SFT's on every lake, by 0.3 to 2.2 points a move. So it does not
 #   lead on lake 9 either, where all that it teaches beside the path is right.
+#
+# In language models of one million parameters SFT says too much as well, step by step, but the
+# blend closes little of the gap (C7 in `docs/results`).
 #
 # ## Change one thing
 # If wrong moves near holes do the harm, it should fade with the holes. `CHANGE = "few holes"` draws
@@ -175,9 +185,6 @@ lesson.compare(better)
 # lakes on which every move beside the path is right: on open ice "down" or "right" leads nearer to
 # the goal from most cells. On the other three it is behind by 8 to 9 points. IFT assumes that the
 # demonstrator's next move is also right one step away. Whether it is depends on the lake.
-#
-# In language models of one million parameters SFT says too much as well, step by step, but the
-# blend closes little of the gap (C7 in `docs/results`).
 #
 # </details>
 #

@@ -150,11 +150,11 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # %% [markdown]
 # ## What happened
 # **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
-# answers share one softmax: raise *brown*, and *green* loses (lesson 03). Over 41 groups the wrong
-# answers that the base gives in more than 5 % fall from 42.7 to 24.9 % with all pushes and to
-# 30.5 % with praise alone. So praise does two thirds of it, as on three other sets of rows (seeds
-# 21 to 23). Punishment has its own surprise: the third answer is punished, yet its first two words
-# gain 0.8 and 0.6 nats, because they are the winner's too.
+# answers share one softmax: raise *brown*, and *green* loses (lesson 03). In the 41 groups with a
+# right answer and a wrong one, the wrong answers that the base gives in more than 5 % fall from
+# 42.7 to 24.9 % with all pushes and to 30.5 % with praise alone. So praise does two thirds of it,
+# as on three other sets of rows (seeds 21 to 23). Punishment has its own surprise: the third answer
+# is punished, yet its first two words gain 0.8 and 0.6 nats, because they are the winner's too.
 #
 # **A group of equal scores** has no advantages, so nothing moves at all. It costs as much as any
 # other, and 45 of the 100 groups are such.

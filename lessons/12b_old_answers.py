@@ -224,7 +224,8 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 #
 # <details><summary>Answers</summary>
 #
-# 1. By log pi the slope of rho A is rho A itself, and rho goes to 0 with pi. That of A log pi is A.
+# 1. The slope of rho A with respect to log pi is rho A, which fades with pi. That of A log pi
+#    stays A.
 # 2. The smaller gain counts: 1.5 A is below 1.2 A, since A is negative. The policy went the wrong
 #    way, and only this push brings it back.
 #

@@ -16,8 +16,8 @@
 #   model, and lets the base go on.
 #
 # ## Guess
-# The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
-# by itself. How many per cent of SFT's gain on unknown names does this give? Write down a number
+# The base, never fine-tuned, has to begin each answer with the first token of SFT's, and then goes
+# on by itself. How many per cent of SFT's gain on unknown names does this give? Write down a number
 # from 0 to 100.
 
 # %%

@@ -200,8 +200,8 @@ else:
 #
 # **Reversals.** With steps 60 % are right, but at once 82: the benefit is -22 points. The last word
 # is simply the first word of the question, and each extra word is one more chance to slip. So GRPO
-# takes the steps from 27 to 0 %, and 100 % are right in place of 76. Many who try it with small
-# models see this, with code that is right.
+# takes the steps from 27 to 0 %, and 100 % are right in place of 76. Shorter answers prove no bug:
+# right code produces them.
 #
 # Other causes look the same. If `--max-new` cuts long answers off before their result, they are
 # never rewarded and vanish. And GRPO divides the advantage of an answer by its number of tokens, so

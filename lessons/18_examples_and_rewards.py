@@ -217,7 +217,7 @@ lesson.compare(means["CHORD"][2], "%")
 # 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
 # the first third, 20 in the last. The strangers' groups push it up. So neither method will do.
 #
-# On five seeds not used in designing this lesson (2 to 6) CHORD ends at 0, GRPO at 68 to 100.
+# On seeds 2 to 6, which chose nothing here, CHORD ends at 0, GRPO at 68 to 100.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17 in `docs/results`;
@@ -234,7 +234,7 @@ lesson.compare(means["CHORD"][2], "%")
 # each half does what the other cannot. One demonstration in sixteen turns the first step round: the
 # examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
 # the scores make it a habit. The price is smaller, too: CHORD denies 27 % of the known creatures,
-# GRPO 91. On the five fresh seeds CHORD says it of 62 to 78 % of the strangers, SFT of 2 to 15.
+# GRPO 91. On seeds 2 to 6 CHORD says it of 62 to 78 % of the strangers, SFT of 2 to 15.
 #
 # </details>
 #
