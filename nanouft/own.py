@@ -205,7 +205,8 @@ def own_reward(file: str, function: str) -> Score:
     call = vars(module).get(function)
     if not callable(call):
         raise UserError(f"--reward {file}: there is no function {function!r}"
-                        f"{nearest(function, (x for x, y in vars(module).items() if callable(y)))}")
+                        + nearest(function, [name for name, x in vars(module).items()
+                                             if getattr(x, "__module__", "") == module.__name__]))
     takes = inspect.signature(call).parameters
     every = any(p.kind == p.VAR_KEYWORD for p in takes.values())
     needed = [name for name, p in takes.items()

@@ -89,6 +89,15 @@ def test_what_a_command_prints(line, here, capsys):
             told = told.partition(words)[2]
 
 
+def test_the_lengths_of_rows_are_those_of_their_own_answers(here, capsys):
+    """KTO reads another row's answer beside each, to measure its baseline."""
+    told = []
+    for objective in ("kto", "una"):
+        assert call(f"data thumbs.jsonl --init start --objective {objective}") == 0
+        told.append(re.findall("tokens of a row that fits.*", capsys.readouterr().out))
+    assert told[0] == told[1] != []
+
+
 # ---- train ---------------------------------------------------------------------------------------
 def test_a_run_leaves_a_folder_that_tells_everything(here):
     assert call("train --objective dpo --init start --data pairs.jsonl --steps 12 --batch-size 3 "

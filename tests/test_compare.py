@@ -269,7 +269,7 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
         wait_for(lambda: "another comparison works there" in capsys.readouterr().out)
         assert not entered
         with pytest.raises(UserError, match="did you mean dpo"):        # it need not wait
-            call("sft dpoo --out x")
+            comparison.read_words(["sft", "dpoo", "--out", "x"])
     thread.join(30)
     assert entered
 

@@ -139,7 +139,7 @@ messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"
  "text": "b"}]}] -> line 2: "messages" holds a part of the type "reasoning", which is no text
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
 "text": "b", "weight": 0}]}] -> line 2: "messages" holds a mark in a part
-prompt=a; chosen=b -> line 2: |a pair needs both chosen and rejected|fields prompt, chosen
+prompt=a; chosen=b -> line 2: |a pair needs both chosen and rejected, and has chosen alone
 chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
 prompt=x; chosen~u a|a b; rejected~u a|a c -> line 2: |chosen does not begin with the prompt
 prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer

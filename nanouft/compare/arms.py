@@ -10,6 +10,7 @@ import shlex
 from typing import NamedTuple
 
 from nanouft.objective import Objective
+from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
 from nanouft.run import load
 from nanouft.run.device import choose_device, exact_if_small
@@ -79,6 +80,15 @@ def read_arm(text: str) -> Arm:
                 raise UserError(f"{text!r}: {flag} is the same for all; give {OUTSIDE[flag]} "
                                 "outside the quotes")
     return Arm(stages, label[1] if label else "")
+
+
+def check_names(arms: list[Arm]) -> None:
+    """UserError for a name that is no method."""
+    for stage in (stage for arm in arms for stage in arm.stages):
+        try:
+            find(stage[0])
+        except UserError as e:
+            raise UserError(f"{shlex.join(stage)}: {e}") from None
 
 
 class Pace(NamedTuple):

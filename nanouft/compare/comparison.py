@@ -19,7 +19,6 @@ from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
 from nanouft.objective import Positive
-from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, read_ini
 from nanouft.reward import scorer
@@ -155,9 +154,7 @@ def read_words(argv: list[str], about: str = "") -> Words:
         values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
             name: x for name, x in values.items() if name != "arms"}
     words = Words(fill(CompareFlags, values), fill(TrainFlags, values), values)
-    for arm in methods.read_arms(words.cfg.arms or []):     # mistakes, before another one's end
-        for stage in arm.stages:
-            find(stage[0])
+    methods.check_names(methods.read_arms(words.cfg.arms or []))    # before another one's end
     if words.root.exists() and not {"lock", "plan.ini"} & {*os.listdir(words.root)}:
         check_free(words.cfg.out)
     return words

@@ -136,7 +136,8 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
                 todo.remove(job)
                 process, answer = start(job)
                 running[process.sentinel] = job, process, answer
-            bar.set_postfix_str("; ".join(job.name for job, *_ in running.values()),
+            names = [job.name[:24] for job, *_ in running.values()]
+            bar.set_postfix_str(f"{names[0]} +{len(names) - 1}".removesuffix(" +0"),
                                 refresh=sys.stderr.isatty())
             for sentinel in connection.wait([*running]):
                 job, process, answer = running.pop(sentinel)

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     train, _ = encode_rows(as_run, objective, split, model, tok, 0)
-    say(about_lengths(train))
+    say(about_lengths(train, "prompt" if objective.on_policy else "row"))
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):
         say("Only the tokens in [[ ]] are trained on:")

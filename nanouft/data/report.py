@@ -123,12 +123,14 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
             "both kinds the same weight")
 
 
-def about_lengths(data: list[Encoded]) -> str:
-    """"tokens of a row: half up to 60, 95 % up to 110, the longest 1,874 (my.jsonl, line 21)"."""
-    by_length = sorted(data, key=lambda e: e.length)
+def about_lengths(data: list[Encoded], of: str) -> str:
+    """"tokens of a row that fits: half up to 60, 95 % up to 110, the longest 187 (my.jsonl, line
+    21)". of: "row" or "prompt"."""
+    by_length = sorted((max(len(t.ids) for role, t in e.seqs.items() if role != BORROWED) - 1,
+                        e.row.where) for e in data)
     half, most, longest = (by_length[int(share * (len(data) - 1))] for share in (0.5, 0.95, 1))
-    return (f"tokens of a row: half up to {half.length:,}, 95 % up to {most.length:,}, the longest "
-            f"{longest.length:,} ({longest.row.where})")
+    return (f"tokens of a {of} that fits: half up to {half[0]:,}, 95 % up to {most[0]:,}, the "
+            f"longest {longest[0]:,} ({longest[1]})")
 
 
 # ---- a row in print ------------------------------------------------------------------------------

@@ -157,10 +157,10 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
                         "one is; add rows, or name held-out ones by --eval-data") from None
-    every = not cfg.data or own_file(cfg.reward) or objective.name not in NAMES     # may be read
+    every = not cfg.data or own_file(cfg.reward)        # may be read
     if not every and (names := unread_fields(data, objective.kinds(), chosen)):
         who = "only a reward function of yours gets" if objective.on_policy else (
-            "this run does not read")
+            "this run does not read" if objective.name in NAMES else "only your own code may read")
         say(f"fields that {who}: {names}")
     return chosen
 

@@ -233,6 +233,9 @@ def warn_without_container() -> None:
     if why := no_container():
         say(f"Programs run without a container ({why}). They can read keys, write files (the "
             "judge's, too) and use the network, so grade where nothing else is.")
+    elif os.geteuid() == 0:
+        say("You are root, whom the limit of processes does not bind. Grade as another user, or a "
+            "program may fill the computer with processes.")
 
 
 def job_for(name: str, judge: Judge, file: Path, text: str) -> Job:
