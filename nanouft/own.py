@@ -225,7 +225,12 @@ def own_reward(file: str, function: str) -> Score:
                             f"({of_rows}); TRL's other arguments are not known")
         values, got = np.array([]), None
         with call_into(file, "--reward"):
-            got = call(**wanted)
+            try:
+                got = call(**wanted)
+            except TypeError as e:
+                if "string indices" in str(e):          # TRL's completion[0]["content"]
+                    e.args = f"{e}; prompts and completions are texts here",
+                raise
         if isinstance(got, (list, tuple, np.ndarray, torch.Tensor)):
             with suppress(Exception):       # values that are no numbers are refused below
                 values = np.array([float(x) for x in got], np.float64)

@@ -119,7 +119,7 @@ REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewa
     "def f(completions, completion_ids, **more): return [1]": "takes completion_ids",
     "def f(completions, trainer_state): return [1]": "the rows' fields (tests)",
     "def f(completions, **more): return [float(len(c[0]['content'])) for c in completions]":
-        "TypeError: string indices must be integers"}
+        "; prompts and completions are texts here"}
 
 
 def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(here, capsys):
