@@ -103,8 +103,8 @@ def run(argv: list[str]) -> Any:
     with flags_named_as_here():
         device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                        "fp16" if args.fp16 else "fp32")
-    model, tok = load.open_model(cfg, objective, device)
     rows = load.load_rows(cfg, objective)
+    model, tok = load.open_model(cfg, objective, device)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():
         plan = plan_run(cfg, objective, given, rows, model, tok)

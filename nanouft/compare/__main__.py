@@ -61,7 +61,7 @@ def train_all(c: Comparison) -> None:
                      for arm in arms}
             bar.set_description("tries of rates", refresh=False)
             done += try_out(c, rates, bar) if tries else []
-            if tries and any(c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm])) for arm in arms):
+            if tries and any(at_edge(c, arm) for arm in arms):
                 rates = {arm: [*c.tried[arm], one_more(c, arm)] for arm in arms}
                 bar.total += len(arms)
                 done += try_out(c, rates, bar)
@@ -107,6 +107,10 @@ def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
                         f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "
                         f"more: {c.job(arm, TRY, best).command}")
     return best
+
+
+def at_edge(c: Comparison, arm: Arm) -> bool:
+    return c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm]))
 
 
 def one_more(c: Comparison, arm: Arm) -> float:

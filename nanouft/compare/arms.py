@@ -7,6 +7,7 @@ import contextlib
 import io
 import re
 import shlex
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from nanouft.objective import Objective
@@ -82,13 +83,20 @@ def read_arm(text: str) -> Arm:
     return Arm(stages, label[1] if label else "")
 
 
+@contextlib.contextmanager
+def told_of(stage: Stage) -> Iterator[None]:
+    """A UserError names the stage."""
+    try:
+        yield
+    except UserError as e:
+        raise UserError(f"{shlex.join(stage)}: {e}") from None
+
+
 def check_names(arms: list[Arm]) -> None:
     """UserError for a name that is no method."""
     for stage in (stage for arm in arms for stage in arm.stages):
-        try:
+        with told_of(stage):
             find(stage[0])
-        except UserError as e:
-            raise UserError(f"{shlex.join(stage)}: {e}") from None
 
 
 class Pace(NamedTuple):
@@ -107,18 +115,18 @@ def planned(stage: Stage, shared: dict[str, list[str]], init: str) -> tuple[Pace
     """(what the run of a stage would do, the shared flags that it reads). UserError for whatever
     would end it at its start."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (told_of(stage), contextlib.redirect_stdout(io.StringIO()),
+              contextlib.redirect_stderr(io.StringIO())):
             objective, *_ = read_flags(["--objective", *stage])
             words = words_for(stage, shared, objective)
             objective, cfg, given = read_flags(["--objective", stage[0], *words, *stage[1:],
                                                 "--init", init])
             device = choose_device(cfg.device, cfg.dtype, cfg.threads)
+            rows = load.load_rows(cfg, objective)
             model, tok = load.open_model(cfg, objective, device)
             if not cfg.lora:
                 device = exact_if_small(device, cfg.dtype, model.n_params())
-            plan = plan_run(cfg, objective, given, load.load_rows(cfg, objective), model, tok)
-    except UserError as e:
-        raise UserError(f"{shlex.join(stage)}: {e}") from None
+            plan = plan_run(cfg, objective, given, rows, model, tok)
     except SystemExit:
         raise UserError(f"{shlex.join(stage)}: is no method; --objective list of nanouft.train "
                         "names them") from None

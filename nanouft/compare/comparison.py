@@ -59,6 +59,7 @@ class Words:
     cfg: CompareFlags
     train: TrainFlags                   # the same for all methods
     given: dict[str, Any]               # flags as they were given, for the plan
+    arms: list[Arm]
 
     @property
     def root(self) -> Path:
@@ -69,7 +70,6 @@ class Words:
 @dataclass
 class Comparison(Words):
     """All that was decided before training."""
-    arms: list[Arm]
     place: Path                         # of plan and report
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
     shared: dict[str, list[str]]        # flags of all runs
@@ -153,8 +153,9 @@ def read_words(argv: list[str], about: str = "") -> Words:
             raise UserError("a plan names its methods itself; give it alone, and flags to change")
         values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
             name: x for name, x in values.items() if name != "arms"}
-    words = Words(fill(CompareFlags, values), fill(TrainFlags, values), values)
-    methods.check_names(methods.read_arms(words.cfg.arms or []))    # before another one's end
+    cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
+    words = Words(cfg, train, values, methods.read_arms(cfg.arms or []))
+    methods.check_names(words.arms)                 # before another comparison's end
     if words.root.exists() and not {"lock", "plan.ini"} & {*os.listdir(words.root)}:
         check_free(words.cfg.out)
     return words
@@ -163,14 +164,14 @@ def read_words(argv: list[str], about: str = "") -> Words:
 def plan(words: Words) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
     cfg, train, given, root = words.cfg, words.train, words.given, words.root
-    arms = methods.read_arms(cfg.arms or [])
     if train.data and {"items", "test_seed"} & {*given}:
         raise UserError("--items and --test-seed belong to NanoWorld")
     if not train.data and {"by", "reward"} & {*given}:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
         scorer(train.reward)            # is it there?
-    place = (root if cfg.out else root / slug(arms, given)) / ("confirm" if cfg.confirm else "")
+    folder = root if cfg.out else root / slug(words.arms, given)
+    place = folder / "confirm" if cfg.confirm else folder
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
     length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
@@ -178,7 +179,7 @@ def plan(words: Words) -> Comparison:
     chosen = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     chosen.pop("init", None)
     shared = {flag: more for name, x in chosen.items() for flag, *more in [as_flags({name: x})]}
-    c = Comparison(cfg, train, given, arms, place, parts, shared)
+    c = Comparison(cfg, train, given, words.arms, place, parts, shared)
     look_ahead(c)
     on_cpu = next(iter(c.paces.values())).device == "cpu"
     cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)

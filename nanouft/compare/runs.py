@@ -30,9 +30,14 @@ from nanouft import __version__
 from nanouft.compare.asked import Asked, Values, measure
 from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
 from nanouft.models.folders import folder_of
-from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged
-from nanouft.plumbing.files import own_file, read_json, removed_unless_whole
+from nanouft.plumbing.files import (
+    own_file,
+    read_json,
+    removed_unless_whole,
+    rename,
+    write_json,
+)
 
 MADE = "made.json"
 MORE = "--plain --items 0 --save-every 0 --threads 1".split()
@@ -164,10 +169,10 @@ def make(job: Job, since: float, began: float) -> None:
                 raise
             record["diverged"] = str(e)
         seconds = sum(os.times()[:4]) - start
-        files.write_json(partial / MADE, cost(partial) | record | {
+        write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
             "read": [made(x.folder)["left"] for x in job.needs]})
-        files.rename(partial, job.folder)
+        rename(partial, job.folder)
 
 
 def cost(folder: Path) -> dict[str, float]:
@@ -187,7 +192,7 @@ def write_scores(job: Job, since: float, began: float) -> None:
     with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
         with partial.open("wb") as file:
             np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
-        files.rename(partial, job.scored)
+        rename(partial, job.scored)
 
 
 # ---- what came of it -----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The start of a run: its model, and rows of your files or NanoWorld, split and tokenized.
 
-    model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
+    model, tok = open_model(cfg, objective, device)
     train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
 
 The way from a file to token ids, in nanouft/data:
@@ -157,8 +157,8 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
                         "one is; add rows, or name held-out ones by --eval-data") from None
-    every = not cfg.data or own_file(cfg.reward)        # may be read
-    if not every and (names := unread_fields(data, objective.kinds(), chosen)):
+    by_reward = own_file(cfg.reward)                    # it may read every field
+    if cfg.data and not by_reward and (names := unread_fields(data, objective.kinds(), chosen)):
         who = "only a reward function of yours gets" if objective.on_policy else (
             "this run does not read" if objective.name in NAMES else "only your own code may read")
         say(f"fields that {who}: {names}")
