@@ -3,6 +3,7 @@ comparison that was stopped, killed or run twice has the figures of one that was
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +23,18 @@ from safetensors.torch import load_file
 
 from nanouft import train
 from nanouft.compare import __main__ as compare
-from nanouft.compare import arms, code, comparison, parts, processes, runs, stats, verdicts
+from nanouft.compare import (
+    arms,
+    asked,
+    code,
+    comparison,
+    foretell,
+    parts,
+    processes,
+    runs,
+    stats,
+    verdicts,
+)
 from nanouft.compare.looks import looks
 from nanouft.compare.processes import missing
 from nanouft.data.rows import read
@@ -301,14 +314,15 @@ def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
     questions = [{r.prompt for r in read([str(ran.parts[x])])[0]} for x in parts.DOES]
     assert sum(map(len, questions)) == len(set.union(*questions)) == len(PAIRS)
     assert [*map(len, questions)] == [20, 4, 6, 6]
-    drawn = [[r.prompt for r in read([str(parts.redrawn(ran.parts["train"], seed))])[0]]
-             for seed in ran.seeds]
+    drawn = [[r.prompt for r in read([str(parts.redrawn(ran.parts["train"], seed, range(5)))])[0]]
+             for seed in range(5)]
     assert drawn[0] != drawn[1] and all(len(x) == 20 and {*x} < questions[0] for x in drawn)
-    results, asked = verdicts.verdicts(ran)
+    assert {*Counter(sum(drawn, [])).values()} == {5}               # together each as often
+    results, questions_asked = verdicts.verdicts(ran)
     assert results[0].measure == "prefers" and [*results[0].others] == ["nll"]
     assert results[1].scores["rows"].shape == (2, 6) and results[1].redrawn
-    assert asked[0].interval()[1] > stats.half_width(*verdicts.moments(
-        asked[0].asked()._replace(redrawn=False))[1:])
+    luck = verdicts.luck_of(questions_asked[0].asked())
+    assert questions_asked[0].interval()[1] > luck.interval(redrawn=False, looks=6)
 
 
 @pytest.mark.parametrize("rows, arms, more, measure", [
@@ -322,8 +336,28 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
     compare.train_all(c)
     results, (question,) = verdicts.verdicts(c)
     assert results[0].measure == measure and question.margin > 0
-    asked = {row.prompt for row in read([str(c.parts["test"])])[0]}
-    assert len({*results[0].groups["rows"]}) == len(asked)
+    prompts = {row.prompt for row in read([str(c.parts["test"])])[0]}
+    assert len({*results[0].groups["rows"]}) == len(prompts)
+
+
+def test_rows_of_one_group_are_one_draw():
+    """In the split, in the draw of a seed and among the questions that are asked."""
+    write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
+    found = parts.cut(["grouped.jsonl"], Path("a"))
+    rows = {part: read([str(file)])[0] for part, file in found.items()}
+    groups = [{r.extra["group"] for r in rows[part]} for part in parts.DOES]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 36
+    drawn = read([str(parts.redrawn(found["train"], 1, range(2)))])[0]
+    assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
+    assert asked.Asked(str(found["test"])).draws() == len(groups[2])
+
+
+def test_numbers_of_rows_scatter_as_a_ratio_does():
+    """By hand: 2 nats of 1 token and 4 of 3 are 1.5 a token; the first row has .5 more than its
+    token at 1.5, the other .5 less, of 2 tokens in the mean. Shares are as they were."""
+    assert asked.linearised(np.array([2.0, 4.0]), np.array([1.0, 3.0])).tolist() == [1.75, 1.25]
+    shares = np.array([0.0, 1.0, 1.0])
+    assert asked.linearised(shares, np.ones(3)).tolist() == shares.tolist()
 
 
 def test_rows_keep_their_part_where_others_come():
@@ -342,15 +376,81 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
 
     def values(job):
         rate = float(job.words[job.words.index("--lr") + 1])
-        return {"score": {"list": np.array([scores[job.words[1]](rate)])}}
+        return {"score": {"list": np.full(60, scores[job.words[1]](rate))}}
     monkeypatch.setattr(compare, "carry_out", lambda jobs, *more, **how: tried.append(len(jobs)))
     monkeypatch.setattr(runs, "values", values)
     monkeypatch.setattr(runs, "is_done", lambda job: True)
     compare.train_all(c)
-    assert tried == [6, 2, 5]
+    assert tried == [6, 2, 10, 5]       # with two more seeds the own and the two best
     assert [sorted(c.tried[arm]) for arm in c.arms] == [
         pytest.approx([1 / 9, 1 / 3, 1, 3]), pytest.approx([1 / 3, 1, 3, 9])]
     assert [*map(c.rate, c.arms)] == pytest.approx([1, 9])
+
+
+@pytest.fixture
+def of_rates(monkeypatch):
+    """A comparison at rates 1/3, 1, 3 of each arm; the score of a try is that of its rate, with
+    `luck` points of its seed. Nothing is trained."""
+    def make(curve: dict[str, float], luck: float = 0.0) -> comparison.Comparison:
+        c = planned(f"a=sft b=sft {SMALL} --tries 3")
+        c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
+
+        def values(job):
+            rate, seed = (float(job.words[job.words.index(x) + 1]) for x in ("--lr", "--seed"))
+            chance = luck * (seed % 500 % 3 - 1) * np.sign(np.log(rate))
+            return {"score": {"list": curve[f"{rate:.2g}"] + chance + np.zeros(60)}}
+        monkeypatch.setattr(compare, "carry_out", lambda *jobs, **how: None)
+        monkeypatch.setattr(runs, "values", values)
+        monkeypatch.setattr(runs, "is_done", lambda job: True)
+        monkeypatch.setattr(foretell, "hours", lambda c: 0.5)
+        compare.train_all(c)
+        return c
+    return make
+
+
+@pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])
+def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luck, rate, told):
+    """By a standard error of three seeds (luck / sqrt 3). A verdict that the better rate might undo
+    says so."""
+    c = of_rates({"0.33": 0, "1": 0.50, "3": 0.52, "9": 0.1}, luck)
+    assert [*map(c.rate, c.arms)] == [rate, rate]
+    assert [verdicts.missed(c, arm) is not None for arm in c.arms] == [told, told]
+    for lead in (0.05, 0.5):
+        q = of_gaps(lead + np.zeros((3, 200)))
+        a, b = (x._replace(arm=arm) for x, arm in zip((q.a, q.b), c.arms))
+        assert verdicts.may_be_the_rate(c, q._replace(a=a, b=b)) == ("b" if told and lead < 0.2 else "")
+
+
+# ---- what will be seen ---------------------------------------------------------------------------
+def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys):
+    """More where seeds differ more, less with twice the questions."""
+    said = []
+    for luck in (0.01, 0.1):
+        c = of_rates({"0.33": 0.4, "1": 0.5, "3": 0.4}, luck)
+        words = capsys.readouterr().out
+        assert "With 2 seeds and 10 test questions a lead of" in words and "--items 20:" in words
+        said.append([float(x) for x in re.findall(r"[\d.]+ to [\d.]+", words)[0].split(" to ")])
+    (low, high), (more_low, more_high) = said
+    assert low < high and more_low > low and more_high > high
+
+
+def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
+    line = f"sft dpo {SMALL}".replace("--tries 1", "--tries 2") + " --plan"
+    assert call(line) == 0
+    said = capsys.readouterr().out
+    assert "a lead of" in said and "hours" in said and "score of 100" not in said
+    assert all("seed_10" in x for x in trained())
+    with pytest.raises(UserError, match="--tries 2 or more"):
+        planned(f"sft dpo {SMALL} --plan")
+
+
+def test_an_undecided_lead_tells_how_many_questions_would_decide_it():
+    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed: 11.9 times as
+    many."""
+    gap = np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1))
+    q = of_gaps(gap)
+    assert q.verdict == "undecided" and foretell.would_decide(q) == 12
+    assert foretell.would_decide(of_gaps(np.tile([1.0, -1.0], (5, 20)))) == np.inf
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -362,7 +462,8 @@ def question(gains: tuple[float, float], seeds: int, tasks: int, rng: np.random.
     hard = rng.uniform(0.1, 0.9, (tasks, 40))
 
     def arm(gain: float) -> verdicts.Result:
-        moved = rng.normal(0, luck) + rng.normal(0, luck, (seeds, 1)) + rng.normal(
+        drawn = rng.normal(0, luck, (seeds, 1))
+        moved = rng.normal(0, luck) + drawn - drawn.mean() + rng.normal(
             0, 0.03, (seeds, 1)) + rng.normal(0, 0.2, 40) * (luck > 0)
         found = [of_task + gain + moved for of_task in hard]
         scores = {str(t): (rng.random(x.shape) < x).astype(float) if shares else
@@ -398,13 +499,15 @@ def test_the_interval_that_is_printed_decides(mean, half, word):
 
 def test_redrawn_rows_widen_an_interval_by_the_luck_of_the_file():
     """By hand: three seeds 0, 1, 2 on questions that are all alike. Variance of a seed 1; of the
-    mean 1/3, and of the file 4/3 more."""
-    gap = np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1)
-    alone, shared = (stats.moments([gap], [np.arange(4)], x) for x in (False, True))
-    assert alone == pytest.approx((1, 1 / 3, 2)) and shared == pytest.approx((1, 5 / 3, 2))
-    gap = np.arange(12.0).reshape(1, 12) + np.array([[0.0], [1e-3], [2e-3]])       # they agree
-    alone, shared = (stats.moments([gap], [np.arange(12)], x)[2] for x in (False, True))
-    assert alone > 100 and shared == 2
+    mean 1/3, and of the file 4/3, with the t of two degrees of freedom. Of questions that a seed
+    answers by chance, two thirds of that luck are no luck of the rows."""
+    gap, fact = np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1), [np.arange(4)]
+    assert stats.moments([gap], fact) == pytest.approx((1, 1 / 3, 2))
+    assert stats.luck_of([gap], fact).half() == pytest.approx(4.303 * (4 / 3) ** 0.5, abs=1e-3)
+    two, three = 4.303, 3.182                                           # t of 2 and 3
+    luck = stats.Luck(seeds=3, facts=4, seed=1, prompts=1, rest=1)
+    assert luck.half() ** 2 == pytest.approx(
+        4 / 3 * (two ** 2 - 2 / 3 * 1.96 ** 2) + three ** 2, abs=0.05)
 
 
 def of_gaps(gap: np.ndarray) -> verdicts.Question:

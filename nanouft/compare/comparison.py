@@ -34,6 +34,7 @@ OUT = Path("out/compare")
 STEPS = 48                  # of NanoWorld
 SEEDS = 5
 TRY = 100                   # seed of the tries; those that are judged count from 0
+TRIES = range(TRY, TRY + 3)     # of those rates that are tried again
 FEW = 60                    # validation questions of each task
 FACTORS = (1, 1 / 3, 3, 1 / 9, 9)           # of a rate, in the order in which they are tried
 ALL = 4                     # methods that are all compared with each other; more: with the first
@@ -49,6 +50,7 @@ class CompareFlags:
     items: Annotated[int, ">= 10"] = 100        # NanoWorld: test questions of each task
     test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which questions
     confirm: bool = False           # judge once more, with fresh seeds and questions
+    plan: bool = False              # train only the tries; tell what lead would be seen, and hours
     workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [a core each, at most 8]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
@@ -79,6 +81,7 @@ class Comparison(Words):
     asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
     tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
+    again: dict[Arm, list[float]] = field(default_factory=dict)     # rates tried with all TRIES
 
     @property
     def every(self) -> list[Arm]:
@@ -120,15 +123,16 @@ class Comparison(Words):
     def job(self, arm: Arm, seed: int, rate: float | None = None) -> runs.Job:
         """The training of one arm with one seed; at the chosen rate if none is said. The copies of
         a method that is named twice have other seeds, of the tries too."""
-        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed == TRY
+        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed in TRIES
         own_seed = seed + 500 * arm.copy
         rate = rate or self.rate(arm)
         first = [self.job(before[-1], seed)] if before else []
         init = str(first[0].folder) if first else self.train.init
         words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
                  "--seed", str(own_seed), "--init", init, *runs.MORE]
-        if self.parts and not trying:
-            drawn = str(rows.redrawn(self.parts["train"], own_seed))
+        if self.parts:
+            seeds = TRIES if trying else self.seeds
+            drawn = str(rows.redrawn(self.parts["train"], seed, seeds, arm.copy))
             words = [drawn if x == str(self.parts["train"]) else x for x in words]
         return runs.job_for(
             self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", words, init, first,
@@ -166,6 +170,8 @@ def plan(words: Words) -> Comparison:
     cfg, train, given, root = words.cfg, words.train, words.given, words.root
     if train.data and {"items", "test_seed"} & {*given}:
         raise UserError("--items and --test-seed belong to NanoWorld")
+    if cfg.plan and cfg.tries < 2:
+        raise UserError("--plan: only tries tell what seeds would show; give --tries 2 or more")
     if not train.data and {"by", "reward"} & {*given}:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
@@ -192,7 +198,7 @@ def slug(arms: list[Arm], given: dict[str, Any]) -> str:
     typed = "-".join(arm.typed for arm in arms)
     plain = re.sub(r"[^\w.-]+", "_", typed)[:80].strip("_.")
     flags = [[name, x] for name, x in sorted(given.items())
-             if name not in ("arms", "seeds", "workers", "confirm")]
+             if name not in ("arms", "seeds", "workers", "confirm", "plan")]
     return plain if plain == typed and not flags else f"{plain}-{short_hash([typed, *flags])}"
 
 
@@ -226,6 +232,6 @@ def look_ahead(c: Comparison) -> None:
 def plan_text(c: Comparison) -> str:
     """The command as an ini file."""
     told = [["--arms", "", *(arm.typed for arm in c.arms)],
-            *(as_flags({name: x}) for name, x in c.given.items() if name != "arms")]
+            *(as_flags({name: x}) for name, x in c.given.items() if name not in ("arms", "plan"))]
     lines = [f"{flag[2:]} = " + ("\n    ".join(words) or "yes") for flag, *words in told]
     return "\n".join(["[compare]", *lines, ""])

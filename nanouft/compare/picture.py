@@ -26,7 +26,7 @@ def picture(results: list[Result], questions: list[Question]) -> str:
             of_seeds = scale * x.of_seeds()
             above.plot(of_seeds, [y + 0.3] * len(of_seeds), "o", color=seen.light, alpha=0.45,
                        markersize=4, markeredgewidth=0)
-            above.errorbar(scale * x.moments[0], y, xerr=scale * x.half, fmt=seen.marker,
+            above.errorbar(scale * x.mean, y, xerr=scale * x.half, fmt=seen.marker,
                            color=seen.light, markersize=7,
                            markerfacecolor=PANEL.light if seen.hollow else seen.light)
         for y, q in enumerate(questions):
@@ -41,7 +41,7 @@ def picture(results: list[Result], questions: list[Question]) -> str:
                   "difference")
         themes = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])
         return as_svg(fig, "Scores and differences",
-                      [[x.name, scale * x.moments[0]] for x in results],
+                      [[x.name, scale * x.mean] for x in results],
                       {f"c{i}": pair for i, pair in enumerate(themes)})
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from nanouft import __version__
 from nanouft.compare import runs, stats
-from nanouft.compare.comparison import TRY, Comparison
+from nanouft.compare.comparison import TRIES, TRY, Comparison
+from nanouft.compare.foretell import would_decide
 from nanouft.compare.looks import Look
 from nanouft.compare.parts import DOES
 from nanouft.compare.picture import picture
-from nanouft.compare.verdicts import MEASURES, Question, Result
+from nanouft.compare.verdicts import MEASURES, Question, Result, may_be_the_rate, missed
 from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import read
 from nanouft.plumbing.files import write_text
@@ -54,8 +55,8 @@ def conditions(c: Comparison) -> list[str]:
     else:
         what = (f"NanoWorld: {quantity(asked.items * len(asked.tasks), 'test questions')} of "
                 f"{quantity(len(asked.tasks), 'tasks')}, seed {asked.seed}")
-    tried = (f"{tries} learning rates of each are tried with one seed, "
-             "and one more if the best is at the edge" if tries > 1 else
+    tried = (f"{tries} learning rates of each are tried with one seed, one more if the best is at "
+             f"the edge, and the own and the two best with {len(TRIES)}" if tries > 1 else
              "No rate is searched")
     copies = ", those of a second name 500 more," if any(arm.copy for arm in c.arms) else ""
     text = (f"{what}. Start model {c.train.init}, on {paces[0].device} in {paces[0].dtype}. Each "
@@ -74,7 +75,7 @@ def scores(c: Comparison, results: list[Result]) -> list[str]:
                       *(f"{MEASURES[x].title:>14}" for x in others), f"{'rate':>8}",
                       f"{'steps':>6}", f"{'answers read':>13}", f"{'CPU s':>6}"))]
     for x in results:
-        figure = f"{measure.text(x.moments[0])} ± {measure.text(x.half)}"
+        figure = f"{measure.text(x.mean)} ± {measure.text(x.half)}"
         cells = [f"{x.name:{width}}", f"{figure:>15}",
                  *(f"{MEASURES[what].text(x.others[what]):>14}" for what in others)]
         if x.arm:
@@ -98,9 +99,20 @@ def differences(c: Comparison, questions: list[Question]) -> list[str]:
         doubts = [f"without seed {' or '.join(str(c.seeds[i]) for i in on)} it is not"
                   for on in [q.hangs_on()] if on]
         doubts += [f"rests on {task}" for task in [q.rests_on()] if task]
+        doubts += [f"the rate of {arm} may be why" for arm in [may_be_the_rate(c, q)] if arm]
+        doubts += [text for text in [what_decides(c, q, figures.partition(" ")[0])] if text]
         out.append("; ".join([f"  {head:{max(map(len, heads))}}  {figures:>14}  {q.verdict}",
                               *doubts]))
     return out
+
+
+def what_decides(c: Comparison, q: Question, figure: str) -> str:
+    if q.verdict != "undecided" or (times := would_decide(q)) == np.inf:
+        return ""
+    asked = c.asked("test")
+    n = times * (asked.draws() if c.parts else asked.items * len(asked.tasks))
+    how = f"{times:g} times the rows" if c.parts else f"--items {asked.items * times:.0f}"
+    return f"about {quantity(round(n), 'questions')} ({how}) would decide {figure}"
 
 
 def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str]:
@@ -113,6 +125,13 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
             told.append(f"{arm.name}: the best rate, {best:.2g}, is the {side[0]} of "
                         f"{len(tried)} tried; a {side[1]} one may be better (--tries 5, or another "
                         "--lr in its quotes)")
+    for arm in c.tried:
+        if x := missed(c, arm):
+            measure, n = MEASURES[results[0].measure], len(TRIES)
+            told.append(f"{arm.name}: its rates cannot be told apart; {x.rate:.2g} scored "
+                        f"{measure.text(x.lead)} more than {c.rate(arm):.2g} in {n} tries, with a "
+                        f"standard error of {measure.text(x.error)}, so the nearer to its own "
+                        "was taken")
     told += unequal_work(results)
     told += [text for arm in c.every
              for text in runs.made(c.job(arm, c.seeds[0]).folder).get("told", ())]
@@ -177,14 +196,16 @@ def report(c: Comparison, results: list[Result], table: list[str]) -> str:
     measure, tasks = MEASURES[results[0].measure], [*results[0].scores]
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     tries = [f"- {arm.name}: " + ", ".join(
-        f"{measure.text(abs(x))} at {rate:.2g}" if np.isfinite(x) else
-        f"diverged at {rate:.2g}" for rate, x in tried.items()) for arm, tried in c.tried.items()]
+        (f"{measure.text(abs(x))} at {rate:.2g}" if np.isfinite(x) else f"diverged at {rate:.2g}")
+        + " (mean of all)" * (rate in c.again[arm]) for rate, x in tried.items())
+        for arm, tried in c.tried.items()]
     by_task = ["## By task", "| | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 1) + "|",
                *("| " + " | ".join([x.name, *(measure.text(x.scores[task].mean())
                                               for task in tasks)]) + " |" for x in results), ""]
     over = "seeds and questions." if not c.parts else (
-        "seeds, questions, and draws of the training rows. Each seed has drawn them anew; the luck "
-        "of the file itself is taken to be a third larger (as variance) than that of a draw.")
+        "seeds, questions, and draws of the training rows. The seeds have drawn them together, "
+        "each row as often as any other. The luck of the file itself is taken to be a third larger "
+        "(as variance) than what draws do to a seed.")
     return "\n".join([
         f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c),
         f"nanouft {__version__}, torch {runs.torch.__version__}.", "",
@@ -192,7 +213,8 @@ def report(c: Comparison, results: list[Result], table: list[str]) -> str:
         f"An interval is over {over} Differences are paired by seed and question. The interval "
         f"that is printed decides: {good} 0 is better, {bad} 0 worse, inside the margin level.", "",
         *(by_task if len(tasks) > 1 else []), "## Rates that were tried",
-        f"Scores of validation questions, seed {TRY}:" if tries else "None.", *tries, "",
+        f"Scores of validation questions, seed {TRY}, or the mean of seeds {TRIES[0]} to "
+        f"{TRIES[-1]}:" if tries else "None.", *tries, "",
         "## Again", "From the same folder, with the same files:", "```bash",
         f"python -m nanouft.compare {shlex.quote((c.place / 'plan.ini').as_posix())}", "```",
         "The trainings that are judged, as they are typed:", "```bash", *commands(c), "```", ""])

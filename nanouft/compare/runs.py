@@ -186,8 +186,10 @@ def cost(folder: Path) -> dict[str, float]:
 def write_scores(job: Job, since: float, began: float) -> None:
     assert job.asked
     job.folder.mkdir(parents=True, exist_ok=True)
+    start = sum(os.times()[:4])
     found = measure(job.asked, str(job.folder) if job.words else job.init)
-    said = {"files": hashes(since, began), "of": weights_of(job)}
+    said = {"files": hashes(since, began), "of": weights_of(job),
+            "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
     with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
         with partial.open("wb") as file:
@@ -207,6 +209,12 @@ def values(job: Job) -> Values | None:
             if part:
                 out.setdefault(what, {})[part] = kept[key]
     return out
+
+
+def seconds(job: Job) -> float:
+    """CPU seconds of its training and scoring."""
+    with np.load(job.scored) as kept:
+        return made(job.folder)["seconds"] + json.loads(str(kept["made"])).get("seconds", 0)
 
 
 def drop_heavy(jobs: Iterable[Job]) -> None:

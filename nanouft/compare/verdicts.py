@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanouft.compare import runs, stats
+from nanouft.compare import runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.asked import Values
-from nanouft.compare.comparison import ALL, Comparison
-from nanouft.compare.judge import Difference, largest, moments, rests_on_largest
+from nanouft.compare.comparison import ALL, TRIES, Comparison
+from nanouft.compare.judge import Difference, largest, luck_of, moments, rests_on_largest
 from nanouft.plumbing.errors import UserError
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
@@ -63,13 +63,13 @@ class Result(NamedTuple):
         return Difference(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
 
     @property
-    def moments(self) -> stats.Moments:
-        return moments(self.asked)
+    def mean(self) -> float:
+        return float(np.mean(self.of_seeds()))
 
     @property
     def half(self) -> float:
         """Of the 95 % interval of this score alone."""
-        return stats.half_width(*self.moments[1:])
+        return luck_of(self.asked).interval(self.redrawn)
 
     def of_seeds(self) -> np.ndarray:
         """(seeds,) the score of each."""
@@ -93,10 +93,14 @@ class Question(NamedTuple):
 
     def interval(self, without: int | None = None) -> tuple[float, float]:
         """(mean, half of the interval that decides); above 0 is better."""
-        mean, variance, freedom = moments(self.asked(without))
-        if MEASURES[self.a.measure].unit == "points":
-            variance = max(variance, least_variance(self.a.groups))
-        return float(mean), stats.half_width(variance, freedom, looks=self.of)
+        asked = self.asked(without)
+        mean = sum(gap.mean() for gap in asked.gaps.values()) / len(asked.gaps)
+        return float(mean), luck_of(asked).interval(self.a.redrawn, self.of, self.least)
+
+    @property
+    def least(self) -> float:
+        """Of the variance."""
+        return least_variance(self.a.groups) if MEASURES[self.a.measure].unit == "points" else 0.0
 
     @property
     def verdict(self) -> str:
@@ -151,13 +155,59 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
         found = [x for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
         results.append(result(arm.name, found, groups, measure)._replace(
             arm=arm, redrawn=bool(c.parts), cost=cost(c, arm)))
-    arms = results[1:]
-    pairs = [(a, b) for i, b in enumerate(arms) for a in arms[i + 1:]
-             if (a.arm == c.asks if c.asks else len(arms) <= ALL or i == 0)]
+    asked = pairs(c, results[1:])
     margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
     if c.cfg.margin:
         margin = c.cfg.margin / MEASURES[measure].scale
-    return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
+    return results, [Question(a, b, len(asked), margin) for a, b in asked]
+
+
+def pairs(c: Comparison, arms: list) -> list[tuple]:
+    """(a, b) of those that are compared, from as many things as there are arms."""
+    return [(a, b) for i, b in enumerate(arms) for j, a in enumerate(arms[i + 1:], i + 1)
+            if (c.arms[j] == c.asks if c.asks else len(arms) <= ALL or i == 0)]
+
+
+def of_tries(c: Comparison, arm: Arm, rate: float) -> Result | None:
+    """The scores of a rate that was tried with several seeds; None if one of them diverged."""
+    found = [x for seed in TRIES if (x := runs.values(c.job(arm, seed, rate)))]
+    if len(found) < len(TRIES):
+        return None
+    measure = judged_by(c, found[0])
+    groups = found[0][f"{measure} groups"] if c.parts else c.asked("val").groups()
+    return result(arm.name, found, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
+
+
+def lead(a: Result, b: Result) -> tuple[float, float]:
+    """(what `a` scores more than `b`, its standard error)."""
+    mean, variance, _ = moments(Question(a, b, 1, 0.0).asked())
+    return float(mean), float(variance) ** 0.5
+
+
+class Missed(NamedTuple):
+    """A rate that scored more in the tries than the one that was taken, by no more than a standard
+    error."""
+    rate: float
+    lead: float
+    error: float
+
+
+def missed(c: Comparison, arm: Arm) -> Missed | None:
+    tried = {rate: c.tried[arm][rate] for rate in c.again.get(arm, ())}
+    best = max(tried, key=tried.__getitem__, default=0.0)
+    if not tried or best == c.rate(arm):
+        return None
+    top, taken = of_tries(c, arm, best), of_tries(c, arm, c.rate(arm))
+    return Missed(best, *lead(top, taken)) if top and taken else None
+
+
+def may_be_the_rate(c: Comparison, q: Question) -> str:
+    """The arm whose rate may be why it is behind: with its best one the other's lead might be
+    undecided."""
+    behind = {"better": q.b.arm, "worse": q.a.arm}.get(q.verdict)
+    other, (mean, half) = behind and missed(c, behind), q.interval()
+    return behind.name if behind and other and (
+        abs(mean) - half < other.lead + 2 * other.error) else ""
 
 
 def result(name: str, found: list[Values], groups: dict, measure: str) -> Result:
