@@ -418,7 +418,8 @@ def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luc
     for lead in (0.05, 0.5):
         q = of_gaps(lead + np.zeros((3, 200)))
         a, b = (x._replace(arm=arm) for x, arm in zip((q.a, q.b), c.arms))
-        assert verdicts.may_be_the_rate(c, q._replace(a=a, b=b)) == ("b" if told and lead < 0.2 else "")
+        undone = told and lead < 0.2
+        assert verdicts.may_be_the_rate(c, q._replace(a=a, b=b)) == ("b" if undone else "")
 
 
 # ---- what will be seen ---------------------------------------------------------------------------
@@ -426,7 +427,7 @@ def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys)
     """More where seeds differ more, less with twice the questions."""
     said = []
     for luck in (0.01, 0.1):
-        c = of_rates({"0.33": 0.4, "1": 0.5, "3": 0.4}, luck)
+        of_rates({"0.33": 0.4, "1": 0.5, "3": 0.4}, luck)
         words = capsys.readouterr().out
         assert "With 2 seeds and 10 test questions a lead of" in words and "--items 20:" in words
         said.append([float(x) for x in re.findall(r"[\d.]+ to [\d.]+", words)[0].split(" to ")])
