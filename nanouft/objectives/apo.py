@@ -13,8 +13,7 @@ model says. down moves both down, rejected more. It suits a model that is better
 Each term is between 0 and 1, and its slope fades on BOTH sides, so a hopeless answer pushes as
 little as a finished one.
 
-zero is kto.py with its reference point k held at 0, so rows are not coupled. beta .1 is TRL's
-(dpo_config.py:298).
+zero is kto.py with its reference point k held at 0, so rows are not coupled.
 """
 from typing import Literal
 

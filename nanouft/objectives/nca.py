@@ -13,7 +13,7 @@ nats at beta .1) and is pulled back beyond. `rejected` (l) is noise only, and is
 ever, less and less. The loss at the reference is 2 log 2.
 
 In terms of una.py (bce), chosen has the score 2/3 and weight 3/2, rejected the score 0 and weight
-1/2. beta .1 is TRL's (dpo_config.py:298). Left out: more than two answers with graded rewards.
+1/2. Left out: more than two answers with graded rewards.
 """
 import torch.nn.functional as F
 from torch import Tensor

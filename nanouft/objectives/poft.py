@@ -10,9 +10,8 @@ its own tokenizer and template. The loss is Bradley-Terry between the policy and
 same answer:
     L = -log sigmoid( beta (A - A_aligned) + margin )
     A_aligned: the mean log-prob by the helpers
-The paper has neither beta nor margin; the defaults, 1 and 0, give its loss and are those of the
-released code (run_poft.py:211). The gradient is that of its parent sft.py (--reduction sequence)
-times a weight, which at beta 1 is
+The paper has neither beta nor margin; the defaults, 1 and 0, give its loss. The gradient is that of
+its parent sft.py (--reduction sequence) times a weight, which at beta 1 is
     tau = sigmoid(A_aligned - A)
 So a demonstration that the helpers find unlikely weighs little, since it may be wrong. PoFT is
 una.py's bce with score 1, 1/length for beta, and helpers in place of the start model.

@@ -13,7 +13,7 @@ side has its own target, so the two cannot fall together. At the reference the l
 beta^2): 50 at beta .1 is large, but no mistake. A larger beta asks for less, as in IPO.
 
 Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
-These are offline pairs and one round. beta .1 is TRL's (dpo_config.py:298).
+These are offline pairs and one round.
 """
 from torch import Tensor
 

@@ -17,8 +17,7 @@ The weight c_t is a constant made of d_t, so that bad tokens of the rejected ans
 If all weights are c, this is DPO with beta c. The constants come from three secondary sources; we
 did not read them in the paper. The released code has no exp form (preference_datasets.py:66): its
 default weighs every token 1 (config/transform/default.yaml:8) and drops <|end|>, kept here
-(preference_datasets.py:296); README.md:122 takes weights by rank. Left out: these, and its term
-on KL.
+(preference_datasets.py:296). Left out: weights by rank (README.md:122) and its term on KL.
 """
 from typing import Any
 

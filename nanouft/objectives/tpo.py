@@ -11,9 +11,9 @@ cpo.py one argument of the loss differs, the role to imitate, and `choose` adds 
 gold is the row's own answer (a file's `output` beside `chosen` and `rejected`). A row without one
 takes `chosen`, and then this is CPO, as for NanoWorld. With means and a margin it is tpo_l.py.
 
-Sources differ tenfold on beta: .1 in the released code (utils/configs.py:205; .2 with alpha .9 in
-README.md:90), .01 in TRL (experimental/tpo/tpo_config.py:153). Another method is called TPO
-(preference trees, arXiv:2410.12854).
+Sources differ tenfold on beta: .1 in the released code (utils/configs.py:205), .01 in TRL
+(experimental/tpo/tpo_config.py:153). Another method is called TPO (preference trees,
+arXiv:2410.12854).
 """
 import torch.nn.functional as F
 from torch import Tensor
