@@ -17,8 +17,7 @@ log(2 sigmoid(u)) - u sigmoid(-u) = rho has ONE root u for all pairs:
 tau grows with |z| of EITHER sign, so a pair that is badly wrong is handled as softly as one that
 is clearly right.
 
-rho .2 is the trainer's default (dpo_trainer.py:169), .1 that of its script (dpo.py:46). Left out:
-the form with rho tau^2 (dpo_trainer.py:887).
+rho .2 is the released code's default (dpo_trainer.py:169). Left out: the form with rho tau^2.
 Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
 """
 import math

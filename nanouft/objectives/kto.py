@@ -19,14 +19,13 @@ last answer, and one that is too long for the row's context is cut. TRL pairs wi
 instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the last;
 kto_trainer.py:1151). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %.
 Good answers should be lent as often as they are learned from. So all chosen answers of pairs come
-before all rejected ones, as in TRL (data_utils.py:434). Rows with labels keep their order, unless
-good answers would be lent far more or less often, as when each prompt has its good answer first.
-Then a shuffled order decides who lends.
+before all rejected ones. Rows with labels keep their order, unless good answers would be lent far
+more or less often, as when each prompt has its good answer first. Then a shuffled order decides who
+lends.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and
-n_U bad rows (Eq. 9; TRL asks for 1 to 4/3, kto_trainer.py:1167), so raise lam_D if good rows are
-rare.
+n_U bad rows (Eq. 9), so raise lam_D if good rows are rare.
 Traps: clamping before the mean; a row's own answer in k; dividing by the weights; chosen answers
 alone in k.
 """

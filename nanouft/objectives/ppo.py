@@ -2,7 +2,7 @@
 
     python -m nanouft.train --objective ppo --init out/sft
     Schulman et al. 2017, arXiv:1707.06347 (Eq. 7); GAE: arXiv:1506.02438 (Eq. 16)
-    for language models: Ziegler et al. 2019, arXiv:1909.08593; TRL 0.19.1 (TRL 1.16 has no PPO)
+    for language models: Ziegler et al. 2019, arXiv:1909.08593
 
 Its parent is reinforce.py, with a baseline for each token and a clipped ratio. The score comes
 once, at the end; an answer that does not stop loses end_penalty. The KL penalty comes token by
@@ -23,10 +23,8 @@ rollout, and both losses are clipped:
     G_t: the return
 
 The value head starts at 0 and learns at 30 times the model's rate; the folder that a run leaves
-holds the model alone. Simplified: one network with two heads, so vf is 1 (TRL: two networks and vf
-.1; ppo_trainer.py:86, ppo_config.py:113). Defaults that differ from TRL's: one pass, not four; beta
-.02, not .05 (ppo_config.py:88, 96); end_penalty 1, in units of the reward, not none
-(utils.py:1142). TRL puts the score one position after the end (ppo_trainer.py:515).
+holds the model alone. Simplified: one network with two heads, so vf is 1. end_penalty is in units
+of the reward.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
 belongs to the state BEFORE token t.
 """

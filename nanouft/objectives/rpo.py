@@ -17,9 +17,8 @@ the prompt does not cancel, so answers to unlike prompts are hard to compare.
 e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder,
 rpo-paired.yaml:16). A step of one pair is DPO. If all prompts are the same, W = 1/B, and beta
 shrinks to beta/B. The loss couples the rows of a step, so the batch size is part of the method, and
---accumulate is refused. Left out: the unpaired form, and fixed weights in place of W
-(trainers.py:793). Two others are called RPO: rpo_alpha of TRL 0.19 (DPO and likelihood) and
-reward-aware preference optimisation.
+--accumulate is refused. Left out: the unpaired form, and fixed weights in place of W. Two others
+are called RPO: DPO with likelihood (rpo_alpha) and reward-aware preference optimisation.
 """
 from typing import Any
 
