@@ -26,7 +26,8 @@ ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
 # within white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # `Tokenizer.chat` in the template language of transformers. A system turn joins the next user turn;
-# `generation` marks the same tokens as the mask (TRL's assistant_only_loss reads it).
+# `generation` marks the same tokens as the mask (TRL's assistant_only_loss reads it:
+# sft_trainer.py:941 of 1.16).
 JINJA = """{%- set ns = namespace(system='') -%}
 {%- for m in messages -%}
 {%- if m['role'] == 'system' -%}{%- set ns.system = ns.system + m['content'] + '\\n\\n' -%}
