@@ -349,9 +349,9 @@ def test_rows_keep_their_part_where_others_come():
 
 # ---- rates ---------------------------------------------------------------------------------------
 def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
-    """Of equal rates the nearest to the method's own is the best."""
+    """Of equal ones the nearest to the method's own is the best."""
     c = planned(f"sft dpo {SMALL} --tries 3")
-    scores = {"sft": lambda x: float(x <= 1), "dpo": lambda x: x}      # of rates 1/3, 1, 3
+    scores = {"sft": lambda x: -abs(x - 0.9), "dpo": lambda x: x}      # of rates 1/3, 1, 3
     c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
     tried = []
 
@@ -366,6 +366,8 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
     assert [sorted(c.tried[arm]) for arm in c.arms] == [
         pytest.approx([1 / 9, 1 / 3, 1, 3]), pytest.approx([1 / 3, 1, 3, 9])]
     assert [*map(c.rate, c.arms)] == pytest.approx([1, 9])
+    scores["sft"] = lambda x: 0.0
+    assert [compare.choose(c, c.arms[0], x) for x in ([1 / 3, 1, 3], [1 / 9, 3])] == [1, 3]
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
