@@ -602,6 +602,13 @@ def test_any_text_comes_back_and_no_text_spells_a_control_token():
     assert NANO.decode([NANO.n_vocab, NANO.end]) == "<|end|>", "none for a padded embedding's id"
 
 
+@pytest.mark.parametrize("told", ["u a", "s S|u a", "u a|a b|u c", "u a|t b", "s S", "u a|s S",
+                                  "s S|s Z", "u a|a b|s S"])
+def test_what_is_asked_is_what_stands_before_the_answer_in_training(told):
+    asked, (ids, mask) = NANO.prompt_ids(T(told)), NANO.chat(T(told), YES)
+    assert ids[:len(asked)] == asked and sum(mask) == len(ids) - len(asked)
+
+
 def test_transformers_reads_our_tokenizer_and_template(tmp_path):
     transformers = pytest.importorskip("transformers")
     from nanouft.gpt import GPT, GPTConfig
