@@ -81,11 +81,12 @@ class HFTokenizer(Tokenizer):
             raise UserError(f"{folder}: has no tokenizer (tokenizer.json)")
         self.ours = not t.chat_template or str(t.chat_template).endswith(JINJA)
         if not t.chat_template:
-            t.add_tokens(list(CONTROL), special_tokens=True)
+            self.added = t.add_tokens(list(CONTROL), special_tokens=True)
             adds_bos = t("a").input_ids[0] == t.bos_token_id
             t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
             t.eos_token, t.pad_token = END, PAD
         special = {*t.all_special_ids, *t.added_tokens_decoder}
+        special -= {t.unk_token_id} - {t.eos_token_id}      # GPT-2's <|endoftext|> is both
         self.next_turn = ""             # written after answers by a template without end token
         self.control = re.compile("(?!)")               # finds nothing: `_ends` asks plain words
         try:
