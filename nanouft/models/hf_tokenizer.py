@@ -86,7 +86,6 @@ class HFTokenizer(Tokenizer):
             t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
             t.eos_token, t.pad_token = END, PAD
         special = {*t.all_special_ids, *t.added_tokens_decoder}
-        special -= {t.unk_token_id} - {t.eos_token_id}      # GPT-2's <|endoftext|> is both
         self.next_turn = ""             # written after answers by a template without end token
         self.control = re.compile("(?!)")               # finds nothing: `_ends` asks plain words
         try:
@@ -115,12 +114,15 @@ class HFTokenizer(Tokenizer):
     def _ends(self, special: set[int]) -> list[int]:
         """Control tokens after an answer. If there is none (GLM), the token that begins the next
         question ends an answer, unless it begins every turn."""
+        def written(text: str) -> list[int]:    # <unk> stands for a letter, and is not written
+            return [i for i in self.rendered_ids(text)
+                    if i in special and self.t.convert_ids_to_tokens(i) in text]
         talk = (Turn("user", "ask"), Turn("assistant", "zebra"))
         text = self._text(talk)
-        ends = [i for i in self.rendered_ids(text.rpartition("zebra")[2]) if i in special]
+        ends = written(text.rpartition("zebra")[2])
         if not ends:
             goes_on = self._text((*talk, Turn("user", "lynx"))).removeprefix(text)
-            first = [i for i in self.rendered_ids(goes_on.partition("lynx")[0]) if i in special][:1]
+            first = written(goes_on.partition("lynx")[0])[:1]
             begins = self.rendered_ids(text.partition("ask")[2].partition("zebra")[0])
             if first and first[0] not in begins:
                 ends, self.next_turn = first, self.decode(first)
