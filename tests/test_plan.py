@@ -204,7 +204,8 @@ OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "thr
        "resume"}
 WORLD_FLAGS = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}
 OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
-            "lora": 4, "dtype": "bf16", "activation_checkpointing": True}
+            "lora": 4, "lora_alpha": 2.0, "lora_targets": "c_attn", "dtype": "bf16",
+            "activation_checkpointing": True}
 
 
 @pytest.mark.parametrize("given", [WORLD_FLAGS, OF_FILES], ids=["NanoWorld", "files"])

@@ -61,6 +61,7 @@ class Tokenizer:
     """A `tiktoken.Encoding` (`enc`) and four ids of control tokens: `user`, `assistant`, `end`,
     `pad`."""
     about = ""                          # a note on its template, printed at the start of a run
+    added = 0                           # control tokens that its folder does not have
     check: Any = None                   # HFTokenizer's: ours leaves no text out
 
     def __init__(self, name: str, ranks: dict[bytes, int], pattern: str):
