@@ -25,7 +25,8 @@ from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import save_model
-from nanouft.models.hf import HFModel, check, merged_weights
+from nanouft.models.hf import HFModel, check
+from nanouft.models.lora import merged_weights
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast
 from nanouft.plumbing.entry import command
