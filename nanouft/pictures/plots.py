@@ -16,9 +16,12 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-if "ipykernel" not in sys.modules:          # programs that a notebook starts inherit its
-    os.environ.pop("MPLBACKEND", None)      # backend, which may not be installed for them
-import matplotlib
+# programs that a notebook starts inherit its backend, which may not be installed for them
+if "ipykernel" in sys.modules or (backend := os.environ.pop("MPLBACKEND", None)) is None:
+    import matplotlib
+else:
+    import matplotlib
+    os.environ["MPLBACKEND"] = backend
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection

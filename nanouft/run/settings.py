@@ -134,7 +134,8 @@ def command_of(folder: str) -> list[str]:
     """The words of the command line that began the run in `folder`."""
     saved = read_json(Path(folder) / "run.json")
     if "argv" not in saved:
-        raise UserError(f"{folder}/run.json: names no command; start a new run")
+        raise UserError(f"{folder}/run.json: names no command of train, and other runs cannot go "
+                        "on; delete the folder, and give its command again")
     return saved["argv"]
 
 
