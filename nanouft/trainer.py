@@ -58,6 +58,7 @@ FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--ma
              "accumulate": "--gradient_accumulation_steps * processes",
              "activation_checkpointing": "--gradient_checkpointing",
              "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
+             "keep": "--load_best_model_at_end true",
              "resume": "--resume_from_checkpoint", "objective": "the first word",
              "dtype": "--bf16 or --fp16", "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
 # files whose errors are about what was given: their own words are the line

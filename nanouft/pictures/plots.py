@@ -85,7 +85,7 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
         return "", {}
     between = {m["step"]: m["held_out"][figure] for m in log if figure in m.get("held_out", ())}
     last = max((m["step"] for m in log), default=0)
-    return figure, {0: old[figure], **between, last: new[figure]}
+    return figure, dict(sorted({0: old[figure], last: new[figure], **between}.items()))
 
 
 def label(ax: Axes, text: str) -> None:
