@@ -80,16 +80,14 @@ def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
 
 def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
           more: dict[str, Any]) -> None:
-    """UserError for settings that make no sense, are not read here, or make the loss wrong."""
+    """UserError for settings that make no sense, are not read here, or make the loss wrong. A line
+    if the worst checkpoint would be kept as the best."""
     objective.check()
     if not isinstance(model, GPT):
         raise UserError(f"a {type(model).__name__} has no log-probs of tokens: open its folder "
                         "with nanouft.models.folders.start_model (with LoRA: lora=True and "
                         "model.add_lora)")
     check_unread(args, more)
-    best = args.metric_for_best_model
-    if best and args.greater_is_better and greater_is_better(best) is False:
-        say(f"{best}: the highest counts as the best; for the lowest give greater_is_better=False")
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start it with torchrun --nproc_per_node "
                         f"{args.n_gpu}, or show it one GPU (CUDA_VISIBLE_DEVICES=0)")
@@ -97,6 +95,9 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     check_rows(model, objective, rows)
     if objective.on_policy:
         check_samples(objective, args, more)
+    best = args.metric_for_best_model
+    if best and args.greater_is_better and greater_is_better(best) is False:
+        say(f"{best}: the highest counts as the best; for the lowest give greater_is_better=False")
 
 
 def check_rows(model: GPT, objective: Objective, rows: list[Encoded]) -> None:
