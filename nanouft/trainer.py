@@ -58,6 +58,7 @@ FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--ma
              "accumulate": "--gradient_accumulation_steps * processes",
              "activation_checkpointing": "--gradient_checkpointing",
              "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
+             "keep": "--load_best_model_at_end true",
              "resume": "--resume_from_checkpoint", "objective": "the first word",
              "dtype": "--bf16 or --fp16", "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
 # files whose errors are about what was given: their own words are the line
@@ -250,10 +251,15 @@ def flags_named_as_here() -> Iterator[None]:
 
 def arguments(told: dict[str, Any]) -> Any:
     """transformers' TrainingArguments. From here on the processes know one another."""
-    from nanouft.run.hf_trainer import check_unread, transformers
+    from nanouft.run.hf_trainer import check_unread, greater_is_better, transformers
     check_unread(argparse.Namespace(**told))
     if not (told.get("resume_from_checkpoint") or SILENT):          # once, in the first process
         folder.check_free(told["output_dir"], "--output_dir")
+    if (best := told.get("metric_for_best_model")) and "greater_is_better" not in told:
+        if (more := greater_is_better(best)) is None:
+            raise UserError(f"--metric_for_best_model {best}: say whether more of it is better, "
+                            "--greater_is_better true or false")
+        told["greater_is_better"] = more
     told["fsdp"] = told.get("fsdp") in ("true", "True") or told.get("fsdp")     # it is a text
     args = transformers.TrainingArguments(**told)
     check_unread(args)                              # a door that these arguments have opened

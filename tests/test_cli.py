@@ -90,7 +90,10 @@ REFUSED = {     # command line: a word that the message must hold
     "train --dtype fp16": "fp16", "evaluate start nowhere --data none.jsonl": "nowhere",
     "train --init start --objective una --data held.jsonl": "held.jsonl, line 1",
     "train --init start --objective dpo --data even.jsonl": "sft and 8 others: 20 rows|kto: 30",
-    "data": "nanouft.data my.jsonl",
+    "data": "nanouft.data my.jsonl", "train --keep best": "needs --eval-every N",
+    "train --objective grpo --keep best --eval-every 2": "grpo samples its own",
+    "train --data twice.jsonl --init start --objective sft --batch-size 1 --keep best "
+    "--eval-every 1": "--keep best: no row is held out",
     "data even.jsonl --objective dpo": "30 labelled answers|unused fields: label (30 rows)"}
 REFUSED |= {line: re.findall(r"--[\w-]+", line)[-1] for line in (      # its last flag is named
     "pushes --show 'ift \"'", "sample start --prompt a --n 0", "sample start --prompt a --seed -1",

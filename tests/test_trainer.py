@@ -12,6 +12,7 @@ import torch
 from made import CPU, DATA, NANO, Form, batch_of, llama, nano, one_error, same, start_folder
 from safetensors.torch import load_file
 from several import SHARDS, in_processes
+from test_values import KNOWN
 
 from nanouft import train, trainer
 from nanouft.data.batches import collate, encode
@@ -27,9 +28,11 @@ from nanouft.run.reference import FrozenModels
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 from nanouft.models.hf import HFModel  # noqa: E402
+from nanouft.run.hf_trainer import HIGHER  # noqa: E402
 from nanouft.trainer import Trainer  # noqa: E402
 
 ROWS, STEPS, RATE = 8, 4, 1e-3
+METRICS = {name for told in KNOWN["ours"].values() for name in told} - {"gradient"}
 
 
 def prepared(name: str, tied: bool):
@@ -230,6 +233,27 @@ def test_the_best_checkpoint_is_that_of_the_best_metric_of_the_objective(tmp_pat
     told = [x["eval_margin"] for x in trainer.state.log_history if "eval_margin" in x]
     assert len(told) == STEPS and trainer.state.best_metric == max(told)
     same(trainer.evaluate()["eval_margin"], max(told), 1e-5)
+
+
+def test_the_lowest_is_the_best_of_every_metric_that_is_a_loss(tmp_path, capsys):
+    """transformers takes the highest of any that does not end in "loss". Of others the command line
+    must say it."""
+    for metric in METRICS - HIGHER:
+        flags = ["dpo", "--use_cpu", "--output_dir", str(tmp_path / "out"),
+                 "--metric_for_best_model", metric]
+        lower = metric == "k" or re.match("nll|kl|.*loss$", metric)
+        for told in (flags, [*flags[:-1], f"eval_{metric}"]) if lower else ():
+            assert trainer.read_flags(told)[-1].greater_is_better is False
+        if not lower:
+            with pytest.raises(UserError, match=f"{metric}: say .* --greater_is_better true or f"):
+                trainer.read_flags(flags)
+        assert trainer.read_flags([*flags, "--greater_is_better", "true"])[-1].greater_is_better
+    assert trainer.read_flags([*flags[:-1], "accuracy"])[-1].greater_is_better
+    model, objective, data = prepared("sft", False)
+    for metric, said in (("nll", "nll: the highest counts as the best; for the lowest give "
+                                 "greater_is_better=False\n"), ("accuracy", "")):
+        Trainer(model, objective, data, NANO.pad, arguments(tmp_path, metric_for_best_model=metric))
+        assert capsys.readouterr().out == said
 
 
 # ---- what is refused -----------------------------------------------------------------------------

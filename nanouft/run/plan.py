@@ -20,6 +20,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run.device import processor
@@ -136,6 +137,8 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
     if not cfg.data:
         return held_out
     if not held_out:
+        if cfg.keep == "best":
+            raise UserError("--keep best: no row is held out; give other rows by --eval-data FILE")
         say("no row is held out, so nothing is measured; --eval-data FILE gives other rows")
         return held_out
     if not cfg.eval_data:

@@ -57,6 +57,7 @@ class TrainFlags:
     threads: Count | None = None        # CPU threads [PyTorch's choice]
     save_every: Natural | None = None   # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: Natural = 0             # steps between held-out losses, for the curves [0]
+    keep: Literal["last", "best"] = "last"  # step to save; best: by held-out loss (--eval-every)
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: Count | None = None        # longest answer, in tokens [44; with --data 256]
     items: Natural = 100                # NanoWorld prompts per task in the table; 0 leaves it out
@@ -81,12 +82,15 @@ class TrainFlags:
                 (not self.lora, {"lora_alpha", "lora_targets"}, "needs --lora"),
                 (not samples, {"reward"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
-                (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
-                 "its own; their reward at each step is in metrics.jsonl"),
+                (samples, {"eval_every", "keep"}, "reads rows with answers, and "
+                 f"{objective.name} samples its own; their reward at each step is in "
+                 "metrics.jsonl"),
                 ("demos" not in kinds, {"noise"},
                  f"spoils demonstrations, and {objective.name} reads none")):
             if is_idle and given & names:
                 raise UserError(f"{flag(min(given & names))}: {why}")
+        if self.keep == "best" and not self.eval_every:
+            raise UserError("--keep best: needs --eval-every N, the steps between held-out losses")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -137,7 +141,8 @@ def command_of(folder: str) -> list[str]:
     """The words of the command line that began the run in `folder`."""
     saved = read_json(Path(folder) / "run.json")
     if "argv" not in saved:
-        raise UserError(f"{folder}/run.json: names no command; start a new run")
+        raise UserError(f"{folder}/run.json: names no command of train, and other runs cannot go "
+                        "on; delete the folder, and give its command again")
     return saved["argv"]
 
 
