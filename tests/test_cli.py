@@ -85,7 +85,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective chord --init start --mix 0:1": "chord needs demonstrations",
     "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
     "reward --data demos.jsonl --init start": "needs pairs",
-    "train --data one.jsonl --init start --objective sft --batch-size 2": "to learn from is 1 row",
+    "train --data one.jsonl --init start --objective sft --batch-size 2": "only 1 row to learn from",
     "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
     "train --dtype fp16": "fp16", "evaluate start nowhere --data none.jsonl": "nowhere",
     "train --init start --objective una --data held.jsonl": "held.jsonl, line 1",
