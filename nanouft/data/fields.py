@@ -232,7 +232,8 @@ def shown(value: Any) -> str:
 # ---- what no one reads ---------------------------------------------------------------------------
 def is_beside_text(name: str) -> bool:
     """True for "messages[].tool_calls": a field that may hold an answer, or a part of it."""
-    return name.rpartition("[].")[2] in BESIDE_TEXT
+    messages, _, field = name.rpartition("[].")
+    return field in BESIDE_TEXT and bool(messages or field == "reasoning_content")
 
 
 def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:

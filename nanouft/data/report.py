@@ -55,7 +55,7 @@ def its_cost(name: str, words: set[str], kinds: Collection[str]) -> str:
     """What it costs that no one reads a field, if it may hold a part of the answer, or if its
     values look like thumbs or stars; or ""."""
     if is_beside_text(name) and [*kinds] != ["prompts"]:
-        return "; the answer is learned without it: write it into the text"
+        return "; the answer is learned without it: write it into the content"
     if not {"demos", "labels", "scores"} & {*kinds}:
         return ""
     judges = "if it judges the answer"
