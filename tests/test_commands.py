@@ -66,7 +66,7 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "start: 1: without the oldest|!start: 1|nll|auc per token|19 rows read: 15 compared, 4|"
         "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
-    "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
+    "evaluate start --data too_long.jsonl --reward r.py:f": "0 compared, 20 left out (20",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5": "start |score 0.|run |score",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3": "cut at 1 tok|cut at 1 tok"}
