@@ -47,7 +47,8 @@ from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
-from nanouft.rollout import Score
+from nanouft.plumbing.share import Share, alone
+from nanouft.rollout import Score, in_one_process
 
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
@@ -245,7 +246,7 @@ def own_reward(file: str, function: str) -> Score:
     return score
 
 
-def try_reward(name: str, rows: list[Row], samples: int = 2) -> None:
+def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = alone) -> None:
     """Call a function of yours once, as a run does with its answers to one prompt, so that one that
     cannot run is told before a model is opened. The answers are those of the first rows; a row
     without one has its question in its place. The run executes the file anew and draws the same
@@ -257,7 +258,8 @@ def try_reward(name: str, rows: list[Row], samples: int = 2) -> None:
     answers = [answer_of(r) or r.prompt[-1].text for r in rows[:n]]
     row = max(rows, key=lambda r: len(r.extra))         # the first that has all fields
     with same_draws():
-        own_reward(file, function)([row] * n, [answers[i % len(answers)] for i in range(n)])
+        score = in_one_process(own_reward(file, function), share)
+        score([row] * n, [answers[i % len(answers)] for i in range(n)])
     gc.collect()                        # a model that the file has opened
 
 

@@ -105,8 +105,7 @@ def run(argv: list[str]) -> Any:
         device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                        "fp16" if args.fp16 else "fp32")
     rows = load.load_rows(cfg, objective)
-    shared(lambda once: [try_reward(cfg.reward, rows.train, objective.samples) for _ in once],
-           range(1))
+    try_reward(cfg.reward, rows.train, objective.samples, shared)
     model, tok = load.open_model(cfg, objective, device)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():
