@@ -11,9 +11,9 @@ copies of rows, so it may change them.
     def right(prompts, completions, final, **others):       # my.py: lists of equal length
         return [text.split()[-1:] == [word] for text, word in zip(completions, final)]
 
-A reward is called as TRL calls its reward functions: everything by name, all fields of the rows
-too, as texts where TRL has messages. It gets copies, so it may change them. The working folder is
-put back after a call.
+A reward is called as TRL 1.16 calls its reward functions (grpo_trainer.py:1626): everything by
+name, all fields of the rows too, as texts where TRL has messages. It gets copies, so it may change
+them. The working folder is put back after a call.
 
 The file is executed, but no other code from outside. A mistake in it becomes a UserError of one
 line, now or in training. `try_reward` calls a reward once before a model is opened.

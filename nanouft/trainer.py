@@ -52,7 +52,7 @@ DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_tra
             "report_to": "none", "ddp_find_unused_parameters": False}
 # flags of nanouft.train that are here, too; and what is said here of others
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
-        "reward", "max_new")
+        "lora_alpha", "lora_targets", "reward", "max_new")
 FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--max_steps",
              "epochs": "--num_train_epochs", "seed": "--seed", "out": "--output_dir",
              "batch_size": "--per_device_train_batch_size * processes",
@@ -69,6 +69,7 @@ RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
                  "code": "file of the method", "key": "data, start model or reward",
                  "steps": "number of steps", "batch_size": "number of rows in a step",
+                 "lora_alpha": "alpha of LoRA",
                  "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
@@ -147,6 +148,9 @@ def check_same(told: list[str], parts: int) -> None:
 
 def check_resume(checkpoint: str, learns: dict) -> None:
     """UserError if that run learned from something else, or is over."""
+    if not Path(checkpoint, RECORD).is_file():
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: give the folder of a checkpoint, "
+                        "such as out/dpo/checkpoint-50")
     saved, now = read_json(Path(checkpoint, RECORD)), json.loads(json.dumps(learns))
     if other := [name for name, x in now.items() if saved.get(name) != x]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "

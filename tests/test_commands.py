@@ -67,6 +67,10 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
     "evaluate start --data too_long.jsonl --reward r.py:f": "0 compared, 20 left out (20",
+    # a question of 83 tokens and the longest answer fill the context of 128
+    "evaluate start --data wide.jsonl --reward r.py:f --max-new 45": "1 compared",
+    "evaluate start --data wide.jsonl --reward r.py:f --max-new 46":
+        "no question leaves room for an answer of 46 tokens|0 compared, 1 left out",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5": "start |score 0.|run |score",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3": "cut at 1 tok|cut at 1 tok"}

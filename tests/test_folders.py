@@ -182,7 +182,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
         for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
             assert command(train.main, [*resume, *more.split()]) == 2
             assert f"{more.split()[0]} was another" in one_error(capsys)
-    del saved["device"]                                 # as an older version, which wrote less
+    for older, name in ((saved, "device"), (saved["config"], "lora_alpha")):
+        del older[name]                                 # as an older version, which wrote less
     write_json(tmp_path / "run" / "run.json", saved | {"torch": "2.6", "processor": "vax"})
     may_change = "--accumulate 2 --activation-checkpointing --threads 1 --save-every 3"
     assert command(train.main, [*resume, *may_change.split()]) == 0

@@ -351,7 +351,7 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
     """In a run of four steps with a checkpoint after two: the words that go on from there."""
     begun, words = tmp_path_factory.getbasetemp() / "begun", (
         "dpo --init start --rows 8 --max_steps 4 --per_device_train_batch_size 4 --use_cpu "
-        "--save_steps 2 --output_dir out").split()
+        "--lora 2 --save_steps 2 --output_dir out").split()
     if not begun.exists():                              # once for all tests
         start_folder(begun / "start")
         monkeypatch.chdir(begun)
@@ -362,10 +362,12 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("change, why", [
-    ("--rows 12", "data, start model"), ("--lora 2", "data, start model"), ("--max_steps 6",
-     "steps"), ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
+    ("--rows 12", "data, start model"), ("--lora 3", "data, start model"), ("--max_steps 6",
+     "steps"), ("--lora-targets c_attn", "data, start model"), ("--lora-alpha 3", "alpha of LoRA"),
+     ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
     ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
     ("--resume_from_checkpoint out/checkpoint-4", "is the end"),
+    *((f"--resume_from_checkpoint {x}", "folder of a checkpoint") for x in ("true", "out")),
     (("optimizer.pt", None), "has no optimizer"),       # transformers would begin a new one
     (("pytorch_model_fsdp.bin", b""), "FULL_STATE_DICT"),
     *((("optimizer.pt", x), "is damaged") for x in (b"", b"PK\3\4", b"\x80\x02cos\nsystem\n.")),

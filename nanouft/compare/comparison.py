@@ -29,9 +29,9 @@ from nanouft.run.folder import check_free
 from nanouft.run.pace import PASSES
 from nanouft.run.settings import TrainFlags
 
-SHARED = ("data", "init", "lora", "steps", "epochs", "batch_size", "reward", "rows", "skills",
-          "noise", "max_length", "max_new", "accumulate", "activation_checkpointing", "warmup",
-          "device", "dtype")                # flags of nanouft.train, the same for all methods
+SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
+          "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
+          "activation_checkpointing", "warmup", "device", "dtype")  # of train, for all methods
 OUT = Path("out/compare")
 STEPS = 48                  # of NanoWorld
 SEEDS = 5

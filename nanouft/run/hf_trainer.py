@@ -187,8 +187,8 @@ class Trainer(transformers.Trainer):
         return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """A cosine is that of nanouft.train. transformers' begins at rate 0, so that its first step
-        changes nothing."""
+        """A cosine is that of nanouft.train. transformers' begins at rate 0 (5.23,
+        optimization.py:138), so that its first step changes nothing."""
         warmup = self.args.warmup_steps         # a share of the steps, or their number
         if self.lr_scheduler is None and self.args.lr_scheduler_type == "cosine":
             share = warmup if warmup < 1 else warmup / num_training_steps

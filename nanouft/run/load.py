@@ -53,7 +53,10 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
     if cfg.lora:
-        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
+        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype], cfg.lora_alpha, cfg.lora_targets)
+        if tok.added and not model.new_rows:            # its embedding has rows to spare
+            say(f"{quantity(tok.added, 'tokens')} of our chat template are new to this model, and "
+                "LoRA does not train its embedding: they stay as they are")
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
@@ -188,7 +191,8 @@ def count_readers(found: list[tuple[str, Any]],
 # ---- models that must be trained before a method -------------------------------------------------
 # flags that they take from the run, about its rows and its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
-             "lora", "dtype", "accumulate", "activation_checkpointing")
+             "lora", "lora_alpha", "lora_targets", "dtype", "accumulate",
+             "activation_checkpointing")
 
 
 def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,

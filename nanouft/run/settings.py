@@ -48,6 +48,8 @@ class TrainFlags:
     lr: Positive | None = None          # peak learning rate [suits method, model and rows]
     warmup: Share = 0.1                 # share of the steps in which the learning rate rises
     lora: Natural = 0                   # rank of LoRA; 0 trains all weights
+    lora_alpha: Positive | None = None  # LoRA adds alpha / rank * B A [alpha is twice the rank]
+    lora_targets: str = "all-linear"    # layers that get LoRA, such as q_proj,v_proj
     seed: Natural = 0                   # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
@@ -76,6 +78,7 @@ class TrainFlags:
         for is_idle, names, why in (        # flags by which this run would not be another
                 (self.data, WORLD_FLAGS, "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
+                (not self.lora, {"lora_alpha", "lora_targets"}, "needs --lora"),
                 (not samples, {"reward"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
                 (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
