@@ -31,6 +31,7 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import find
+from nanouft.own import try_reward
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
@@ -106,6 +107,7 @@ def run(argv: list[str]) -> Any:
         device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                        "fp16" if args.fp16 else "fp32")
     rows = load.load_rows(cfg, objective)
+    try_reward(cfg.reward, rows.train, objective.samples, shared)
     model, tok = load.open_model(cfg, objective, device)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():

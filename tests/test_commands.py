@@ -66,7 +66,7 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "start: 1: without the oldest|!start: 1|nll|auc per token|19 rows read: 15 compared, 4|"
         "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
-    "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
+    "evaluate start --data too_long.jsonl --reward r.py:f": "0 compared, 20 left out (20",
     # a question of 83 tokens and the longest answer fill the context of 128
     "evaluate start --data wide.jsonl --reward r.py:f --max-new 45": "1 compared",
     "evaluate start --data wide.jsonl --reward r.py:f --max-new 46":

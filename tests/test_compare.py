@@ -517,11 +517,13 @@ def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, r
     ("sft none.py", "No such file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
     ("sft dpo --data pairs.jsonl --reward no.py:f", "No such file"),
+    ("sft dpo --data pairs.jsonl --reward wrong.py:f", "wrong.py, line 2: ZeroDivisionError"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out .", "empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
     write_jsonl(Path("few.jsonl"), PAIRS[:9])
     Path("pairs.ini").write_text("sft dpo")
+    Path("wrong.py").write_text("def f(completions):\n    return 1 / 0\n")
     with pytest.raises((UserError, OSError), match=told):
         call(words)
     assert not RUNS.exists()

@@ -79,9 +79,11 @@ def killed_twice() -> None:
 
 
 def no_score(number: int) -> Ending:
-    """A run asks its reward before training, in each rollout, and after training."""
+    """A run asks its reward before a model is opened (0), before training, in each rollout, and
+    after training."""
     failing = fails(UserError("the judge did not answer"))
-    return at_call(own, "locate_errors", number + 1, failing)    # first it reads the file
+    reads = 2 if number else 1                          # of the file
+    return at_call(own, "locate_errors", reads + number + 1, failing)
 
 
 PLAIN, SAMPLED = "--objective dpo", (       # of which each rollout makes two steps
@@ -116,6 +118,7 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "no memory": (PLAIN, at_call(DPO, "loss", 4, fails(NO_MEMORY)), 2, 3, OUT),
     "no memory in half a step": (
         PLAIN, at_call(torch.optim.AdamW, "step", 4, fails(MemoryError())), 2, 2, OUT),
+    "no reward at the start": (SAMPLED, no_score(0), 2, None, "did not answer"),
     "no reward before training": (SAMPLED, no_score(1), 2, 0, "did not answer"),
     "no reward in the first rollout": (SAMPLED, no_score(2), 2, 0, "did not answer"),
     "no reward in the second rollout": (SAMPLED, no_score(3), 2, 2, "did not answer"),

@@ -350,7 +350,7 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),
     ("dpo --per_device_train_batch_size 0", "must be at least 1"),
     ("sft --rows 9 --max_steps 5 --learning_rate 1e9", "the run diverged"),
-    ("dpo --rows 9 --per_device_train_batch_size 64", "size * processes 64: to learn"),
+    ("dpo --rows 9 --per_device_train_batch_size 64", "size * processes 64: the data has only 9"),
     ("dpo --rows 9 --resume_from_checkpoint out", "out"),
     ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "is a run of one process"),
     ("grpo --eval_strategy epoch", "no row is held out"), ("ppo --save_steps 3", "whole ones")])

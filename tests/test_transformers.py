@@ -20,11 +20,12 @@ from theirs import CHATML, KINDS, REAL, WORDS, hf, save_kind, start_model
 from torch._dynamo.utils import counters
 
 from nanouft import reward, train
+from nanouft.data import __main__ as data
 from nanouft.data.batches import collate, encode
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
-from nanouft.models.folders import save_model
+from nanouft.models.folders import save_model, start_tokenizer
 from nanouft.models.hf import HFModel, check
 from nanouft.models.lora import merged_weights
 from nanouft.objectives import OBJECTIVES
@@ -319,11 +320,26 @@ def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, c
             ("ours", larger, "the embedding has 4,096 tokens and the tokenizer 1,024; is it"),
             ("gpt2", {}, "the embedding is enlarged from "), ("ours", {}, ""), ("llama", {}, ""))):
         folder = changed(folders[kind], tmp_path / str(i), changes)
-        for lora in (False, True):
+        for opened in (start_tokenizer, start_model, lambda folder: start_model(folder, True)):
             capsys.readouterr()
-            start_model(folder, lora)
+            opened(folder)
             said, bars = capsys.readouterr()
             assert words in said and said.count("\n") == bool(words) and not bars
+
+
+def test_rows_are_looked_at_without_the_weights(folders, tmp_path, capsys):
+    """As the model itself reads them."""
+    file = write_jsonl(tmp_path / "my.jsonl", [{"prompt": "Say fig.", "response": "fig"}] * 2)
+    for kind, folder in folders.items():
+        if not folder:                                  # there is no real one
+            continue
+        model, tok = start_model(folder)
+        bare = shutil.copytree(folder, tmp_path / kind, ignore=lambda *_: [WEIGHTS])
+        of_rows, n_ctx = start_tokenizer(str(bare))
+        assert (n_ctx, of_rows.n_vocab) == (model.cfg.n_ctx, tok.n_vocab)
+        talk = say("user", "Say fig."), say("assistant", "fig")
+        assert of_rows.chat(*talk) == tok.chat(*talk)
+        assert data.main([file, "--init", str(bare)]) == 0 and "[[" in capsys.readouterr().out
 
 
 def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):

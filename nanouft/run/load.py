@@ -2,7 +2,7 @@
 
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     model, tok = open_model(cfg, objective, device)
-    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
 
 The way from a file to token ids, in nanouft/data:
     files.items         lines of a file -> items
@@ -27,7 +27,6 @@ from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, describe, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
-from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import folder_of, start_model
 from nanouft.models.tokenizer import Tokenizer
@@ -102,12 +101,12 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     return Rows(rows, held_out, left_out + more)
 
 
-def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
+def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
-    samples. There may be no held-out row that fits."""
-    room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
-    remedy = "raise --max-length" if room < model.cfg.n_ctx else (
+    samples. n_ctx: the context of the model. There may be no held-out row that fits."""
+    room = min(cfg.max_length or n_ctx, n_ctx)
+    remedy = "raise --max-length" if room < n_ctx else (
         "--init a model with a longer context")
     if objective.on_policy:
         room = max(0, room - 1 - max_new)

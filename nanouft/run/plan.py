@@ -102,7 +102,7 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     """Make the plan. `given`: names of the flags that were given; `rows`: from load_rows. It also
     prints which rows are used, which beta suits them, and how many are held out."""
     max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
-    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
