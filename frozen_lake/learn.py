@@ -6,8 +6,8 @@
 A path is an answer without a prompt: `Seqs.inputs` are its cells, `Seqs.targets` its actions.
 Each row of a batch is a learner of its own, and a whole step as far as the losses know: `n` is
 1 and `part_of` is one learner's step. So the loss is a sum over learners, and each of them gets
-exactly the gradient of its own loss. RMSprop, the paper's optimizer, treats each weight alone.
-Learners side by side therefore learn what each learns alone.
+exactly the gradient of its own loss. RMSprop, the paper's optimizer (Table 4), treats each weight
+alone. Learners side by side therefore learn what each learns alone.
 """
 import copy
 from dataclasses import dataclass

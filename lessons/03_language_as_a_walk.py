@@ -45,7 +45,7 @@ CHANGE = lesson.change
 #
 # We train twenty policies side by side, which differ only in the small random numbers with which
 # they begin. A move always leads where its arrow points. (In Gymnasium's lake of that name two
-# moves in three go sideways unless one says otherwise.)
+# moves in three go sideways unless one says `is_slippery=False`.)
 
 # %%
 import draw

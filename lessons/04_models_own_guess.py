@@ -65,7 +65,7 @@ def guesses(model, inputs, mask):
 
 def loss_of(lam: float):
     def loss(model, some):
-        """No gradient flows into what is read, as in the code released with the paper."""
+        """No gradient flows into what is read, as in the released code (src/trainers.py:264)."""
         inputs, targets, mask = tokens(some, "answer", tok)
         with torch.no_grad():
             read = model(inputs, want="embeds")

@@ -4,7 +4,8 @@
 # pushes each of them; then train a model with it and see.
 #
 # *About 35 minutes; read 04 first. Intuitive fine-tuning (IFT), second idea: arXiv:2405.11870v3,
-# Eq. 18 to 21, Algorithm 1, and the code released with it; `nanouft/objectives/ift.py`.*
+# Eq. 18 to 21, Algorithm 1; released code: TsinghuaC3I/Intuitive-Fine-Tuning at 03adb93,
+# src/trainers.py; `nanouft/objectives/ift.py`.*
 #
 # If the first word of an answer is wrong, the words after it go wrong as well; a slip in the last
 # word does no further harm. So the second idea of IFT gives a token more weight while it, or the
@@ -223,11 +224,11 @@ lesson.compare(ending["IFT released"], "%")
 #
 # Algorithm 1 does not follow from it. It multiplies each rest by the loss of its first word,
 # $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$, and in a short answer early words weigh more.
-# The released code departs from that in three ways: the discount $\gamma^{k-t}$ is inside the rest,
-# the weights are divided by their mean, and $L$ is a mean over words and then over answers. The
-# gradient through the weights is no error: in issue 2 of the code's repository,
-# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. `docs/results`
-# says what it costs (C1 and C1d).
+# The released code departs from that in three ways: the discount $\gamma^{k-t}$ is inside the rest
+# (line 405), the weights are divided by their mean (423), and $L$ is a mean over words and then
+# over answers (594). The gradient through the weights is no error: in issue 2 of the code's
+# repository the first author calls it part of the objective. `docs/results` says what it costs (C1
+# and C1d).
 #
 # ## Exercise
 # **In your own program.** This lesson unlocks the part `ift_loss`. Then

@@ -189,7 +189,8 @@ else:
 # small after a nat. Trained on them alone (not in this file) it sorts 78 %, where SFT sorts 93. In
 # sums they are nearly level, 79 and 77 %. The facts stay at 98 to 100 %, and the scores alone bring
 # truth to 78 %, more than UFT's 75. So "one stage forgets less" is true of one $\beta$ and false of
-# another. The authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
+# another. The authors' $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens; ours have
+# about ten.
 #
 # </details>
 #

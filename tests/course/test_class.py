@@ -468,7 +468,7 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, 
         seen.append((Path("arena.csv").read_text().count("/mine"), seed))
         return {"score": 50, "lead": 1.0, "half": 0.5}
     monkeypatch.setattr(arena, "enter", enter)
-    with pytest.raises(UserError, match="invalid number value: 'nan'"):
+    with pytest.raises(UserError, match="--guess nan: must be a finite number"):
         arena.main(["all", "--guess", "nan"])
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
