@@ -419,8 +419,7 @@ def of_rates(monkeypatch):
         monkeypatch.setattr(compare, "carry_out", lambda *jobs, **how: None)
         monkeypatch.setattr(runs, "values", values)
         monkeypatch.setattr(runs, "is_done", lambda job: True)
-        monkeypatch.setattr(foretell, "hours", lambda c: 0.5)
-        compare.train_all(c)
+            compare.train_all(c)
         return c
     return make
 
@@ -456,7 +455,7 @@ def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
     line = f"sft dpo {SMALL}".replace("--tries 1", "--tries 2") + " --plan"
     assert call(line) == 0
     said = capsys.readouterr().out
-    assert "a lead of" in said and "hours" in said and "score of 100" not in said
+    assert "a lead of" in said and "minute" in said and "score of 100" not in said
     assert all("seed_10" in x for x in trained())
     with pytest.raises(UserError, match="--tries 2 or more"):
         planned(f"sft dpo {SMALL} --plan")

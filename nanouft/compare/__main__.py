@@ -22,6 +22,7 @@ once: --confirm judges with fresh seeds and questions. Runs are kept for the nex
 flags, rows, start model or any Python file that a run has imported change, it is made anew.
 """
 import sys
+import textwrap
 
 import numpy as np
 from tqdm import tqdm
@@ -37,7 +38,7 @@ from nanouft.compare.comparison import (
     plan_text,
     read_words,
 )
-from nanouft.compare.foretell import foretold, hours
+from nanouft.compare.foretell import foretold, time_left
 from nanouft.compare.looks import looks, refuse_second
 from nanouft.compare.processes import alone_in, bar_of, carry_out
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
@@ -45,6 +46,8 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
 from nanouft.plumbing.printing import say
+
+CLEAR = 1           # standard errors by which a rate must be behind the best to be out
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,8 +88,7 @@ def train_all(c: Comparison) -> None:
                 c.rates[arm._replace(label="")] = rates[arm][0]
         if told := foretold(c):
             bar.clear()
-            say(told if not c.cfg.plan else f"{told} They take about {hours(c):.2g} hours.", "",
-                sep="\n")
+            say(*textwrap.wrap(f"{told} {time_left(c)}" if c.cfg.plan else told, 80), "", sep="\n")
         jobs = judged(c) if not c.cfg.plan else []
         bar.set_description("seeds", refresh=False)
         carry_out(jobs, c.cfg.workers or 1, bar, drop=True)
@@ -132,7 +134,7 @@ def try_again(c: Comparison, arms: list[Arm], bar: tqdm) -> list[runs.Job]:
         if not (top := found[best]):
             raise diverged(c, arm, c.again[arm], best)
         leads = {rate: lead(top, x) for rate, x in found.items() if x}
-        close = [rate for rate, (mean, error) in leads.items() if mean <= error]
+        close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
         c.rates[arm._replace(label="")] = min(
             close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
     return jobs

@@ -1,7 +1,8 @@
 """Which lead will be seen? Told before the seeds are trained, and beside what is undecided.
 
-    foretold(c)         # "With 5 seeds and 45 questions a lead of 9.1 to 14.2 points ..."
-    would_decide(q)     # about 90 questions of 45, in questions of those that were asked: 2.0
+    foretold(c)         # "With 5 seeds and 45 test questions a lead of 20.2 to 34.1 points ..."
+    time_left(c)        # "The seeds take about 3 hours more, with 2 workers."
+    would_decide(q)     # 2.0: about twice the questions would decide what was found
 
 The tries tell what chance does: those with three seeds (stats.Luck of the validation questions).
 Two degrees of freedom an arm say little about seeds, so a range is printed: for seeds that differ
@@ -87,13 +88,16 @@ def foretold(c: Comparison) -> str:
             f"{between(2)}.")
 
 
-def hours(c: Comparison) -> float:
-    """CPU hours of what is still to be trained, as the tries took them, on as many workers."""
+def time_left(c: Comparison) -> str:
+    """What is still to be trained, as long as its tries took."""
     jobs = missing(c.job(arm, seed) for arm in c.every for seed in c.seeds)
     todo = {job.key for job in jobs}
     spent = sum(runs.seconds(c.job(arm, TRY, c.rate(arm))) for arm in c.every for seed in c.seeds
                 if c.job(arm, seed).key in todo)
-    return spent / 3600 / (c.cfg.workers or 1)
+    workers = c.cfg.workers or 1
+    minutes = math.ceil(spent / 60 / workers)
+    time = f"{minutes / 60:.0f} hours" if minutes > 120 else quantity(minutes, "minutes")
+    return f"The seeds take about {time} more, with {quantity(workers, 'workers')}."
 
 
 # ---- afterwards ----------------------------------------------------------------------------------
