@@ -419,7 +419,7 @@ def of_rates(monkeypatch):
         monkeypatch.setattr(compare, "carry_out", lambda *jobs, **how: None)
         monkeypatch.setattr(runs, "values", values)
         monkeypatch.setattr(runs, "is_done", lambda job: True)
-            compare.train_all(c)
+        compare.train_all(c)
         return c
     return make
 

@@ -83,7 +83,7 @@ def luck_of(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Luck:
     for gap, numbers in zip(gaps, groups):
         prompts = gap.shape[1]
         _, group_of = np.unique(numbers, return_inverse=True)
-        n_groups = group_of.max() + 1
+        n_groups = int(group_of.max()) + 1
         facts += n_groups
         member = np.eye(n_groups)[group_of]                                     # (prompts, groups)
         scale = n_groups / (n_groups - 1) / prompts ** 2
