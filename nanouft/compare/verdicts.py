@@ -206,8 +206,12 @@ def may_be_the_rate(c: Comparison, q: Question) -> str:
     undecided."""
     behind = {"better": q.b.arm, "worse": q.a.arm}.get(q.verdict)
     other, (mean, half) = behind and missed(c, behind), q.interval()
-    return behind.name if behind and other and (
-        abs(mean) - half < other.lead + 2 * other.error) else ""
+    return behind.name if behind and other and undoes(other, abs(mean) - half) else ""
+
+
+def undoes(other: Missed, beyond: float) -> bool:
+    """Might that rate take so much from a lead? By what its own interval has."""
+    return beyond < other.lead + 2 * other.error
 
 
 def result(name: str, found: list[Values], groups: dict, measure: str) -> Result:

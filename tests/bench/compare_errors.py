@@ -13,7 +13,7 @@ import numpy as np
 from nanouft.compare import __main__ as compare
 from nanouft.compare import arms, foretell, runs, stats
 from nanouft.compare.comparison import FACTORS, TRIES
-from nanouft.compare.verdicts import Question, Result
+from nanouft.compare.verdicts import Missed, Question, Result, missed, undoes
 
 REAL = (3.3, 1, 29, 31)             # dpo minus sft, pairs won, on files of 200 pairs of NanoWorld
 FILE, FEW = (6, 1, 6, 6), (1, 1, 29, 10)            # the file rules; the questions do
@@ -70,8 +70,9 @@ def of_your_rows(times: int) -> None:
         print()
 
 
-def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int]:
-    """(what the rate that a method takes is worth, trainings), on 540 validation questions."""
+def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, Missed | None]:
+    """(what the rate that a method takes is worth, trainings, a rate that scored more), on 540
+    validation questions."""
     arm, tried, points = arms.read_arm("sft"), {}, dict(zip((-2, -1, 0, 1, 2), curve))
 
     def worth(rate: float) -> float:
@@ -88,21 +89,26 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int]:
     if compare.at_edge(c, arm):
         compare.try_out(c, {arm: [*c.tried[arm], compare.one_more(c, arm)]}, bar)
     compare.try_again(c, [arm], bar)
-    return worth(c.rate(arm)), len(tried)
+    return worth(c.rate(arm)), len(tried), missed(c, arm)
 
 
 def of_rates(times: int) -> None:
-    print("worth of a third, own, triple rate: a method under two names, false of 100; trainings")
+    print("worth of a third, own, triple rate: a method under two names, false of 100, of these "
+          "without a note on the rate; trainings")
     for name, curve in CURVES.items():
-        rng, false, trained = np.random.default_rng(len(name)), 0, 0
+        rng, false, trained, silent = np.random.default_rng(len(name)), 0, 0, 0
         for _ in range(times):
-            (a, n), (b, _) = (choice(rng, curve) for _ in "ab")
+            (a, n, more_a), (b, _, more_b) = (choice(rng, curve) for _ in "ab")
             gap = a - b + rng.normal(0, 2.1, (5, 1)) + rng.normal(0, 10, 900) + rng.normal(
                 0, 42, (5, 900))
             mean, variance, freedom = stats.moments([gap], [np.arange(900)])
-            false += abs(mean) > stats.half_width(variance, freedom)
+            beyond = abs(mean) - stats.half_width(variance, freedom)
+            more = more_b if mean > 0 else more_a
+            false += beyond > 0
+            silent += beyond > 0 and not (more and undoes(more, beyond / 100))
             trained += n
-        print(f"{name:10} {100 * false / times:5.1f} {trained / times:5.1f}", flush=True)
+        print(f"{name:10} {100 * false / times:5.1f} {100 * silent / times:5.1f} "
+              f"{trained / times:5.1f}", flush=True)
 
 
 def of_leads(times: int) -> None:
