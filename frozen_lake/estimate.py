@@ -79,12 +79,11 @@ def placebo(policy: Policy, path: Path, lam: float, name: str) -> Tensor:
     it is, for each policy, of the size of the residual at lam (1 if none is as large)."""
     sft = residual(policy, path, 0)
     wanted = size(residual(policy, path, lam), sft)
-    low, high = torch.zeros(policy.N).double(), torch.ones(policy.N).double()
-    for _ in range(20):                         # by bisection: a larger share moves more
-        middle = (low + high) / 2
-        less = size(PLACEBOS[name](policy, path, middle), sft) < wanted
-        low, high = torch.where(less, middle, low), torch.where(less, high, middle)
-    return PLACEBOS[name](policy, path, low)
+    share = torch.full((policy.N,), lam, dtype=torch.float64)
+    for _ in range(10):                         # the size is nearly proportional to the share
+        now = size(PLACEBOS[name](policy, path, share), sft)
+        share = (share * wanted / now.clamp_min(1e-12)).clamp_max(1)
+    return PLACEBOS[name](policy, path, share)
 
 
 def best_moves(lake: Lake, moves: Tensor, path: Path) -> Tensor:
