@@ -8,6 +8,7 @@ hundred.json has the same of 100 lakes, 10 policies on each; this computes it an
     python -m frozen_lake.record
 """
 import json
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from frozen_lake.policies import Policy, start_policy
 WEB = Path(__file__).parent / "web"
 HUNDRED = Path(__file__).parent / "hundred.json"
 SIZE, ICE = 6, 0.8                      # of a random lake; the probability of ice
-SEEDS, ON_PAGE = range(1000, 1100), 8   # of the lakes; how many of them the page shows
+SEEDS, ON_PAGE = range(1000, 1100), 6   # of the lakes; how many of them the page shows
 UPDATES, POLICIES = 8, 10               # updates of SFT; policies on each lake
 LAMS = [0.2, 0.5, 1.0]                  # shares of the prediction; 0.2 is the paper's
 SETTINGS = {                            # {name: (kind, start, learning rate)}
@@ -32,16 +33,18 @@ SETTINGS = {                            # {name: (kind, start, learning rate)}
     "network with a habit": ("net", "habit", 0.005),
     "table from scratch": ("table", "fresh", 0.05),
     "network from scratch": ("net", "fresh", 0.005)}
+OPENS = 2                               # the update at which the page opens
+SHOWN = "random cell"                   # the placebo of the page
 RIVALS = ["SFT", *PLACEBOS]             # that the residual is compared with
 
 
-def random_lake(seed: int) -> Lake:
-    return Lake(f"lake {seed}", tuple(generate_random_map(SIZE, p=ICE, seed=seed)))
+def random_lake(seed: int, ice: float = ICE) -> Lake:
+    return Lake(f"lake {seed}", tuple(generate_random_map(SIZE, p=ice, seed=seed)))
 
 
-def estimates(lake: Lake, setting: str, N: int) -> dict[str, Tensor]:
-    """{what: (LAMS,updates,N,T)} of N policies on one lake: SFT, residual, each of PLACEBOS, and
-    the true value. What has no lam is the same for each."""
+def estimates(lake: Lake, setting: str, N: int, placebos: Iterable[str]) -> dict[str, Tensor]:
+    """{what: (LAMS,updates,N,T)} of N policies on one lake: the true value, SFT, the residual, and
+    each placebo. What has no lam is the same for each."""
     task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
 
     def look(policy: Policy) -> Tensor:
@@ -51,10 +54,39 @@ def estimates(lake: Lake, setting: str, N: int) -> dict[str, Tensor]:
         with torch.no_grad():
             return torch.stack([torch.stack([
                 true, of(residual(policy, task.best, 0)), of(residual(policy, task.best, lam)),
-                *(of(placebo(policy, task.best, lam, name)) for name in PLACEBOS)])
+                *(of(placebo(policy, task.best, lam, name)) for name in placebos)])
                 for lam in LAMS])                               # (LAMS,what,N,T)
     seen = learn(task, start_policy(kind, start, lake, N), "sft", UPDATES, lr, look=look)
-    return dict(zip(["true", "SFT", "residual", *PLACEBOS], seen.permute(2, 1, 0, 3, 4)))
+    return dict(zip(["true", "SFT", "residual", *placebos], seen.permute(2, 1, 0, 3, 4)))
+
+
+# ---- the page ------------------------------------------------------------------------------------
+def page_data(own: Lake | None = None) -> dict:
+    """Everything that the page reads: your own lake, if there is one, then random ones."""
+    lakes = [own] * (own is not None) + [random_lake(seed) for seed in SEEDS[:ON_PAGE]]
+    return {"lams": LAMS, "opens": OPENS, "lakes": [record(lake) for lake in lakes],
+            "hundred": json.loads(HUNDRED.read_text("utf-8"))}
+
+
+def record(lake: Lake) -> dict:
+    """One lake, and one policy of each setting on it."""
+    return {"name": escape(lake.name), "rows": lake.rows, "best": task_of(lake).best,
+            "of": {setting: one_policy(lake, setting) for setting in SETTINGS}}
+
+
+def one_policy(lake: Lake, setting: str) -> dict:
+    """For each update and move: the estimates (of each lam where there is one), the predicted cell,
+    and where the policy's own walks stand, as [(cell, share), ...]."""
+    task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
+    found = {what: x[:, :, 0] for what, x in estimates(lake, setting, 1, [SHOWN]).items()}
+    probs = learn(task, start_policy(kind, start, lake, 1), "sft", UPDATES, lr)[:, 0]
+    stands = standing(lake, probs, len(task.best)).tolist()
+    return {
+        "SFT": rounded(found["SFT"][0], 3), "residual": rounded(found["residual"], 3),
+        "placebo": rounded(found[SHOWN], 3), "true": rounded(found["true"][0], 3),
+        "predicted": predicted_cells(lake, probs, task.best).tolist(),
+        "stands": [[[(s, round(x, 2)) for s, x in enumerate(cells) if x >= 0.005]
+                    for cells in moves] for moves in stands]}
 
 
 # ---- a hundred lakes -----------------------------------------------------------------------------
@@ -66,7 +98,7 @@ def hundred(setting: str) -> dict:
     its 95 % interval over lakes; "lead by move": the same of single moves instead of their mean."""
     each, by_move = [], []                          # {what: (LAMS,updates,N)} of each lake
     for seed in SEEDS:
-        found = estimates(random_lake(seed), setting, POLICIES)
+        found = estimates(random_lake(seed), setting, POLICIES, PLACEBOS)
         off = {what: x - found["true"] for what, x in found.items() if what != "true"}
         each.append({what: x.mean(-1) for what, x in off.items()})
         by_move.append({what: x.abs().mean(-1) for what, x in off.items()})
@@ -87,8 +119,8 @@ def hundred(setting: str) -> dict:
         "lead by move": {x: interval(lead(by_move, x)) for x in RIVALS}}
 
 
-def rounded(x: Tensor) -> list:
-    return json.loads(json.dumps(x.tolist()), parse_float=lambda text: round(float(text), 5))
+def rounded(x: Tensor, digits: int = 5) -> list:
+    return json.loads(json.dumps(x.tolist()), parse_float=lambda text: round(float(text), digits))
 
 
 if __name__ == "__main__":
