@@ -40,7 +40,7 @@ def mixed(policy: Policy, path: Path, other: Tensor, share: float | Tensor) -> T
     """(N,C,T) other cells -> (N,C,T,4) probabilities of the moves if in the input each cell of the
     path is mixed with them. share: of the others, a number or (N,)."""
     cells, one_hot = torch.tensor([s for s, _ in path]), torch.eye(policy.lake.S).double()
-    share = torch.as_tensor(share).view(-1, 1, 1, 1)
+    share = torch.as_tensor(share, dtype=torch.float64).view(-1, 1, 1, 1)
     x = (1 - share) * one_hot[cells] + share * one_hot[other]           # (N,C,T,S)
     return policy.logits(x.flatten(1, 2)).softmax(-1).view(*x.shape[:-1], 4)
 
@@ -79,11 +79,14 @@ def placebo(policy: Policy, path: Path, lam: float, name: str) -> Tensor:
     it is, for each policy, of the size of the residual at lam (1 if none is as large)."""
     sft = residual(policy, path, 0)
     wanted = size(residual(policy, path, lam), sft)
-    share = torch.full((policy.N,), lam, dtype=torch.float64)
-    for _ in range(10):                         # the size is nearly proportional to the share
-        now = size(PLACEBOS[name](policy, path, share), sft)
-        share = (share * wanted / now.clamp_min(1e-12)).clamp_max(1)
-    return PLACEBOS[name](policy, path, share)
+    if not wanted.any():
+        return sft
+    low, high = torch.zeros(policy.N).double(), torch.ones(policy.N).double()
+    for _ in range(20):                         # by bisection: a larger share moves more
+        middle = (low + high) / 2
+        less = size(PLACEBOS[name](policy, path, middle), sft) < wanted
+        low, high = torch.where(less, middle, low), torch.where(less, high, middle)
+    return PLACEBOS[name](policy, path, low)
 
 
 def best_moves(lake: Lake, moves: Tensor, path: Path) -> Tensor:

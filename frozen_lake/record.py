@@ -16,8 +16,15 @@ import torch
 from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 from torch import Tensor
 
-from frozen_lake.estimate import (PLACEBOS, best_moves, best_moves_alone, placebo, predicted_cells,
-                                  residual, standing)
+from frozen_lake.estimate import (
+    PLACEBOS,
+    best_moves,
+    best_moves_alone,
+    placebo,
+    predicted_cells,
+    residual,
+    standing,
+)
 from frozen_lake.lake import Lake
 from frozen_lake.learn import learn, task_of
 from frozen_lake.policies import Policy, start_policy
@@ -27,7 +34,7 @@ HUNDRED = Path(__file__).parent / "hundred.json"
 SIZE, ICE = 6, 0.8                      # of a random lake; the probability of ice
 SEEDS, ON_PAGE = range(1000, 1100), 6   # of the lakes; how many of them the page shows
 UPDATES, POLICIES = 8, 10               # updates of SFT; policies on each lake
-LAMS = [0.2, 0.5, 1.0]                  # shares of the prediction; 0.2 is the paper's
+LAMS = [0.2, 1.0]                       # shares of the prediction; 0.2 is the paper's
 SETTINGS = {                            # {name: (kind, start, learning rate)}
     "table with a habit": ("table", "habit", 0.05),
     "network with a habit": ("net", "habit", 0.005),
@@ -63,7 +70,7 @@ def estimates(lake: Lake, setting: str, N: int, placebos: Iterable[str]) -> dict
 # ---- the page ------------------------------------------------------------------------------------
 def page_data(own: Lake | None = None) -> dict:
     """Everything that the page reads: your own lake, if there is one, then random ones."""
-    lakes = [own] * (own is not None) + [random_lake(seed) for seed in SEEDS[:ON_PAGE]]
+    lakes = [*filter(None, [own]), *map(random_lake, SEEDS[:ON_PAGE])]
     return {"lams": LAMS, "opens": OPENS, "lakes": [record(lake) for lake in lakes],
             "hundred": json.loads(HUNDRED.read_text("utf-8"))}
 

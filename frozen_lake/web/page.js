@@ -33,7 +33,8 @@ function strip(name, colour, mixes) {
   const own = mixes ? `${word(WRONG, 196, `predicts ${PREDICTED}`, 20, "ift", 700)}
     <path d="M${x(WRONG) + 132} 188C${x(WRONG + 1) + 8} 184 ${x(WRONG + 1) - 9} 120 ${
     x(WRONG + 1) - 9} 108m-9 12l9-12 9 12" fill="none" stroke="var(--ift)" stroke-width="4"/>` : "";
-  const label = (y, words) => `<text x="0" y="${y}" font-size="20" fill="var(--soft)">${words}</text>`;
+  const label = (y, words) =>
+    `<text x="0" y="${y}" font-size="20" fill="var(--soft)">${words}</text>`;
   return `<svg viewBox="0 0 620 206" role="img" aria-label="${name} reads ${READ.map((read, i) =>
     mixes && i === WRONG + 1 ? `${read} with a fifth of ${PREDICTED}` : read).join(", ")}; its
     targets are ${TARGET.join(", ")}."><text x="0" y="34" font-size="26" font-weight="700"
@@ -77,10 +78,11 @@ function drawLake() {
     `<rect x="-44" y="-44" width="88" height="88" rx="10" fill="none" stroke="var(--ift)"
     stroke-width="4" stroke-dasharray="12 8"/><g opacity=".4">${SKATER}</g>`, 'color="var(--ift)"')
     + (letters[g] === "H" ? "" : arrow(g, drowns ? "down" : "ift")) : "", arrow(s, "sft")].join("");
-  const told = !on ? "SFT teaches the move where the expert stood."
+  const told = !on ? "SFT reads the expert’s cell; the arrow is its target."
     : !ghost ? "Here its prediction is right: IFT reads what SFT reads."
     : letters[g] === "H" ? "Its predicted move would have ended in a hole."
-    : drowns ? "At the ghost, this move leads into a hole." : "Both are taught the same move.";
+    : drowns ? "At the ghost, this target leads into a hole."
+    : "The ghost is where its prediction leads. Same target at both.";
   $("told").textContent = told;
   $("lake").ariaLabel = `${lake.name} before move ${move + 1}, which goes ${MOVES[a]}. ${told}`;
 }
@@ -142,26 +144,24 @@ function plot(name, k) {
 function say() {
   const { gaps, high, closer, farther } = hundred[setting];
   const [ghost, placebo] = [closer, farther].map((x) => x["random cell"][lam][time]);
-  const share = ghost / (ghost + placebo || 1);
-  const right = BETS[!(ghost + placebo) || share >= 1 / 3 && share <= 2 / 3 ? 1 : share < 0.5 ? 2 : 0];
+  const right = BETS[ghost > 2 * placebo ? 0 : placebo > 2 * ghost ? 2 : 1];
   $("say").innerHTML = `<p class="big"><b>${right[0].toUpperCase()}${right.slice(1)}.</b> ${
     bet === right ? "You bet right." : ""} For a ${setting}, after ${time} updates, the ghost is
     closer on ${ghost} of 100 lakes, the placebo on ${placebo}.</p><p>SFT is too high on
-    ${high[time]} of 100, and off by ${points(gaps.SFT[lam][time])} points in the mean. The ghost, at
-    λ = ${lams[lam]}, leaves ${points(gaps.residual[lam][time])}, the placebo
+    ${high[time]} of 100, and off by ${points(gaps.SFT[lam][time])} points in the mean. With the
+    ghost at λ = ${lams[lam]} it is ${points(gaps.residual[lam][time])}, with the placebo
     ${points(gaps["random cell"][lam][time])}.</p>`;
 }
 
 // ---- what a visitor does ------------------------------------------------------------------------
 function draw() {
-  const set = (id, max, value, told = value) => {
+  const set = (id, max, value) => {
     $(id).max = max;
-    $(id).value = value;
-    $(`${id}Now`).textContent = told;
+    $(id).value = $(`${id}Now`).textContent = value;
   };
   set("time", of.true.length - 1, time);
   set("move", lake.best.length, move + 1);
-  set("share", lams.length - 1, lam, lams[lam]);
+  $("share").value = lams[lam];
   $("setting").value = setting;
   $("on").checked = on;
   $("main").className = bet ? "" : "before";
@@ -192,7 +192,8 @@ function read() {                               // the address; what it does not
 }
 
 function keep(way = "replaceState") {
-  const state = { lake: lake.name, policy: setting, update: time, move: move + 1, share: lams[lam] };
+  const state = { lake: lake.name, policy: setting, update: time, move: move + 1,
+    share: lams[lam] };
   if (!on) state.ghost = "off";
   if (bet) state.bet = bet;
   history[way]("", "", `#${new URLSearchParams(state)}`);
@@ -201,11 +202,13 @@ function keep(way = "replaceState") {
 const CONTROLS = {
   time: (value) => { time = +value; },
   move: (value) => { move = value - 1; },
-  share: (value) => { lam = +value; },
+  share: (value) => { lam = lams.indexOf(+value); },
   on: () => { on = $("on").checked; },
   setting: (value) => { setting = value; of = lake.of[setting]; move = firstWrong(); },
 };
-$("setting").innerHTML = SETTINGS.map((name) => `<option>${name}</option>`).join("");
+const options = (all) => all.map((one) => `<option>${one}</option>`).join("");
+$("setting").innerHTML = options(SETTINGS);
+$("share").innerHTML = options(lams);
 $("plots").innerHTML = SETTINGS.map((name, k) => `<figure><figcaption>${name}</figcaption>
   <svg id="plot${k}" viewBox="0 0 300 208" role="img"></svg></figure>`).join("");
 for (const [id, set] of Object.entries(CONTROLS)) {

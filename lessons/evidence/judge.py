@@ -104,7 +104,7 @@ def against_placebo() -> list[Line]:
     """C5's later question, of 100 other lakes; docs/results/lake.md says what was asked before."""
     out = []
     for policy, found in json.loads(LAKES.read_text(encoding="utf-8")).items():
-        for k, lam in ((0, 0.2), (2, 1)):           # of the LAMS of frozen_lake/record.py
+        for k, lam in enumerate((0.2, 1)):          # the LAMS of frozen_lake/record.py
             mean, half = found["lead"]["random cell"][k]
             verdict = stats.verdict(mean, half, "better")
             question = (f"IFT's residual (lam {lam}) estimates better than a placebo of its size "
