@@ -165,7 +165,7 @@ for ax, (name, from_cell) in zip(panels, reaches.items()):
     texts = {cell: f"{share[cell]:.0f}" for cell in lake.live}
     texts |= {cell: f"{texts[cell]}\n{ARROWS[move]}" for cell, move in path}
     draw.lake(ax, lake, texts, f"{name}: {beside[name]:.0f} % off the path", shades=share)
-    ax.set_xlabel("% that reach the goal from this cell; arrows: the demonstration")
+    ax.set_xlabel("% that reach the goal from a cell; arrows: the path")
 lesson.picture(fig)
 for name, from_cell in reaches.items():
     assert from_cell[:, cells].min() == 1, f"who {name} always succeeds from the path"
