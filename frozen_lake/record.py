@@ -8,6 +8,7 @@ hundred.json has the same of 100 lakes, 10 policies on each; this computes it an
     python -m frozen_lake.record
 """
 import json
+import sys
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -28,6 +29,7 @@ from frozen_lake.estimate import (
 from frozen_lake.lake import Lake
 from frozen_lake.learn import learn, task_of
 from frozen_lake.policies import Policy, start_policy
+from nanouft.plumbing.entry import command
 
 WEB = Path(__file__).parent / "web"
 HUNDRED = Path(__file__).parent / "hundred.json"
@@ -130,6 +132,11 @@ def rounded(x: Tensor, digits: int = 5) -> list:
     return json.loads(json.dumps(x.tolist()), parse_float=lambda text: round(float(text), digits))
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     HUNDRED.write_text(json.dumps({name: hundred(name) for name in SETTINGS}) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
