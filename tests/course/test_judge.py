@@ -410,8 +410,9 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
         assert chosen([name]) == (file if name == task.file[:-3] else [name])
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
     assert (chosen(["12"]), chosen(["12b"])) == (["12a"], ["12b"]), "the lessons 12 and 12b"
-    with pytest.raises(UserError, match="there is no task 99"):
-        chosen(["99"])
+    for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
+        with pytest.raises(UserError, match=told):
+            chosen([word])
     assert [*KNOWN][:len(EXERCISES + [*parts.PARTS])] == [*sorted(EXERCISES), *parts.PARTS]
 
 

@@ -153,5 +153,5 @@ def test_docs_have_the_figures_of_the_hundred_lakes():
             assert by_update[f"{policy}: {name}"] == [*map(str, kept[what]["random cell"][0])]
         for (mean, half), told, sign in zip(kept["lead"]["random cell"],
                                             leads[policy][::2], leads[policy][1::2]):
-            assert told == f"{100 * mean:+.3f} ± {100 * half:.3f}".replace("-", "−")
+            assert told == f"{100 * mean:+.3f}\u00a0±\u00a0{100 * half:.3f}".replace("-", "−")
             assert sign == ("✓" if mean > half else "✗" if mean < -half else "?")
