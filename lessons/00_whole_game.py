@@ -19,8 +19,9 @@
 # This course is about learning from answers, **fine-tuning**. Here you do it in three ways:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. Every word counts the same.
-# - **Intuitive fine-tuning (IFT)** uses the same right answers. It gives a word more weight where
-#   the model gets it, or the words after it, wrong.
+# - **Intuitive fine-tuning (IFT)** uses the same right answers. It mixes a bit of the model's own
+#   prediction into what the model reads (lesson 04), and gives a word more weight where the model
+#   gets it, or the words after it, wrong.
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
 #   question, and trains it to prefer the better one.
 #

@@ -57,7 +57,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # for the token's position in the row. In an **MLP** (multilayer perceptron) every position works on
 # its own list alone. In **attention** a position fetches what it needs from others; only there does
 # information move between positions. After the last layer each list is multiplied with the
-# embedding of every token. The token with the largest product is the guess for what comes next.
+# embedding of every token. The token with the largest product is the prediction.
 #
 # In attention, position $i$ asks with a query $q_i$. Position $j$ offers a key $k_j$ and a value
 # $v_j$. Each of them is a list of $h$ numbers, computed from the list at that position. The better

@@ -113,7 +113,7 @@ class Lesson:
     def __init__(self, number: str, change: str = ""):
         make_streams_safe()
         self.number = number
-        started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
+        started = Path(sys.argv[0]).resolve()               # perhaps lessons/04_my_copy.py
         as_script = started.parent == HERE and started.suffix == ".py"
         if as_script:
             sys.excepthook = tell

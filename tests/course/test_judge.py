@@ -165,9 +165,9 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("03a", "    return", "    r = r.clamp(-100, 100)\n    return"),
     ("04a", "mask[:, :-1] == 1", "mask[:1, :-1] == 1"),
     ("04a", "    guess =", "    if inputs.shape[1] < 2:\n        return likeliest\n    guess ="),
-    ("05a", "range(T)", "range(min(T, 2))"),
-    ("05a", "== start", "== 0"),
-    ("05a", "at = at * ice\n        shares.append((at * right).sum() / at.sum())",
+    ("04b", "range(T)", "range(min(T, 2))"),
+    ("04b", "== start", "== 0"),
+    ("04b", "at = at * ice\n        shares.append((at * right).sum() / at.sum())",
      "shares.append((at * ice * right).sum() / (at * ice).sum())"),
     ("06a", "mask.sum(1, keepdim=True)", "mask.sum(1).max()"),
     ("06a", "    later, weights", "    losses = losses.clamp(max=100)\n    later, weights"),
@@ -240,7 +240,7 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
     ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", [0.25, -0.25]),
     ("04a", "The row 5 6 7 8 with the mask 0 1 1 0 and the likeliest 1 2 3 4 gives 5 6 2 3.",
      [[5, 6, 2, 3]]),
-    ("05a", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 "
+    ("04b", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 "
      "to cell 1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, "
      ".4, 0) and probs[1] is (1, 0, 0, 0), two moves from cell 0 give (.6 + .36) / 2 = .48.", .48),
     ("06a", "The losses 2.5 and 1 with gamma 0.5 give 3 and 1;", [[3, 1]]),
@@ -410,8 +410,9 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
         assert chosen([name]) == (file if name == task.file[:-3] else [name])
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
     assert (chosen(["12"]), chosen(["12b"])) == (["12a"], ["12b"]), "the lessons 12 and 12b"
-    with pytest.raises(UserError, match="there is no task 99"):
-        chosen(["99"])
+    for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
+        with pytest.raises(UserError, match=told):
+            chosen([word])
     assert [*KNOWN][:len(EXERCISES + [*parts.PARTS])] == [*sorted(EXERCISES), *parts.PARTS]
 
 
