@@ -16,7 +16,7 @@
 # ## Guess
 # The base ends almost none of its lists. SFT on perfect lists that all end with `<|end|>` teaches
 # it to end every new one. We train it on the same lists with the loss of the released code. What
-# percentage of the new lists does it end then? Write down a number from 0 to 100.
+# percentage of the new lists does it end then? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -202,7 +202,7 @@ lesson.compare(ending["IFT released"], "%")
 # `CHANGE = "undivided"` skips the division by the mean, while gradient still flows through the
 # weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. What is its derivative
 # with respect to $b$ at $b=0$, where must the equilibrium be, and what percentage of the lists will
-# end? Write down a number from 0 to 100.
+# end? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #

@@ -23,7 +23,7 @@
 #
 # The copy has a probability of 17 %. One step of GRPO praises the first answer and blames the other
 # three, and the copy falls to 2 %. Now take this step without blame: only the first answer is
-# pushed. What is the probability of the copy now, in %? Write down a number from 0 to 100.
+# pushed. What is the probability of the copy now, in %? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -91,26 +91,28 @@ def after_step(k: int, A):
 
 uneven = [k for k in range(100) if R[k].amax() == 1 and R[k].amin() == 0]
 one = next(k for k in uneven if "green hammer brown" in exam[k].prompt[0].text)
-logp = {"before": {k: logp_of(base, k)[0].detach() for k in uneven},
+logp = {"base": {k: logp_of(base, k)[0].detach() for k in uneven},
         "all four": {k: after_step(k, A[k]) for k in uneven},
         "only praise": {k: after_step(k, A[k].clamp(min=0)) for k in uneven}}
-chance = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
-print(exam[one].prompt[0].text, "\nscore advantage", *(f"{name:>14}" for name in chance))
+prob = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
+print(f"{exam[one].prompt[0].text} Probability of each answer in the base, and after a step with ...")
+print("score advantage", *(f"{name:>14}" for name in prob))
 for j in range(SAMPLES):
     at = SAMPLES * one + j
     print(f"{R[one, j]:5.2f} {A[one, j]:+9.2f} ",
-          *(f"{x[one][j]:12.1f} %" for x in chance.values()),
+          *(f"{x[one][j]:12.1f} %" for x in prob.values()),
           tok.decode(targets[at][mask[at] == 1].tolist())[:36])
-own = (logp["all four"][one] - logp["before"][one])[2][mask[SAMPLES * one + 2] == 1]
+own = (logp["all four"][one] - logp["base"][one])[2][mask[SAMPLES * one + 2] == 1]
 print("change in log p of the third answer's first tokens:",
       [round(x, 1) for x in own[:3].tolist()])
-wrong = {name: torch.cat([x[k][R[k] == 0] for k in uneven]) for name, x in chance.items()}
-wrong = {name: x[wrong["before"] > 5].mean().item() for name, x in wrong.items()}
-print(f"mean probability of wrong answers (above 5 % before), {len(uneven)} groups:",
-      ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()))
+wrong = {name: torch.cat([x[k][R[k] == 0] for k in uneven]) for name, x in prob.items()}
+wrong = {name: x[wrong["base"] > 5].mean().item() for name, x in wrong.items()}
+print("mean probability of wrong answers, of those above 5 % in the base:",
+      ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()), f"({len(uneven)} groups)")
 equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
 still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
-print(f"{len(equal)} of 100 groups have zero variance; largest change in five: {still:.2f}")
+print(f"{len(equal)} of 100 groups have zero variance; after a step on one of them no log p has "
+      f"changed by more than {still:.2f}")
 
 # %% [markdown]
 # ## Twenty steps
@@ -139,16 +141,16 @@ runs = {"all four": run("all four", lambda A: A),
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
-draw.bars(left, {name: x[one] for name, x in chance.items()},
+draw.bars(left, {name: x[one] for name, x in prob.items()},
           [f"score\n{x:.2f}" for x in R[one].tolist()], "One step, four answers", "probability, %")
 draw.lines(right, range(0, STEPS + 1, 4), runs, "Twenty steps", "step",
            "mean score of 100 other prompts")
 lesson.picture(fig)
 assert still == 0, "a zero-variance group has no gradient"
 assert CHANGE or min(runs["all four"][-1], runs[half][-1]) > runs[half][0] + 0.1, "scores suffice"
-assert wrong["only praise"] < 0.85 * wrong["before"], "praise for one makes the others rarer"
+assert wrong["only praise"] < 0.85 * wrong["base"], "praise for one makes the others rarer"
 lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
-    chance["only praise"][one][3].item(), "%")
+    prob["only praise"][one][3].item(), "%")
 
 # %% [markdown]
 # ## What happened
@@ -168,7 +170,7 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 #
 # ## Change one thing
 # With `CHANGE = "blame"` the second model trains on negative advantages only. The base scores 0.42
-# on the other prompts. And this model after twenty steps? Write down a number from 0 to 1.
+# on the other prompts. And this model after twenty steps? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #

@@ -178,7 +178,8 @@ class Lesson:
         print(question.text + "\n")
         with suppress(EOFError, RuntimeError):              # nobody watches, or no input at all
             for _ in range(2):
-                guess = question.plain(input(f"Your guess ({kind}; Enter to continue without one): "))
+                asked = f"Your guess ({kind}; Enter to continue without one): "
+                guess = question.plain(input(asked))
                 if question.valid(guess):
                     print(f"Your guess is {guess}.")
                     return question.keep(guess)

@@ -368,14 +368,19 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, part, inst
 
 
 COMMON = [      # task, part of the right program, what is wrong there, the sentence, what is shown
-    ("02a", "return mask[1:]", "return mask", "one number too long", "gives [0, 1, 1], length 3\n    expected [1, 1], length 2"),
+    ("02a", "return mask[1:]", "return mask", "one number too long",
+     "gives [0, 1, 1], length 3\n    expected [1, 1], length 2"),
     ("02a", "int(speaker ==", 'int(token == "end" or speaker ==', 'may say "end", too', ""),
     ("00a", "range(len(chosen))", "range(min(len(chosen), len(rejected)))", "as zip does", ""),
     ("02a", "for token in tokens:", "for token in [None, *tokens[1:]]:", "header at index 0", ""),
+    ("02a", "return mask[1:]",
+     "last = max([0, *(i for i, x in enumerate(tokens) if x == 'assistant')])\n"
+     "    return [x * (i >= last) for i, x in enumerate(mask)][1:]", "Only the last turn", ""),
     ("12a", "keepdim=True) + 1e-4", "keepdim=True, unbiased=False) + 1e-4", "ddof=1", ""),
     ("12a", "* R.shape[1] / (R.shape[1] - 1)", "* (1 - 1 / R.shape[1])", "upside down", ""),
-    ("07a", "= now - ref\n    h = beta * (chosen - rejected)", "= beta * now - ref\n    h = chosen - "
-     "rejected", "A bracket is missing", "gives as result 1 of 2 torch.tensor([-1.3])"),
+    ("07a", "= now - ref\n    h = beta * (chosen - rejected)",
+     "= beta * now - ref\n    h = chosen - rejected", "A bracket is missing",
+     "gives as result 1 of 2 torch.tensor([-1.3])"),
     ("07a", "beta * (chosen - rejected)", "beta * chosen - rejected", "A bracket is missing", ""),
     ("07a", "-F.logsigmoid(h)", "(-F.logsigmoid(h)).mean()", "Give one for each pair.",
      "one number\n    expected torch.tensor(["),
@@ -385,7 +390,7 @@ COMMON = [      # task, part of the right program, what is wrong there, the sent
     ("03a", "return p", "return -p", "The sign is wrong", "torch.tensor([0.5, 0.5])"),
     ("03a", " - (p * r).sum()", "", "makes the other actions less", "torch.tensor([0.5, 0.5])"),
     ("03a", "return p", "return 2 * p", "Each number is 2 times the expected one.", ""),
-    ("04a", "    return guess", "    return guess[:, 1:]", "The first number is missing.", "shape ("),
+    ("04a", "    return guess", "    return guess[:, 1:]", "The first number is missing.", ""),
     ("04a", "    return guess", "    return guess[:, :-1]", "Numbers are missing at the end.", ""),
     ("15a", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
     ("10a", ".argsort()", ".argsort(descending=True)", "throws out the k with the highest", ""),

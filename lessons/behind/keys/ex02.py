@@ -33,9 +33,9 @@ TASKS = {
          "counts only where the assistant speaks."),
         ("for token in tokens:", "for token in [None, *tokens[1:]]:", "The header at index 0 is "
          "missed. It says who speaks, although it is not a target itself."),
-        ("    return mask[1:]", '    header = max(i for i, x in enumerate(["assistant", *tokens]) if '
-         'x == "assistant")\n    mask[:header] = [0] * header\n    return mask[1:]', "Only the last "
-         "turn of the assistant counts. All of them do."),
+        ("    return mask[1:]", "    last = len(tokens) - tokens[::-1].index('assistant') if "
+         "'assistant' in tokens else 0\n    return [0] * (last - 1) + mask[max(1, last):]",
+         "Only the last turn of the assistant counts. All of them do."),
         (" and not header", "", "A header does not count, even that of the assistant."),
         ("and not header))\n", 'and not header))\n        speaker = "" if token == "end" else '
          "speaker\n", 'The assistant may say "end" and go on. It speaks until the next header.')],

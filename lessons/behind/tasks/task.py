@@ -134,8 +134,8 @@ def lesson_of(name: str) -> str:
 
 
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06, 6, ex06 or mine; all for none. Of 12 and 12b, which share
-    a file, 12 means both."""
+    """The tasks that are meant by 06a, 06, 6, ex06 or mine; all for none. 12 means all of ex12.py,
+    12b only those of lesson 12b."""
     which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
     meant = {name: {name, (stem := task.file[:-3]), stem.removeprefix("ex"), lesson_of(name)}
              for name, task in tasks().items()}
