@@ -21,14 +21,13 @@
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. Every token counts the same.
 # - **Intuitive fine-tuning (IFT)** uses the same right answers. In training the model reads a
-#   little of its own prediction in place of each true token (lesson 04), and a token weighs more
+#   little of its own prediction instead of each true token (lesson 04), and a token weighs more
 #   where the model gets it, or the tokens after it, wrong (lesson 06).
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
 #   question, and trains it to prefer the better one.
 #
-# All take the same number of steps. DPO is often given a small learning rate, so it is trained
-# twice: at an eighth of the others' learning rate, and at theirs. Every answer in the training data
-# ends with `<|end|>`.
+# All take the same number of steps. DPO often gets a small learning rate, so it is trained twice:
+# at an eighth of the others', and at theirs. Every answer in the training data ends with `<|end|>`.
 #
 # ## Guess
 # After SFT and after IFT all answers to new questions stop. Do most of them stop after DPO, too?
@@ -137,8 +136,7 @@ for name, model in models.items():
 # The methods differ in one token. All of them teach the words: in the base 89 % are right, after
 # fine-tuning 97 or 98 %, and 92 % after DPO at the full learning rate. After SFT or IFT every
 # answer stops. After DPO at an eighth of their learning rate only 32 % do, though `<|end|>` closed
-# both answers of every pair. At the full one all stop. Why does DPO need so large a learning rate
-# for a token that it always saw?
+# both answers of every pair. At the full one all stop. Why did DPO hardly learn this token?
 #
 # ## What a loss does to each token
 # A loss can only make the tokens of an answer more or less likely, and its gradient says how hard
@@ -169,7 +167,7 @@ for name in ("sft", "ift", "dpo"):
         pushes[name.upper(), answer] = said, push
 (said, of_sft), (_, of_ift) = pushes["SFT", "answer"], pushes["IFT", "answer"]
 (_, up), (_, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
-none = float("nan")             # the worse answer has its <|end|> in place of the last word
+none = float("nan")             # the worse answer has its <|end|> instead of the last word
 grid = torch.tensor([[*of_sft, none], [*of_ift, none], [*up, none],
                      [*down[:-1], none, none, down[-1]]])
 net = grid[2:].nansum(0, keepdim=True)              # pushes on one token after the same tokens

@@ -15,9 +15,8 @@
 #
 # ## Guess
 # The loss is the **cross-entropy**: minus the natural logarithm of the probability that the model
-# gives to the right next token; its unit is the nat. Training begins at 7.48 nats per token, and
-# the whole model ends at 1.86. What loss does the same run reach without position embeddings?
-# Enter a number from 0 to 8.
+# gives to the right next token, in nats. It falls from 7.48 to 1.86 with the whole model. What loss
+# does the same run reach without position embeddings? Enter a number from 0 to 8.
 
 # %%
 from course import Lesson, progress
@@ -268,15 +267,13 @@ lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 #
 # 5.43 nats, where it has 0.01 with the full row visible. It has learned to copy, and hardly any
 # language; the second picture shows the head that copies. When it talks there is nothing to copy:
-# it repeats the same few words. The whole model could never reach 0.07, because nobody can know
-# what a program will write next.
+# it repeats the same few words. The whole model can never reach 0.07: some words are random.
 #
 # </details>
 #
 # ## Two questions
 # 1. To generate 20 tokens, how often is the model called, and what does it read each time?
-# 2. The loss of the model without a mask is near 0, but not 0. At which position of each row can it
-#    not see its target?
+# 2. The loss of the model without a mask is near 0, but not 0. Where can it not see its target?
 #
 # <details><summary>Answers</summary>
 #

@@ -114,7 +114,7 @@ def loss_of(rule: str):
     return loss
 
 
-labels = {"answer": "SFT", "no end": "SFT, <|end|> not counted", "prompt": "SFT, question counted"}
+labels = {"answer": "SFT", "no end": "<|end|> not counted", "prompt": "question counted"}
 models = {"base": base} | {
     labels[rule]: train(base, loss_of(rule), demos, STEPS, 3e-4, f"SFT, {rule}")
     for rule in ("answer", OTHER)}
@@ -148,9 +148,8 @@ result = {name: evaluate(name, model) for name, model in models.items()}
 # The words do not need `<|end|>` in the loss: with the usual mask 93 % of them are right, without
 # `<|end|>` in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right
 # position, without `<|end|>` only 5 of 40 (12.5 %). The others add numbers that nobody has asked
-# for, and more than half of them then ask a new question, as the base does. The base ended its
-# second sum with `<|end|>`, so it had met this token in pretraining. That may be where the five
-# come from.
+# for, and more than half of them then ask a new question, as the base does. The base knows
+# `<|end|>` from pretraining: it ended its second sum with it. The five may come from there.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
 # output it. In the second run every supervised target was a word, so the model learned that answers
@@ -177,8 +176,7 @@ lesson.compare(result[labels[OTHER]][0] if CHANGE else stop, "%")
 #
 # 95 % of the words are right, and all answers stop, so this small world loses nothing. In the
 # printed row 10 of 20 pushes go into the question, but the questions of NanoWorld are short and all
-# alike. Where questions are long and answers short, a step would mostly teach the model to imitate
-# its users.
+# alike. Where questions are long and answers short, the model would mostly learn to imitate users.
 #
 # </details>
 #

@@ -92,8 +92,7 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # Let $b$ rise a little from 0. `<|end|>` has almost no weight, so its own loss costs next to
 # nothing. But the weights keep the mean 1: a higher $b$ moves weight from the hard word to
 # `<|end|>`, and the hard word carries nearly all of $L$. So $L$ falls when `<|end|>` becomes *less*
-# likely, as fast as when the hard word becomes more likely. Only at $b=0.92$ do cost and gain
-# cancel.
+# likely, as fast as when the hard word becomes more likely. Only at $b=0.92$ do the two cancel.
 #
 # ## One real response, and a prediction
 # Open lists are such a case. The prompt does not say which three animals to name, so these words
@@ -195,8 +194,7 @@ lesson.compare(ending["IFT released"], "%")
 # the loss of `<|end|>` settles at 1.44 nats; the calculation predicted 1.40.
 #
 # At 1.44 nats `<|end|>` still has probability 0.24. But most of the rest goes to `<|user|>`, which
-# began the next prompt in the pretraining text. Greedy decoding takes the likeliest token, so no
-# list ends.
+# began the next prompt in the pretraining text, and greedy decoding takes the likeliest token.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` skips the division by the mean, while gradient still flows through the

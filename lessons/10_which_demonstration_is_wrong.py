@@ -155,8 +155,7 @@ lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 # %% [markdown]
 # ## What happened
 # **The weight works.** In the picture nearly all answers below the diagonal are wrong: the helper
-# finds them less likely than the policy does. So weighted, PoFT reaches a mean score of 71 %, SFT
-# 58 %.
+# finds them less likely than the policy does. PoFT's mean score is 71 %, that of SFT 58 %.
 #
 # **The cost is a helper, and it can do more.** As a filter it brings SFT to 78 %, as far as
 # knowing the right answers (77 %). PoFT's weight is soft: 0.56 on average for right answers and

@@ -154,7 +154,7 @@ draw.lines(left, steps, {"reward": list(liked.values())},
 draw.lines(right, steps, {"all tasks": [by_skill[n].mean() for n in SIZES],
                           "unknown": [by_skill[n][2] for n in SIZES],
                           "fact": [by_skill[n][3] for n in SIZES]},
-           f"... and the exact score goes from {start:.0f} to {end:.0f} %", "log2 n of best-of-n",
+           f"The exact score: {start:.0f} to {end:.0f} %", "log2 n of best-of-n",
            "exact score, %", ylim=(-3, 103))
 lesson.picture(fig)
 rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))
@@ -181,8 +181,7 @@ lesson.compare(end, "points")
 # `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
 # its start there: it looks for exactly those answers on which the model is wrong, and these are
 # rare among pairs. So test a reward model on each task, and keep a score that plays no part in the
-# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes of
-# reward model.
+# search, or a person who reads the answers. Gao et al. measured this for many sizes of model.
 #
 # Training a policy on this reward is a search as well, so methods such as PPO add a KL penalty. DPO
 # has no reward model but the same pairs, so it can learn the same mistake: in lesson 14, trained

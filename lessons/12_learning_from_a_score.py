@@ -95,7 +95,7 @@ logp = {"base": {k: logp_of(base, k)[0].detach() for k in uneven},
         "all four": {k: after_step(k, A[k]) for k in uneven},
         "only praise": {k: after_step(k, A[k].clamp(min=0)) for k in uneven}}
 prob = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
-print(f"{exam[one].prompt[0].text} Probability of each answer in the base, and after a step with ...")
+print(exam[one].prompt[0].text, "Probability of each answer in the base, and after a step with ...")
 print("score advantage", *(f"{name:>14}" for name in prob))
 for j in range(SAMPLES):
     at = SAMPLES * one + j
@@ -165,8 +165,7 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # costs as much sampling as any other, and 45 of the 100 groups are such.
 #
 # **After twenty steps** the mean score on other prompts is 0.72, with only praise 0.70, up from
-# 0.42. On the three other sets all pushes reach 0.69 to 0.73; only praise is 0.01, 0.02 and 0.08
-# lower.
+# 0.42. On the three other sets it is 0.69 to 0.73; only praise is 0.01, 0.02 and 0.08 lower.
 #
 # ## Change one thing
 # With `CHANGE = "blame"` the second model trains on negative advantages only. The base scores 0.42

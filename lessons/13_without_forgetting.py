@@ -17,9 +17,8 @@
 #   model, and lets the base continue.
 #
 # ## Guess
-# The base, never fine-tuned, has to begin each answer with the first token of SFT's, and then
-# continues by itself. What percentage of SFT's gain on unknown names does this give? Enter a number
-# from 0 to 100.
+# The base, never fine-tuned, has to begin each answer with the first token of SFT's, and continues
+# by itself. What percentage of SFT's gain on unknown names is this? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train

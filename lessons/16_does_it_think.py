@@ -138,20 +138,18 @@ if not CHANGE:
     fig, ax = draw.panels()
     draw.bars(ax, {name: [before[task][k] for task in TASKS]
                    for k, name in ((1, "with steps"), (2, "direct"))}, list(TASKS.values()),
-              f"Before GRPO steps bring {gain['sum']:+.0f} points in the sums, "
-              f"{gain['reverse']:+.0f} in the reversals", "right answers, %")
+              "Before GRPO steps help in the sums and hurt in the reversals", "right answers, %")
     lesson.picture(fig, "delta")
 
 # %% [markdown]
-# Steps help in the sums and hurt in the reversals. So they should spread in one task and vanish in
-# the other.
+# Steps help in the sums and hurt in the reversals. So they should spread in one and vanish in one.
 #
 # ## Reward the last word
 # GRPO starts from this model once for each task, with the loop of `nanouft/simple.py`.
 
 # %%
 def learn(task: str):
-    """(the model after GRPO, the share of answers with steps in each of its steps, in per cent)."""
+    """(the model after GRPO, the share of answers with steps in each of its steps, in %)."""
     model, curve = copy.deepcopy(start), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
     rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(task,))
@@ -203,8 +201,7 @@ else:
 #
 # **Reversals.** With steps 60 % are right, but directly 82: the benefit is -22 points. The last
 # word is simply the first word of the question, and each extra word may be wrong. So GRPO takes the
-# steps from 27 to 0 %, and 100 % are right instead of 76. Shorter answers alone are no sign of a
-# bug: right code produces them.
+# steps from 27 to 0 %, and 100 % are right instead of 76. Shorter answers need not be a bug.
 #
 # Other causes look the same. If `--max-new` cuts long answers off before their result, they are
 # never rewarded and vanish. And GRPO divides the advantage of an answer by its number of tokens, so

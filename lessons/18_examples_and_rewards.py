@@ -18,8 +18,7 @@
 # **hallucination**. Of its sampled answers about these 10 % are "I do not know.", and only this
 # scores 1. After 24 steps of GRPO it refuses on nearly all of them. CHORD takes the same steps and
 # reads 16 demonstrations in each. All are right, but none is about an unknown creature: they sort
-# words and tell facts. On what percentage of the unknown creatures does it refuse? Enter a number
-# from 0 to 100.
+# words and tell facts. On what percentage of these does it refuse? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -134,15 +133,13 @@ print(f"{'mean':5}", *(f"{x:8.2f} %" for x in other.values()), "I do not know. (
 
 # %% [markdown]
 # ## Twenty-four steps
-# Each run begins at the base, with the same learning rate; the figures are means over three seeds,
-# which draw prompts and demonstrations anew. The last column is the cost: **false refusals**, in %
-# of the known creatures.
+# Each run begins at the base, with the same learning rate; figures are means over three seeds,
+# which draw prompts and demonstrations anew. The cost is **false refusals**, % of known creatures.
 
 # %%
 def run(name: str, weights: list, seed: int):
     """Scores of 120 new questions after training, the probability of a refusal on the way, and the
-    groups with non-zero advantage in each third of the steps, in %: unknown creatures, then
-    known."""
+    % of groups with non-zero advantage in each third of the steps, of both kinds of creatures."""
     prompts, shown = data(seed)
     steps, path, uneven = itertools.count(), [], []
 
@@ -221,8 +218,7 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # **Scores have a cost, too.** GRPO refuses on 91 % of the known creatures, although that scores 0.
 # In most of their groups no answer is right, so nothing pushes the refusal down: 44 % have a
-# non-zero advantage in the first third, 20 in the last. The groups about unknown creatures push it
-# up. So neither method will do.
+# non-zero advantage in the first third, 20 in the last. The other groups push it up.
 #
 # On seeds 2 to 6, which chose nothing here, CHORD ends at 0, GRPO at 68 to 100.
 #
@@ -233,9 +229,8 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # ## Change one thing
 # With `CHANGE = "one"` one of the sixteen demonstrations in each step is about an unknown creature:
-# 24 times "I do not know." among 384. After SFT on these demonstrations the model answers so for
-# 8 % of the unknown creatures. For what percentage does it after CHORD? Enter a number from 0 to
-# 100.
+# 24 times "I do not know." among 384. SFT on these refuses on 8 % of the unknown creatures. What
+# percentage does CHORD reach? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #

@@ -36,9 +36,12 @@ def panels(rows: int = 1, columns: int = 1, **how):
 def looks(names) -> list[dict]:
     """Colour, mark and kind of line of each name: those of the method that it mentions, else the
     next colour of SERIES. Of several names with the same look the second is dashed or dotted."""
-    seen, out, others = [], [], itertools.cycle(SERIES)
-    for name in names:
-        look = method_look(name) or {"color": next(others), "marker": "", "linestyle": "-"}
+    methods = [method_look(name) for name in names]
+    taken = [look["color"] for look in methods if look]
+    others = itertools.cycle(ink for ink in SERIES if ink not in taken)
+    seen, out = [], []
+    for of_method in methods:
+        look = of_method or {"color": next(others), "marker": "", "linestyle": "-"}
         while (look["color"], look["linestyle"]) in seen and look["linestyle"] != STYLES[-1]:
             look = look | {"linestyle": STYLES[STYLES.index(look["linestyle"]) + 1]}
         seen.append((look["color"], look["linestyle"]))

@@ -158,7 +158,7 @@ WALK = [        # lesson and flags, in turn; what is said, or why not; what is k
      "Guess first: python .*15_ppo.py --guess 100 .* none", {}),
     ("15 --guess none", "Then change one thing: python .*15_ppo.py --change \"high\"\n", {}),
     ("15 --guess 700", "a number from 0 to 100", {}),
-    ("15 --guess '1.5 %'", "Your guess: 1.5. Result: 0.3 % (you were off by 1.2).", ONCE),
+    ("15 --guess '1.5 %'", "Your guess: 1.5. Result: 0.3 % .you were off by 1.2.\\.", ONCE),
     ("15", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
     ("15 --guess 0.4", "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not.", ONCE),
     ("15 --guess none", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
