@@ -123,7 +123,7 @@ def look(model, task: str) -> list[float]:
     _, right, steps = sample(model, rows, seed=1)
     kinds = steps, right[steps == 1], right[steps == 0], right.flatten()
     shares = [100 * x.mean().item() for x in kinds]
-    cells = [f"{x:.0f} %" if len(n) > 9 or n is steps else f"({len(n)} answers)"
+    cells = [f"{x:.0f} %" if len(n) > 9 or n is steps else f"(n = {len(n)})"
              for x, n in zip(shares, kinds)]                    # of so few a share means little
     print(f"{TASKS[task]:<12}" + "".join(f"{x:>17}" for x in cells))
     return shares[:3]

@@ -25,6 +25,8 @@ STYLES = ("-", "--", ":", "-.")
 UP, DOWN = colours.UP.light, colours.DOWN.light
 INKS = (colours.look("sft").light, colours.SOFT.light)
 SERIES = (INKS[0], "#b07d00", "#c2255c")    # far apart in hue and in brightness
+PUSHES = {"praise": {"color": UP, "marker": "^", "linestyle": "-"},
+          "blame": {"color": DOWN, "marker": "v", "linestyle": "-"}}
 UP_AND_DOWN = LinearSegmentedColormap.from_list("push", [DOWN, "white", UP])
 
 
@@ -53,6 +55,8 @@ def method_look(name: str) -> dict | None:
     """"lists, IFT released" -> the look of IFT as released; None if no method is named."""
     words = re.findall(r"\w+", name.lower().replace("online ", "online_"))
     for word, after in zip(words, words[1:] + [""]):
+        if word in PUSHES:
+            return PUSHES[word]
         if colours.family(word):
             return colours.line(f"{word} {after}" if after == "released" else word)
     return None

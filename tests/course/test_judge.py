@@ -380,7 +380,7 @@ COMMON = [      # task, part of the right program, what is wrong there, the sent
     ("12a", "* R.shape[1] / (R.shape[1] - 1)", "* (1 - 1 / R.shape[1])", "upside down", ""),
     ("07a", "= now - ref\n    h = beta * (chosen - rejected)",
      "= beta * now - ref\n    h = chosen - rejected", "A bracket is missing",
-     "gives as result 1 of 2 torch.tensor([-1.3])"),
+     "gives as result 1 of 2: torch.tensor([-1.3])"),
     ("07a", "beta * (chosen - rejected)", "beta * chosen - rejected", "A bracket is missing", ""),
     ("07a", "-F.logsigmoid(h)", "(-F.logsigmoid(h)).mean()", "Give one for each pair.",
      "one number\n    expected torch.tensor(["),

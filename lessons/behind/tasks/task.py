@@ -284,7 +284,7 @@ def differ(what: str, got, wanted, measure: Measure) -> str:
     """Both values in words if they differ; of several results the first that does, and of a large
     tensor the first number."""
     if len(parts_of(wanted)) > 1 and isinstance(got, list) and len(got) == len(wanted):
-        return next(filter(None, (differ(f"{what} as result {k} of {len(wanted)}", *pair, measure)
+        return next(filter(None, (differ(f"{what} as result {k} of {len(wanted)}:", *pair, measure)
                                   for k, pair in enumerate(zip(got, wanted), 1))), "")
     try:
         x, y = as_tensor(got).double(), as_tensor(wanted).double()
