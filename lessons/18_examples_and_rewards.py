@@ -17,8 +17,8 @@
 # answer about creatures that nobody knows (**unknown entities**), where any other answer would be a
 # **hallucination**. Of its sampled answers about these 10 % are "I do not know.", and only this
 # scores 1. After 24 steps of GRPO it refuses on nearly all of them. CHORD takes the same steps and
-# reads 16 demonstrations in each. All are right, but none is about an unknown creature: they sort
-# words and tell facts. On what percentage of these does it refuse? Enter a number from 0 to 100.
+# reads 16 demonstrations in each. All are right: they sort words and tell facts. None is about an
+# unknown creature. On what percentage of these does it refuse? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train

@@ -1,7 +1,7 @@
 """Is your program right? If not: which test fails, and is it a common mistake?
 
     python -m lessons check                     # your progress, and what comes next
-    python -m lessons check 06a                 # an exercise; 06: those of a lesson
+    python -m lessons check 12a                 # an exercise; 12: all those of ex12.py
     python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
     python -m lessons check 06a --folder .      # your files of the folder in which you are
@@ -9,7 +9,7 @@
 
 Write into lessons/exercises: ex06.py, mine.py, psft.py. Each run draws new test cases and compares
 your program with the reference solution in behind/keys. You see the smallest failing case and, if
-one or two common mistakes together explain all your results, their names. Any style will do: only
+one or two common mistakes explain all your results, a sentence about each. Any style will do: only
 results are compared, and gradients only where the task says that they flow. A part of mine.py
 replaces ours in nanouft/simple.py. The exit code is 0 if everything you asked for is right.
 
