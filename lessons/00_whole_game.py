@@ -269,13 +269,11 @@ else:
 # </details>
 #
 # A push belongs to one token of one answer in one step. SFT and IFT push very differently here, yet
-# their models score nearly the same on these lists. Pushes suggest what a method may do to a model.
-# Only the model's own answers show what it did.
+# their models score nearly the same. Pushes suggest what a method may do; answers show what it did.
 #
 # ## Exercise
 # - **00a** `net_push(chosen, rejected)` of `lessons/exercises/ex00.py`: which pushes of DPO are
-#   left once equal tokens after equal tokens have cancelled? `python -m lessons check 00` says
-#   whether yours is right, and if not, what it does instead.
+#   left, as in the picture's last line? `python -m lessons check 00` tests your function.
 #
 # **In your own program**, which begins in lesson 02, the part `train` is a loop like the one above.
 #

@@ -32,8 +32,7 @@ CHANGE = lesson.change
 # state**, is multiplied by one learned vector. Its loss is the model of Bradley and Terry from
 # lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number is added to both rewards nothing changes. So a
 # reward has no zero point, and only differences between answers to one prompt count. The sigmoid
-# is the probability that the model gives to the right order. If it is right on 80 % of the pairs to
-# which it gives 80 %, and so on, it is **calibrated**.
+# is a probability: a **calibrated** model is right on 80 % of the pairs to which it gives 80 %.
 #
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
 # takes 45 steps at batch size 32, three epochs of 480 pairs of a right and a wrong answer. As is

@@ -111,8 +111,7 @@ print("mean probability of wrong answers, of those above 5 % in the base:",
       ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()), f"({len(uneven)} groups)")
 equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
 still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
-print(f"{len(equal)} of 100 groups have zero variance; after a step on one of them no log p has "
-      f"changed by more than {still:.2f}")
+print(f"{len(equal)} of 100 groups have zero variance; a step on one changes log p by {still:.2f}")
 
 # %% [markdown]
 # ## Twenty steps

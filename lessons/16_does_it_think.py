@@ -178,9 +178,9 @@ for task in TASKS:
 fig, ax = draw.panels()
 means = {TASKS[task]: [sum(curve[k:k + 4]) / 4 for k in range(0, STEPS, 4)]     # of four steps
          for task, curve in curves.items()}
-draw.lines(ax, range(4, STEPS + 1, 4), means,
-           "Steps spread for the sums and vanish for the reversals", "step of GRPO",
-           "answers with steps, %", ylim=(-3, 103))
+title = "GRPO finds no steps" if CHANGE else "Steps spread for the sums and vanish for reversals"
+draw.lines(ax, range(4, STEPS + 1, 4), means, title, "step of GRPO", "answers with steps, %",
+           ylim=(-3, 103))
 lesson.picture(fig)
 if CHANGE:
     lesson.compare(after["sum"][0], "%")
