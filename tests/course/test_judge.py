@@ -367,6 +367,48 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, part, inst
     assert words in said.splitlines()[-1] and "And: " not in said, said
 
 
+COMMON = [      # task, part of the right program, what is wrong there, the sentence, what is shown
+    ("02a", "return mask[1:]", "return mask", "one number too long",
+     "gives [0, 1, 1], length 3\n    expected [1, 1], length 2"),
+    ("02a", "int(speaker ==", 'int(token == "end" or speaker ==', 'may say "end", too', ""),
+    ("00a", "range(len(chosen))", "range(min(len(chosen), len(rejected)))", "as zip does", ""),
+    ("02a", "for token in tokens:", "for token in [None, *tokens[1:]]:", "header at index 0", ""),
+    ("02a", "return mask[1:]",
+     "last = max([0, *(i for i, x in enumerate(tokens) if x == 'assistant')])\n"
+     "    return [x * (i >= last) for i, x in enumerate(mask)][1:]", "Only the last turn", ""),
+    ("12a", "keepdim=True) + 1e-4", "keepdim=True, unbiased=False) + 1e-4", "ddof=1", ""),
+    ("12a", "* R.shape[1] / (R.shape[1] - 1)", "* (1 - 1 / R.shape[1])", "upside down", ""),
+    ("07a", "= now - ref\n    h = beta * (chosen - rejected)",
+     "= beta * now - ref\n    h = chosen - rejected", "A bracket is missing",
+     "gives as result 1 of 2: torch.tensor([-1.3])"),
+    ("07a", "beta * (chosen - rejected)", "beta * chosen - rejected", "A bracket is missing", ""),
+    ("07a", "-F.logsigmoid(h)", "(-F.logsigmoid(h)).mean()", "Give one for each pair.",
+     "one number\n    expected torch.tensor(["),
+    ("07a", "    return h, -F.logsigmoid(h)", "    h, -F.logsigmoid(h)", "",
+     "gives None; is a `return` missing?\n    expected ["),
+    ("07a", "-F.logsigmoid(h)", "F.logsigmoid(h)", "The sign is wrong", ""),
+    ("03a", "return p", "return -p", "The sign is wrong", "torch.tensor([0.5, 0.5])"),
+    ("03a", " - (p * r).sum()", "", "makes the other actions less", "torch.tensor([0.5, 0.5])"),
+    ("03a", "return p", "return 2 * p", "Each number is 2 times the expected one.", ""),
+    ("04a", "    return guess", "    return guess[:, 1:]", "The first number is missing.", ""),
+    ("04a", "    return guess", "    return guess[:, :-1]", "Numbers are missing at the end.", ""),
+    ("15a", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
+    ("10a", ".argsort()", ".argsort(descending=True)", "throws out the k with the highest", ""),
+    ("10a", "(trust * wrong).sum() / trust.sum()", "(trust * wrong).sum() / len(r)",
+     "Divide by the sum of all its pushes.", "")]
+
+
+@pytest.mark.parametrize("name, part, instead, sentence, shown", COMMON)
+def test_an_ordinary_mistake_has_its_sentence_and_a_case_that_shows_it(name, part, instead,
+                                                                       sentence, shown, tmp_path):
+    """Of two numbers or more: one number, or none, shows neither a shift nor a sign."""
+    source = KNOWN[name].source
+    assert part in source
+    said = told(name, HEAD + source.replace(part, instead), tmp_path)
+    assert re.match(r" +Passes \d+ of \d+ tests\. Smallest failing case:\n", said)
+    assert shown in said and sentence in said.splitlines()[-1], said
+
+
 TYPED = "from torch import Tensor\n" + HEAD
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
@@ -377,7 +419,7 @@ LINES = [       # task, program, what is said
     ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
     ("02a", "from lessons.behind.keys import ex02\ndef response_mask(x):\n"
-     "    return [ex02.response_mask(x)]", ", of the shape ("),
+     "    return [ex02.response_mask(x)]", ", shape (1, "),
     ("01a", "import torch.nn.functional as F\nf = F.scaled_dot_product_attention\n"
      "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
     ("01a", "from lessons.behind.keys import ex01\ndef attention(q, k, v):\n"
@@ -387,7 +429,7 @@ LINES = [       # task, program, what is said
     ("log_ratio", TYPED + getsource(simple.log_ratio).replace(".detach()", ""),
      "reaches the reference as well"),
     ("padded", TYPED + getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]"),
-     "    the mask is no tensor of floats\nEND"),
+     "    the mask is not a tensor of floats\nEND"),
     # a constant that a file changes stays ours, and so does a file of ours with its name
     ("una_loss", TYPED + "from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()"
      "\n" + getsource(simple.una_loss).replace("BETA", "5.0").replace("log_", "simple.log_"),
@@ -409,7 +451,7 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
         assert chosen([task.file[:-3]]) == file
         assert chosen([name]) == (file if name == task.file[:-3] else [name])
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
-    assert (chosen(["12"]), chosen(["12b"])) == (["12a"], ["12b"]), "the lessons 12 and 12b"
+    assert (chosen(["12"]), chosen(["12b"])) == (["12a", "12b"], ["12b"]), "a file, a lesson"
     for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
         with pytest.raises(UserError, match=told):
             chosen([word])
@@ -455,7 +497,7 @@ FILES = {       # of one folder
     "neighbour_of_ex12.py": KNOWN["12a"].source,
     "ex14.py": "def seeds_needed(*given):\n    return -1\n"}
 ASKED = {       # words of the command, what is said: of many wrong cases the smallest is shown
-    "14a --seed 5": ["Right in 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
+    "14a --seed 5": ["Passes 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
     "02a": ["You stopped it by Ctrl-C\n    line 2: raise"],
     "12a 12b 3": ["12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
                   f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"]}
@@ -468,7 +510,7 @@ def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_ar
         (tmp_path / name).write_text(text)
     assert command(check.main, ["12a", "--folder", str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert "go there and type --folder . (python -m lessons grade runs" in told.err
+    assert "change to that folder and use --folder . (python -m lessons grade runs" in told.err
     assert "12a" not in told.out
     monkeypatch.chdir(tmp_path)
     for words, wanted in ASKED.items():
