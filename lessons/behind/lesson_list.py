@@ -1,7 +1,7 @@
 """Which lessons there are: README's list by subject, and the table of lessons/README.md with what
 each is about, its papers and its minutes. `python -m lessons methods` writes both.
 
-SUBJECTS is the only list of lessons; a copy beside them, such as lessons/05_my_copy.py, can be run
+SUBJECTS is the only list of lessons; a copy beside them, such as lessons/04_my_copy.py, can be run
 but is not counted as one. All else is read from the first lines of each lesson.
 """
 import ast
@@ -11,12 +11,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 SUBJECTS = {                            # README's list
     "Basics": "00_whole_game 01_a_model_that_talks 02_which_tokens_count",
-    "IFT": "03_language_as_a_walk 04_models_own_guess 05_better_estimate 06_what_follows_weighs",
+    "IFT": "03_language_as_a_walk 04_models_own_guess 06_what_follows_weighs",
     "Preferences": "07_pairs_in_place_of_a_reward 08_relatives_of_dpo",
     "UNA, UFT, PoFT": "09_one_number_for_an_answer 10_which_demonstration_is_wrong",
     "Rewards": "11_searching_with_a_reward 12_learning_from_a_score 12b_old_answers 15_ppo "
                "16_does_it_think 18_examples_and_rewards",
     "Judging results": "13_without_forgetting 14_would_you_publish_this 17_a_real_model"}
+MERGED = {                      # what 5.1 had, and where it is now
+    "05": "Lesson 05 is part of lesson 04 now, and exercise 05a is 04b: "
+          "python lessons/04_models_own_guess.py"}
 NAMES = sorted(" ".join(SUBJECTS.values()).split())
 LESSONS = [HERE / f"{name}.py" for name in NAMES]
 

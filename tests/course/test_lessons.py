@@ -29,7 +29,7 @@ from test_equations import known, step
 
 from lessons import course
 from lessons.behind.classroom import course_state
-from lessons.behind.lesson_list import LESSONS, NUMBERS, number_of
+from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, number_of
 from lessons.behind.tasks import submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
@@ -49,11 +49,11 @@ ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switc
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76, 8),
-         "05": (0, 0), "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15),
+         "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15),
          "10": (84, 6), "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10),
          "14": (21, 1), "15": (75, 2), "16": "d", "17": (61, 1), "18": (0, 10),
          "00 end": (88, 8), "01 mask": (5.43, 0.6), "02 prompt": (95, 5), "03 table": (100, 3),
-         "04 another": (68, 12), "05 few holes": (5, 1), "06 undivided": (100, 10),
+         "04 another": (68, 12), "06 undivided": (100, 10),
          "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3), "09 large beta": (66, 15),
          "10 noisy": (54, 6), "11 exact": (100, 3), "12 blame": (0.57, 0.08),
          "12b fresh": (0.7, 0.1), "13 rules": (4, 8), "14 unpaired": "b", "15 high": (0, 0.1),
@@ -62,7 +62,7 @@ RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76,
 
 # ---- the text of a lesson ------------------------------------------------------------------------
 def test_no_lesson_is_missing_in_the_list():
-    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
+    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS, *MERGED}
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -145,7 +145,7 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert question.text in said and "After your run" not in said
     lesson.compare(happened, "" if question.choices else "%")
     said = capsys.readouterr().out
-    assert f"Your guess: {answer}. What happened: " in said
+    assert f"Your guess: {answer}. Result: " in said
     kept = Question(lesson.file, change)
     assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
     assert len({Question(NUMBERS[n], c).file for n, c in ASKED}) == len(ASKED)
@@ -158,11 +158,11 @@ WALK = [        # lesson and flags, in turn; what is said, or why not; what is k
      "Guess first: python .*15_ppo.py --guess 100 .* none", {}),
     ("15 --guess none", "Then change one thing: python .*15_ppo.py --change \"high\"\n", {}),
     ("15 --guess 700", "a number from 0 to 100", {}),
-    ("15 --guess '1.5 %'", "Your guess: 1.5. What happened: 0.3 %, 1.2 away.", ONCE),
+    ("15 --guess '1.5 %'", "Your guess: 1.5. Result: 0.3 % .you were off by 1.2.\\.", ONCE),
     ("15", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
     ("15 --guess 0.4", "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not.", ONCE),
     ("15 --guess none", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
-    ("15 --change high --guess 0.5", "Your guess: 0.5. What happened: 0.7 %", ONCE | HIGH),
+    ("15 --change high --guess 0.5", "Your guess: 0.5. Result: 0.7 %", ONCE | HIGH),
     ("16 --change 'no steps shown'", "QUESTION.*--change \"no steps shown\" --guess", ONCE | HIGH)]
 
 
@@ -290,12 +290,12 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
     assert name == "02a" or got.dtype == ours.dtype
     mistake = asked.mistakes[0]
     for wrong in (HEAD + task.source_with(asked, (mistake,)), f"def {asked.name}(:"):
-        with pytest.raises(UserError, match=f"mend {asked.name} in {asked.file} .* nothing was"):
+        with pytest.raises(UserError, match=f"fix {asked.name} in {asked.file} .* nothing was"):
             stub(name, wrong)
     said = capsys.readouterr().out
-    for words in (f"with our {asked.name}; yours ({name}), in {asked.file}, is not begun\n",
+    for words in (f"with our {asked.name}; yours ({name}), in {asked.file}, is not started\n",
                   f"with your own {asked.name}\n{asked.name} ({name}), in {asked.file}, is wrong.\n"
-                  "    Right in ", mistake[2], "cannot be read. SyntaxError"):
+                  "    Passes ", mistake[2], "cannot be read. SyntaxError"):
         _, found, said = said.partition(words)
         assert found, words
 
@@ -316,8 +316,8 @@ def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monk
     assert cell(PROGRAMS["04a"]) is not tasks()["04a"].right
     page, unbegun, right = re.findall("^with.*", capsys.readouterr().out, re.M)
     assert "our own_guess" in page and "your own own_guess" in right
-    assert "(04a), in the cell above, is not begun" in unbegun
-    with pytest.raises(UserError, match="mend own_guess in the cell above"):
+    assert "(04a), in the cell above, is not started" in unbegun
+    with pytest.raises(UserError, match="fix own_guess in the cell above"):
         cell("def own_guess(inputs, mask, likeliest):\n    return likeliest")
     monkeypatch.setattr(main, "own_guess", tasks()["04a"].right)            # of a run before
     assert stub("04a", "") is tasks()["04a"].right
@@ -348,11 +348,11 @@ def test_ours_is_read_after_the_readers_answer(folder, monkeypatch, capsys):
 # ---- runs ----------------------------------------------------------------------------------------
 def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
     """And is no lesson: SUBJECTS of lesson_list is the only list of these."""
-    copy = Path(shutil.copy(NUMBERS["05"], folder / "05_a_copy.py")).resolve()
+    copy = Path(shutil.copy(NUMBERS["04"], folder / "04_a_copy.py")).resolve()
     monkeypatch.setattr(course, "HERE", copy.parent)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "argv", [str(copy), "--guess", "none"])
-    assert course.Lesson("05").file == copy
+    assert course.Lesson("04").file == copy
 
 
 @pytest.mark.slow

@@ -43,6 +43,11 @@ TASKS = {
          "one for each group."),
         ("* R.shape[1] / (R.shape[1] - 1)", "", "RLOO compares with the other answers. A mean that "
          "contains the answer's own score makes it too short."),
+        ("R.shape[1] / (R.shape[1] - 1)", "(R.shape[1] - 1) / R.shape[1]", "RLOO's factor is "
+         "upside down. It is K / (K - 1), above 1."),
+        ("R.std(1, keepdim=True)", "R.std(1, keepdim=True, unbiased=False)", "This is the standard "
+         "deviation of a population, as numpy has it. The sum of squares is divided by K - 1 here "
+         "(numpy: ddof=1)."),
         ("R.std(1, keepdim=True)", "R.std()", "GRPO divides by the standard deviation of each "
          "group, not by that of the batch.")],
         always=[(method, torch.tensor(R)) for method in METHODS for R in (

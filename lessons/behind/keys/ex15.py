@@ -23,6 +23,8 @@ def answers(draw):
 R, V = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.6]])
 TASKS = {"15a": Task(gae, answers, [
     ("gamma * following", "following", "The critic's next prediction is multiplied by gamma."),
+    ("reversed(range(R.shape[1]))", "range(R.shape[1])", "It runs forward in time. An advantage "
+     "needs the one after it, so begin at the last token."),
     ("gamma * lam * later", "lam * later", "The next advantage is multiplied by gamma and by lam."),
     ("following = later = torch.zeros(len(R))", "following, later = V[:, -1], torch.zeros(len(R))",
      "After the last token the critic's prediction is 0: nothing is to come.")],

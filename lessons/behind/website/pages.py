@@ -95,10 +95,9 @@ def stubs(file: Path) -> dict[str, str]:
 def write_drawn(out: Path) -> None:
     """The page of all losses and that of Frozen Lake; what they show is kept like an output."""
     from frozen_lake import record as lake
-    from frozen_lake.lake import make_lake
     from nanouft.playground import record as playground
     drawn = {"playground": (playground.WEB, lambda: playground.record(also=EXTRAS)),
-             "lake": (lake.WEB, lambda: lake.page_data(make_lake("twoway5")))}
+             "lake": (lake.WEB, lake.page_data)}
     for folder, (web, data) in drawn.items():
         file = kept(folder, *map(Path, EXTRAS))
         if not file.exists():
