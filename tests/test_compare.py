@@ -65,6 +65,17 @@ class Slow(SFT):
         time.sleep(float(os.environ.get("SECONDS", 0)))
         return super().loss(batch)
 """
+CHEAT = """
+import os
+from nanouft.objectives.sft import SFT
+from nanouft.run import evaluation
+
+class Cheat(SFT):
+    def loss(self, batch):
+        os.write(1, b"raw"), os.write(2, b"raw")
+        evaluation.score_tasks = lambda *more: 1 / 0
+        return super().loss(batch)
+"""
 LENGTH = "def f(completions):\n    return [len(x.split()) for x in completions]\n"
 PAIRS = [{"prompt": f"Say {x} {y}.", "chosen": f"{x} {y}", "rejected": f"{y}"}
          for x in "fig pig bee oak nut elm".split() for y in "ant owl fox hen cat dog".split()]
@@ -74,7 +85,7 @@ SCENE = ("sft mine.py sft+mine.py twin=sft --data pairs.jsonl --tries 1 --seeds 
          "--device cpu")
 RUNS = Path("out/compare/runs")
 FILES = {"mine.py": MINE, "helper.py": "SCALE = 1\n", "slow.py": SLOW,
-         "pairs.jsonl": "\n".join(map(json.dumps, PAIRS)), "r.py": LENGTH}
+         "cheat.py": CHEAT, "pairs.jsonl": "\n".join(map(json.dumps, PAIRS)), "r.py": LENGTH}
 
 
 def fill(place: Path) -> None:
@@ -128,8 +139,8 @@ def planned(line: str) -> comparison.Comparison:
 
 def make_here(jobs, workers, bar, drop=False) -> None:
     """carry_out for tests that are not about processes: several times cheaper."""
-    for job in missing(jobs):
-        runs.do(job, time.time())
+    for part in (part for job in missing(jobs) for part in runs.parts_of(job)):
+        runs.do(part, time.time())
 
 
 @pytest.fixture
@@ -309,6 +320,13 @@ def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told)
     assert "python -m nanouft.train --objective bad.py" in str(e.value)
     assert "\n" not in str(e.value) and any(x.startswith("mine.py") for x in trained())
     assert not [*Path("out").rglob("*.partial")]
+
+
+def test_a_loss_reaches_neither_what_scores_it_nor_the_bar(capfd):
+    """What it scores is what its weights score, to the last digit."""
+    assert call(f"sft cheat.py {SMALL}") == 0
+    said = "".join(capfd.readouterr())
+    assert "raw" not in said and "the same to the last digit" in said
 
 
 # ---- your rows -----------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def measure(asked: Asked, name: str) -> Values:
         if what not in out:
             out[what] = {"rows": linearised(m.sums, m.counts)}
             out[f"{what} groups"] = {"rows": np.array([keys.index(of_row[w]) for w in m.where])}
+            out |= {f"{what} {more}": {"rows": x} for more, x in m.also.items()}
     return out
 
 

@@ -1,10 +1,10 @@
 """From the scores of a comparison to its verdicts.
 
-    results, questions = verdicts(c)        # of each arm, the start model first; of each pair
-    questions[0].verdict                    # "better", "worse", "level" or "undecided"
+    results, questions = verdicts(c)        # of each arm, the initial model first; of each pair
+    questions[0].verdict                    # "better", "worse", "equivalent" or "undecided"
 
-An interval is over seeds and questions. All questions share 5 % (Bonferroni), and the interval that
-is printed is the one that decides: above 0 is better, below 0 worse, inside the margin level.
+A confidence interval is over seeds and prompts. All comparisons share 5 % (Bonferroni), and the
+interval that is printed decides: above 0 is better, below 0 worse, inside the margin equivalent.
 """
 from typing import NamedTuple
 
@@ -14,12 +14,19 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.asked import Values
 from nanouft.compare.comparison import ALL, TRIES, Comparison
-from nanouft.compare.judge import Difference, largest, luck_of, moments, rests_on_largest
+from nanouft.compare.judge import (
+    Difference,
+    largest,
+    luck_of,
+    mean_without,
+    moments,
+    rests_on_largest,
+)
 from nanouft.plumbing.errors import UserError
+from nanouft.run.measure import wins
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
-OF_SPREAD = 0.1         # of rewards: this part of their standard deviation at the start
-MANY = 5                # seeds; with fewer a verdict hangs on each of them by chance
+OF_SPREAD = 0.1         # of rewards: this part of their standard deviation before training
 
 
 class Measure(NamedTuple):
@@ -37,15 +44,16 @@ class Measure(NamedTuple):
         return f"{self.scale * x:{sign}.{1 if self.scale == 100 else 3}f}"
 
 
-MEASURES = {                            # the first that there is judges, here and in tries
+MEASURES = {                            # the first that the rows allow is the metric
     "reward": Measure("reward"),
-    "score": Measure("score of 100", "points"),
-    "prefers": Measure("pairs won, %", "points", trained="losses of pairs train what judges here, "
-                       "the share of pairs won; a reward (--reward) would judge answers"),
-    "auc": Measure("AUC of 100", "points"),
-    "nll": Measure("nats per token", "nats", -1, "sft and its relatives train what judges here, "
-                   "the loss of demonstrations; a reward (--reward) would judge answers"),
-    "stops": Measure("stop, %", "points")}
+    "score": Measure("score, 0-100", "points"),
+    "prefers": Measure("chosen more likely, %", "points", trained="pair losses optimise the "
+                       "metric of this test; --reward evaluates sampled responses instead"),
+    "auc": Measure("AUC, 0-100", "points"),
+    "accuracy": Measure("reward accuracy, %", "points"),
+    "nll": Measure("nats per token", "nats", -1, "sft and its relatives optimise the metric of "
+                   "this test, the loss; --reward evaluates sampled responses instead"),
+    "stops": Measure("EOS, %", "points")}
 
 
 class Result(NamedTuple):
@@ -62,13 +70,17 @@ class Result(NamedTuple):
     def asked(self) -> Difference:
         return Difference(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
 
+    def only(self, part: str) -> "Result":
+        """Of one task."""
+        return self._replace(scores={part: self.scores[part]}, groups={part: self.groups[part]})
+
     @property
     def mean(self) -> float:
         return float(np.mean(self.of_seeds()))
 
     @property
     def half(self) -> float:
-        """Of the 95 % interval of this score alone."""
+        """Half of the 95 % CI of this score alone."""
         return luck_of(self.asked).interval(self.redrawn)
 
     def of_seeds(self) -> np.ndarray:
@@ -80,20 +92,27 @@ class Question(NamedTuple):
     """Is `a` better than `b`?"""
     a: Result
     b: Result
-    of: int                             # questions that share the 5 %
+    of: int                             # comparisons that share the 5 %
     margin: float
 
-    def asked(self, without: int | None = None) -> Difference:
-        """What `a` scores more than `b` (of a loss: less), seed by seed, question by question."""
+    def only(self, part: str) -> "Question":
+        """Of one task, not corrected."""
+        return self._replace(a=self.a.only(part), b=self.b.only(part), of=1)
+
+    def asked(self) -> Difference:
+        """What `a` scores more than `b` (of a loss: less), seed by seed, prompt by prompt."""
         gaps = {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
                 for part, x in self.a.scores.items()}
-        if without is not None:
-            gaps = {part: np.delete(gap, without, 0) for part, gap in gaps.items()}
         return self.a.asked._replace(gaps=gaps)
 
-    def interval(self, without: int | None = None) -> tuple[float, float]:
+    @property
+    def same(self) -> bool:
+        """To the last digit?"""
+        return not any(gap.any() for gap in self.asked().gaps.values())
+
+    def interval(self) -> tuple[float, float]:
         """(mean, half of the interval that decides); above 0 is better."""
-        asked = self.asked(without)
+        asked = self.asked()
         mean = sum(gap.mean() for gap in asked.gaps.values()) / len(asked.gaps)
         return float(mean), luck_of(asked).interval(self.a.redrawn, self.of, self.least)
 
@@ -106,18 +125,17 @@ class Question(NamedTuple):
     def verdict(self) -> str:
         return word(*self.interval(), self.margin)
 
-    def hangs_on(self) -> list[int]:
-        """Numbers of the seeds without which a lead is undecided; not asked of a few seeds."""
-        seeds = len(self.a.of_seeds())
-        if self.verdict not in ("better", "worse") or seeds < MANY:
-            return []
-        return [seed for seed in range(seeds)
-                if word(*self.interval(seed), self.margin) != self.verdict]
+    @property
+    def distance(self) -> float:
+        """Of a lead: half widths of the interval from 0 to the mean."""
+        mean, half = self.interval()
+        return abs(mean) / half if half else np.inf
 
-    def rests_on(self) -> str:
-        """The one task that makes a lead; "" if there is none."""
+    def driven_by(self) -> tuple[str, float]:
+        """(the one task that makes a lead, or "", the difference without it)."""
         said = {"better": "holds", "worse": "does not hold"}.get(self.verdict, "undecided")
-        return largest(self.asked()) if rests_on_largest(self.asked(), said) else ""
+        task = largest(self.asked()) if rests_on_largest(self.asked(), said) else ""
+        return task, float(mean_without(self.asked(), task)) if task else 0.0
 
 
 def least_variance(groups: dict[str, np.ndarray]) -> float:
@@ -128,14 +146,14 @@ def least_variance(groups: dict[str, np.ndarray]) -> float:
 
 def word(mean: float, half: float, margin: float) -> str:
     if abs(mean) + half < margin:
-        return "level"
+        return "equivalent"
     return "undecided" if abs(mean) <= half else "better" if mean > 0 else "worse"
 
 
 def judged_by(c: Comparison, scores: Values) -> str:
-    """The measure that judges, here and in tries."""
+    """The metric, of the test and of the search of learning rates."""
     if c.cfg.by and c.cfg.by not in scores:
-        raise UserError(f"--by {c.cfg.by}: these rows give "
+        raise UserError(f"--by {c.cfg.by}: these rows only allow "
                         f"{', '.join(x for x in scores if ' ' not in x)}")
     return c.cfg.by or next(x for x in MEASURES if x in scores)
 
@@ -150,9 +168,9 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     first = runs.values(start) or {}
     measure = judged_by(c, first)
     groups = first[f"{measure} groups"] if c.parts else start.asked.groups()
-    results = [result("start model", [first] * len(c.seeds), groups, measure)]
+    results = [result("initial model", [first] * len(c.seeds), groups, measure)]
     for arm in c.arms:
-        found = [x for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
+        found = [with_gain(x, first) for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
         results.append(result(arm.name, found, groups, measure)._replace(
             arm=arm, redrawn=bool(c.parts), cost=cost(c, arm)))
     asked = pairs(c, results[1:])
@@ -160,6 +178,15 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     if c.cfg.margin:
         margin = c.cfg.margin / MEASURES[measure].scale
     return results, [Question(a, b, len(asked), margin) for a, b in asked]
+
+
+def with_gain(found: Values, first: Values) -> Values:
+    """And of pairs the reward accuracy: how often the chosen response gained more log-prob over the
+    initial model than the rejected one."""
+    if "prefers margin" not in found:
+        return found
+    gain = found["prefers margin"]["rows"] - first["prefers margin"]["rows"]
+    return {"accuracy": {"rows": wins(gain)}} | found
 
 
 def pairs(c: Comparison, arms: list) -> list[tuple]:
@@ -185,8 +212,8 @@ def lead(a: Result, b: Result) -> tuple[float, float]:
 
 
 class Missed(NamedTuple):
-    """A rate that scored more in the tries than the one that was taken, by no more than a standard
-    error."""
+    """A learning rate that scored more in the search than the one that was taken, by no more than a
+    standard error."""
     rate: float
     lead: float
     error: float
@@ -222,14 +249,14 @@ def result(name: str, found: list[Values], groups: dict, measure: str) -> Result
 
 
 def cost(c: Comparison, arm: Arm) -> dict[str, float]:
-    """Steps, answers read and CPU seconds of all stages, the mean over seeds."""
-    total = dict.fromkeys(("steps", "answers", "seconds"), 0.0)
+    """Steps, rows, sequences trained on and CPU seconds of all stages, the mean over seeds."""
+    total = dict.fromkeys(("steps", "rows", "sequences", "seconds"), 0.0)
     for part in arm.chain:
         pace = c.paces[part.stages[-1]]
         for seed in c.seeds:
             spent = runs.made(c.job(part, seed).folder)
-            read = pace.answers * spent.get("rows", pace.steps * pace.batch_size)
-            for what, x in (("steps", spent.get("steps", pace.steps)), ("answers", read),
-                            ("seconds", spent["seconds"])):
+            rows = spent.get("rows", pace.steps * pace.batch_size)
+            for what, x in (("steps", spent.get("steps", pace.steps)), ("rows", rows),
+                            ("sequences", pace.answers * rows), ("seconds", spent["seconds"])):
                 total[what] += x / len(c.seeds)
     return total
