@@ -61,14 +61,15 @@ def luck_of_tries(c: Comparison) -> tuple[list[Question], Luck] | None:
     return gaps, Luck(*luck[0][:2], *np.mean([x[2:] for x in luck], 0))
 
 
-def leads(luck: Luck, c: Comparison, q: Question, questions: int, times: float = 1) -> list[float]:
-    """The least and the largest that the lead may be, with so many times the questions and training
-    rows. More rows may leave the seeds as they are, and the largest takes them so."""
+def leads(luck: Luck, c: Comparison, q: Question, share: float, times: float = 1) -> list[float]:
+    """The least and the largest that the lead may be. share: so many test questions for each of
+    validation; times: so many times all of them, and training rows. More rows may leave the seeds
+    as they are, and the largest takes them so."""
     freedom, out = (len(TRIES) - 1) * len(c.arms), []
     for errors, rows in ((1, times if c.parts else 1), (-1, 1)):
         seed = max(luck.rest, luck.seed * freedom / chi_square(errors, freedom))
-        plan = planned(luck._replace(seed=seed), len(c.seeds), times * questions / luck.facts, rows)
-        out.append(seen(plan, bool(c.parts), q.of, q.least * luck.facts / questions / times))
+        plan = planned(luck._replace(seed=seed), len(c.seeds), share * times, rows)
+        out.append(seen(plan, bool(c.parts), q.of, q.least / share / times))
     return out
 
 
@@ -79,9 +80,10 @@ def foretold(c: Comparison) -> str:
     (q, *_), luck = known
     measure, asked = MEASURES[q.a.measure], c.asked("test")
     questions = asked.draws() if c.parts else asked.items * len(asked.tasks)
+    share = questions / luck.facts if c.parts else asked.items / c.asked("val").items
 
     def between(times: float = 1) -> str:
-        return " to ".join(measure.text(x) for x in leads(luck, c, q, questions, times))
+        return " to ".join(measure.text(x) for x in leads(luck, c, q, share, times))
     more = "twice the rows" if c.parts else f"--items {2 * asked.items}"
     return (f"With {len(c.seeds)} seeds and {quantity(questions, 'test questions')} a lead of "
             f"{between()} {measure.unit} would be decided (in 80 of 100 comparisons); with {more}: "
@@ -106,5 +108,5 @@ def would_decide(q: Question) -> float:
     large as that which was found; inf: not even 16 times."""
     luck, mean, redrawn = luck_of(q.asked()), abs(q.interval()[0]), q.a.redrawn
     return next((x for x in TIMES if seen(
-        planned(luck, luck.seeds, x, x if redrawn else 1), redrawn, q.of, q.least / x) <= mean),
+        planned(luck, luck.seeds, x, x if redrawn else 1), redrawn, q.of, q.least / x) < mean),
         math.inf)

@@ -107,7 +107,9 @@ def differences(c: Comparison, questions: list[Question]) -> list[str]:
 
 
 def what_decides(c: Comparison, q: Question, figure: str) -> str:
-    if q.verdict != "undecided" or (times := would_decide(q)) == np.inf:
+    if q.verdict != "undecided" or abs(q.interval()[0]) < q.margin:
+        return ""
+    if (times := would_decide(q)) == np.inf:
         return ""
     asked = c.asked("test")
     n = times * (asked.draws() if c.parts else asked.items * len(asked.tasks))

@@ -121,7 +121,7 @@ def of_leads(times: int) -> None:
                 one, two = (foretell.luck_of(x.asked()) for x in (q, other))
                 luck = one._replace(seed=(one.seed + two.seed) / 2)             # of two rates
                 c = Simple(seeds=range(seeds), arms="ab", parts=True)
-                low, high = foretell.leads(luck, c, q, asked)
+                low, high = foretell.leads(luck, c, q, asked / luck.facts)
                 said.append((low, high))
                 for i, lead in enumerate((low, (low + high) / 2, high)):
                     mean, half = question(rng, seeds, asked, 100 * lead, sds).interval()
@@ -134,5 +134,5 @@ def of_leads(times: int) -> None:
 
 if __name__ == "__main__":
     of_your_rows(2000)
-    of_rates(1000)
+    of_rates(3000)
     of_leads(300)
