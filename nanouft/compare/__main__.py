@@ -1,25 +1,26 @@
-"""Which method is better? Several are trained on the same rows, with several seeds, and judged.
+"""Which method is better? Train several on the same rows and seeds, and test the differences.
 
     python -m nanouft.compare sft dpo mine.py                   # NanoWorld
     python -m nanouft.compare sft "dpo --beta 1" --data my.jsonl --init DIR --lora 16
     python -m nanouft.compare sft sft+dpo                       # DPO from each seed's SFT model
-    python -m nanouft.compare a=sft b=sft                       # what chance does
-    python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or on where it stopped
+    python -m nanouft.compare a=sft b=sft                       # noise: one method twice
+    python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or resume
 
-Each method, its flags in quotes, is trained by nanouft.train: as many rows in a step and as many
-passes for all, and as many tries of the learning rate. They are tried on validation questions with
-one seed, the method's own and the two best with three. Of those no worse than the best by a
-standard error the nearest to the method's own is taken. Then other seeds are trained, and judged by
-test questions that no try has seen. --plan stops before them, and says which lead they would see.
+nanouft.train trains each method (flags of its own in quotes). All have the same batch size, epochs
+or steps, and number of learning rates. These are searched on validation prompts with one seed; then
+the method's own and the two best with three. Of those no worse than the best by a standard error
+the nearest to the method's own is taken. Then other seeds are trained, and evaluated on test
+prompts that the search has not seen. --plan stops before them, and says which lead they would
+decide.
 
-Of your rows a tenth chooses rates, 15 % judge and 15 % wait for --confirm. Each seed trains on
-another draw of the rest; rows with the same field `group` are drawn as one. With --reward the mean
-reward of sampled answers judges, else the share of pairs won, the AUC of graded answers, or the
-loss of demonstrations.
+Your rows are split by prompt: 60 % train, 10 % choose learning rates, 15 % test, 15 % wait for
+--confirm. Each seed trains on a bootstrap sample; rows with the same field `group` are drawn as
+one. The metric is the mean reward of sampled responses (--reward), or else how often the chosen
+response is more likely, the AUC of graded responses, or the loss of demonstrations.
 
-The verdict is better, worse, level (within the margin) or undecided. All questions share 5 %. Look
-once: --confirm judges with fresh seeds and questions. Runs are kept for the next comparison; if
-flags, rows, start model or any Python file that a run has imported change, it is made anew.
+The verdict is better, worse, equivalent (95 % CI within the margin) or undecided, Bonferroni-
+corrected. Test once: --confirm uses new seeds and prompts. Runs are kept for the next comparison;
+one is repeated if its flags, rows, initial model or any Python file that it imports change.
 """
 import sys
 import textwrap
@@ -27,7 +28,7 @@ import textwrap
 import numpy as np
 from tqdm import tqdm
 
-from nanouft.compare import report, runs
+from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.comparison import (
     FACTORS,
@@ -37,6 +38,7 @@ from nanouft.compare.comparison import (
     plan,
     plan_text,
     read_words,
+    short_rate,
 )
 from nanouft.compare.foretell import foretold, time_left
 from nanouft.compare.looks import looks, refuse_second
@@ -54,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     words = read_words(sys.argv[1:] if argv is None else argv, __doc__)
     with alone_in(words.root):
         c = plan(words)
-        say(*report.conditions(c), "", sep="\n")
+        say(*printed.conditions(c), "", sep="\n")
         train_all(c)
         if not c.cfg.plan:
             results, questions = verdicts(c)
@@ -76,7 +78,7 @@ def train_all(c: Comparison) -> None:
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
             rates = {arm: [c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries or 1]]
                      for arm in arms}
-            bar.set_description("tries of rates", refresh=False)
+            bar.set_description("learning rates", refresh=False)
             done += try_out(c, rates, bar) if tries else []
             if tries and any(at_edge(c, arm) for arm in arms):
                 rates = {arm: [*c.tried[arm], one_more(c, arm)] for arm in arms}
@@ -95,12 +97,12 @@ def train_all(c: Comparison) -> None:
     runs.drop_heavy([*done, *jobs])
     for job in [*done, *jobs]:          # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
-            raise UserError(f"{job.name}: what it reads has changed during the comparison; the "
-                            "same command makes it anew")
+            raise UserError(f"{job.name}: its input has changed during the comparison; the same "
+                            "command repeats the run")
 
 
 def judged(c: Comparison) -> list[runs.Job]:
-    """All that verdicts are from, the start model too."""
+    """All that verdicts are from, the initial model too."""
     return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
@@ -161,8 +163,8 @@ def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
 
 
 def diverged(c: Comparison, arm: Arm, rates: list[float], rate: float) -> UserError:
-    return UserError(f"{arm.name}: training diverged at each rate that was tried "
-                     f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "
+    return UserError(f"{arm.name}: training diverged at each learning rate "
+                     f"({', '.join(map(short_rate, rates))}); give it a lower --lr. To see "
                      f"more: {c.job(arm, TRY, rate).command}")
 
 

@@ -85,7 +85,7 @@ def foretold(c: Comparison) -> str:
     def between(times: float = 1) -> str:
         return " to ".join(measure.text(x) for x in leads(luck, c, q, share, times))
     more = "twice the rows" if c.parts else f"--items {2 * asked.items}"
-    return (f"With {len(c.seeds)} seeds and {quantity(questions, 'test questions')} a lead of "
+    return (f"With {len(c.seeds)} seeds and {quantity(questions, 'test prompts')} a lead of "
             f"{between()} {measure.unit} would be decided (in 80 of 100 comparisons); with {more}: "
             f"{between(2)}.")
 

@@ -18,8 +18,8 @@ from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import quantity, say
 
 SHARES = {"test": 0.15, "confirm": 0.15, "val": 0.1}    # of the rows; the others are trained on
-DOES = {"train": "train on", "val": "choose rates by", "test": "judge by", "confirm": "confirm by"}
-LEAST = 30                              # questions; with fewer no part says anything
+DOES = {"train": "train on", "val": "choose learning rates", "test": "test", "confirm": "confirm"}
+LEAST = 30                              # prompts; with fewer no part says anything
 
 
 def draw_keys(rows: list[Row]) -> list[str]:
@@ -45,10 +45,10 @@ def cut(files: list[str], out: Path) -> dict[str, Path]:
     found = [x for file in files for x in items(file)]
     of_draw, left_out = by_draw(found, ", ".join(files))
     if left_out:
-        say(f"{quantity(len(left_out), 'rows')} left out: {reasons(left_out)}")
+        say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
     if len(of_draw) < LEAST:
-        raise UserError(f"{', '.join(files)}: {len(of_draw)} different questions or groups; at "
-                        f"least {LEAST} are needed, of which four in ten choose, judge and confirm")
+        raise UserError(f"{', '.join(files)}: {len(of_draw)} distinct prompts or groups; at least "
+                        f"{LEAST} are needed, because 40 % validate, test and confirm")
     part_of: dict[str, str] = {}
     left = [wheres for _, wheres in sorted(of_draw.items())]
     rows = sum(map(len, left))

@@ -34,6 +34,7 @@ class Measure(NamedTuple):
     unit: str = ""
     sign: int = 1                       # -1: less is better
     trained: str = ""                   # which losses train it directly
+    legend: str = ""
 
     @property
     def scale(self) -> int:
@@ -48,12 +49,17 @@ MEASURES = {                            # the first that the rows allow is the m
     "reward": Measure("reward"),
     "score": Measure("score, 0-100", "points"),
     "prefers": Measure("chosen more likely, %", "points", trained="pair losses optimise the "
-                       "metric of this test; --reward evaluates sampled responses instead"),
+                       "metric of this test; --reward evaluates sampled responses instead",
+                       legend="Chosen more likely: by the log-prob of the whole response, so "
+                       "longer ones are less likely."),
     "auc": Measure("AUC, 0-100", "points"),
-    "accuracy": Measure("reward accuracy, %", "points"),
+    "accuracy": Measure("reward accuracy, %", "points", legend="Reward accuracy: pairs whose "
+                        "chosen response gained more log-prob over the initial model than the "
+                        "rejected one."),
     "nll": Measure("nats per token", "nats", -1, "sft and its relatives optimise the metric of "
                    "this test, the loss; --reward evaluates sampled responses instead"),
-    "stops": Measure("EOS, %", "points")}
+    "stops": Measure("EOS, %", "points", legend="EOS: responses that end with it, not with a new "
+                     "turn or a cut.")}
 
 
 class Result(NamedTuple):
