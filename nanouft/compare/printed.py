@@ -212,9 +212,9 @@ def unequal_work(results: list[Result]) -> list[str]:
             equal = shlex.join([*first, "--steps", f"{x.cost['steps']:.0f}"])
             told.append(f"{x.name} takes {x.cost['steps']:.0f} steps, the others fewer, so compute "
                         f"is not matched; add \"{equal}\" as a baseline that is")
-    work = {x.name: {"steps": x.cost["steps"], "rows in a step": x.cost["rows"] / x.cost["steps"],
-                     "sequences in a row": x.cost["sequences"] / x.cost["rows"]} for x in single}
-    unequal = [text for what in ("steps", "rows in a step", "sequences in a row")
+    work = {x.name: {"steps": x.cost["steps"], "batch size": x.cost["rows"] / x.cost["steps"],
+                     "sequences per row": x.cost["sequences"] / x.cost["rows"]} for x in single}
+    unequal = [text for what in ("steps", "batch size", "sequences per row")
                for text in in_what({name: of[what] for name, of in work.items()}, what)]
     if unequal:
         told.append(f"compute is not equal: {'; '.join(unequal)}. See sequences and CPU seconds")
@@ -222,7 +222,7 @@ def unequal_work(results: list[Result]) -> list[str]:
 
 
 def in_what(amounts: dict[str, float], what: str) -> list[str]:
-    """["big has 4 times the rows in a step of sft"]; [] if all have as many."""
+    """["big has 4 times the batch size of sft"]; [] if all have as many."""
     least = min(amounts, key=amounts.__getitem__)
     names: dict[str, list[str]] = {}
     for name, amount in amounts.items():

@@ -34,7 +34,7 @@ AGAIN = "what is done is kept, and the same command goes on"
 
 # ---- in the worker -------------------------------------------------------------------------------
 def work(job: Job, since: float, answer: connection.Connection) -> None:
-    """Do a job and send what went wrong, or ""."""
+    """Do a part of a job and send what went wrong, or ""."""
     end_with_parent()
     tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
     sys.stdout = sys.stderr = nowhere = open(os.devnull, "w", encoding="utf-8")
