@@ -366,6 +366,16 @@ def test_rows_of_one_group_are_one_draw():
     assert asked.Asked(str(found["test"])).draws() == len(groups[2])
 
 
+def test_each_part_has_two_draws_whatever_their_size():
+    """One alone would have no variance. Half of the rows are of one group."""
+    for name in range(12):
+        rows = [{**x, "group": f"large {name}"} for x in PAIRS] + [{**x, "group": i}
+                                                                   for i, x in enumerate(PAIRS)]
+        write_jsonl(Path(f"{name}.jsonl"), rows)
+        found = parts.cut([f"{name}.jsonl"], Path("a"))
+        assert all(asked.Asked(str(found[part])).draws() > 1 for part in parts.SHARES)
+
+
 def test_numbers_of_rows_scatter_as_a_ratio_does():
     """By hand: 2 nats of 1 token and 4 of 3 are 1.5 a token; the first row has .5 more than its
     token at 1.5, the other .5 less, of 2 tokens in the mean. Shares are as they were."""
