@@ -20,7 +20,11 @@ that are not linear, as near 0 or 100. Each part is multiplied by the t of its o
 freedom; such a sum covers (Banerjee 1960). Of what is left, OF_REST is subtracted, because no rows
 are in it. No proof covers that: on a grid of normal parts (2 to 50 seeds, 5 to 200 prompts, any
 share of the rest) the largest error is 4.4 of 100, where six looks share it 5.3. All of it
-subtracted, as much as 13.6 and 42. docs/python.md tells where the rule breaks, and by how much.
+subtracted, as much as 13.6 and 42.
+
+The rule breaks where a few questions or rows weigh most (lognormal: 13 and 11 of 100), a method
+tips over or not as its file has it (22), or questions share a document that no `group` names (22).
+docs/python.md has a table, and the command that makes it.
 """
 import math
 from functools import cache
