@@ -38,6 +38,7 @@ from lessons.behind.lesson_list import NUMBERS, number_of  # noqa: E402
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
 NONE = "none"                                   # --guess none: no guess
+KEPT_AS = {"17": "17-lora"}                     # 17.txt was the guess of another lesson up to 5.1
 NOTEBOOK = "ipykernel" in sys.modules
 
 
@@ -56,7 +57,8 @@ class Question:
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}
         limits = re.search(r"number from (-?\d+) to (-?\d+)", " ".join(self.text.split()))
         self.low, self.high = map(float, limits.groups()) if limits else (0.0, 0.0)
-        name = "-".join(filter(None, [number_of(lesson), change]))
+        number = number_of(lesson)
+        name = "-".join(filter(None, [KEPT_AS.get(number, number), change]))
         self.file = GUESSES / f"{name.replace(' ', '-')}.txt"
         self.guess, self.happened = self.read()
 
@@ -245,7 +247,9 @@ class Lesson:
             print(f"Why? Read {where} in {self.file.name}.")
             if not self.change:
                 print("Then change one thing:", self.command(switches(self.file)[0]))
-            print("All your guesses: python -m lessons")
+            later = [*NUMBERS.values(), None][[*NUMBERS].index(self.number) + 1]
+            print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
+                  "(all your guesses: python -m lessons)" if later else "arena")
 
     def picture(self, fig, name: str = "") -> None:
         """Save a picture, 1080 x 525 pixels. The main one of a lesson needs no name; with a changed

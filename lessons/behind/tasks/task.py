@@ -20,7 +20,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.lesson_list import NUMBERS
+from lessons.behind.lesson_list import MERGED, lesson_of
 from lessons.behind.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
@@ -127,18 +127,15 @@ def tasks() -> dict[str, Task]:
     return found
 
 
-def lesson_of(name: str) -> str:
-    """The lesson of an exercise: 12 of 12a, but 12b, which has a lesson of its own, of 12b."""
-    return name if name in NUMBERS else name[:2]
-
-
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06, 6, ex06 or mine; all for none."""
+    """The tasks that are meant by 06a, 06, 6, ex06 or mine, which is that of 19; all for none."""
     which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
+    which = ["mine" if word == "19" else word for word in which]
     meant = {name: {name, task.file[:-3], lesson_of(name)} for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
-            raise UserError(f"there is no task {word}; names are such as 06a, mine, psft")
+            raise UserError(MERGED.get(word.removeprefix("ex")[:2], f"there is no task {word}; "
+                                       "names are such as 06a, mine, psft"))
     return [name for name, words in meant.items() if not which or words & {*which}]
 
 
