@@ -3,8 +3,8 @@
 # UNA learns from a score for one answer; UFT treats a demonstration as a score of 1 and makes one
 # stage of two. If it forgets less than two, is that its loss, or the order of its rows?
 #
-# *About 30 minutes; read 07 first. UNA: arXiv:2408.15339v2, Eq. 6 to 13. UFT: arXiv:2410.21438v1,
-# Eq. 6 and 7. `nanouft/objectives/una.py` and `uft.py`.*
+# *About 35 minutes; read 07 first. UNA: arXiv:2408.15339v2, Eq. 6 to 13. UFT: arXiv:2410.21438v1,
+# Eq. 6 and 7. KTO: arXiv:2402.01306v5. `nanouft/objectives/una.py`, `uft.py` and `kto.py`.*
 #
 # DPO wants two answers to the same question. But people mostly judge one answer at a time, with
 # stars, a thumb, or a score between 0 and 1. **UNA** (unified alignment) learns from that number
@@ -51,6 +51,15 @@ CHANGE = lesson.change
 # same and $\sigma(0)=1/2$. So a score of 1/2 teaches nothing until other answers have moved the
 # policy, whatever the people who gave it meant by it.
 #
+# ## Thumbs: KTO
+# Where a judgement is a thumb, **Kahneman-Tversky optimization (KTO)** is the best known loss.
+# With the log-ratio $r=i/\beta$ it is $\sigma(\beta(k-r))$ for a good answer and
+# $\sigma(\beta(r-k))$ for a bad one. The reference point $k\ge0$ is the mean log-ratio of
+# mismatched answers, those to other prompts: if all answers become more likely, nothing is gained.
+# With $k=0$ this is $|\sigma(i)-\mathrm{score}|$, and UNA's loss is its square. At the start both
+# have the same gradient; later UNA's vanishes sooner. But thumbs have a simpler reader: SFT on the
+# good answers.
+#
 # ## One stage or two?
 # The demonstrations show sums and sorting. The scores are about `truth` only, a fact that the base
 # has mostly read in the form of a popular myth. Five models are compared with the base:
@@ -59,9 +68,11 @@ CHANGE = lesson.change
 # - `UFT` reads both kinds of rows in one run, in turn, with twice as many steps.
 # - `UFT, sorted` reads the same rows, first all demonstrations and then all scores.
 # - `UNA alone` is the **control**: it shows what the scores teach by themselves.
+# - `KTO` and `good ones` go on from SFT, as UNA does, with thumbs, which these scores of 0 and 1 are.
 #
-# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. The exam also asks
-# for the demonstrated **skills** and for `fact`, facts that the base knows and nobody trains on.
+# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4, KTO at its own 3e-5; $\beta$ is
+# 0.1. The exam also asks for the demonstrated **skills** and for `fact`, facts that the base knows
+# and nobody trains on.
 
 # %%
 from dataclasses import replace
@@ -91,6 +102,18 @@ def una_loss(reference, beta: float):
         nats, _ = log_ratio(model, reference, rows, "answer", tok)      # (B,)
         score = torch.tensor([1.0 if row.score is None else row.score for row in rows])
         return (torch.sigmoid(beta * nats) - score).square().mean()
+    return loss_of
+
+
+def kto_loss(reference, beta: float):
+    """KTO's loss, where a row lends its answer to the prompt of the row before it."""
+    def loss_of(model, rows):
+        nats, _ = log_ratio(model, reference, rows, "answer", tok)      # (B,)
+        lent = [replace(row, answer=x.answer) for row, x in zip(rows, rows[1:] + rows[:1])]
+        with torch.no_grad():
+            k = log_ratio(model, reference, lent, "answer", tok)[0].mean().clamp(min=0)
+        sign = torch.tensor([1 - 2 * row.score for row in rows])        # -1: good, +1: bad
+        return torch.sigmoid(sign * beta * (nats - k)).mean()
     return loss_of
 
 
@@ -132,6 +155,9 @@ for name, rows, rate, start in (("SFT, then UNA", scored, 1e-4, sft),
                                 ("UNA alone", scored, 1e-4, base)):
     model = train(start, una_loss(start, BETA), rows, len(rows) // ROWS, rate, name, ROWS)
     scores[name] = exam(name, model)
+good = [row for row in scored if row.score == 1]
+scores["KTO"] = exam("KTO", train(sft, kto_loss(sft, BETA), scored, STEPS, 3e-5, "KTO", ROWS))
+scores["good ones"] = exam("good ones", train(sft, demo_loss, good, STEPS, 1.25e-4, "SFT", ROWS))
 
 # %%
 fig, ax = draw.panels()

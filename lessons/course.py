@@ -222,6 +222,24 @@ class Lesson:
             return as_tensor(program(*args)).to(kind)
         return as_tensors
 
+    def program(self) -> None:
+        """Your parts of mine.py take the place of ours in nanouft/simple.py. A wrong one ends the
+        lesson here, before anything is trained."""
+        from lessons.behind.tasks.check import judge_file
+        from lessons.behind.tasks.parts import PARTS, put_yours
+        from lessons.behind.tasks.submission import begun
+        from lessons.behind.tasks.task import STUBS, tasks
+        yours = {}
+        for name in filter(begun, PARTS):
+            yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
+            if verdict.state == "wrong":
+                print(f"{verdict.told}\n")
+                raise UserError(f"mend {name} in {short_path(STUBS / 'mine.py')} and run this "
+                                "again: nothing was trained")
+        put_yours(yours)
+        print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is begun",
+              f"({len(PARTS) - len(yours)} of {len(PARTS)} parts are ours)\n")
+
     def read(self, answers: list[str], asked: str, ours: str) -> None:
         """Some answers, a question about them, and, once you have answered, what we read there."""
         print("", *answers, "", asked, sep="\n")

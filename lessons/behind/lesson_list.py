@@ -1,9 +1,9 @@
 """Which lessons there are: README's list by subject, and the table of lessons/README.md with what
 each is about, its papers and its minutes. `python -m lessons methods` writes both.
 
-SUBJECTS is the only list of lessons, in their order; a copy beside them, such as
-lessons/04_my_copy.py, can be run but is not counted as one. All else is read from the first lines of
-each lesson. A lesson keeps its number, whatever its place.
+SUBJECTS is the only list of lessons, in their order: a lesson keeps its number, whatever its place.
+A copy beside them, such as lessons/04_my_copy.py, can be run but is not counted as one. All else is
+read from the first lines of each lesson.
 """
 import ast
 import re
@@ -44,9 +44,12 @@ def lesson_of(exercise: str) -> str:
 
 def exercises_of(lesson: Path, file: ast.Module) -> list[ast.FunctionDef]:
     """The functions of a lesson's exercises. Lessons 12 and 12b share ex12.py."""
-    functions = [x for x in file.body if isinstance(x, ast.FunctionDef)]
-    names = [(ast.get_docstring(x) or "")[:3] for x in functions]
-    return [x for x, name in zip(functions, names) if lesson_of(name) == number_of(lesson)]
+    found = []
+    for function in [x for x in file.body if isinstance(x, ast.FunctionDef)]:
+        name = (ast.get_docstring(function) or number_of(lesson))[:3]
+        if lesson_of(name) == number_of(lesson):
+            found.append(function)
+    return found
 
 
 def head_of(file: Path) -> tuple[str, str, str]:

@@ -1,4 +1,7 @@
-"""Lesson 11b runs with the second function. Replace each `raise`, then: python -m lessons check 11"""
+"""Lesson 11b runs with the second function. Replace each `raise`, then:
+
+    python -m lessons check ex11
+"""
 
 
 def best_of_n(n, likes, scores):

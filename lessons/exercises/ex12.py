@@ -1,6 +1,6 @@
 """Lesson 12 runs with the first function, and 12b with the last. Replace each `raise`, then:
 
-    python -m lessons check 12          # all three; 12b: those of lesson 12b
+    python -m lessons check ex12
 """
 import torch  # noqa: F401
 

@@ -28,8 +28,9 @@ from programs.right import RIGHT as PROGRAMS
 from test_equations import known, step
 
 from lessons import course
+from lessons.behind import lesson_list
 from lessons.behind.classroom import course_state
-from lessons.behind.lesson_list import LESSONS, NUMBERS, number_of
+from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, lesson_of, number_of
 from lessons.behind.tasks import submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
@@ -49,20 +50,56 @@ ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switc
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76, 8),
-         "05": (0, 0), "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15),
-         "10": (84, 6), "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10),
-         "14": (21, 1), "15": (75, 2), "16": "d", "17": (61, 1), "18": (0, 10),
+         "06": (0, 15), "07": (-13, 3), "09": (57, 15), "10": (84, 6), "11": (35, 6),
+         "11b": (72, 8), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
+         "16": "d", "17": (12, 2), "18": (0, 10), "19": "b",
          "00 end": (88, 8), "01 mask": (5.43, 0.6), "02 prompt": (95, 5), "03 table": (100, 3),
-         "04 another": (68, 12), "05 few holes": (5, 1), "06 undivided": (100, 10),
-         "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3), "09 large beta": (66, 15),
-         "10 noisy": (54, 6), "11 exact": (100, 3), "12 blame": (0.57, 0.08),
-         "12b fresh": (0.7, 0.1), "13 rules": (4, 8), "14 unpaired": "b", "15 high": (0, 0.1),
-         "16 no steps shown": (1, 9), "17 real": (2, 0), "18 one": (69, 15)}
+         "04 another": (68, 12), "06 undivided": (100, 10), "07 no reference": (-1.1, 0.6),
+         "09 large beta": (66, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
+         "11b no verifier": (46, 8), "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1),
+         "13 rules": (4, 8), "14 unpaired": "b", "16 no steps shown": (1, 9),
+         "17 own answers": (0, 2), "18 one": (69, 15), "19 many demonstrations": (-10, 10)}
 
 
 # ---- the text of a lesson ------------------------------------------------------------------------
 def test_no_lesson_is_missing_in_the_list():
-    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
+    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS, *MERGED}
+
+
+@pytest.mark.parametrize("number", [number for number in MERGED if number != "05"])
+def test_a_lesson_that_has_gone_into_another_says_where_it_is(number, capsys):
+    """Its file, and the check of its exercises. Its guesses are left as they are."""
+    file, = HERE.glob(f"{number}_*.py")
+    ran = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT)
+    assert (ran.returncode, ran.stdout) == (0, MERGED[number] + "\n")
+    lesson, _, change = re.search(r"python lessons/(\w+)\.py(?: --change \"(.+)\")?",
+                                  MERGED[number]).group(1, 0, 2)
+    assert HERE / f"{lesson}.py" in LESSONS
+    assert not change or change in switches(HERE / f"{lesson}.py")
+    for name in (number, f"{number}a", f"ex{number}"):
+        with pytest.raises(UserError, match=re.escape(MERGED[number])):
+            task.chosen([name])
+
+
+def test_the_order_of_the_lessons_ends_each_run_and_a_lesson_needs_only_earlier_ones(
+        folder, capsys):
+    for file, later in zip(LESSONS, [*LESSONS[1:], None]):
+        course.Lesson(number_of(file)).compare("a" if Question(file).choices else 1.0)
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert re.match(rf"Next: python .*{later.name} " if later else "Next: .* arena", last)
+        read_before = re.search(r"read ([^.;]+) first", lesson_list.head_of(file)[1])
+        needed = re.findall(r"\b\d\db?\b", read_before[1]) if read_before else []
+        assert {*needed} <= {number_of(x) for x in LESSONS[:LESSONS.index(file)]}
+
+
+def test_a_guess_of_an_old_lesson_17_stays_and_the_new_one_asks(folder, monkeypatch):
+    course.GUESSES.mkdir(parents=True)
+    old = course.GUESSES / "17.txt"
+    old.write_text("guess 80\nhappened 61.1 %\n")
+    typed(monkeypatch, "5")
+    course.Lesson("17").compare(12.0, "of 12")
+    assert old.read_text() == "guess 80\nhappened 61.1 %\n"
+    assert Question(NUMBERS["17"]).happened == "12 of 12"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -126,7 +163,7 @@ def typed(monkeypatch, *answers):
     return left
 
 
-def start(monkeypatch, *flags: str, number: str = "15", change: str = "") -> course.Lesson:
+def start(monkeypatch, *flags: str, number: str = "02", change: str = "") -> course.Lesson:
     """As a command of a person does it."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "argv", [str(NUMBERS[number]), *flags])
@@ -151,18 +188,18 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert len({Question(NUMBERS[n], c).file for n, c in ASKED}) == len(ASKED)
 
 
-ONCE = {"15.txt": "guess 1.5\nhappened 0.3 %\n"}
-HIGH = {"15-high.txt": "guess 0.5\nhappened 0.7 %\n"}
+ONCE = {"02.txt": "guess 1.5\nhappened 0.3 %\n"}
+HIGH = {"02-prompt.txt": "guess 0.5\nhappened 0.7 %\n"}
 WALK = [        # lesson and flags, in turn; what is said, or why not; what is kept
-    ("15", r" \(15a\) first, in lessons/exercises/ex15.py. Until you begin.*QUESTION.*"
-     "Guess first: python .*15_ppo.py --guess 100 .* none", {}),
-    ("15 --guess none", "Then change one thing: python .*15_ppo.py --change \"high\"\n", {}),
-    ("15 --guess 700", "a number from 0 to 100", {}),
-    ("15 --guess '1.5 %'", "Your guess: 1.5. What happened: 0.3 %, 1.2 away.", ONCE),
-    ("15", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
-    ("15 --guess 0.4", "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not.", ONCE),
-    ("15 --guess none", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
-    ("15 --change high --guess 0.5", "Your guess: 0.5. What happened: 0.7 %", ONCE | HIGH),
+    ("02", r" \(02a\) first, in lessons/exercises/ex02.py. Until you begin.*QUESTION.*"
+     "Guess first: python .*02_which_tokens_count.py --guess 100 .* none", {}),
+    ("02 --guess none", "Then change one thing: python .*count.py --change \"prompt\"\n", {}),
+    ("02 --guess 700", "a number from 0 to 100", {}),
+    ("02 --guess '1.5 %'", "Your guess: 1.5. What happened: 0.3 %, 1.2 away.", ONCE),
+    ("02", "^Your guess 1.5 is kept in out/guesses/02.txt.\n", ONCE),
+    ("02 --guess 0.4", "Your guess 1.5 is kept in out/guesses/02.txt; --guess 0.4 is not.", ONCE),
+    ("02 --guess none", "^Your guess 1.5 is kept in out/guesses/02.txt.\n", ONCE),
+    ("02 --change prompt --guess 0.5", "Your guess: 0.5. What happened: 0.7 %", ONCE | HIGH),
     ("16 --change 'no steps shown'", "QUESTION.*--change \"no steps shown\" --guess", ONCE | HIGH)]
 
 
@@ -187,8 +224,8 @@ def test_a_walk_through_the_commands_of_a_lesson(folder, monkeypatch, capsys):
 
 
 def test_a_mistake_or_ctrl_c_in_a_lesson_is_one_line(folder, monkeypatch, capsys):
-    with pytest.raises(UserError, match="unknown CHANGE 'hihg'; did you mean high?") as fault:
-        start(monkeypatch, change="hihg")
+    with pytest.raises(UserError, match="unknown CHANGE 'pormpt'; did you mean prompt?") as fault:
+        start(monkeypatch, change="pormpt")
     for error, code, line in ((fault.value, 2, f"error: {fault.value}"),
                               (KeyboardInterrupt(), 130, "interrupted")):
         with pytest.raises(SystemExit) as end:              # what Python does with it at the end
@@ -197,9 +234,9 @@ def test_a_mistake_or_ctrl_c_in_a_lesson_is_one_line(folder, monkeypatch, capsys
 
 
 @pytest.mark.parametrize("number, said, kept", [
-    ("15", "about 1.5 points", "1.5"), ("15", "0 or 2\n.5", ".5"), ("15", "900\n1", "1"),
+    ("02", "about 1.5 points", "1.5"), ("02", "0 or 2\n.5", ".5"), ("02", "900\n1", "1"),
     ("07", "\N{MINUS SIGN}3 nats", "-3"), ("00", "I think (B), both", "b"), ("00", "a or b", ""),
-    ("15", "900\n900\n1", ""), ("15", "-1\nnan", ""), ("15", "a\ninf", ""), ("00", "12\ne", "")])
+    ("02", "900\n900\n1", ""), ("02", "-1\nnan", ""), ("02", "a\ninf", ""), ("00", "12\ne", "")])
 def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
         number, said, kept, folder, monkeypatch):
     """A terminal goes on without one. From a pipe that would tell the answer."""
@@ -223,7 +260,7 @@ def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
 
 
 def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):
-    """`cd lessons; python 15_ppo.py` is the default of several editors."""
+    """`cd lessons; python 07_pairs.py` is the default of several editors."""
     monkeypatch.chdir(tmp_path)
     read, out = runpy.run_path(course.__file__), HERE.parent / "out"
     assert (read["OUT"], read["GUESSES"]) == (out / "lessons", out / "guesses")
@@ -273,7 +310,7 @@ def stub(folder, monkeypatch):
 
     def asked(name: str, program: str):
         (folder / tasks()[name].file).write_text(program)
-        return course.Lesson("15").yours(name)
+        return course.Lesson("02").yours(name)
     return asked
 
 
@@ -327,7 +364,7 @@ def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monk
 def test_in_a_notebook_a_stub_stands_before_its_cell_and_runs_there(name, tmp_path):
     """With the imports of its file, since those of the lesson may come later."""
     pytest.importorskip("jupytext", reason='no jupytext here: pip install -e ".[pages]"')
-    lesson, asked = NUMBERS[name[:2]], tasks()[name]
+    lesson, asked = NUMBERS[lesson_of(name)], tasks()[name]
     pages.write_notebook(lesson, tmp_path, "")
     cells = [x["source"] for x in json.loads(
         (tmp_path / f"{lesson.stem}.ipynb").read_text("utf-8"))["cells"]]
@@ -339,7 +376,7 @@ def test_in_a_notebook_a_stub_stands_before_its_cell_and_runs_there(name, tmp_pa
 
 def test_ours_is_read_after_the_readers_answer(folder, monkeypatch, capsys):
     """With a switch, too: whatever is asked is answered."""
-    lesson = course.Lesson("15", "high")
+    lesson = course.Lesson("02", "prompt")
     typed(monkeypatch, "mine")
     lesson.read(["one", "two"], "What is hidden?", "this")
     assert capsys.readouterr().out == "\none\ntwo\n\nWhat is hidden?\nWe read: this\n"
@@ -348,11 +385,11 @@ def test_ours_is_read_after_the_readers_answer(folder, monkeypatch, capsys):
 # ---- runs ----------------------------------------------------------------------------------------
 def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
     """And is no lesson: SUBJECTS of lesson_list is the only list of these."""
-    copy = Path(shutil.copy(NUMBERS["05"], folder / "05_a_copy.py")).resolve()
+    copy = Path(shutil.copy(NUMBERS["04"], folder / "04_a_copy.py")).resolve()
     monkeypatch.setattr(course, "HERE", copy.parent)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "argv", [str(copy), "--guess", "none"])
-    assert course.Lesson("05").file == copy
+    assert course.Lesson("04").file == copy
 
 
 @pytest.mark.slow
@@ -360,7 +397,7 @@ def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
 def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     """Without its switch and with it; either guess is kept and judged."""
     number, _, change = name.partition(" ")
-    if name not in ("03", "15 high", "17") and os.environ.get("LESSONS") != "all":
+    if name not in ("03", "14 unpaired") and os.environ.get("LESSONS") != "all":
         pytest.skip("LESSONS=all runs every lesson, without its switch and with it")
     lesson, right = NUMBERS[number], RIGHT[name]
     question = Question(lesson, change)

@@ -83,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=8, help="how many (8)")
     parser.add_argument("--seed", type=int, help="draws questions and numbers")
     cfg = parser.parse_args(argv)
+    cfg.before = cfg.before and cfg.before.zfill(2)
     for lesson in filter(None, [cfg.before, *cfg.lessons]):
         one_of("lesson", lesson, NUMBERS)
     seed = Random().randrange(10**6) if cfg.seed is None else cfg.seed

@@ -36,9 +36,9 @@ TASKS = {"11a": Task(best_of_n, answers, [
             (2, [3.0, 1, 2], [0, 1, 0.5]),                              # the first is the best
             (3, [*range(20)], [k / 20 for k in range(20)])]),
     "11b": Task(pass_at_k, samples, [
-        ("math.comb(n - c, k) / math.comb(n, k)", "(1 - c / n) ** k", "This draws the same sample "
-         "again, and is too low on average. The k samples of a set are different."),
+        ("math.comb(n - c, k) / math.comb(n, k)", "(1 - c / n) ** k", "The same sample may be "
+         "drawn again here, which is too low on average. The samples of a set are different."),
         ("1 - math", "math", "This is the share of the sets without a right sample."),
-        ("return 1 - math.comb(n - c, k) / math.comb(n, k)", "return min(1, k * c / n)", "Sets with "
-         "two right samples are counted twice. Count those without any.")],
+        ("return 1 - math.comb(n - c, k) / math.comb(n, k)", "return min(1, k * c / n)", "Sets "
+         "with two right samples are counted twice. Count those without any.")],
         always=[(4, 1, 1), (4, 1, 2), (4, 0, 2), (4, 4, 1), (4, 3, 2), (200, 1, 100)])}
