@@ -74,7 +74,7 @@ def sft(model, rows: list, steps: int, seed: int):
 
 def grpo(model, steps: int):
     """The loss of lesson 12. Each step scores K samples to each of ROWS questions."""
-    number = itertools.count(1000 * SET)
+    number = itertools.count(1000 * (100 + SET))
 
     def loss(model, some):
         inputs, targets, mask, R = sample_answers(model, some, tok, next(number))
@@ -119,7 +119,7 @@ scores["120 more steps"] = evaluate("120 more steps of SFT", sft(start, demos, 1
 # %%
 model = start
 for round in range(1, ROUNDS + 1):
-    right, kept = sample(model, asked, K, round)
+    right, kept = sample(model, asked, K, round - 1)
     print(f"round {round}: {100 * right.mean():.0f} % of the samples are right, "
           f"{right.any(1).sum()} of {QUESTIONS} questions have a right one")
     model = sft(model, demos + kept, STEPS, round + 1)

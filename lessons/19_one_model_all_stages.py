@@ -57,7 +57,7 @@ lesson.program()
 loss, kinds, _, _ = simple.METHODS["grpo"]
 simple.METHODS["grpo"] = loss, kinds, 1e-4, 20
 
-SET = 0                         # another number: other demonstrations, questions and samples
+SET = 20                        # another number: other demonstrations, questions and samples
 SKILLS, DEMOS, K = ("sum", "sort", "reverse", "list"), 320 if CHANGE else 20, 4
 tok = nano()
 tests = world.rows("test", "prompts", 160, seed=SET, skills=SKILLS)
@@ -93,16 +93,16 @@ def dpo(model):
     return trained(model, "dpo", pairs, 40)
 
 
-def rejection(model, seed: int):
-    texts, score = sampled(model, seed)
-    right = [replace(row, answer=world.as_answer(some[x.argmax()]))
+def rejection(model, round: int):
+    texts, score = sampled(model, 7 + round)
+    right = [replace(row, answer=world.as_answer(some[x == 1][-1]))
              for row, some, x in zip(asked, texts, score) if x.max() == 1]
-    return trained(model, "sft", demos + right, 40, seed)
+    return trained(model, "sft", demos + right, 40, 2 + round)
 
 
 STAGES = {"SFT": lambda model: trained(model, "sft", demos, 40),
-          "DPO": dpo, "rejection sampling 1": lambda model: rejection(model, 8),
-          "rejection sampling 2": lambda model: rejection(model, 9),
+          "DPO": dpo, "rejection sampling 1": lambda model: rejection(model, 1),
+          "rejection sampling 2": lambda model: rejection(model, 2),
           "GRPO": lambda model: trained(model, "grpo", asked, 20)}
 
 
@@ -137,7 +137,30 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 
 # %% [markdown]
 # ## What happened
-# TODO
+# In points of 100 on new questions, here and on five other sets of rows (`SET`; the settings were
+# chosen on another one):
+#
+# | set | base | SFT, 40 steps | 140 more | DPO | rejection 1 | rejection 2 | GRPO |
+# |---|---|---|---|---|---|---|---|
+# | 20 (this run) | 17 | 59 | 52 | 61 | 68 | 74 | 74 |
+# | 21 | 17 | 54 | 48 | 52 | 68 | 70 | 73 |
+# | 22 | 16 | 56 | 49 | 59 | 66 | 76 | 72 |
+# | 23 | 16 | 63 | 56 | 65 | 68 | 73 | 73 |
+# | 24 | 15 | 56 | 54 | 59 | 65 | 67 | G24 |
+# | 0 | 16 | 50 | 43 | 54 | 62 | 63 | 71 |
+#
+# **The model of each stage is a better one**, from 16 points to more than 70. SFT teaches the
+# tasks, and then, with 20 demonstrations, more of it overfits. The 140 steps of the other stages
+# add 15 to 28 points to it instead, or GAIN more than as many steps of SFT leave.
+#
+# **Rejection sampling adds most**, 8 to 18 points in two rounds of 40 steps on six of six sets. DPO
+# adds -1 to 5. GRPO adds -4 to 3 on five sets and 8 on one, so it is undecided here, and it has
+# half the steps. At lesson 12's learning rate, three times as high, it loses 2 to 10 points on four
+# of five sets when it follows three rounds of rejection sampling (not in this file).
+#
+# **Could DPO be left out?** Without it the two rounds end at 70 to 74 on sets 20 to 23, as with it.
+# What pays is the verifier: the stage that imitates right samples needs no pairs, no reference
+# model and no advantages.
 #
 # ## Change one thing
 # With `CHANGE = "many demonstrations"` people have written 320 answers instead of 20. By how many
@@ -145,7 +168,7 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 #
 # <details><summary>After your run</summary>
 #
-# TODO
+# MANY
 #
 # </details>
 #

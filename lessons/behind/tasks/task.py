@@ -131,7 +131,8 @@ def chosen(which: list[str]) -> list[str]:
     """The tasks that are meant by 06a, 06, 6, ex06 or mine, which is that of 19; all for none."""
     which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
     which = ["mine" if word == "19" else word for word in which]
-    meant = {name: {name, task.file[:-3], lesson_of(name)} for name, task in tasks().items()}
+    meant = {name: {name, task.file[:-3]} | ({lesson_of(name)} - tasks().keys())
+             for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
             raise UserError(MERGED.get(word.removeprefix("ex")[:2], f"there is no task {word}; "
