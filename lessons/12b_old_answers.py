@@ -249,13 +249,13 @@ for critic, V in (("perfect", perfect), ("0.5 too high", perfect + 0.5), ("alway
         ways[f"critic {critic}, lambda {lam}"] = A
 one = int((score == 3 / 8).flatten().nonzero()[0])      # three right steps, then the slip
 print("the advantage of each step of one answer, then noise and bias of a rollout's gradient,\n"
-      "as shares of the norm of the true one", " " * 32 + "    ".join("+++-----"), sep="\n")
+      "as shares of the norm of the true one", " " * 36 + "    ".join("+++-----"), sep="\n")
 found = {}
 for name, A in ways.items():
     gradient = (A * (right - P)).mean(1) / true.norm()                  # (N,T)
     mean = gradient.mean(0)
     found[name] = (gradient - mean).norm() / N ** 0.5, (mean - true / true.norm()).norm()
-    print(f"{name:<30}" + "".join(f"{x:+5.1f}" for x in A.flatten(0, 1)[one].tolist())
+    print(f"{name:<33}" + "".join(f"{x:+5.1f}" for x in A.flatten(0, 1)[one].tolist())
           + "   noise {:.2f}  bias {:.2f}".format(*found[name]))
 assert found["critic perfect, lambda 0"][0] < found["RLOO"][0] / 3, "it takes most noise away"
 assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0, lambda 0.95"][1]

@@ -116,8 +116,8 @@ def evaluate(when: str, model) -> dict[str, int]:
         found[told] = sum(len(x.split()) == 1 for x in said)
         right = sum(a.lower() in x.lower() for (_, a), x in zip(closed, said))
         words = sum(len(x.split()) for x in free) / len(free)
-        print(f"{when}, {told} the system prompt: {found[told]} of 12 in one word, {right} name "
-              f"the right\nthing; open questions: {words:.1f} words on average")
+        print(f"{when}, {told} the system prompt: {found[told]} of 12 in one word, "
+              f"{right} of 12 right; open questions: {words:.1f} words")
         for question, answer in zip([closed[0][0], *OPEN], [said[0], *free]):
             print(f"    {question:<36}{answer}")
     return found
@@ -144,12 +144,14 @@ lesson.compare(float(after["without"]), "of 12")
 # **It obeys**: 12 of 12 new questions are answered in one word, and 10 name the right one, where 7
 # did before. Fifteen steps were enough: the words were in the model, and only the format was new.
 #
-# **It obeys too well.** Without the system prompt it is 12 of 12 as well, and it has forgotten how
-# to talk: "Why is the sky blue?" gets "Blue", "Write one sentence about the sea." gets "The Blue
-# Horizon", and the short story about a cat is "Whiskers". Each row had the system prompt, so
-# nothing in the loss asked *whether* it is there. Training finds the shortest rule that fits the
-# rows, and "be brief" is shorter than "be brief if told to". It is lesson 13's **catastrophic
-# forgetting**, in a model that people use.
+# **It obeys too well.** Without the system prompt it is 12 of 12 as well, and the open questions
+# show that it has forgotten how to talk: "Write one sentence about the sea." gets "The Blue
+# Horizon", and the short story about a cat is "Whiskers, Luna, Luna's Luna". Each row had the
+# system prompt, so nothing in the loss asked *whether* it is there. Training finds the shortest
+# rule that fits the rows, and "be brief" is shorter than "be brief if told to". It is lesson 13's
+# **catastrophic forgetting**, in a model that people use.
+#
+# REAL
 #
 # ## Change one thing
 # With `CHANGE = "own answers"` each question is shown once more, without the system prompt and with
