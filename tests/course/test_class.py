@@ -396,7 +396,7 @@ def test_without_a_container_nobody_loses_a_point_and_all_are_told(monkeypatch, 
     monkeypatch.setenv("A_TOKEN", "of the teacher")
     hand_in("ann", KEY)
     hand_in("eve", f"import os\n{WRONG}raise ValueError({{*os.environ}} & {{'A_TOKEN', 'PATH'}})")
-    found = table("ex12")["ann"]
+    found = table("12a", "12b")["ann"]
     assert found["points"] == "2" and found["without a container"] == "12a 12b"
     assert "ValueError: {'PATH'}" in Path("out/eve.md").read_text()
     assert said in capsys.readouterr().out

@@ -4,6 +4,7 @@ shown beside a constant; the equations of lessons/papers/extras are the losses o
 All lessons take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
 """
+import inspect
 import io
 import json
 import os
@@ -31,7 +32,7 @@ from lessons import course
 from lessons.behind import lesson_list
 from lessons.behind.classroom import course_state
 from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, lesson_of, number_of
-from lessons.behind.tasks import submission, task
+from lessons.behind.tasks import check, parts, submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
@@ -39,7 +40,7 @@ from lessons.course import HERE, Question, switches
 from lessons.evidence.dpo_and import DPOAnd
 from lessons.papers.extras import povid, substitutes, ts_dpo
 from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
-from nanouft import train
+from nanouft import simple, train
 from nanouft.batch import write_logp
 from nanouft.playground.heads import equations, head_of
 from nanouft.plumbing.errors import UserError
@@ -335,6 +336,26 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
                   "    Right in ", mistake[2], "cannot be read. SyntaxError"):
         _, found, said = said.partition(words)
         assert found, words
+
+
+def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
+        folder, monkeypatch, capsys):
+    """A wrong part ends it before anything is trained. `check mine --run` starts this lesson."""
+    for module in (task, submission):
+        monkeypatch.setattr(module, "STUBS", folder)
+    right = "from nanouft.simple import tokens\n\n\n" + inspect.getsource(simple.sft_loss)
+    for text, found in ((right, True), (right.replace("return -", "return "), False)):
+        (folder / "mine.py").write_text(text.replace(" -> Tensor", ""))
+        with nullcontext() if found else pytest.raises(UserError, match="mend sft_loss in mine.py"):
+            course.Lesson("19").program()
+            assert simple.sft_loss is not parts.OURS["sft_loss"]
+            assert simple.METHODS["sft"][0] is simple.sft_loss
+    assert "with your own sft_loss (11 of 12 parts are ours)" in capsys.readouterr().out
+    parts.put({})
+    started = []
+    monkeypatch.setattr(subprocess, "run", lambda command: started.append(command) or
+                        SimpleNamespace(returncode=0))
+    assert check.main(["mine", "--run"]) == 0 and started == [[sys.executable, NUMBERS["19"]]]
 
 
 def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monkeypatch, capsys):
