@@ -57,7 +57,7 @@ RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76,
          "00 end": (88, 8), "01 mask": (5.43, 0.6), "02 prompt": (95, 5), "03 table": (100, 3),
          "04 another": (68, 12), "06 undivided": (100, 10), "07 no reference": (-1.1, 0.6),
          "09 large beta": (66, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
-         "11b no verifier": (46, 8), "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1),
+         "11b no verifier": (49, 8), "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1),
          "13 rules": (4, 8), "14 unpaired": "b", "16 no steps shown": (1, 9),
          "17 own answers": (0, 2), "18 one": (69, 15), "19 many demonstrations": (-10, 10)}
 
